@@ -1,0 +1,1 @@
+"""Entry points: one command per module."""

@@ -1,0 +1,1 @@
+"""Ray Data composition: lazy functions from configuration to Dataset."""

@@ -1,0 +1,1 @@
+"""The built-in product catalogue: rendered images with known truth."""

@@ -1,0 +1,70 @@
+"""The exceptions of vqa-ray.
+
+    VqaRayError
+    ├── RequestError      what was asked cannot be done: told before any work, exit code 2
+    │   └── ModelLoadError    a checkpoint that is missing, incomplete, unsafe or of an unknown family
+    ├── RowError          one row cannot be answered: becomes a status row, never leaves a stage
+    └── RunError          the run itself failed: exit code 1
+
+Messages are one line that says where, what, what was given and what is allowed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+MESSAGE_LIMIT = 300
+
+
+class ErrorCode(StrEnum):
+    """Why a row has no answer. The values stand in the `error_code` column."""
+
+    IMAGE_MISSING = "image_missing"
+    IMAGE_FETCH_FAILED = "image_fetch_failed"
+    IMAGE_UNDECODABLE = "image_undecodable"
+    IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_UNSUPPORTED = "image_unsupported"
+    IMAGE_ASPECT_RATIO = "image_aspect_ratio"
+    QUESTION_MISSING = "question_missing"
+    ROW_MALFORMED = "row_malformed"
+    MODEL_ERROR = "model_error"
+    ROW_CRASHED = "row_crashed"
+
+
+def one_line(text: object, limit: int = MESSAGE_LIMIT) -> str:
+    """Collapse white space and control characters and cut to `limit` characters."""
+    flat = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+class VqaRayError(Exception):
+    """The root of every exception this project raises on purpose."""
+
+
+class RequestError(VqaRayError, ValueError):
+    """The request is wrong; nothing was done."""
+
+
+class ModelLoadError(RequestError):
+    """A checkpoint cannot be loaded: the message names it and what is missing."""
+
+
+class RunError(VqaRayError, RuntimeError):
+    """The run failed after it had begun."""
+
+
+class RowError(VqaRayError):
+    """One row cannot be answered.
+
+    Args:
+        code: why, as it stands in the `error_code` column.
+        message: the reason for a person; cut to one line of at most `MESSAGE_LIMIT` characters.
+    """
+
+    def __init__(self, code: ErrorCode, message: object) -> None:
+        self.code = code
+        self.message = one_line(message)
+        super().__init__(self.code, self.message)
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"

@@ -1,0 +1,1 @@
+"""Input formats: bytes or text to rows and row errors, without Ray."""

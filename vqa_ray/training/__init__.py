@@ -1,0 +1,1 @@
+"""Training in plain torch: vocabulary, batches, loss, optimiser, loop."""
