@@ -52,9 +52,7 @@ class VqaModel(Protocol):
     score_meaning: str
     """What a score of `answer` is, one line for the Parquet metadata."""
 
-    def answer(
-        self, images: Sequence[Image], questions: Sequence[Sequence[str]], top_k: int
-    ) -> list[list[Answer]]:
+    def answer(self, images: Sequence[Image], questions: Sequence[Sequence[str]], top_k: int) -> list[list[Answer]]:
         """Answer each question freely: B lists of as many `Answer` as that image has questions."""
         ...
 
