@@ -24,8 +24,15 @@ class ViltNetwork(nn.Module):
         frozen: the weights no longer change: projections are fused and position grids kept.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
-        self, model: Any, mean: tuple[float, ...] = (0.5,) * 3, std: tuple[float, ...] = (0.5,) * 3, frozen: bool = False
+        self,
+        model: Any,
+        mean: tuple[float, ...] = (0.5, 0.5, 0.5),
+        std: tuple[float, ...] = (0.5, 0.5, 0.5),
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -74,7 +81,8 @@ class ViltNetwork(nn.Module):
             x = x[:, keep]
         first = (self._embeddings.cls_token + grid[:, :1]).expand(batch, -1, -1)
         x = torch.cat([first, x], dim=1)
-        return self._embeddings.dropout(x) + self._modality(1)
+        tokens: Tensor = self._embeddings.dropout(x) + self._modality(1)
+        return tokens
 
     def _modality(self, index: int) -> Tensor:
         row: Tensor = self._embeddings.token_type_embeddings.weight[index]
@@ -143,7 +151,8 @@ class ViltNetwork(nn.Module):
         return out
 
     def _split(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        batch, length, width = x.shape
+        return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
 
 def _join_projections(attention: Any) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 # ViLT bounds the longer edge by COCO's typical shape (transformers `image_processing_vilt.py`, Kim et al. 2021).
 _LONGER_OVER_SHORTER = 1333 / 800
 _BICUBIC = 3
+_HALF = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class ViltTransform:
 
     shortest_edge: int = 384
     size_divisor: int = 32
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    mean: tuple[float, ...] = _HALF
+    std: tuple[float, ...] = _HALF
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], origin: str) -> ViltTransform:
@@ -44,8 +45,8 @@ class ViltTransform:
         return cls(
             shortest,
             int(config.get("size_divisor", 32)),
-            tuple(map(float, config.get("image_mean", cls.mean))),
-            tuple(map(float, config.get("image_std", cls.std))),
+            tuple(map(float, config.get("image_mean", _HALF))),
+            tuple(map(float, config.get("image_std", _HALF))),
         )
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:

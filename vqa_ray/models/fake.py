@@ -1,0 +1,131 @@
+"""A model without weights: answers follow from an image's mean colour and the question.
+
+It makes the whole pipeline runnable in seconds, for a first try on one's own data and for tests. Torch is not needed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.models.base import Answer, ChoiceScores, Image
+
+SIDE = 64
+STEP = 8
+MAX_ASPECT_RATIO = 20.0
+MAX_QUESTION_CHARACTERS = 1_000
+
+# A question that holds this word makes the model raise, as a real one may on an input it cannot take.
+FAILURE = "FAKE_FAILURE"
+
+_COLOURS = {
+    "black": (0, 0, 0),
+    "white": (255, 255, 255),
+    "grey": (128, 128, 128),
+    "red": (220, 30, 30),
+    "green": (30, 160, 60),
+    "blue": (40, 70, 210),
+    "yellow": (240, 220, 40),
+    "brown": (120, 75, 40),
+}
+_FURTHEST = float(np.linalg.norm([255, 255, 255]))
+_YES_NO_OPENINGS = ("is ", "are ", "does ", "do ", "has ", "have ", "can ", "was ", "were ")
+
+
+@dataclass(frozen=True, slots=True)
+class FakeTransform:
+    """Fits an image into 64 × 64 pixels, sides in multiples of 8."""
+
+    def target_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) in pixels.
+
+        Raises:
+            RowError: `image_aspect_ratio` when one side is more than 20 times the other.
+        """
+        longer, shorter = max(height, width), min(height, width)
+        if longer > MAX_ASPECT_RATIO * shorter:
+            raise RowError(
+                ErrorCode.IMAGE_ASPECT_RATIO,
+                f"image of {width}x{height} pixels: one side is more than {MAX_ASPECT_RATIO:g} times the other",
+            )
+        scale = SIDE / longer
+        return _rounded(height * scale), _rounded(width * scale)
+
+
+def _rounded(side: float) -> int:
+    return max(STEP, round(side / STEP) * STEP)
+
+
+class FakeModel:
+    """Deterministic answers and scores; implements `VqaModel`."""
+
+    score_meaning = "a deterministic function of the image's mean colour and the question, between 0 and 1"
+
+    def answer(self, images: Sequence[Image], questions: Sequence[Sequence[str]], top_k: int) -> list[list[Answer]]:
+        """Yes or no for a question that opens like one, else colours by their distance to the mean colour.
+
+        Raises:
+            ValueError: a question holds `FAILURE`.
+        """
+        return [
+            [self._answer(colour, question, top_k) for question in asked]
+            for colour, asked in zip(map(_mean_colour, images), questions, strict=True)
+        ]
+
+    def score(
+        self,
+        images: Sequence[Image],
+        questions: Sequence[Sequence[str]],
+        choices: Sequence[Sequence[Sequence[str]]],
+    ) -> list[list[ChoiceScores]]:
+        """The score of each choice, shaped like `questions`.
+
+        Raises:
+            ValueError: a question holds `FAILURE`.
+        """
+        return [
+            [
+                ChoiceScores(tuple(_score(colour, question, choice) for choice in offered), _warning(question))
+                for question, offered in zip(asked, choices_of_image, strict=True)
+            ]
+            for colour, asked, choices_of_image in zip(map(_mean_colour, images), questions, choices, strict=True)
+        ]
+
+    def known_choices(self, choices: Sequence[str]) -> list[bool]:
+        """Every choice can be scored."""
+        return [True for _ in choices]
+
+    def _answer(self, colour: tuple[int, int, int], question: str, top_k: int) -> Answer:
+        closed = question.strip().lower().startswith(_YES_NO_OPENINGS)
+        candidates = ("yes", "no") if closed else tuple(_COLOURS)
+        scored = [(candidate, _score(colour, question, candidate)) for candidate in candidates]
+        scored.sort(key=lambda pair: (-pair[1], pair[0]))
+        return Answer(tuple(scored[:top_k]), _warning(question))
+
+
+def _warning(question: str) -> str | None:
+    if len(question) > MAX_QUESTION_CHARACTERS:
+        return f"question cut to {MAX_QUESTION_CHARACTERS} of {len(question)} characters"
+    return None
+
+
+def _mean_colour(image: Image) -> tuple[int, int, int]:
+    red, green, blue = (int(value) for value in image.reshape(-1, 3).mean(axis=0))
+    return red, green, blue
+
+
+def _score(colour: tuple[int, int, int], question: str, choice: str) -> float:
+    if FAILURE in question:
+        raise ValueError(f"the question holds {FAILURE}")
+    if choice in _COLOURS:
+        distance = float(np.linalg.norm(np.subtract(colour, _COLOURS[choice])))
+        return 1.0 - distance / _FURTHEST
+    # "no" is the complement of "yes", everything else a hash: stable between processes, unlike hash().
+    if choice == "no":
+        return 1.0 - _score(colour, question, "yes")
+    text = f"{colour}|{question[:MAX_QUESTION_CHARACTERS]}|{choice}"
+    return zlib.crc32(text.encode()) / 2**32

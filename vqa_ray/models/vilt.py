@@ -1,0 +1,251 @@
+"""ViLT: question answering over the checkpoint's own answer vocabulary (Kim et al. 2021, arXiv:2102.03334)."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.base import Answer, ChoiceScores, Image
+from vqa_ray.models.checkpoint import image_processor_config, weight_files
+from vqa_ray.models.device import choose_device, choose_dtype
+from vqa_ray.models.vilt_network import ViltNetwork
+from vqa_ray.models.vilt_transform import ViltTransform
+
+logger = logging.getLogger(__name__)
+
+# Tokens (text + patches, summed over pairs) in one forward pass: enough to fill the device, little enough to fit.
+_TOKENS_PER_PASS = {"cpu": 4_096, "cuda": 131_072}
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A tokenised question; `warning` tells if it had to be cut."""
+
+    ids: tuple[int, ...]
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """One question of one image; `index` is its place among all pairs of the call."""
+
+    index: int
+    image: int
+    question: _Question
+
+
+class Vilt:
+    """A loaded `ViltForQuestionAnswering`.
+
+    Images of one size run together without padding, and each is embedded once for all of its questions. Scores are
+    `sigmoid(logit)`, independent per answer.
+
+    Args:
+        network: the frozen network, on its device and in its dtype.
+        tokenizer: the checkpoint's tokenizer.
+        labels: the answer vocabulary, in the order of the logits.
+        max_text_tokens: longer questions are cut to this many tokens, which the answer's `warning` tells.
+    """
+
+    score_meaning = "sigmoid of the answer's logit; answers are scored independently, so scores do not sum to 1"
+
+    def __init__(self, network: ViltNetwork, tokenizer: Any, labels: Sequence[str], max_text_tokens: int = 40) -> None:
+        self.network = network.eval()
+        self.labels = tuple(labels)
+        self.device: torch.device = network.mean.device
+        self._index_of = {label: index for index, label in enumerate(self.labels)}
+        self._folded = {label.strip().lower(): index for index, label in reversed(list(enumerate(self.labels)))}
+        self._max_text_tokens = max_text_tokens
+        self._tokens_per_pass = _TOKENS_PER_PASS.get(self.device.type, _TOKENS_PER_PASS["cpu"])
+        self._tokenizer = tokenizer
+        self._forward: Any = network
+        self._question = functools.lru_cache(maxsize=65_536)(self._tokenize)
+
+    @classmethod
+    def from_directory(
+        cls, path: Path, *, device: str | None = None, dtype: str | None = None, compile: bool = False
+    ) -> Vilt:
+        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+
+        Raises:
+            ModelLoadError: weights or vocabulary are missing or do not fit, or the device or dtype does not exist.
+        """
+        from transformers import AutoTokenizer, ViltForQuestionAnswering
+
+        chosen = choose_device(device)
+        number = choose_dtype(dtype, chosen)
+        transform = ViltTransform.from_config(image_processor_config(path), f"model {path}")
+        weight_files(path)
+        try:
+            model, report = ViltForQuestionAnswering.from_pretrained(
+                path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise ModelLoadError(f"model {path}: {str(error).splitlines()[0]}") from error
+        absent = [name for name in report["missing_keys"] if "position_ids" not in name]
+        if absent:
+            raise ModelLoadError(f"model {path}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
+        labels = _vocabulary(model.config, path)
+        if number != torch.float32:
+            model = model.to(number)
+        network = ViltNetwork(model.to(chosen).eval(), transform.mean, transform.std, frozen=True).to(chosen)
+        vilt = cls(network, tokenizer, labels, model.config.max_position_embeddings)
+        if compile and chosen.type == "cuda":
+            vilt._forward = torch.compile(network, dynamic=True)
+        return vilt
+
+    def answer(self, images: Sequence[Image], questions: Sequence[Sequence[str]], top_k: int) -> list[list[Answer]]:
+        """See `VqaModel.answer`; at most as many answers as the vocabulary holds."""
+        pairs = self._pairs(questions)
+        k = min(top_k, len(self.labels))
+
+        def best(logits: Tensor) -> Tensor:
+            values, indices = logits.topk(k, dim=-1)
+            return torch.stack([values.sigmoid(), indices.to(values.dtype)])
+
+        results = self._run(images, pairs, best)
+        flat = [
+            Answer(
+                tuple((self.labels[int(i)], float(s)) for s, i in zip(*results[pair.index].tolist(), strict=True)),
+                pair.question.warning,
+            )
+            for pair in pairs
+        ]
+        return _nest(flat, questions)
+
+    def score(
+        self,
+        images: Sequence[Image],
+        questions: Sequence[Sequence[str]],
+        choices: Sequence[Sequence[Sequence[str]]],
+    ) -> list[list[ChoiceScores]]:
+        """See `VqaModel.score`; a choice outside the vocabulary scores NaN."""
+        pairs = self._pairs(questions)
+        wanted = [option for per_image in choices for option in per_image]
+        if len(wanted) != len(pairs):
+            raise ValueError(f"score: {len(pairs)} questions but {len(wanted)} lists of choices")
+        columns = [tuple(self._column(choice) for choice in option) for option in wanted]
+        # Only the columns that some question asks for leave the device.
+        used = sorted({column for option in columns for column in option if column is not None})
+        place = {column: position for position, column in enumerate(used)}
+        index = torch.tensor(used, dtype=torch.long, device=self.device)
+        results = self._run(images, pairs, lambda logits: logits.index_select(-1, index).sigmoid()[None])
+        flat = [
+            ChoiceScores(
+                tuple(math.nan if c is None else float(results[pair.index][0, place[c]]) for c in columns[pair.index]),
+                pair.question.warning,
+            )
+            for pair in pairs
+        ]
+        return _nest(flat, questions)
+
+    def known_choices(self, choices: Sequence[str]) -> list[bool]:
+        """Whether each choice is in the answer vocabulary, exactly or but for case."""
+        return [self._column(choice) is not None for choice in choices]
+
+    def _column(self, choice: str) -> int | None:
+        exact = self._index_of.get(choice)
+        return self._folded.get(choice.strip().lower()) if exact is None else exact
+
+    def _tokenize(self, question: str) -> _Question:
+        ids = self._tokenizer(question, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
+        limit = self._max_text_tokens
+        if len(ids) <= limit:
+            return _Question(tuple(ids), None)
+        # As in training (truncation=True, max_length=40): the closing token stays.
+        return _Question((*ids[: limit - 1], ids[-1]), f"question cut from {len(ids)} to the model's {limit} tokens")
+
+    def _pairs(self, questions: Sequence[Sequence[str]]) -> list[_Pair]:
+        asked = [(image, text) for image, texts in enumerate(questions) for text in texts]
+        return [_Pair(index, image, self._question(text)) for index, (image, text) in enumerate(asked)]
+
+    @torch.inference_mode()
+    def _run(self, images: Sequence[Image], pairs: Sequence[_Pair], reduce: Any) -> dict[int, Any]:
+        """`reduce(logits (N, A) float32) -> (R, N, K)` of every pair, as {pair index: numpy (R, K)}.
+
+        Nothing waits for the device until all passes are queued.
+        """
+        done: list[tuple[Sequence[_Pair], Tensor]] = []
+        for bucket in _by_size(images, pairs):
+            queue = list(self._passes(bucket, images[bucket[0].image].shape))
+            while queue:
+                part = queue.pop(0)
+                try:
+                    done.append((part, reduce(self._logits(images, part).float())))
+                except torch.OutOfMemoryError:
+                    if len(part) == 1:
+                        raise
+                    torch.cuda.empty_cache()
+                    self._tokens_per_pass = max(self._tokens_per_pass // 2, 256)
+                    half = len(part) // 2
+                    logger.warning("out of memory with %d pairs; going on with %d at a time", len(part), half)
+                    queue[:0] = [part[:half], part[half:]]
+        results: dict[int, Any] = {}
+        for part, reduced in done:
+            host = reduced.cpu().numpy()
+            results.update({pair.index: host[:, place] for place, pair in enumerate(part)})
+        return results
+
+    def _passes(self, bucket: Sequence[_Pair], shape: Sequence[int]) -> Iterator[Sequence[_Pair]]:
+        """Split pairs of one image size into passes; similar question lengths meet, so little is padded."""
+        patches = (shape[0] // self.network.patch) * (shape[1] // self.network.patch) + 1
+        ordered = sorted(bucket, key=lambda pair: (len(pair.question.ids), pair.image))
+        size = max(1, self._tokens_per_pass // (patches + len(ordered[-1].question.ids)))
+        for start in range(0, len(ordered), size):
+            yield ordered[start : start + size]
+
+    def _logits(self, images: Sequence[Image], part: Sequence[_Pair]) -> Tensor:
+        shown = sorted({pair.image for pair in part})
+        place = {image: position for position, image in enumerate(shown)}
+        pixels = torch.from_numpy(np.stack([images[image] for image in shown]))
+        tokens = self.network.image_tokens(self._send(pixels))
+        order = [place[pair.image] for pair in part]
+        if order != list(range(len(shown))):
+            tokens = tokens[self._send(torch.tensor(order))]
+        lengths = [len(pair.question.ids) for pair in part]
+        width = max(lengths)
+        ids = torch.zeros(len(part), width, dtype=torch.long)
+        for row, pair in enumerate(part):
+            ids[row, : lengths[row]] = torch.tensor(pair.question.ids)
+        mask = None
+        if min(lengths) < width:
+            mask = self._send(torch.arange(width)[None] < torch.tensor(lengths)[:, None])
+        logits: Tensor = self._forward(self._send(ids), mask, tokens)
+        return logits
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def _by_size(images: Sequence[Image], pairs: Sequence[_Pair]) -> list[list[_Pair]]:
+    buckets: dict[tuple[int, ...], list[_Pair]] = defaultdict(list)
+    for pair in pairs:
+        buckets[images[pair.image].shape].append(pair)
+    return list(buckets.values())
+
+
+def _nest(flat: Sequence[Any], questions: Sequence[Sequence[str]]) -> list[list[Any]]:
+    rest = iter(flat)
+    return [[next(rest) for _ in texts] for texts in questions]
+
+
+def _vocabulary(config: Any, path: Path) -> list[str]:
+    labels = {int(index): str(label) for index, label in (config.id2label or {}).items()}
+    ordered = [labels.get(index, "") for index in range(config.num_labels)]
+    if not ordered or "" in ordered or ordered == [f"LABEL_{index}" for index in range(len(ordered))]:
+        raise ModelLoadError(f"model {path}: config.json has no answer vocabulary (id2label)")
+    return ordered

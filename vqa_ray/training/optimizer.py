@@ -1,0 +1,77 @@
+"""AdamW with ViLT's parameter groups, and the learning-rate schedule (dandelin/ViLT `task_finetune_vqa_randaug`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerConfig:
+    """Defaults are the published fine-tuning recipe.
+
+    Attributes:
+        learning_rate: of the encoder at the top of the schedule.
+        head_multiplier: the classifier learns this many times faster.
+        weight_decay: on matrices only, never on biases and norms.
+        warmup_fraction: of all steps, linear from 0; then linear down to 0.
+        gradient_clip: largest global norm of the gradient.
+    """
+
+    learning_rate: float = 1e-4
+    head_multiplier: float = 10.0
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = 1e-8
+    warmup_fraction: float = 0.1
+    gradient_clip: float = 1.0
+
+
+def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
+    """Encoder and head, each with and without decay; every trainable parameter in exactly one group.
+
+    Which parameters go undecayed is told by the module that owns them (norms, biases), not by their names.
+    """
+    undecayed = {
+        id(parameter)
+        for module in model.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if isinstance(module, nn.LayerNorm) or name == "bias"
+    }
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            key = ("classifier" in name.split("."), id(parameter) not in undecayed)
+            groups.setdefault(key, []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": config.learning_rate * (config.head_multiplier if head else 1.0),
+            "weight_decay": config.weight_decay if decayed else 0.0,
+        }
+        for (head, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`."""
+    return torch.optim.AdamW(parameter_groups(model, config), betas=config.betas, eps=config.epsilon)
+
+
+def schedule_factor(step: int, total_steps: int, warmup_fraction: float) -> float:
+    """What the learning rate is multiplied by at `step` (0-based): linear warm-up, then linear to 0."""
+    warmup = max(1, round(total_steps * warmup_fraction))
+    if step < warmup:
+        return (step + 1) / warmup
+    return max(0.0, (total_steps - step) / max(1, total_steps - warmup))
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, total_steps: int, config: OptimizerConfig
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """The schedule of `schedule_factor` for every group."""
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: schedule_factor(step, total_steps, config.warmup_fraction)
+    )
