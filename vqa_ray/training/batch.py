@@ -21,11 +21,13 @@ class Sample:
         image: uint8 (H, W, 3), at the model's own size.
         token_ids: of the question, special tokens included.
         soft_targets: label index → weight in 0–1.
+        attributes: class index for each auxiliary head that is trained beside the answers; usually none.
     """
 
     image: Image
     token_ids: tuple[int, ...]
     soft_targets: Mapping[int, float]
+    attributes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +39,21 @@ class Group:
         input_ids: int64 (N, L), padded on the right.
         text_mask: bool (N, L), or None when nothing is padded.
         targets: float32 (N, A).
+        attributes: int64 (N, auxiliary heads).
     """
 
     pixels: Tensor
     input_ids: Tensor
     text_mask: Tensor | None
     targets: Tensor
+    attributes: Tensor
 
     def to(self, device: torch.device) -> Group:
         """The group on another device; copies do not wait when the source is pinned."""
         mask = None if self.text_mask is None else self.text_mask.to(device, non_blocking=True)
-        pixels, ids, targets = (t.to(device, non_blocking=True) for t in (self.pixels, self.input_ids, self.targets))
-        return Group(pixels, ids, mask, targets)
+        moved = (self.pixels, self.input_ids, self.targets, self.attributes)
+        pixels, ids, targets, attributes = (tensor.to(device, non_blocking=True) for tensor in moved)
+        return Group(pixels, ids, mask, targets, attributes)
 
 
 def collate(samples: Iterable[Sample], num_answers: int) -> list[Group]:
@@ -74,4 +79,6 @@ def _group(samples: Sequence[Sample], num_answers: int) -> Group:
     mask = None
     if min(lengths) < max(lengths):
         mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
-    return Group(torch.from_numpy(np.stack([s.image for s in samples])), torch.from_numpy(ids), mask, targets)
+    attributes = torch.tensor([sample.attributes for sample in samples], dtype=torch.long)
+    pixels = torch.from_numpy(np.stack([sample.image for sample in samples]))
+    return Group(pixels, torch.from_numpy(ids), mask, targets, attributes)

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +55,7 @@ class Trainer:
         self.config = config
         self.total_steps = total_steps
         self.step = 0
-        self.optimizer = build_optimizer(network.model, config)
+        self.optimizer = build_optimizer(network, config)
         self.schedule = build_schedule(self.optimizer, total_steps, config)
         self._dtype = dtype
 
@@ -62,6 +63,27 @@ class Trainer:
         """The precision the forward runs in."""
         device = self.network.mean.device.type
         return torch.autocast(device, dtype=self._dtype, enabled=self._dtype != torch.float32)
+
+    def loss(self, group: Group) -> Tensor:
+        """The loss of a group on the network's device, summed over its samples."""
+        logits = self.network(group.input_ids, group.text_mask, self.network.image_tokens(group.pixels))
+        return vqa_loss(logits, group.targets)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on elsewhere: weights, optimiser, schedule, step."""
+        return {
+            "model": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "step": self.step,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self.network.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.step = state["step"]
 
     def train_step(self, groups: Sequence[Group]) -> tuple[float, int]:
         """One update over all groups together.
@@ -79,8 +101,7 @@ class Trainer:
         for group in groups:
             moved = group.to(device)
             with self.autocast():
-                logits = self.network(moved.input_ids, moved.text_mask, self.network.image_tokens(moved.pixels))
-            loss = vqa_loss(logits, moved.targets) / count
+                loss = self.loss(moved) / count
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)

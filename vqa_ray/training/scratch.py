@@ -21,10 +21,10 @@ class ViltShape:
 
     hidden_size: int = 192
     layers: int = 4
-    heads: int = 6
+    heads: int = 3
     intermediate_size: int = 768
     patch_size: int = 16
-    shortest_edge: int = 128
+    shortest_edge: int = 112
     max_text_tokens: int = 40
 
 
