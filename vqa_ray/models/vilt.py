@@ -81,6 +81,7 @@ class Vilt:
         Raises:
             ModelLoadError: weights or vocabulary are missing or do not fit, or the device or dtype does not exist.
         """
+        from safetensors import SafetensorError
         from transformers import AutoTokenizer, ViltForQuestionAnswering
 
         chosen = choose_device(device)
@@ -92,7 +93,7 @@ class Vilt:
                 path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
             )
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
             raise ModelLoadError(f"model {path}: {str(error).splitlines()[0]}") from error
         absent = [name for name in report["missing_keys"] if "position_ids" not in name]
         if absent:

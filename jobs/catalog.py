@@ -1,0 +1,25 @@
+"""`vqa-ray catalog`: render the built-in product catalogue, with its truth, to try the other commands on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vqa_ray.catalog.write import FORMATS, write_catalogue
+
+
+def catalog(
+    *,
+    count: Annotated[int, typer.Option(help="how many products")],
+    output: Annotated[str, typer.Option(help="an empty directory or prefix: a path, s3://…, gs://…")],
+    seed: Annotated[int, typer.Option(help="which catalogue; the same seed gives the same files")] = 0,
+    format: Annotated[str, typer.Option(help=f"one of {', '.join(FORMATS)}")] = "parquet",
+    rows_per_shard: Annotated[
+        int, typer.Option(help="products in one file (a tar, a Parquet or JSON Lines file)")
+    ] = 200,
+    questions: Annotated[int, typer.Option(help="questions per product, a row each; 0: one row per product")] = 0,
+) -> None:
+    """Render product images with known truth: category, colour, pattern and what is printed on them."""
+    shards = write_catalogue(count, seed, output, format, rows_per_shard, questions=questions)
+    typer.echo(f"{count} products in {len(shards)} {format} shard{'s' if len(shards) > 1 else ''} under {output}")

@@ -1,0 +1,146 @@
+"""References, layouts and every way in which a checkpoint can be wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.tiny import ANSWERS, save_tiny_vilt
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models import load
+from vqa_ray.models.vilt import Vilt
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_vilt(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def broken(whole: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return Path(shutil.copytree(whole, tmp_path / "model"))
+
+
+def edit_config(directory: Path, **changes: object) -> None:
+    path = directory / "config.json"
+    config = json.loads(path.read_text())
+    config.update(changes)
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+
+
+def test_describes_and_loads_a_directory(whole: Path) -> None:
+    info = load.describe(str(whole))
+    assert (info.family, info.path) == ("vilt", whole)
+    assert "sigmoid" in info.score_meaning
+    model = load.load_model(str(whole), device="cpu", dtype="float32")
+    assert isinstance(model, Vilt)
+    assert model.labels == ANSWERS
+    assert load.load_transform(str(whole)).target_size(100, 200) == (24, 48)
+
+
+def test_loads_the_old_layout(broken: Path) -> None:
+    """preprocessor_config.json with a bare size, vocab.txt instead of tokenizer.json."""
+    nested = json.loads((broken / "processor_config.json").read_text())["image_processor"]
+    nested["size"] = nested["size"]["shortest_edge"]
+    (broken / "preprocessor_config.json").write_text(json.dumps(nested))
+    vocabulary = json.loads((broken / "tokenizer.json").read_text())["model"]["vocab"]
+    (broken / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)) + "\n")
+    for name in ("processor_config.json", "tokenizer.json"):
+        (broken / name).unlink()
+    model = load.load_model(str(broken), device="cpu", dtype="float32")
+    assert isinstance(model, Vilt)
+    assert load.load_transform(str(broken)).target_size(64, 64) == (32, 32)
+
+
+def test_the_fingerprint_follows_weights_and_vocabulary(whole: Path, broken: Path) -> None:
+    assert load.describe(str(broken)).fingerprint == load.describe(str(whole)).fingerprint
+    weights = load_file(broken / "model.safetensors")
+    weights["classifier.3.bias"] += 1
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    changed = load.describe(str(broken)).fingerprint
+    assert changed != load.describe(str(whole)).fingerprint
+    edit_config(broken, id2label={str(i): f"answer {i}" for i in range(len(ANSWERS))})
+    assert load.describe(str(broken)).fingerprint not in {changed, load.describe(str(whole)).fingerprint}
+
+
+def test_a_model_without_answer_vocabulary_is_refused(broken: Path) -> None:
+    edit_config(broken, id2label=None, label2id=None, num_labels=len(ANSWERS))
+    with pytest.raises(ModelLoadError, match=r"has no answer vocabulary \(id2label\)"):
+        load.load_model(str(broken))
+
+
+def test_pickled_weights_are_refused_with_the_way_out(broken: Path) -> None:
+    (broken / "model.safetensors").rename(broken / "pytorch_model.bin")
+    with pytest.raises(ModelLoadError, match=r"only pytorch_model\.bin, and pickles can run code .*save_pretrained"):
+        load.describe(str(broken))
+
+
+def test_missing_shards_are_named(broken: Path) -> None:
+    index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
+    (broken / "model.safetensors.index.json").write_text(json.dumps(index))
+    (broken / "model.safetensors").rename(broken / "model-00001-of-00002.safetensors")
+    with pytest.raises(ModelLoadError, match=r"incomplete, missing model-00002-of-00002\.safetensors"):
+        load.describe(str(broken))
+
+
+def test_partly_missing_weights_are_refused(broken: Path) -> None:
+    weights = load_file(broken / "model.safetensors")
+    del weights["classifier.3.weight"]
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelLoadError, match=r"incomplete, 1 missing, first classifier\.3\.weight"):
+        load.load_model(str(broken))
+
+
+def test_weights_cut_short_are_refused(broken: Path) -> None:
+    whole_file = (broken / "model.safetensors").read_bytes()
+    (broken / "model.safetensors").write_bytes(whole_file[: len(whole_file) // 2])
+    with pytest.raises(ModelLoadError, match=f"model {broken}: "):
+        load.load_model(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "bert"}, r"model_type 'bert' of config.json is not supported; there are vilt"),
+        ({"architectures": ["ViltForMaskedLM"]}, r"ViltForMaskedLM does not answer questions, wanted Vilt"),
+    ],
+)
+def test_other_models_are_named(broken: Path, changes: dict[str, object], message: str) -> None:
+    edit_config(broken, **changes)
+    with pytest.raises(ModelLoadError, match=message):
+        load.describe(str(broken))
+
+
+def test_wrong_references_say_what_is_allowed(tmp_path: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"no such directory; allowed are bundled:NAME"):
+        load.describe(str(tmp_path / "absent"))
+    with pytest.raises(ModelLoadError, match=r"bundled:nonsense: no such bundled model"):
+        load.describe("bundled:nonsense")
+    with pytest.raises(ModelLoadError, match=r"config\.json is missing"):
+        load.describe(str(tmp_path))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ModelLoadError, match="is a file, wanted a directory"):
+        load.describe(str(tmp_path / "file"))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ModelLoadError, match=r"config\.json is not JSON"):
+        load.describe(str(tmp_path))
+
+
+def test_the_hub_being_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelLoadError, match=r"model org/name@main: not a local directory, and the hub did not"):
+        load.describe("org/name@main")
+
+
+def test_device_and_dtype_are_checked(whole: Path) -> None:
+    with pytest.raises(ModelLoadError, match=r"dtype 'float8' is not supported; there are bfloat16, float32"):
+        load.load_model(str(whole), device="cpu", dtype="float8")
+    with pytest.raises(ModelLoadError, match="device 'abacus' is not one torch knows"):
+        load.load_model(str(whole), device="abacus")

@@ -1,0 +1,60 @@
+"""What a catalogue says of its products: rows of truth, or of questions with their answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vqa_ray.catalog.product import Product
+from vqa_ray.catalog.questions import KINDS, ask
+
+TRUTH = (
+    pa.field("category", pa.string()),
+    pa.field("colour", pa.string()),
+    pa.field("pattern", pa.string()),
+    pa.field("motif", pa.string()),
+)
+PRODUCT_COLUMNS = (pa.field("row_id", pa.int64(), nullable=False), pa.field("image_id", pa.string()))
+QUESTION_COLUMNS = (
+    pa.field("question_id", pa.string()),
+    pa.field("question", pa.string()),
+    pa.field("answer", pa.string()),
+    # The same answer in the form the evaluation of VQA reads: a list, one entry per annotator.
+    pa.field("annotator_answers", pa.list_(pa.string())),
+    pa.field("kind", pa.string()),
+)
+
+
+def row_fields(questions: int) -> tuple[pa.Field, ...]:
+    """The columns of `rows_of`, without the image."""
+    return (*PRODUCT_COLUMNS, *(QUESTION_COLUMNS if questions else ()), *TRUTH)
+
+
+def rows_of(product: Product, questions: int) -> list[dict[str, Any]]:
+    """The rows about one product: one of truth, or one per question when `questions` > 0.
+
+    The kinds of question take turns in an order of the product's own, so fewer than `len(KINDS)` questions per product
+    still ask every kind equally often over a catalogue.
+    """
+    truth = {field.name: getattr(product, field.name) for field in TRUTH}
+    if not questions:
+        return [{"row_id": product.index, "image_id": product.image_id, **truth}]
+    # The last number keeps these draws apart from those of `sample_product`.
+    rng = np.random.default_rng([product.seed, product.index, 1])
+    order = rng.permutation(len(KINDS))
+    rows = []
+    for number in range(questions):
+        asked = ask(product, KINDS[order[number % len(KINDS)]], rng)
+        row = {
+            "row_id": product.index * questions + number,
+            "image_id": product.image_id,
+            "question_id": f"{product.image_id}-q{number}",
+            "question": asked.question,
+            "answer": asked.answer,
+            "annotator_answers": [asked.answer],
+            "kind": asked.kind,
+        }
+        rows.append({**row, **truth})
+    return rows

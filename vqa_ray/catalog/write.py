@@ -1,0 +1,202 @@
+"""Writes a catalogue of rendered products in the formats that the jobs read, shard by shard."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vqa_ray.catalog.product import Product, sample_product
+from vqa_ray.catalog.render import encode, render
+from vqa_ray.catalog.rows import row_fields, rows_of
+from vqa_ray.errors import RequestError, one_line
+from vqa_ray.storage import exists, join, list_files, read_bytes, write_bytes_atomic
+
+FORMATS = ("parquet", "webdataset", "jsonl", "images")
+# Says what the directory holds. Readers leave names with an underscore out.
+REQUEST_FILE = "_catalog.json"
+_LARGEST_SEED = 2**63 - 1
+_LARGEST_COUNT = 2**31
+_UPLOADS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A product, its encoded image and the rows about it."""
+
+    product: Product
+    image: bytes
+    rows: list[dict[str, Any]]
+
+    @property
+    def file_name(self) -> str:
+        return self.product.image_id + self.product.extension
+
+
+def write_catalogue(
+    count: int, seed: int, output_uri: str, format: str, rows_per_shard: int = 200, *, questions: int = 0
+) -> list[str]:
+    """Render products 0 to `count` - 1 of the catalogue `seed` and write them under `output_uri`.
+
+    Memory holds one shard at a time. The same request again writes the same files again.
+
+    - parquet: `products-*.parquet` with the columns `image` (encoded bytes) and those of `rows.row_fields`.
+    - webdataset: `products-*.tar`, a `.jpg` or `.png` and a `.json` per key.
+    - jsonl: `products-*.jsonl` with `image_uri` relative to the file; the images are in `images/`.
+    - images: image files alone; the truth is in `_truth-*.jsonl`, which readers of images leave out.
+
+    Args:
+        count: how many products.
+        seed: which catalogue; another seed shares no product with this one.
+        output_uri: a directory or prefix that holds nothing, or this very catalogue.
+        format: one of `FORMATS`.
+        rows_per_shard: products in one shard.
+        questions: 0 for one row of truth per product, else this many rows per product, each a question with its answer.
+
+    Returns:
+        The URIs of the files with the rows, one per shard.
+
+    Raises:
+        RequestError: an argument is out of range, or the output holds something else or cannot be written.
+    """
+    _check(count, seed, format, rows_per_shard, questions)
+    request = {
+        "count": count,
+        "seed": seed,
+        "format": format,
+        "rows_per_shard": rows_per_shard,
+        "questions": questions,
+    }
+    _claim(output_uri, request)
+    shards = -(-count // rows_per_shard)
+    digits = max(5, len(str(shards - 1)))
+    write = _WRITERS[format]
+    written = []
+    for shard in range(shards):
+        indices = range(shard * rows_per_shard, min(count, (shard + 1) * rows_per_shard))
+        # Not kept in a variable: the shard is freed before the next one is drawn.
+        written.append(write(output_uri, f"{shard:0{digits}d}", _draw(seed, indices, questions), questions))
+    return written
+
+
+def _check(count: int, seed: int, format: str, rows_per_shard: int, questions: int) -> None:
+    if format not in FORMATS:
+        raise RequestError(f"catalog: unknown format {one_line(format, 60)!r}; one of {', '.join(FORMATS)}")
+    ranges = (
+        ("count", count, 1, _LARGEST_COUNT),
+        ("seed", seed, 0, _LARGEST_SEED),
+        ("rows_per_shard", rows_per_shard, 1, 100_000),
+        ("questions", questions, 0, 1000),
+    )
+    for name, value, least, most in ranges:
+        if not least <= value <= most:
+            raise RequestError(f"catalog: {name} is {value}; allowed is {least} to {most}")
+    if questions and format == "images":
+        raise RequestError("catalog: image files cannot carry questions; use parquet, webdataset or jsonl")
+
+
+def _claim(output_uri: str, request: dict[str, object]) -> None:
+    """Note the request at the output, unless something else is there already."""
+    note = join(output_uri, REQUEST_FILE)
+    try:
+        if exists(note):
+            noted = json.loads(read_bytes(note))
+            there = noted if isinstance(noted, dict) else {}
+            different = [
+                f"{name} {there.get(name)} → {value}" for name, value in request.items() if there.get(name) != value
+            ]
+            if different:
+                raise RequestError(
+                    f"{output_uri}: holds another catalogue ({', '.join(different)}); name an empty place"
+                )
+        elif exists(output_uri) and list_files(output_uri):
+            raise RequestError(f"{output_uri}: holds files that are no catalogue; name an empty place")
+        write_bytes_atomic(note, json.dumps(request).encode())
+    except json.JSONDecodeError as error:
+        raise RequestError(f"{note}: is no JSON: {one_line(error)}") from error
+    except OSError as error:
+        raise RequestError(f"{output_uri}: cannot be written: {one_line(error)}") from error
+
+
+def _draw(seed: int, indices: range, questions: int) -> list[_Drawn]:
+    products = (sample_product(seed, index) for index in indices)
+    return [_Drawn(product, encode(product, render(product)), rows_of(product, questions)) for product in products]
+
+
+def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], questions: int) -> str:
+    schema = pa.schema([pa.field("image", pa.binary()), *row_fields(questions)])
+    rows = [{"image": one.image, **row} for one in drawn for row in one.rows]
+    sink = pa.BufferOutputStream()
+    # Encoded images do not shrink further.
+    compression = {name: "none" if name == "image" else "zstd" for name in _leaves(schema)}
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression=compression)
+    uri = join(output_uri, f"products-{number}.parquet")
+    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
+    return uri
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """The names by which Parquet knows the columns."""
+    return [f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema]
+
+
+def _write_webdataset(output_uri: str, number: str, drawn: list[_Drawn], questions: int) -> str:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for one in drawn:
+            for row in one.rows:
+                key = row.get("question_id", one.product.image_id)
+                _add(tar, key + one.product.extension, one.image)
+                _add(tar, f"{key}.json", _json(row))
+    uri = join(output_uri, f"products-{number}.tar")
+    write_bytes_atomic(uri, buffer.getvalue())
+    return uri
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
+def _write_jsonl(output_uri: str, number: str, drawn: list[_Drawn], questions: int) -> str:
+    _write_images(join(output_uri, "images"), drawn)
+    rows = ({"image_uri": f"images/{one.file_name}", **row} for one in drawn for row in one.rows)
+    return _write_lines(join(output_uri, f"products-{number}.jsonl"), rows)
+
+
+def _write_image_files(output_uri: str, number: str, drawn: list[_Drawn], questions: int) -> str:
+    _write_images(output_uri, drawn)
+    rows = ({"image_uri": one.file_name, **row} for one in drawn for row in one.rows)
+    return _write_lines(join(output_uri, f"_truth-{number}.jsonl"), rows)
+
+
+def _write_images(output_uri: str, drawn: list[_Drawn]) -> None:
+    uris = [join(output_uri, one.file_name) for one in drawn]
+    with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
+        for _ in pool.map(write_bytes_atomic, uris, (one.image for one in drawn)):
+            pass
+
+
+def _write_lines(uri: str, rows: Iterable[dict[str, Any]]) -> str:
+    write_bytes_atomic(uri, b"".join(_json(row) + b"\n" for row in rows))
+    return uri
+
+
+def _json(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False).encode()
+
+
+_WRITERS: dict[str, Callable[[str, str, list[_Drawn], int], str]] = {
+    "parquet": _write_parquet,
+    "webdataset": _write_webdataset,
+    "jsonl": _write_jsonl,
+    "images": _write_image_files,
+}
