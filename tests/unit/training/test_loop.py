@@ -48,15 +48,14 @@ def test_loss_and_gradients_equal_the_stock_model() -> None:
     output.loss.backward()
     loss = vqa_loss(logits, group.targets).item() / len(group.targets)
     assert loss == pytest.approx(output.loss.item(), rel=1e-4)
-    compared = 0
-    for (name, mine), stock in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        if stock.grad is None:
-            assert mine.grad is None or float(mine.grad.abs().max()) == 0, name
-            continue
-        assert mine.grad is not None, name
-        torch.testing.assert_close(mine.grad, stock.grad, rtol=1e-4, atol=1e-4 * float(stock.grad.abs().max()) + 1e-7)
-        compared += 1
-    assert compared > 40
+    mine = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    stock = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
+    assert len(stock) > 40
+    # A key's bias shifts all scores of a query alike, so its true gradient is 0 and what is left is rounding.
+    largest = max(grad.abs().max().item() for grad in stock.values())
+    for name, grad in stock.items():
+        difference = (mine.get(name, torch.zeros_like(grad)) - grad).norm().item()
+        assert difference <= 1e-4 * grad.norm().item() + 1e-6 * largest, name
 
 
 def test_the_loss_does_not_depend_on_how_a_batch_is_grouped() -> None:
