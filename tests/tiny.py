@@ -13,7 +13,8 @@ from vqa_ray.training.scratch import ViltShape, build_tokenizer, build_vilt, sav
 
 SHAPE = ViltShape(hidden_size=32, layers=3, heads=4, intermediate_size=64, patch_size=8, shortest_edge=32)
 ANSWERS = ("yes", "no", "red", "blue", "two", "Golden Retriever")
-WORDS = "what is this it the a colour of dog cat there how many on left are in picture red blue".split()
+_TEXT = "what is this it the a colour of dog cat there how many on left are in picture red blue"
+WORDS = _TEXT.split()
 
 
 def tiny_model(seed: int = 0) -> tuple[Any, Any]:

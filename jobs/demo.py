@@ -1,0 +1,104 @@
+"""`vqa-ray demo`: render a small catalogue, tag it, ask questions of it, measure the answers and show them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vqa_ray.errors import RunError
+
+if TYPE_CHECKING:
+    from vqa_ray.demo.summary import Step
+
+MODEL = "bundled:catalog-vilt"
+_LARGEST_COUNT = 100_000
+
+
+def demo(
+    *,
+    output: Annotated[str, typer.Option(help="Directory for everything; made if it is missing.")] = "./vqa-ray-demo",
+    count: Annotated[int, typer.Option(help="How many products.", min=1, max=_LARGEST_COUNT)] = 600,
+    seed: Annotated[int, typer.Option(help="Which catalogue; the bundled model saw other seeds.", min=0)] = 7,
+    model: Annotated[str, typer.Option(help="Which model answers; fake: needs no weights.")] = MODEL,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print the summary only.")] = False,
+) -> int:
+    """Render products, tag them, ask questions of them, measure the answers and write a gallery."""
+    from jobs.session import session
+    from vqa_ray.demo import place as directory
+    from vqa_ray.demo.judge import measures
+    from vqa_ray.demo.page import read_results, write_page
+    from vqa_ray.demo.shards import write_shards
+    from vqa_ray.demo.summary import summary
+    from vqa_ray.models.load import describe
+    from vqa_ray.taxonomy_file import default_taxonomy
+
+    describe(model)
+    place = directory.claim(output)
+    steps: list[Step] = []
+    with _timed(steps, f"rendered {count:,} products", directory.PRODUCTS):
+        shards = write_shards(count, seed, str(place / directory.PRODUCTS))
+    with ExitStack() as stack:
+        with _timed(steps, "started Ray"):
+            stack.enter_context(session(None))
+        with _timed(steps, f"tagged by {model}", directory.TAGS):
+            _tag(place, model, quiet)
+        with _timed(steps, f"answered by {model}", directory.ANSWERS):
+            _answer(place, model, quiet)
+    with _timed(steps, "measured and drawn", directory.GALLERY):
+        taxonomy = default_taxonomy()
+        judged = read_results(place, shards)
+        measured = measures(judged, taxonomy)
+        write_page(place, shards, judged, measured, taxonomy=taxonomy, model=model)
+    typer.echo("\n".join(summary(place, steps, judged, measured, model)))
+    return 0
+
+
+@contextmanager
+def _timed(steps: list[Step], name: str, where: str = "") -> Iterator[None]:
+    from vqa_ray.demo.summary import Step
+
+    begun = time.monotonic()
+    yield
+    steps.append(Step(name, time.monotonic() - begun, where))
+
+
+def _request(place: Path, output: str, model: str, quiet: bool) -> dict[str, object]:
+    from vqa_ray.demo.place import PRODUCTS
+
+    # A demo of one product has more damaged rows than sound ones, and that is no failure.
+    limits = {"max_error_fraction": 1.0}
+    return {"input": str(place / PRODUCTS), "output": str(place / output), "model": model, "quiet": quiet, **limits}
+
+
+def _tag(place: Path, model: str, quiet: bool) -> None:
+    from jobs import tag
+    from jobs.spec import TagSpec
+    from vqa_ray.demo.place import TAGS
+
+    _succeeded(tag.run(TagSpec.model_validate(_request(place, TAGS, model, quiet)), None), place / TAGS)
+
+
+def _answer(place: Path, model: str, quiet: bool) -> None:
+    from jobs import answer
+    from jobs.spec import AnswerSpec
+    from vqa_ray.demo.place import ANSWERS
+
+    request = AnswerSpec.model_validate(_request(place, ANSWERS, model, quiet))
+    _succeeded(answer.run(request, None), place / ANSWERS)
+
+
+def _succeeded(code: int, output: Path) -> None:
+    if code != 0:
+        raise RunError(f"{output}: the run ended with exit code {code}")
+
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["demo", *sys.argv[1:]]))

@@ -1,0 +1,101 @@
+"""Running one pipeline on Ray; the only place that turns Ray's failures into ours."""
+
+from __future__ import annotations
+
+import logging
+
+import ray
+from ray.data import DataContext, list_stats_summaries
+from ray.data.exceptions import ExecutionTimeoutError
+
+from jobs.progress import Watch, duration
+from jobs.session import Cluster, session
+from jobs.spec import RunSpec
+from jobs.work import Job, Work
+from pipelines.context import FILTER_BYTES, run_context
+from pipelines.placement import Placement, Wishes, automatic, check, demand
+from pipelines.sink import checkpoint_config, write
+from vqa_ray.errors import RequestError, RunError, one_line
+
+logger = logging.getLogger(__name__)
+
+# What Ray's operators are called → what the summary calls them, in order of the data's way.
+_NAMES = (
+    ("ReadShards", "read"),
+    ("CheckpointFilter", "filter"),
+    ("PrepareImages", "decode"),
+    ("ModelActor", "model"),
+    ("Write", "write"),
+)
+
+
+def execute(job: Job, work: Work, invocation: str, *, resumed: bool) -> tuple[dict[str, float], int]:
+    """Run a job's pipeline.
+
+    Args:
+        job, work: what to do.
+        invocation: what the names of the files written begin with.
+        resumed: whether rows stand there already, which Ray Data then filters.
+
+    Returns:
+        Seconds of work by stage, and bytes spilled to disk.
+
+    Raises:
+        RequestError: the cluster is too small.
+        RunError: the pipeline failed.
+    """
+    spec, layout = job.spec, work.layout
+    with session(spec.address) as cluster:
+        placement = place(spec, cluster)
+        if not spec.wait_for_cluster:
+            check(demand(placement, FILTER_BYTES if resumed else 0), cluster.resources, cluster.name)
+        context = run_context(placement, checkpoint_config(layout), spec.no_progress_timeout_s)
+        with DataContext.current(context), Watch(layout, work.total, spec.quiet):
+            try:
+                rows = job.build(work, placement)
+                write(rows, layout, job.file_schema(work.record), invocation, job.rows_per_file(work.total))
+            except ExecutionTimeoutError as error:
+                raise RunError(
+                    f"nothing has moved for {duration(spec.no_progress_timeout_s)} (--no-progress-timeout-s): "
+                    f"{one_line(error)}"
+                ) from error
+            except (ray.exceptions.RayError, OSError) as error:
+                raise _translated(error) from error
+        return _statistics()
+
+
+def place(spec: RunSpec, cluster: Cluster) -> Placement:
+    """Where the parts of the job run."""
+    low, high = spec.actors() or (None, None)
+    wishes = Wishes(spec.batch_size, low, high, spec.num_gpus, spec.device)
+    return automatic(cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0), wishes, cluster.cores)
+
+
+def _translated(error: BaseException) -> RequestError | RunError:
+    """What a failure of Ray means: a wrong request that only the worker could see, or a failed run."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, RequestError):
+            return RequestError(one_line(getattr(cause, "cause", None) or cause))
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return RunError(f"the run failed, the same command goes on from here: {_last_line(error)}")
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[-1] if lines else type(error).__name__, 1000)
+
+
+def _statistics() -> tuple[dict[str, float], int]:
+    """Seconds of work by stage, added up over tasks, and bytes spilled, of the execution that just ended."""
+    last = list_stats_summaries()[-1]
+    seconds: dict[str, float] = {}
+    summaries = [last]
+    while summaries:
+        summary = summaries.pop()
+        summaries += summary.parents
+        for operator in summary.operators_stats:
+            name = next((ours for theirs, ours in _NAMES if theirs in operator.operator_name), None)
+            if name is not None and operator.wall_time is not None:
+                seconds[name] = round(seconds.get(name, 0.0) + operator.wall_time.sum, 3)
+    return {name: seconds[name] for _, name in _NAMES if name in seconds}, int(last.global_bytes_spilled)

@@ -1,0 +1,96 @@
+"""Whether a command may write to its output: a new one, the rest of the same run, or a refusal."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.spec import RunSpec
+from vqa_ray import __version__
+from vqa_ray.errors import RequestError
+from vqa_ray.models.load import ModelInfo
+from vqa_ray.readers import Source
+from vqa_ray.run.layout import RunLayout, name_of
+from vqa_ray.run.record import RunRecord
+
+_PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
+_SHOWN = 3
+
+
+def asked(job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict[str, Any] | None = None) -> RunRecord:
+    """The record of a command, as if its run were new.
+
+    Args:
+        job: `answer` or `tag`.
+        spec, source, model: what it works with.
+        extra: more that decides the answers: the content of a taxonomy file, for instance.
+    """
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return RunRecord(
+        run_id=uuid.uuid4().hex[:12],
+        job=job,
+        started=now(),
+        command=spec.command() | (extra or {}),
+        model={
+            "reference": model.reference,
+            "family": model.family,
+            "fingerprint": model.fingerprint,
+            "score_meaning": model.score_meaning,
+        },
+        input={
+            "uri": source.config.uri,
+            "format": source.format,
+            "fingerprint": source.fingerprint,
+            "shards": len(source.shards),
+            "rows": source.total_rows,
+            "several": source.several,
+            "notes": list(source.notes),
+        },
+        versions={"vqa_ray": __version__, "python": platform.python_version(), **versions},
+    )
+
+
+def admit(layout: RunLayout, wanted: RunRecord) -> tuple[RunRecord, bool]:
+    """The record that this command continues, and whether it is new. A new one is written at once.
+
+    Raises:
+        RequestError: the output holds another run or other files, or cannot be written.
+    """
+    existing = RunRecord.read(layout.record)
+    if existing is not None:
+        refuse_difference(layout.output, existing, wanted)
+        return existing, False
+    foreign = [name_of(entry.uri) for entry in (*layout.foreign_files(), *layout.part_files())]
+    if foreign:
+        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+        raise RequestError(
+            f"--output {layout.output}: holds files that are not of a run ({', '.join(foreign[:_SHOWN])}{more}); "
+            "wanted a new or empty directory"
+        )
+    try:
+        wanted.write(layout.record)
+    except OSError as error:
+        raise RequestError(f"--output {layout.output}: cannot be written: {_reason(error)}") from error
+    return wanted, True
+
+
+def refuse_difference(output: str, existing: RunRecord, wanted: RunRecord) -> None:
+    """Raise a RequestError when `wanted` is not what the output holds."""
+    differences = existing.differences(wanted)
+    if differences:
+        raise RequestError(
+            f"--output {output}: holds another run ({existing.job} of {existing.started}): {'; '.join(differences)}; "
+            "use another output, or the command it was made with"
+        )
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or f"{type(error).__name__}: {error}"

@@ -1,0 +1,62 @@
+"""Messages on standard error, as text or JSON lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, TextIO
+
+
+class _Json(logging.Formatter):
+    """One JSON object per message; `extra={"fields": {…}}` is put into it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def configure(quiet: bool, log_format: str) -> None:
+    """Send the messages of this project to standard error.
+
+    Args:
+        quiet: warnings and errors only.
+        log_format: `text` or `json`.
+    """
+    handler = logging.StreamHandler(console())
+    handler.setFormatter(_Json() if log_format == "json" else logging.Formatter("%(message)s"))
+    for name in ("vqa_ray", "pipelines", "jobs"):
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.setLevel(logging.WARNING if quiet else logging.INFO)
+        logger.propagate = False
+
+
+@cache
+def console() -> TextIO:
+    """Standard error as it was when the process began, whatever descriptor 2 points to by now."""
+    return os.fdopen(os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2), "w", buffering=1)
+
+
+@contextmanager
+def native_messages_to(file: Path) -> Iterator[None]:
+    """Send what is written to descriptor 2 past Python to a file: Ray's C++ part notes there what concerns no user."""
+    saved = os.dup(2)
+    with file.open("ab") as sink:
+        os.dup2(sink.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,87 @@
+"""Command-line options made from the fields of a spec: one list of fields, one source of help and limits."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic.fields import FieldInfo
+
+from jobs.spec import Retry, RunSpec, load, option_name
+
+Runner = Callable[[Any, "Retry | None"], int]
+
+_SPEC = Annotated[str, typer.Option(help="YAML file with these options by name; options win.", metavar="FILE")]
+_RETRY = Annotated[
+    str,
+    typer.Option(
+        help="Answer only the rows that failed, of these error codes or of all, as a new attempt.", metavar="[CODE,…]"
+    ),
+]
+
+
+def command(kind: type[RunSpec], run: Runner) -> Callable[..., int]:
+    """A Typer command whose options are the fields of `kind`.
+
+    Args:
+        kind: the spec.
+        run: called with the spec and what to retry (None: nothing); gives the exit code.
+    """
+
+    def called(**options: Any) -> int:
+        file, retry = options.pop("spec"), options.pop("retry_failed")
+        given = {name: _value(kind, name, value) for name, value in options.items() if value not in (None, [])}
+        return run(load(kind, file, given), None if retry is None else Retry.parse(retry))
+
+    parameters = [_parameter(kind, name, field) for name, field in kind.model_fields.items()]
+    extra = [_keyword("spec", _SPEC), _keyword("retry_failed", _RETRY)]
+    called.__signature__ = inspect.Signature([*parameters, *extra], return_annotation=int)  # type: ignore[attr-defined]
+    called.__annotations__ = {p.name: p.annotation for p in (*parameters, *extra)} | {"return": int}
+    called.__doc__ = inspect.getdoc(kind)
+    return called
+
+
+def _keyword(name: str, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _parameter(kind: type[RunSpec], name: str, field: FieldInfo) -> inspect.Parameter:
+    shape = _plain(field.annotation)
+    extra = dict(field.json_schema_extra or {}) if isinstance(field.json_schema_extra, dict) else {}
+    default = field.get_default(call_default_factory=True)
+    shown = field.is_required() or default in (None, [], {}, False)
+    info = typer.Option(
+        option_name(name, kind) + ("/" + option_name(name, kind).replace("--", "--no-") if shape is bool else ""),
+        help=(field.description or "") + (" [required]" if field.is_required() else ""),
+        metavar=str(extra["unit"]) or None if extra.get("unit") else None,
+        show_default=False if shown else str(default),
+    )
+    kind_of_value = list[str] if shape in (list, dict) else shape
+    return _keyword(name, Annotated[kind_of_value | None, info])
+
+
+def _plain(annotation: Any) -> Any:
+    """The type of an option's value: without None, without pydantic's annotations."""
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return _plain(next(part for part in get_args(annotation) if part is not type(None)))
+    if origin is Annotated:
+        return _plain(get_args(annotation)[0])
+    if origin is Literal or origin is None:
+        return annotation
+    return origin
+
+
+def _value(kind: type[RunSpec], name: str, value: Any) -> Any:
+    if _plain(kind.model_fields[name].annotation) is not dict:
+        return value
+    pairs = {}
+    for text in value:
+        ours, equals, theirs = text.partition("=")
+        if not (equals and ours and theirs):
+            raise typer.BadParameter(f"{option_name(name, kind)}: wanted OURS=THEIRS, given {text!r}")
+        pairs[ours] = theirs
+    return pairs

@@ -1,0 +1,96 @@
+"""`--retry-failed`: the failed rows of a finished run are answered again and take their places."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs import guard, summary
+from jobs.spec import Retry
+from jobs.steps import conclude, write_rows
+from jobs.work import Job, Work
+from vqa_ray.errors import RequestError, RunError
+from vqa_ray.run import commits, manifest
+from vqa_ray.run.layout import RunLayout, delete_directory
+from vqa_ray.run.merge import merge
+from vqa_ray.run.record import RunRecord
+from vqa_ray.run.tally import failed_keys, tally
+from vqa_ray.stages.read import read_tasks
+from vqa_ray.storage import read_bytes, write_bytes_atomic
+
+logger = logging.getLogger(__name__)
+
+
+def retry_failed(job: Job, retry: Retry) -> int:
+    """Answer the failed rows of a finished run again, as a new attempt, or what is left of one.
+
+    The attempt is a small run of its own below the run directory, so it can be killed and resumed like one; its rows
+    are then put in the places of those that had failed, file by file.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RequestError: there is no finished run of this command, or an attempt with other codes is under way.
+        RunError: see `jobs.run.run`.
+    """
+    layout = RunLayout(job.spec.output)
+    record, before = _finished(job, layout)
+    attempts: list[Mapping[str, Any]] = before["attempts"]
+    for done in range(len(attempts)):
+        delete_directory(layout.later(done + 2).parts)
+    attempt = layout.later(len(attempts) + 2)
+    keys = _keys(layout, attempt, job, record, retry)
+    if not len(keys):
+        logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.told()))
+        return summary.tell(before, layout.output, job.spec.max_error_fraction)
+    work = Work(record, attempt, read_tasks(job.source, keys=keys), len(keys))
+    timing = write_rows(job, work)
+    uris = [entry.uri for entry in attempt.part_files()]
+    counts = tally(uris)
+    if not np.array_equal(np.sort(counts.keys), keys):
+        raise RunError(f"{attempt.parts}: {len(counts.keys)} rows came back for {len(keys)} failed ones")
+    merge([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
+    entry = {"attempt": attempt.attempt, "codes": retry.told(), "rows": counts.rows, "ok": counts.ok}
+    code = conclude(job, replace(work, layout=layout, total=before["rows"]), timing, {}, [*attempts, entry])
+    delete_directory(attempt.parts)
+    return code
+
+
+def _finished(job: Job, layout: RunLayout) -> tuple[RunRecord, dict[str, Any]]:
+    record, finished = RunRecord.read(layout.record), manifest.read(layout.manifest)
+    if record is None or finished is None:
+        raise RequestError(
+            f"--retry-failed: {layout.output} holds no finished run; run the command without --retry-failed first"
+        )
+    guard.refuse_difference(layout.output, record, job.record)
+    return record, finished
+
+
+def _keys(layout: RunLayout, attempt: RunLayout, job: Job, record: RunRecord, retry: Retry) -> npt.NDArray[np.int64]:
+    """The keys of an attempt: those it began with, or the rows that have failed by now. int64 (N,), sorted."""
+    under_way = RunRecord.read(attempt.record)
+    if under_way is not None:
+        codes = under_way.command["retry_failed"]
+        if codes != retry.told():
+            raise RequestError(
+                f"--retry-failed: an attempt for {','.join(codes)} is under way in {layout.output}; finish it with "
+                f"--retry-failed {','.join(codes)}"
+            )
+        commits.sweep(attempt)
+        keys: npt.NDArray[np.int64] = np.load(io.BytesIO(read_bytes(attempt.keys)))
+        return keys
+    keys = failed_keys([entry.uri for entry in layout.part_files()], retry.codes)
+    if len(keys):
+        buffer = io.BytesIO()
+        np.save(buffer, keys)
+        write_bytes_atomic(attempt.keys, buffer.getvalue())
+        # Written after the keys: where there is a record, the keys are whole.
+        replace(record, command={**record.command, "retry_failed": retry.told()}).write(attempt.record)
+    return keys

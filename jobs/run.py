@@ -1,0 +1,46 @@
+"""One execution of `answer` or `tag`: a run, the rest of one, or a retry of its failed rows."""
+
+from __future__ import annotations
+
+import logging
+
+from jobs import guard, logs, summary
+from jobs.retry import retry_failed
+from jobs.spec import Retry
+from jobs.steps import conclude, write_rows
+from jobs.work import Job, Work
+from vqa_ray.run import commits, manifest
+from vqa_ray.run.layout import RunLayout
+from vqa_ray.stages.read import limits_for, read_tasks
+
+logger = logging.getLogger(__name__)
+
+
+def run(job: Job, retry: Retry | None) -> int:
+    """Run a job, or what is left of it, or answer its failed rows again.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RequestError: the output holds something else, or the cluster is too small.
+        RunError: the pipeline failed; the same command goes on from there.
+    """
+    logs.configure(job.spec.quiet, job.spec.log_format)
+    if retry is not None:
+        return retry_failed(job, retry)
+    layout = RunLayout(job.spec.output)
+    record, new = guard.admit(layout, job.record)
+    finished = manifest.read(layout.manifest)
+    if finished is not None:
+        logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
+        return summary.tell(finished, layout.output, job.spec.max_error_fraction)
+    for note in job.source.notes:
+        logger.warning("%s", note)
+    limits = None if job.spec.limit is None else limits_for(job.source, job.spec.limit)
+    total = job.source.total_rows if limits is None else sum(limits.values())
+    if not new:
+        commits.sweep(layout)
+    work = Work(record, layout, read_tasks(job.source, limits=limits), total)
+    timing = write_rows(job, work)
+    return conclude(job, work, timing, job.known_rows(limits))

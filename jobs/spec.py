@@ -1,0 +1,210 @@
+"""What can be asked of `answer` and `tag`: strict models from which the command lines are made.
+
+A spec comes from a YAML file, from options, or from both (options win). Each field carries its help line, its unit
+and whether it belongs to the command, that is, whether it decides the answers; where it does not (placement, logging)
+it may change between a run and its resumption.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from vqa_ray.errors import ErrorCode, RequestError
+
+Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
+
+
+def option(
+    help: str, default: Any = ..., *, unit: str = "", name: str = "", command: bool = True, **limits: Any
+) -> Any:
+    """A field of a spec.
+
+    Args:
+        help: one line.
+        default: its default; none makes it required.
+        unit: of the value, shown as the metavar of the option.
+        name: of the option where it differs from the field.
+        command: whether it decides the answers.
+        limits: pydantic's (`ge`, `le`, …).
+    """
+    extra = {"unit": unit, "option": name, "command": command}
+    return Field(default, description=help, json_schema_extra=extra, **limits)
+
+
+def _range(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Workers = Annotated[str, BeforeValidator(_range), Field(pattern=r"^[1-9]\d*(-[1-9]\d*)?$")]
+
+
+class RunSpec(BaseModel):
+    """What `answer` and `tag` share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    input: str = option("Where the images are: a file, a directory or a prefix (path, s3://, gs://).", unit="URI")
+    output: str = option("Run directory to write to; the same command again resumes it.", unit="URI", command=False)
+    model: str = option("Model: org/name@revision, a directory or URI, bundled:NAME, or fake: for a try.", unit="MODEL")
+    input_format: Format | None = option("Format of the input; guessed from its names without.", None)
+    columns: dict[str, str] = option(
+        "Ours=theirs, for input columns of other names: question=prompt. Repeatable.", {}, unit="A=B", name="column"
+    )
+    keep: list[str] = option("An input column to carry through to the output. Repeatable.", [], unit="COLUMN")
+    limit: int | None = option("Stop after so many input rows, for a try.", None, unit="ROWS", ge=1)
+    dtype: Literal["float32", "bfloat16"] | None = option("Precision of the model; the device's best without.", None)
+    fast_decode: bool = option("Decode large JPEG photos at reduced scale: faster, pixels differ slightly.", False)
+    allow_http: bool = option("Also fetch images from http:// and https:// URIs.", False)
+    max_image_bytes: int = option("Larger encoded images become error rows.", 64 * 2**20, unit="BYTES", ge=1)
+    max_image_pixels: int = option("Larger images become error rows.", 100_000_000, unit="PIXELS", ge=1)
+    max_error_fraction: float = option(
+        "Exit with 3 when a larger fraction of the rows failed.", 0.1, unit="0..1", ge=0, le=1, command=False
+    )
+    rows_per_file: int | None = option(
+        "Rows per output file, which is also what a kill can cost; chosen from the input without.",
+        None,
+        unit="ROWS",
+        ge=1,
+        command=False,
+    )
+    batch_size: int | None = option(
+        "Rows per model call; 32 on CPUs, 256 on GPUs.", None, unit="ROWS", ge=1, command=False
+    )
+    num_actors: Workers | None = option(
+        "Processes that hold the model: 4, or 1-8 to grow; all that fit without.", None, unit="N|MIN-MAX", command=False
+    )
+    num_gpus: float | None = option(
+        "GPUs of each actor, 0.5 to share one; 1 where there are GPUs, else 0.", None, unit="GPUS", ge=0, command=False
+    )
+    device: str | None = option("Device of the model: cpu, cuda; the best found without.", None, command=False)
+    compile: bool = option("Compile the model (CUDA only): slower start, faster run.", False, command=False)
+    address: str | None = option(
+        "Ray cluster to join (also RAY_ADDRESS); without, a local Ray is started.", None, unit="ADDRESS", command=False
+    )
+    wait_for_cluster: bool = option(
+        "Start although the cluster is too small now, because it grows by itself.", False, command=False
+    )
+    no_progress_timeout_s: float = option(
+        "Fail when nothing has moved for so long.", 1800.0, unit="SECONDS", gt=0, command=False
+    )
+    quiet: bool = option("Print warnings and errors only.", False, command=False)
+    log_format: Literal["text", "json"] = option("Form of the messages on standard error.", "text", command=False)
+
+    def command(self) -> dict[str, Any]:
+        """The fields that decide the answers."""
+        names = [name for name, field in type(self).model_fields.items() if _extra(field)["command"]]
+        return self.model_dump(mode="json", include=set(names))
+
+    def actors(self) -> tuple[int, int] | None:
+        """(min, max) of `num_actors`."""
+        if self.num_actors is None:
+            return None
+        low, _, high = self.num_actors.partition("-")
+        return int(low), int(high or low)
+
+
+class AnswerSpec(RunSpec):
+    """Ask questions of images: one output row per input row, with an answer and a score, or a typed error."""
+
+    question: list[str] = option("Ask this of every image. Repeatable. Without, the input brings questions.", [])
+    top_k: int = option("Answers to keep per question.", 5, unit="N", ge=1, le=100)
+
+
+class TagSpec(RunSpec):
+    """Tag images with the choices of a taxonomy: one output row per image."""
+
+    tags: str | None = option("Taxonomy file (tags.yaml); the built-in product taxonomy without.", None, unit="FILE")
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def load(kind: type[S], file: str | None, options: Mapping[str, Any]) -> S:
+    """A spec from a YAML file, from options, or both.
+
+    Args:
+        kind: which spec.
+        file: the YAML file, a mapping of field names to values.
+        options: field → value of the options that were given; they win over the file.
+
+    Raises:
+        RequestError: an unknown key (the nearest known one is named), a missing or a wrong value.
+    """
+    values: dict[str, Any] = _read(file) if file else {}
+    for key in values:
+        if key not in kind.model_fields:
+            near = difflib.get_close_matches(str(key), kind.model_fields, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(kind.model_fields))}"
+            raise RequestError(f"{file}: unknown key {key!r}{hint}")
+    try:
+        return kind.model_validate({**values, **options})
+    except ValidationError as error:
+        raise RequestError(_told(kind, error, file, options)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Which failed rows to answer again.
+
+    Attributes:
+        codes: error codes; None for all.
+    """
+
+    codes: frozenset[str] | None
+
+    @classmethod
+    def parse(cls, text: str) -> Retry:
+        """`all`, or CODE,CODE.
+
+        Raises:
+            RequestError: an unknown code.
+        """
+        codes = frozenset(code.strip() for code in text.split(",") if code.strip())
+        if "all" in codes or not codes:
+            return cls(None)
+        known = [str(code) for code in ErrorCode]
+        for code in sorted(codes - set(known)):
+            raise RequestError(f"--retry-failed: unknown error code {code!r}; known are all, {', '.join(known)}")
+        return cls(codes)
+
+    def told(self) -> list[str]:
+        """Sorted codes, or `all`."""
+        return ["all"] if self.codes is None else sorted(self.codes)
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"{file}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RequestError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RequestError(f"{file}: wanted a mapping of names to values, got {type(values).__name__}")
+    return values
+
+
+def _told(kind: type[BaseModel], error: ValidationError, file: str | None, options: Mapping[str, Any]) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0])
+    where = option_name(name, kind) if name in options or not file else f"{file}: {name}"
+    if first["type"] == "missing":
+        return f"{where}: is required" + (f" (or {name} in {file})" if file else "")
+    given = first["input"] if len(first["loc"]) > 1 else options.get(name, first["input"])
+    return f"{where}: {first['msg'].lower()}, given {given!r}"
+
+
+def option_name(field: str, kind: type[BaseModel]) -> str:
+    """The option of a field: `--max-image-bytes`."""
+    return "--" + (_extra(kind.model_fields[field])["option"] or field).replace("_", "-")
+
+
+def _extra(field: Any) -> dict[str, Any]:
+    return dict(field.json_schema_extra or {})

@@ -1,0 +1,63 @@
+"""The steps of an execution that a run and a retry share: write the rows, check them, write the manifest."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jobs import guard, summary
+from jobs.work import Job, Work
+from vqa_ray.run import commits, manifest
+from vqa_ray.run.completeness import findings
+from vqa_ray.run.layout import PART_PREFIX, RunLayout
+from vqa_ray.run.tally import row_count, tally
+from vqa_ray.storage import join, write_bytes_atomic
+
+logger = logging.getLogger(__name__)
+
+
+def write_rows(job: Job, work: Work) -> manifest.Timing:
+    """Run the pipeline; rows that stand there already are left out."""
+    started, begun = guard.now(), time.monotonic()
+    before = commits.committed_tasks(work.layout)
+    present = sum(row_count(uri) for uri in before.values())
+    if present:
+        logger.info("%s: resumed, %d rows are there already", work.layout.output, present)
+    invocation = f"{PART_PREFIX}{uuid.uuid4().hex[:8]}"
+    stages: dict[str, float] = {}
+    spilled = 0
+    if work.tasks and present != work.total:
+        from jobs.execute import execute
+
+        stages, spilled = execute(job, work, invocation, resumed=bool(before))
+        expelled = commits.expel(work.layout, set(before), invocation)
+        if expelled:
+            logger.warning("%d files of a process that had died were removed", len(expelled))
+    rows = sum(row_count(uri) for uri in commits.committed_tasks(work.layout).values())
+    return manifest.Timing(started, guard.now(), time.monotonic() - begun, rows - present, stages, spilled)
+
+
+def conclude(
+    job: Job,
+    work: Work,
+    timing: manifest.Timing,
+    known_rows: Mapping[int, int],
+    attempts: Sequence[Mapping[str, object]] = (),
+) -> int:
+    """Check that every row is there once, write the manifest, tell the summary; gives the exit code."""
+    layout = RunLayout(work.layout.output)
+    parts = [entry.uri for entry in layout.part_files()]
+    if not parts:
+        sink = pa.BufferOutputStream()
+        pq.write_table(job.file_schema(work.record).empty_table(), sink, compression="zstd")
+        write_bytes_atomic(join(layout.parts, f"{PART_PREFIX}empty.parquet"), sink.getvalue().to_pybytes())
+    counts = tally(parts)
+    found = findings(counts.keys, work.total, known_rows)
+    content = manifest.build(work.record, counts, timing, found, attempts)
+    manifest.write(layout.manifest, content)
+    return summary.tell(content, layout.output, job.spec.max_error_fraction)

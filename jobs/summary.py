@@ -1,0 +1,65 @@
+"""What a finished run tells: a few lines for a person, and the exit code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from jobs.progress import duration
+
+logger = logging.getLogger(__name__)
+
+ALL_GOOD, FAILED, TOO_MANY_ERRORS = 0, 1, 3
+
+
+def exit_code(manifest: Mapping[str, Any], max_error_fraction: float) -> int:
+    """0 all good, 1 rows are missing or doubled, 3 a larger fraction of the rows failed."""
+    if manifest["findings"]:
+        return FAILED
+    if manifest["failed"] > max_error_fraction * manifest["rows"]:
+        return TOO_MANY_ERRORS
+    return ALL_GOOD
+
+
+def tell(manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> int:
+    """Log the summary of a run and give its exit code."""
+    told = {name: manifest[name] for name in ("rows", "ok", "failed", "errors", "warnings", "images", "questions")}
+    fields = {**told, "output": output, "seconds": manifest["timing"]["duration_s"], **manifest["throughput"]}
+    first, *rest = lines(manifest, output)
+    logger.info("%s", first, extra={"fields": fields})
+    for line in rest:
+        logger.info("%s", line)
+    for finding in manifest["findings"]:
+        logger.error("%s: %s", output, finding)
+    code = exit_code(manifest, max_error_fraction)
+    if code == TOO_MANY_ERRORS:
+        logger.error(
+            "%s: %d of %d rows failed, more than --max-error-fraction %g; --retry-failed answers them again",
+            output,
+            manifest["failed"],
+            manifest["rows"],
+            max_error_fraction,
+        )
+    return code
+
+
+def lines(manifest: Mapping[str, Any], output: str) -> list[str]:
+    """The summary, line by line."""
+    timing, speed = manifest["timing"], manifest["throughput"]
+    told = [f"{manifest['rows']:,} rows: {manifest['ok']:,} answered, {manifest['failed']:,} failed → {output}"]
+    if manifest["errors"]:
+        told.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
+    if manifest["warnings"]:
+        told.append(f"  warnings: {manifest['warnings']:,} rows (column `warning`)")
+    if manifest["rows_sharing_a_row_id"]:
+        told.append(f"  {manifest['rows_sharing_a_row_id']:,} rows share their row_id with another row")
+    questions = f", {speed['questions_per_s']:,.1f} questions/s" if manifest["questions"] else ""
+    earlier = manifest["rows"] - timing["rows_here"]
+    told.append(
+        f"  {duration(timing['duration_s'])}, {speed['images_per_s']:,.1f} images/s{questions}"
+        + (f"; {earlier:,} rows stood there already" if earlier else "")
+    )
+    if timing["stages_s"]:
+        told.append("  work: " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in timing["stages_s"].items()))
+    return told

@@ -1,0 +1,53 @@
+"""`vqa-ray tag`: tag images with the choices of a taxonomy."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+from jobs.options import command
+from jobs.spec import Retry, TagSpec
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+    from jobs.work import Work
+    from pipelines.placement import Placement
+    from vqa_ray.taxonomy import Taxonomy
+
+
+def run(spec: TagSpec, retry: Retry | None) -> int:
+    """Tag the input of `spec`, or its failed rows again; gives the exit code."""
+    from jobs import guard
+    from jobs.run import run as run_job
+    from jobs.work import Job, open_input
+    from vqa_ray import schema
+    from vqa_ray.models.load import describe
+    from vqa_ray.taxonomy_file import default_taxonomy, load_taxonomy
+
+    taxonomy = load_taxonomy(spec.tags) if spec.tags else default_taxonomy()
+    taxonomy.check_kept(spec.keep)
+    source = open_input(spec, (), needs_question=False)
+    extra = {"tags_fingerprint": taxonomy.fingerprint}
+    record = guard.asked("tag", spec, source, describe(spec.model), extra)
+    columns = schema.with_kept(schema.tag_schema(taxonomy.columns), source.kept)
+    return run_job(Job(record, spec, source, columns, partial(build, spec, taxonomy)), retry)
+
+
+def build(spec: TagSpec, taxonomy: Taxonomy, work: Work, placement: Placement) -> Dataset:
+    """The pipeline of a spec, lazily."""
+    from jobs.work import image_config
+    from pipelines.tag import TagConfig
+    from pipelines.tag import tag as pipeline
+
+    config = TagConfig(spec.model, taxonomy, spec.device, spec.dtype, spec.compile)
+    return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
+
+
+tag = command(TagSpec, run)
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["tag", *sys.argv[1:]]))

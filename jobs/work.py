@@ -1,0 +1,113 @@
+"""What a job has to do, opened and checked: no Ray yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from jobs.spec import RunSpec
+from vqa_ray import schema as columns
+from vqa_ray.images import ImageLimits
+from vqa_ray.models.load import load_transform
+from vqa_ray.readers import InputConfig, Source, open_source
+from vqa_ray.run.layout import RunLayout
+from vqa_ray.run.record import RunRecord
+from vqa_ray.stages.read import ReadShard
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+    from pipelines.images import ImageConfig
+    from pipelines.placement import Placement
+
+_FILES_PER_RUN, _MIN_ROWS_PER_FILE, _MAX_ROWS_PER_FILE = 64, 128, 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The rows that one execution writes, and where.
+
+    Attributes:
+        record: what is asked; its run_id is that of the run directory.
+        layout: where the rows go.
+        tasks: the shards to read.
+        total: rows in all, None when unknown.
+    """
+
+    record: RunRecord
+    layout: RunLayout
+    tasks: Sequence[ReadShard]
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A command, opened and checked.
+
+    Attributes:
+        record: what is asked, as if it were new.
+        spec, source: what it works with.
+        schema: of the output, kept columns included.
+        build: makes the lazy pipeline.
+    """
+
+    record: RunRecord
+    spec: RunSpec
+    source: Source
+    schema: pa.Schema
+    build: Callable[[Work, Placement], Dataset]
+
+    def file_schema(self, record: RunRecord) -> pa.Schema:
+        """The schema of the part files, with metadata."""
+        metadata = {
+            "version": record.versions["vqa_ray"],
+            "job": record.job,
+            "run_id": record.run_id,
+            "spec_hash": record.spec_hash,
+            "model": dict(record.model),
+        }
+        return columns.with_metadata(self.schema, metadata)
+
+    def rows_per_file(self, total: int | None) -> int:
+        """As asked, or so that a run makes some tens of files."""
+        if self.spec.rows_per_file is not None:
+            return self.spec.rows_per_file
+        if total is None:
+            return _MIN_ROWS_PER_FILE * 8
+        return min(max(total // _FILES_PER_RUN, _MIN_ROWS_PER_FILE), _MAX_ROWS_PER_FILE)
+
+    def known_rows(self, limits: Mapping[int, int] | None) -> Mapping[int, int]:
+        """Shard → rows that the output must have of it, where that is known."""
+        if limits is not None:
+            return limits
+        return {shard.index: shard.rows for shard in self.source.shards if shard.rows is not None}
+
+
+def open_input(spec: RunSpec, questions: Sequence[str], needs_question: bool) -> Source:
+    """Open the input of a spec; see `vqa_ray.readers.open_source`."""
+    config = InputConfig(
+        uri=spec.input,
+        format=spec.input_format,
+        columns=spec.columns,
+        keep=tuple(spec.keep),
+        questions=tuple(questions),
+        needs_question=needs_question,
+    )
+    return open_source(config)
+
+
+def image_config(spec: RunSpec, work: Work) -> ImageConfig:
+    """How the images of a spec are fetched and decoded."""
+    from pipelines.images import ImageConfig
+
+    limits = ImageLimits(max_image_bytes=spec.max_image_bytes, max_image_pixels=spec.max_image_pixels)
+    return ImageConfig(
+        load_transform(spec.model),
+        limits,
+        spec.fast_decode,
+        spec.allow_http,
+        f"{work.record.run_id}-{work.layout.attempt}",
+    )

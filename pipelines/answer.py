@@ -1,0 +1,49 @@
+"""Questions about images → answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ray.data import Dataset
+
+from pipelines.actors import on_actors
+from pipelines.images import ImageConfig, decode, read
+from pipelines.placement import Placement
+from vqa_ray.stages.answer import AnswerStage
+from vqa_ray.stages.read import ReadShard
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerConfig:
+    """What decides the answers; see `AnswerStage`."""
+
+    model: str
+    top_k: int
+    several: bool
+    device: str | None
+    dtype: str | None
+    compile: bool
+
+
+def answer(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: AnswerConfig, placement: Placement, attempt: int
+) -> Dataset:
+    """ANSWER or ANSWERS rows, lazily: read → fetch → decode → answer."""
+    rows = read(tasks, placement)
+    decoded = decode(rows, images, placement)
+    return on_actors(
+        decoded,
+        AnswerStage,
+        {
+            "model": config.model,
+            "top_k": config.top_k,
+            "several": config.several,
+            "device": config.device,
+            "dtype": config.dtype,
+            "compile": config.compile,
+            "attempt": attempt,
+            "threads": placement.actor_threads,
+        },
+        placement,
+    )

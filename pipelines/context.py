@@ -1,0 +1,38 @@
+"""Ray Data's settings for one run, as a copy: the settings of whoever uses the library stay as they are."""
+
+from __future__ import annotations
+
+from ray.data import DataContext, ExecutionResources
+from ray.data.checkpoint import CheckpointConfig
+
+from pipelines.placement import Placement
+
+FILTER_BYTES = 256 * 2**20
+
+
+def run_context(placement: Placement, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float) -> DataContext:
+    """Settings for one run.
+
+    Args:
+        placement: gives block and buffer sizes.
+        checkpoint: what is already written; None for a run that cannot be resumed.
+        no_progress_timeout_s: seconds without any block moved until the run fails.
+    """
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = placement.block_bytes
+    context.target_min_block_size = min(context.target_min_block_size, placement.block_bytes)
+    context.execution_options.resource_limits = ExecutionResources.for_limits(
+        object_store_memory=placement.buffer_bytes
+    )
+    context.execution_no_progress_timeout_s = no_progress_timeout_s
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.enable_rich_progress_bars = False
+    context.print_on_execution_start = False
+    context.enable_auto_log_stats = False
+    context.enable_stats_summary_collection = True
+    # A model that fails to load has a reason that a second try does not change.
+    context.max_consecutive_actor_init_deaths = 0
+    context.raise_original_map_exception = True
+    context.checkpoint_config = checkpoint
+    return context

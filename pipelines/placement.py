@@ -1,0 +1,150 @@
+"""Where the parts of a pipeline run and how much they may hold: numbers only, no Ray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vqa_ray.errors import RequestError
+
+MIB = 2**20
+# One image at the size of the largest models: 384 x 512 pixels, 3 bytes each.
+IMAGE_BYTES = 600_000
+
+# A CPU actor shares its cores with decoding on small machines, and has its own on larger ones.
+_SMALL_MACHINE_CPUS = 8
+_THREADS_ON_LARGE_MACHINE = 4
+_MODEL_SHARE = 0.75
+
+_CPU_BATCH, _GPU_BATCH = 32, 256
+# Ray Data's filter actor takes one CPU; reading and writing wait for the network most of the time.
+FILTER_CPUS = 1.0
+READ_CPUS = 0.25
+WRITE_CPUS = 0.25
+DECODE_CPUS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user asked for; None where the machine decides.
+
+    Attributes:
+        batch_size: rows per model call.
+        min_actors, max_actors: actors that each hold the model.
+        gpus_per_actor: GPUs of each; a fraction shares one.
+        device: `cpu` keeps actors off the GPUs.
+    """
+
+    batch_size: int | None = None
+    min_actors: int | None = None
+    max_actors: int | None = None
+    gpus_per_actor: float | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Resources of every operator.
+
+    Attributes:
+        batch_size: rows per model call.
+        rows_per_block: rows that a read block should hold, so that few shards still parallelise.
+        block_bytes: the most that a block should hold.
+        buffer_bytes: the most that blocks between operators may take together; keeps memory flat.
+        min_actors, max_actors: size of the actor pool.
+        actor_cpus, actor_gpus: of each actor. `actor_cpus` differs from `DECODE_CPUS`, or Ray Data would fuse
+            decoding into the actor.
+        actor_threads: CPU threads of the model in an actor; None leaves them alone (GPU).
+    """
+
+    batch_size: int
+    rows_per_block: int
+    block_bytes: int
+    buffer_bytes: int
+    min_actors: int
+    max_actors: int
+    actor_cpus: float
+    actor_gpus: float
+    actor_threads: int | None
+
+
+def automatic(cpus: float, gpus: float, wishes: Wishes, cores: int | None = None) -> Placement:
+    """A placement for a cluster.
+
+    Args:
+        cpus, gpus: logical CPUs and GPUs of the cluster.
+        wishes: what the user asked for.
+        cores: CPU cores of the machine where logical CPUs do not tell (a local Ray); None: as many as `cpus`.
+    """
+    on_gpu = gpus > 0 and not (wishes.device or "").startswith("cpu") and wishes.gpus_per_actor != 0
+    if wishes.gpus_per_actor:
+        on_gpu = True
+    batch_size = wishes.batch_size or (_GPU_BATCH if on_gpu else _CPU_BATCH)
+    if on_gpu:
+        actor_gpus = wishes.gpus_per_actor or 1.0
+        actor_cpus, threads = DECODE_CPUS / 2, None
+        fitting = max(1, math.floor(gpus / actor_gpus))
+    else:
+        actor_gpus = 0.0
+        cores = cores or int(cpus)
+        if cores <= _SMALL_MACHINE_CPUS:
+            actor_cpus, threads, fitting = DECODE_CPUS / 2, cores, 1
+        else:
+            threads = _THREADS_ON_LARGE_MACHINE
+            actor_cpus = float(threads)
+            fitting = max(1, math.floor(_MODEL_SHARE * cpus / actor_cpus))
+    max_actors = wishes.max_actors or max(fitting, wishes.min_actors or 1)
+    min_actors = min(wishes.min_actors or 1, max_actors)
+    if threads is not None and max_actors > fitting:
+        threads = max(1, threads // max_actors)
+    per_batch = batch_size * IMAGE_BYTES
+    return Placement(
+        batch_size=batch_size,
+        rows_per_block=min(max(batch_size, 32), 256),
+        block_bytes=min(max(per_batch, 8 * MIB), 32 * MIB),
+        buffer_bytes=max(192 * MIB, 6 * per_batch * max_actors),
+        min_actors=min_actors,
+        max_actors=max_actors,
+        actor_cpus=actor_cpus,
+        actor_gpus=actor_gpus,
+        actor_threads=threads,
+    )
+
+
+def demand(placement: Placement, filter_bytes: int) -> dict[str, float]:
+    """What must be free at the same time for a pipeline to move at all: its actors and one task of each kind.
+
+    Args:
+        placement: see `automatic`.
+        filter_bytes: memory that the filter of rows already written reserves (resuming), 0 when there is none.
+    """
+    filters = FILTER_CPUS if filter_bytes else 0.0
+    tasks = READ_CPUS + DECODE_CPUS + WRITE_CPUS
+    return {
+        "CPU": placement.min_actors * placement.actor_cpus + filters + tasks,
+        "GPU": placement.min_actors * placement.actor_gpus,
+        "memory": float(filter_bytes),
+    }
+
+
+def check(wanted: Mapping[str, float], cluster: Mapping[str, float], where: str) -> None:
+    """Refuse a plan that the cluster could never run.
+
+    Raises:
+        RequestError: with every resource that is short.
+    """
+    short = [
+        f"{_amount(name, amount)} wanted, {_amount(name, cluster.get(name, 0.0))} there"
+        for name, amount in wanted.items()
+        if amount > cluster.get(name, 0.0)
+    ]
+    if short:
+        raise RequestError(
+            f"{where}: too small for this job: {'; '.join(short)}; use a larger cluster, fewer --num-actors or "
+            "--num-gpus, or --wait-for-cluster if it grows by itself"
+        )
+
+
+def _amount(name: str, amount: float) -> str:
+    return f"memory {amount / MIB:.0f} MiB" if name == "memory" else f"{name} {amount:g}"

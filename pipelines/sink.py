@@ -1,0 +1,54 @@
+"""Writing rows as Parquet, with Ray Data's checkpoint beside them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+from ray.data import Dataset, SaveMode
+from ray.data.checkpoint import CheckpointConfig
+from ray.data.datasource import FilenameProvider
+
+from pipelines.context import FILTER_BYTES
+from pipelines.placement import WRITE_CPUS
+from vqa_ray.run.layout import RunLayout
+from vqa_ray.schema import SOURCE_KEY
+from vqa_ray.storage import filesystem_for
+
+# A write task that dies is repeated this often; its file names stay the same, so nothing is written twice.
+_WRITE_RETRIES = 5
+
+
+def checkpoint_config(layout: RunLayout) -> CheckpointConfig:
+    """Rows that were written are known by their source_key; the list stays when the run has finished."""
+    filesystem, path = filesystem_for(layout.checkpoint)
+    config = CheckpointConfig(
+        id_column=SOURCE_KEY.name,
+        checkpoint_path=path,
+        delete_checkpoint_on_success=False,
+        override_filesystem=filesystem,
+    )
+    config.checkpoint_actor_memory_bytes = FILTER_BYTES
+    config.checkpoint_actor_pool_max_size = 2
+    return config
+
+
+def write(rows: Dataset, layout: RunLayout, schema: pa.Schema, invocation: str, rows_per_file: int) -> None:
+    """Run the pipeline and append its rows to the run directory.
+
+    Args:
+        rows: the lazy pipeline, built under a context whose checkpoint is that of `layout`.
+        layout: the run directory.
+        schema: of the files, with metadata.
+        invocation: `part-…`, what the file names begin with: unique to this process.
+        rows_per_file: rows that a file should have at least; the last ones have fewer.
+    """
+    filesystem, path = filesystem_for(layout.parts)
+    rows.write_parquet(
+        path,
+        filesystem=filesystem,
+        mode=SaveMode.APPEND,
+        filename_provider=FilenameProvider(dataset_uuid=invocation, file_format="parquet"),
+        min_rows_per_file=rows_per_file,
+        ray_remote_args={"num_cpus": WRITE_CPUS, "max_retries": _WRITE_RETRIES},
+        schema=schema,
+        compression="zstd",
+    )

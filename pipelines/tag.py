@@ -1,0 +1,48 @@
+"""Images → tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ray.data import Dataset
+
+from pipelines.actors import on_actors
+from pipelines.images import ImageConfig, decode, read
+from pipelines.placement import Placement
+from vqa_ray.stages.read import ReadShard
+from vqa_ray.stages.tag import TagStage
+from vqa_ray.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True, slots=True)
+class TagConfig:
+    """What decides the tags; see `TagStage`."""
+
+    model: str
+    taxonomy: Taxonomy
+    device: str | None
+    dtype: str | None
+    compile: bool
+
+
+def tag(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: TagConfig, placement: Placement, attempt: int
+) -> Dataset:
+    """TAG rows, lazily: read → fetch → decode → tag."""
+    rows = read(tasks, placement)
+    decoded = decode(rows, images, placement)
+    return on_actors(
+        decoded,
+        TagStage,
+        {
+            "model": config.model,
+            "taxonomy": config.taxonomy,
+            "device": config.device,
+            "dtype": config.dtype,
+            "compile": config.compile,
+            "attempt": attempt,
+            "threads": placement.actor_threads,
+        },
+        placement,
+    )

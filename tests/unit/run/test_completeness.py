@@ -1,0 +1,57 @@
+"""Whether the check of a finished output sees what is missing and what is double."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqa_ray.run.completeness import findings, repeated
+from vqa_ray.schema import ROW_BITS
+
+SHARDS = st.lists(st.integers(0, 9), min_size=1, max_size=6)
+
+
+def keys_of(rows_of_shard: list[int]) -> np.ndarray:
+    return np.array(
+        [shard << ROW_BITS | row for shard, rows in enumerate(rows_of_shard) for row in range(rows)], np.int64
+    )
+
+
+@given(SHARDS, st.randoms())
+def test_whole_output_in_any_order_has_no_findings(shards: list[int], random) -> None:
+    keys = keys_of(shards).tolist()
+    random.shuffle(keys)
+    assert findings(np.array(keys, np.int64), sum(shards), dict(enumerate(shards))) == []
+
+
+@given(SHARDS.filter(lambda shards: sum(shards) > 0), st.data())
+def test_one_lost_row_is_found(shards: list[int], data) -> None:
+    keys = keys_of(shards)
+    lost = data.draw(st.integers(0, len(keys) - 1))
+    assert findings(np.delete(keys, lost), sum(shards))
+    assert findings(np.delete(keys, lost), None, dict(enumerate(shards)))
+
+
+@given(SHARDS.filter(lambda shards: sum(shards) > 0), st.data())
+def test_one_doubled_row_is_found(shards: list[int], data) -> None:
+    keys = keys_of(shards)
+    twice = data.draw(st.sampled_from(keys.tolist()))
+    (finding,) = findings(np.append(keys, twice), sum(shards))
+    assert finding.startswith("1 rows were written more than once")
+
+
+def test_hole_is_named_without_a_known_total() -> None:
+    keys = np.array([0, 1, 3, 5 << ROW_BITS], np.int64)
+    assert findings(keys) == ["rows are missing: shard 0 ends at row 3 but has 3 rows"]
+
+
+def test_totals_are_compared() -> None:
+    assert findings(keys_of([2]), 3) == ["the input has 3 rows, the output 2"]
+    assert findings(np.empty(0, np.int64), 0) == []
+
+
+def test_repeated_counts_every_row_of_a_group() -> None:
+    assert repeated(np.array([5, 1, 5, 2, 5, 1], np.int64)) == 5
+    assert repeated(np.array([1, 2, 3], np.int64)) == 0
+    assert repeated(np.array([], np.int64)) == 0

@@ -1,0 +1,52 @@
+"""The demo's results, read back from Parquet, and its gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vqa_ray.demo.judge import Judged, cards, in_order_to_show, is_sound, join_results
+from vqa_ray.demo.place import ANSWERS, GALLERY, TAGS
+from vqa_ray.demo.shards import SCHEMA, read_rows
+from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, Measure, write_gallery
+from vqa_ray.run.layout import RunLayout
+from vqa_ray.taxonomy import Taxonomy
+
+
+def read_results(place: Path, shards: Sequence[str]) -> list[Judged]:
+    """Every input row (without its image) with what was written about it."""
+    tagged, answered = (
+        list(read_rows([entry.uri for entry in RunLayout(str(place / name)).part_files()])) for name in (TAGS, ANSWERS)
+    )
+    products = list(read_rows(shards, [name for name in SCHEMA.names if name != "image"]))
+    return join_results(products, tagged, answered)
+
+
+def write_page(
+    place: Path,
+    shards: Sequence[str],
+    judged: Sequence[Judged],
+    measured: Sequence[Measure],
+    *,
+    taxonomy: Taxonomy,
+    model: str,
+) -> None:
+    """Write the gallery; only the images that it shows are held."""
+    shown = in_order_to_show(judged)[:DEFAULT_CARDS]
+    wanted = {each.product["image_id"] for each in shown}
+    rows = read_rows(shards, ["image_id", "image"])
+    images = {row["image_id"]: row["image"] for row in rows if row["image_id"] in wanted}
+    facts = {
+        "images": len(judged),
+        "tags given": sum(len(each.tagged["tags"] or ()) for each in judged),
+        "questions answered": sum(len(each.answers) for each in judged),
+        "images with an error": sum(not is_sound(each) for each in judged),
+    }
+    header = Header(
+        title="vqa-ray demo",
+        about=f"Model {model}: rendered products and a few damaged rows, tagged and asked questions of.",
+        total=len(judged),
+        facts=tuple(Fact(name, f"{value:,}") for name, value in facts.items()),
+        measures=tuple(measured),
+    )
+    write_gallery(str(place / GALLERY), header, cards(shown, images, taxonomy))

@@ -1,0 +1,134 @@
+"""What a reader is asked for, and what it finds: the input of a run as a list of shards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias, get_args
+
+import pyarrow as pa
+
+from vqa_ray.errors import RequestError, one_line
+
+Format: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_NAMES_TOLD = 40
+
+
+@dataclass(frozen=True, slots=True)
+class InputConfig:
+    """What to read, and as what.
+
+    Attributes:
+        uri: a file, a directory or prefix, or a pattern (`*`, `**`, `?`, `[…]`, `{a,b}`, `{000..127}`).
+        format: one of `FORMATS`; None guesses from the names of the files.
+        columns: our column → the input's own name for it, where they differ.
+        keep: columns of the input that ride along to the output.
+        questions: asked of every image, instead of the input's own questions.
+        needs_question: False when the job brings its own questions; those of the input are then ignored.
+    """
+
+    uri: str
+    format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    needs_question: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which columns of the input hold what; of several candidates, the first that is not null counts."""
+
+    image: tuple[str, ...] = ()
+    image_uri: tuple[str, ...] = ()
+    question: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    image_id: tuple[str, ...] = ()
+    question_id: tuple[str, ...] = ()
+    row_id: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """All columns named, each once."""
+        roles = (self.image, self.image_uri, self.question, self.questions)
+        return tuple(dict.fromkeys(sum((*roles, self.image_id, self.question_id, self.row_id), ())))
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of the input that one task reads.
+
+    Attributes:
+        index: its place in the sorted list of shards; the upper half of its rows' `source_key`.
+        uri: the file; for `images` the prefix; for a dataset on a hub its name and revision.
+        start, stop: row groups (parquet), rows (vqa-v2) or this shard of so many (hub); unused otherwise.
+        names: for `images` the files below `uri`; for vqa-v2 the image folder, the pattern of image names and the
+            annotation file; for a dataset on a hub its configuration and split.
+        rows: how many rows it has when undamaged; None where only reading tells.
+        size_bytes: how much is read, about.
+    """
+
+    index: int
+    uri: str
+    start: int = 0
+    stop: int = 0
+    names: tuple[str, ...] = ()
+    rows: int | None = None
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What one format's `open_…` found. `revision` goes into the fingerprint beside the listing."""
+
+    shards: tuple[Shard, ...]
+    layout: Layout
+    kept: tuple[pa.Field, ...] = ()
+    notes: tuple[str, ...] = ()
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An opened input.
+
+    Attributes:
+        config: what was asked for.
+        format: one of `FORMATS`.
+        root: the directory or prefix that ids and relative references are told from.
+        shards: sorted; `shards[i].index == i`. Empty in `for_workers()`.
+        kept: the fields of `config.keep`, in that order.
+        layout: where the columns are.
+        total_rows: the rows of all shards when undamaged, or None where only reading tells.
+        fingerprint: changes when a file is added, removed, resized or rewritten, or the columns asked for change.
+        several: whether a row brings several questions, and so gets `results` instead of one answer.
+        notes: what a person should know: files that were left out, for instance.
+    """
+
+    config: InputConfig
+    format: Format
+    root: str
+    shards: tuple[Shard, ...]
+    kept: tuple[pa.Field, ...]
+    layout: Layout
+    total_rows: int | None
+    fingerprint: str
+    several: bool
+    notes: tuple[str, ...] = ()
+
+    def for_workers(self) -> Source:
+        """The same without the list of shards: all that `read_shard` needs, small to send however many there are."""
+        return replace(self, shards=())
+
+
+def told(names: Sequence[str]) -> str:
+    """Names for a message: sorted as they came, each once, cut when there are very many."""
+    unique = list(dict.fromkeys(names))
+    more = f" and {len(unique) - _NAMES_TOLD} more" if len(unique) > _NAMES_TOLD else ""
+    return (", ".join(unique[:_NAMES_TOLD]) or "none") + more
+
+
+def refuse(message: str) -> RequestError:
+    """A `RequestError` whose message is one line, of up to 1,000 characters: lists of columns are worth reading."""
+    return RequestError(one_line(message, 1000))

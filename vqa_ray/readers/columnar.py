@@ -1,0 +1,87 @@
+"""Arrow record batches to rows: what Parquet files and Hugging Face datasets share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import pyarrow as pa
+from pyarrow import compute, types
+
+from vqa_ray.readers.base import Source
+from vqa_ray.readers.kept import keep_arrow
+from vqa_ray.readers.layout import is_bytes, is_text, plain
+from vqa_ray.readers.rows import Row, RowMaker
+from vqa_ray.readers.tables import MAX_TABLE_BYTES, MAX_TABLE_ROWS
+from vqa_ray.readers.values import Unreadable
+
+
+def rows_of(
+    batches: Iterable[pa.RecordBatch],
+    first: int,
+    source: Source,
+    maker: RowMaker,
+    wanted: Callable[[int], bool],
+) -> Iterator[tuple[int, Row | None]]:
+    """(number, row) of each row of the batches, numbered from `first`; unwanted rows are None."""
+    number = first
+    for batch in batches:
+        for piece in _pieces(batch):
+            indices = [i for i in range(piece.num_rows) if wanted(number + i)]
+            chosen = piece if len(indices) == piece.num_rows else piece.take(pa.array(indices, pa.int64()))
+            rows = iter(_make(chosen, source, maker))
+            keep = set(indices)
+            for i in range(piece.num_rows):
+                yield number, next(rows) if i in keep else None
+                number += 1
+
+
+def rows_per_batch(rows: int, size_bytes: int) -> int:
+    """How many rows to take at once of `rows` that are `size_bytes` together."""
+    return max(1, min(MAX_TABLE_ROWS, MAX_TABLE_BYTES * rows // max(size_bytes, 1)))
+
+
+def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    step = rows_per_batch(batch.num_rows, batch.get_total_buffer_size())
+    for start in range(0, batch.num_rows, step):
+        yield batch.slice(start, step)
+
+
+def _make(batch: pa.RecordBatch, source: Source, maker: RowMaker) -> Iterator[Row]:
+    if not batch.num_rows:
+        return
+    layout = source.layout
+    as_ids = {*layout.image_id, *layout.question_id}
+    columns: dict[str, list[object]] = {}
+    for name in layout.names():
+        found = batch.schema.get_all_field_indices(name)
+        if found:
+            columns[name] = values_of(batch.column(found[0]), as_text=name in as_ids)
+    kept = keep_arrow(batch, source.kept)
+    for i in range(batch.num_rows):
+        yield maker.row({name: column[i] for name, column in columns.items()}, kept[i])
+
+
+def values_of(column: pa.Array, *, as_text: bool = False) -> list[object]:
+    """Python values; strings that are not UTF-8 become `Unreadable`.
+
+    Args:
+        as_text: cast numbers, dates and so on to text, as ids are.
+    """
+    given = plain(column.type)
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    if types.is_dictionary(column.type):
+        column = compute.cast(column, given)
+    if as_text and not (is_text(given) or is_bytes(given) or types.is_null(given)):
+        column = compute.cast(column, pa.string())
+    try:
+        return list(column.to_pylist())
+    except UnicodeDecodeError:
+        return [_value(column[i]) for i in range(len(column))]
+
+
+def _value(scalar: pa.Scalar) -> object:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return Unreadable("text that is not UTF-8")

@@ -1,0 +1,53 @@
+"""A directory or prefix of image files: one row each."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse
+from vqa_ray.readers.layout import check_names
+from vqa_ray.readers.listing import Listing, kind_of
+from vqa_ray.readers.rows import Row, RowMaker
+from vqa_ray.readers.tables import numbered
+
+SHARD_FILES = 256
+
+
+def open_images(config: InputConfig, listing: Listing) -> Contents:
+    """Group the image files into shards; others are left out and told in the notes.
+
+    Raises:
+        RequestError: columns are asked for, no question is given though one is needed, or there are no images.
+    """
+    check_names(config, (), listing.uri)
+    if config.keep:
+        raise refuse(f"{listing.uri}: --keep {config.keep[0]}: image files have no columns")
+    if config.needs_question and not config.questions:
+        raise refuse(f"{listing.uri}: image files bring no questions; ask every image with --question TEXT")
+    files = listing.of("images")
+    shards = [
+        Shard(
+            index=index,
+            uri=listing.root,
+            names=tuple(listing.relative(entry) for entry in group),
+            rows=len(group),
+            size_bytes=sum(entry.size_bytes for entry in group),
+        )
+        for index, group in enumerate(files[i : i + SHARD_FILES] for i in range(0, len(files), SHARD_FILES))
+    ]
+    others = [entry for entry in listing.entries if kind_of(entry.uri) != "images"]
+    notes: list[str] = []
+    if others and not listing.is_file:
+        suffixes = Counter(posixpath.splitext(entry.uri)[1].lower() or "no suffix" for entry in others)
+        told = ", ".join(f"{count} × {suffix}" for suffix, count in suffixes.most_common(5))
+        notes.append(f"{len(others)} files are not images by their names and were left out: {told}")
+    return Contents(tuple(shards), Layout(), notes=tuple(notes))
+
+
+def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
+    """One row per file; nothing is fetched here."""
+    maker = RowMaker(source, shard.uri)
+    root = shard.uri.rstrip("/")
+    return numbered(shard.names, lambda name: maker.row({}, uri=(f"{root}/{name}", name)), wanted)

@@ -1,0 +1,86 @@
+"""JSON lines: one object a line. A line that is none becomes a status row; blank lines are skipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import BinaryIO
+
+from vqa_ray.errors import one_line
+from vqa_ray.readers.base import Contents, InputConfig, Shard, Source, refuse
+from vqa_ray.readers.kept import infer_json, keep_json
+from vqa_ray.readers.layout import ROLES, resolve
+from vqa_ray.readers.lines import Line, lines_of
+from vqa_ray.readers.listing import Listing
+from vqa_ray.readers.rows import Row, RowMaker
+from vqa_ray.readers.sample import take_sample
+from vqa_ray.readers.stream import until_damage, watched_stream
+from vqa_ray.readers.tables import numbered
+
+# Image bytes cannot stand in JSON: images are named by `image_uri`.
+TEXT_ROLES = tuple(role for role in ROLES if role != "image")
+
+
+def open_jsonl(config: InputConfig, listing: Listing) -> Contents:
+    """One shard a file; the columns are those of the first 1,000 lines.
+
+    Raises:
+        RequestError: a column that is needed stands in none of them, or there are no lines at all.
+    """
+    files = [entry for entry in listing.of("jsonl") if entry.size_bytes]
+    sample = take_sample(files, _sample)
+    if sample.is_empty:
+        raise refuse(f"{listing.uri}: the input is empty: no lines")
+    if sample.rows:
+        layout = resolve(config, sample.names, listing.uri, roles=TEXT_ROLES, open_ended=True)
+    else:
+        raise refuse(f"{listing.uri}: none of the first lines is a JSON object; is this really JSON lines?")
+    shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
+    return Contents(tuple(shards), layout, infer_json(config.keep, sample.rows))
+
+
+def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
+    """The rows of one file."""
+    maker = RowMaker(source, shard.uri)
+    name = shard.uri.rpartition("/")[2]
+
+    def make(line: Line) -> Row:
+        values = parse(line)
+        if isinstance(values, str):
+            return maker.malformed(f"{name} line {line.number}: {values}", line.data)
+        return maker.row(values, keep_json(values, source.kept), line=line.data, where=f"{name} line {line.number}")
+
+    with watched_stream(shard.uri) as (file, watch):
+        yield from until_damage(numbered(_written(file), make, wanted), watch, maker.damaged)
+
+
+def parse(line: Line) -> Mapping[str, object] | str:
+    """The object of a line, or why it is none."""
+    if line.is_too_long:
+        return f"longer than {len(line.data) - 1} bytes"
+    try:
+        found = json.loads(line.data.decode())
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 (byte {error.start + 1})"
+    except RecursionError:
+        return "not JSON: nested too deeply"
+    except ValueError as error:
+        return f"not JSON: {one_line(error, 120)}"
+    if not isinstance(found, dict):
+        return f"not a JSON object but {_KINDS[type(found)]}"
+    return found
+
+
+_KINDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
+
+
+def _written(file: BinaryIO) -> Iterator[Line]:
+    return (line for line in lines_of(file) if line.data.strip())
+
+
+def _sample(uri: str) -> Iterator[tuple[Mapping[str, object] | None, int]]:
+    with watched_stream(uri) as (file, watch):
+        numbered_lines = enumerate(_written(file))
+        for _, line in until_damage(numbered_lines, watch, lambda number, error: Line(0, b"")):
+            values = parse(line)
+            yield (None if isinstance(values, str) else values), len(line.data)

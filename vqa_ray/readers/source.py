@@ -1,0 +1,110 @@
+"""Any input as a source of rows: what a user names, opened and checked before any work, then read shard by shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator
+
+import pyarrow as pa
+
+from vqa_ray.errors import RequestError, VqaRayError
+from vqa_ray.readers.base import FORMATS, Contents, Format, InputConfig, Shard, Source, refuse
+from vqa_ray.readers.delimited import open_csv, read_csv
+from vqa_ray.readers.hf import is_hub_name, open_hf, open_hub, read_hf
+from vqa_ray.readers.image_files import open_images, read_images
+from vqa_ray.readers.jsonl import open_jsonl, read_jsonl
+from vqa_ray.readers.listing import Listing, check_format, guess_format, list_input
+from vqa_ray.readers.parquet import open_parquet, read_parquet
+from vqa_ray.readers.rows import Row
+from vqa_ray.readers.tables import tables, wanted_rows
+from vqa_ray.readers.vqa_v2 import open_vqa_v2, read_vqa_v2
+from vqa_ray.readers.webdataset import open_webdataset, read_webdataset
+
+_Open = Callable[[InputConfig, Listing], Contents]
+_Read = Callable[[Source, Shard, Callable[[int], bool]], Iterator[tuple[int, Row | None]]]
+_READERS: dict[Format, tuple[_Open, _Read]] = {
+    "parquet": (open_parquet, read_parquet),
+    "webdataset": (open_webdataset, read_webdataset),
+    "jsonl": (open_jsonl, read_jsonl),
+    "csv": (open_csv, read_csv),
+    "images": (open_images, read_images),
+    "vqa-v2": (open_vqa_v2, read_vqa_v2),
+    "hf": (open_hf, read_hf),
+}
+
+
+def open_source(config: InputConfig) -> Source:
+    """List the input, tell its format and check its columns, before any work.
+
+    Raises:
+        RequestError: the input is missing, empty, unreadable, of a mixed or unknown format, or lacks a column;
+            the message says what was found and what is allowed.
+    """
+    if any(not question.strip() for question in config.questions):
+        raise RequestError("--question is blank; give the text of a question")
+    chosen: Format
+    given = check_format(config.format) if config.format is not None else None
+    try:
+        if given == "hf" and is_hub_name(config.uri):
+            listing, contents = Listing(config.uri, config.uri, ()), open_hub(config)
+            chosen = given
+        else:
+            listing = list_input(config.uri)
+            chosen = given or guess_format(listing)
+            contents = _READERS[chosen][0](config, listing)
+    except VqaRayError:
+        raise
+    except OSError as error:
+        raise refuse(f"{config.uri}: the input cannot be read: {error or type(error).__name__}") from error
+    rows = [shard.rows for shard in contents.shards]
+    return Source(
+        config=config,
+        format=chosen,
+        root=listing.root,
+        shards=contents.shards,
+        kept=contents.kept,
+        layout=contents.layout,
+        total_rows=None if None in rows else sum(count or 0 for count in rows),
+        fingerprint=_fingerprint(config, chosen, listing, contents),
+        several=config.needs_question and (bool(contents.layout.questions) or len(config.questions) > 1),
+        notes=contents.notes,
+    )
+
+
+def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None) -> Iterator[pa.Table]:
+    """The rows of one shard, numbered without gaps, as tables of at most 256 rows and (but for one row) 16 MiB.
+
+    What is wrong with a row is told in the row: `status`, `error_code`, `error_message`.
+
+    Args:
+        source: `open_source(…)`, or its `for_workers()`.
+        shard: one of its shards.
+        keys: only rows with these source keys; None for all.
+
+    Returns:
+        Tables of `schema.with_kept(schema.READ, source.kept)`.
+
+    Raises:
+        OSError: the store cannot be read, or the file is gone: the task is worth trying again.
+        RunError: the file changed since it was opened.
+    """
+    wanted = wanted_rows(shard, keys)
+    yield from tables(_READERS[source.format][1](source, shard, wanted), source, shard, wanted)
+
+
+def _fingerprint(config: InputConfig, chosen: Format, listing: Listing, contents: Contents) -> str:
+    """A SHA-256 over the format, each file that is read (path below the root, size, time) and what chooses columns."""
+    read = {shard.uri for shard in contents.shards}
+    read |= {f"{listing.root}/{name}" for shard in contents.shards for name in shard.names}
+    files = [
+        (listing.relative(entry), entry.size_bytes, entry.modified.isoformat() if entry.modified else "")
+        for entry in listing.entries
+        if entry.uri in read
+    ]
+    request = (sorted(config.columns.items()), config.keep, config.questions, config.needs_question)
+    described = json.dumps([chosen, listing.fragment, contents.revision, files, request])
+    return hashlib.sha256(described.encode()).hexdigest()
+
+
+__all__ = ["FORMATS", "InputConfig", "Shard", "Source", "open_source", "read_shard"]

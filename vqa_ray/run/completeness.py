@@ -1,0 +1,64 @@
+"""Whether every input row came back exactly once. Pure: int64 arrays in, findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from vqa_ray.schema import ROW_BITS
+
+_SHOWN = 3
+
+
+def findings(
+    keys: npt.NDArray[np.int64], total_rows: int | None = None, rows_of_shard: Mapping[int, int] | None = None
+) -> list[str]:
+    """What is wrong with the rows of an output; empty when nothing is.
+
+    Args:
+        keys: int64 (N,), the source_key of every row written, in any order; sorted in place.
+        total_rows: rows of the input, where it is known.
+        rows_of_shard: shard → its rows, for the shards that tell.
+    """
+    keys.sort()
+    found = []
+    twice = np.unique(keys[1:][keys[1:] == keys[:-1]])
+    if len(twice):
+        found.append(f"{len(twice)} rows were written more than once, such as {_shown(twice)}")
+    unique = np.unique(keys)
+    shards, starts, counts = np.unique(unique >> ROW_BITS, return_index=True, return_counts=True)
+    lasts = unique[starts + counts - 1] & ((1 << ROW_BITS) - 1)
+    holes = [
+        f"shard {shard} ends at row {last} but has {count} rows"
+        for shard, last, count in zip(shards.tolist(), lasts.tolist(), counts.tolist(), strict=True)
+        if last != count - 1
+    ]
+    expected = rows_of_shard or {}
+    have = dict(zip(shards.tolist(), counts.tolist(), strict=True))
+    holes += [
+        f"shard {shard} has {have.get(shard, 0)} of {rows} rows"
+        for shard, rows in expected.items()
+        if have.get(shard, 0) != rows
+    ]
+    if holes:
+        more = f", and {len(holes) - _SHOWN} more" if len(holes) > _SHOWN else ""
+        found.append(f"rows are missing: {'; '.join(holes[:_SHOWN])}{more}")
+    if total_rows is not None and len(unique) != total_rows:
+        found.append(f"the input has {total_rows} rows, the output {len(unique)}")
+    return found
+
+
+def repeated(ids: npt.NDArray[np.int64]) -> int:
+    """How many rows share their id with another. `ids`: int64 (N,), sorted in place."""
+    ids.sort()
+    if len(ids) < 2:
+        return 0
+    same = ids[1:] == ids[:-1]
+    return int(np.count_nonzero(np.concatenate([same, [False]]) | np.concatenate([[False], same])))
+
+
+def _shown(keys: npt.NDArray[np.int64]) -> str:
+    mask = (1 << ROW_BITS) - 1
+    return ", ".join(f"shard {key >> ROW_BITS} row {key & mask}" for key in keys[:_SHOWN].tolist())

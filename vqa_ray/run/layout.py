@@ -1,0 +1,104 @@
+"""The names of everything in a run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vqa_ray.errors import RequestError
+from vqa_ray.storage import FileEntry, exists, filesystem_for, join, list_files
+
+PART_PREFIX = "part-"
+PART_SUFFIX = ".parquet"
+PRIVATE = "_vqa_ray"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """A run directory: `part-*.parquet` with the rows, and `_vqa_ray/` with everything else.
+
+    Attributes:
+        output: its URI.
+        attempt: 1 for the run itself; later ones retry failed rows and write below `_vqa_ray/attempt-N/`.
+    """
+
+    output: str
+    attempt: int = 1
+
+    @property
+    def parts(self) -> str:
+        """Where the rows are written."""
+        if self.attempt == 1:
+            return self.output
+        return join(self.output, PRIVATE, f"attempt-{self.attempt}")
+
+    @property
+    def checkpoint(self) -> str:
+        """Ray Data's list of the rows written, one file per write task."""
+        private = join(self.output, PRIVATE) if self.attempt == 1 else self.parts
+        return join(private, "checkpoint")
+
+    @property
+    def record(self) -> str:
+        """What was asked, written before any work."""
+        return join(self.output, PRIVATE, "run.json") if self.attempt == 1 else join(self.parts, "run.json")
+
+    @property
+    def keys(self) -> str:
+        """The source_keys that a later attempt answers again."""
+        return join(self.parts, "keys.bin")
+
+    @property
+    def manifest(self) -> str:
+        """What came of it, written last."""
+        return join(self.output, PRIVATE, "manifest.json")
+
+    def later(self, attempt: int) -> RunLayout:
+        """The same run directory, for a later attempt."""
+        return RunLayout(self.output, attempt)
+
+    def part_files(self) -> list[FileEntry]:
+        """The files with the rows, sorted by name."""
+        return [entry for entry in self._files(self.parts) if _is_part(entry.uri)]
+
+    def checkpoint_files(self) -> list[FileEntry]:
+        """The files of the checkpoint, pending ones too."""
+        return self._files(self.checkpoint)
+
+    def foreign_files(self) -> list[FileEntry]:
+        """What stands in the output and was not written by a run."""
+        return [entry for entry in self._files(self.output) if not _is_part(entry.uri)]
+
+    @staticmethod
+    def _files(uri: str) -> list[FileEntry]:
+        try:
+            return list_files(uri) if exists(uri) else []
+        except NotADirectoryError as error:
+            raise RequestError(f"output {uri}: a part of the path is a file, not a directory") from error
+
+
+def name_of(uri: str) -> str:
+    """The last part of a URI."""
+    return uri.rstrip("/").rpartition("/")[2]
+
+
+def delete(uri: str) -> None:
+    """Remove one file; one that is gone already is fine."""
+    filesystem, path = filesystem_for(uri)
+    try:
+        filesystem.delete_file(path)
+    except FileNotFoundError:
+        return
+
+
+def delete_directory(uri: str) -> None:
+    """Remove a directory or prefix with all that is below; one that is gone already is fine."""
+    filesystem, path = filesystem_for(uri)
+    try:
+        filesystem.delete_dir(path)
+    except FileNotFoundError:
+        return
+
+
+def _is_part(uri: str) -> bool:
+    name = name_of(uri)
+    return name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX)

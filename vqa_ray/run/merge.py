@@ -1,0 +1,74 @@
+"""Putting the rows of a later attempt into the places of those that had failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vqa_ray.run.tally import read_columns
+from vqa_ray.storage import write_bytes_atomic
+
+
+def merge(parts: Sequence[str], attempt_parts: Sequence[str], attempt: int) -> int:
+    """Rewrite each part file that holds rows answered again; the other rows keep their places.
+
+    Every file is replaced at once, so readers find one row per id at any moment, and doing it again after a death in
+    the middle changes nothing.
+
+    Args:
+        parts: URIs of the part files of the run.
+        attempt_parts: URIs of those of the attempt.
+        attempt: its number.
+
+    Returns:
+        How many files were rewritten.
+    """
+    keys_of = {uri: np.sort(_keys(read_columns(uri, ("source_key",)))) for uri in attempt_parts}
+    rewritten = 0
+    for uri in parts:
+        keys = _keys(read_columns(uri, ("source_key",)))
+        sources = [other for other, has in keys_of.items() if np.isin(keys, has).any()]
+        if not sources:
+            continue
+        again = pa.concat_tables([read_columns(other) for other in sources])
+        table = replaced(read_columns(uri), again, attempt)
+        if table is not None:
+            _rewrite(uri, table)
+            rewritten += 1
+    return rewritten
+
+
+def replaced(table: pa.Table, again: pa.Table, attempt: int) -> pa.Table | None:
+    """`table` with the rows of `again` where the source_key is the same; None when they are there already.
+
+    Args:
+        table: rows of earlier attempts.
+        again: rows of this one, with the same columns; rows that `table` lacks are left out.
+        attempt: the number of this one.
+    """
+    keys, new_keys = _keys(table), _keys(again)
+    order = np.argsort(new_keys)
+    places = np.searchsorted(new_keys, keys, sorter=order)
+    places[places == len(new_keys)] = 0
+    candidates = order[places]
+    stale = (new_keys[candidates] == keys) & (table["attempt"].to_numpy() < attempt)
+    if not stale.any():
+        return None
+    rows = np.where(stale, table.num_rows + candidates, np.arange(table.num_rows))
+    both = pa.concat_tables([table, again.select(table.column_names).cast(table.schema)])
+    return both.take(pa.array(rows)).replace_schema_metadata(table.schema.metadata)
+
+
+def _rewrite(uri: str, table: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
+
+
+def _keys(table: pa.Table) -> npt.NDArray[np.int64]:
+    keys: npt.NDArray[np.int64] = table["source_key"].to_numpy()
+    return keys

@@ -1,0 +1,54 @@
+"""A note on the local disk that a batch is being decoded: what is left of it tells that the process died over it."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+class CrashJournal:
+    """Which batches of a run were begun on this machine and not ended.
+
+    One empty file per batch in work. An exception ends a batch like success does; only the death of the process
+    (a crash in a C decoder, the out-of-memory killer, `kill -9`) leaves the file behind.
+    """
+
+    def __init__(self, run_id: str, directory: Path | None = None) -> None:
+        """
+        Args:
+            run_id: of the run whose batches these are.
+            directory: where the notes lie; by default one of this user's in the system's temporary directory.
+        """
+        self._prefix = _UNSAFE.sub("_", run_id) or "run"
+        self._directory = directory or Path(tempfile.gettempdir()) / f"vqa-ray-decoding-{os.getuid()}"
+
+    @contextmanager
+    def batch(self, first_key: int) -> Iterator[bool]:
+        """Note a batch while it is in work.
+
+        Args:
+            first_key: the `source_key` of its first row, which a repeated task finds again.
+
+        Yields:
+            Whether an earlier process died over this batch.
+        """
+        note = self._directory / f"{self._prefix}-{first_key}"
+        try:
+            note.touch(exist_ok=False)
+            died_before = False
+        except FileExistsError:
+            died_before = True
+        except FileNotFoundError:
+            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            note.touch()
+            died_before = False
+        try:
+            yield died_before
+        finally:
+            note.unlink(missing_ok=True)

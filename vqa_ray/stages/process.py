@@ -1,0 +1,33 @@
+"""Settings of a worker process that decodes images: they are global to the process, so only a stage may choose them."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+
+# mallopt parameters of glibc (malloc.h).
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_LARGEST_KEPT_BLOCK = 32 * 2**20
+_KEPT_BYTES = 256 * 2**20
+
+
+@functools.cache
+def prepare_for_decoding() -> None:
+    """Make this process decode on one core and reuse its memory. Only the first call does anything.
+
+    Ray runs one task per CPU, so that threads of torch's or libavif's within a task would fight for the same cores.
+    And each photo needs tens of megabytes for a moment: given back to the system every time, which is what the C
+    library does on its own, their page faults take as long as the decoding of a 3000×2000 JPEG (11,000 per image).
+    """
+    import torch
+    from PIL import AvifImagePlugin
+
+    torch.set_num_threads(1)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK)
+            mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

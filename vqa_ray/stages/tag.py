@@ -1,0 +1,99 @@
+"""The stage that tags images: DECODED tables in, TAG tables out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from vqa_ray import schema
+from vqa_ray.errors import RowError
+from vqa_ray.models.base import ChoiceScores
+from vqa_ray.models.load import load_model
+from vqa_ray.stages import batch
+from vqa_ray.stages.answer import limit_threads
+from vqa_ray.taxonomy import ImageTags, Taxonomy
+
+
+@dataclass(frozen=True, slots=True)
+class _Tagged:
+    tags: ImageTags
+    warning: str | None
+
+
+class TagStage:
+    """A `map_batches` callable that holds one loaded model and a taxonomy.
+
+    All questions of an image go to the model in one call, and an image that several rows of a batch show goes once.
+
+    Args:
+        model: a model reference, see `vqa_ray.models.load`.
+        taxonomy: what to tag.
+        device, dtype, compile: see `load_model`.
+        attempt: how many times these rows have been tried, counting this one.
+        threads: CPU threads for the model; None leaves the process as it is.
+
+    Raises:
+        ModelLoadError: the model cannot be loaded.
+        RequestError: the model cannot say one of the choices.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        taxonomy: Taxonomy,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        compile: bool = False,
+        attempt: int = 1,
+        threads: int | None = None,
+    ) -> None:
+        limit_threads(threads)
+        self._model = load_model(model, device=device, dtype=dtype, compile=compile)
+        taxonomy.check_against(self._model, model)
+        self._taxonomy = taxonomy
+        self._questions = taxonomy.questions()
+        self._attempt = attempt
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Tag a DECODED table (with kept columns): as many rows, in the same order."""
+
+        def tag(rows: list[int]) -> list[_Tagged]:
+            return self._tag(table, rows)
+
+        results = batch.call_or_isolate(tag, batch.ok_rows(table))
+        tagged = {row: result for row, result in results.items() if not isinstance(result, RowError)}
+        output = schema.with_kept(schema.tag_schema(self._taxonomy.columns), batch.kept_fields(table))
+        return batch.assemble(output, table, self._columns(tagged), batch.failures_of(results), self._attempt)
+
+    def _tag(self, table: pa.Table, rows: Sequence[int]) -> list[_Tagged]:
+        """The tags of each row; every distinct image is scored once."""
+        groups = batch.image_groups(table, rows)
+        scores = self._model.score(
+            [group.image for group in groups],
+            [[each.question for each in self._questions]] * len(groups),
+            [[each.choices for each in self._questions]] * len(groups),
+        )
+        by_row: dict[int, _Tagged] = {}
+        for group, scored in zip(groups, scores, strict=True):
+            tagged = _Tagged(self._taxonomy.tags([each.scores for each in scored]), _warning(scored))
+            by_row |= dict.fromkeys(group.rows, tagged)
+        return [by_row[row] for row in rows]
+
+    def _columns(self, tagged: Mapping[int, _Tagged]) -> dict[str, Mapping[int, Any]]:
+        columns: dict[str, Mapping[int, Any]] = {
+            "tags": {row: list(each.tags.tags) for row, each in tagged.items()},
+            "warning": {row: each.warning for row, each in tagged.items()},
+        }
+        for attribute in self._taxonomy.attributes:
+            for column in attribute.columns:
+                columns[column] = {row: each.tags.columns[column] for row, each in tagged.items()}
+        return columns
+
+
+def _warning(scored: Sequence[ChoiceScores]) -> str | None:
+    """What the image's questions lived through, each warning once however many questions gave it."""
+    return "; ".join(dict.fromkeys(each.warning for each in scored if each.warning)) or None

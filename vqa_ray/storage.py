@@ -1,0 +1,262 @@
+"""One URI → filesystem: local paths, file://, s3://, gs://, memory:// and whatever else fsspec knows.
+
+Every place of the project that reads or writes bytes goes through here, so that credentials, `AWS_ENDPOINT_URL`,
+caching and error messages are the same for input, images, output, checkpoints and models.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow import fs as pafs
+
+from vqa_ray.errors import RequestError
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
+# fsspec reads ahead by a block whenever a reader moves; its default for S3 (50 MB) would fetch far more than asked.
+_S3_BLOCK_BYTES = 8 * 2**20
+# The end of a URI tells more than its beginning, and room must be left for the reason.
+_SHOWN_CHARACTERS = 160
+_S3_CONFIG = {
+    "connect_timeout": 10,
+    "read_timeout": 60,
+    "max_pool_connections": 64,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One stored file.
+
+    Attributes:
+        uri: where it is, in the form that the other functions here take.
+        size_bytes: its size.
+        modified: when it was last written (UTC), or None when the store does not say.
+    """
+
+    uri: str
+    size_bytes: int
+    modified: datetime | None
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme in lower case; `file` for a plain path."""
+    match = _SCHEME.match(uri)
+    return match[1].lower() if match else "file"
+
+
+def shown_uri(uri: str) -> str:
+    """`uri` as it may stand in a message: without user name, password and query, which may hold secrets, and short."""
+    shown = uri
+    if scheme_of(uri) != "file":
+        scheme, _, rest = uri.partition("://")
+        place, slash, path = rest.partition("/")
+        path = path.partition("?")[0] if scheme.lower() in ("http", "https") else path
+        shown = f"{scheme}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"…{shown[1 - _SHOWN_CHARACTERS :]}"
+
+
+def filesystem_for(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem of `uri` and the path within it. Both pickle, without credentials in them.
+
+    S3 honours `AWS_ENDPOINT_URL` and the usual credential chain.
+
+    Raises:
+        RequestError: an unknown scheme, or one whose package is not installed.
+    """
+    if scheme_of(uri) == "file":
+        return pafs.LocalFileSystem(), _local_path(uri)
+    filesystem, path = fsspec_for(uri)
+    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+def fsspec_for(uri: str) -> tuple[Any, str]:
+    """As `filesystem_for`, as a fsspec filesystem: for single requests, which need no open file.
+
+    Raises:
+        RequestError: an unknown scheme, or one whose package is not installed.
+    """
+    scheme = scheme_of(uri)
+    if scheme == "file":
+        return LocalFileSystem(), _local_path(uri)
+    if scheme in ("http", "https"):
+        raise RequestError(f"{uri}: {scheme}:// is for image references only (with --allow-http), not for files")
+    options: dict[str, Any] = {"use_listings_cache": False} if scheme != "memory" else {}
+    if scheme in ("s3", "s3a"):
+        # Given as an argument, the endpoint travels in pickles and tells apart fsspec's cached instances.
+        options["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+        options["default_block_size"] = _S3_BLOCK_BYTES
+        options["config_kwargs"] = _S3_CONFIG
+    try:
+        filesystem = fsspec.filesystem(scheme, **options)
+    except ImportError as error:
+        package = _PACKAGES.get(scheme)
+        fix = f"pip install {package}" if package else str(error)
+        raise RequestError(f"{uri}: reading {scheme}:// needs a package that is not installed: {fix}") from error
+    except ValueError as error:
+        raise RequestError(f"{uri}: unknown scheme {scheme!r}; known are paths, file://, s3://, gs://") from error
+    return filesystem, str(filesystem._strip_protocol(uri))
+
+
+def join(uri: str, *parts: str) -> str:
+    """`uri` and `parts` with single slashes between them."""
+    joined = uri
+    for part in parts:
+        stripped = part.strip("/")
+        if stripped:
+            joined = joined + stripped if joined.endswith("/") else f"{joined}/{stripped}"
+    return joined
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or a directory (for object stores: a prefix with objects) is there."""
+    filesystem, path = fsspec_for(uri)
+    return bool(filesystem.exists(path))
+
+
+def list_files(uri: str) -> list[FileEntry]:
+    """The files under `uri`, recursively, sorted by path; a file gives itself.
+
+    Names that begin with `_` or `.` below `uri` are left out, with all that is under them.
+
+    Raises:
+        RequestError: nothing is there.
+    """
+    filesystem, root = fsspec_for(uri)
+    try:
+        found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
+        missing = not found and not filesystem.exists(root)
+    except FileNotFoundError:
+        missing = True
+    if missing:
+        raise RequestError(f"{uri}: no such file, directory or prefix")
+    prefix = root.rstrip("/") + "/"
+    visible = (
+        (path, info)
+        for path, info in found.items()
+        # Object stores list a "directory" that was made by hand as an empty object whose name ends in a slash.
+        if info.get("type") == "file" and not path.endswith("/") and not _is_hidden(path.removeprefix(prefix), path)
+    )
+    entries = [FileEntry(_uri_of(filesystem, path), int(info["size"]), _modified(info)) for path, info in visible]
+    return sorted(entries, key=lambda entry: entry.uri)
+
+
+def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
+    """The contents of one file.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        OSError: with errno `EFBIG` when there are more than `max_bytes` bytes (at most one more is fetched);
+            with `EINVAL` when it is a local pipe, socket or device; else as the store says.
+        RequestError: an unknown scheme.
+    """
+    filesystem, path = fsspec_for(uri)
+    if isinstance(filesystem, LocalFileSystem):
+        data = _read_local(Path(path), max_bytes)
+    elif max_bytes is None:
+        data = filesystem.cat_file(path)
+    else:
+        data = read_bounded(filesystem, path, max_bytes)
+    return _checked_size(data, max_bytes, uri)
+
+
+def read_bounded(filesystem: Any, path: str, max_bytes: int) -> bytes:
+    """At most `max_bytes + 1` bytes of one object of a fsspec filesystem, by a single ranged request."""
+    try:
+        return bytes(filesystem.cat_file(path, start=0, end=max_bytes + 1))
+    except OSError as error:
+        # A range of an empty object cannot be satisfied (HTTP 416), and each store words that its own way.
+        wording = str(error).lower()
+        if ("range" not in wording and "416" not in wording) or filesystem.size(path) != 0:
+            raise
+        return b""
+
+
+def write_bytes_atomic(uri: str, data: bytes) -> None:
+    """Write one file so that a reader finds all of it or nothing; an older one is replaced.
+
+    Local: a temporary file beside it, then a rename; missing directories are made. Object stores: one PUT.
+    """
+    filesystem, path = fsspec_for(uri)
+    if not isinstance(filesystem, LocalFileSystem):
+        filesystem.pipe_file(path, data)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _local_path(uri: str) -> str:
+    if scheme_of(uri) != "file" or not _SCHEME.match(uri):
+        return str(Path(uri).expanduser().absolute())
+    parts = urlsplit(uri)
+    if parts.netloc not in ("", "localhost"):
+        raise RequestError(f"{uri}: file:// URIs name local files: file:///path, not a host ({parts.netloc!r})")
+    return unquote(parts.path)
+
+
+def _uri_of(filesystem: Any, path: str) -> str:
+    return path if isinstance(filesystem, LocalFileSystem) else str(filesystem.unstrip_protocol(path))
+
+
+def _is_hidden(relative: str, path: str) -> bool:
+    return relative != path and any(name.startswith(("_", ".")) for name in relative.split("/"))
+
+
+def _modified(info: dict[str, Any]) -> datetime | None:
+    value = next((info[name] for name in ("LastModified", "mtime", "updated", "created") if info.get(name)), None)
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+    return None
+
+
+def _read_local(path: Path, max_bytes: int | None) -> bytes:
+    with io.BufferedReader(io.FileIO(str(path), opener=_open_at_once)) as file:
+        status = os.fstat(file.fileno())
+        if not S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise _too_big(str(path), max_bytes)
+        return file.read() if max_bytes is None else file.read(max_bytes + 1)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # O_NONBLOCK: without it, opening a named pipe waits for a writer, for ever.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _checked_size(data: bytes, max_bytes: int | None, uri: str) -> bytes:
+    if max_bytes is not None and len(data) > max_bytes:
+        raise _too_big(uri, max_bytes)
+    return data
+
+
+def _too_big(uri: str, max_bytes: int) -> OSError:
+    return OSError(errno.EFBIG, f"more than {max_bytes} bytes", uri)
