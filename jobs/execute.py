@@ -12,7 +12,7 @@ from jobs.progress import Watch, duration
 from jobs.session import Cluster, session
 from jobs.spec import RunSpec
 from jobs.work import Job, Work
-from pipelines.context import FILTER_BYTES, run_context
+from pipelines.context import run_context
 from pipelines.placement import Placement, Wishes, automatic, check, demand
 from pipelines.sink import checkpoint_config, write
 from vqa_ray.errors import RequestError, RunError, one_line
@@ -22,20 +22,18 @@ logger = logging.getLogger(__name__)
 # What Ray's operators are called → what the summary calls them, in order of the data's way.
 _NAMES = (
     ("ReadShards", "read"),
-    ("CheckpointFilter", "filter"),
     ("PrepareImages", "decode"),
     ("ModelActor", "model"),
     ("Write", "write"),
 )
 
 
-def execute(job: Job, work: Work, invocation: str, *, resumed: bool) -> tuple[dict[str, float], int]:
+def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], int]:
     """Run a job's pipeline.
 
     Args:
         job, work: what to do.
         invocation: what the names of the files written begin with.
-        resumed: whether rows stand there already, which Ray Data then filters.
 
     Returns:
         Seconds of work by stage, and bytes spilled to disk.
@@ -48,8 +46,8 @@ def execute(job: Job, work: Work, invocation: str, *, resumed: bool) -> tuple[di
     with session(spec.address) as cluster:
         placement = place(spec, cluster)
         if not spec.wait_for_cluster:
-            check(demand(placement, FILTER_BYTES if resumed else 0), cluster.resources, cluster.name)
-        context = run_context(placement, checkpoint_config(layout), spec.no_progress_timeout_s)
+            check(demand(placement), cluster.resources, cluster.name)
+        context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
         with DataContext.current(context), Watch(layout, work.total, spec.quiet):
             try:
                 rows = job.build(work, placement)

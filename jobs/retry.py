@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from jobs import guard, summary
 from jobs.spec import Retry
-from jobs.steps import conclude, write_rows
+from jobs.steps import conclude, swept_and_done, write_rows
 from jobs.work import Job, Work
 from vqa_ray.errors import RequestError, RunError
-from vqa_ray.run import commits, manifest
+from vqa_ray.key_ranges import size
+from vqa_ray.run import manifest
 from vqa_ray.run.layout import RunLayout, delete_directory
 from vqa_ray.run.merge import merge
 from vqa_ray.run.record import RunRecord
@@ -50,7 +51,8 @@ def retry_failed(job: Job, retry: Retry) -> int:
     if not len(keys):
         logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.told()))
         return summary.tell(before, layout.output, job.spec.max_error_fraction)
-    work = Work(record, attempt, read_tasks(job.source, keys=keys), len(keys))
+    done = swept_and_done(attempt)
+    work = Work(record, attempt, read_tasks(job.source, keys=keys, done=done), size(done), len(keys))
     timing = write_rows(job, work)
     uris = [entry.uri for entry in attempt.part_files()]
     counts = tally(uris)
@@ -83,7 +85,6 @@ def _keys(layout: RunLayout, attempt: RunLayout, job: Job, record: RunRecord, re
                 f"--retry-failed: an attempt for {','.join(codes)} is under way in {layout.output}; finish it with "
                 f"--retry-failed {','.join(codes)}"
             )
-        commits.sweep(attempt)
         keys: npt.NDArray[np.int64] = np.load(io.BytesIO(read_bytes(attempt.keys)))
         return keys
     keys = failed_keys([entry.uri for entry in layout.part_files()], retry.codes)

@@ -7,9 +7,10 @@ import logging
 from jobs import guard, logs, summary
 from jobs.retry import retry_failed
 from jobs.spec import Retry
-from jobs.steps import conclude, write_rows
+from jobs.steps import conclude, swept_and_done, write_rows
 from jobs.work import Job, Work
-from vqa_ray.run import commits, manifest
+from vqa_ray.key_ranges import NOTHING, size
+from vqa_ray.run import manifest
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.stages.read import limits_for, read_tasks
 
@@ -39,8 +40,7 @@ def run(job: Job, retry: Retry | None) -> int:
         logger.warning("%s", note)
     limits = None if job.spec.limit is None else limits_for(job.source, job.spec.limit)
     total = job.source.total_rows if limits is None else sum(limits.values())
-    if not new:
-        commits.sweep(layout)
-    work = Work(record, layout, read_tasks(job.source, limits=limits), total)
+    done = NOTHING if new else swept_and_done(layout)
+    work = Work(record, layout, read_tasks(job.source, limits=limits, done=done), size(done), total)
     timing = write_rows(job, work)
     return conclude(job, work, timing, job.known_rows(limits))

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from jobs import guard, summary
 from jobs.work import Job, Work
+from vqa_ray.key_ranges import Ranges, size
 from vqa_ray.run import commits, manifest
 from vqa_ray.run.completeness import findings
 from vqa_ray.run.layout import PART_PREFIX, RunLayout
@@ -21,25 +22,31 @@ from vqa_ray.storage import join, write_bytes_atomic
 logger = logging.getLogger(__name__)
 
 
+def swept_and_done(layout: RunLayout) -> Ranges:
+    """Clean up after a process that died, and tell which rows are written. int64 (R, 2) ranges of source_keys."""
+    commits.sweep(layout)
+    done = commits.committed_keys(layout)
+    if len(done):
+        logger.info("%s: resumed, %d rows are there already", layout.output, size(done))
+    return done
+
+
 def write_rows(job: Job, work: Work) -> manifest.Timing:
-    """Run the pipeline; rows that stand there already are left out."""
+    """Run the pipeline over the rows that are not written yet."""
     started, begun = guard.now(), time.monotonic()
-    before = commits.committed_tasks(work.layout)
-    present = sum(row_count(uri) for uri in before.values())
-    if present:
-        logger.info("%s: resumed, %d rows are there already", work.layout.output, present)
-    invocation = f"{PART_PREFIX}{uuid.uuid4().hex[:8]}"
     stages: dict[str, float] = {}
     spilled = 0
-    if work.tasks and present != work.total:
+    if work.tasks:
         from jobs.execute import execute
 
-        stages, spilled = execute(job, work, invocation, resumed=bool(before))
-        expelled = commits.expel(work.layout, set(before), invocation)
+        before = set(commits.committed_tasks(work.layout))
+        invocation = f"{PART_PREFIX}{uuid.uuid4().hex[:8]}"
+        stages, spilled = execute(job, work, invocation)
+        expelled = commits.expel(work.layout, before, invocation)
         if expelled:
             logger.warning("%d files of a process that had died were removed", len(expelled))
     rows = sum(row_count(uri) for uri in commits.committed_tasks(work.layout).values())
-    return manifest.Timing(started, guard.now(), time.monotonic() - begun, rows - present, stages, spilled)
+    return manifest.Timing(started, guard.now(), time.monotonic() - begun, rows - work.present, stages, spilled)
 
 
 def conclude(

@@ -23,14 +23,18 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
     from jobs.run import run as run_job
     from jobs.work import Job, open_input
     from vqa_ray import schema
-    from vqa_ray.models.load import describe
+    from vqa_ray.models.load import describe, load_vocabulary
     from vqa_ray.taxonomy_file import default_taxonomy, load_taxonomy
 
     taxonomy = load_taxonomy(spec.tags) if spec.tags else default_taxonomy()
     taxonomy.check_kept(spec.keep)
+    model = describe(spec.model)
+    vocabulary = load_vocabulary(spec.model)
+    if vocabulary is not None:
+        taxonomy.check_against(vocabulary, spec.model, spec.tags or "the built-in taxonomy")
     source = open_input(spec, (), needs_question=False)
     extra = {"tags_fingerprint": taxonomy.fingerprint}
-    record = guard.asked("tag", spec, source, describe(spec.model), extra)
+    record = guard.asked("tag", spec, source, model, extra)
     columns = schema.with_kept(schema.tag_schema(taxonomy.columns), source.kept)
     return run_job(Job(record, spec, source, columns, partial(build, spec, taxonomy)), retry)
 

@@ -33,13 +33,15 @@ class Work:
     Attributes:
         record: what is asked; its run_id is that of the run directory.
         layout: where the rows go.
-        tasks: the shards to read.
+        tasks: the shards to read, without the rows that are written already.
+        present: rows that are written already.
         total: rows in all, None when unknown.
     """
 
     record: RunRecord
     layout: RunLayout
     tasks: Sequence[ReadShard]
+    present: int
     total: int | None
 
 

@@ -32,7 +32,7 @@ TargetSize = Callable[[int, int], tuple[int, int]]
 class ImageLimits:
     """What an image may cost. Checked from its header, before its pixels are allocated.
 
-    Decoding takes up to 10 bytes of memory per pixel.
+    While it is decoded, an RGB JPEG takes 10 bytes of memory per pixel, the costliest formats 22.
 
     Attributes:
         max_image_bytes: of the encoded file.

@@ -10,6 +10,7 @@ from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import checkpoint
 from vqa_ray.models.base import ImageTransform, VqaModel
 from vqa_ray.models.vilt_transform import ViltTransform
+from vqa_ray.models.vocabulary import AnswerVocabulary
 
 FAKE = "fake:"
 
@@ -52,6 +53,7 @@ def describe(reference: str) -> ModelInfo:
     config = checkpoint.read_json(path, "config.json")
     family = _family(reference, config)
     _transform(family, path)
+    AnswerVocabulary.from_config(config, f"model {path}")
     return ModelInfo(reference, path, family, checkpoint.fingerprint(path), _SCORE_MEANINGS[family])
 
 
@@ -67,6 +69,20 @@ def load_transform(reference: str) -> ImageTransform:
         return FakeTransform()
     path = checkpoint.local_directory(reference)
     return _transform(_family(reference, checkpoint.read_json(path, "config.json")), path)
+
+
+def load_vocabulary(reference: str) -> AnswerVocabulary | None:
+    """The closed vocabulary that a model answers from, without its weights; None when it answers freely.
+
+    Raises:
+        ModelLoadError: see `describe`; also a checkpoint without a vocabulary.
+    """
+    if reference == FAKE:
+        return None
+    path = checkpoint.local_directory(reference)
+    config = checkpoint.read_json(path, "config.json")
+    _family(reference, config)
+    return AnswerVocabulary.from_config(config, f"model {path}")
 
 
 def load_model(

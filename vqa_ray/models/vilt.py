@@ -21,6 +21,7 @@ from vqa_ray.models.checkpoint import image_processor_config, weight_files
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.vilt_network import ViltNetwork
 from vqa_ray.models.vilt_transform import ViltTransform
+from vqa_ray.models.vocabulary import AnswerVocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -54,18 +55,19 @@ class Vilt:
     Args:
         network: the frozen network, on its device and in its dtype.
         tokenizer: the checkpoint's tokenizer.
-        labels: the answer vocabulary, in the order of the logits.
+        vocabulary: the answers, in the order of the logits.
         max_text_tokens: longer questions are cut to this many tokens, which the answer's `warning` tells.
     """
 
     score_meaning = "sigmoid of the answer's logit; answers are scored independently, so scores do not sum to 1"
 
-    def __init__(self, network: ViltNetwork, tokenizer: Any, labels: Sequence[str], max_text_tokens: int = 40) -> None:
+    def __init__(
+        self, network: ViltNetwork, tokenizer: Any, vocabulary: AnswerVocabulary, max_text_tokens: int = 40
+    ) -> None:
         self.network = network.eval()
-        self.labels = tuple(labels)
+        self.labels = vocabulary.labels
         self.device: torch.device = network.mean.device
-        self._index_of = {label: index for index, label in enumerate(self.labels)}
-        self._folded = {label.strip().lower(): index for index, label in reversed(list(enumerate(self.labels)))}
+        self._vocabulary = vocabulary
         self._max_text_tokens = max_text_tokens
         self._tokens_per_pass = _TOKENS_PER_PASS.get(self.device.type, _TOKENS_PER_PASS["cpu"])
         self._tokenizer = tokenizer
@@ -98,11 +100,11 @@ class Vilt:
         absent = [name for name in report["missing_keys"] if "position_ids" not in name]
         if absent:
             raise ModelLoadError(f"model {path}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
-        labels = _vocabulary(model.config, path)
+        vocabulary = AnswerVocabulary.from_config(model.config.to_dict(), f"model {path}")
         if number != torch.float32:
             model = model.to(number)
         network = ViltNetwork(model.to(chosen).eval(), transform.mean, transform.std, frozen=True).to(chosen)
-        vilt = cls(network, tokenizer, labels, model.config.max_position_embeddings)
+        vilt = cls(network, tokenizer, vocabulary, model.config.max_position_embeddings)
         if compile and chosen.type == "cuda":
             vilt._forward = torch.compile(network, dynamic=True)
         return vilt
@@ -137,7 +139,7 @@ class Vilt:
         wanted = [option for per_image in choices for option in per_image]
         if len(wanted) != len(pairs):
             raise ValueError(f"score: {len(pairs)} questions but {len(wanted)} lists of choices")
-        columns = [tuple(self._column(choice) for choice in option) for option in wanted]
+        columns = [tuple(self._vocabulary.index_of(choice) for choice in option) for option in wanted]
         # Only the columns that some question asks for leave the device.
         used = sorted({column for option in columns for column in option if column is not None})
         place = {column: position for position, column in enumerate(used)}
@@ -154,11 +156,7 @@ class Vilt:
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice is in the answer vocabulary, exactly or but for case."""
-        return [self._column(choice) is not None for choice in choices]
-
-    def _column(self, choice: str) -> int | None:
-        exact = self._index_of.get(choice)
-        return self._folded.get(choice.strip().lower()) if exact is None else exact
+        return self._vocabulary.known_choices(choices)
 
     def _tokenize(self, question: str) -> _Question:
         ids = self._tokenizer(question, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
@@ -242,11 +240,3 @@ def _by_size(images: Sequence[Image], pairs: Sequence[_Pair]) -> list[list[_Pair
 def _nest(flat: Sequence[Any], questions: Sequence[Sequence[str]]) -> list[list[Any]]:
     rest = iter(flat)
     return [[next(rest) for _ in texts] for texts in questions]
-
-
-def _vocabulary(config: Any, path: Path) -> list[str]:
-    labels = {int(index): str(label) for index, label in (config.id2label or {}).items()}
-    ordered = [labels.get(index, "") for index in range(config.num_labels)]
-    if not ordered or "" in ordered or ordered == [f"LABEL_{index}" for index in range(len(ordered))]:
-        raise ModelLoadError(f"model {path}: config.json has no answer vocabulary (id2label)")
-    return ordered

@@ -134,7 +134,7 @@ def _open_saved(config: InputConfig, listing: Listing) -> Contents:
     except (KeyError, ValueError, TypeError) as error:
         raise refuse(f"{listing.uri}: state.json is missing or does not name the data files: {error!r}") from error
     missing = [name for name in names if name not in entries]
-    if missing or not names:
+    if missing:
         raise refuse(f"{listing.uri}: the data files that state.json names are not there: {told(missing)}")
     arrow = _first_schema([entries[name].uri for name in names])
     layout = Layout() if arrow is None else _layout(config, arrow, listing.uri)
@@ -144,7 +144,7 @@ def _open_saved(config: InputConfig, listing: Listing) -> Contents:
         for i, name in enumerate(names)
     )
     found = tuple(shards)
-    if all(shard.rows == 0 for shard in found):
+    if all(shard.rows == 0 for shard in found):  # also when there are no files
         raise refuse(f"{listing.uri}: the input is empty: the dataset has no rows")
     return Contents(found, layout, kept)
 

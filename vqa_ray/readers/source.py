@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 
 import pyarrow as pa
 
-from vqa_ray.errors import RequestError, VqaRayError
+from vqa_ray.errors import RequestError
 from vqa_ray.readers.base import FORMATS, Contents, Format, InputConfig, Shard, Source, refuse
 from vqa_ray.readers.delimited import open_csv, read_csv
 from vqa_ray.readers.hf import is_hub_name, open_hf, open_hub, read_hf
@@ -53,9 +53,9 @@ def open_source(config: InputConfig) -> Source:
             listing = list_input(config.uri)
             chosen = given or guess_format(listing)
             contents = _READERS[chosen][0](config, listing)
-    except VqaRayError:
-        raise
-    except OSError as error:
+    except Exception as error:
+        if not _is_of_store(error):
+            raise
         raise refuse(f"{config.uri}: the input cannot be read: {error or type(error).__name__}") from error
     rows = [shard.rows for shard in contents.shards]
     return Source(
@@ -91,6 +91,11 @@ def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None
     """
     wanted = wanted_rows(shard, keys)
     yield from tables(_READERS[source.format][1](source, shard, wanted), source, shard, wanted)
+
+
+def _is_of_store(error: Exception) -> bool:
+    """Whether the store raised it. botocore's exceptions are no `OSError`s, and it is only loaded for S3."""
+    return isinstance(error, OSError) or any(kind.__module__.startswith("botocore.") for kind in type(error).__mro__)
 
 
 def _fingerprint(config: InputConfig, chosen: Format, listing: Listing, contents: Contents) -> str:

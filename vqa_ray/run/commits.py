@@ -1,7 +1,8 @@
 """Which part files count: those whose rows Ray Data's checkpoint lists.
 
-A write task leaves three traces, in this order: `NAME.pending.parquet` in the checkpoint directory, the rows as
-`NAME-0.parquet`, and a rename of the pending file to `NAME.parquet`. Whatever died in between is cleaned up here.
+A write task leaves three traces, in this order: `NAME.pending.parquet` in the checkpoint directory of its process, the
+rows as `NAME-0.parquet`, and a rename of the pending file to `NAME.parquet`. Whatever died in between is cleaned up
+here.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
+from vqa_ray.key_ranges import NOTHING, Ranges, ranges_of
 from vqa_ray.run.layout import RunLayout, delete, name_of
+from vqa_ray.run.tally import read_columns
 
 _PENDING = ".pending.parquet"
 _COMMITTED = ".parquet"
@@ -33,6 +38,13 @@ def committed_tasks(layout: RunLayout) -> dict[str, str]:
         for entry in layout.checkpoint_files()
         if (name := name_of(entry.uri)).endswith(_COMMITTED) and not name.endswith(_PENDING)
     }
+
+
+def committed_keys(layout: RunLayout) -> Ranges:
+    """The rows that are written: source_keys as int64 (R, 2) ranges, ascending, both ends included."""
+    uris = committed_tasks(layout).values()
+    keys = [read_columns(uri, ("source_key",))["source_key"].to_numpy() for uri in uris]
+    return ranges_of(np.concatenate(keys)) if keys else NOTHING
 
 
 def parts_by_task(layout: RunLayout) -> dict[str, list[str]]:

@@ -33,7 +33,7 @@ class RunLayout:
 
     @property
     def checkpoint(self) -> str:
-        """Ray Data's list of the rows written, one file per write task."""
+        """Ray Data's list of the rows written: a directory per process, in it a file per write task."""
         private = join(self.output, PRIVATE) if self.attempt == 1 else self.parts
         return join(private, "checkpoint")
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
+from vqa_ray.key_ranges import NOTHING, Keys, Ranges, between, size, within
 from vqa_ray.readers import Shard, Source, read_shard
 from vqa_ray.schema import ROW_BITS
-
-Keys = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -23,55 +21,65 @@ class ReadShard:
         source: what is read; its list of shards is empty.
         shard: which part of it.
         keys: int64 (N,), the source_keys wanted; None for all.
-        limit: the most rows to give; None for all.
+        done: int64 (R, 2) ranges of source_keys that are written already.
+        limit: the most rows to look at, from the beginning; None for all.
     """
 
     source: Source
     shard: Shard
     keys: Keys | None = None
+    done: Ranges | None = None
     limit: int | None = None
     # Ray names a read task by its function when it warns.
     __name__ = "read_shard"
+
+    @property
+    def rows(self) -> int | None:
+        """Rows that it gives, None when only reading tells."""
+        if self.keys is not None:
+            return len(self.keys)
+        known = self.shard.rows if self.limit is None else self.limit
+        return None if known is None else max(0, known - (0 if self.done is None else size(self.done)))
 
     def __call__(self) -> Iterator[pa.Table]:
         """READ tables with the kept columns."""
         wanted = None if self.keys is None else frozenset(self.keys.tolist())
         left = self.limit
         for table in read_shard(self.source, self.shard, wanted):
-            if left is None:
+            if left is not None:
+                table = table.slice(0, left)
+                left -= table.num_rows
+            if self.done is not None:
+                table = table.filter(pa.array(~within(table["source_key"].to_numpy(), self.done)))
+            if table.num_rows:
                 yield table
-                continue
-            yield table.slice(0, left)
-            left -= table.num_rows
-            if left <= 0:
+            if left == 0:
                 return
 
 
-def read_tasks(source: Source, keys: Keys | None = None, limits: dict[int, int] | None = None) -> list[ReadShard]:
-    """One reader per shard that has wanted rows, in order of the shards.
+def read_tasks(
+    source: Source, *, keys: Keys | None = None, limits: Mapping[int, int] | None = None, done: Ranges = NOTHING
+) -> list[ReadShard]:
+    """One reader per shard that has rows to give, in order of the shards.
 
     Args:
         source: what is read.
         keys: int64 (N,) source_keys wanted; None for all.
-        limits: shard index → most rows to give; a shard that is absent gives none. None for no limits.
+        limits: shard index → rows to look at; a shard that is absent gives none. None for no limits.
+        done: int64 (R, 2) ranges of source_keys that are written already.
     """
     slim = source.for_workers()
     if keys is not None:
-        keys = np.sort(keys)
+        keys = np.sort(keys[~within(keys, done)])
     tasks = []
     for shard in source.shards:
-        part = None
-        if keys is not None:
-            first, last = np.searchsorted(keys, [shard.index << ROW_BITS, (shard.index + 1) << ROW_BITS])
-            part = keys[first:last].copy()
-            if not len(part):
-                continue
-        limit = None
-        if limits is not None:
-            limit = limits.get(shard.index, 0)
-            if limit <= 0:
-                continue
-        tasks.append(ReadShard(slim, shard, part, limit))
+        first, stop = shard.index << ROW_BITS, (shard.index + 1) << ROW_BITS
+        part = None if keys is None else keys[slice(*np.searchsorted(keys, [first, stop]))].copy()
+        limit = None if limits is None else limits.get(shard.index, 0)
+        ranges = between(done, first, stop)
+        task = ReadShard(slim, shard, part, ranges if len(ranges) else None, limit)
+        if task.rows != 0:
+            tasks.append(task)
     return tasks
 
 
@@ -93,7 +101,7 @@ def limits_for(source: Source, rows: int) -> dict[int, int]:
 
 def _count(source: Source, shard: Shard, enough: int) -> int:
     rows = 0
-    for table in read_shard(source, shard, None):
+    for table in read_shard(source, shard):
         rows += table.num_rows
         if rows >= enough:
             break

@@ -71,7 +71,17 @@ def test_the_fingerprint_follows_weights_and_vocabulary(whole: Path, broken: Pat
 def test_a_model_without_answer_vocabulary_is_refused(broken: Path) -> None:
     edit_config(broken, id2label=None, label2id=None, num_labels=len(ANSWERS))
     with pytest.raises(ModelLoadError, match=r"has no answer vocabulary \(id2label\)"):
-        load.load_model(str(broken))
+        load.describe(str(broken))
+
+
+def test_the_vocabulary_is_known_without_the_weights(whole: Path, broken: Path) -> None:
+    for file in broken.glob("*.safetensors"):
+        file.unlink()
+    vocabulary = load.load_vocabulary(str(broken))
+    assert vocabulary is not None
+    assert vocabulary.labels == ANSWERS
+    assert vocabulary.known_choices(["golden retriever", " Yes", "zebra"]) == [True, True, False]
+    assert load.load_vocabulary("fake:") is None
 
 
 def test_pickled_weights_are_refused_with_the_way_out(broken: Path) -> None:

@@ -36,7 +36,9 @@ def rows_of(source: Source) -> Rows:
             assert 0 < table.num_rows <= 256
             for row in table.to_pylist():
                 assert row["source_key"] == (index << schema.ROW_BITS) + number
-                assert (row["status"] == "error") == (row["error_code"] is not None) == (row["error_message"] is not None)
+                assert (
+                    (row["status"] == "error") == (row["error_code"] is not None) == (row["error_message"] is not None)
+                )
                 number += 1
                 rows.append(row)
         assert shard.rows is None or number <= shard.rows

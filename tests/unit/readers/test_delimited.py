@@ -14,9 +14,9 @@ HEAD = b"image_uri,question,n\n"
 
 
 def test_cells_become_columns(tmp_path: Path) -> None:
-    rows = [["a.jpg", "q, r\n\"s\"", 7, 1, "1.5", "x"], ["", "", "", "", "", ""], ["b.jpg", "q", "", "", "2e3", "y"]]
+    rows = [["a.jpg", 'q, r\n"s"', 7, 1, "1.5", "x"], ["", "", "", "", "", ""], ["b.jpg", "q", "", "", "2e3", "y"]]
     file = write_csv(tmp_path / "a.csv", ["image_uri", "question", "image_id", "row_id", "f", "s"], rows)
-    source = open_at(file, keep=("f", "s", "n"[:0] or "f"[:0] or "s")[:2])
+    source = open_at(file, keep=("f", "s"))
     first, second, third = rows_of(source)
     assert (first["image_uri"], first["questions"]) == (f"{tmp_path}/a.jpg", ['q, r\n"s"'])
     assert (first["image_id"], first["row_id"], first["f"], first["s"]) == ("7", 1, 1.5, "x")
@@ -60,7 +60,9 @@ def test_bad_lines_are_rows_with_their_line_number(tmp_path: Path) -> None:
 
 
 def test_values_of_the_wrong_type_are_malformed(tmp_path: Path) -> None:
-    file = write_csv(tmp_path / "a.csv", ["url", "question", "row_id"], [["a", "q", "x1"], ["a", "q", 2**63], ["a", "q", -5]])
+    file = write_csv(
+        tmp_path / "a.csv", ["url", "question", "row_id"], [["a", "q", "x1"], ["a", "q", 2**63], ["a", "q", -5]]
+    )
     rows = read(file)
     assert errors(rows) == [
         ("row_malformed", "a.csv line 2: column 'row_id' holds 'x1' (a string); wanted is an int64"),
@@ -82,12 +84,22 @@ def test_a_questions_column_holds_json(tmp_path: Path) -> None:
 
 
 def test_kept_types(tmp_path: Path) -> None:
-    rows = [["a", "q", "7", "007", "1", ""], ["a", "q", "-8", "8", ".5", ""]] * 500 + [["a", "q", "1.5", "9", "nan", ""]]
-    source = open_at(write_csv(tmp_path / "a.csv", ["url", "question", "i", "code", "f", "e"], rows), keep=("i", "code", "f", "e"))
+    rows = [["a", "q", "7", "007", "1", ""], ["a", "q", "-8", "8", ".5", ""]] * 500 + [
+        ["a", "q", "1.5", "9", "nan", ""]
+    ]
+    source = open_at(
+        write_csv(tmp_path / "a.csv", ["url", "question", "i", "code", "f", "e"], rows), keep=("i", "code", "f", "e")
+    )
     assert [str(part.type) for part in source.kept] == ["int64", "string", "double", "string"]
     read_rows = rows_of(source)
-    assert [(row["i"], row["code"], row["f"], row["e"]) for row in read_rows[:2]] == [(7, "007", 1.0, None), (-8, "8", 0.5, None)]
-    assert errors(read_rows)[-1] == ("row_malformed", "a.csv line 1002: column 'i' holds '1.5' (a string); wanted is int64")
+    assert [(row["i"], row["code"], row["f"], row["e"]) for row in read_rows[:2]] == [
+        (7, "007", 1.0, None),
+        (-8, "8", 0.5, None),
+    ]
+    assert errors(read_rows)[-1] == (
+        "row_malformed",
+        "a.csv line 1002: column 'i' holds '1.5' (a string); wanted is int64",
+    )
 
 
 def test_headers_are_checked(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
+import huggingface_hub
 import pyarrow as pa
 import pytest
 from pyarrow import ipc
@@ -36,7 +37,10 @@ def test_a_saved_dataset(tmp_path: Path) -> None:
     assert (source.format, source.total_rows, [shard.rows for shard in source.shards]) == ("hf", 5, [3, 2])
     rows = rows_of(source)
     assert [row["image"] for row in rows] == [b"i%d" % i for i in range(5)]
-    assert [(row["image_id"], row["questions"], row["label"]) for row in rows[:2]] == [("0.jpg", ["q0"], 0), ("1.jpg", ["q1"], 1)]
+    assert [(row["image_id"], row["questions"], row["label"]) for row in rows[:2]] == [
+        ("0.jpg", ["q0"], 0),
+        ("1.jpg", ["q1"], 1),
+    ]
     assert refused(f"{tmp_path}/d#train") == (
         f"{tmp_path}/d#train: this dataset has no splits to choose from; leave out #train"
     )
@@ -117,11 +121,21 @@ def test_names_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert not is_hub_name("org/name")
 
 
+def test_a_hub_that_cannot_be_reached_is_told_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert refused("org/name", format="hf").startswith("org/name: the input cannot be read: ")
+
+
 def test_a_streamed_dataset(tmp_path: Path) -> None:
     """The path that a hub name takes, with a directory in its place."""
     root = tmp_path / "d"
     for i in range(3):
-        columns = {"image": [{"bytes": b"i%d" % n, "path": None} for n in range(40)], "question": ["q"] * 40, "n": [i] * 40}
+        columns = {
+            "image": [{"bytes": b"i%d" % n, "path": None} for n in range(40)],
+            "question": ["q"] * 40,
+            "n": [i] * 40,
+        }
         write_parquet(root / "data" / f"train-{i:05}-of-00003.parquet", columns)
     config = InputConfig(uri="org/name", keep=("n",))
     contents = open_streamed(config, str(root), "", "", "train")

@@ -14,7 +14,9 @@ def touch(root: Path, *names: str) -> Path:
 
 
 def test_every_image_file_is_a_row(tmp_path: Path) -> None:
-    touch(tmp_path, "a.JPG", "b c/d.png", "b c/é.webp", "b c/.hidden.jpg", "_x/e.jpg", "notes.txt", "more.md", "LICENSE")
+    touch(
+        tmp_path, "a.JPG", "b c/d.png", "b c/é.webp", "b c/.hidden.jpg", "_x/e.jpg", "notes.txt", "more.md", "LICENSE"
+    )
     source = open_at(tmp_path, questions=("what?",))
     assert (source.format, source.total_rows, source.several) == ("images", 3, False)
     assert source.notes == (

@@ -75,7 +75,9 @@ def test_what_cannot_be_guessed_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path, format="excel") == (
         "--input-format 'excel' is unknown; allowed are parquet, webdataset, jsonl, csv, images, vqa-v2, hf"
     )
-    assert refused(tmp_path / "mixed", format="csv") == f"{tmp_path}/mixed: holds no csv files; found 2 × .jpg, 1 × .jsonl"
+    assert (
+        refused(tmp_path / "mixed", format="csv") == f"{tmp_path}/mixed: holds no csv files; found 2 × .jpg, 1 × .jsonl"
+    )
     assert refused("nope://x/y").startswith("nope://x/y: unknown scheme 'nope'")
 
 

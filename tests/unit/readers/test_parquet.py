@@ -79,14 +79,19 @@ def test_hugging_face_struct_large_and_dictionary_types(tmp_path: Path) -> None:
     assert rows[0]["questions"] == ["q", "r"]
     assert errors(rows)[2:] == [("image_missing", "the row has no image and no image URI")] * 2
 
-    coded = {"image_uri": pa.array(["/x.jpg"] * 2).dictionary_encode(), "question": pa.array(["q", None]).dictionary_encode()}
+    coded = {
+        "image_uri": pa.array(["/x.jpg"] * 2).dictionary_encode(),
+        "question": pa.array(["q", None]).dictionary_encode(),
+    }
     rows = read(write_parquet(tmp_path / "b.parquet", coded))
     assert rows[0]["image_uri"] == "/x.jpg"
     assert errors(rows) == [None, ("question_missing", "question in column 'question' is null")]
 
 
 def test_columns_of_nulls_are_row_errors_not_refusals(tmp_path: Path) -> None:
-    rows = read(write_parquet(tmp_path / "a.parquet", {"image": pa.nulls(2), "question": ["q", "r"], "row_id": pa.nulls(2)}))
+    rows = read(
+        write_parquet(tmp_path / "a.parquet", {"image": pa.nulls(2), "question": ["q", "r"], "row_id": pa.nulls(2)})
+    )
     assert [row["error_code"] for row in rows] == ["image_missing"] * 2
     assert rows[0]["row_id"] != rows[1]["row_id"]
 
@@ -104,7 +109,10 @@ def test_columns_of_nulls_are_row_errors_not_refusals(tmp_path: Path) -> None:
             "(names of image files belong in image_uri: --column image_uri=NAME)",
         ),
         ({"image": [b"i"], "question": [1]}, "a.parquet: column 'question' is int64; wanted for question is string"),
-        ({"image_uri": [b"i"], "question": ["q"]}, "a.parquet: column 'image_uri' is binary; wanted for image_uri is string"),
+        (
+            {"image_uri": [b"i"], "question": ["q"]},
+            "a.parquet: column 'image_uri' is binary; wanted for image_uri is string",
+        ),
         (
             {"image": [b"i"], "question": ["q"], "row_id": ["x"]},
             "a.parquet: column 'row_id' is string; wanted for row_id is int64",
@@ -113,7 +121,10 @@ def test_columns_of_nulls_are_row_errors_not_refusals(tmp_path: Path) -> None:
             {"image": [b"i"], "question": ["q"], "image_id": [[1]]},
             "a.parquet: column 'image_id' is list<element: int64>; wanted for image_id is a string or a number",
         ),
-        ({"image": [b"i"], "questions": ["q"]}, "a.parquet: column 'questions' is string; wanted for questions is list<string>"),
+        (
+            {"image": [b"i"], "questions": ["q"]},
+            "a.parquet: column 'questions' is string; wanted for questions is list<string>",
+        ),
         (
             {"image": [b"i"], "text": ["q"]},
             "a.parquet: no column 'question' or 'questions'; the columns are: image, text; "
@@ -188,9 +199,7 @@ def test_columns_that_share_a_name_only_matter_when_they_are_needed(tmp_path: Pa
     table = pa.Table.from_arrays([pa.array([b"i"]), pa.array(["q"]), pa.array([1]), pa.array([2])], names)
     file = write_parquet(tmp_path / "a.parquet", table)
     assert len(read(file)) == 1
-    assert refused(file, keep=("note",)) == (
-        "a.parquet: 2 columns are named 'note'; it is unclear which one is meant"
-    )
+    assert refused(file, keep=("note",)) == ("a.parquet: 2 columns are named 'note'; it is unclear which one is meant")
 
 
 def test_columns_can_be_renamed(tmp_path: Path) -> None:
@@ -263,9 +272,7 @@ def test_kept_values_are_cast_to_the_type_of_the_first_file(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["row_id", "question", "answer", "answers", "status", "image", "results", "tags"])
 def test_kept_columns_must_not_clash_with_the_output(tmp_path: Path, name: str) -> None:
     file = write_parquet(tmp_path / "a.parquet", {"image": [b"i"], "question": ["q"]})
-    assert refused(file, keep=(name,)) == (
-        f"a.parquet: --keep {name}: the name is taken by one of our own columns"
-    )
+    assert refused(file, keep=(name,)) == (f"a.parquet: --keep {name}: the name is taken by one of our own columns")
 
 
 def test_unknown_kept_columns_are_refused(tmp_path: Path) -> None:
@@ -313,7 +320,12 @@ def test_rows_before_the_damage_are_kept(tmp_path: Path, codec: str) -> None:
     assert rows[-1]["error_message"].startswith(f"shard a.parquet cannot be read past row {len(rows) - 1}: ")
 
     source = open_at(file)
-    (last,) = [row for shard in source.shards for table in read_shard(source, shard, {len(rows) - 1}) for row in table.to_pylist()]
+    (last,) = [
+        row
+        for shard in source.shards
+        for table in read_shard(source, shard, {len(rows) - 1})
+        for row in table.to_pylist()
+    ]
     assert last == rows[-1]
 
 
@@ -329,7 +341,9 @@ def test_a_file_that_was_replaced_stops_the_run(tmp_path: Path) -> None:
 def test_a_row_group_of_any_size_is_read_in_bounded_memory(tmp_path: Path) -> None:
     """192 MiB in one row group; a process of its own, because peak memory never goes down again."""
     file = tmp_path / "a.parquet"
-    with parquet.ParquetWriter(file, pa.schema([("image", pa.binary()), ("question", pa.string())]), compression="none") as writer:
+    with parquet.ParquetWriter(
+        file, pa.schema([("image", pa.binary()), ("question", pa.string())]), compression="none"
+    ) as writer:
         image = pa.array([random.Random(1).randbytes(2**20)] * 192, pa.binary())
         writer.write_table(pa.table({"image": image, "question": ["q"] * 192}), row_group_size=192)
     script = f"""

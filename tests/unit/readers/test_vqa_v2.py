@@ -29,7 +29,13 @@ def image(root: Path, name: str = "COCO_val2014_000000000100.jpg") -> None:
 
 def annotate(root: Path, name: str = "v2_mscoco_val2014_annotations.json") -> None:
     answers = [{"answer": answer, "answer_confidence": "yes", "answer_id": i} for i, answer in enumerate(["yes", "no"])]
-    said = {"question_id": 1_001, "answers": answers, "answer_type": "yes/no", "question_type": "is", "multiple_choice_answer": "yes"}
+    said = {
+        "question_id": 1_001,
+        "answers": answers,
+        "answer_type": "yes/no",
+        "question_type": "is",
+        "multiple_choice_answer": "yes",
+    }
     (root / name).write_text(json.dumps({"annotations": [said, {"question_id": 5, "answers": []}], "info": {}}))
 
 
@@ -65,7 +71,11 @@ def test_annotations_can_be_kept(tmp_path: Path) -> None:
     annotate(tmp_path)
     rows = read(file, keep=("annotator_answers", "multiple_choice_answer", "answer_type", "question_type"))
     assert [row["annotator_answers"] for row in rows] == [None, ["yes", "no"], None]
-    assert (rows[1]["multiple_choice_answer"], rows[1]["answer_type"], rows[1]["question_type"]) == ("yes", "yes/no", "is")
+    assert (rows[1]["multiple_choice_answer"], rows[1]["answer_type"], rows[1]["question_type"]) == (
+        "yes",
+        "yes/no",
+        "is",
+    )
     before = open_at(file, keep=("answer_type",)).fingerprint
     (tmp_path / "v2_mscoco_val2014_annotations.json").write_text('{"annotations": []}')
     assert open_at(file, keep=("answer_type",)).fingerprint != before
@@ -83,7 +93,17 @@ def test_shards_are_parts_of_the_file(tmp_path: Path) -> None:
 
 def test_broken_questions_are_rows(tmp_path: Path) -> None:
     good = questions(1)
-    file = write(tmp_path, [*good, 5, {"question": "q"}, {"image_id": "x"}, {"image_id": 7, "question": None}, {"image_id": 7, "question": 8}])
+    file = write(
+        tmp_path,
+        [
+            *good,
+            5,
+            {"question": "q"},
+            {"image_id": "x"},
+            {"image_id": 7, "question": None},
+            {"image_id": 7, "question": 8},
+        ],
+    )
     image(tmp_path)
     assert errors(read(file)) == [
         None,

@@ -29,7 +29,12 @@ def test_an_image_and_its_json_are_one_row(tmp_path: Path) -> None:
 
 
 def test_upper_case_suffixes_dots_in_directories_and_text_questions(tmp_path: Path) -> None:
-    members = [("./v1.2/A.JPEG", b"i"), ("./v1.2/A.TXT", "où? 🐕\n".encode()), ("./v1.2/B.Png", b"j"), ("./v1.2/B.txt", b" ")]
+    members = [
+        ("./v1.2/A.JPEG", b"i"),
+        ("./v1.2/A.TXT", "où? 🐕\n".encode()),
+        ("./v1.2/B.Png", b"j"),
+        ("./v1.2/B.txt", b" "),
+    ]
     rows = read(write_tar(tmp_path / "a.tar", members))
     assert ids(rows) == ["v1.2/A", "v1.2/B"]
     assert rows[0]["questions"] == ["où? 🐕"]
@@ -45,7 +50,9 @@ def test_dots_in_names_do_not_merge_samples(tmp_path: Path) -> None:
     assert ids(rows) == [f"sku.{i:03}" for i in range(100)]
     assert [row["image"] for row in rows] == [b"i%d" % i for i in range(100)]
 
-    members = [(f"sku.{i:03}.{s}", asked(f"q{i}") if s == "json" else b"i") for i in range(50) for s in ("jpeg", "json")]
+    members = [
+        (f"sku.{i:03}.{s}", asked(f"q{i}") if s == "json" else b"i") for i in range(50) for s in ("jpeg", "json")
+    ]
     rows = read(write_tar(tmp_path / "b.tar", members))
     assert [(row["image_id"], row["questions"]) for row in rows] == [(f"sku.{i:03}", [f"q{i}"]) for i in range(50)]
 
@@ -113,7 +120,15 @@ def test_a_broken_sidecar_costs_its_own_sample(tmp_path: Path, broken: bytes, re
 
 
 def test_text_that_is_not_utf8_only_matters_when_it_is_the_question(tmp_path: Path) -> None:
-    members = [("1.jpg", b"i"), ("1.txt", b"q"), ("2.jpg", b"i"), ("2.txt", b"\xff"), ("3.jpg", b"i"), ("3.txt", b"q"), ("3.cls", b"\xff")]
+    members = [
+        ("1.jpg", b"i"),
+        ("1.txt", b"q"),
+        ("2.jpg", b"i"),
+        ("2.txt", b"\xff"),
+        ("3.jpg", b"i"),
+        ("3.txt", b"q"),
+        ("3.cls", b"\xff"),
+    ]
     rows = read(write_tar(tmp_path / "a.tar", members))
     message = "a.tar sample 2: column 'txt' holds text that is not UTF-8; wanted is a string"
     assert errors(rows) == [None, ("row_malformed", message), None]
@@ -153,7 +168,7 @@ def test_a_damaged_header_costs_its_own_member(tmp_path: Path) -> None:
     data[at : at + 20] = b"\xaa" * 20
     (tmp_path / "a.tar").write_bytes(data)
     rows = read(tmp_path / "a.tar")
-    assert ids(rows) == ["00", "01", "02", "03", None, "04", "05", "06", "07", "08", "09"] or ids(rows)[:3] == ["00", "01", "02"]
+    assert sorted(str(found) for found in ids(rows)) == [*(f"{i:02}" for i in range(10)), "None"]
     assert [error for error in errors(rows) if error] == [
         ("row_malformed", "a.tar: a damaged tar header; 2560 bytes before '04.json' were skipped"),
         ("image_missing", "a.tar sample 04: no image, only json"),
@@ -169,8 +184,10 @@ def test_a_cut_off_tar_keeps_what_was_before(tmp_path: Path, cut: int) -> None:
     assert rows[-1]["error_code"] == "row_malformed"
     assert rows[-1]["error_message"].startswith(f"shard a.tar cannot be read past row {len(rows) - 1}: ")
     whole = [row for row in rows if row["status"] == "ok"]
-    assert [row["image"] for row in whole] == [content for name, content in PHOTOS if name.endswith("jpg")][: len(whole)]
-    # A pair takes 4,096 bytes: 3 blocks… header + 2,048 for the image, header + 512 for the JSON.
+    assert [row["image"] for row in whole] == [content for name, content in PHOTOS if name.endswith("jpg")][
+        : len(whole)
+    ]
+    # A pair takes 3,584 bytes: two headers of 512, 2,048 of image and 512 of JSON.
     assert len(whole) == cut // 3584
 
 
