@@ -1,0 +1,152 @@
+"""Every photo of the grocery and clothing sets through the real command, from an S3 endpoint, in every shape of input.
+
+`make soak` runs this; the reference for what it found is docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.s3 import s3_bucket
+from vqa_ray.storage import filesystem_for, list_files, write_bytes_atomic
+
+DATA = Path(os.environ.get("VQA_RAY_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+EXTENSIONS = {".jpg", ".jpeg", ".png"}
+ROWS_PER_SHARD = 500
+
+pytestmark = [
+    pytest.mark.soak,
+    pytest.mark.timeout(5400),
+    pytest.mark.skipif(not (DATA / "grocery").is_dir(), reason="VQA_RAY_TEST_DATA has no grocery photos"),
+]
+
+
+def photos() -> list[Path]:
+    return sorted(
+        path
+        for name in ("clothing", "grocery")
+        for path in (DATA / name).rglob("*")
+        if path.suffix.lower() in EXTENSIONS
+    )
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_bucket("photos") as uri:
+        for path in photos():
+            write_bytes_atomic(f"{uri}/prefix/{path.relative_to(DATA)}", path.read_bytes())
+        yield uri
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(DATA))
+
+
+def write_input(bucket: str, kind: str) -> str:
+    """The photos as one format; gives the URI."""
+    if kind == "images":
+        return f"{bucket}/prefix/"
+    uri = f"{bucket}/{kind}/"
+    found = photos()
+    for start in range(0, len(found), ROWS_PER_SHARD):
+        part = found[start : start + ROWS_PER_SHARD]
+        stem = f"{uri}shard-{start // ROWS_PER_SHARD:03d}"
+        if kind == "parquet":
+            table = pa.table({"image": [p.read_bytes() for p in part], "image_id": [name_of(p) for p in part]})
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink)
+            write_bytes_atomic(stem + ".parquet", sink.getvalue().to_pybytes())
+        elif kind == "jsonl":
+            lines = (json.dumps({"image_uri": f"../prefix/{name_of(p)}", "image_id": name_of(p)}) for p in part)
+            write_bytes_atomic(stem + ".jsonl", "\n".join(lines).encode())
+        else:
+            buffer = io.BytesIO()
+            with tarfile.open(fileobj=buffer, mode="w") as tar:
+                for p in part:
+                    info = tarfile.TarInfo(name_of(p).replace("/", "__"))
+                    info.size = p.stat().st_size
+                    tar.addfile(info, io.BytesIO(p.read_bytes()))
+            write_bytes_atomic(stem + ".tar", buffer.getvalue())
+    return uri
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "jobs.cli", *arguments], capture_output=True, text=True, check=False, timeout=5000
+    )
+
+
+def read_output(uri: str) -> pa.Table:
+    filesystem, _ = filesystem_for(uri)
+    parts = [entry for entry in list_files(uri) if entry.uri.endswith(".parquet")]
+    return pa.concat_tables([pq.read_table(filesystem_for(entry.uri)[1], filesystem=filesystem) for entry in parts])
+
+
+def check(table: pa.Table, seconds: float, label: str) -> None:
+    rows = table.num_rows
+    assert rows == len(photos())
+    assert len(set(table["source_key"].to_pylist())) == rows
+    assert len(set(table["image_id"].to_pylist())) == rows
+    assert set(table["status"].to_pylist()) == {"ok"}
+    print(f"{label}: {rows} rows in {seconds:.0f} s")  # noqa: T201
+
+
+@pytest.mark.parametrize("kind", ["parquet", "webdataset", "jsonl", "images"])
+def test_answer_and_tag_all_photos(bucket: str, kind: str) -> None:
+    uri = write_input(bucket, kind)
+    model = ["--model", "bundled:catalog-vilt", "--quiet"]
+    for job, extra in (("answer", ["--question", "is there a dog?", "--question", "what is this?"]), ("tag", [])):
+        output, started = f"{bucket}/out-{job}-{kind}", time.monotonic()
+        done = call(job, "--input", uri, "--output", output, *model, *extra)
+        assert done.returncode == 0, done.stderr
+        check(read_output(output), time.monotonic() - started, f"{job} {kind}")
+
+
+def test_kill_in_the_middle_and_rerun(bucket: str) -> None:
+    uri, output = write_input(bucket, "parquet"), f"{bucket}/out-killed"
+    command = ["answer", "--input", uri, "--output", output, "--model", "bundled:catalog-vilt", "--quiet"]
+    command += ["--question", "is there a dog?", "--rows-per-file", "200"]
+    process = subprocess.Popen([sys.executable, "-m", "jobs.cli", *command], start_new_session=True)
+    while not [e for e in list_files(output) if e.uri.endswith(".parquet")]:
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.5)
+    process.kill()
+    process.wait()
+    before = len([e for e in list_files(output) if e.uri.endswith(".parquet")])
+    started = time.monotonic()
+    done = call(*command)
+    assert done.returncode == 0, done.stderr
+    check(read_output(output), time.monotonic() - started, f"killed with {before} files, resumed")
+
+
+def test_full_size_vilt_over_all_photos(bucket: str, tmp_path: Path) -> None:
+    from benchmarks.checkpoints import vilt_b32
+
+    directory = vilt_b32(tmp_path)
+    uri, output, started = write_input(bucket, "parquet"), f"{bucket}/out-b32", time.monotonic()
+    done = call(
+        "answer",
+        "--input",
+        uri,
+        "--output",
+        output,
+        "--model",
+        str(directory),
+        "--question",
+        "is there a dog?",
+        "--quiet",
+    )
+    assert done.returncode == 0, done.stderr
+    check(read_output(output), time.monotonic() - started, "ViLT-B/32")
