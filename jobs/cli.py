@@ -19,6 +19,8 @@ COMMANDS = {
     "demo": "Render, tag and question a small catalogue, and measure the answers.",
 }
 FAILED, REFUSED = 1, 2
+# What Typer makes of Ctrl-C.
+_INTERRUPTED = 130
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
 
 
@@ -41,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(f"vqa-ray {name}: {one_line(error, 2000)}", REFUSED)
     except VqaRayError as error:
         return _say(f"vqa-ray {name}: {one_line(error, 2000)}", FAILED)
-    except (KeyboardInterrupt, typer.Abort):
+    if code == _INTERRUPTED:
         return _say(f"vqa-ray {name}: interrupted; the same command goes on from here", FAILED)
     return int(code or 0)
 

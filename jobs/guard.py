@@ -59,7 +59,10 @@ def admit(layout: RunLayout, wanted: RunRecord) -> tuple[RunRecord, bool]:
     Raises:
         RequestError: the output holds another run or other files, or cannot be written.
     """
-    existing = RunRecord.read(layout.record)
+    try:
+        existing = RunRecord.read(layout.record)
+    except OSError as error:
+        raise RequestError(f"--output {layout.output}: cannot be read: {_reason(error)}") from error
     if existing is not None:
         refuse_difference(layout.output, existing, wanted)
         return existing, False

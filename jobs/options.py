@@ -11,6 +11,7 @@ import typer
 from pydantic.fields import FieldInfo
 
 from jobs.spec import Retry, RunSpec, load, option_name
+from vqa_ray.errors import RequestError
 
 Runner = Callable[[Any, "Retry | None"], int]
 
@@ -82,6 +83,6 @@ def _value(kind: type[RunSpec], name: str, value: Any) -> Any:
     for text in value:
         ours, equals, theirs = text.partition("=")
         if not (equals and ours and theirs):
-            raise typer.BadParameter(f"{option_name(name, kind)}: wanted OURS=THEIRS, given {text!r}")
+            raise RequestError(f"{option_name(name, kind)}: wanted OURS=THEIRS, given {text!r}")
         pairs[ours] = theirs
     return pairs

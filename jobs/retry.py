@@ -60,7 +60,7 @@ def retry_failed(job: Job, retry: Retry) -> int:
         raise RunError(f"{attempt.parts}: {len(counts.keys)} rows came back for {len(keys)} failed ones")
     merge([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
     entry = {"attempt": attempt.attempt, "codes": retry.told(), "rows": counts.rows, "ok": counts.ok}
-    code = conclude(job, replace(work, layout=layout, total=before["rows"]), timing, {}, [*attempts, entry])
+    code = conclude(job, work, timing, [*attempts, entry])
     delete_directory(attempt.parts)
     return code
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from jobs import guard, logs, summary
 from jobs.retry import retry_failed
@@ -28,6 +29,8 @@ def run(job: Job, retry: Retry | None) -> int:
         RunError: the pipeline failed; the same command goes on from there.
     """
     logs.configure(job.spec.quiet, job.spec.log_format)
+    if job.spec.limit is not None:
+        job = replace(job, limits=limits_for(job.source, job.spec.limit))
     if retry is not None:
         return retry_failed(job, retry)
     layout = RunLayout(job.spec.output)
@@ -38,9 +41,7 @@ def run(job: Job, retry: Retry | None) -> int:
         return summary.tell(finished, layout.output, job.spec.max_error_fraction)
     for note in job.source.notes:
         logger.warning("%s", note)
-    limits = None if job.spec.limit is None else limits_for(job.source, job.spec.limit)
-    total = job.source.total_rows if limits is None else sum(limits.values())
     done = NOTHING if new else swept_and_done(layout)
-    work = Work(record, layout, read_tasks(job.source, limits=limits, done=done), size(done), total)
-    timing = write_rows(job, work)
-    return conclude(job, work, timing, job.known_rows(limits))
+    tasks = read_tasks(job.source, limits=job.limits, done=done)
+    work = Work(record, layout, tasks, size(done), job.total)
+    return conclude(job, work, write_rows(job, work))

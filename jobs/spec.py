@@ -196,7 +196,7 @@ def _told(kind: type[BaseModel], error: ValidationError, file: str | None, optio
     name = str(first["loc"][0])
     where = option_name(name, kind) if name in options or not file else f"{file}: {name}"
     if first["type"] == "missing":
-        return f"{where}: is required" + (f" (or {name} in {file})" if file else "")
+        return f"{where}: is required"
     given = first["input"] if len(first["loc"]) > 1 else options.get(name, first["input"])
     return f"{where}: {first['msg'].lower()}, given {given!r}"
 

@@ -49,13 +49,7 @@ def write_rows(job: Job, work: Work) -> manifest.Timing:
     return manifest.Timing(started, guard.now(), time.monotonic() - begun, rows - work.present, stages, spilled)
 
 
-def conclude(
-    job: Job,
-    work: Work,
-    timing: manifest.Timing,
-    known_rows: Mapping[int, int],
-    attempts: Sequence[Mapping[str, object]] = (),
-) -> int:
+def conclude(job: Job, work: Work, timing: manifest.Timing, attempts: Sequence[Mapping[str, object]] = ()) -> int:
     """Check that every row is there once, write the manifest, tell the summary; gives the exit code."""
     layout = RunLayout(work.layout.output)
     parts = [entry.uri for entry in layout.part_files()]
@@ -64,7 +58,7 @@ def conclude(
         pq.write_table(job.file_schema(work.record).empty_table(), sink, compression="zstd")
         write_bytes_atomic(join(layout.parts, f"{PART_PREFIX}empty.parquet"), sink.getvalue().to_pybytes())
     counts = tally(parts)
-    found = findings(counts.keys, work.total, known_rows)
+    found = findings(counts.keys, job.known_rows(), counts.malformed)
     content = manifest.build(work.record, counts, timing, found, attempts)
     manifest.write(layout.manifest, content)
     return summary.tell(content, layout.output, job.spec.max_error_fraction)

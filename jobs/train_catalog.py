@@ -37,8 +37,7 @@ def train_catalog(
 
     from vqa_ray.models.device import choose_device, choose_dtype
     from vqa_ray.models.vilt_network import ViltNetwork
-    from vqa_ray.training.batch import collate
-    from vqa_ray.training.catalogue import LABELS, CatalogueTrainer, catalogue_batches, render_pool
+    from vqa_ray.training.catalogue import LABELS, CatalogueBatches, CatalogueTrainer, render_pool
     from vqa_ray.training.loop import StepReport, fit
     from vqa_ray.training.optimizer import OptimizerConfig
     from vqa_ray.training.scratch import ViltShape, build_tokenizer, build_vilt, save_checkpoint, transform_of
@@ -61,12 +60,13 @@ def train_catalog(
     unseen = render_pool(seed + 1, 300, transform, processes)
     logger.info("training %d parameters", sum(p.numel() for p in model.parameters()))
 
+    source = CatalogueBatches(pool, tokenize, batch_size)
+
     def batches() -> Iterator[Any]:
         # Seeded by the step: a resumed run draws what an undisturbed one would have drawn next.
         for step in itertools.count(trainer.step):
-            rng = np.random.default_rng([seed, step])
             kinds = _OPEN_KINDS if step < warm_start else _ALL_KINDS
-            yield collate(next(catalogue_batches(pool, tokenize, batch_size, rng, kinds)), len(LABELS))
+            yield [source.draw(np.random.default_rng([seed, step]), kinds)]
 
     recent: list[float] = []
     metrics: dict[str, float] = {}

@@ -54,6 +54,7 @@ class Job:
         spec, source: what it works with.
         schema: of the output, kept columns included.
         build: makes the lazy pipeline.
+        limits: shard → rows to read of it; None for all.
     """
 
     record: RunRecord
@@ -61,6 +62,12 @@ class Job:
     source: Source
     schema: pa.Schema
     build: Callable[[Work, Placement], Dataset]
+    limits: Mapping[int, int] | None = None
+
+    @property
+    def total(self) -> int | None:
+        """Rows in all, None when unknown."""
+        return self.source.total_rows if self.limits is None else sum(self.limits.values())
 
     def file_schema(self, record: RunRecord) -> pa.Schema:
         """The schema of the part files, with metadata."""
@@ -81,10 +88,10 @@ class Job:
             return _MIN_ROWS_PER_FILE * 8
         return min(max(total // _FILES_PER_RUN, _MIN_ROWS_PER_FILE), _MAX_ROWS_PER_FILE)
 
-    def known_rows(self, limits: Mapping[int, int] | None) -> Mapping[int, int]:
+    def known_rows(self) -> Mapping[int, int]:
         """Shard → rows that the output must have of it, where that is known."""
-        if limits is not None:
-            return limits
+        if self.limits is not None:
+            return self.limits
         return {shard.index: shard.rows for shard in self.source.shards if shard.rows is not None}
 
 

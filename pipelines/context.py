@@ -7,8 +7,6 @@ from ray.data.checkpoint import CheckpointConfig
 
 from pipelines.placement import Placement
 
-FILTER_BYTES = 256 * 2**20
-
 
 def run_context(placement: Placement, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float) -> DataContext:
     """Settings for one run.

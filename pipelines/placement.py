@@ -18,8 +18,7 @@ _THREADS_ON_LARGE_MACHINE = 4
 _MODEL_SHARE = 0.75
 
 _CPU_BATCH, _GPU_BATCH = 32, 256
-# Ray Data's filter actor takes one CPU; reading and writing wait for the network most of the time.
-FILTER_CPUS = 1.0
+# Reading and writing wait for the network most of the time.
 READ_CPUS = 0.25
 WRITE_CPUS = 0.25
 DECODE_CPUS = 1.0
@@ -101,7 +100,7 @@ def automatic(cpus: float, gpus: float, wishes: Wishes, cores: int | None = None
     per_batch = batch_size * IMAGE_BYTES
     return Placement(
         batch_size=batch_size,
-        rows_per_block=min(max(batch_size, 32), 256),
+        rows_per_block=min(max(batch_size, 8), 256),
         block_bytes=min(max(per_batch, 8 * MIB), 32 * MIB),
         buffer_bytes=max(192 * MIB, 6 * per_batch * max_actors),
         min_actors=min_actors,
@@ -112,19 +111,11 @@ def automatic(cpus: float, gpus: float, wishes: Wishes, cores: int | None = None
     )
 
 
-def demand(placement: Placement, filter_bytes: int) -> dict[str, float]:
-    """What must be free at the same time for a pipeline to move at all: its actors and one task of each kind.
-
-    Args:
-        placement: see `automatic`.
-        filter_bytes: memory that the filter of rows already written reserves (resuming), 0 when there is none.
-    """
-    filters = FILTER_CPUS if filter_bytes else 0.0
-    tasks = READ_CPUS + DECODE_CPUS + WRITE_CPUS
+def demand(placement: Placement) -> dict[str, float]:
+    """What must be free at the same time for a pipeline to move at all: its actors and one task of each kind."""
     return {
-        "CPU": placement.min_actors * placement.actor_cpus + filters + tasks,
+        "CPU": placement.min_actors * placement.actor_cpus + READ_CPUS + DECODE_CPUS + WRITE_CPUS,
         "GPU": placement.min_actors * placement.actor_gpus,
-        "memory": float(filter_bytes),
     }
 
 
@@ -135,7 +126,7 @@ def check(wanted: Mapping[str, float], cluster: Mapping[str, float], where: str)
         RequestError: with every resource that is short.
     """
     short = [
-        f"{_amount(name, amount)} wanted, {_amount(name, cluster.get(name, 0.0))} there"
+        f"{name} {amount:g} wanted, {cluster.get(name, 0.0):g} there"
         for name, amount in wanted.items()
         if amount > cluster.get(name, 0.0)
     ]
@@ -144,7 +135,3 @@ def check(wanted: Mapping[str, float], cluster: Mapping[str, float], where: str)
             f"{where}: too small for this job: {'; '.join(short)}; use a larger cluster, fewer --num-actors or "
             "--num-gpus, or --wait-for-cluster if it grows by itself"
         )
-
-
-def _amount(name: str, amount: float) -> str:
-    return f"memory {amount / MIB:.0f} MiB" if name == "memory" else f"{name} {amount:g}"

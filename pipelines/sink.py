@@ -7,28 +7,32 @@ from ray.data import Dataset, SaveMode
 from ray.data.checkpoint import CheckpointConfig
 from ray.data.datasource import FilenameProvider
 
-from pipelines.context import FILTER_BYTES
 from pipelines.placement import WRITE_CPUS
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.schema import SOURCE_KEY
-from vqa_ray.storage import filesystem_for
+from vqa_ray.storage import filesystem_for, join
 
 # A write task that dies is repeated this often; its file names stay the same, so nothing is written twice.
 _WRITE_RETRIES = 5
 
 
-def checkpoint_config(layout: RunLayout) -> CheckpointConfig:
-    """Rows that were written are known by their source_key; the list stays when the run has finished."""
-    filesystem, path = filesystem_for(layout.checkpoint)
-    config = CheckpointConfig(
+def checkpoint_config(layout: RunLayout, invocation: str) -> CheckpointConfig:
+    """Ray Data's two-phase commit of the rows written, known by their source_key.
+
+    Each process has a directory of its own, so Ray Data finds nothing to filter: rows that are written already are not
+    even read (`vqa_ray.run.done`), which costs no actor and no read of what is complete.
+
+    Args:
+        layout: the run directory.
+        invocation: names the process.
+    """
+    filesystem, path = filesystem_for(join(layout.checkpoint, invocation))
+    return CheckpointConfig(
         id_column=SOURCE_KEY.name,
         checkpoint_path=path,
         delete_checkpoint_on_success=False,
         override_filesystem=filesystem,
     )
-    config.checkpoint_actor_memory_bytes = FILTER_BYTES
-    config.checkpoint_actor_pool_max_size = 2
-    return config
 
 
 def write(rows: Dataset, layout: RunLayout, schema: pa.Schema, invocation: str, rows_per_file: int) -> None:

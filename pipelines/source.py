@@ -48,9 +48,7 @@ class ShardSource(Datasource):
 
 def _metadata(task: ReadShard) -> BlockMetadata:
     per_row = _LINE_BYTES if task.source.format in _LINE_FORMATS else _IMAGE_BYTES
-    in_shard = task.shard.rows if task.shard.rows is not None else max(1, task.shard.size_bytes // per_row)
-    rows = in_shard if task.limit is None else min(in_shard, task.limit)
-    if task.keys is not None:
-        rows = min(rows, len(task.keys))
-    size_bytes = int(task.shard.size_bytes * rows / max(1, in_shard))
+    in_shard = task.shard.rows or max(1, task.shard.size_bytes // per_row)
+    rows = in_shard if task.rows is None else task.rows
+    size_bytes = int(task.shard.size_bytes * min(1.0, rows / in_shard))
     return BlockMetadata(num_rows=rows, size_bytes=size_bytes, exec_stats=None)

@@ -181,7 +181,7 @@ def open_header(data: bytes, name: str) -> PillowImage.Image:
         Exception: whatever Pillow raises.
     """
     if name == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
-        raise RowError(ErrorCode.IMAGE_TOO_LARGE, f"a JPEG of more than {_MAX_SCANS} scans")
+        raise RowError(ErrorCode.IMAGE_TOO_LARGE, f"more than {_MAX_SCANS} scans")
     file = _CountedReads(data)
     # Icons through IcoFile, because the image class decodes the frame before its size can be looked at.
     image = IcoImagePlugin.IcoFile(file).frame(0) if name == "ICO" else _PLUGINS[name](file, "")

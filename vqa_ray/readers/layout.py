@@ -70,8 +70,7 @@ def resolve(
             found[role] = (config.columns[role],)
         elif rival not in config.columns:
             candidates = text_question if role == "question" else _DEFAULTS[role]
-            taken = set(config.columns.values())
-            found[role] = tuple(name for name in candidates if (open_ended or name in names) and name not in taken)
+            found[role] = tuple(name for name in candidates if (open_ended or name in names))
     if asks:
         _choose_question(found, names, where, config)
     if not brings_image and not _present(found, names, "image", "image_uri"):

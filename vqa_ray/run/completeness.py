@@ -10,17 +10,20 @@ import numpy.typing as npt
 from vqa_ray.schema import ROW_BITS
 
 _SHOWN = 3
+_ROW_MASK = (1 << ROW_BITS) - 1
 
 
 def findings(
-    keys: npt.NDArray[np.int64], total_rows: int | None = None, rows_of_shard: Mapping[int, int] | None = None
+    keys: npt.NDArray[np.int64],
+    rows_of_shard: Mapping[int, int] | None = None,
+    malformed: npt.NDArray[np.int64] | None = None,
 ) -> list[str]:
     """What is wrong with the rows of an output; empty when nothing is.
 
     Args:
         keys: int64 (N,), the source_key of every row written, in any order; sorted in place.
-        total_rows: rows of the input, where it is known.
-        rows_of_shard: shard → its rows, for the shards that tell.
+        rows_of_shard: shard → its rows when undamaged, for the shards that tell.
+        malformed: int64 (M,), the source_keys of `row_malformed` rows: a damaged shard ends early, with such a row.
     """
     keys.sort()
     found = []
@@ -29,24 +32,22 @@ def findings(
         found.append(f"{len(twice)} rows were written more than once, such as {_shown(twice)}")
     unique = np.unique(keys)
     shards, starts, counts = np.unique(unique >> ROW_BITS, return_index=True, return_counts=True)
-    lasts = unique[starts + counts - 1] & ((1 << ROW_BITS) - 1)
+    lasts = unique[starts + counts - 1]
     holes = [
         f"shard {shard} ends at row {last} but has {count} rows"
-        for shard, last, count in zip(shards.tolist(), lasts.tolist(), counts.tolist(), strict=True)
+        for shard, last, count in zip(shards.tolist(), (lasts & _ROW_MASK).tolist(), counts.tolist(), strict=True)
         if last != count - 1
     ]
-    expected = rows_of_shard or {}
+    ended_early = np.isin(lasts, np.empty(0, np.int64) if malformed is None else malformed)
     have = dict(zip(shards.tolist(), counts.tolist(), strict=True))
-    holes += [
-        f"shard {shard} has {have.get(shard, 0)} of {rows} rows"
-        for shard, rows in expected.items()
-        if have.get(shard, 0) != rows
-    ]
+    damaged = set(shards[ended_early].tolist())
+    for shard, rows in (rows_of_shard or {}).items():
+        count = have.get(shard, 0)
+        if count > rows or (count < rows and shard not in damaged):
+            holes.append(f"shard {shard} has {count} of {rows} rows")
     if holes:
         more = f", and {len(holes) - _SHOWN} more" if len(holes) > _SHOWN else ""
         found.append(f"rows are missing: {'; '.join(holes[:_SHOWN])}{more}")
-    if total_rows is not None and len(unique) != total_rows:
-        found.append(f"the input has {total_rows} rows, the output {len(unique)}")
     return found
 
 
@@ -60,5 +61,4 @@ def repeated(ids: npt.NDArray[np.int64]) -> int:
 
 
 def _shown(keys: npt.NDArray[np.int64]) -> str:
-    mask = (1 << ROW_BITS) - 1
-    return ", ".join(f"shard {key >> ROW_BITS} row {key & mask}" for key in keys[:_SHOWN].tolist())
+    return ", ".join(f"shard {key >> ROW_BITS} row {key & _ROW_MASK}" for key in keys[:_SHOWN].tolist())

@@ -34,8 +34,10 @@ class RunLayout:
     @property
     def checkpoint(self) -> str:
         """Ray Data's list of the rows written: a directory per process, in it a file per write task."""
-        private = join(self.output, PRIVATE) if self.attempt == 1 else self.parts
-        return join(private, "checkpoint")
+        if self.attempt == 1:
+            return join(self.output, PRIVATE, "checkpoint")
+        # The underscore keeps its files out of the listing of the parts.
+        return join(self.parts, "_checkpoint")
 
     @property
     def record(self) -> str:

@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vqa_ray.errors import ErrorCode
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage import filesystem_for
 
 _COLUMNS = ("source_key", "row_id", "image_id", "question", "results", "status", "error_code", "warning")
+_MALFORMED = str(ErrorCode.ROW_MALFORMED)
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class Tally:
         images: distinct image_ids in each file, added up; rows without one count as an image each.
         questions: questions answered.
         keys, row_ids: int64 (N,), of every row.
+        malformed: int64 (M,), the keys of `row_malformed` rows.
     """
 
     rows: int = 0
@@ -39,12 +42,13 @@ class Tally:
     errors: Counter[str] = field(default_factory=Counter)
     keys: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     row_ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    malformed: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def tally(part_uris: Iterable[str]) -> Tally:
     """Count the rows of these part files, a file at a time; only keys and ids (16 bytes a row) are held."""
     total = Tally()
-    keys, row_ids = [total.keys], [total.row_ids]
+    keys, row_ids, malformed = [total.keys], [total.row_ids], [total.malformed]
     for uri in part_uris:
         table = read_columns(uri, _COLUMNS)
         total.rows += table.num_rows
@@ -57,7 +61,8 @@ def tally(part_uris: Iterable[str]) -> Tally:
         total.questions += _questions(table.filter(ok))
         keys.append(table["source_key"].to_numpy())
         row_ids.append(table["row_id"].to_numpy())
-    total.keys, total.row_ids = np.concatenate(keys), np.concatenate(row_ids)
+        malformed.append(table.filter(pc.equal(table["error_code"], _MALFORMED))["source_key"].to_numpy())
+    total.keys, total.row_ids, total.malformed = map(np.concatenate, (keys, row_ids, malformed))
     return total
 
 

@@ -49,9 +49,7 @@ class FetchImages:
         status: list[str] = table["status"].to_pylist()
         present: list[bool] = table["image"].is_valid().to_pylist()
         wanted = {
-            row: uri
-            for row, uri in enumerate(uris)
-            if uri and not present[row] and status[row] == schema.STATUS_OK
+            row: uri for row, uri in enumerate(uris) if uri and not present[row] and status[row] == schema.STATUS_OK
         }
         if not wanted:
             return table

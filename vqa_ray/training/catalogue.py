@@ -5,11 +5,10 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from vqa_ray.catalog.render import encode, render
 from vqa_ray.models.base import Image
 from vqa_ray.models.vilt_network import ViltNetwork
 from vqa_ray.models.vilt_transform import ViltTransform
-from vqa_ray.training.batch import Group, Sample
+from vqa_ray.training.batch import Group, Sample, collate
 from vqa_ray.training.loop import Trainer, vqa_loss
 from vqa_ray.training.optimizer import OptimizerConfig
 
@@ -79,30 +78,41 @@ def _chunk(seed: int, transform: ViltTransform, bounds: tuple[int, int]) -> list
     return render_chunk(seed, *bounds, transform)
 
 
-def catalogue_batches(
-    pool: Sequence[RenderedProduct],
-    tokenize: Callable[[str], tuple[int, ...]],
-    batch_size: int,
-    rng: np.random.Generator,
-    kinds: Sequence[str] = KINDS,
-) -> Iterator[list[Sample]]:
-    """Endless batches, each of one image size; sizes come as often as the pool holds them.
+class CatalogueBatches:
+    """Batches drawn from rendered products, each of one image size; sizes come as often as the products have them.
 
-    Images are mirrored and shifted by a few pixels at random: neither changes any answer.
+    Images are mirrored one by one and shifted together by a few pixels: neither changes any answer.
+
+    Args:
+        pool: the products.
+        tokenize: question → token ids.
+        batch_size: question/image pairs per batch.
     """
-    buckets: dict[tuple[int, ...], list[RenderedProduct]] = defaultdict(list)
-    for item in pool:
-        buckets[item.image.shape].append(item)
-    groups = list(buckets.values())
-    shares = np.array([len(group) for group in groups]) / len(pool)
-    while True:
-        group = groups[rng.choice(len(groups), p=shares)]
-        batch = []
-        for _ in range(batch_size):
-            item = group[rng.integers(len(group))]
+
+    def __init__(
+        self, pool: Sequence[RenderedProduct], tokenize: Callable[[str], tuple[int, ...]], batch_size: int
+    ) -> None:
+        buckets: dict[tuple[int, ...], list[RenderedProduct]] = defaultdict(list)
+        for item in pool:
+            buckets[item.image.shape].append(item)
+        self._groups = list(buckets.values())
+        self._shares = np.array([len(group) for group in self._groups]) / len(pool)
+        self._tokenize = tokenize
+        self._batch_size = batch_size
+
+    def draw(self, rng: np.random.Generator, kinds: Sequence[str] = KINDS) -> Group:
+        """One batch of questions of these kinds."""
+        products = self._groups[rng.choice(len(self._groups), p=self._shares)]
+        samples = []
+        for place in rng.integers(len(products), size=self._batch_size).tolist():
+            item = products[place]
             asked = ask(item.product, kinds[int(rng.integers(len(kinds)))], rng)
-            batch.append(_sample(item.product, _varied(item.image, rng), tokenize(asked.question), asked.answer))
-        yield batch
+            samples.append(_sample(item.product, item.image, self._tokenize(asked.question), asked.answer))
+        (group,) = collate(samples, len(LABELS))
+        mirrored = torch.from_numpy(rng.random(self._batch_size) < 0.5)
+        group.pixels[mirrored] = group.pixels[mirrored].flip(2)
+        down, right = rng.integers(-_LARGEST_SHIFT_PX, _LARGEST_SHIFT_PX + 1, size=2).tolist()
+        return replace(group, pixels=group.pixels.roll((down, right), dims=(1, 2)))
 
 
 def _sample(product: Product, image: Image, token_ids: tuple[int, ...], answer: str) -> Sample:
@@ -131,14 +141,6 @@ class CatalogueTrainer(Trainer):
         for head, wanted in zip(self._auxiliary, group.attributes.unbind(dim=1), strict=True):
             total = total + F.cross_entropy(head(pooled).float(), wanted, reduction="sum")
         return total
-
-
-def _varied(image: Image, rng: np.random.Generator) -> Image:
-    if rng.random() < 0.5:
-        image = image[:, ::-1]
-    down, right = rng.integers(-_LARGEST_SHIFT_PX, _LARGEST_SHIFT_PX + 1, size=2)
-    shifted: Any = np.roll(image, (int(down), int(right)), axis=(0, 1))
-    return np.ascontiguousarray(shifted)
 
 
 def evaluation_samples(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 from pyarrow import parquet
 
 from vqa_ray import schema
@@ -52,12 +53,10 @@ def read(uri: str | Path, **options: Any) -> Rows:
 
 def refused(uri: str | Path, **options: Any) -> str:
     """The message with which the input is refused."""
-    try:
+    with pytest.raises(RequestError) as caught:
         open_at(uri, **options)
-    except RequestError as error:
-        assert "\n" not in str(error)
-        return str(error)
-    raise AssertionError("the input was not refused")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def errors(rows: Rows) -> list[tuple[str, str] | None]:

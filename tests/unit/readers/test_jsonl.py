@@ -40,6 +40,13 @@ def test_aliases(tmp_path: Path, name: str) -> None:
     assert row["image_uri"] == "/i.jpg"
 
 
+NO_NAME = "Expecting property name enclosed in double quotes: line 2 column 1 (char 24)"
+TOO_MANY_DIGITS = (
+    "Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits; "
+    "use sys.set_int_max_str_digits() …"
+)
+
+
 def test_bad_lines_are_rows_with_their_line_number(tmp_path: Path) -> None:
     file = write_jsonl(
         tmp_path / "a.jsonl",
@@ -73,12 +80,12 @@ def test_bad_lines_are_rows_with_their_line_number(tmp_path: Path) -> None:
     assert rows[-1]["image_id"] == "last.jpg"
     malformed = "row_malformed"
     assert [error for error in found if error] == [
-        (malformed, "a.jsonl line 2: not JSON: Expecting property name enclosed in double quotes: line 2 column 1 (char 24)"),
+        (malformed, f"a.jsonl line 2: not JSON: {NO_NAME}"),
         (malformed, "a.jsonl line 5: not a JSON object but an array"),
         (malformed, "a.jsonl line 6: not a JSON object but a string"),
         (malformed, "a.jsonl line 7: not UTF-8 (byte 15)"),
         (malformed, "a.jsonl line 8: not JSON: nested too deeply"),
-        (malformed, "a.jsonl line 9: not JSON: Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits; use sys.set_int_max_str_digits() …"),
+        (malformed, f"a.jsonl line 9: not JSON: {TOO_MANY_DIGITS}"),
         (malformed, "a.jsonl line 10: column 'image_uri' holds 5 (an integer); wanted is a string"),
         (malformed, "a.jsonl line 11: column 'question' holds 3 (an integer); wanted is a string"),
         (malformed, "a.jsonl line 12: column 'row_id' holds '7' (a string); wanted is an int64"),
@@ -99,7 +106,7 @@ def test_bad_lines_are_rows_with_their_line_number(tmp_path: Path) -> None:
 
 
 def test_questions_may_be_long_and_in_any_script(tmp_path: Path) -> None:
-    questions = ["🐕‍🦺 here?", "هل يوجد كلب؟", "x" * 10_000, "‏mixed‎"]
+    questions = ["\U0001f415\u200d\U0001f9ba here?", "هل يوجد كلب؟", "x" * 10_000, "\u200fmixed\u200e"]
     rows = read(write_jsonl(tmp_path / "a.jsonl", [line(question=question) for question in questions]))
     assert [row["questions"] for row in rows] == [[question] for question in questions]
 

@@ -76,10 +76,11 @@ def test_a_lone_named_image_is_known_by_the_key_of_its_json(tmp_path: Path) -> N
     assert ids(rows) == ["1"]
 
 
-def test_a_sample_of_very_many_images_is_one_sample(tmp_path: Path) -> None:
-    members = [("1.json", asked("q")), *((f"1.{i:03}.jpg", b"i%d" % i) for i in range(100))]
+@pytest.mark.parametrize("count", [31, 32, 33, 63, 64, 65, 66, 100])
+def test_a_sample_of_very_many_images_is_one_sample(tmp_path: Path, count: int) -> None:
+    members = [("1.json", asked("q")), *((f"1.{i:03}.jpg", b"i%d" % i) for i in range(count))]
     rows = read(write_tar(tmp_path / "a.tar", members))
-    assert ids(rows) == [f"1/{i:03}.jpg" for i in range(100)]
+    assert ids(rows) == [f"1/{i:03}.jpg" for i in range(count)]
     assert {tuple(row["questions"]) for row in rows} == {("q",)}
 
 
@@ -159,7 +160,11 @@ def test_missing_columns_are_refused(tmp_path: Path) -> None:
     assert read(file, needs_question=False)[0]["questions"] == []
 
 
-PHOTOS = [(f"{i:02}.{s}", random.Random(i).randbytes(2_000) if s == "jpg" else asked("q")) for i in range(10) for s in ("jpg", "json")]  # fmt: skip
+PHOTOS = [
+    (f"{i:02}.{suffix}", random.Random(i).randbytes(2_000) if suffix == "jpg" else asked("q"))
+    for i in range(10)
+    for suffix in ("jpg", "json")
+]
 
 
 def test_a_damaged_header_costs_its_own_member(tmp_path: Path) -> None:

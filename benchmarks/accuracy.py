@@ -1,0 +1,71 @@
+"""The bundled model on catalogue products that its training never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from benchmarks import checkpoints
+from benchmarks.report import Measured, figure
+from benchmarks.settings import Settings
+from vqa_ray.catalog.product import Product, sample_product
+from vqa_ray.catalog.questions import questions_for
+from vqa_ray.catalog.render import encode, render
+from vqa_ray.evaluation.binary import binary_report, said_yes
+from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
+from vqa_ray.images import ImageLimits, decode_resized
+from vqa_ray.models.base import Image, ImageTransform, VqaModel
+from vqa_ray.models.load import load_model, load_transform
+
+_PRODUCTS = 2_000
+_SEED = 7_000_001
+_BATCH = 128
+DOG_QUESTION = "is there a dog?"
+
+
+def measure(settings: Settings) -> Measured:
+    """VQA accuracy over every kind of question, by kind, and F1 of one yes/no question asked of every product."""
+    if not checkpoints.has_bundled():
+        return Measured([], [f"{checkpoints.BUNDLED} is not in the package yet: nothing to measure."])
+    model, transform = load_model(checkpoints.BUNDLED), load_transform(checkpoints.BUNDLED)
+    products = [sample_product(_SEED, index) for index in range(settings.pick(_PRODUCTS, 100))]
+    judged: list[JudgedAnswer] = []
+    dogs: list[tuple[bool, bool]] = []
+    for start in range(0, len(products), _BATCH):
+        some = products[start : start + _BATCH]
+        asked = [questions_for(product, np.random.default_rng([_SEED, product.index])) for product in some]
+        texts = [[*(one.question for one in each), DOG_QUESTION] for each in asked]
+        answered = _answers(model, list(_images(some, transform)), texts)
+        for product, each, (*said, dog) in zip(some, asked, answered, strict=True):
+            judged += [JudgedAnswer(word, [one.answer], one.kind) for word, one in zip(said, each, strict=True)]
+            dogs.append((said_yes(dog), product.motif == "dog"))
+    accuracy, dog_report = vqa_accuracy(judged), binary_report(dogs)
+    kinds = [
+        figure(f"accuracy of {kind.replace('_', ' ')} ({accuracy.n_by_type[kind]:,} questions)", [value])
+        for kind, value in accuracy.by_type.items()
+    ]
+    return Measured(
+        [
+            figure(
+                f"{checkpoints.BUNDLED}, unseen products: VQA accuracy ({accuracy.n:,} questions)",
+                [accuracy.overall],
+                at_least=0.95,
+            ),
+            figure(f'"{DOG_QUESTION}" F1 ({dog_report.n:,} products)', [dog_report.f1], at_least=0.95),
+            *kinds,
+        ],
+        [
+            f"{len(products):,} products of catalogue seed {_SEED}, which the training did not use, encoded and decoded "
+            "as files; a question of every kind each, and the dog question of all. Default dtype.",
+        ],
+    )
+
+
+def _images(products: Sequence[Product], transform: ImageTransform) -> Iterator[Image]:
+    for product in products:
+        yield decode_resized(encode(product, render(product)), ImageLimits(), transform.target_size)
+
+
+def _answers(model: VqaModel, images: Sequence[Image], questions: Sequence[Sequence[str]]) -> list[list[str]]:
+    return [[one.answers[0][0] for one in each] for each in model.answer(images, questions, 1)]

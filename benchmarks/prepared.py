@@ -1,0 +1,38 @@
+"""Our side of a comparison: images brought to the model's size, and the engine that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from vqa_ray.images import resize
+from vqa_ray.models.base import Image, ImageTransform
+from vqa_ray.models.vilt import Vilt
+
+
+def arrays(images: Sequence[PillowImage.Image]) -> list[Image]:
+    """Decoded images as uint8 (H, W, 3)."""
+    return [np.asarray(image) for image in images]
+
+
+def sized(images: Sequence[Image], transform: ImageTransform) -> list[Image]:
+    """Each resized to the size that the model wants."""
+    return [resize(image, *transform.target_size(*image.shape[:2])) for image in images]
+
+
+def asked(questions: Sequence[str]) -> list[list[str]]:
+    """One question per image, in the shape that the engine takes."""
+    return [[question] for question in questions]
+
+
+def engine(path: str | Path, dtype: str | None = None) -> Vilt:
+    """The engine on the best device; `dtype` None takes the best that it computes in."""
+    return Vilt.from_directory(Path(path), dtype=dtype)
+
+
+def dtype_of(vilt: Vilt) -> str:
+    """`float32` or `bfloat16`."""
+    return str(next(vilt.network.parameters()).dtype).removeprefix("torch.")

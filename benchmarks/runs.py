@@ -1,0 +1,78 @@
+"""Whole runs of `answer` and of its peer, and when their rows were written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from benchmarks import plain_ray
+from jobs import answer as answer_job
+from jobs.spec import AnswerSpec
+from vqa_ray.errors import RunError
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        duration_s: from the call, or the start of the process, to its end.
+        first_s: to the end of the first file written.
+        rows: in all files.
+        steady_rows_per_s: see `steady_rate`; None with a single file.
+    """
+
+    duration_s: float
+    first_s: float
+    rows: int
+    steady_rows_per_s: float | None
+
+
+def observed(call: Callable[[], object], output: Path) -> Run:
+    """Call something that writes Parquet files below `output`, directly in it."""
+    begun, clock = time.time(), time.perf_counter()
+    call()
+    duration_s = time.perf_counter() - clock
+    files = sorted((path.stat().st_mtime, pq.read_metadata(path).num_rows) for path in output.glob("*.parquet"))
+    rows = sum(count for _, count in files)
+    return Run(duration_s, files[0][0] - begun, rows, steady_rate(files))
+
+
+def steady_rate(files: Sequence[tuple[float, int]]) -> float | None:
+    """Rows per second from the first file to the last, the first file's rows left out: no start-up, no first batch.
+
+    Args:
+        files: (time at which it was finished, rows), in order of time.
+    """
+    if len(files) < 2 or files[-1][0] <= files[0][0]:
+        return None
+    return sum(count for _, count in files[1:]) / (files[-1][0] - files[0][0])
+
+
+def answer(input: Path, output: Path, model: str, **fields: object) -> Run:
+    """`vqa-ray answer`, as the command calls it, in this process and the Ray it has joined.
+
+    Args:
+        fields: more of `AnswerSpec`.
+
+    Raises:
+        RunError: it ended with an exit code other than 0.
+    """
+    request = {"input": str(input), "output": str(output), "model": model, "quiet": True, **fields}
+    spec = AnswerSpec.model_validate(request)
+
+    def call() -> None:
+        code = answer_job.run(spec, None)
+        if code != 0:
+            raise RunError(f"answer ended with exit code {code}")
+
+    return observed(call, output)
+
+
+def plain(input: Path, output: Path, model: str) -> Run:
+    """The plain Ray Data script, in this process and the Ray it has joined."""
+    return observed(lambda: plain_ray.answer(str(input), str(output), model), output)

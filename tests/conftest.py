@@ -1,0 +1,46 @@
+"""What several test packages share: one local Ray per test process, and an S3 endpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.s3 import s3_bucket
+
+# Warnings of Ray's own, on every use of Ray Data.
+_RAY_WARNINGS = ("ignore::DeprecationWarning:ray", "ignore:`target_shuffle_max_block_size`:UserWarning")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Except, by name, the warnings that are not ours to mend."""
+    for warning in _RAY_WARNINGS:
+        config.addinivalue_line("filterwarnings", warning)
+
+
+@pytest.fixture(scope="session")
+def s3_session() -> Iterator[str]:
+    """URI of a bucket on a loopback endpoint. Started before Ray, whose workers inherit the environment."""
+    with s3_bucket("flow") as uri:
+        yield uri
+
+
+@pytest.fixture(scope="session")
+def local_ray(s3_session: str) -> Iterator[None]:
+    """A local Ray with four logical CPUs; commands that run in this process use it."""
+    import ray
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray.init(
+            address="local",
+            num_cpus=4,
+            object_store_memory=512 * 2**20,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        yield
+        ray.shutdown()

@@ -1,0 +1,150 @@
+"""Wrong requests: exit code 2 and one line on standard error, before any work."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.cli import main
+from tests.coloured import parquet_input, table
+from tests.jobs.commands import ROOT, run_here
+
+FULL = ["--input", "in", "--output", "out", "--model", "fake:"]
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of these may get as far as Ray."""
+    import ray
+
+    def started(**options: object) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr(ray, "is_initialized", bool)
+    monkeypatch.setattr(ray, "init", started)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """The one line that a request is refused with."""
+    assert main(argv) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1, line
+    return line.strip()
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        ([], "vqa-ray: wanted a command: answer, tag, catalog, demo; see vqa-ray --help"),
+        (["anwser"], "vqa-ray: unknown command 'anwser'; known are answer, tag, catalog, demo"),
+        (["answer"], "vqa-ray answer: --input: is required"),
+        (["answer", *FULL[:4]], "vqa-ray answer: --model: is required"),
+        (
+            ["answer", *FULL, "--top-k", "0"],
+            "vqa-ray answer: --top-k: input should be greater than or equal to 1, given 0",
+        ),
+        (["answer", *FULL, "--column", "question"], "vqa-ray answer: --column: wanted OURS=THEIRS, given 'question'"),
+        (
+            ["answer", *FULL, "--retry-failed", "oops"],
+            "vqa-ray answer: --retry-failed: unknown error code 'oops'; known are all, image_missing,"
+            " image_fetch_failed, image_undecodable, image_too_large, image_unsupported, image_aspect_ratio,"
+            " question_missing, row_malformed, model_error, row_crashed",
+        ),
+        (["answer", "--spec", "no.yaml"], "vqa-ray answer: no.yaml: cannot be read: No such file or directory"),
+    ],
+)
+def test_one_line_tells_what_is_wrong(capsys, argv: list[str], line: str) -> None:
+    assert refused(capsys, *argv) == line
+
+
+def test_option_that_does_not_exist(capsys) -> None:
+    assert refused(capsys, "answer", *FULL, "--topk", "3").startswith("vqa-ray answer: No such option: --topk")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("modle: x\n", "spec.yaml: unknown key 'modle'; did you mean 'model'?"),
+        (
+            "{input: in, output: out, model: x, top_k: many}\n",
+            "spec.yaml: top_k: input should be a valid integer, given 'many'",
+        ),
+        ("- input\n", "spec.yaml: wanted a mapping of names to values, got list"),
+        ("input: [\n", "spec.yaml: not YAML: "),
+        ("top_k: 3\n", "spec.yaml: input: is required"),
+    ],
+)
+def test_wrong_spec(capsys, tmp_path: Path, monkeypatch, text: str, line: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("spec.yaml").write_text(text)
+    assert line in refused(capsys, "answer", "--spec", "spec.yaml")
+
+
+def test_input_that_is_not_there(capsys, tmp_path: Path) -> None:
+    line = refused(capsys, "answer", "--input", f"{tmp_path}/no", "--output", f"{tmp_path}/out", "--model", "fake:")
+    assert line == f"vqa-ray answer: {tmp_path}/no: no such file, directory or prefix"
+    assert not (tmp_path / "out").exists()
+
+
+def test_input_without_rows(capsys, tmp_path: Path) -> None:
+    pq.write_table(table(0), tmp_path / "in.parquet")
+    argv = ["--input", f"{tmp_path}/in.parquet", "--output", f"{tmp_path}/out", "--model", "fake:"]
+    assert "in.parquet: the input is empty" in refused(capsys, "answer", *argv)
+
+
+def test_column_that_is_not_there(capsys, tmp_path: Path) -> None:
+    source = parquet_input(tmp_path / "in", 2)
+    assert run_here("answer", source, tmp_path / "out", "--keep", "price") == 2
+    assert "price" in capsys.readouterr().err
+
+
+def test_model_that_is_not_there(capsys, tmp_path: Path) -> None:
+    source = parquet_input(tmp_path / "in", 2)
+    assert run_here("answer", source, tmp_path / "out", "--model", f"{tmp_path}/nothing") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_output_that_cannot_be_written(capsys, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "file" / "out") == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"vqa-ray answer: --output {tmp_path}/file/out: cannot be read: Not a directory")
+
+
+def test_output_with_foreign_files_is_not_touched(capsys, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("precious")
+    assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "out") == 2
+    assert capsys.readouterr().err == (
+        f"vqa-ray answer: --output {tmp_path}/out: holds files that are not of a run (thesis.txt); "
+        "wanted a new or empty directory\n"
+    )
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.txt"]
+
+
+def test_retry_without_a_finished_run(capsys, tmp_path: Path) -> None:
+    assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "out", "--retry-failed") == 2
+    assert f"--retry-failed: {tmp_path}/out holds no finished run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [(), ("answer",), ("tag",)], ids=["vqa-ray", "answer", "tag"])
+def test_help_is_quick_and_light(command: tuple[str, ...]) -> None:
+    code = (
+        "import sys; from jobs.cli import main; code = main([*sys.argv[1:], '--help']);"
+        "heavy = {'ray', 'torch', 'transformers', 'pyarrow', 'PIL'} & set(sys.modules);"
+        "assert code == 0 and not heavy, (code, heavy)"
+    )
+    begun = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--help" in done.stdout
+    # Under one second on an idle machine; tests share theirs.
+    assert time.monotonic() - begun < 5
