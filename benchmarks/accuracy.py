@@ -56,8 +56,8 @@ def measure(settings: Settings) -> Measured:
             *kinds,
         ],
         [
-            f"{len(products):,} products of catalogue seed {_SEED}, which the training did not use, encoded and decoded "
-            "as files; a question of every kind each, and the dog question of all. Default dtype.",
+            f"{len(products):,} products of catalogue seed {_SEED}, which the training did not use, encoded and "
+            "decoded as files; a question of every kind each, and the dog question of all. Default dtype.",
         ],
     )
 

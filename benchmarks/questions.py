@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import checkpoints, photos, runs
-from benchmarks.report import Measured, figure
+from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, ratios
 from jobs.session import session
@@ -35,13 +36,23 @@ def measure(settings: Settings) -> Measured:
             warm_up=not settings.quick,
         )
     together, apart = ([sum(one.duration_s for one in each) for each in measured[name]] for name in _NAMES)
-    steady = [[sum(_per_row(one) for one in each) for each in measured[name]] for name in _NAMES]
+    under_way = [_under_way(runs_of_round) for name in _NAMES for runs_of_round in measured[name]]
+    steady: list[Figure] = []
+    if None not in under_way:
+        known = [time_s for time_s in under_way if time_s is not None]
+        steady = [
+            figure(
+                "the same without start-up, by the rates at which rows are written",
+                ratios(known[rounds:], known[:rounds]),
+                "×",
+            )
+        ]
     return Measured(
         [
             figure(f"small model, {count} images: {_QUESTIONS} questions in one run", together, "s"),
             figure(f"{_QUESTIONS} runs of one question each", apart, "s"),
             figure("runs apart, to the run together", ratios(apart, together), "×", at_least=2.5),
-            figure("the same from first file written to last: no start-up", ratios(steady[1], steady[0]), "×"),
+            *steady,
         ],
         [
             f"{count} rendered products in 4 Parquet shards; one local Ray that is up before; {rounds} rounds. A run "
@@ -53,6 +64,7 @@ def measure(settings: Settings) -> Measured:
 _NAMES = ("together", "apart")
 
 
-def _per_row(run: runs.Run) -> float:
-    """Seconds per image once a run is under way."""
-    return 1 / run.steady_rows_per_s if run.steady_rows_per_s else 0.0
+def _under_way(done: Sequence[runs.Run]) -> float | None:
+    """Seconds that one image takes in all runs of a round together; None where a run was too short to tell."""
+    rates = [run.steady_rows_per_s for run in done]
+    return None if None in rates else sum(1 / rate for rate in rates if rate)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from benchmarks import plain_ray
+from benchmarks.timing import steady_rate
 from jobs import answer as answer_job
 from jobs.spec import AnswerSpec
 from vqa_ray.errors import RunError
@@ -23,7 +24,7 @@ class Run:
         duration_s: from the call, or the start of the process, to its end.
         first_s: to the end of the first file written.
         rows: in all files.
-        steady_rows_per_s: see `steady_rate`; None with a single file.
+        steady_rows_per_s: see `steady_rate`.
     """
 
     duration_s: float
@@ -40,17 +41,6 @@ def observed(call: Callable[[], object], output: Path) -> Run:
     files = sorted((path.stat().st_mtime, pq.read_metadata(path).num_rows) for path in output.glob("*.parquet"))
     rows = sum(count for _, count in files)
     return Run(duration_s, files[0][0] - begun, rows, steady_rate(files))
-
-
-def steady_rate(files: Sequence[tuple[float, int]]) -> float | None:
-    """Rows per second from the first file to the last, the first file's rows left out: no start-up, no first batch.
-
-    Args:
-        files: (time at which it was finished, rows), in order of time.
-    """
-    if len(files) < 2 or files[-1][0] <= files[0][0]:
-        return None
-    return sum(count for _, count in files[1:]) / (files[-1][0] - files[0][0])
 
 
 def answer(input: Path, output: Path, model: str, **fields: object) -> Run:

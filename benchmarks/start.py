@@ -50,8 +50,8 @@ def measure(settings: Settings) -> Measured:
         ],
         [
             f"{count} rendered products in 3 Parquet shards, a question each; model {_name(model)}; {rounds} rounds "
-            "after one that warms the disk cache. Each is a process of its own that starts its own local Ray; both with "
-            "their defaults. The time is that of the first Parquet file's last change.",
+            "after one that warms the disk cache. Each is a process of its own that starts its own local Ray; both "
+            "with their defaults. The time is that of the first Parquet file's last change.",
         ],
     )
 

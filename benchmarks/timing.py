@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -68,6 +69,25 @@ def synchronise() -> None:
 def rates(count: float, times_s: Sequence[float]) -> list[float]:
     """Things per second, of `count` things in each of `times_s`."""
     return [count / time_s for time_s in times_s]
+
+
+def steady_rate(files: Sequence[tuple[float, int]]) -> float | None:
+    """Rows per second while a run is under way: start-up and end are left out.
+
+    It is the slope of rows written over time, by least squares over all files: the rate from the first file to the last
+    would depend on whether batches that run side by side end together.
+
+    Args:
+        files: (time at which it was finished in seconds, rows), in order of time.
+
+    Returns:
+        None for fewer than three files, or if they were all finished at once.
+    """
+    if len(files) < 3 or files[-1][0] <= files[0][0]:
+        return None
+    times = [time_s - files[0][0] for time_s, _ in files]
+    written = list(itertools.accumulate(rows for _, rows in files))
+    return statistics.linear_regression(times, written).slope
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:

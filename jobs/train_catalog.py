@@ -27,7 +27,6 @@ def train_catalog(
     products: Annotated[int, typer.Option(help="Products rendered for training.")] = 40_000,
     seed: Annotated[int, typer.Option(help="Catalogue seed; weights and questions follow from it too.")] = 1000,
     learning_rate: Annotated[float, typer.Option(help="At the top of the schedule.")] = 1e-3,
-    warm_start: Annotated[int, typer.Option(help="First steps that ask only open questions.")] = 2_000,
     evaluate_every: Annotated[int, typer.Option(help="Steps between two evaluations, each saved.")] = 1_000,
     processes: Annotated[int, typer.Option(help="Processes that render.")] = 2,
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16 for matrix products; default: as the device.")] = "",
@@ -37,7 +36,7 @@ def train_catalog(
 
     from vqa_ray.models.device import choose_device, choose_dtype
     from vqa_ray.models.vilt_network import ViltNetwork
-    from vqa_ray.training.catalogue import LABELS, CatalogueBatches, CatalogueTrainer, render_pool
+    from vqa_ray.training.catalogue import LABELS, CatalogueBatches, CatalogueTrainer, question_shares, render_pool
     from vqa_ray.training.loop import StepReport, fit
     from vqa_ray.training.optimizer import OptimizerConfig
     from vqa_ray.training.scratch import ViltShape, build_tokenizer, build_vilt, save_checkpoint, transform_of
@@ -52,8 +51,11 @@ def train_catalog(
     config = OptimizerConfig(learning_rate=learning_rate, head_multiplier=1.0, weight_decay=0.05, warmup_fraction=0.05)
     trainer = CatalogueTrainer(network, config, steps, choose_dtype(dtype or None, device))
     state = output / "training_state.pt"
+    metrics: dict[str, float] = {}
     if state.exists():
-        trainer.load_state_dict(torch.load(state, map_location=device, weights_only=True))
+        saved = torch.load(state, map_location=device, weights_only=True)
+        trainer.load_state_dict(saved["trainer"])
+        metrics.update(saved["metrics"])
         logger.info("going on from step %d", trainer.step)
     logger.info("rendering %d products", products)
     pool = render_pool(seed, products, transform, processes)
@@ -65,11 +67,9 @@ def train_catalog(
     def batches() -> Iterator[Any]:
         # Seeded by the step: a resumed run draws what an undisturbed one would have drawn next.
         for step in itertools.count(trainer.step):
-            kinds = _OPEN_KINDS if step < warm_start else _ALL_KINDS
-            yield [source.draw(np.random.default_rng([seed, step]), kinds)]
+            yield [source.draw(np.random.default_rng([seed, step]), question_shares(metrics))]
 
     recent: list[float] = []
-    metrics: dict[str, float] = {}
     began = time.monotonic()
 
     def report(step: StepReport) -> None:
@@ -83,7 +83,7 @@ def train_catalog(
             metrics.update(_evaluate(trainer, unseen, tokenize, seed))
             logger.info("step %d %s", step.step, json.dumps({k: round(v, 4) for k, v in metrics.items()}))
             output.mkdir(parents=True, exist_ok=True)
-            torch.save(trainer.state_dict(), state.with_suffix(".tmp"))
+            torch.save({"trainer": trainer.state_dict(), "metrics": metrics}, state.with_suffix(".tmp"))
             state.with_suffix(".tmp").replace(state)
 
     report_began = [time.monotonic()]
@@ -95,10 +95,6 @@ def train_catalog(
     elapsed = time.monotonic() - began
     (output / "metrics.json").write_text(json.dumps({"steps": steps, "seconds": elapsed, **metrics}, indent=2))
     logger.info("done in %.0f s: %s", elapsed, json.dumps(metrics))
-
-
-_OPEN_KINDS = ("category", "colour", "pattern", "motif")
-_ALL_KINDS = (*_OPEN_KINDS, "motif", "is_category", "is_colour", "is_pattern", "is_motif", "is_motif")
 
 
 def _tokenizer(build: Callable[..., Any], max_text_tokens: int) -> tuple[Any, Callable[[str], tuple[int, ...]]]:

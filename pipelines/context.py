@@ -7,6 +7,10 @@ from ray.data.checkpoint import CheckpointConfig
 
 from pipelines.placement import Placement
 
+# Storage that stumbles: the task goes on where it was.
+_PASSING_ERRORS = ("OSError", "ConnectionError", "Timeout", "ClientError", "IncompleteRead")
+_RETRIES = 3
+
 
 def run_context(placement: Placement, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float) -> DataContext:
     """Settings for one run.
@@ -32,5 +36,7 @@ def run_context(placement: Placement, checkpoint: CheckpointConfig | None, no_pr
     # A model that fails to load has a reason that a second try does not change.
     context.max_consecutive_actor_init_deaths = 0
     context.raise_original_map_exception = True
+    context.retried_map_errors = list(_PASSING_ERRORS)
+    context.max_map_retries = _RETRIES
     context.checkpoint_config = checkpoint
     return context

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
-import os
 import random
 import struct
 import subprocess
@@ -13,7 +11,6 @@ import sys
 import threading
 import warnings
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +21,7 @@ from PIL import Image as PillowImage
 from tests.pictures import NASTY_IMAGES, encoded, gif_claiming, photo, png_claiming
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.image_formats import quiet_warnings
-from vqa_ray.images import ImageLimits, decode, decode_resized, resize
+from vqa_ray.images import ImageLimits, decode
 
 LIMITS = ImageLimits()
 needs_data = pytest.mark.skipif(not NASTY_IMAGES.is_dir(), reason="VQA_RAY_TEST_DATA has no nasty_images")
@@ -54,6 +51,34 @@ from vqa_ray.errors import RowError
 from vqa_ray.image_formats import quiet_warnings
 from vqa_ray.images import ImageLimits, decode
 root = Path({str(NASTY_IMAGES)!r})
+def peak(): return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+before = peak()
+for path in sorted(root.rglob("*")):
+    if path.is_file():
+        start = time.perf_counter()
+        try:
+            outcome = "ok " + str(decode(path.read_bytes(), ImageLimits()).shape)
+        except RowError as error:
+            outcome = str(error)
+        print(path.relative_to(root), time.perf_counter() - start, outcome, sep="\\t")
+print("peak", peak() - before, "KiB", sep="\\t")
+"""
+    run = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True)
+    lines = [line.split("\t") for line in run.stdout.splitlines()]
+    assert int(lines.pop()[1]) < 150 * 1024
+    outcomes = {name: outcome for name, _seconds, outcome in lines}
+    assert max(float(seconds) for _name, seconds, _outcome in lines) < 5.0
+    with (NASTY_IMAGES / "MANIFEST.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) > 200
+    for row in rows:
+        outcome, loads = outcomes[row["file"]], row["load"] == "ok"
+        if row["file"] in REFUSED:
+            assert outcome.startswith(REFUSED[row["file"]])
+        else:
+            assert outcome.startswith("ok") == loads, f"{row['file']}: {outcome}"
+
+
 def test_no_bytes_is_a_missing_image() -> None:
     assert failure(b"").code == ErrorCode.IMAGE_MISSING
 

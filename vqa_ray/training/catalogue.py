@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -28,6 +28,7 @@ from vqa_ray.training.optimizer import OptimizerConfig
 
 _CHUNK = 250
 _LARGEST_SHIFT_PX = 6
+_SMALLEST_SHARE = 0.05
 
 LABELS = {answer: index for index, answer in enumerate(ANSWERS)}
 # Value → class of each auxiliary head.
@@ -100,13 +101,19 @@ class CatalogueBatches:
         self._tokenize = tokenize
         self._batch_size = batch_size
 
-    def draw(self, rng: np.random.Generator, kinds: Sequence[str] = KINDS) -> Group:
-        """One batch of questions of these kinds."""
+    def draw(self, rng: np.random.Generator, shares: Mapping[str, float]) -> Group:
+        """One batch.
+
+        Args:
+            shares: kind of question → how often it is asked; they need not sum to 1.
+        """
+        odds = np.array(list(shares.values()))
+        kinds = rng.choice(list(shares), size=self._batch_size, p=odds / odds.sum()).tolist()
         products = self._groups[rng.choice(len(self._groups), p=self._shares)]
         samples = []
-        for place in rng.integers(len(products), size=self._batch_size).tolist():
+        for place, kind in zip(rng.integers(len(products), size=self._batch_size).tolist(), kinds, strict=True):
             item = products[place]
-            asked = ask(item.product, kinds[int(rng.integers(len(kinds)))], rng)
+            asked = ask(item.product, kind, rng)
             samples.append(_sample(item.product, item.image, self._tokenize(asked.question), asked.answer))
         (group,) = collate(samples, len(LABELS))
         mirrored = torch.from_numpy(rng.random(self._batch_size) < 0.5)
@@ -141,6 +148,19 @@ class CatalogueTrainer(Trainer):
         for head, wanted in zip(self._auxiliary, group.attributes.unbind(dim=1), strict=True):
             total = total + F.cross_entropy(head(pooled).float(), wanted, reduction="sum")
         return total
+
+
+def question_shares(accuracy: Mapping[str, float]) -> dict[str, float]:
+    """How often to ask each kind: the more, the further its accuracy is from 1 compared with guessing.
+
+    Args:
+        accuracy: kind → accuracy on unseen products at the last evaluation; empty before the first. Until then only
+            open questions are asked: each of them teaches an attribute, a yes or no hardly anything.
+    """
+    if not accuracy:
+        return {kind: float(not kind.startswith("is_")) for kind in KINDS}
+    guessed = {kind: 0.5 if kind.startswith("is_") else 0.0 for kind in KINDS}
+    return {kind: _SMALLEST_SHARE + (1 - accuracy[kind]) / (1 - guessed[kind]) for kind in KINDS}
 
 
 def evaluation_samples(

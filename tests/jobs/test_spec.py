@@ -1,0 +1,89 @@
+"""Specs: the examples, the fields, and what makes a command another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs.options import command
+from jobs.spec import AnswerSpec, Retry, RunSpec, TagSpec, load
+from tests.jobs.commands import ROOT
+from vqa_ray.errors import RequestError
+
+FULL = {"input": "in", "output": "out", "model": "fake:"}
+
+
+@pytest.mark.parametrize(("file", "kind"), [("answer.yaml", AnswerSpec), ("tag.yaml", TagSpec)])
+def test_examples_are_valid(file: str, kind: type[RunSpec]) -> None:
+    spec = load(kind, str(ROOT / "jobs" / "specs" / file), {})
+    assert spec.output.startswith("s3://")
+
+
+def test_cluster_manifest_asks_for_a_command_that_exists() -> None:
+    manifest = yaml.safe_load((ROOT / "jobs" / "cluster" / "rayjob.yaml").read_text())
+    words = manifest["spec"]["entrypoint"].split()
+    options = {"--" + name.replace("_", "-") for name in AnswerSpec.model_fields}
+    assert words[:2] == ["vqa-ray", "answer"]
+    assert {word for word in words if word.startswith("--")} <= options
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(yaml.safe_dump(FULL | {"top_k": 2, "quiet": True}))
+    spec = load(AnswerSpec, str(file), {"top_k": 7, "output": "elsewhere"})
+    assert (spec.input, spec.output, spec.top_k, spec.quiet) == ("in", "elsewhere", 7, True)
+
+
+def test_every_field_has_one_line_of_help_that_the_command_shows() -> None:
+    seen: dict[str, str] = {}
+    for kind in (AnswerSpec, TagSpec):
+
+        def run(spec: RunSpec, retry: Retry | None) -> int:
+            return 0
+
+        options = command(kind, run).__signature__.parameters
+        assert set(options) == {*kind.model_fields, "spec", "retry_failed"}
+        for name, field in kind.model_fields.items():
+            assert field.description
+            assert "\n" not in field.description
+            assert len(field.description) <= 100
+            seen[name] = field.description
+    assert len(set(seen.values())) == len(seen)
+
+
+def test_placement_and_logging_do_not_make_another_command() -> None:
+    plain = load(AnswerSpec, None, FULL)
+    moved = {
+        "output": "elsewhere",
+        "batch_size": 7,
+        "num_actors": "1-4",
+        "num_gpus": 0.5,
+        "device": "cuda",
+        "compile": True,
+        "address": "auto",
+        "quiet": True,
+        "log_format": "json",
+        "rows_per_file": 3,
+        "max_error_fraction": 0.5,
+    }
+    assert load(AnswerSpec, None, FULL | moved).command() == plain.command()
+    for name, value in {"top_k": 2, "question": ["a"], "keep": ["b"], "dtype": "float32", "fast_decode": True}.items():
+        assert load(AnswerSpec, None, FULL | {name: value}).command() != plain.command()
+
+
+@pytest.mark.parametrize(("given", "actors"), [(3, (3, 3)), ("2", (2, 2)), ("1-8", (1, 8)), (None, None)])
+def test_number_of_actors(given: object, actors: object) -> None:
+    assert load(AnswerSpec, None, FULL | {"num_actors": given}).actors() == actors
+
+
+@pytest.mark.parametrize("given", ["0", "8-", "many", -1, True])
+def test_wrong_number_of_actors(given: object) -> None:
+    with pytest.raises(RequestError, match="--num-actors: "):
+        load(AnswerSpec, None, FULL | {"num_actors": given})
+
+
+def test_retry_codes() -> None:
+    assert Retry.parse("all").codes is None
+    assert Retry.parse("image_missing, model_error").told() == ["image_missing", "model_error"]
