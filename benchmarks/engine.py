@@ -105,7 +105,7 @@ def _notes(count: int, rounds: int, stock_flops: float, own_flops: float) -> lis
         f"{count} pairs a round, {rounds} rounds; decoded RGB images of {shapes} pixels in an order at random, a "
         "question each; ViLT-B/32 with random weights, the same files for all.",
         f"transformers is timed from decoded PIL images to the best {_TOP_K} answers with scores: its processor "
-        "(padding, pixel mask, truncation) and its model under inference_mode. The engine is timed from the same images "
+        "(padding, pixel mask, truncation) and model under inference_mode. The engine is timed from the same images "
         "as uint8 arrays to the same answers: resize, tokens, forward, top-k; loading and decoding are in neither.",
         "Forward alone starts from prepared inputs: padded tensors for transformers, resized uint8 for the engine.",
         "FLOPs per pair, counted by torch.utils.flop_counter: stock forward, one unpadded pair at a time, "

@@ -64,8 +64,8 @@ def _notes(count: int, rounds: int) -> list[str]:
     return [
         photos.source(),
         f"{count} rows in {_SHARDS} Parquet shards of encoded photos as they are, a question each; {rounds} rounds, "
-        "after a run over a few rows. All run in one local Ray that is up before; `answer` is called as the command calls "
-        f"it, default dtype and batch size, {_ROWS_PER_FILE} rows per file.",
+        "after a run over a few rows. All run in one local Ray that is up before; `answer` is called as the command "
+        f"calls it, default dtype and batch size, {_ROWS_PER_FILE} rows per file.",
         "(d) gets all images decoded and resized, in one call, its model loaded. (c) is benchmarks/plain_ray.py: "
         "read_parquet, one map_batches over an actor with transformers' processor and model on all cores, float32 as "
         f"from_pretrained gives it, batches of {runs.plain_ray.BATCH_SIZE}, write_parquet.",

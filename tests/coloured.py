@@ -25,13 +25,14 @@ def picture(number: int, size: tuple[int, int] = (40, 30)) -> bytes:
 
 
 def table(count: int, *, first: int = 0) -> pa.Table:
-    """`count` rows: row_id, image_id, image, colour (the truth) and a question."""
+    """`count` rows: row_id, image_id, image, colour (the truth), price and a question."""
     numbers = range(first, first + count)
     columns: dict[str, list[object]] = {
         "row_id": list(numbers),
         "image_id": [f"i{number}" for number in numbers],
         "image": [picture(number) for number in numbers],
         "colour": [NAMES[number % len(NAMES)] for number in numbers],
+        "price": [number / 4 for number in numbers],
         "question": ["what colour is it?"] * count,
     }
     return pa.table(columns)

@@ -1,34 +1,28 @@
-"""An endless supply of catalogue samples: rendered once into memory, asked something new each time."""
+"""Training on the built-in catalogue: what is asked of rendered products, and what is learnt beside the answers."""
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from dataclasses import replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqa_ray import images
-from vqa_ray.catalog.product import CATEGORIES, COLOURS, MOTIFS, PATTERNS, Product, sample_product
+from vqa_ray.catalog.product import CATEGORIES, COLOURS, MOTIFS, PATTERNS, Product
 from vqa_ray.catalog.questions import ANSWERS, KINDS, NOTHING, ask, truth
-from vqa_ray.catalog.render import encode, render
 from vqa_ray.models.base import Image
 from vqa_ray.models.vilt_network import ViltNetwork
-from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.training.batch import Group, Sample, collate
-from vqa_ray.training.loop import Trainer, vqa_loss
+from vqa_ray.training.catalogue_pool import RenderedProduct
+from vqa_ray.training.loop import Trainer, predictions, vqa_loss
 from vqa_ray.training.optimizer import OptimizerConfig
 
-_CHUNK = 250
 _LARGEST_SHIFT_PX = 6
 _SMALLEST_SHARE = 0.05
+_EVALUATED_TOGETHER = 256
 
 LABELS = {answer: index for index, answer in enumerate(ANSWERS)}
 # Value → class of each auxiliary head.
@@ -41,42 +35,6 @@ ATTRIBUTES = {
         ("motif", (*MOTIFS, NOTHING)),
     )
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedProduct:
-    """A product and its image at the model's own size, decoded from the encoded bytes as any job would see it."""
-
-    product: Product
-    image: Image
-
-
-def render_chunk(seed: int, start: int, stop: int, transform: ViltTransform) -> list[RenderedProduct]:
-    """Products `start` to `stop` of the catalogue `seed`."""
-    rendered = []
-    for index in range(start, stop):
-        product = sample_product(seed, index)
-        image = images.decode(encode(product, render(product)), images.ImageLimits())
-        height, width = transform.target_size(*image.shape[:2])
-        rendered.append(RenderedProduct(product, images.resize(image, height, width)))
-    return rendered
-
-
-def render_pool(seed: int, count: int, transform: ViltTransform, processes: int) -> list[RenderedProduct]:
-    """Render `count` products in parallel; equal for equal arguments, whatever the number of processes."""
-    bounds = [(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK)]
-    # A fresh interpreter each: forking a process that runs torch's threads can hang.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread) as workers:
-        chunks = workers.map(functools.partial(_chunk, seed, transform), bounds)
-        return list(itertools.chain.from_iterable(chunks))
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _chunk(seed: int, transform: ViltTransform, bounds: tuple[int, int]) -> list[RenderedProduct]:
-    return render_chunk(seed, *bounds, transform)
 
 
 class CatalogueBatches:
@@ -163,14 +121,25 @@ def question_shares(accuracy: Mapping[str, float]) -> dict[str, float]:
     return {kind: _SMALLEST_SHARE + (1 - accuracy[kind]) / (1 - guessed[kind]) for kind in KINDS}
 
 
-def evaluation_samples(
-    pool: Sequence[RenderedProduct], tokenize: Callable[[str], tuple[int, ...]], seed: int
-) -> list[tuple[Sample, str]]:
-    """One question of every kind about every product of the pool, with its kind."""
+def accuracy_by_kind(
+    trainer: Trainer, pool: Sequence[RenderedProduct], tokenize: Callable[[str], tuple[int, ...]], seed: int
+) -> dict[str, float]:
+    """One question of every kind about every product of the pool: the share answered right, per kind and `accuracy`."""
     rng = np.random.default_rng(seed)
-    return [
-        (_sample(item.product, item.image, tokenize(asked.question), asked.answer), kind)
-        for item in pool
-        for kind in KINDS
-        for asked in (ask(item.product, kind, rng),)
-    ]
+    by_size: dict[tuple[int, ...], list[RenderedProduct]] = defaultdict(list)
+    for item in pool:
+        by_size[item.image.shape].append(item)
+    right: dict[str, list[bool]] = {kind: [] for kind in KINDS}
+    for items in by_size.values():
+        for start in range(0, len(items), _EVALUATED_TOGETHER):
+            part = items[start : start + _EVALUATED_TOGETHER]
+            for kind in KINDS:
+                asked = [ask(item.product, kind, rng) for item in part]
+                samples = [
+                    _sample(item.product, item.image, tokenize(a.question), a.answer)
+                    for item, a in zip(part, asked, strict=True)
+                ]
+                for logits, targets in predictions(trainer, collate(samples, len(LABELS))):
+                    right[kind] += (logits.argmax(-1) == targets.argmax(-1)).tolist()
+    accuracy = {kind: float(np.mean(hits)) for kind, hits in right.items()}
+    return {"accuracy": float(np.mean([hit for hits in right.values() for hit in hits])), **accuracy}

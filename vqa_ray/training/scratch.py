@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,16 @@ def build_tokenizer(words: Iterable[str], max_text_tokens: int = 40) -> Any:
     whole = sorted({part for word in words for part in _split(word)} - set(pieces))
     vocabulary = {token: index for index, token in enumerate([*pieces, *whole])}
     return BertTokenizerFast(vocab=vocabulary, do_lower_case=True, model_max_length=max_text_tokens)
+
+
+def question_tokenizer(tokenizer: Any, max_text_tokens: int = 40) -> Callable[[str], tuple[int, ...]]:
+    """Question → token ids, cut to the limit; questions seen before are remembered."""
+
+    @functools.lru_cache(maxsize=100_000)
+    def tokenize(question: str) -> tuple[int, ...]:
+        return tuple(tokenizer(question, truncation=True, max_length=max_text_tokens)["input_ids"])
+
+    return tokenize
 
 
 def _split(word: str) -> list[str]:
