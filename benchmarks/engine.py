@@ -10,8 +10,10 @@ from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios, seconds
+from vqa_ray.models.base import Image, ImageTransform
 from vqa_ray.models.device import DTYPES
 from vqa_ray.models.load import load_transform
+from vqa_ray.models.vilt import Vilt
 
 _PAIRS, _ROUNDS = 40, 5
 _BATCH = 8
@@ -38,7 +40,7 @@ def measure(settings: Settings) -> Measured:
         "forward stock batched": seconds(lambda: [stock.forward(inputs) for inputs in batches]),
     }
     for name, vilt in engines.items():
-        contestants[name] = seconds(lambda v=vilt: v.answer(prepared.sized(decoded, transform), asked, _TOP_K))
+        contestants[name] = seconds(partial(_from_decoded, vilt, decoded, transform, asked))
         contestants[f"forward {name}"] = seconds(partial(vilt.answer, sized, asked, _TOP_K))
         device = vilt.device
         contestants[f"bound {name}"] = limit.matmul_rate(checkpoints.B32, _TOKENS, DTYPES[name], device)
@@ -75,6 +77,10 @@ def measure(settings: Settings) -> Measured:
             *_of_bound(name, speed, measured[f"bound {name}"], {"stock": stock_flops, "own": own_flops}),
         ]
     return Measured(figures, _notes(count, rounds, stock_flops, own_flops))
+
+
+def _from_decoded(vilt: Vilt, decoded: list[Image], transform: ImageTransform, asked: list[list[str]]) -> None:
+    vilt.answer(prepared.sized(decoded, transform), asked, _TOP_K)
 
 
 def _of_bound(name: str, speed: dict[str, list[float]], matmul: list[float], flops: dict[str, float]) -> list[Figure]:

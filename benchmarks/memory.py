@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from benchmarks import checkpoints, machine
@@ -36,7 +37,7 @@ def measure(settings: Settings) -> Measured:
         spilled.append(_spilled(output, rows))
         return peak / MIB
 
-    measured = by_turns({str(rows): lambda rows=rows: run(rows) for rows in inputs}, rounds, warm_up=False)
+    measured = by_turns({str(rows): partial(run, rows) for rows in inputs}, rounds, warm_up=False)
     least, most = measured[str(few)], measured[str(times * few)]
     return Measured(
         [

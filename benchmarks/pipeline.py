@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import checkpoints, photos, prepared, runs
+from benchmarks import checkpoints, photos, plain_ray, prepared, runs
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
@@ -68,7 +68,7 @@ def _notes(count: int, rounds: int) -> list[str]:
         f"calls it, default dtype and batch size, {_ROWS_PER_FILE} rows per file.",
         "(d) gets all images decoded and resized, in one call, its model loaded. (c) is benchmarks/plain_ray.py: "
         "read_parquet, one map_batches over an actor with transformers' processor and model on all cores, float32 as "
-        f"from_pretrained gives it, batches of {runs.plain_ray.BATCH_SIZE}, write_parquet.",
+        f"from_pretrained gives it, batches of {plain_ray.BATCH_SIZE}, write_parquet.",
         "Decoding runs ahead of the model, so the images that fit in the buffers are decoded while the model loads: "
         "that part of the work is in the figures of the whole run only.",
     ]

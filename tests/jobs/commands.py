@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.cli import main
+from vqa_ray.run.commits import committed_tasks
+from vqa_ray.run.layout import RunLayout
 
 ROOT = Path(__file__).parents[2]
+# Far more than a run takes, for machines that have much else to do.
+DEADLINE_S = 300
 
 
 def arguments(command: str, source: Path | str, output: Path | str, *more: str) -> list[str]:
@@ -27,16 +34,35 @@ def run_here(command: str, source: Path | str, output: Path | str, *more: str) -
     return main(arguments(command, source, output, *more))
 
 
-def start(*argv: str, **environment: str) -> subprocess.Popen[str]:
-    """Start a command as a process of its own, with a Ray of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "jobs.cli", *argv],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@contextmanager
+def started(*argv: str) -> Iterator[subprocess.Popen[str]]:
+    """A command as a process of its own, with a Ray of its own; whatever happens, it has ended after the block."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobs.cli", *argv], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def kill_after_first_commit(argv: Sequence[str], layout: RunLayout) -> None:
+    """Start a command and kill it, driver first, as soon as rows are committed."""
+    with started(*argv) as process:
+        deadline, pause = time.monotonic() + DEADLINE_S, time.sleep
+        while not committed_tasks(layout):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            pause(0.02)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+def finish(argv: Sequence[str]) -> tuple[int, str]:
+    """Run a command as a process of its own; (exit code, standard error)."""
+    with started(*argv) as process:
+        _, told = process.communicate(timeout=DEADLINE_S)
+        return process.returncode, told
 
 
 def manifest(output: Path | str) -> dict[str, Any]:

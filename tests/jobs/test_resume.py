@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,43 +11,26 @@ import pytest
 
 from jobs.cli import main
 from tests.coloured import NAMES, parquet_input, table
-from tests.jobs.commands import arguments, manifest, rows, run_here, start
+from tests.jobs.commands import arguments, finish, kill_after_first_commit, manifest, rows, run_here
 from vqa_ray.models.fake import FAILURE
 from vqa_ray.run import merge
 from vqa_ray.run.commits import committed_tasks
 from vqa_ray.run.layout import RunLayout
 
-DEADLINE_S = 120
 SMALL = ("--rows-per-file", "8", "--batch-size", "8")
 
 
-def wait_for_commits(layout: RunLayout, process, enough: int = 1) -> None:
-    """Until so many write tasks are committed."""
-    deadline = time.monotonic() + DEADLINE_S
-    pause = time.sleep
-    while len(committed_tasks(layout)) < enough:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        pause(0.02)
-
-
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_killed_and_run_again_gives_every_row_once(tmp_path: Path) -> None:
     count = 1200
     source, output = parquet_input(tmp_path / "in", count, shards=3), tmp_path / "out"
     argv = arguments("answer", source, output, "--rows-per-file", "40", "--batch-size", "16")
     layout = RunLayout(str(output))
-    first = start(*argv)
-    wait_for_commits(layout, first)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
+    kill_after_first_commit(argv, layout)
     assert not Path(layout.manifest).exists()
     present = sum(pq.read_metadata(uri).num_rows for uri in committed_tasks(layout).values())
     assert 0 < present < count
-    second = start(*argv)
-    _, told = second.communicate(timeout=DEADLINE_S)
-    assert second.returncode == 0, told
-    assert told == ""
+    assert finish(argv) == (0, "")
     written = rows(output)
     assert written["row_id"].to_pylist() == list(range(count))
     assert written["answer"].to_pylist() == [NAMES[number % len(NAMES)] for number in range(count)]

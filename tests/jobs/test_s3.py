@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import time
 from pathlib import Path
 
 import fsspec
@@ -13,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.coloured import NAMES, parquet_input, picture
-from tests.jobs.commands import arguments, run_here, start
+from tests.jobs.commands import arguments, finish, kill_after_first_commit, run_here
 from vqa_ray.run.commits import committed_tasks
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.storage import filesystem_for, read_bytes, write_bytes_atomic
@@ -79,22 +77,13 @@ def test_bucket_that_is_not_there(capsys, tmp_path: Path, s3_session: str) -> No
     assert line.startswith("vqa-ray answer: --output s3://no-such-bucket/out: cannot be written: ")
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 def test_killed_and_run_again_gives_every_row_once(tmp_path: Path, s3_session: str) -> None:
     count = 600
     source = upload(parquet_input(tmp_path / "in", count), f"{s3_session}/kill/in")
     output = f"{s3_session}/kill/out"
     argv = arguments("answer", source, output, "--rows-per-file", "40", "--batch-size", "16")
-    first = start(*argv)
-    deadline, pause = time.monotonic() + 120, time.sleep
-    while not committed_tasks(RunLayout(output)):
-        assert first.poll() is None, first.communicate()
-        assert time.monotonic() < deadline
-        pause(0.05)
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    second = start(*argv)
-    _, told = second.communicate(timeout=120)
-    assert (second.returncode, told) == (0, "")
+    kill_after_first_commit(argv, RunLayout(output))
+    assert finish(argv) == (0, "")
     assert rows(output)["row_id"].to_pylist() == list(range(count))
     assert len(RunLayout(output).part_files()) == len(committed_tasks(RunLayout(output)))
