@@ -47,7 +47,8 @@ def measure(settings: Settings) -> Measured:
     return Measured(
         figures,
         [
-            photos.source() + f" Scaled and cropped, JPEG quality 90; {_counts(settings)} a round, {rounds} rounds.",
+            photos.source() + f" {_counts(settings)} a round, {rounds} rounds.",
+            "Scaled and cropped to their size, with grain, JPEG quality 90: about as many bytes as from a camera.",
             "One thread. transformers: Image.open, convert to RGB and ViltImageProcessorPil, which resizes with PIL, "
             "normalises and makes the pixel mask. Ours: limits, decoding, EXIF orientation, colour, resize to uint8; "
             "normalising is left to the device, where it is part of the forward.",

@@ -21,6 +21,7 @@ MIXED_SIZES = ((640, 480), (480, 640), (640, 427), (640, 360), (480, 480))
 _SETS = ("clothing", "grocery")
 _SEED = 11
 _JPEG_QUALITY = 90
+_GRAIN = 6.0
 
 
 def source() -> str:
@@ -60,8 +61,16 @@ def cover(data: bytes, width: int, height: int) -> Image.Image:
 
 
 def jpegs(count: int, width: int, height: int) -> list[bytes]:
-    """JPEG files of one size."""
-    return [_jpeg(cover(data, width, height)) for data in encoded(count)]
+    """JPEG files of one size, as costly to decode as those of a camera (2 to 3 bits per pixel).
+
+    Scaling up leaves an image without detail, so grain is added to its brightness.
+    """
+    rng = np.random.default_rng(_SEED)
+    files = []
+    for data in encoded(count):
+        pixels = np.asarray(cover(data, width, height)) + rng.normal(0, _GRAIN, (height, width, 1))
+        files.append(_jpeg(Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))))
+    return files
 
 
 def questions(count: int) -> list[str]:
