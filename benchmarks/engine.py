@@ -15,7 +15,7 @@ from vqa_ray.models.device import DTYPES
 from vqa_ray.models.load import load_transform
 from vqa_ray.models.vilt import Vilt
 
-_PAIRS, _ROUNDS = 40, 5
+_PAIRS, _ROUNDS = 40, 3
 _BATCH = 8
 _TOP_K = 5
 _TOKENS = 4_096

@@ -15,7 +15,7 @@ from benchmarks.timing import by_turns, ratios
 from vqa_ray.catalog.write import write_catalogue
 from vqa_ray.run.layout import RunLayout
 
-_FEW, _TIMES, _ROUNDS = 2_000, 10, 2
+_FEW, _TIMES, _ROUNDS = 2_000, 10, 1
 _SEED = 5
 
 

@@ -14,7 +14,7 @@ from jobs.session import session
 from vqa_ray.images import ImageLimits, decode_resized
 from vqa_ray.models.load import load_transform
 
-_ROWS, _ROUNDS = 512, 3
+_ROWS, _ROUNDS = 384, 2
 _SHARDS = 4
 _ROWS_PER_FILE = 32
 _TOP_K = 5

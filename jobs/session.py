@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def session(address: str | None) -> Iterator[Cluster]:
         RequestError: no cluster answers at the address.
     """
     if ray.is_initialized():
-        yield _cluster(None, "the running Ray")
+        yield _cluster(_cores_here(), "the running Ray")
         return
     address = address or os.environ.get("RAY_ADDRESS")
     # Without these, Ray asks about usage statistics and warns about accelerators on machines that have none.
@@ -76,6 +77,13 @@ def session(address: str | None) -> Iterator[Cluster]:
             yield cluster
     finally:
         ray.shutdown()
+
+
+def _cores_here() -> int | None:
+    """CPU cores, when all of the running Ray is on this machine."""
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    alone = len(alive) == 1 and alive[0]["NodeManagerHostname"] == socket.gethostname()
+    return len(os.sched_getaffinity(0)) if alone else None
 
 
 def _cluster(cores: int | None, name: str) -> Cluster:

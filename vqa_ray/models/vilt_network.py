@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqa_ray.models.projection import Projection
+
 
 class ViltNetwork(nn.Module):
     """Runs the modules of a `ViltForQuestionAnswering`, whose parameters it shares.
@@ -21,7 +23,8 @@ class ViltNetwork(nn.Module):
     Args:
         model: the transformers model; it keeps owning the parameters, so it can be saved after training.
         mean, std: of the image normalisation, per channel, for pixels scaled to 0–1.
-        frozen: the weights no longer change: projections are fused and position grids kept.
+        frozen: the weights no longer change: projections are joined and packed, position grids kept. The model gives
+            up its own copies of the encoder's matrices, so it can no longer be saved.
     """
 
     mean: Tensor
@@ -44,11 +47,11 @@ class ViltNetwork(nn.Module):
         self.register_buffer("mean", 255 * torch.tensor(mean), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(std), persistent=False)
         self._grids: dict[tuple[int, int], Tensor] = {}
-        self._fused: list[tuple[Tensor, Tensor]] = []
+        self._layers: list[_FrozenLayer] = []
         if frozen:
             self.requires_grad_(False)
-            for layer in model.vilt.encoder.layer:
-                self._fused.append(_join_projections(layer.attention.attention))
+            if config.hidden_act == "gelu":
+                self._layers = [_FrozenLayer(layer) for layer in model.vilt.encoder.layer]
 
     @property
     def _embeddings(self) -> Any:
@@ -137,39 +140,74 @@ class ViltNetwork(nn.Module):
         return logits
 
     def _layer(self, layer: Any, index: int, x: Tensor, mask: Tensor | None, only_first: bool = False) -> Tensor:
+        if self._layers:
+            return self._frozen_layer(layer, self._layers[index], x, mask, only_first)
         attention = layer.attention.attention
-        normed = layer.layernorm_before(x)
-        width = x.shape[-1]
-        if self.frozen:
-            weight, bias = self._fused[index]
-        else:
-            weight, bias = _join_projections(attention)
+        weight, bias = _join_projections(attention)
+        q, k, v = F.linear(layer.layernorm_before(x), weight, bias).chunk(3, dim=-1)
         if only_first:
-            x = x[:, :1]
-            q = F.linear(normed[:, :1], weight[:width], bias[:width])
-            k, v = F.linear(normed, weight[width:], bias[width:]).chunk(2, dim=-1)
-        else:
-            q, k, v = F.linear(normed, weight, bias).chunk(3, dim=-1)
+            x, q = x[:, :1], q[:, :1]
         dropout = attention.dropout.p if self.training else 0.0
-        attend = _attend_plainly if self.training and x.device.type == "cpu" else F.scaled_dot_product_attention
-        heads = attend(self._split(q), self._split(k), self._split(v), attn_mask=mask, dropout_p=dropout)
-        joined = heads.transpose(1, 2).flatten(2)
-        x = x + layer.attention.output.dropout(layer.attention.output.dense(joined))
+        x = x + layer.attention.output.dropout(layer.attention.output.dense(self._attend(q, k, v, mask, dropout)))
         hidden = layer.intermediate(layer.layernorm_after(x))
         out: Tensor = x + layer.output.dropout(layer.output.dense(hidden))
         return out
+
+    def _frozen_layer(
+        self, layer: Any, frozen: _FrozenLayer, x: Tensor, mask: Tensor | None, only_first: bool
+    ) -> Tensor:
+        normed = layer.layernorm_before(x)
+        k, v = frozen.key_value(normed).chunk(2, dim=-1)
+        if only_first:
+            x, normed = x[:, :1], normed[:, :1]
+        x = frozen.attended.plus(self._attend(frozen.query(normed), k, v, mask, 0.0), x)
+        return frozen.down.plus(frozen.up.gelu(layer.layernorm_after(x)), x)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+        on_cpu = q.device.type == "cpu"
+        # The fused kernel is slower on a CPU when it is differentiated, and in bfloat16.
+        plain = on_cpu and (self.training or q.dtype == torch.bfloat16)
+        attend = _attend_plainly if plain else F.scaled_dot_product_attention
+        heads = attend(self._split(q), self._split(k), self._split(v), attn_mask=mask, dropout_p=dropout)
+        return heads.transpose(1, 2).flatten(2)
 
     def _split(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
         return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
 
+class _FrozenLayer:
+    """The matrices of one encoder layer, taken from it."""
+
+    def __init__(self, layer: Any) -> None:
+        attention = layer.attention.attention
+        weight, bias = _join_projections(attention)
+        width = weight.shape[1]
+        self.query = Projection(weight[:width], bias[:width])
+        self.key_value = Projection(weight[width:], bias[width:])
+        self.attended = _taken(layer.attention.output.dense)
+        self.up = _taken(layer.intermediate.dense)
+        self.down = _taken(layer.output.dense)
+        for part in (attention.query, attention.key, attention.value):
+            _empty(part)
+
+
+def _taken(linear: Any) -> Projection:
+    projection = Projection(linear.weight, linear.bias)
+    _empty(linear)
+    return projection
+
+
+def _empty(linear: Any) -> None:
+    linear.weight = nn.Parameter(linear.weight.new_empty(0), requires_grad=False)
+
+
 def _attend_plainly(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropout_p: float) -> Tensor:
-    """Attention spelled out: on a CPU its backward is several times faster than the fused kernel's."""
+    """Attention spelled out."""
     scores = q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask, -torch.inf)
-    return F.dropout(scores.softmax(dim=-1, dtype=q.dtype), dropout_p) @ v
+    return F.dropout(scores.softmax(dim=-1), dropout_p, training=dropout_p > 0) @ v
 
 
 def _join_projections(attention: Any) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,8 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _LARGEST_KEPT_BLOCK = 32 * 2**20
 _KEPT_BYTES = 256 * 2**20
+# Of 16 MiB each: a 6-megapixel photo takes two.
+_PILLOW_BLOCKS = 4
 
 
 @functools.cache
@@ -23,9 +25,12 @@ def prepare_for_decoding() -> None:
     """
     import torch
     from PIL import AvifImagePlugin
+    from PIL import Image as PillowImage
 
     torch.set_num_threads(1)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    # What the environment variable PILLOW_BLOCKS_MAX does where it is set before Pillow is imported.
+    PillowImage.core.set_blocks_max(_PILLOW_BLOCKS)  # type: ignore[attr-defined]
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
