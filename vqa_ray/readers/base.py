@@ -101,7 +101,7 @@ class Source:
         kept: the fields of `config.keep`, in that order.
         layout: where the columns are.
         total_rows: the rows of all shards when undamaged, or None where only reading tells.
-        fingerprint: changes when a file is added, removed, resized or rewritten, or the columns asked for change.
+        fingerprint: changes when a file is added, removed, resized or rewritten; what is asked of them is not in it.
         several: whether a row brings several questions, and so gets `results` instead of one answer.
         notes: what a person should know: files that were left out, for instance.
     """

@@ -66,7 +66,7 @@ def open_source(config: InputConfig) -> Source:
         kept=contents.kept,
         layout=contents.layout,
         total_rows=None if None in rows else sum(count or 0 for count in rows),
-        fingerprint=_fingerprint(config, chosen, listing, contents),
+        fingerprint=_fingerprint(chosen, listing, contents),
         several=config.needs_question and (bool(contents.layout.questions) or len(config.questions) > 1),
         notes=contents.notes,
     )
@@ -98,8 +98,8 @@ def _is_of_store(error: Exception) -> bool:
     return isinstance(error, OSError) or any(kind.__module__.startswith("botocore.") for kind in type(error).__mro__)
 
 
-def _fingerprint(config: InputConfig, chosen: Format, listing: Listing, contents: Contents) -> str:
-    """A SHA-256 over the format, each file that is read (path below the root, size, time) and what chooses columns."""
+def _fingerprint(chosen: Format, listing: Listing, contents: Contents) -> str:
+    """A SHA-256 over the format and each file that is read: path below the root, size, time."""
     read = {shard.uri for shard in contents.shards}
     read |= {f"{listing.root}/{name}" for shard in contents.shards for name in shard.names}
     files = [
@@ -107,8 +107,7 @@ def _fingerprint(config: InputConfig, chosen: Format, listing: Listing, contents
         for entry in listing.entries
         if entry.uri in read
     ]
-    request = (sorted(config.columns.items()), config.keep, config.questions, config.needs_question)
-    described = json.dumps([chosen, listing.fragment, contents.revision, files, request])
+    described = json.dumps([chosen, listing.fragment, contents.revision, files])
     return hashlib.sha256(described.encode()).hexdigest()
 
 
