@@ -12,7 +12,7 @@ from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, ratios
 from jobs.session import session
 
-_IMAGES, _ROUNDS = 2_000, 3
+_IMAGES, _ROUNDS = 1_000, 2
 _QUESTIONS = 5
 
 

@@ -12,7 +12,7 @@ from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, ratios
 
-_ROWS, _ROUNDS = 600, 5
+_ROWS, _ROUNDS = 600, 3
 
 
 def measure(settings: Settings) -> Measured:
