@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -71,8 +72,10 @@ def _fastest(product: Callable[[], object]) -> float:
 
 def count_flops(call: Callable[[], object]) -> int:
     """Floating-point operations of the matrix products, convolutions and attention inside `call`."""
-    attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
-    with FlopCounterMode(display=False, custom_mapping=attention) as counter:
+    uncounted: dict[Any, Any] = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops}
+    if hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+        uncounted[torch.ops.mkldnn._linear_pointwise] = _linear_flops
+    with FlopCounterMode(display=False, custom_mapping=uncounted) as counter:
         call()
     return int(counter.get_total_flops())
 
@@ -80,3 +83,8 @@ def count_flops(call: Callable[[], object]) -> int:
 def _attention_flops(query: Any, key: Any, value: Any, *_: object, **__: object) -> int:
     """torch counts the attention kernels of CUDA but not that of the CPU."""
     return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _linear_flops(x: Sequence[int], *_: object, out_shape: Sequence[int], **__: object) -> int:
+    """Nor does it count oneDNN's linear layers with packed weights."""
+    return 2 * math.prod(out_shape) * x[-1]

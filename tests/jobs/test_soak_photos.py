@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.s3 import s3_bucket
-from vqa_ray.storage import filesystem_for, list_files, write_bytes_atomic
+from vqa_ray.storage import exists, filesystem_for, list_files, write_bytes_atomic
 
 DATA = Path(os.environ.get("VQA_RAY_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 EXTENSIONS = {".jpg", ".jpeg", ".png"}
@@ -88,10 +88,13 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def written(uri: str) -> list[str]:
+    return [entry.uri for entry in list_files(uri) if entry.uri.endswith(".parquet")] if exists(uri) else []
+
+
 def read_output(uri: str) -> pa.Table:
     filesystem, _ = filesystem_for(uri)
-    parts = [entry for entry in list_files(uri) if entry.uri.endswith(".parquet")]
-    return pa.concat_tables([pq.read_table(filesystem_for(entry.uri)[1], filesystem=filesystem) for entry in parts])
+    return pa.concat_tables([pq.read_table(filesystem_for(part)[1], filesystem=filesystem) for part in written(uri)])
 
 
 def check(table: pa.Table, seconds: float, label: str) -> None:
@@ -119,22 +122,22 @@ def test_kill_in_the_middle_and_rerun(bucket: str) -> None:
     command = ["answer", "--input", uri, "--output", output, "--model", "bundled:catalog-vilt", "--quiet"]
     command += ["--question", "is there a dog?", "--rows-per-file", "200"]
     process = subprocess.Popen([sys.executable, "-m", "jobs.cli", *command], start_new_session=True)
-    while not [e for e in list_files(output) if e.uri.endswith(".parquet")]:
+    while not written(output):
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.5)
     process.kill()
     process.wait()
-    before = len([e for e in list_files(output) if e.uri.endswith(".parquet")])
+    before = len(written(output))
     started = time.monotonic()
     done = call(*command)
     assert done.returncode == 0, done.stderr
     check(read_output(output), time.monotonic() - started, f"killed with {before} files, resumed")
 
 
-def test_full_size_vilt_over_all_photos(bucket: str, tmp_path: Path) -> None:
+def test_full_size_vilt_over_all_photos(bucket: str) -> None:
     from benchmarks.checkpoints import vilt_b32
 
-    directory = vilt_b32(tmp_path)
+    directory = vilt_b32(False)
     uri, output, started = write_input(bucket, "parquet"), f"{bucket}/out-b32", time.monotonic()
     done = call(
         "answer",
