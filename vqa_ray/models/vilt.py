@@ -92,7 +92,7 @@ class Vilt:
         weight_files(path)
         try:
             model, report = ViltForQuestionAnswering.from_pretrained(
-                path, dtype=torch.float32, use_safetensors=True, local_files_only=True, output_loading_info=True
+                path, dtype=number, use_safetensors=True, local_files_only=True, output_loading_info=True
             )
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         except (OSError, RuntimeError, ValueError, SafetensorError) as error:
@@ -101,8 +101,6 @@ class Vilt:
         if absent:
             raise ModelLoadError(f"model {path}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
         vocabulary = AnswerVocabulary.from_config(model.config.to_dict(), f"model {path}")
-        if number != torch.float32:
-            model = model.to(number)
         network = ViltNetwork(model.to(chosen).eval(), transform.mean, transform.std, frozen=True).to(chosen)
         vilt = cls(network, tokenizer, vocabulary, model.config.max_position_embeddings)
         if compile and chosen.type == "cuda":
