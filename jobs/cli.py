@@ -16,7 +16,7 @@ COMMANDS = {
     "answer": "Ask questions of images; one answered row per input row.",
     "tag": "Tag images with the choices of a taxonomy.",
     "catalog": "Render a catalogue of product images with known truth.",
-    "demo": "Render, tag and question a small catalogue, and measure the answers.",
+    "demo": "Tag and question a small rendered catalogue.",
 }
 FAILED, REFUSED = 1, 2
 # What Typer makes of Ctrl-C.

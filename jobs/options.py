@@ -53,15 +53,20 @@ def _parameter(kind: type[RunSpec], name: str, field: FieldInfo) -> inspect.Para
     shape = _plain(field.annotation)
     extra = dict(field.json_schema_extra or {}) if isinstance(field.json_schema_extra, dict) else {}
     default = field.get_default(call_default_factory=True)
-    shown = field.is_required() or default in (None, [], {}, False)
     info = typer.Option(
         option_name(name, kind) + ("/" + option_name(name, kind).replace("--", "--no-") if shape is bool else ""),
-        help=(field.description or "") + (" [required]" if field.is_required() else ""),
+        help=(field.description or "") + _note(field, default),
         metavar=str(extra["unit"]) or None if extra.get("unit") else None,
-        show_default=False if shown else str(default),
+        show_default=False,
     )
     kind_of_value = list[str] if shape in (list, dict) else shape
     return _keyword(name, Annotated[kind_of_value | None, info])
+
+
+def _note(field: FieldInfo, default: Any) -> str:
+    if field.is_required():
+        return " [required]"
+    return "" if default in (None, [], {}, False) else f" [default: {default}]"
 
 
 def _plain(annotation: Any) -> Any:
