@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import ray
-from ray.data import Dataset
+from ray.data import Dataset, TaskPoolStrategy
 
 from pipelines.placement import DECODE_CPUS, READ_CPUS, Placement
 from pipelines.source import ShardSource
@@ -42,7 +42,8 @@ def read(tasks: Sequence[ReadShard], placement: Placement) -> Dataset:
     """READ rows, in blocks small enough that a single shard keeps all CPUs busy."""
     source = ShardSource(tasks)
     blocks = max(len(tasks), math.ceil(source.estimated_rows() / placement.rows_per_block))
-    return ray.data.read_datasource(source, num_cpus=READ_CPUS, override_num_blocks=max(1, blocks))
+    readers = TaskPoolStrategy(size=max(1, min(placement.max_readers, len(tasks))))
+    return ray.data.read_datasource(source, num_cpus=READ_CPUS, compute=readers, override_num_blocks=max(1, blocks))
 
 
 def decode(rows: Dataset, config: ImageConfig, placement: Placement) -> Dataset:
