@@ -16,8 +16,7 @@ import ray
 from jobs.logs import native_messages_to
 from vqa_ray.errors import RequestError, one_line
 
-# Reading, filtering, decoding, the model and writing must be able to run side by side: with two logical CPUs a resumed
-# run would wait for ever.
+# Reading, decoding, the model and writing must be able to run side by side, however few cores there are.
 MIN_LOCAL_CPUS = 4
 _MAX_STORE_BYTES = 4 * 2**30
 _MIN_STORE_BYTES = 128 * 2**20
