@@ -6,6 +6,7 @@ accuracies compare with published ones and answer vocabularies with the checkpoi
 
 from __future__ import annotations
 
+import functools
 import re
 
 ARTICLES = frozenset({"a", "an", "the"})
@@ -47,6 +48,7 @@ def strip_answer(answer: str) -> str:
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 
+@functools.lru_cache(maxsize=100_000)
 def normalise(answer: str) -> str:
     """The form in which the official evaluation compares answers: "The U.S." → "us", "two t-shirts" → "2 t shirts"."""
     return _words(_punctuation(strip_answer(answer)))

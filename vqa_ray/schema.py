@@ -1,7 +1,8 @@
 """Column names and Arrow schemas: the one place where they are defined.
 
 A row passes three forms. READ is what a reader yields (encoded bytes or a reference to them), DECODED is what the
-CPU stages hand to the model actors (raw pixels), and an output form (ANSWER, ANSWERS or TAG) is what is written.
+CPU stages hand to the model actors (raw pixels), and an output form (ANSWER, ANSWERS, TAG or CAPTION) is what is
+written.
 Kept columns of the user's (`--keep`) ride along at the end of each.
 """
 
@@ -18,6 +19,12 @@ STATUS_OK = "ok"
 STATUS_ERROR = "error"
 
 SCORED_ANSWER = pa.struct([("answer", pa.string()), ("score", pa.float32())])
+# Where something is: left, upper, right and lower edge in pixels of the source image, turned upright.
+BOX = pa.struct([("label", pa.string()), *((edge, pa.float32()) for edge in ("x0", "y0", "x1", "y1"))])
+# Only in the outputs of models that can point at things.
+BOXES = pa.field("boxes", pa.list_(BOX))
+# An earlier question of a conversation about the image, and its answer.
+TURN = pa.struct([("question", pa.string()), ("answer", pa.string())])
 ANSWERED_QUESTION = pa.struct(
     [
         ("question", pa.string()),
@@ -50,6 +57,8 @@ READ = pa.schema(
         SOURCE_KEY,
         *IDENTITY,
         pa.field("questions", pa.list_(pa.string())),
+        # What was said before the questions, oldest first; null for nothing.
+        pa.field("turns", pa.list_(TURN)),
         pa.field("image_uri", pa.string()),
         pa.field("image", pa.large_binary()),
         *STATUS,
@@ -60,12 +69,43 @@ DECODED = pa.schema(
         SOURCE_KEY,
         *IDENTITY,
         pa.field("questions", pa.list_(pa.string())),
+        pa.field("turns", pa.list_(TURN)),
         # Equal for rows of the same image, so that a model can share work between them.
         pa.field("image_key", pa.int64()),
         # uint8, height × width × 3, row-major RGB; null where status is `error`.
         pa.field("pixels", pa.large_binary()),
         pa.field("height", pa.int32()),
         pa.field("width", pa.int32()),
+        # The image as it was brought, turned upright.
+        pa.field("source_height", pa.int32()),
+        pa.field("source_width", pa.int32()),
+        *STATUS,
+    ]
+)
+# What a training row brings beside READ and DECODED; the fields ride as kept columns through the decoding stage.
+TRAINING_FIELDS = (
+    # The optimiser step whose global batch the row belongs to, counted over the whole training; 0 in evaluation.
+    pa.field("step", pa.int32(), nullable=False),
+    # The soft targets: places in the answer vocabulary, and for each a weight in 0-1. Empty in evaluation where no
+    # answer of the row is in the vocabulary.
+    pa.field("label_ids", pa.list_(pa.int32()), nullable=False),
+    pa.field("label_weights", pa.list_(pa.float32()), nullable=False),
+    # The class of each auxiliary column, in the order asked for; -1 where the row has none. Empty when none is asked.
+    pa.field("auxiliary", pa.list_(pa.int32()), nullable=False),
+)
+# What training learns of a row before any image is decoded.
+INDEX = pa.schema(
+    [
+        SOURCE_KEY,
+        # Equal for rows of the same image.
+        pa.field("image_key", pa.int64()),
+        pa.field("question", pa.string()),
+        # What the annotators said; where `weights` is not null, distinct answers that are right by so much.
+        pa.field("answers", pa.list_(pa.string())),
+        pa.field("weights", pa.list_(pa.float64())),
+        pa.field("answer_type", pa.string()),
+        # The text of each auxiliary column, in the order asked for.
+        pa.field("auxiliary", pa.list_(pa.string())),
         *STATUS,
     ]
 )
@@ -81,6 +121,27 @@ ANSWER = pa.schema(
     ]
 )
 ANSWERS = pa.schema([*IDENTITY, pa.field("results", pa.list_(ANSWERED_QUESTION)), *_TAIL])
+CAPTION = pa.schema([*IDENTITY[:2], pa.field("caption", pa.string()), pa.field("caption_score", pa.float32()), *_TAIL])
+
+
+def answer_schema(several: bool, boxes: bool = False) -> pa.Schema:
+    """The schema of an `answer` run.
+
+    Args:
+        several: whether a row brings several questions.
+        boxes: whether the model can point at things; then `boxes` follows each `answers`.
+    """
+    if not boxes:
+        return ANSWERS if several else ANSWER
+    if several:
+        result = pa.field("results", pa.list_(pa.struct([*ANSWERED_QUESTION, BOXES])))
+        return ANSWERS.set(ANSWERS.get_field_index("results"), result)
+    return ANSWER.insert(ANSWER.get_field_index("answers") + 1, BOXES)
+
+
+def caption_schema(boxes: bool = False) -> pa.Schema:
+    """The schema of a `caption` run; `boxes` where the model can point at things."""
+    return CAPTION.insert(CAPTION.get_field_index("caption_score") + 1, BOXES) if boxes else CAPTION
 
 
 def tag_schema(attributes: Iterable[tuple[str, bool]]) -> pa.Schema:

@@ -8,6 +8,7 @@ token that is read from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,8 @@ class ViltNetwork(nn.Module):
     """Runs the modules of a `ViltForQuestionAnswering`, whose parameters it shares.
 
     Args:
-        model: the transformers model; it keeps owning the parameters, so it can be saved after training.
+        model: the transformers model, or peft's around it; it keeps owning the parameters, so it can be saved after
+            training.
         mean, std: of the image normalisation, per channel, for pixels scaled to 0–1.
         frozen: the weights no longer change: projections are joined and packed, position grids kept. The model gives
             up its own copies of the encoder's matrices, so it can no longer be saved.
@@ -143,8 +145,7 @@ class ViltNetwork(nn.Module):
         if self._layers:
             return self._frozen_layer(layer, self._layers[index], x, mask, only_first)
         attention = layer.attention.attention
-        weight, bias = _join_projections(attention)
-        q, k, v = F.linear(layer.layernorm_before(x), weight, bias).chunk(3, dim=-1)
+        q, k, v = _project(attention, layer.layernorm_before(x))
         if only_first:
             x, q = x[:, :1], q[:, :1]
         dropout = attention.dropout.p if self.training else 0.0
@@ -208,6 +209,14 @@ def _attend_plainly(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, d
     if attn_mask is not None:
         scores = scores.masked_fill(~attn_mask, -torch.inf)
     return F.dropout(scores.softmax(dim=-1), dropout_p, training=dropout_p > 0) @ v
+
+
+def _project(attention: Any, x: Tensor) -> Sequence[Tensor]:
+    """Query, key and value of x, by one product where all three are plain; adapted ones are called one by one."""
+    if any(type(part) is not nn.Linear for part in (attention.query, attention.key, attention.value)):
+        return attention.query(x), attention.key(x), attention.value(x)
+    weight, bias = _join_projections(attention)
+    return F.linear(x, weight, bias).chunk(3, dim=-1)
 
 
 def _join_projections(attention: Any) -> tuple[Tensor, Tensor]:

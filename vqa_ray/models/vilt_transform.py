@@ -74,3 +74,8 @@ class ViltTransform:
                 f"{self.size_divisor} pixels at the model's resolution",
             )
         return new_height, new_width
+
+
+def transform_from_config(config: Mapping[str, Any], origin: str) -> ViltTransform:
+    """See `ViltTransform.from_config`."""
+    return ViltTransform.from_config(config, origin)

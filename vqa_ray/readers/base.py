@@ -13,6 +13,9 @@ from vqa_ray.errors import RequestError, one_line
 Format: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
+# Soft targets as Graphcore/vqa and the Hugging Face guide to ViLT lay them out: answers, each with its weight.
+LABEL = pa.struct([("ids", pa.list_(pa.string())), ("weights", pa.list_(pa.float64()))])
+
 _NAMES_TOLD = 40
 
 
@@ -27,6 +30,12 @@ class InputConfig:
         keep: columns of the input that ride along to the output.
         questions: asked of every image, instead of the input's own questions.
         needs_question: False when the job brings its own questions; those of the input are then ignored.
+        labels: columns that say what is right, read after `keep` where the input has them. They are not written under
+            these names, so one may be called `answer`. In formats without a schema they hold text, lists of text or
+            `LABEL` structs.
+        reads_images: False leaves embedded images where they are, as far as the format allows and they have names:
+            rows then have none and are not in error for it.
+        reads_context: whether a column of earlier questions and answers is read where there is one.
     """
 
     uri: str
@@ -35,6 +44,14 @@ class InputConfig:
     keep: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     needs_question: bool = True
+    labels: tuple[str, ...] = ()
+    reads_images: bool = True
+    reads_context: bool = False
+
+    @property
+    def riding(self) -> tuple[str, ...]:
+        """The columns that are read beside our own: `keep`, then `labels`."""
+        return (*self.keep, *self.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +62,14 @@ class Layout:
     image_uri: tuple[str, ...] = ()
     question: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
     image_id: tuple[str, ...] = ()
     question_id: tuple[str, ...] = ()
     row_id: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
         """All columns named, each once."""
-        roles = (self.image, self.image_uri, self.question, self.questions)
+        roles = (self.image, self.image_uri, self.question, self.questions, self.context)
         return tuple(dict.fromkeys(sum((*roles, self.image_id, self.question_id, self.row_id), ())))
 
 
@@ -80,13 +98,15 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What one format's `open_…` found. `revision` goes into the fingerprint beside the listing."""
+    """What one format's `open_…` found. `revision` goes into the fingerprint beside the listing; `columns` are the
+    names of the input's columns, as far as they are known."""
 
     shards: tuple[Shard, ...]
     layout: Layout
     kept: tuple[pa.Field, ...] = ()
     notes: tuple[str, ...] = ()
     revision: str = ""
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +114,17 @@ class Source:
     """An opened input.
 
     Attributes:
-        config: what was asked for.
+        config: what was asked for; of its `labels` those that the input has.
         format: one of `FORMATS`.
         root: the directory or prefix that ids and relative references are told from.
         shards: sorted; `shards[i].index == i`. Empty in `for_workers()`.
-        kept: the fields of `config.keep`, in that order.
+        kept: the fields of `config.riding`, in that order.
         layout: where the columns are.
         total_rows: the rows of all shards when undamaged, or None where only reading tells.
         fingerprint: changes when a file is added, removed, resized or rewritten; what is asked of them is not in it.
         several: whether a row brings several questions, and so gets `results` instead of one answer.
         notes: what a person should know: files that were left out, for instance.
+        columns: the names of the input's columns, as far as they are known; for messages.
     """
 
     config: InputConfig
@@ -116,10 +137,25 @@ class Source:
     fingerprint: str
     several: bool
     notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def for_workers(self) -> Source:
         """The same without the list of shards: all that `read_shard` needs, small to send however many there are."""
-        return replace(self, shards=())
+        return replace(self, shards=(), columns=())
+
+    def without_images(self) -> Source:
+        """The same rows under the same keys, but embedded images stay where they are."""
+        return replace(self, config=replace(self.config, reads_images=False))
+
+    def with_images(self) -> Source:
+        """The same rows under the same keys, with embedded images."""
+        return replace(self, config=replace(self.config, reads_images=True))
+
+    def with_labels(self, labels: Sequence[str]) -> Source:
+        """The same rows under the same keys, with only these of its label columns."""
+        kept = tuple(part for part in self.kept if part.name in self.config.keep or part.name in labels)
+        present = tuple(part.name for part in kept[len(self.config.keep) :])
+        return replace(self, config=replace(self.config, labels=present), kept=kept)
 
 
 def told(names: Sequence[str]) -> str:

@@ -55,7 +55,9 @@ def _make(batch: pa.RecordBatch, source: Source, maker: RowMaker) -> Iterator[Ro
     for name in layout.names():
         found = batch.schema.get_all_field_indices(name)
         if found:
-            columns[name] = values_of(batch.column(found[0]), as_text=name in as_ids)
+            column = batch.column(found[0])
+            is_left = name in layout.image and not source.config.reads_images
+            columns[name] = _named_only(column) if is_left else values_of(column, as_text=name in as_ids)
     kept = keep_arrow(batch, source.kept)
     for i in range(batch.num_rows):
         yield maker.row({name: column[i] for name, column in columns.items()}, kept[i])
@@ -78,6 +80,14 @@ def values_of(column: pa.Array, *, as_text: bool = False) -> list[object]:
         return list(column.to_pylist())
     except UnicodeDecodeError:
         return [_value(column[i]) for i in range(len(column))]
+
+
+def _named_only(column: pa.Array) -> list[object]:
+    """Of images only what names them: a struct without its bytes; null for bare bytes."""
+    storage = column.storage if isinstance(column, pa.ExtensionArray) else column
+    if not types.is_struct(storage.type) or storage.type.get_field_index("path") < 0:
+        return [None] * len(storage)
+    return [{"path": path} for path in values_of(compute.struct_field(storage, "path"))]
 
 
 def _value(scalar: pa.Scalar) -> object:

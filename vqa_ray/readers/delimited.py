@@ -14,7 +14,7 @@ from vqa_ray.errors import RunError, one_line
 from vqa_ray.readers.base import Contents, InputConfig, Shard, Source, refuse, told
 from vqa_ray.readers.jsonl import TEXT_ROLES
 from vqa_ray.readers.kept import infer_text, keep_text
-from vqa_ray.readers.layout import resolve
+from vqa_ray.readers.layout import present_labels, resolve
 from vqa_ray.readers.lines import Line, lines_of
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.rows import Row, RowMaker
@@ -64,7 +64,8 @@ def open_csv(config: InputConfig, listing: Listing) -> Contents:
     if sample.is_empty:
         raise refuse(f"{listing.uri}: the input is empty: no records after the header")
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
-    return Contents(tuple(shards), layout, infer_text(config.keep, sample.rows))
+    kept = infer_text(config.keep, sample.rows, present_labels(config, headers[0]))
+    return Contents(tuple(shards), layout, kept, columns=tuple(headers[0]))
 
 
 def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -87,7 +88,7 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
             values: dict[str, object] = {key: cell or None for key, cell in cells.items()}
             for key in layout.row_id:
                 values[key] = _number(cells.get(key) or None)
-            for key in layout.questions:
+            for key in (*layout.questions, *layout.context):
                 values[key] = _json(cells.get(key) or None)
             return maker.row(values, keep_text(cells, source.kept), line=record.data, where=where)
 
@@ -187,7 +188,7 @@ def _number(cell: str | None) -> object:
 
 
 def _json(cell: str | None) -> object:
-    """A cell that holds a JSON list of questions; what is none stays as it is, for the error to show."""
+    """A cell that holds a JSON list, of questions or turns; what is none stays as it is, for the error to show."""
     try:
         return None if cell is None else json.loads(cell)
     except (ValueError, RecursionError):

@@ -13,7 +13,7 @@ from pyarrow import ipc
 from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse, told
 from vqa_ray.readers.columnar import rows_of
 from vqa_ray.readers.kept import infer_arrow
-from vqa_ray.readers.layout import check_types, resolve
+from vqa_ray.readers.layout import check_types, present_labels, resolve
 from vqa_ray.readers.listing import HUB_PARQUET, Listing, is_saved_dataset, kind_of, list_input
 from vqa_ray.readers.parquet import open_parquet, read_parquet
 from vqa_ray.readers.rows import Row, RowMaker
@@ -99,9 +99,9 @@ def open_streamed(config: InputConfig, name: str, revision: str, configuration: 
     count = int(stream.num_shards)
     place = f"{name}@{revision}"
     shards = tuple(Shard(i, place, i, count, (name, revision, configuration, split)) for i in range(count))
-    return Contents(
-        shards, layout, infer_arrow(config.keep, [table.schema]), revision=f"{place}#{configuration}/{split}"
-    )
+    kept = _kept(config, table.schema)
+    columns = tuple(table.schema.names)
+    return Contents(shards, layout, kept, revision=f"{place}#{configuration}/{split}", columns=columns)
 
 
 def _read_hub(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -138,7 +138,6 @@ def _open_saved(config: InputConfig, listing: Listing) -> Contents:
         raise refuse(f"{listing.uri}: the data files that state.json names are not there: {told(missing)}")
     arrow = _first_schema([entries[name].uri for name in names])
     layout = Layout() if arrow is None else _layout(config, arrow, listing.uri)
-    kept = infer_arrow(config.keep, [] if arrow is None else [arrow])
     shards = (
         Shard(i, entries[name].uri, rows=_count(entries[name].uri), size_bytes=entries[name].size_bytes)
         for i, name in enumerate(names)
@@ -146,7 +145,12 @@ def _open_saved(config: InputConfig, listing: Listing) -> Contents:
     found = tuple(shards)
     if all(shard.rows == 0 for shard in found):  # also when there are no files
         raise refuse(f"{listing.uri}: the input is empty: the dataset has no rows")
-    return Contents(found, layout, kept)
+    kept = infer_arrow(config.keep, []) if arrow is None else _kept(config, arrow)
+    return Contents(found, layout, kept, columns=() if arrow is None else tuple(arrow.names))
+
+
+def _kept(config: InputConfig, arrow: pa.Schema) -> tuple[pa.Field, ...]:
+    return infer_arrow((*config.keep, *present_labels(config, arrow.names)), [arrow])
 
 
 def _layout(config: InputConfig, arrow: pa.Schema, where: str) -> Layout:
@@ -175,7 +179,7 @@ def _first_schema(uris: list[str]) -> pa.Schema | None:
 
 
 def _batches(file: Any, source: Source) -> Iterator[pa.RecordBatch]:
-    wanted = [*source.layout.names(), *source.config.keep]
+    wanted = [*source.layout.names(), *source.config.riding]
     for batch in ipc.open_stream(file):
         names = batch.schema.names
         yield batch.select([names.index(name) for name in dict.fromkeys(wanted) if name in names])

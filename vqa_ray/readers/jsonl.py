@@ -9,7 +9,7 @@ from typing import BinaryIO
 from vqa_ray.errors import one_line
 from vqa_ray.readers.base import Contents, InputConfig, Shard, Source, refuse
 from vqa_ray.readers.kept import infer_json, keep_json
-from vqa_ray.readers.layout import ROLES, resolve
+from vqa_ray.readers.layout import ROLES, present_labels, resolve
 from vqa_ray.readers.lines import Line, lines_of
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.rows import Row, RowMaker
@@ -36,7 +36,8 @@ def open_jsonl(config: InputConfig, listing: Listing) -> Contents:
     else:
         raise refuse(f"{listing.uri}: none of the first lines is a JSON object; is this really JSON lines?")
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
-    return Contents(tuple(shards), layout, infer_json(config.keep, sample.rows))
+    kept = infer_json(config.keep, sample.rows, present_labels(config, sample.names))
+    return Contents(tuple(shards), layout, kept, columns=tuple(sample.names))
 
 
 def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:

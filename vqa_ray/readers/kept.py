@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import compute, types
 
 from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.readers.base import LABEL
 from vqa_ray.readers.layout import plain
 from vqa_ray.readers.values import INT64, checked, mismatch
 
@@ -22,16 +23,36 @@ _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})")
 _NUMBER = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
-def infer_json(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> tuple[pa.Field, ...]:
-    """Fields for columns of JSON objects: int64, float64, bool or string, which also takes any other JSON as text."""
+def infer_json(
+    names: Sequence[str], rows: Iterable[Mapping[str, object]], labels: Sequence[str] = ()
+) -> tuple[pa.Field, ...]:
+    """Fields for columns of JSON objects: int64, float64, bool or string, which also takes any other JSON as text.
+    Labels follow: string, list<string> or `LABEL`."""
     sample = list(rows)
-    return tuple(pa.field(name, _json_type([row.get(name) for row in sample])) for name in names)
+    kept = [pa.field(name, _json_type([row.get(name) for row in sample])) for name in names]
+    return (*kept, *(pa.field(name, _label_type([row.get(name) for row in sample])) for name in labels))
 
 
-def infer_text(names: Sequence[str], rows: Iterable[Mapping[str, object]]) -> tuple[pa.Field, ...]:
-    """Fields for columns of text: int64, float64 or string; empty cells do not count."""
+def infer_text(
+    names: Sequence[str], rows: Iterable[Mapping[str, object]], labels: Sequence[str] = ()
+) -> tuple[pa.Field, ...]:
+    """Fields for columns of text: int64, float64 or string; empty cells do not count. Labels follow: string, or where
+    every cell is JSON for it list<string> or `LABEL`."""
     sample = list(rows)
-    return tuple(pa.field(name, _text_type([row.get(name) for row in sample])) for name in names)
+    kept = [pa.field(name, _text_type([row.get(name) for row in sample])) for name in names]
+    return (*kept, *(pa.field(name, _label_type([parsed(row.get(name)) for row in sample])) for name in labels))
+
+
+def parsed(cell: object) -> object:
+    """What a cell of text holds as JSON, if that is a list or an object; else the cell as it is, None when empty."""
+    if not isinstance(cell, str) or not cell:
+        return None
+    if cell.lstrip()[:1] not in ("[", "{"):
+        return cell
+    try:
+        return json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
 
 
 def infer_arrow(names: Sequence[str], schemas: Iterable[pa.Schema]) -> tuple[pa.Field, ...]:
@@ -92,11 +113,23 @@ def _cast_json(value: object, part: pa.Field) -> object:
         fits = type(value) is float or (type(value) is int and value in INT64)
     elif types.is_boolean(part.type):
         fits = type(value) is bool
+    elif part.type == LABEL:
+        fits = isinstance(value, Mapping) and _is_list(value.get("ids"), str) and _is_list(value.get("weights"), float)
     else:
-        fits = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        fits = _is_list(value, str)
     if not fits:
         raise mismatch(part.name, value, str(part.type))
     return value
+
+
+def _is_list(value: object, kind: type) -> bool:
+    kinds = (int, float) if kind is float else (kind,)
+    return isinstance(value, list) and all(type(one) in kinds for one in value)
+
+
+def _label_type(values: Sequence[object]) -> pa.DataType:
+    kinds = {type(value) for value in values if value is not None}
+    return pa.list_(pa.string()) if kinds == {list} else LABEL if kinds == {dict} else pa.string()
 
 
 def _text_type(values: Sequence[object]) -> pa.DataType:
@@ -113,6 +146,8 @@ def _cast_text(value: object, part: pa.Field) -> object:
         return None
     if types.is_string(part.type):
         return checked(value, part.name)
+    if types.is_nested(part.type):
+        return _cast_json(parsed(value), part)
     if types.is_int64(part.type) and _INTEGER.fullmatch(value) and int(value) in INT64:
         return int(value)
     if types.is_float64(part.type) and _NUMBER.fullmatch(value):

@@ -18,6 +18,7 @@ _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "image_uri": ("image_uri", "url", "image_path"),
     "question": ("question",),
     "questions": ("questions",),
+    "context": ("context",),
     "image_id": ("image_id",),
     "question_id": ("question_id",),
     "row_id": ("row_id",),
@@ -63,7 +64,7 @@ def resolve(
     asks = config.needs_question and not config.questions
     found: dict[str, tuple[str, ...]] = {}
     for role in roles:
-        if role in ("question", "questions") and not asks:
+        if (role in ("question", "questions") and not asks) or (role == "context" and not config.reads_context):
             continue
         rival = next((other for pair in _PAIRS if role in pair for other in pair if other != role), "")
         if role in config.columns:
@@ -78,7 +79,7 @@ def resolve(
         hint = "--column image_uri=NAME" if "image_uri" in roles else "--column image=NAME"
         raise refuse(f"{where}: no column {wanted}; the columns are: {told(names)}; name it with {hint}")
     layout = Layout(**found)
-    check_unique((*layout.names(), *config.keep), names, where)
+    check_unique((*layout.names(), *config.keep, *present_labels(config, names)), names, where)
     return layout
 
 
@@ -88,6 +89,8 @@ def unseen(config: InputConfig, roles: Sequence[str], text_question: Sequence[st
     found |= {ours: (theirs,) for ours, theirs in config.columns.items() if ours in found}
     if "questions" not in config.columns:
         found.pop("questions", None)
+    if not config.reads_context:
+        found.pop("context", None)
     return Layout(**{role: tuple(names) for role, names in found.items()})
 
 
@@ -116,6 +119,21 @@ def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
             raise refuse(f"{where}: --keep {name}: the name is taken by one of our own columns")
         if name not in names:
             raise refuse(f"{where}: --keep {name}: no such column; the columns are: {told(names)}")
+
+
+def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `config.labels` that are there and are not kept anyway.
+
+    Raises:
+        RequestError: one bears the name of a column that every reader gives.
+    """
+    labels = tuple(name for name in dict.fromkeys(config.labels) if name in names and name not in config.keep)
+    for name in labels:
+        if name in schema.READ.names:
+            raise refuse(
+                f"{config.uri}: column {name!r} cannot be a label: the name is taken by one of our own columns"
+            )
+    return labels
 
 
 def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> None:
@@ -177,10 +195,20 @@ def _is_image(given: pa.DataType) -> bool:
     return has_bytes and ("path" not in parts or is_text(parts["path"]) or types.is_null(parts["path"]))
 
 
-def _is_text_list(given: pa.DataType) -> bool:
+def _is_list(given: pa.DataType) -> bool:
     is_list = types.is_list(given) or types.is_large_list(given) or types.is_fixed_size_list(given)
-    is_list = is_list or types.is_list_view(given) or types.is_large_list_view(given)
-    return bool(is_list and (is_text(plain(given.value_type)) or types.is_null(given.value_type)))
+    return bool(is_list or types.is_list_view(given) or types.is_large_list_view(given))
+
+
+def _is_text_list(given: pa.DataType) -> bool:
+    return _is_list(given) and bool(is_text(plain(given.value_type)) or types.is_null(given.value_type))
+
+
+def _is_turns(given: pa.DataType) -> bool:
+    if not _is_list(given) or types.is_null(given.value_type):
+        return _is_list(given)
+    parts = {part.name: plain(part.type) for part in given.value_type} if types.is_struct(given.value_type) else {}
+    return all(name in parts and is_text(parts[name]) for name in ("question", "answer"))
 
 
 def _is_scalar(given: pa.DataType) -> bool:
@@ -192,6 +220,7 @@ _WANTED: Mapping[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "image_uri": (is_text, "string"),
     "question": (is_text, "string"),
     "questions": (_is_text_list, "list<string>"),
+    "context": (_is_turns, "list<struct<question: string, answer: string>>"),
     "image_id": (_is_scalar, "a string or a number"),
     "question_id": (_is_scalar, "a string or a number"),
     "row_id": (types.is_integer, "int64"),

@@ -13,7 +13,7 @@ from vqa_ray.errors import RunError
 from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse, told
 from vqa_ray.readers.columnar import rows_of, rows_per_batch
 from vqa_ray.readers.kept import infer_arrow
-from vqa_ray.readers.layout import check_keep, check_types, check_unique, resolve
+from vqa_ray.readers.layout import check_keep, check_types, check_unique, present_labels, resolve
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.stream import DAMAGE, WatchedFile, until_damage, watched
@@ -43,10 +43,11 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
         RequestError: a column that is needed is missing in a file, is there twice, or is of the wrong type.
     """
     files = listing.of("parquet") if entries is None else entries
-    layout = _first_layout(config, listing, files)
+    layout, names = _first_layout(config, listing, files)
+    config = replace(config, labels=present_labels(config, names))
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
         footers = list(
-            pool.map(lambda entry: _check(_footer(entry.uri, layout, config.keep), entry, layout, config), files)
+            pool.map(lambda entry: _check(_footer(entry.uri, layout, config.riding), entry, layout, config), files)
         )
     shards: list[Shard] = []
     for entry, footer in zip(files, footers, strict=True):
@@ -56,7 +57,8 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
             shards += [replace(shard, index=len(shards) + i) for i, shard in enumerate(_split(entry.uri, footer))]
     if not shards:
         raise refuse(f"{listing.uri}: the input is empty: {len(files)} Parquet files hold no rows")
-    return Contents(tuple(shards), layout, infer_arrow(config.keep, [footer.schema for footer in footers if footer]))
+    kept = infer_arrow(config.riding, [footer.schema for footer in footers if footer])
+    return Contents(tuple(shards), layout, kept, columns=names)
 
 
 def read_parquet(source: Source, shard: Shard, keys: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -77,7 +79,9 @@ def _rows(
     opened = parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
     if opened.metadata.num_row_groups < shard.stop or shard.stop == 0:
         raise RunError(f"{shard.uri}: the file changed after the run had listed it")
-    names = _needed(source.layout, source.config.keep)
+    names = _needed(source.layout, source.config.riding)
+    if not source.config.reads_images:
+        names = [f"{name}.path" if name in source.layout.image else name for name in names]
     leaves = _leaves(opened.metadata, names)
     number = 0
     for group in range(shard.start, shard.stop):
@@ -126,23 +130,25 @@ def _footer(uri: str, layout: Layout, keep: Sequence[str]) -> _Footer | None:
     return _Footer(schema, tuple((group.num_rows, size) for group, size in zip(groups, sizes, strict=True)))
 
 
-def _first_layout(config: InputConfig, listing: Listing, files: Sequence[FileEntry]) -> Layout:
+def _first_layout(config: InputConfig, listing: Listing, files: Sequence[FileEntry]) -> tuple[Layout, tuple[str, ...]]:
     for entry in files:
         footer = _footer(entry.uri, Layout(), ())
         if footer is not None:
-            return resolve(config, footer.schema.names, listing.relative(entry))
-    return Layout()
+            names = tuple(footer.schema.names)
+            return resolve(config, names, listing.relative(entry)), names
+    return Layout(), ()
 
 
 def _check(footer: _Footer | None, entry: FileEntry, layout: Layout, config: InputConfig) -> _Footer | None:
     if footer is None:
         return None
     where, names = entry.uri.rpartition("/")[2], footer.schema.names
-    for role in (layout.question, layout.questions, (*layout.image, *layout.image_uri)):
+    labels = ((name,) for name in config.labels)
+    for role in (layout.question, layout.questions, (*layout.image, *layout.image_uri), *labels):
         if role and not any(name in names for name in role):
             raise refuse(f"{where}: no column {role[0]!r}, which other files have; the columns are: {told(names)}")
     check_keep(config, names, where)
-    check_unique((*layout.names(), *config.keep), names, where)
+    check_unique((*layout.names(), *config.riding), names, where)
     check_types(layout, footer.schema, where)
     return footer
 

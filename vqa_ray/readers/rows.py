@@ -11,10 +11,11 @@ from typing import TypeVar
 from vqa_ray.errors import ErrorCode, RowError, one_line
 from vqa_ray.readers.base import Source
 from vqa_ray.readers.kept import Kept
-from vqa_ray.readers.values import as_id, as_int64, as_reference, as_text, as_text_list, mismatch
+from vqa_ray.readers.values import as_id, as_int64, as_reference, as_text, as_text_list, as_turns, mismatch
 
 T = TypeVar("T")
 _NO_QUESTIONS: list[str] = []
+_NO_TURNS: list[tuple[str, str]] = []
 
 
 @dataclass(slots=True)
@@ -25,6 +26,7 @@ class Row:
     image_id: str | None = None
     question_id: str | None = None
     questions: list[str] = field(default_factory=list)
+    turns: list[tuple[str, str]] = field(default_factory=list)
     image_uri: str | None = None
     image: bytes | None = None
     error: RowError | None = None
@@ -32,7 +34,8 @@ class Row:
 
     def size_bytes(self) -> int:
         """What it adds to a table, about."""
-        return len(self.image or b"") + sum(map(len, self.questions)) + 256
+        said = sum(len(question) + len(answer) for question, answer in self.turns)
+        return len(self.image or b"") + sum(map(len, self.questions)) + said + 256
 
 
 @dataclass(slots=True)
@@ -60,6 +63,7 @@ class RowMaker:
         self._layout = source.layout
         self._fixed = [question.strip() for question in source.config.questions]
         self._asks = source.config.needs_question
+        self._reads_images = source.config.reads_images
         self._fields = source.kept
         self._directory = posixpath.dirname(uri)
         root = source.root.rstrip("/") + "/"
@@ -89,6 +93,7 @@ class RowMaker:
         errors: list[RowError] = []
         found = self._image(values, image, uri, errors)
         questions = _tried(lambda: self._questions(values), _NO_QUESTIONS, errors)
+        turns = _tried(lambda: as_turns(*self._value("context", values)), _NO_TURNS, errors)
         given_id = _tried(lambda: as_id(*self._value("image_id", values)), None, errors)
         question_id = _tried(lambda: as_id(*self._value("question_id", values)), None, errors)
         row_id = _tried(lambda: as_int64(*self._value("row_id", values)), None, errors)
@@ -98,12 +103,14 @@ class RowMaker:
         if own_id is None and found.data is not None:
             own_id = f"{identity(*found.identity()) & (2**64 - 1):016x}"
         if row_id is None:
-            row_id = self._row_id(found, questions, (given_id, question_id), error, line)
+            said = [text for turn in turns for text in turn]
+            row_id = self._row_id(found, [*said, *questions], (given_id, question_id), error, line)
         return Row(
             row_id=row_id,
             image_id=own_id,
             question_id=question_id,
             questions=questions,
+            turns=turns,
             image_uri=found.uri,
             image=None if error else found.data,
             error=RowError(error.code, f"{where}: {error.message}") if error and where else error,
@@ -156,7 +163,7 @@ class RowMaker:
         elif value is not None:
             errors.append(mismatch(name, value, "bytes"))
         written = _tried(lambda: as_reference(*self._value("image_uri", values)), None, errors)
-        if written is None and found.data is None:
+        if written is None and found.data is None and self._reads_images:
             written = path
         if written is not None:
             found.uri = resolve_uri(written, self._directory)
@@ -164,7 +171,7 @@ class RowMaker:
             found.reference = posixpath.normpath(posixpath.join(self._from_root, written)) if is_relative else written
         else:
             found.reference = path
-        if found.data is None and found.uri is None and len(errors) == before:
+        if found.data is None and found.uri is None and self._reads_images and len(errors) == before:
             errors.append(RowError(ErrorCode.IMAGE_MISSING, "the row has no image and no image URI"))
         return found
 
@@ -189,14 +196,14 @@ class RowMaker:
     def _row_id(
         self,
         image: _Image,
-        questions: Sequence[str],
+        texts: Sequence[str],
         ids: tuple[str | None, str | None],
         error: RowError | None,
         line: bytes | None,
     ) -> int:
         if error and error.code == ErrorCode.ROW_MALFORMED and line is not None:
             return identity(b"line", line)
-        parts = [*image.identity(), *(question.encode() for question in questions)]
+        parts = [*image.identity(), *(text.encode() for text in texts)]
         if image.data is None and image.uri is None:
             parts += [(value or "").encode() for value in ids]
         return identity(*parts)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 
 import pyarrow as pa
+from pyarrow import compute
 
 from vqa_ray.errors import RequestError
 from vqa_ray.readers.base import FORMATS, Contents, Format, InputConfig, Shard, Source, refuse
@@ -20,6 +22,7 @@ from vqa_ray.readers.rows import Row
 from vqa_ray.readers.tables import tables, wanted_rows
 from vqa_ray.readers.vqa_v2 import open_vqa_v2, read_vqa_v2
 from vqa_ray.readers.webdataset import open_webdataset, read_webdataset
+from vqa_ray.schema import STATUS_ERROR
 
 _Open = Callable[[InputConfig, Listing], Contents]
 _Read = Callable[[Source, Shard, Callable[[int], bool]], Iterator[tuple[int, Row | None]]]
@@ -59,7 +62,7 @@ def open_source(config: InputConfig) -> Source:
         raise refuse(f"{config.uri}: the input cannot be read: {error or type(error).__name__}") from error
     rows = [shard.rows for shard in contents.shards]
     return Source(
-        config=config,
+        config=replace(config, labels=tuple(part.name for part in contents.kept[len(config.keep) :])),
         format=chosen,
         root=listing.root,
         shards=contents.shards,
@@ -69,13 +72,15 @@ def open_source(config: InputConfig) -> Source:
         fingerprint=_fingerprint(chosen, listing, contents),
         several=config.needs_question and (bool(contents.layout.questions) or len(config.questions) > 1),
         notes=contents.notes,
+        columns=contents.columns,
     )
 
 
 def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None) -> Iterator[pa.Table]:
     """The rows of one shard, numbered without gaps, as tables of at most 256 rows and (but for one row) 16 MiB.
 
-    What is wrong with a row is told in the row: `status`, `error_code`, `error_message`.
+    What is wrong with a row is told in the row: `status`, `error_code`, `error_message`. Where the source does not read
+    images, they are left out as long as each has a name of its own.
 
     Args:
         source: `open_source(…)`, or its `for_workers()`.
@@ -90,7 +95,31 @@ def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None
         RunError: the file changed since it was opened.
     """
     wanted = wanted_rows(shard, keys)
-    yield from tables(_READERS[source.format][1](source, shard, wanted), source, shard, wanted)
+    if source.config.reads_images:
+        yield from _tables(source, shard, wanted)
+    else:
+        yield from _without_images(source, shard, wanted)
+
+
+def _tables(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
+    return tables(_READERS[source.format][1](source, shard, wanted), source, shard, wanted)
+
+
+def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
+    """As `_tables`; from the first table on with an image that only its bytes tell from others, these are read."""
+    last = -1
+    for table in _tables(source, shard, wanted):
+        is_named = compute.or_(compute.is_valid(table["image_id"]), compute.equal(table["status"], STATUS_ERROR))
+        if not compute.all(is_named).as_py():
+            break
+        last = table["source_key"][-1].as_py()
+        yield table
+    else:
+        return
+    for table in _tables(source.with_images(), shard, wanted):
+        rest = table.filter(compute.greater(table["source_key"], last))
+        if rest.num_rows:
+            yield rest
 
 
 def _is_of_store(error: Exception) -> bool:

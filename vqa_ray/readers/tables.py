@@ -67,6 +67,7 @@ def _table(batch: Sequence[tuple[int, Row]], kept: Sequence[pa.Field], shard: Sh
         "image_id": [row.image_id for row in rows],
         "question_id": [row.question_id for row in rows],
         "questions": [row.questions for row in rows],
+        "turns": [[{"question": q, "answer": a} for q, a in row.turns] or None for row in rows],
         "image_uri": [row.image_uri for row in rows],
         "image": [row.image for row in rows],
         "status": [schema.STATUS_ERROR if row.error else schema.STATUS_OK for row in rows],

@@ -92,6 +92,24 @@ def as_text_list(value: object, column: str) -> list[str | None]:
     return [as_text(part, column) for part in value]
 
 
+def as_turns(value: object, column: str) -> list[tuple[str, str]]:
+    """A list of earlier (question, answer), oldest first; null is an empty one.
+
+    Raises:
+        RowError: it is something else, or not Unicode.
+    """
+    if value is None:
+        return []
+    turns = []
+    for part in value if isinstance(value, list) else [None]:
+        given = part if isinstance(part, Mapping) else {}
+        question, answer = (as_text(given.get(name), column) for name in ("question", "answer"))
+        if question is None or answer is None:
+            raise mismatch(column, value, "a list of objects with a question and an answer")
+        turns.append((question, answer))
+    return turns
+
+
 def as_int64(value: object, column: str) -> int | None:
     """A whole number of 64 bits or null.
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse, told
 from vqa_ray.readers.kept import keep_json
-from vqa_ray.readers.layout import check_keep, check_names
+from vqa_ray.readers.layout import check_keep, check_names, present_labels
 from vqa_ray.readers.listing import Listing, absolute
 from vqa_ray.readers.rows import Row, RowMaker, resolve_uri
 from vqa_ray.readers.tables import numbered
@@ -63,7 +63,8 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> Contents:
     if first is None:
         raise refuse(f"{uri}: not a VQA questions file: no list 'questions' of objects with an image_id")
     folder, pattern = _find_images(config, listing.root, head, first)
-    annotations = _find_annotations(config, uri) if config.keep else ""
+    riding = (*config.keep, *present_labels(config, tuple(_KEEP)))
+    annotations = _find_annotations(config, uri, riding[0]) if riding else ""
     shards = [
         Shard(
             i,
@@ -75,12 +76,12 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> Contents:
         )
         for i, start in enumerate(range(0, count, SHARD_ROWS))
     ]
-    kept = tuple(pa.field(name, _KEEP[name]) for name in config.keep)
+    kept = tuple(pa.field(name, _KEEP[name]) for name in riding)
     described = ""
     if annotations:
         filesystem, path = fsspec_for(annotations)
         described = f"{posixpath.basename(annotations)} {filesystem.size(path)} {filesystem.modified(path)}"
-    return Contents(tuple(shards), _LAYOUT, kept, revision=described)
+    return Contents(tuple(shards), _LAYOUT, kept, revision=described, columns=tuple(_KEEP))
 
 
 def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -91,7 +92,7 @@ def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
     found = (value for key, value in members_of(text, "questions") if key == "questions")
     questions = list(islice(found, shard.start, shard.stop))
     ids = {question.get("question_id") for question in questions if isinstance(question, dict)}
-    said = _annotations(annotations, ids) if annotations else {}
+    said = _annotations(annotations, ids) if source.kept else {}
 
     def make(question: object) -> Row:
         line = json.dumps(question, sort_keys=True).encode()
@@ -170,7 +171,7 @@ def _find_images(config: InputConfig, root: str, head: Mapping[str, object], fir
     )
 
 
-def _find_annotations(config: InputConfig, uri: str) -> str:
+def _find_annotations(config: InputConfig, uri: str, wanted: str) -> str:
     directory, name = posixpath.split(uri)
     given = config.columns.get("annotations")
     if given:
@@ -181,4 +182,6 @@ def _find_annotations(config: InputConfig, uri: str) -> str:
     for candidate in candidates:
         if candidate != uri and exists(candidate):
             return candidate
-    raise refuse(f"{uri}: --keep {config.keep[0]} needs the annotations file, which is not at {candidates[0]}")
+    raise refuse(
+        f"{uri}: {'--keep ' if config.keep else ''}{wanted} needs the annotations file, which is not at {candidates[0]}"
+    )

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Self
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.readers.base import Contents, InputConfig, Shard, Source, refuse
 from vqa_ray.readers.kept import infer_json, keep_json
-from vqa_ray.readers.layout import ROLES, resolve, unseen
+from vqa_ray.readers.layout import ROLES, present_labels, resolve, unseen
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.sample import take_sample
@@ -87,7 +87,8 @@ def open_webdataset(config: InputConfig, listing: Listing) -> Contents:
     else:
         layout = unseen(config, _ROLES, _QUESTIONS)
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
-    return Contents(tuple(shards), layout, infer_json(config.keep, sample.rows))
+    kept = infer_json(config.keep, sample.rows, present_labels(config, sample.names))
+    return Contents(tuple(shards), layout, kept, columns=tuple(sample.names))
 
 
 def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -95,7 +96,7 @@ def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool])
     maker = RowMaker(source, shard.uri)
     name = shard.uri.rpartition("/")[2]
     with watched_stream(shard.uri) as (file, watch):
-        rows = numbered(_items(file), lambda item: _row(item, maker, source, name), wanted)
+        rows = numbered(_items(file, source.config.reads_images), lambda item: _row(item, maker, source, name), wanted)
         yield from until_damage(rows, watch, maker.damaged)
 
 
@@ -121,17 +122,17 @@ def _row(item: Sample | str, maker: RowMaker, source: Source, shard: str) -> Row
     return maker.row(values, kept, image=(item.image.data, item.image_id), line=known_by, where=where)
 
 
-def _items(file: BinaryIO) -> Iterator[Sample | str]:
+def _items(file: BinaryIO, reads_images: bool = True) -> Iterator[Sample | str]:
     """The samples; a text for each stretch of a tar that is none."""
     gaps: list[str] = []
-    for sample in samples_of(_members(file, gaps)):
+    for sample in samples_of(_members(file, gaps, reads_images)):
         while gaps:
             yield gaps.pop(0)
         yield sample
     yield from gaps
 
 
-def _members(file: BinaryIO, gaps: list[str]) -> Iterator[Member]:
+def _members(file: BinaryIO, gaps: list[str], reads_images: bool) -> Iterator[Member]:
     with _Tar.open(fileobj=file, mode="r:") as tar:
         while (header := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]
@@ -141,20 +142,19 @@ def _members(file: BinaryIO, gaps: list[str]) -> Iterator[Member]:
             named = member_name(header.name)
             if named is None or header.isdir():
                 continue
-            yield _read(tar, header, *named)
+            yield _read(tar, header, Member(*named), reads_images)
 
 
-def _read(tar: tarfile.TarFile, header: tarfile.TarInfo, key: str, suffix: str) -> Member:
-    member = Member(key, suffix)
+def _read(tar: tarfile.TarFile, header: tarfile.TarInfo, member: Member, reads_images: bool) -> Member:
     if not header.isreg():
         message = "is a link or a special file; links in a tar are not followed"
         member.problem = RowError(ErrorCode.IMAGE_MISSING, message)
-    elif not (member.is_image or suffix == "json" or suffix in TEXT_SUFFIXES):
+    elif not (member.is_image or member.suffix == "json" or member.suffix in TEXT_SUFFIXES):
         return member
     elif header.size > MAX_MEMBER_BYTES:
         message = f"has {header.size} bytes; at most {MAX_MEMBER_BYTES} are read"
         member.problem = RowError(ErrorCode.IMAGE_TOO_LARGE, message)
-    else:
+    elif reads_images or not member.is_image:
         contents = tar.extractfile(header)
         member.data = contents.read() if contents else b""
     return member

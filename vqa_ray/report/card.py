@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from vqa_ray.answers import normalise
 from vqa_ray.errors import RowError
@@ -47,6 +47,23 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """Something that was pointed at: edges in pixels of the upright image, as outputs hold them."""
+
+    label: str
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def percent(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """(left, top, width, height) in percent of an image of this size, cut at its edges."""
+        left, right = (100 * min(max(x / width, 0.0), 1.0) for x in sorted((self.x0, self.x1)))
+        top, bottom = (100 * min(max(y / height, 0.0), 1.0) for y in sorted((self.y0, self.y1)))
+        return left, top, right - left, bottom - top
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One image. `image` is encoded bytes of any kind that the project reads; None when there are none."""
 
@@ -57,6 +74,7 @@ class Card:
     error_code: str | None = None
     error_message: str | None = None
     warning: str | None = None
+    boxes: tuple[Placed, ...] = ()
 
     @property
     def status(self) -> str:
@@ -75,7 +93,8 @@ class Card:
     def search_text(self) -> str:
         """Everything on the card, in lower case."""
         said = [part for line in self.lines for part in (line.asked, *(each.text for each in line.said), line.truth)]
-        parts = [self.title, *self.tags, *said, self.error_code, self.error_message, self.warning]
+        labels = (box.label for box in self.boxes)
+        parts = [self.title, *self.tags, *said, *labels, self.error_code, self.error_message, self.warning]
         return " ".join(part for part in parts if part).lower()
 
 
@@ -127,11 +146,42 @@ def _answer_line(result: Mapping[str, Any], right: str | None, top_k: int) -> Li
     return Line(result["question"], said, right, agrees)
 
 
-def failure(row: Mapping[str, Any]) -> dict[str, str | None]:
+def caption_line(row: Mapping[str, Any]) -> Line:
+    """The line of one CAPTION row."""
+    said = () if row["caption"] is None else (Scored(row["caption"], row["caption_score"]),)
+    return Line("caption", said)
+
+
+def placed(results: Iterable[Mapping[str, Any]]) -> tuple[Placed, ...]:
+    """What outputs point at: of ANSWER or CAPTION rows, or of the `results` of an ANSWERS row; each place once."""
+    boxes = (Placed(**{**box, "label": box["label"] or ""}) for result in results for box in result.get("boxes") or ())
+    return tuple(dict.fromkeys(boxes))
+
+
+class Told(TypedDict, total=False):
+    """The card fields of `failure`."""
+
+    error_code: str | None
+    error_message: str | None
+    warning: str | None
+
+
+def failure(row: Mapping[str, Any]) -> Told:
     """The card fields that tell why an output row has no answer, or what it lived through."""
     if row["status"] == STATUS_OK:
         return {"warning": row["warning"]}
-    return {key: row[key] for key in ("error_code", "error_message", "warning")}
+    return {"error_code": row["error_code"], "error_message": row["error_message"], "warning": row["warning"]}
+
+
+def upright_size(data: bytes | None) -> tuple[int, int] | None:
+    """(height, width) in pixels of an image, turned upright; None where there is none that can be read."""
+    if not data:
+        return None
+    try:
+        height, width = decode(data, ImageLimits()).shape[:2]
+    except RowError:
+        return None
+    return height, width
 
 
 def thumbnail(data: bytes | None, side: int = THUMBNAIL_SIDE) -> bytes | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import islice
 
 from vqa_ray.errors import RequestError
-from vqa_ray.report.card import Card, thumbnail
+from vqa_ray.report.card import Card, thumbnail, upright_size
 from vqa_ray.storage import write_bytes_atomic
 
 DEFAULT_CARDS = 240
@@ -54,9 +54,21 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class _Outline:
+    """A box over a thumbnail, in percent of it."""
+
+    label: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Shown:
     card: Card
     thumbnail: str | None
+    outlines: tuple[_Outline, ...] = ()
 
 
 def render_gallery(header: Header, cards: Iterable[Card], limit: int = DEFAULT_CARDS) -> str:
@@ -79,7 +91,7 @@ def render_gallery(header: Header, cards: Iterable[Card], limit: int = DEFAULT_C
         raise RequestError("a gallery needs Jinja2, which is not installed: pip install 'vqa-ray[report]'") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(resources.files("vqa_ray.report").joinpath("gallery.html.j2").read_text("utf-8"))
-    shown = [_Shown(_without_image(card), _data_uri(card.image)) for card in islice(cards, limit)]
+    shown = [_shown(card) for card in islice(cards, limit)]
     tags = Counter(tag for each in shown for tag in each.card.tags)
     statuses = Counter(each.card.status for each in shown)
     return template.render(
@@ -97,8 +109,10 @@ def write_gallery(uri: str, header: Header, cards: Iterable[Card], limit: int = 
     write_bytes_atomic(uri, page.encode("utf-8", "replace"))
 
 
-def _without_image(card: Card) -> Card:
-    return Card(card.title, None, card.tags, card.lines, card.error_code, card.error_message, card.warning)
+def _shown(card: Card) -> _Shown:
+    size = upright_size(card.image) if card.boxes else None
+    outlines = () if size is None else tuple(_Outline(box.label, *box.percent(*size)) for box in card.boxes)
+    return _Shown(replace(card, image=None), _data_uri(card.image), outlines)
 
 
 def _data_uri(image: bytes | None) -> str | None:

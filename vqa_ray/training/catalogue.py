@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
 
 from vqa_ray.catalog.product import CATEGORIES, COLOURS, MOTIFS, PATTERNS, Product
 from vqa_ray.catalog.questions import ANSWERS, KINDS, NOTHING, ask, truth
@@ -17,7 +15,7 @@ from vqa_ray.models.base import Image
 from vqa_ray.models.vilt_network import ViltNetwork
 from vqa_ray.training.batch import Group, Sample, collate
 from vqa_ray.training.catalogue_pool import RenderedProduct
-from vqa_ray.training.loop import Trainer, predictions, vqa_loss
+from vqa_ray.training.loop import Trainer, predictions
 from vqa_ray.training.optimizer import OptimizerConfig
 
 _LARGEST_SHIFT_PX = 6
@@ -86,26 +84,11 @@ def _sample(product: Product, image: Image, token_ids: tuple[int, ...], answer: 
 
 
 class CatalogueTrainer(Trainer):
-    """A trainer that also reads every product attribute off the image tokens.
-
-    A question teaches one attribute of an image; these auxiliary heads teach all of them at once, which a network
-    from scratch learns to see several times sooner from. They are left behind when the checkpoint is saved.
-    """
+    """A trainer that also reads every product attribute off the image tokens."""
 
     def __init__(self, network: ViltNetwork, config: OptimizerConfig, total_steps: int, dtype: torch.dtype) -> None:
-        width = network.model.config.hidden_size
-        self._auxiliary = nn.ModuleList(nn.Linear(width, len(classes)) for classes in ATTRIBUTES.values())
-        network.add_module("auxiliary", self._auxiliary)
-        super().__init__(network, config, total_steps, dtype)
-
-    def loss(self, group: Group) -> Tensor:
-        """The answers' loss plus the cross-entropy of every attribute."""
-        hidden, mask = self.network.hidden(group.input_ids, group.text_mask, self.network.image_tokens(group.pixels))
-        total = vqa_loss(self.network.head(hidden, mask), group.targets)
-        pooled = hidden[:, group.input_ids.shape[1] :].mean(dim=1)
-        for head, wanted in zip(self._auxiliary, group.attributes.unbind(dim=1), strict=True):
-            total = total + F.cross_entropy(head(pooled).float(), wanted, reduction="sum")
-        return total
+        classes = [len(each) for each in ATTRIBUTES.values()]
+        super().__init__(network, config, total_steps, dtype, auxiliary=classes)
 
 
 def question_shares(accuracy: Mapping[str, float]) -> dict[str, float]:

@@ -1,22 +1,27 @@
-"""The training loop in plain torch: a step is forward, backward, update."""
+"""The training loop in plain torch: a step is forward, backward, update, alone or together with other ranks."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vqa_ray.errors import RunError
 from vqa_ray.models.vilt_network import ViltNetwork
+from vqa_ray.training import distributed, passes
 from vqa_ray.training.batch import Group
-from vqa_ray.training.optimizer import OptimizerConfig, build_optimizer, build_schedule
+from vqa_ray.training.optimizer import OptimizerConfig, build_optimizer, schedule_factor
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,26 @@ class StepReport:
     seconds: float
 
 
+class Step(NamedTuple):
+    """What a step did; equal on all ranks.
+
+    Attributes:
+        loss: mean per row of the global batch; 0 when it had no rows.
+        rows: of the global batch.
+        gradient_norm: before clipping.
+        learning_rate: of the encoder, as it was used.
+    """
+
+    loss: float
+    rows: int
+    gradient_norm: float
+    learning_rate: float
+
+
+class Diverged(RunError):
+    """The loss or its gradient is not finite, which all ranks see alike; another try would end in the same way."""
+
+
 def vqa_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross-entropy summed over labels and samples (ViLT: mean over the batch times the number of labels).
 
@@ -39,95 +64,214 @@ def vqa_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum")
 
 
+class TrainedNetwork(nn.Module):
+    """The network and what is trained beside it, in one forward, as gradients over several ranks need it.
+
+    The auxiliary heads read the mean of the image tokens before the last layer. A question teaches one thing about an
+    image, these teach several at once, from which a network sees sooner. They are left behind at the export.
+
+    Args:
+        auxiliary: number of classes of each auxiliary head.
+    """
+
+    def __init__(self, network: ViltNetwork, auxiliary: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.network = network
+        width = network.model.config.hidden_size
+        self.auxiliary = nn.ModuleList(nn.Linear(width, classes) for classes in auxiliary).to(network.mean.device)
+
+    def forward(self, input_ids: Tensor, text_mask: Tensor | None, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Logits of the answers (N, A), then of each auxiliary head (N, classes).
+
+        Args:
+            input_ids, text_mask: see `ViltNetwork.forward`. pixels: see `ViltNetwork.image_tokens`.
+        """
+        network = self.network
+        hidden, mask = network.hidden(input_ids, text_mask, network.image_tokens(pixels))
+        logits = network.head(hidden, mask)
+        if not len(self.auxiliary):
+            return (logits,)
+        pooled = hidden[:, input_ids.shape[1] :].mean(dim=1)
+        return (logits, *(head(pooled) for head in self.auxiliary))
+
+
 class Trainer:
-    """Network, optimiser and schedule, advanced one batch at a time.
+    """Network and optimiser, advanced one global batch at a time.
+
+    With an initialised `torch.distributed` process group of several ranks, each gives `train_step` its rows of the
+    global batch, and all of them take the same step: gradients are summed over the ranks and divided by the rows of
+    the whole batch, so that it does not matter which rank had which rows. All ranks must call `train_step` equally
+    often, without rows too.
 
     Args:
         network: with trainable weights, on its device.
         total_steps: the length of the schedule.
         dtype: what matrix products are computed in; float32 turns autocast off.
+        auxiliary: number of classes of each auxiliary head (`Group.attributes`; -1 is unknown and teaches nothing).
+        seed: of dropout and the auxiliary heads.
+        tokens_per_pass: larger groups are cut; None chooses for the device. Halved when memory does not suffice.
     """
 
     def __init__(
-        self, network: ViltNetwork, config: OptimizerConfig, total_steps: int, dtype: torch.dtype = torch.bfloat16
+        self,
+        network: ViltNetwork,
+        config: OptimizerConfig,
+        total_steps: int,
+        dtype: torch.dtype = torch.bfloat16,
+        *,
+        auxiliary: Sequence[int] = (),
+        seed: int = 0,
+        tokens_per_pass: int | None = None,
     ) -> None:
         self.network = network
         self.config = config
         self.total_steps = total_steps
         self.step = 0
-        self.optimizer = build_optimizer(network, config)
-        self.schedule = build_schedule(self.optimizer, total_steps, config)
+        self.seed = seed
+        self.device: torch.device = network.mean.device
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.module = TrainedNetwork(network, auxiliary)
+        self.optimizer = build_optimizer(self.module, config)
+        self.tokens_per_pass = tokens_per_pass or passes.default_tokens(network.model.config, self.device)
+        self._peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._dtype = dtype
+        self._exchanged = False
+        self._rank, self._ranks = distributed.world()
+        self._replica = distributed.replicate(self.module, self.device)
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
         """The precision the forward runs in."""
-        device = self.network.mean.device.type
-        return torch.autocast(device, dtype=self._dtype, enabled=self._dtype != torch.float32)
+        return torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype != torch.float32)
+
+    def learning_rate(self) -> float:
+        """Of the encoder, at the coming step."""
+        return self.config.learning_rate * self._factor()
 
     def loss(self, group: Group) -> Tensor:
-        """The loss of a group on the network's device, summed over its samples."""
-        logits = self.network(group.input_ids, group.text_mask, self.network.image_tokens(group.pixels))
-        return vqa_loss(logits, group.targets)
+        """The loss of a group on the network's device, summed over its rows."""
+        logits, *others = self._replica(group.input_ids, group.text_mask, group.pixels)
+        total = vqa_loss(logits, group.targets)
+        if others:
+            for answer, wanted in zip(others, group.attributes.unbind(dim=1), strict=True):
+                total = total + F.cross_entropy(answer.float(), wanted, ignore_index=-1, reduction="sum")
+        return total
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on elsewhere: weights, optimiser, schedule, step."""
-        return {
-            "model": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "step": self.step,
-        }
+        """All that is needed to go on elsewhere: the weights that are trained, the optimiser, the step."""
+        trained = {name: weight.detach() for name, weight in self.module.named_parameters() if weight.requires_grad}
+        return {"model": trained, "optimizer": self.optimizer.state_dict(), "step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` gave."""
-        self.network.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.step = state["step"]
-
-    def train_step(self, groups: Sequence[Group]) -> tuple[float, int]:
-        """One update over all groups together.
-
-        Returns:
-            (mean loss per sample, samples).
+        """Take up what `state_dict` gave.
 
         Raises:
-            RunError: the loss is not finite; the weights are left as they were.
+            RunError: it is of a network of other weights.
         """
-        self.network.train()
-        device = self.network.mean.device
-        count = sum(len(group.targets) for group in groups)
-        total = torch.zeros((), device=device)
-        for group in groups:
-            moved = group.to(device)
-            with self.autocast():
-                loss = self.loss(moved) / count
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_clip)
-        if not math.isfinite(float(norm)) or not math.isfinite(float(total)):
+        trained = {name: weight for name, weight in self.module.named_parameters() if weight.requires_grad}
+        saved = state["model"]
+        unlike = [
+            name
+            for name in sorted(trained.keys() | saved.keys())
+            if name not in trained or name not in saved or trained[name].shape != saved[name].shape
+        ]
+        if unlike:
+            raise RunError(f"the saved state is of another network: {len(unlike)} weights differ, first {unlike[0]}")
+        with torch.no_grad():
+            for name, weight in trained.items():
+                weight.copy_(saved[name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def train_step(self, groups: Sequence[Group]) -> Step:
+        """One update over the rows of all groups and ranks together; without any row, only the schedule moves on.
+
+        Raises:
+            Diverged: the loss or its gradient is not finite, on all ranks alike; the weights are left as they were.
+            RunError: memory ran out where the step cannot be repeated.
+        """
+        self.module.train()
+        rate = self.learning_rate()
+        sums = distributed.sum_over_ranks(self._backward(groups))
+        gradients = [weight.grad for weight in self.module.parameters() if weight.grad is not None]
+        # Backward has averaged over the ranks; wanted is the mean over rows.
+        scale = self._ranks / sums[1].clamp(min=1)
+        norm = torch.nn.utils.get_total_norm(gradients) * scale
+        loss, rows, length = torch.stack([sums[0] * scale / self._ranks, sums[1], norm]).tolist()
+        if not math.isfinite(length) or not math.isfinite(loss):
             self.optimizer.zero_grad(set_to_none=True)
-            raise RunError(
-                f"training stopped at step {self.step}: loss {float(total)}, gradient norm {float(norm)}; "
+            raise Diverged(
+                f"training stopped at step {self.step}: loss {loss}, gradient norm {length}; "
                 "lower the learning rate or look for corrupt targets"
             )
-        self.optimizer.step()
-        self.schedule.step()
+        if rows:
+            factor = scale * (self.config.gradient_clip / (norm + 1e-6)).clamp(max=1)
+            torch._foreach_mul_(gradients, factor.float())
+            for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+                group["lr"] = peak * self._factor()
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        return float(total), count
+        return Step(loss, int(rows), length, rate)
+
+    def _factor(self) -> float:
+        return schedule_factor(self.step, self.total_steps, self.config.warmup_fraction)
+
+    def _backward(self, groups: Sequence[Group]) -> Tensor:
+        """Gradients of the loss summed over rows; (loss, rows) of this rank, float64 on the device.
+
+        Nothing waits for the device.
+        """
+        patch = self.network.patch
+        while True:
+            parts = passes.passes(groups, patch, self.tokens_per_pass)
+            state = np.random.SeedSequence([self.seed, self.step, self._rank]).generate_state(1, np.uint64)
+            torch.manual_seed(int(state[0]))
+            self._exchanged = False
+            try:
+                return self._passes(parts)
+            except torch.OutOfMemoryError as error:
+                if self._exchanged or all(len(part.targets) == 1 for part in parts):
+                    raise RunError(
+                        f"out of device memory at step {self.step} with {len(parts[0].targets)} rows in a pass; "
+                        "lower the batch size, train in bfloat16, or take a larger device"
+                    ) from error
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            self.tokens_per_pass = passes.tokens(parts[0], patch) // 2
+            logger.warning("out of memory; going on with %d tokens per pass", self.tokens_per_pass)
+
+    def _passes(self, parts: Sequence[Group]) -> Tensor:
+        rows = sum(len(part.targets) for part in parts)
+        # Without rows, a pass is made for the others' gradients alone.
+        heads = len(self.module.auxiliary)
+        parts = parts or [passes.blank(self.network.model.config.num_labels, heads, self.network.patch)]
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
+            moved = part.to(self.device)
+            with distributed.exchanging(self._replica, last):
+                with self.autocast():
+                    loss = self.loss(moved)
+                # What has begun to travel to other ranks cannot be taken back.
+                self._exchanged = last and self._ranks > 1
+                (loss if rows else loss * 0.0).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() if rows else 0.0
+        return torch.stack([total, torch.full_like(total, rows)])
 
 
 @torch.no_grad()
-def predictions(trainer: Trainer, groups: Iterable[Group]) -> Iterable[tuple[Tensor, Tensor]]:
-    """(float32 logits (N, A), targets (N, A)) of each group, on the CPU."""
-    trainer.network.eval()
-    device = trainer.network.mean.device
+def predictions(trainer: Trainer, groups: Iterable[Group]) -> Iterator[tuple[Tensor, Tensor]]:
+    """(float32 logits (N, A), targets (N, A)) of each group, on the CPU; of this rank alone."""
+    trainer.module.eval()
     for group in groups:
-        moved = group.to(device)
-        with trainer.autocast():
-            logits = trainer.network(moved.input_ids, moved.text_mask, trainer.network.image_tokens(moved.pixels))
-        yield logits.float().cpu(), group.targets
+        logits = []
+        for part in passes.cut(group, trainer.network.patch, trainer.tokens_per_pass):
+            moved = part.to(trainer.device)
+            with trainer.autocast():
+                tokens = trainer.network.image_tokens(moved.pixels)
+                logits.append(trainer.network(moved.input_ids, moved.text_mask, tokens).float())
+        yield torch.cat(logits).cpu(), group.targets
 
 
 def fit(trainer: Trainer, batches: Iterable[Sequence[Group]], report: Callable[[StepReport], None]) -> None:
@@ -141,6 +285,5 @@ def fit(trainer: Trainer, batches: Iterable[Sequence[Group]], report: Callable[[
     for groups in batches:
         if trainer.step >= trainer.total_steps:
             return
-        rate = float(trainer.schedule.get_last_lr()[0])
-        loss, count = trainer.train_step(groups)
-        report(StepReport(trainer.step, loss, rate, count, time.monotonic() - started))
+        done = trainer.train_step(groups)
+        report(StepReport(trainer.step, done.loss, done.learning_rate, done.rows, time.monotonic() - started))

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+# Names of modules that start fresh.
+_HEADS = frozenset({"classifier", "auxiliary"})
+
 
 @dataclass(frozen=True, slots=True)
 class OptimizerConfig:
@@ -14,7 +17,7 @@ class OptimizerConfig:
 
     Attributes:
         learning_rate: of the encoder at the top of the schedule.
-        head_multiplier: the classifier learns this many times faster.
+        head_multiplier: the classifier and auxiliary heads learn this many times faster.
         weight_decay: on matrices only, never on biases and norms.
         warmup_fraction: of all steps, linear from 0; then linear down to 0.
         gradient_clip: largest global norm of the gradient.
@@ -43,7 +46,7 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = ("classifier" in name.split("."), id(parameter) not in undecayed)
+            key = (not _HEADS.isdisjoint(name.split(".")), id(parameter) not in undecayed)
             groups.setdefault(key, []).append(parameter)
     return [
         {
@@ -56,8 +59,8 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """AdamW over `parameter_groups`."""
-    return torch.optim.AdamW(parameter_groups(model, config), betas=config.betas, eps=config.epsilon)
+    """AdamW over `parameter_groups`, one kernel per group."""
+    return torch.optim.AdamW(parameter_groups(model, config), betas=config.betas, eps=config.epsilon, fused=True)
 
 
 def schedule_factor(step: int, total_steps: int, warmup_fraction: float) -> float:
@@ -66,12 +69,3 @@ def schedule_factor(step: int, total_steps: int, warmup_fraction: float) -> floa
     if step < warmup:
         return (step + 1) / warmup
     return max(0.0, (total_steps - step) / max(1, total_steps - warmup))
-
-
-def build_schedule(
-    optimizer: torch.optim.Optimizer, total_steps: int, config: OptimizerConfig
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """The schedule of `schedule_factor` for every group."""
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: schedule_factor(step, total_steps, config.warmup_fraction)
-    )

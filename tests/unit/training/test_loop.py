@@ -5,28 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from tests.tiny import ANSWERS, random_images, tiny_model
+from tests.tiny import ANSWERS, tiny_model
+from tests.unit.training.ranks import recorded_gradients, samples
 from vqa_ray.errors import RunError
 from vqa_ray.models.vilt_network import ViltNetwork
 from vqa_ray.training.batch import Sample, collate
 from vqa_ray.training.loop import StepReport, Trainer, fit, predictions, vqa_loss
 from vqa_ray.training.optimizer import OptimizerConfig
-
-QUESTIONS = ("what is this?", "is there a dog in the picture?", "what colour is it?")
-
-
-def samples(count: int, seed: int = 0) -> list[Sample]:
-    _, tokenizer = tiny_model()
-    rng = np.random.default_rng(seed)
-    return [
-        Sample(
-            image,
-            tuple(tokenizer(QUESTIONS[i % 3])["input_ids"]),
-            {int(rng.integers(len(ANSWERS))): 1.0, int(rng.integers(len(ANSWERS))): 0.3},
-        )
-        for i, image in enumerate(random_images(count, seed))
-    ]
+from vqa_ray.training.starts import set_dropout
 
 
 def test_loss_and_gradients_equal_the_stock_model() -> None:
@@ -90,7 +78,9 @@ def test_a_resumed_trainer_takes_the_very_same_steps() -> None:
     batches = [collate(samples(6, seed=i), len(ANSWERS)) for i in range(6)]
 
     def trainer() -> Trainer:
-        return Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(learning_rate=1e-3), 6, torch.float32)
+        model, _ = tiny_model()
+        set_dropout(model, 0.1)
+        return Trainer(ViltNetwork(model), OptimizerConfig(learning_rate=1e-3), 6, torch.float32)
 
     straight = trainer()
     losses = [straight.train_step(batch)[0] for batch in batches]
@@ -99,6 +89,7 @@ def test_a_resumed_trainer_takes_the_very_same_steps() -> None:
         first.train_step(batch)
     second = trainer()
     second.load_state_dict(first.state_dict())
+    torch.manual_seed(99)
     assert second.step == 3
     assert [second.train_step(batch)[0] for batch in batches[3:]] == losses[3:]
 
@@ -112,3 +103,114 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights() -> None:
     with pytest.raises(RunError, match=r"training stopped at step 0: loss nan"):
         trainer.train_step(groups)
     assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_dropout_acts_everywhere_in_training_and_nowhere_else() -> None:
+    model, _ = tiny_model()
+    set_dropout(model, 0.5)
+    assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {0.5}
+    trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
+    undropped = Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
+    groups = collate(samples(6), len(ANSWERS))
+    for (ours, _), (theirs, _) in zip(predictions(trainer, groups), predictions(undropped, groups), strict=True):
+        assert torch.equal(ours, theirs)
+    assert trainer.train_step(groups).loss != pytest.approx(undropped.train_step(groups).loss, rel=1e-3)
+
+
+def test_groups_over_the_budget_are_cut_and_add_up_to_the_same_step() -> None:
+    groups = collate(samples(30), len(ANSWERS))
+    whole, parts = (
+        Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, tokens_per_pass=tokens)
+        for tokens in (100_000, 60)
+    )
+    wanted, found = recorded_gradients(whole), recorded_gradients(parts)
+    assert whole.train_step(groups).loss == pytest.approx(parts.train_step(groups).loss, rel=1e-5)
+    largest = max(np.abs(gradient).max() for gradient in wanted.values())
+    assert all(np.allclose(found[name], gradient, atol=1e-5 * largest) for name, gradient in wanted.items())
+    for (whole_logits, _), (cut_logits, _) in zip(predictions(whole, groups), predictions(parts, groups), strict=True):
+        assert whole_logits.shape == cut_logits.shape
+
+
+class SmallDevice(ViltNetwork):
+    """A network on a device that has memory for two images at a time."""
+
+    fits = 2
+
+    def image_tokens(self, pixels: Tensor) -> Tensor:
+        if len(pixels) > self.fits:
+            raise torch.OutOfMemoryError("no room")
+        return super().image_tokens(pixels)
+
+
+class NoDevice(SmallDevice):
+    """A network on a device that has no memory for any."""
+
+    fits = 0
+
+
+class BusyDevice(ViltNetwork):
+    """A network on a device whose memory is taken for a moment, in its third pass."""
+
+    calls = 0
+
+    def image_tokens(self, pixels: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls == 3:
+            raise torch.OutOfMemoryError("no room")
+        return super().image_tokens(pixels)
+
+
+@pytest.mark.parametrize(("device", "fits"), [(SmallDevice, 200), (BusyDevice, 400)])
+def test_a_step_that_ran_out_of_memory_is_repeated_in_smaller_passes(device: type[ViltNetwork], fits: int) -> None:
+    groups = collate(samples(30), len(ANSWERS))
+    assert max(len(group.targets) for group in groups) > 4
+    roomy = Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
+    small = Trainer(device(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
+    wanted, found = recorded_gradients(roomy), recorded_gradients(small)
+    assert small.train_step(groups).loss == pytest.approx(roomy.train_step(groups).loss, rel=1e-5)
+    largest = max(np.abs(gradient).max() for gradient in wanted.values())
+    assert all(np.allclose(found[name], gradient, atol=1e-5 * largest) for name, gradient in wanted.items())
+    assert small.tokens_per_pass < fits < roomy.tokens_per_pass
+
+
+def test_memory_for_not_even_one_row_is_told() -> None:
+    trainer = Trainer(NoDevice(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
+    with pytest.raises(RunError, match=r"out of device memory at step 0 with 1 rows in a pass; lower the batch size"):
+        trainer.train_step(collate(samples(4), len(ANSWERS)))
+
+
+def test_a_batch_without_rows_moves_the_schedule_and_nothing_else() -> None:
+    model, _ = tiny_model()
+    trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32, auxiliary=[3])
+    before = [parameter.clone() for parameter in model.parameters()]
+    first = trainer.train_step([])
+    assert (first.loss, first.rows, trainer.step) == (0.0, 0, 1)
+    assert all(torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+
+
+def test_unknown_attributes_teach_nothing_and_known_ones_do() -> None:
+    batch = samples(8, heads=(3, 2))
+    model, _ = tiny_model()
+    trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32, auxiliary=[3, 2])
+    gradients = recorded_gradients(trainer)
+    trainer.train_step(collate([Sample(s.image, s.token_ids, s.soft_targets, (-1, 1)) for s in batch], len(ANSWERS)))
+    assert not gradients["auxiliary.0.weight"].any()
+    assert gradients["auxiliary.1.weight"].any()
+    assert not [name for name in model.state_dict() if "auxiliary" in name]
+    assert "auxiliary.1.weight" in trainer.state_dict()["model"]
+
+
+def test_a_state_of_another_network_is_refused() -> None:
+    first = Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, auxiliary=[3])
+    second = Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
+    with pytest.raises(RunError, match=r"another network: 2 weights differ, first auxiliary\.0\.bias"):
+        second.load_state_dict(first.state_dict())
+
+
+def test_half_precision_trains_float32_weights() -> None:
+    model, _ = tiny_model()
+    trainer = Trainer(ViltNetwork(model), OptimizerConfig(learning_rate=3e-3), 20, torch.bfloat16)
+    groups = collate(samples(8), len(ANSWERS))
+    losses = [trainer.train_step(groups).loss for _ in range(20)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}

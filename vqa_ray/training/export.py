@@ -1,0 +1,106 @@
+"""The end of training: a directory that `from_pretrained` and every job here load, whole or not at all."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vqa_ray import storage
+from vqa_ray.errors import RequestError, RunError
+from vqa_ray.models.device import DTYPES
+from vqa_ray.models.vilt_transform import ViltTransform
+from vqa_ray.training import lora
+from vqa_ray.training.scratch import save_processor
+
+_LAST = "config.json"
+
+
+def export(
+    destination: str,
+    model: Any,
+    tokenizer: Any,
+    transform: ViltTransform,
+    *,
+    dtype: str = "float32",
+    adapter: bool = False,
+    files: Mapping[str, bytes] | None = None,
+) -> None:
+    """Write the model to a local directory or URI; the training model stays as it is.
+
+    All is written beside the destination first, then moved or uploaded file by file, `config.json` last: without it
+    nothing there can be loaded. An older export there is replaced; other files are left alone.
+
+    Args:
+        model: a `ViltForQuestionAnswering`, or one that `lora.adapt` made: its adapters are merged.
+        dtype: of the written weights, `float32` or `bfloat16`.
+        adapter: write the adapters alone, for `PeftModel.from_pretrained(base, destination)`; the `config.json` beside
+            them holds the answers and is what the base is loaded with.
+        files: name → content of files that go with them (model card, metrics).
+
+    Raises:
+        RequestError: an unknown dtype, or an adapter of a model that has none.
+        RunError: the destination cannot be written.
+    """
+    if dtype not in DTYPES:
+        raise RequestError(f"export dtype {dtype!r} is not supported; there are {', '.join(sorted(DTYPES))}")
+    if adapter and not lora.is_adapted(model):
+        raise RequestError("an adapter was to be exported, but the model was trained without LoRA")
+    kept = lora.merged(model) if lora.is_adapted(model) and not adapter else copy.deepcopy(model)
+    kept = kept.cpu().to(DTYPES[dtype])
+    local = storage.scheme_of(destination) == "file"
+    target = Path(storage.filesystem_for(destination)[1]) if local else None
+    try:
+        if target is not None:
+            target.mkdir(parents=True, exist_ok=True)
+        # Staged within a local destination, so that moving is renaming.
+        with tempfile.TemporaryDirectory(dir=target, prefix=".export-") as name:
+            staged = Path(name)
+            if adapter:
+                _save_adapter(staged, kept)
+            else:
+                kept.save_pretrained(staged)
+            save_processor(staged, tokenizer, transform)
+            for file, content in (files or {}).items():
+                (staged / file).write_bytes(content)
+            if target is not None:
+                _move(staged, target)
+            else:
+                _upload(staged, destination)
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RunError(f"export to {storage.shown_uri(destination)}: cannot be written: {reason}") from error
+
+
+def _save_adapter(directory: Path, model: Any) -> None:
+    # Embeddings are not trained; left to decide, peft would ask the hub whether the vocabulary has grown.
+    model.save_pretrained(directory, save_embedding_layers=False)
+    # peft's card is a form to fill in.
+    (directory / "README.md").unlink(missing_ok=True)
+    base = model.get_base_model()
+    base.config.architectures = [type(base).__name__]
+    base.config.save_pretrained(directory)
+
+
+def _ordered(directory: Path) -> list[Path]:
+    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    return sorted(files, key=lambda path: path.name == _LAST)
+
+
+def _move(staged: Path, target: Path) -> None:
+    (target / _LAST).unlink(missing_ok=True)
+    for path in _ordered(staged):
+        place = target / path.relative_to(staged)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(place)
+
+
+def _upload(staged: Path, destination: str) -> None:
+    filesystem, root = storage.fsspec_for(destination)
+    last = f"{root.rstrip('/')}/{_LAST}"
+    if filesystem.exists(last):
+        filesystem.rm_file(last)
+    for path in _ordered(staged):
+        filesystem.put_file(str(path), f"{root.rstrip('/')}/{path.relative_to(staged).as_posix()}")

@@ -1,0 +1,148 @@
+"""An input to learn from: where its right answers are, and how it is read without and with its images. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import pyarrow as pa
+from pyarrow import types
+
+from vqa_ray.readers import InputConfig, Source, open_source
+from vqa_ray.readers.base import refuse, told
+from vqa_ray.readers.layout import is_text, plain
+
+# What a column of truth holds in each row: what several people said, one answer, or answers with their weights.
+Truth: TypeAlias = Literal["annotators", "answer", "weighted"]
+
+TRUTH_COLUMNS = ("annotator_answers", "answer", "label", "labels")
+ANSWER_TYPE = "answer_type"
+_WANTED = (
+    "list<string> (what each annotator said), string (one answer) or "
+    "struct<ids: list<string>, weights: list<double>> (answers and how right they are)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSource:
+    """An opened input with right answers.
+
+    Attributes:
+        source: reads images and the columns named below.
+        truth: the column with the right answers.
+        kind: what that column holds.
+        answer_type: the column that tells the type of the answer; None when there is none.
+        auxiliary: category columns to learn beside the answers.
+    """
+
+    source: Source
+    truth: str
+    kind: Truth
+    answer_type: str | None
+    auxiliary: tuple[str, ...]
+
+    @property
+    def labels(self) -> Source:
+        """The rows with their right answers and without images: what the index is made from."""
+        return self.source.without_images()
+
+    @property
+    def images(self) -> Source:
+        """The same rows under the same keys, with images and without right answers: what is trained on."""
+        return self.source.with_labels(())
+
+    def for_workers(self) -> TrainingSource:
+        """The same without the list of shards."""
+        return replace(self, source=self.source.for_workers())
+
+
+def open_training_source(
+    config: InputConfig, truth: str | None = None, auxiliary: tuple[str, ...] = ()
+) -> TrainingSource:
+    """Open an input and find its right answers.
+
+    Args:
+        config: what to read; its `columns` may also rename `annotator_answers`, `answer`, `label`, `labels` and
+            `answer_type`. Kept columns are not used.
+        truth: the column with the right answers; None takes the first there is of `TRUTH_COLUMNS`.
+        auxiliary: category columns to learn beside the answers.
+
+    Raises:
+        RequestError: as `open_source`; or there is no column with right answers, or none of a name given, or one is of
+            a type that cannot be learnt from; or a row asks several questions.
+    """
+    ours = (*TRUTH_COLUMNS, ANSWER_TYPE)
+    renamed = {name: theirs for name, theirs in config.columns.items() if name in ours}
+    others = {name: theirs for name, theirs in config.columns.items() if name not in ours}
+    candidates: tuple[str, ...]
+    if truth is not None:
+        candidates = (renamed.get(truth, truth),)
+    else:
+        candidates = tuple(renamed[name] for name in TRUTH_COLUMNS if name in renamed) or TRUTH_COLUMNS
+    answer_type = renamed.get(ANSWER_TYPE, ANSWER_TYPE)
+    labels = tuple(dict.fromkeys((*candidates, answer_type, *auxiliary)))
+    source = open_source(replace(config, columns=others, keep=(), labels=labels))
+    _check_questions(source)
+    for name in (*renamed.values(), *auxiliary):
+        if name not in source.config.labels:
+            raise refuse(f"{config.uri}: no column {name!r}; the columns are: {told(source.columns)}")
+    found = next((name for name in candidates if name in source.config.labels), None)
+    if found is None:
+        what = repr(candidates[0]) if truth is not None else f"with right answers ({told(candidates)})"
+        hint = "" if truth is not None else "; name it with --truth NAME"
+        raise refuse(f"{config.uri}: no column {what}; the columns are: {told(source.columns)}{hint}")
+    given = {part.name: part.type for part in source.kept}
+    for name in auxiliary:
+        _check(name, given[name], "a category: string, integer or boolean", _is_category(given[name]), config)
+    has_type = answer_type in given and answer_type != found
+    if has_type:
+        _check(answer_type, given[answer_type], "string", is_text(plain(given[answer_type])), config)
+    used = (found, *((answer_type,) if has_type else ()), *auxiliary)
+    kind = _kind(given[found])
+    if kind is None:
+        raise refuse(f"{config.uri}: column {found!r} is {given[found]}; wanted for right answers is {_WANTED}")
+    return TrainingSource(source.with_labels(used), found, kind, answer_type if has_type else None, auxiliary)
+
+
+def _check_questions(source: Source) -> None:
+    if source.layout.questions:
+        name = source.layout.questions[0]
+        raise refuse(
+            f"{source.config.uri}: column {name!r} holds several questions a row; training wants one question with its "
+            "answers a row: unnest it, or name a column of single questions with --column question=NAME"
+        )
+    if source.several:
+        raise refuse(f"{source.config.uri}: {len(source.config.questions)} questions a row; training wants one")
+
+
+def _check(name: str, given: pa.DataType, wanted: str, fits: bool, config: InputConfig) -> None:
+    if not fits:
+        raise refuse(f"{config.uri}: column {name!r} is {given}; wanted is {wanted}")
+
+
+def _kind(given: pa.DataType) -> Truth | None:
+    given = plain(given)
+    if _is_text_or_integer(given):
+        return "answer"
+    if _is_list(given) and (is_text(plain(given.value_type)) or types.is_null(given.value_type)):
+        return "annotators"
+    if types.is_struct(given):
+        parts = {part.name: plain(part.type) for part in given}
+        ids, weights = parts.get("ids", pa.null()), parts.get("weights", pa.null())
+        if _is_list(ids) and _is_list(weights):
+            is_number = types.is_floating(weights.value_type) or types.is_integer(weights.value_type)
+            if is_number and _is_text_or_integer(plain(ids.value_type)):
+                return "weighted"
+    return None
+
+
+def _is_list(given: pa.DataType) -> bool:
+    return bool(types.is_list(given) or types.is_large_list(given) or types.is_fixed_size_list(given))
+
+
+def _is_text_or_integer(given: pa.DataType) -> bool:
+    return is_text(given) or bool(types.is_integer(given))
+
+
+def _is_category(given: pa.DataType) -> bool:
+    return _is_text_or_integer(plain(given)) or bool(types.is_boolean(plain(given)))
