@@ -14,8 +14,10 @@ from vqa_ray.errors import RequestError, VqaRayError, one_line
 # Command → its one line in the list of commands. The function of that name in `jobs.<command>` is it.
 COMMANDS = {
     "answer": "Ask questions of images; one answered row per input row.",
+    "caption": "Describe images in a sentence; one captioned row per image.",
     "tag": "Tag images with the choices of a taxonomy.",
     "catalog": "Render a catalogue of product images with known truth.",
+    "finetune": "Train ViLT on questions and answers of your own.",
     "demo": "Tag and question a small rendered catalogue.",
 }
 FAILED, REFUSED = 1, 2

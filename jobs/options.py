@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from jobs.spec import Retry, RunSpec, load, option_name
+from jobs.spec import Retry, load, option_name
 from vqa_ray.errors import RequestError
 
-Runner = Callable[[Any, "Retry | None"], int]
+Runner = Callable[..., int]
 
 _SPEC = Annotated[str, typer.Option(help="YAML file with these options by name; options win.", metavar="FILE")]
 _RETRY = Annotated[
@@ -24,21 +25,23 @@ _RETRY = Annotated[
 ]
 
 
-def command(kind: type[RunSpec], run: Runner) -> Callable[..., int]:
+def command(kind: type[BaseModel], run: Runner, retries: bool = True) -> Callable[..., int]:
     """A Typer command whose options are the fields of `kind`.
 
     Args:
         kind: the spec.
-        run: called with the spec and what to retry (None: nothing); gives the exit code.
+        run: called with the spec, and where there are retries with what to retry (None: nothing); gives the exit code.
+        retries: whether rows that failed can be answered again.
     """
 
     def called(**options: Any) -> int:
-        file, retry = options.pop("spec"), options.pop("retry_failed")
+        file, retry = options.pop("spec"), options.pop("retry_failed", None)
         given = {name: _value(kind, name, value) for name, value in options.items() if value not in (None, [])}
-        return run(load(kind, file, given), None if retry is None else Retry.parse(retry))
+        spec = load(kind, file, given)
+        return run(spec, None if retry is None else Retry.parse(retry)) if retries else run(spec)
 
     parameters = [_parameter(kind, name, field) for name, field in kind.model_fields.items()]
-    extra = [_keyword("spec", _SPEC), _keyword("retry_failed", _RETRY)]
+    extra = [_keyword("spec", _SPEC), *([_keyword("retry_failed", _RETRY)] if retries else [])]
     called.__signature__ = inspect.Signature([*parameters, *extra], return_annotation=int)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in (*parameters, *extra)} | {"return": int}
     called.__doc__ = inspect.getdoc(kind)
@@ -49,7 +52,7 @@ def _keyword(name: str, annotation: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def _parameter(kind: type[RunSpec], name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(kind: type[BaseModel], name: str, field: FieldInfo) -> inspect.Parameter:
     shape = _plain(field.annotation)
     extra = dict(field.json_schema_extra or {}) if isinstance(field.json_schema_extra, dict) else {}
     default = field.get_default(call_default_factory=True)
@@ -81,7 +84,7 @@ def _plain(annotation: Any) -> Any:
     return origin
 
 
-def _value(kind: type[RunSpec], name: str, value: Any) -> Any:
+def _value(kind: type[BaseModel], name: str, value: Any) -> Any:
     if _plain(kind.model_fields[name].annotation) is not dict:
         return value
     pairs = {}

@@ -1,0 +1,87 @@
+"""`vqa-ray finetune`: train ViLT on questions and answers of one's own."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from jobs.finetune_spec import FinetuneSpec
+from jobs.options import command
+
+if TYPE_CHECKING:
+    from jobs.finetune_input import Request
+    from jobs.session import Cluster
+    from vqa_ray.run.record import RunRecord
+
+logger = logging.getLogger(__name__)
+
+
+def run(spec: FinetuneSpec) -> int:
+    """Train, or go on with what was begun in the output; gives the exit code.
+
+    Raises:
+        RequestError: what is asked cannot be done.
+        RunError: it failed; the same command goes on from there.
+    """
+    from jobs import guard, logs
+    from jobs.finetune_input import open_request
+    from jobs.finetune_publish import tell
+    from jobs.session import session
+    from vqa_ray.run import manifest
+    from vqa_ray.run.layout import RunLayout
+
+    logs.configure(spec.quiet, spec.log_format)
+    request = open_request(spec)
+    layout = RunLayout(spec.output)
+    record, _ = guard.admit(layout, request.record)
+    finished = manifest.read(layout.manifest)
+    if finished is not None:
+        logger.info("%s: this training has finished already (%s)", spec.output, finished["timing"]["finished"])
+        return tell(finished, spec)
+    for note in request.notes:
+        logger.warning("%s", note)
+    with session(spec.address) as cluster:
+        content = execute(request, record, cluster)
+    return tell(content, spec)
+
+
+def execute(request: Request, record: RunRecord, cluster: Cluster) -> dict[str, Any]:
+    """Gather, train, judge, publish; gives the manifest."""
+    from jobs.finetune_data import gather
+    from jobs.finetune_judge import judge
+    from jobs.finetune_place import image_config, place
+    from jobs.finetune_publish import conclude, publish, told_of
+    from jobs.finetune_train import places, train
+    from jobs.guard import now
+
+    spec = request.spec
+    started, begun = now(), time.monotonic()
+    placement = place(request, cluster)
+    images = image_config(request, record)
+    lesson = gather(request, placement)
+    for note in lesson.notes:
+        logger.warning("%s", note)
+    logger.info(
+        "%d answers; %d rows to train on in %d steps an epoch, %d to validate on",
+        len(lesson.vocabulary.labels),
+        len(lesson.plan),
+        lesson.plan.steps_per_epoch,
+        len(lesson.validation),
+    )
+    train(request, lesson, record, images, placement)
+    where = places(spec, lesson)
+    judged = judge(request, lesson, where, images, cluster)
+    timing = {"started": started, "finished": now(), "duration_s": time.monotonic() - begun}
+    told = told_of(request, lesson, record, judged, timing)
+    publish(told, spec, where.adapter or where.best, judged.answers)
+    return conclude(request, lesson, record, told, timing)
+
+
+finetune = command(FinetuneSpec, run, retries=False)
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["finetune", *sys.argv[1:]]))

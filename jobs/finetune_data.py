@@ -1,0 +1,176 @@
+"""What a training learns from, gathered once and kept in its output: rows, answers, the network it starts from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from ray.data import DataContext
+
+from jobs.finetune_input import Request
+from jobs.finetune_spec import FinetuneSpec
+from pipelines.context import run_context
+from pipelines.index import index
+from pipelines.train_placement import TrainPlacement
+from vqa_ray.errors import RequestError
+from vqa_ray.models.vocabulary import AnswerVocabulary
+from vqa_ray.run.layout import PRIVATE
+from vqa_ray.stages.index_rows import IndexRows
+from vqa_ray.stages.read import limits_for, read_tasks
+from vqa_ray.storage import exists, join
+from vqa_ray.training.labels import LabelledRows
+from vqa_ray.training.plan import PlanConfig, TrainingPlan, window_rows
+from vqa_ray.training.source import TrainingSource
+from vqa_ray.training.starts import describe_start
+from vqa_ray.training.targets import Targets, auxiliary_classes, auxiliary_targets, soft_targets
+from vqa_ray.training.vocabulary import build_vocabulary
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is learnt.
+
+    Attributes:
+        rows: to train on, also those without an answer of the vocabulary.
+        validation: to validate on; empty for none.
+        vocabulary: the answers, in the order of the logits.
+        start: URI of the checkpoint that training starts from, with a head for these answers.
+        validation_rows: URI of `validation`.
+        classes: of each auxiliary column.
+        targets: of `rows`.
+        plan: which of them is trained on at which step.
+        notes: what a person should know of the way here.
+    """
+
+    rows: LabelledRows
+    validation: LabelledRows
+    vocabulary: AnswerVocabulary
+    start: str
+    validation_rows: str
+    classes: Mapping[str, tuple[str, ...]]
+    targets: Targets
+    plan: TrainingPlan
+    notes: tuple[str, ...]
+
+    @property
+    def images(self) -> int:
+        """Images among the rows."""
+        return len(np.unique(self.rows.image_keys))
+
+
+def gather(request: Request, placement: TrainPlacement) -> Lesson:
+    """The rows, answers and start of a training; those of an earlier try of the same command where it got so far.
+
+    Raises:
+        RequestError: there is nothing to learn, or nothing to validate on.
+    """
+    root = join(request.spec.output, PRIVATE, "training")
+    start, rows, validation = join(root, "start"), join(root, "rows.parquet"), join(root, "validation.parquet")
+    # Written last of the three.
+    if exists(join(start, "config.json")):
+        vocabulary = describe_start(start).vocabulary
+        assert vocabulary is not None
+        return _lesson(request, LabelledRows.load(rows), LabelledRows.load(validation), vocabulary, root)
+    lesson = _lesson(request, *_gathered(request, placement), root)
+    lesson.rows.save(rows)
+    lesson.validation.save(validation)
+    _save_start(request, lesson)
+    return lesson
+
+
+def _lesson(
+    request: Request, rows: LabelledRows, validation: LabelledRows, vocabulary: AnswerVocabulary, root: str
+) -> Lesson:
+    spec = request.spec
+    classes = auxiliary_classes(rows)
+    targets = soft_targets(rows, vocabulary)
+    window = window_rows(request.train.images, len(rows))
+    config = PlanConfig(spec.batch_size, spec.seed, window)
+    plan = TrainingPlan(rows.keys, targets, config, auxiliary_targets(rows, classes))
+    if len(plan) < spec.workers()[1]:
+        raise RequestError(f"--num-workers {spec.num_workers}: more processes than the {len(plan)} rows to train on")
+    start, held_out = join(root, "start"), join(root, "validation.parquet")
+    notes = _notes(request, rows, validation, targets)
+    return Lesson(rows, validation, vocabulary, start, held_out, classes, targets, plan, notes)
+
+
+def _notes(request: Request, rows: LabelledRows, validation: LabelledRows, targets: Targets) -> tuple[str, ...]:
+    spec, notes = request.spec, []
+    told = [(spec.input, rows)] + ([(spec.validation, validation)] if spec.validation else [])
+    for uri, labelled in told:
+        if labelled.failed:
+            notes.append(f"{uri}: {labelled.failed} rows cannot be read, the first: {labelled.failure}")
+    if rows.unanswered:
+        notes.append(f"{spec.input}: {rows.unanswered} rows have no answer and are left out")
+    outside = targets.without - rows.unanswered
+    if outside:
+        notes.append(f"{spec.input}: {outside} rows have no answer of the vocabulary and are not trained on")
+    return tuple(notes)
+
+
+def _gathered(request: Request, placement: TrainPlacement) -> tuple[LabelledRows, LabelledRows, AnswerVocabulary]:
+    spec = request.spec
+    rows = _rows(request.train, spec.limit, placement)
+    if request.validation is not None:
+        validation = _rows(request.validation, None, placement)
+    else:
+        rows, validation = rows.split(spec.validation_fraction, spec.seed)
+    validation = validation.answered()
+    if not len(validation) and (request.validation is not None or spec.validation_fraction > 0):
+        raise RequestError(f"{spec.validation or spec.input}: no rows with answers to validate on")
+    vocabulary = request.vocabulary or build_vocabulary(
+        rows, min_count=spec.min_answer_count, max_answers=spec.max_answers
+    )
+    return rows, validation, vocabulary
+
+
+def _rows(source: TrainingSource, limit: int | None, placement: TrainPlacement) -> LabelledRows:
+    limits = None if limit is None else limits_for(source.labels, limit)
+    tasks = read_tasks(source.labels, limits=limits)
+    context = run_context(placement.rows, None, placement.no_progress_timeout_s)
+    with DataContext.current(context):
+        return LabelledRows.from_tables(index(tasks, IndexRows(source.for_workers()), placement.rows), source.auxiliary)
+
+
+def _save_start(request: Request, lesson: Lesson) -> None:
+    from vqa_ray.training.export import export
+    from vqa_ray.training.scratch import ViltShape
+    from vqa_ray.training.starts import start_from, start_from_scratch
+
+    spec = request.spec
+    if request.shape is None:
+        made = start_from(spec.model, lesson.vocabulary, seed=spec.seed)
+    else:
+        questions = lesson.rows.questions.to_pylist()
+        shape = ViltShape(**request.shape)
+        made = start_from_scratch(shape, questions, lesson.vocabulary, vocab_size=spec.vocab_size, seed=spec.seed)
+    for note in made.told:
+        logger.info("%s", note)
+    export(lesson.start, made.model, made.tokenizer, made.transform)
+
+
+def recipe(spec: FinetuneSpec) -> Mapping[str, object]:
+    """The settings of a training that its report names."""
+    names = (
+        "epochs",
+        "batch_size",
+        "learning_rate",
+        "head_multiplier",
+        "weight_decay",
+        "warmup_fraction",
+        "gradient_clip",
+        "dropout",
+        "augment",
+        "augment_operations",
+        "augment_magnitude",
+        "seed",
+        "dtype",
+        "lora",
+        "auxiliary",
+        "shape",
+    )
+    return {name: getattr(spec, name) for name in names if getattr(spec, name) not in (None, [], {}, False)}

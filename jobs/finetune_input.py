@@ -1,0 +1,150 @@
+"""What `finetune` is asked, opened and checked before any work: no Ray, no torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.finetune_spec import SCRATCH, FinetuneSpec
+from jobs.guard import now
+from vqa_ray import __version__
+from vqa_ray.errors import RequestError
+from vqa_ray.models.checkpoint import image_processor_config
+from vqa_ray.models.vilt_transform import ViltTransform
+from vqa_ray.models.vocabulary import AnswerVocabulary
+from vqa_ray.readers import InputConfig
+from vqa_ray.run.record import RunRecord
+from vqa_ray.training.source import TrainingSource, open_training_source
+from vqa_ray.training.starts import StartInfo, describe_start
+from vqa_ray.training.vocabulary import read_vocabulary
+
+PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A training that can be begun.
+
+    Attributes:
+        spec: as it was given.
+        record: what the output remembers of it.
+        train: what is learnt from.
+        validation: what is validated on; None for a part of `train`, or nothing.
+        start: the checkpoint that it starts from; None for a new network.
+        shape: the size of a new network, by name; None otherwise.
+        vocabulary: the answers to learn where a file names them.
+        transform: the size that images must have.
+    """
+
+    spec: FinetuneSpec
+    record: RunRecord
+    train: TrainingSource
+    validation: TrainingSource | None
+    start: StartInfo | None
+    shape: dict[str, int] | None
+    vocabulary: AnswerVocabulary | None
+    transform: ViltTransform
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the inputs."""
+        return (*self.train.source.notes, *(self.validation.source.notes if self.validation else ()))
+
+
+def open_request(spec: FinetuneSpec) -> Request:
+    """Open and check everything that can be checked without reading rows.
+
+    Raises:
+        RequestError: something of it cannot be done.
+    """
+    _check_extras(spec)
+    train = _open(spec, spec.input)
+    validation = _open(spec, spec.validation) if spec.validation else None
+    vocabulary = read_vocabulary(spec.vocabulary) if spec.vocabulary else None
+    start, shape = None, None
+    if spec.model == SCRATCH:
+        shape = _shape(spec.shape)
+        transform = ViltTransform(shape["shortest_edge"], shape["patch_size"])
+    else:
+        start = describe_start(spec.model)
+        transform = ViltTransform.from_config(image_processor_config(start.path), f"model {spec.model}")
+    return Request(
+        spec, _record(spec, train, validation, start), train, validation, start, shape, vocabulary, transform
+    )
+
+
+def _check_extras(spec: FinetuneSpec) -> None:
+    if spec.batch_size < spec.workers()[1]:
+        raise RequestError(f"--batch-size {spec.batch_size}: fewer rows per step than --num-workers {spec.num_workers}")
+    if spec.tensorboard:
+        from vqa_ray.training.tensorboard import check_tensorboard
+
+        check_tensorboard()
+    if spec.push_to_hub is not None:
+        from vqa_ray.training.hub import check_repo
+
+        check_repo(spec.push_to_hub)
+    if spec.lora and not _installed("peft"):
+        raise RequestError("--lora: the package peft is not installed; pip install 'vqa-ray[lora]'")
+
+
+def _open(spec: FinetuneSpec, uri: str) -> TrainingSource:
+    config = InputConfig(uri=uri, format=spec.input_format, columns=spec.columns)
+    return open_training_source(config, spec.truth, tuple(spec.auxiliary))
+
+
+def _shape(given: dict[str, str]) -> dict[str, int]:
+    """The size of a new network; what is not given is as in `ViltShape`."""
+    from dataclasses import asdict
+
+    from vqa_ray.training.scratch import ViltShape
+
+    known = asdict(ViltShape())
+    for name, value in given.items():
+        if name not in known or not value.isdigit():
+            allowed = ", ".join(known)
+            raise RequestError(f"--shape {name}={value}: wanted NAME=N, with a name of {allowed} and a whole number")
+    return asdict(ViltShape(**(known | {name: int(value) for name, value in given.items()})))
+
+
+def _record(
+    spec: FinetuneSpec, train: TrainingSource, validation: TrainingSource | None, start: StartInfo | None
+) -> RunRecord:
+    source = train.source
+    extra = {"validation_fingerprint": validation.source.fingerprint} if validation else {}
+    model: dict[str, Any] = {
+        "reference": spec.model,
+        "family": "vilt",
+        "fingerprint": start.fingerprint if start else SCRATCH,
+    }
+    return RunRecord(
+        run_id=uuid.uuid4().hex[:12],
+        job="finetune",
+        started=now(),
+        command=spec.command() | extra,
+        model=model,
+        input={
+            "uri": source.config.uri,
+            "format": source.format,
+            "fingerprint": source.fingerprint,
+            "shards": len(source.shards),
+            "rows": source.total_rows,
+            "notes": list(source.notes),
+        },
+        versions={
+            "vqa_ray": __version__,
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
+    )
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,85 @@
+"""The written model, judged as any other job would run it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import ray
+from ray.data import DataContext
+
+from jobs.finetune_data import Lesson
+from jobs.finetune_input import Request
+from jobs.session import Cluster
+from pipelines.answer import AnswerConfig, answer
+from pipelines.context import run_context
+from pipelines.images import ImageConfig
+from pipelines.placement import Wishes, automatic
+from vqa_ray.errors import RunError, one_line
+from vqa_ray.models.load import ModelOptions
+from vqa_ray.report.trained import Confusion
+from vqa_ray.schema import STATUS_OK
+from vqa_ray.stages.read import read_tasks
+from vqa_ray.storage import read_bytes
+from vqa_ray.training.course import Places
+from vqa_ray.training.metrics import TrainingLog
+from vqa_ray.training.validate import RESULTS, confusion, metrics_of
+
+_MOST_ANSWERS = 20
+_TOP_K = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a training came to.
+
+    Attributes:
+        log: its steps and validations; the accuracy of the best one is that of the written model.
+        answers: ANSWER rows of the written model, one for each validation row; None without validation.
+        confusion: of its most frequent answers; None without validation.
+    """
+
+    log: TrainingLog
+    answers: pa.Table | None
+    confusion: Confusion | None
+
+
+def judge(request: Request, lesson: Lesson, places: Places, images: ImageConfig, cluster: Cluster) -> Judged:
+    """Answer the validation rows with the written model through the pipeline of `vqa-ray answer`, and score them.
+
+    While it was trained, the network was judged in mixed precision and before it was written; what is published is
+    judged as its users will run it.
+    """
+    log = TrainingLog.from_json(json.loads(read_bytes(places.log)))
+    best = log.best
+    if best is None:
+        return Judged(log, None, None)
+    answers = _answers(request, lesson, places.best, images, cluster)
+    is_ok = pa.array([status == STATUS_OK for status in answers["status"].to_pylist()])
+    loss = pa.array([best.loss if ok else None for ok in is_ok.to_pylist()], pa.float32())
+    results = pa.table([loss if name == "loss" else answers[name] for name in RESULTS.names], schema=RESULTS)
+    found = metrics_of(results, lesson.validation)
+    log.validations[log.validations.index(best)] = replace(
+        best,
+        accuracy=found.accuracy,
+        accuracy_by_type=found.by_type,
+        rows=found.rows,
+        rows_by_type=found.rows_by_type,
+        skipped=found.skipped,
+    )
+    return Judged(log, answers, Confusion(*confusion(results, lesson.validation, _MOST_ANSWERS)))
+
+
+def _answers(request: Request, lesson: Lesson, model: str, images: ImageConfig, cluster: Cluster) -> pa.Table:
+    spec, resources = request.spec, cluster.resources
+    wishes = Wishes(gpus_per_actor=spec.num_gpus)
+    placement = automatic(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wishes, cluster.cores)
+    tasks = read_tasks((request.validation or request.train).images, keys=lesson.validation.keys)
+    options = ModelOptions(model, dtype=spec.dtype)
+    with DataContext.current(run_context(placement, None, spec.no_progress_timeout_s)):
+        rows = answer(tasks, images, AnswerConfig(options, _TOP_K), placement, attempt=1)
+        try:
+            return pa.concat_tables(rows.iter_batches(batch_size=None, batch_format="pyarrow"))
+        except (ray.exceptions.RayError, OSError) as error:
+            raise RunError(f"the trained model could not be judged: {one_line(error, 1000)}") from error

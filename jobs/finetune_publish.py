@@ -1,0 +1,218 @@
+"""The finished training in its output: report, card, metrics, the model's files, and the manifest last."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from jobs.finetune_data import Lesson, recipe
+from jobs.finetune_input import Request
+from jobs.finetune_judge import Judged
+from jobs.finetune_spec import SCRATCH, FinetuneSpec
+from jobs.progress import duration
+from jobs.summary import ALL_GOOD, TOO_MANY_ERRORS
+from vqa_ray.report.trained import Skipped, Trained, TrainingData
+from vqa_ray.report.training import write_training
+from vqa_ray.report.training_card import write_card
+from vqa_ray.run import manifest
+from vqa_ray.run.layout import RunLayout, name_of
+from vqa_ray.run.record import FORMAT, RunRecord
+from vqa_ray.storage import fsspec_for, join, list_files, write_bytes_atomic
+
+logger = logging.getLogger(__name__)
+
+# What makes a directory a model that can be loaded; so it comes last.
+_LAST = "config.json"
+
+
+def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged, timing: Mapping[str, Any]) -> Trained:
+    """What report and card tell."""
+    spec, rows, log = request.spec, lesson.rows, judged.log
+    best = log.best
+    skipped = [Skipped("reading", "could not be read", rows.failed)] if rows.failed else []
+    if rows.unanswered:
+        skipped.append(Skipped("training", "no answer", rows.unanswered))
+    outside = int(lesson.targets.without) - rows.unanswered
+    if outside:
+        skipped.append(Skipped("training", "no answer of the vocabulary", outside))
+    skipped += [Skipped("training, all epochs", code, number) for code, number in log.skipped.items()]
+    if best is not None:
+        skipped += [Skipped("validation", code, number) for code, number in best.skipped.items()]
+    validation = None
+    if len(lesson.validation):
+        validation = spec.validation or f"{spec.validation_fraction:.0%} of the images of the input, not trained on"
+    return Trained(
+        name=name_of(spec.output) if spec.push_to_hub is None else spec.push_to_hub,
+        start=spec.model if request.shape is None else _told_shape(request.shape),
+        finished=str(timing["finished"]),
+        command=_command(),
+        recipe=recipe(spec),
+        versions=record.versions,
+        data=TrainingData(
+            uri=spec.input,
+            rows=len(lesson.plan),
+            answers=len(lesson.vocabulary.labels),
+            images=lesson.images,
+            validation=validation,
+            validation_rows=len(lesson.validation),
+            skipped=tuple(skipped),
+        ),
+        log=log,
+        exported_step=None if best is None else best.step,
+        duration_s=log.seconds + sum(record.seconds for record in log.validations),
+        hardware=_hardware(),
+        confusion=judged.confusion,
+        notes=lesson.notes,
+        base_model=spec.model if spec.model != SCRATCH and _is_hub_name(spec.model) else None,
+        adapter=spec.lora and spec.lora_export == "adapter",
+    )
+
+
+def publish(told: Trained, spec: FinetuneSpec, model: str, answers: pa.Table | None) -> None:
+    """Write report, card and tables into the output, and the model's files beside them, so that it loads only when
+    all of it is there.
+
+    Args:
+        model: URI of the directory of the model to publish.
+        answers: the rows of the last judgement, for `validation.parquet`.
+    """
+    output = spec.output
+    write_training(join(output, "training.html"), told)
+    write_card(join(output, "README.md"), told)
+    _write_table(join(output, "metrics.parquet"), told.log.to_table())
+    if answers is not None:
+        _write_table(join(output, "validation.parquet"), answers)
+    if spec.tensorboard:
+        from vqa_ray.training.tensorboard import write_scalars
+
+        write_scalars(join(output, "tensorboard"), told.log)
+    for name, uri in sorted(_files(model), key=lambda file: file[0] == _LAST):
+        _copy(uri, join(output, name))
+    if spec.push_to_hub is not None:
+        _push(output, spec.push_to_hub)
+
+
+def conclude(
+    request: Request, lesson: Lesson, record: RunRecord, told: Trained, timing: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write the manifest, last of all; gives its content."""
+    log, best = told.log, told.judged
+    used = len(lesson.plan) * (log.train[-1].epoch + 1) if log.train else 0
+    content = {
+        "format": FORMAT,
+        "status": "finished",
+        "spec_hash": record.spec_hash,
+        **{name: getattr(record, name) for name in record.__dataclass_fields__},
+        "rows": len(lesson.plan),
+        "validation_rows": len(lesson.validation),
+        "answers": len(lesson.vocabulary.labels),
+        "steps": log.steps,
+        "exported_step": told.step,
+        "skipped": [{"where": s.where, "reason": s.reason, "rows": s.rows} for s in told.data.skipped],
+        "skipped_fraction": round(sum(log.skipped.values()) / used, 6) if used else 0.0,
+        "accuracy": None if best is None else best.accuracy,
+        "accuracy_by_type": {} if best is None else dict(best.accuracy_by_type),
+        "loss": None if best is None else best.loss,
+        "timing": {**timing, "train_s": log.seconds, "samples_per_s": log.samples_per_s},
+    }
+    manifest.write(RunLayout(request.spec.output).manifest, content)
+    return content
+
+
+def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
+    """Log what came of a finished training, and give the exit code."""
+    accuracy = content["accuracy"]
+    if accuracy is None:
+        logger.info("%d steps on %d rows, not validated → %s", content["steps"], content["rows"], spec.output)
+    else:
+        logger.info(
+            "accuracy %.4f on %d validation rows, after step %d of %d → %s",
+            accuracy,
+            content["validation_rows"],
+            content["exported_step"],
+            content["steps"],
+            spec.output,
+        )
+        by_type = content["accuracy_by_type"]
+        logger.info("  %s", ", ".join(f"{name} {value:.4f}" for name, value in by_type.items()))
+    for entry in content["skipped"]:
+        logger.warning("  %s: %d rows left out: %s", entry["where"], entry["rows"], entry["reason"])
+    timing = content["timing"]
+    logger.info("  %s of training, %.1f rows/s", duration(timing["train_s"]), timing["samples_per_s"])
+    logger.info("  next: vqa-ray answer --model %s --input … --output …", spec.output)
+    if content["skipped_fraction"] > spec.max_error_fraction:
+        logger.error(
+            "%s: %.1f%% of the rows could not be used, more than --max-error-fraction %g",
+            spec.output,
+            100 * content["skipped_fraction"],
+            spec.max_error_fraction,
+        )
+        return TOO_MANY_ERRORS
+    return ALL_GOOD
+
+
+def _told_shape(shape: Mapping[str, int]) -> str:
+    return (
+        f"scratch: {shape['layers']} layers of {shape['hidden_size']}, patches of {shape['patch_size']} pixels, images "
+        f"of {shape['shortest_edge']}"
+    )
+
+
+def _command() -> list[str]:
+    """The words of the command, the program by its name alone."""
+    program = Path(sys.argv[0]).name
+    return [program if program == "vqa-ray" else "vqa-ray", *sys.argv[1:]]
+
+
+def _is_hub_name(reference: str) -> bool:
+    name = reference.partition("@")[0]
+    return (
+        "://" not in reference
+        and not reference.startswith("bundled:")
+        and name.count("/") == 1
+        and not Path(name).exists()
+    )
+
+
+def _write_table(uri: str, table: pa.Table) -> None:
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table, sink, compression="zstd")
+    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
+
+
+def _files(directory: str) -> list[tuple[str, str]]:
+    """(name below the directory, URI) of its files, but for the private ones."""
+    root = fsspec_for(directory)[1].rstrip("/") + "/"
+    return [(fsspec_for(entry.uri)[1].removeprefix(root), entry.uri) for entry in list_files(directory)]
+
+
+def _copy(source: str, target: str) -> None:
+    from_system, from_path = fsspec_for(source)
+    to_system, to_path = fsspec_for(target)
+    to_system.makedirs(to_path.rpartition("/")[0], exist_ok=True)
+    with from_system.open(from_path, "rb") as reader, to_system.open(to_path, "wb") as writer:
+        while chunk := reader.read(8 << 20):
+            writer.write(chunk)
+
+
+def _push(output: str, repository: str) -> None:
+    from vqa_ray.training.hub import push
+
+    with tempfile.TemporaryDirectory() as directory:
+        for name, uri in _files(output):
+            _copy(uri, str(Path(directory) / name))
+        logger.info("%s", push(Path(directory), repository))
+
+
+def _hardware() -> str:
+    """This machine, in words."""
+    return f"{len(os.sched_getaffinity(0))} CPU cores, {platform.machine()}"

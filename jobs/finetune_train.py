@@ -1,0 +1,160 @@
+"""The training itself, on Ray; the only place that turns the failures of Ray Train into ours."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+from ray.train import TrainingFailedError
+
+from jobs.finetune_data import Lesson
+from jobs.finetune_input import Request
+from jobs.finetune_spec import FinetuneSpec
+from jobs.progress import duration
+from pipelines import finetune as pipeline
+from pipelines.images import ImageConfig
+from pipelines.train_placement import TrainPlacement
+from vqa_ray.errors import RunError, one_line
+from vqa_ray.run.layout import PRIVATE, delete
+from vqa_ray.run.record import RunRecord
+from vqa_ray.stages.augment import AugmentImages
+from vqa_ray.stages.read_planned import planned_reads
+from vqa_ray.storage import join, read_bytes
+from vqa_ray.training.augment import GEOMETRIC, OPERATIONS
+from vqa_ray.training.course import Course, Places
+from vqa_ray.training.optimizer import OptimizerConfig
+from vqa_ray.training.plan import evaluation_parts
+from vqa_ray.training.targets import soft_targets
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 2.0
+_LINE_EVERY_S = 15.0
+
+
+def places(spec: FinetuneSpec, lesson: Lesson) -> Places:
+    """Where the training of a spec reads and writes."""
+    root = join(spec.output, PRIVATE, "training")
+    return Places(
+        start=lesson.start,
+        validation_rows=lesson.validation_rows if len(lesson.validation) else None,
+        best=join(root, "best"),
+        adapter=join(root, "adapter") if spec.lora_export == "adapter" and spec.lora else None,
+        log=join(root, "log.json"),
+        progress=join(root, "progress.json"),
+        failure=join(root, "failure.txt"),
+    )
+
+
+def course(spec: FinetuneSpec, lesson: Lesson) -> Course:
+    """All that decides the training of a spec but its rows."""
+    return Course(
+        epochs=spec.epochs,
+        steps_per_epoch=lesson.plan.steps_per_epoch,
+        rows=len(lesson.plan),
+        batch_size=spec.batch_size,
+        optimizer=OptimizerConfig(
+            learning_rate=spec.learning_rate,
+            head_multiplier=spec.head_multiplier,
+            weight_decay=spec.weight_decay,
+            warmup_fraction=spec.warmup_fraction,
+            gradient_clip=spec.gradient_clip,
+        ),
+        dropout=spec.dropout,
+        lora_rank=spec.lora_rank if spec.lora else None,
+        base=spec.model,
+        auxiliary=tuple(len(classes) for classes in lesson.classes.values()),
+        dtype=spec.dtype,
+        export_dtype=spec.export_dtype,
+        seed=spec.seed,
+        checkpoint_every=spec.checkpoint_every,
+        patience=spec.patience,
+        places=places(spec, lesson),
+    )
+
+
+def train(request: Request, lesson: Lesson, record: RunRecord, images: ImageConfig, placement: TrainPlacement) -> None:
+    """Train to the end, or on from where an earlier try came.
+
+    Raises:
+        RunError: it failed; the same command goes on from the last checkpoint.
+    """
+    spec = request.spec
+    plan = course(spec, lesson)
+    source = (request.validation or request.train).images
+    evaluation = evaluation_parts(lesson.validation.keys, soft_targets(lesson.validation, lesson.vocabulary))
+    reads = pipeline.Reads(lesson.plan, request.train.images, planned_reads(source, evaluation))
+    streams = pipeline.Streams(ray.put(reads), images, _augment(spec), placement)
+    storage = join(spec.output, PRIVATE, "training", "checkpoints")
+    delete(plan.places.failure)
+    with _watch(plan.places.progress, spec.quiet):
+        try:
+            pipeline.fit(plan, streams, storage, spec.keep_checkpoints, spec.max_failures)
+        except (TrainingFailedError, ray.exceptions.RayError, OSError) as error:
+            raise RunError(
+                f"training failed, the same command goes on from its last checkpoint: {_reason(error)}"
+            ) from error
+    try:
+        raise RunError(read_bytes(plan.places.failure).decode())
+    except FileNotFoundError:
+        return
+
+
+def _augment(spec: FinetuneSpec) -> AugmentImages | None:
+    if spec.augment == "none":
+        return None
+    operations = OPERATIONS if spec.augment == "randaug" else GEOMETRIC
+    return AugmentImages(spec.seed, spec.augment_operations, spec.augment_magnitude, operations=operations)
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of the traceback of the first rank that failed."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[-1] if lines else type(error).__name__, 1000)
+
+
+@contextmanager
+def _watch(progress: str, quiet: bool) -> Iterator[None]:
+    """Tell how far training is, every so often, while the block runs."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_tell, args=(progress, stop), name="progress", daemon=True)
+    if not quiet:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if not quiet:
+            thread.join()
+
+
+def _tell(progress: str, stop: threading.Event) -> None:
+    told, last = -1, time.monotonic()
+    while not stop.wait(_POLL_S):
+        if time.monotonic() - last < _LINE_EVERY_S:
+            continue
+        try:
+            content: dict[str, Any] = json.loads(read_bytes(progress))
+        except FileNotFoundError:
+            continue
+        if content["step"] != told:
+            told, last = content["step"], time.monotonic()
+            logger.info("%s", line(content), extra={"fields": content})
+
+
+def line(progress: dict[str, Any]) -> str:
+    """One line of progress; see `Course`."""
+    left = ""
+    if progress["steps_per_s"] > 0:
+        left = f", about {duration((progress['steps'] - progress['step']) / progress['steps_per_s'])} left"
+    judged = "" if progress["accuracy"] is None else f", best accuracy {progress['accuracy']:.4f}"
+    return (
+        f"step {progress['step']:,} of {progress['steps']:,} (epoch {progress['epoch'] + 1} of {progress['epochs']}), "
+        f"loss {progress['loss']:.4f}, {progress['samples_per_s']:,.1f} rows/s{judged}{left}"
+    )
