@@ -17,7 +17,19 @@ from benchmarks import machine, report
 from benchmarks.settings import Settings
 
 # In this order; each is `benchmarks.NAME.measure(settings)`.
-NAMES = ("parity", "engine", "decode", "pipeline", "start", "questions", "memory", "accuracy", "gpu")
+NAMES = (
+    "parity",
+    "engine",
+    "decode",
+    "pipeline",
+    "start",
+    "questions",
+    "generative",
+    "finetune",
+    "memory",
+    "accuracy",
+    "gpu",
+)
 
 
 def main(

@@ -1,4 +1,4 @@
-"""One execution of `answer` or `tag`: a run, the rest of one, or a retry of its failed rows."""
+"""One execution of `answer`, `tag` or `caption`: a run, the rest of one, or a retry of its failed rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be asked of `answer` and `tag`: strict models from which the command lines are made.
+"""What can be asked of `answer`, `tag` and `caption`: strict models from which the command lines are made.
 
 A spec comes from a YAML file, from options, or from both (options win). Each field carries its help line, its unit
 and whether it belongs to the command, that is, whether it decides the answers; where it does not (placement, logging)
@@ -22,7 +22,14 @@ Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "h
 
 
 def option(
-    help: str, default: Any = ..., *, unit: str = "", name: str = "", command: bool = True, **limits: Any
+    help: str,
+    default: Any = ...,
+    *,
+    unit: str = "",
+    name: str = "",
+    command: bool = True,
+    since: bool = False,
+    **limits: Any,
 ) -> Any:
     """A field of a spec.
 
@@ -32,9 +39,10 @@ def option(
         unit: of the value, shown as the metavar of the option.
         name: of the option where it differs from the field.
         command: whether it decides the answers.
+        since: whether it is newer than runs that may be resumed: with its default it is left out of what is recorded.
         limits: pydantic's (`ge`, `le`, …).
     """
-    extra = {"unit": unit, "option": name, "command": command}
+    extra = {"unit": unit, "option": name, "command": command, "since": since}
     return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
@@ -46,7 +54,7 @@ Workers = Annotated[str, BeforeValidator(_range), Field(pattern=r"^[1-9]\d*(-[1-
 
 
 class RunSpec(BaseModel):
-    """What `answer` and `tag` share."""
+    """What `answer`, `tag` and `caption` share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -81,7 +89,11 @@ class RunSpec(BaseModel):
         "Processes that hold the model: 4, or 1-8 to grow; all that fit without.", None, unit="N|MIN-MAX", command=False
     )
     num_gpus: float | None = option(
-        "GPUs of each actor, 0.5 to share one; 1 where there are GPUs, else 0.", None, unit="GPUS", ge=0, command=False
+        "GPUs of each actor: 0.5 to share one, 2 to spread a large model; 1 where there are any, else 0.",
+        None,
+        unit="GPUS",
+        ge=0,
+        command=False,
     )
     device: str | None = option("Device of the model: cpu, cuda; the best found without.", None, command=False)
     compile: bool = option("Compile the model (CUDA only): slower start, faster run.", False, command=False)
@@ -99,8 +111,13 @@ class RunSpec(BaseModel):
 
     def command(self) -> dict[str, Any]:
         """The fields that decide the answers."""
-        names = [name for name, field in type(self).model_fields.items() if _extra(field)["command"]]
-        return self.model_dump(mode="json", include=set(names))
+        fields = type(self).model_fields
+        names = {
+            name
+            for name, field in fields.items()
+            if _extra(field)["command"] and not (_extra(field)["since"] and getattr(self, name) == field.default)
+        }
+        return self.model_dump(mode="json", include=names)
 
     def actors(self) -> tuple[int, int] | None:
         """(min, max) of `num_actors`."""
@@ -110,17 +127,50 @@ class RunSpec(BaseModel):
         return int(low), int(high or low)
 
 
+# What some of the jobs share.
+_TEMPLATE = option(
+    "How a generative model is asked: question, lavis, plain, or a text with {} for the question.",
+    None,
+    unit="STYLE|TEXT",
+    since=True,
+)
+_NEW_TOKENS = option(
+    "Longest text that a generative model writes; the family's own limit without.", None, unit="N", ge=1, since=True
+)
+_BEAMS = option(
+    "Texts that a generative model weighs against each other; 1 is fastest.", None, unit="N", ge=1, le=64, since=True
+)
+
+
 class AnswerSpec(RunSpec):
     """Ask questions of images: one output row per input row, with an answer and a score, or a typed error."""
 
     question: list[str] = option("Ask this of every image. Repeatable. Without, the input brings questions.", [])
     top_k: int = option("Answers to keep per question.", 5, unit="N", ge=1, le=100)
+    engine: Literal["transformers", "vllm"] = option(
+        "What runs a chat model; vllm needs GPUs and vqa-ray[vllm].", "transformers", since=True
+    )
+    ignore_context: bool = option("Ask each question by itself although rows bring a context.", False, since=True)
+    prompt_template: str | None = _TEMPLATE
+    max_new_tokens: int | None = _NEW_TOKENS
+    num_beams: int | None = _BEAMS
 
 
 class TagSpec(RunSpec):
     """Tag images with the choices of a taxonomy: one output row per image."""
 
     tags: str | None = option("Taxonomy file (tags.yaml); the built-in product taxonomy without.", None, unit="FILE")
+    prompt_template: str | None = _TEMPLATE
+
+
+class CaptionSpec(RunSpec):
+    """Describe images in a sentence: one output row per image."""
+
+    prompt: str | None = option(
+        'What captions begin with: "a photo of". Left to the model without.', None, unit="TEXT", min_length=1
+    )
+    max_new_tokens: int | None = _NEW_TOKENS
+    num_beams: int | None = _BEAMS
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -20,32 +20,34 @@ if TYPE_CHECKING:
 def run(spec: TagSpec, retry: Retry | None) -> int:
     """Tag the input of `spec`, or its failed rows again; gives the exit code."""
     from jobs import guard
+    from jobs.model import model_of
     from jobs.run import run as run_job
-    from jobs.work import Job, open_input
+    from jobs.work import Job, open_input, output_schema
     from vqa_ray import schema
-    from vqa_ray.models.load import describe, load_vocabulary
+    from vqa_ray.models.load import load_vocabulary
     from vqa_ray.taxonomy_file import default_taxonomy, load_taxonomy
 
     taxonomy = load_taxonomy(spec.tags) if spec.tags else default_taxonomy()
     taxonomy.check_kept(spec.keep)
-    model = describe(spec.model)
+    model = model_of(spec, "score")
     vocabulary = load_vocabulary(spec.model)
     if vocabulary is not None:
         taxonomy.check_against(vocabulary, spec.model, spec.tags or "the built-in taxonomy")
     source = open_input(spec, (), needs_question=False)
     extra = {"tags_fingerprint": taxonomy.fingerprint}
     record = guard.asked("tag", spec, source, model, extra)
-    columns = schema.with_kept(schema.tag_schema(taxonomy.columns), source.kept)
+    columns = output_schema(schema.tag_schema(taxonomy.columns), source)
     return run_job(Job(record, spec, source, columns, partial(build, spec, taxonomy)), retry)
 
 
 def build(spec: TagSpec, taxonomy: Taxonomy, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
+    from jobs.model import options_of
     from jobs.work import image_config
     from pipelines.tag import TagConfig
     from pipelines.tag import tag as pipeline
 
-    config = TagConfig(spec.model, taxonomy, spec.device, spec.dtype, spec.compile)
+    config = TagConfig(options_of(spec), taxonomy)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

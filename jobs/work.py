@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from jobs.spec import RunSpec
 from vqa_ray import schema as columns
+from vqa_ray.errors import RequestError
 from vqa_ray.images import ImageLimits
 from vqa_ray.models.load import load_transform
 from vqa_ray.readers import InputConfig, Source, open_source
@@ -95,7 +96,7 @@ class Job:
         return {shard.index: shard.rows for shard in self.source.shards if shard.rows is not None}
 
 
-def open_input(spec: RunSpec, questions: Sequence[str], needs_question: bool) -> Source:
+def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool, reads_context: bool = False) -> Source:
     """Open the input of a spec; see `vqa_ray.readers.open_source`."""
     config = InputConfig(
         uri=spec.input,
@@ -104,8 +105,21 @@ def open_input(spec: RunSpec, questions: Sequence[str], needs_question: bool) ->
         keep=tuple(spec.keep),
         questions=tuple(questions),
         needs_question=needs_question,
+        reads_context=reads_context,
     )
     return open_source(config)
+
+
+def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
+    """An output form, followed by the columns that are kept.
+
+    Raises:
+        RequestError: a kept column has the name of one of the form's.
+    """
+    for field in source.kept:
+        if field.name in form.names:
+            raise RequestError(f"--keep {field.name}: the name is taken by one of our own columns")
+    return columns.with_kept(form, source.kept)
 
 
 def image_config(spec: RunSpec, work: Work) -> ImageConfig:

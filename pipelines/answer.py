@@ -10,6 +10,7 @@ from ray.data import Dataset
 from pipelines.actors import on_actors
 from pipelines.images import ImageConfig, decode, read
 from pipelines.placement import Placement
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.answer import AnswerStage
 from vqa_ray.stages.read import ReadShard
 
@@ -18,12 +19,10 @@ from vqa_ray.stages.read import ReadShard
 class AnswerConfig:
     """What decides the answers; see `AnswerStage`."""
 
-    model: str
+    model: ModelOptions
     top_k: int
-    several: bool
-    device: str | None
-    dtype: str | None
-    compile: bool
+    several: bool = False
+    boxes: bool = False
 
 
 def answer(
@@ -39,9 +38,7 @@ def answer(
             "model": config.model,
             "top_k": config.top_k,
             "several": config.several,
-            "device": config.device,
-            "dtype": config.dtype,
-            "compile": config.compile,
+            "boxes": config.boxes,
             "attempt": attempt,
             "threads": placement.actor_threads,
         },

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.train
-from ray.data import DataContext, Dataset, ExecutionResources
+from ray.data import DataContext, DataIterator, Dataset, ExecutionResources
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
@@ -89,6 +89,7 @@ class RayPorts:
         self.rank, self._ranks = context.get_world_rank(), context.get_world_size()
         self.device = get_device()
         self.threads = streams.placement.threads
+        self._shared: list[DataIterator] = []
 
     def training_rows(self, epoch: int, first_step: int) -> Iterator[pa.Table]:
         """This rank's share of an epoch's rows; every rank must call."""
@@ -103,7 +104,12 @@ class RayPorts:
         if self.rank == 0:
             with DataContext.current(self._context()):
                 splits = build().streaming_split(self._ranks, equal=False)
-        mine = broadcast_from_rank_zero(splits)[self.rank]
+        shares = broadcast_from_rank_zero(splits)
+        # Every rank is here, so none reads the stream before this one any more.
+        if self.rank == 0:
+            _end(self._shared)
+        self._shared = shares
+        mine = shares[self.rank]
         return iter(mine.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=_BLOCKS_AHEAD))
 
     def _context(self) -> DataContext:
@@ -134,6 +140,12 @@ class RayPorts:
                 write(Path(directory))
                 saved = ray.train.Checkpoint.from_directory(directory)
             ray.train.report(dict(metrics), checkpoint=saved)
+
+
+def _end(shares: Sequence[DataIterator]) -> None:
+    """Stop the process that dealt out a stream: it would live, and go on polling, as long as the training."""
+    for share in shares[:1]:
+        ray.kill(share._coord_actor)  # type: ignore[attr-defined]
 
 
 def fit(course: Course, streams: Streams, storage: str, keep_checkpoints: int, max_failures: int) -> None:

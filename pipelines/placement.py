@@ -16,7 +16,7 @@ IMAGE_BYTES = 600_000
 _SMALL_MACHINE_CPUS = 8
 _THREADS_ON_LARGE_MACHINE = 4
 _MODEL_SHARE = 0.75
-_MIN_READERS, _READERS_PER_CPU = 2, 0.25
+_READERS_PER_CPU = 0.25
 
 _CPU_BATCH, _GPU_BATCH = 32, 256
 # Reading and writing wait for the network most of the time.
@@ -49,8 +49,8 @@ class Placement:
 
     Attributes:
         batch_size: rows per model call.
-        max_readers: read tasks at a time. One feeds several decoding tasks, and each worker process that ever decoded
-            keeps some 300 MB, so more readers than needed would only cost memory.
+        max_readers: read tasks at a time. One feeds several decoding tasks, and each is one worker process more: Ray
+            gives a worker any task, so in time all of them hold what decoding needs, some 250 MB.
         rows_per_block: rows that a read block should hold, so that few shards still parallelise.
         block_bytes: the most that a block should hold.
         buffer_bytes: the most that blocks between operators may take together; keeps memory flat.
@@ -104,7 +104,7 @@ def automatic(cpus: float, gpus: float, wishes: Wishes, cores: int | None = None
     per_batch = batch_size * IMAGE_BYTES
     return Placement(
         batch_size=batch_size,
-        max_readers=max(_MIN_READERS, int(cpus * _READERS_PER_CPU)),
+        max_readers=max(1, int(cpus * _READERS_PER_CPU)),
         rows_per_block=min(max(batch_size, 8), 256),
         block_bytes=min(max(per_batch, 8 * MIB), 32 * MIB),
         buffer_bytes=max(192 * MIB, 6 * per_batch * max_actors),

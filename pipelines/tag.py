@@ -10,6 +10,7 @@ from ray.data import Dataset
 from pipelines.actors import on_actors
 from pipelines.images import ImageConfig, decode, read
 from pipelines.placement import Placement
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.stages.tag import TagStage
 from vqa_ray.taxonomy import Taxonomy
@@ -19,11 +20,8 @@ from vqa_ray.taxonomy import Taxonomy
 class TagConfig:
     """What decides the tags; see `TagStage`."""
 
-    model: str
+    model: ModelOptions
     taxonomy: Taxonomy
-    device: str | None
-    dtype: str | None
-    compile: bool
 
 
 def tag(
@@ -38,9 +36,6 @@ def tag(
         {
             "model": config.model,
             "taxonomy": config.taxonomy,
-            "device": config.device,
-            "dtype": config.dtype,
-            "compile": config.compile,
             "attempt": attempt,
             "threads": placement.actor_threads,
         },

@@ -40,8 +40,8 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        ([], "vqa-ray: wanted a command: answer, tag, catalog, demo; see vqa-ray --help"),
-        (["anwser"], "vqa-ray: unknown command 'anwser'; known are answer, tag, catalog, demo"),
+        ([], "vqa-ray: wanted a command: answer, caption, tag, catalog, finetune, demo; see vqa-ray --help"),
+        (["anwser"], "vqa-ray: unknown command 'anwser'; known are answer, caption, tag, catalog, finetune, demo"),
         (["answer"], "vqa-ray answer: --input: is required"),
         (["answer", *FULL[:4]], "vqa-ray answer: --model: is required"),
         (
@@ -133,7 +133,9 @@ def test_retry_without_a_finished_run(capsys, tmp_path: Path) -> None:
     assert f"--retry-failed: {tmp_path}/out holds no finished run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [(), ("answer",), ("tag",)], ids=["vqa-ray", "answer", "tag"])
+@pytest.mark.parametrize(
+    "command", [(), ("answer",), ("caption",), ("tag",)], ids=["vqa-ray", "answer", "caption", "tag"]
+)
 def test_help_is_quick_and_light(command: tuple[str, ...]) -> None:
     code = (
         "import sys; from jobs.cli import main; code = main([*sys.argv[1:], '--help']);"

@@ -8,14 +8,16 @@ import pytest
 import yaml
 
 from jobs.options import command
-from jobs.spec import AnswerSpec, Retry, RunSpec, TagSpec, load
+from jobs.spec import AnswerSpec, CaptionSpec, Retry, RunSpec, TagSpec, load
 from tests.jobs.commands import ROOT
 from vqa_ray.errors import RequestError
 
 FULL = {"input": "in", "output": "out", "model": "fake:"}
 
 
-@pytest.mark.parametrize(("file", "kind"), [("answer.yaml", AnswerSpec), ("tag.yaml", TagSpec)])
+@pytest.mark.parametrize(
+    ("file", "kind"), [("answer.yaml", AnswerSpec), ("tag.yaml", TagSpec), ("caption.yaml", CaptionSpec)]
+)
 def test_examples_are_valid(file: str, kind: type[RunSpec]) -> None:
     spec = load(kind, str(ROOT / "jobs" / "specs" / file), {})
     assert spec.output.startswith("s3://")
@@ -38,7 +40,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
 
 def test_every_field_has_one_line_of_help_that_the_command_shows() -> None:
     seen: dict[str, str] = {}
-    for kind in (AnswerSpec, TagSpec):
+    for kind in (AnswerSpec, TagSpec, CaptionSpec):
 
         def run(spec: RunSpec, retry: Retry | None) -> int:
             return 0
@@ -69,8 +71,40 @@ def test_placement_and_logging_do_not_make_another_command() -> None:
         "max_error_fraction": 0.5,
     }
     assert load(AnswerSpec, None, FULL | moved).command() == plain.command()
-    for name, value in {"top_k": 2, "question": ["a"], "keep": ["b"], "dtype": "float32", "fast_decode": True}.items():
-        assert load(AnswerSpec, None, FULL | {name: value}).command() != plain.command()
+    deciding = {
+        "top_k": 2,
+        "question": ["a"],
+        "keep": ["b"],
+        "dtype": "float32",
+        "fast_decode": True,
+        "prompt_template": "lavis",
+        "max_new_tokens": 5,
+        "num_beams": 2,
+        "engine": "vllm",
+        "ignore_context": True,
+    }
+    for name, value in deciding.items():
+        changed = load(AnswerSpec, None, FULL | {name: value}).command()
+        assert changed != plain.command()
+        assert changed[name] == value
+
+
+def test_options_that_came_later_leave_the_record_of_a_plain_command_as_it_was() -> None:
+    recorded = {
+        "input": "in",
+        "model": "fake:",
+        "input_format": None,
+        "columns": {},
+        "keep": [],
+        "limit": None,
+        "dtype": None,
+        "fast_decode": False,
+        "allow_http": False,
+        "max_image_bytes": 64 * 2**20,
+        "max_image_pixels": 100_000_000,
+    }
+    assert load(TagSpec, None, FULL).command() == recorded | {"tags": None}
+    assert load(AnswerSpec, None, FULL).command() == recorded | {"question": [], "top_k": 5}
 
 
 @pytest.mark.parametrize(("given", "actors"), [(3, (3, 3)), ("2", (2, 2)), ("1-8", (1, 8)), (None, None)])

@@ -20,6 +20,11 @@ def test_two_cores_run_one_actor_on_both_beside_decoding() -> None:
     check(demand(placement), {"CPU": 4}, "this machine")
 
 
+@pytest.mark.parametrize(("cpus", "readers"), [(2, 1), (4, 1), (8, 2), (64, 16)])
+def test_every_reader_is_a_process_more_so_there_are_few(cpus: int, readers: int) -> None:
+    assert automatic(cpus, 0, Wishes()).max_readers == readers
+
+
 def test_large_cpu_machine_runs_several_actors() -> None:
     placement = automatic(64, 0, Wishes())
     assert (placement.max_actors, placement.actor_cpus, placement.actor_threads) == (12, 4.0, 4)

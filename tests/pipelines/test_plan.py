@@ -13,6 +13,7 @@ from ray.data._internal.execution.operators.task_pool_map_operator import TaskPo
 from ray.data._internal.logical.optimizers import get_execution_plan
 
 from pipelines.answer import AnswerConfig, answer
+from pipelines.caption import CaptionConfig, caption
 from pipelines.context import run_context
 from pipelines.images import ImageConfig, read
 from pipelines.placement import Placement, Wishes, automatic
@@ -21,6 +22,7 @@ from pipelines.tag import TagConfig, tag
 from tests.coloured import jsonl_input, parquet_input, table
 from vqa_ray.images import ImageLimits
 from vqa_ray.models.fake import FakeTransform
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.stages.read import limits_for, read_tasks
 from vqa_ray.taxonomy_file import default_taxonomy
@@ -28,7 +30,7 @@ from vqa_ray.taxonomy_file import default_taxonomy
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 IMAGES = ImageConfig(FakeTransform(), ImageLimits(), fast_decode=False, allow_http=False, run_id="test")
-ANSWER = AnswerConfig("fake:", top_k=2, several=False, device=None, dtype=None, compile=False)
+MODEL = ModelOptions("fake:")
 
 
 def placement(batch_size: int = 8) -> Placement:
@@ -45,13 +47,15 @@ def operators(dataset) -> list[tuple[str, type, float]]:
     return found[::-1]
 
 
-@pytest.mark.parametrize("job", ["answer", "tag"])
+@pytest.mark.parametrize("job", ["answer", "tag", "caption"])
 def test_reading_decoding_and_the_model_are_operators_of_their_own_without_a_gpu(tmp_path: Path, job: str) -> None:
     tasks = read_tasks(open_source(InputConfig(str(parquet_input(tmp_path / "in", 8)), needs_question=False)))
     if job == "answer":
-        rows = answer(tasks, IMAGES, ANSWER, placement(), 1)
+        rows = answer(tasks, IMAGES, AnswerConfig(MODEL, top_k=2), placement(), 1)
+    elif job == "tag":
+        rows = tag(tasks, IMAGES, TagConfig(MODEL, default_taxonomy()), placement(), 1)
     else:
-        rows = tag(tasks, IMAGES, TagConfig("fake:", default_taxonomy(), None, None, False), placement(), 1)
+        rows = caption(tasks, IMAGES, CaptionConfig(MODEL), placement(), 1)
     names, kinds, cpus = zip(*operators(rows), strict=True)
     assert kinds == (TaskPoolMapOperator, TaskPoolMapOperator, ActorPoolMapOperator)
     assert names[0].startswith("ReadShards")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
+
+Turn: TypeAlias = tuple[str, str]
+"""An earlier question and its answer."""
 
 
 class ImageTransform(Protocol):
@@ -25,16 +28,34 @@ class ImageTransform(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Box:
+    """Where in the image something is: corners in 0..1 of its width (x) and height (y), from the upper left.
+
+    Attributes:
+        label: what it is, as the model says; empty where it says nothing.
+        x0, y0, x1, y1: left, upper, right and lower edge.
+    """
+
+    label: str
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """One question answered.
+    """One question answered, or one image captioned.
 
     Attributes:
         answers: (answer, score), best first, at most `top_k`.
-        warning: what happened to the question on the way (cut to the model's limit), or None.
+        warning: what happened on the way (a question cut to the model's limit, turns dropped), or None.
+        boxes: what the answer points at; only of families that can.
     """
 
     answers: tuple[tuple[str, float], ...]
     warning: str | None = None
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +91,35 @@ class VqaModel(Protocol):
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice can be scored directly (a closed vocabulary may lack some)."""
+        ...
+
+
+class GenerativeModel(VqaModel, Protocol):
+    """A model that writes its answers. Scores are exp(mean log-probability of the tokens written)."""
+
+    def answer(
+        self,
+        images: Sequence[Image],
+        questions: Sequence[Sequence[str]],
+        top_k: int,
+        *,
+        contexts: Sequence[Sequence[Sequence[Turn]]] | None = None,
+    ) -> list[list[Answer]]:
+        """As `VqaModel.answer`; an answer of no words is the empty string, with its score.
+
+        Args:
+            images, questions, top_k: see `VqaModel.answer`.
+            contexts: per image, per question, the turns before it, oldest first; None for none. The oldest are dropped
+                until the rest fits the model, which the answer's `warning` tells.
+        """
+        ...
+
+    def caption(self, images: Sequence[Image], prompt: str | None) -> list[Answer]:
+        """Describe each image: one `Answer` each, with one (caption, score).
+
+        Args:
+            images: see `VqaModel`.
+            prompt: what the caption is to begin with, "a photo of"; None leaves it to the model. The caption comes
+                back whole, beginning included.
+        """
         ...

@@ -1,5 +1,7 @@
 """A model without weights: answers follow from an image's mean colour and the question.
 
+As `fake:boxes` it also points at the part of the image that has the colour it names.
+
 It makes the whole pipeline runnable in seconds, for a first try on one's own data and for tests. Torch is not needed.
 """
 
@@ -12,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.models.base import Answer, ChoiceScores, Image
+from vqa_ray.models.base import Answer, Box, ChoiceScores, Image, Turn
+from vqa_ray.prompts import Prompting
 
 SIDE = 64
 STEP = 8
@@ -61,20 +64,47 @@ def _rounded(side: float) -> int:
 
 
 class FakeModel:
-    """Deterministic answers and scores; implements `VqaModel`."""
+    """Deterministic answers and scores; implements `GenerativeModel`.
+
+    Args:
+        prompting: how a question becomes what its answer follows from; the question alone by default.
+        has_boxes: whether answers that name a colour, and captions, say where it is.
+    """
 
     score_meaning = "a deterministic function of the image's mean colour and the question, between 0 and 1"
 
-    def answer(self, images: Sequence[Image], questions: Sequence[Sequence[str]], top_k: int) -> list[list[Answer]]:
+    def __init__(self, prompting: Prompting | None = None, *, has_boxes: bool = False) -> None:
+        self._prompting = prompting or Prompting("{}")
+        self._has_boxes = has_boxes
+
+    def answer(
+        self,
+        images: Sequence[Image],
+        questions: Sequence[Sequence[str]],
+        top_k: int,
+        *,
+        contexts: Sequence[Sequence[Sequence[Turn]]] | None = None,
+    ) -> list[list[Answer]]:
         """Yes or no for a question that opens like one, else colours by their distance to the mean colour.
+
+        The oldest turns of a context are dropped until the prompt has at most `MAX_QUESTION_CHARACTERS`.
 
         Raises:
             ValueError: a question holds `FAILURE`.
         """
+        before = contexts if contexts is not None else [[()] * len(asked) for asked in questions]
         return [
-            [self._answer(colour, question, top_k) for question in asked]
-            for colour, asked in zip(map(_mean_colour, images), questions, strict=True)
+            [self._answer(image, question, turns, top_k) for question, turns in zip(asked, said, strict=True)]
+            for image, asked, said in zip(images, questions, before, strict=True)
         ]
+
+    def caption(self, images: Sequence[Image], prompt: str | None) -> list[Answer]:
+        """ "a red picture": the colour that is nearest to the mean."""
+        captions = []
+        for image in images:
+            ((colour, score),) = self._answer(image, "", (), 1).answers
+            captions.append(Answer(((f"{prompt or 'a'} {colour} picture", score),), None, self._boxes(image, colour)))
+        return captions
 
     def score(
         self,
@@ -89,7 +119,10 @@ class FakeModel:
         """
         return [
             [
-                ChoiceScores(tuple(_score(colour, question, choice) for choice in offered), _warning(question))
+                ChoiceScores(
+                    tuple(_score(colour, self._prompting.text(question), choice) for choice in offered),
+                    _warning(question),
+                )
                 for question, offered in zip(asked, choices_of_image, strict=True)
             ]
             for colour, asked, choices_of_image in zip(map(_mean_colour, images), questions, choices, strict=True)
@@ -99,12 +132,31 @@ class FakeModel:
         """Every choice can be scored."""
         return [True for _ in choices]
 
-    def _answer(self, colour: tuple[int, int, int], question: str, top_k: int) -> Answer:
+    def _answer(self, image: Image, question: str, turns: Sequence[Turn], top_k: int) -> Answer:
         closed = question.strip().lower().startswith(_YES_NO_OPENINGS)
         candidates = ("yes", "no") if closed else tuple(_COLOURS)
-        scored = [(candidate, _score(colour, question, candidate)) for candidate in candidates]
+        kept = list(turns)
+        while kept and len(self._prompting.text(question, kept)) > MAX_QUESTION_CHARACTERS:
+            kept.pop(0)
+        prompt, colour = self._prompting.text(question, kept), _mean_colour(image)
+        scored = [(candidate, _score(colour, prompt, candidate)) for candidate in candidates]
         scored.sort(key=lambda pair: (-pair[1], pair[0]))
-        return Answer(tuple(scored[:top_k]), _warning(question))
+        dropped = len(turns) - len(kept)
+        told = [_warning(question), f"{dropped} of {len(turns)} earlier turns left out" if dropped else None]
+        return Answer(tuple(scored[:top_k]), "; ".join(filter(None, told)) or None, self._boxes(image, scored[0][0]))
+
+    def _boxes(self, image: Image, colour: str) -> tuple[Box, ...]:
+        """The smallest box around all pixels of a colour: those that no other colour is nearer to."""
+        if not self._has_boxes or colour not in _COLOURS:
+            return ()
+        names = list(_COLOURS)
+        distances = np.stack([np.linalg.norm(image.astype(np.float32) - _COLOURS[name], axis=-1) for name in names])
+        rows, columns = np.nonzero(distances.argmin(axis=0) == names.index(colour))
+        if not len(rows):
+            return ()
+        height, width = image.shape[:2]
+        edges = (columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height)
+        return (Box(colour, *map(float, edges)),)
 
 
 def _warning(question: str) -> str | None:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vqa_ray.errors import ModelLoadError
+from vqa_ray.errors import RequestError
 from vqa_ray.models import checkpoint
 from vqa_ray.models.base import ImageTransform, VqaModel
-from vqa_ray.models.vilt_transform import ViltTransform
+from vqa_ray.models.families import FAKES, Family, family_of
+from vqa_ray.models.generation import GenerationConfig
 from vqa_ray.models.vocabulary import AnswerVocabulary
+from vqa_ray.prompts import Prompting, prompting
 
-FAKE = "fake:"
-
-# model_type of config.json → the architecture that answers questions.
-_FAMILIES = {"vilt": "ViltForQuestionAnswering"}
-_SCORE_MEANINGS = {
-    "fake": "a deterministic function of the image's mean colour and the question, between 0 and 1",
-    "vilt": "sigmoid of the answer's logit; answers are scored independently, so scores do not sum to 1",
-}
+# Of the language models that encode the prompt before they answer: a style's length penalty is theirs alone.
+_ENCODER_DECODERS = ("t5",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +27,78 @@ class ModelInfo:
     Attributes:
         reference: as the user gave it.
         path: the local directory; None for `fake:`.
-        family: `vilt`, …
+        kind: its family, and what that can do.
         fingerprint: changes when the weights, the vocabulary or the preprocessing change.
-        score_meaning: what a score of this family is, one line.
     """
 
     reference: str
     path: Path | None
-    family: str
+    kind: Family
     fingerprint: str
-    score_meaning: str
+
+    @property
+    def family(self) -> str:
+        """`vilt`, `blip-2`, …"""
+        return self.kind.name
+
+    @property
+    def score_meaning(self) -> str:
+        """What a score of this family is, one line."""
+        return self.kind.score_meaning
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """A model, and how it is loaded and asked.
+
+    Attributes:
+        reference: see `checkpoint.local_directory`.
+        device: `cpu`, `cuda`, `cuda:1`, …; None takes CUDA where there is one, and where a large generative model
+            sees several, spreads it over them.
+        dtype: `float32` or `bfloat16`; None takes bfloat16 where the device computes in it, else float32.
+        compile: run the network through `torch.compile` (CUDA only).
+        prompt_template: a style of `vqa_ray.prompts` or a template; None for the family's own.
+        max_new_tokens: the most tokens of an answer or caption; None for the style's or the family's own limit.
+        num_beams: of the search; None for the style's own, or the likeliest token each time.
+    """
+
+    reference: str
+    device: str | None = None
+    dtype: str | None = None
+    compile: bool = False
+    prompt_template: str | None = None
+    max_new_tokens: int | None = None
+    num_beams: int | None = None
+
+    def check(self, family: Family) -> None:
+        """Refuse what a family knows nothing of.
+
+        Raises:
+            RequestError: names the option and the family.
+        """
+        if self.prompt_template is not None:
+            prompting(self.prompt_template)
+            if not family.takes_template:
+                own = "its chat template says how it is asked" if family.is_generative else "it takes no prompt"
+                raise RequestError(f"--prompt-template: model {self.reference}: {family.told}: {own}")
+        for name in ("max_new_tokens", "num_beams"):
+            if getattr(self, name) is not None and not family.is_generative:
+                raise RequestError(
+                    f"--{name.replace('_', '-')}: model {self.reference}: {family.told} chooses among the answers of "
+                    "its vocabulary and writes none"
+                )
+
+    def load(self) -> VqaModel:
+        """The model; see `load_model`."""
+        return load_model(
+            self.reference,
+            device=self.device,
+            dtype=self.dtype,
+            compile=self.compile,
+            prompt_template=self.prompt_template,
+            max_new_tokens=self.max_new_tokens,
+            num_beams=self.num_beams,
+        )
 
 
 def describe(reference: str) -> ModelInfo:
@@ -47,14 +107,15 @@ def describe(reference: str) -> ModelInfo:
     Raises:
         ModelLoadError: no such model, an unknown family, pickled or missing weights.
     """
-    if reference == FAKE:
-        return ModelInfo(reference, None, "fake", "fake-1", _SCORE_MEANINGS["fake"])
+    if reference in FAKES:
+        return ModelInfo(reference, None, FAKES[reference], "fake-1")
     path = checkpoint.local_directory(reference)
     config = checkpoint.read_json(path, "config.json")
-    family = _family(reference, config)
+    family = family_of(reference, config)
     _transform(family, path)
-    AnswerVocabulary.from_config(config, f"model {path}")
-    return ModelInfo(reference, path, family, checkpoint.fingerprint(path), _SCORE_MEANINGS[family])
+    if not family.is_generative:
+        AnswerVocabulary.from_config(config, f"model {path}")
+    return ModelInfo(reference, path, family, checkpoint.fingerprint(path))
 
 
 def load_transform(reference: str) -> ImageTransform:
@@ -63,12 +124,12 @@ def load_transform(reference: str) -> ImageTransform:
     Raises:
         ModelLoadError: see `describe`.
     """
-    if reference == FAKE:
+    if reference in FAKES:
         from vqa_ray.models.fake import FakeTransform
 
         return FakeTransform()
     path = checkpoint.local_directory(reference)
-    return _transform(_family(reference, checkpoint.read_json(path, "config.json")), path)
+    return _transform(family_of(reference, checkpoint.read_json(path, "config.json")), path)
 
 
 def load_vocabulary(reference: str) -> AnswerVocabulary | None:
@@ -77,53 +138,68 @@ def load_vocabulary(reference: str) -> AnswerVocabulary | None:
     Raises:
         ModelLoadError: see `describe`; also a checkpoint without a vocabulary.
     """
-    if reference == FAKE:
+    if reference in FAKES:
         return None
     path = checkpoint.local_directory(reference)
     config = checkpoint.read_json(path, "config.json")
-    _family(reference, config)
+    if family_of(reference, config).is_generative:
+        return None
     return AnswerVocabulary.from_config(config, f"model {path}")
 
 
 def load_model(
-    reference: str, *, device: str | None = None, dtype: str | None = None, compile: bool = False
+    reference: str,
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    compile: bool = False,
+    prompt_template: str | None = None,
+    max_new_tokens: int | None = None,
+    num_beams: int | None = None,
 ) -> VqaModel:
-    """Load the weights.
+    """Load the weights; a `GenerativeModel` where the family is generative.
 
     Args:
-        reference: see `checkpoint.local_directory`.
-        device: `cpu`, `cuda`, `cuda:1`, …; None takes CUDA where there is one.
-        dtype: `float32` or `bfloat16`; None takes bfloat16 where the device computes in it, else float32.
-        compile: run the network through `torch.compile` (CUDA only).
+        reference, device, dtype, compile, prompt_template, max_new_tokens, num_beams: see `ModelOptions`.
 
     Raises:
         ModelLoadError: see `describe`; also a device or dtype that does not exist.
+        RequestError: an option that the family knows nothing of.
     """
     info = describe(reference)
+    options = ModelOptions(reference, device, dtype, compile, prompt_template, max_new_tokens, num_beams)
+    options.check(info.kind)
     if info.path is None:
         from vqa_ray.models.fake import FakeModel
 
-        return FakeModel()
-    from vqa_ray.models.vilt import Vilt
-
-    return Vilt.from_directory(info.path, device=device, dtype=dtype, compile=compile)
-
-
-def _family(reference: str, config: dict[str, Any]) -> str:
-    family = config.get("model_type")
-    if family not in _FAMILIES:
-        raise ModelLoadError(
-            f"model {reference}: model_type {family!r} of config.json is not supported; there are "
-            f"{', '.join(sorted(_FAMILIES))}"
-        )
-    wanted, found = _FAMILIES[family], config.get("architectures") or []
-    if wanted not in found:
-        raise ModelLoadError(
-            f"model {reference}: architecture {', '.join(found) or 'unknown'} does not answer questions, "
-            f"wanted {wanted}"
-        )
-    return str(family)
+        return FakeModel(prompting(prompt_template or info.kind.template), has_boxes=info.kind.has_boxes)
+    given: dict[str, Any] = {"device": device, "dtype": dtype, "compile": compile}
+    style = prompting(prompt_template or info.kind.template)
+    if info.kind.takes_template:
+        given["prompting"] = style
+    if info.kind.is_generative:
+        config = checkpoint.read_json(info.path, "config.json")
+        given["generation"] = _generation(style, config, max_new_tokens, num_beams)
+    model: VqaModel = info.kind.load_engine().from_directory(info.path, **given)
+    return model
 
 
-def _transform(family: str, path: Path) -> ViltTransform:
-    return ViltTransform.from_config(checkpoint.image_processor_config(path), f"model {path}")
+def _generation(
+    style: Prompting, config: Mapping[str, Any], max_new_tokens: int | None, num_beams: int | None
+) -> GenerationConfig:
+    """What was asked for, else what belongs to the style, else the usual."""
+    usual = GenerationConfig()
+    text = config.get("text_config") or {}
+    penalty = style.length_penalty if text.get("model_type") in _ENCODER_DECODERS else None
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens or style.max_new_tokens or usual.max_new_tokens,
+        caption_max_new_tokens=max_new_tokens or usual.caption_max_new_tokens,
+        num_beams=num_beams or style.num_beams or usual.num_beams,
+        length_penalty=usual.length_penalty if penalty is None else penalty,
+    )
+
+
+def _transform(family: Family, path: Path) -> ImageTransform:
+    module = importlib.import_module(f"vqa_ray.models.{family.transform}")
+    transform: ImageTransform = module.transform_from_config(checkpoint.image_processor_config(path), f"model {path}")
+    return transform

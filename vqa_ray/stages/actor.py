@@ -13,6 +13,7 @@ from vqa_ray.errors import ErrorCode
 from vqa_ray.schema import STATUS, STATUS_ERROR, STATUS_OK
 from vqa_ray.stages.batch import DEVICE_LOST
 from vqa_ray.stages.journal import CrashJournal
+from vqa_ray.stages.process import collecting_later
 
 logger = logging.getLogger(__name__)
 
@@ -26,14 +27,15 @@ class ModelActor:
     its rows go to the model one by one; the one that kills the process a second time becomes a `row_crashed` row.
 
     Args:
-        stage: AnswerStage, TagStage or another of their shape.
+        stage: AnswerStage, TagStage, CaptionStage or another of their shape.
         options: its keyword arguments.
         journal: where batches under way are noted; its id belongs to one execution, so that batches of a driver that
             was killed are under no suspicion.
     """
 
     def __init__(self, stage: type, options: Mapping[str, Any], journal: CrashJournal) -> None:
-        self._stage = stage(**options)
+        with collecting_later():
+            self._stage = stage(**options)
         self._journal = journal
 
     def __call__(self, table: pa.Table) -> pa.Table:

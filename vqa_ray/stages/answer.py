@@ -5,25 +5,29 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.models.base import Answer
-from vqa_ray.models.load import load_model
+from vqa_ray.models.base import Answer, GenerativeModel, Turn
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages import batch
+from vqa_ray.stages.boxes import SourceSizes
+
+# Column → row → value.
+_Columns: TypeAlias = dict[str, dict[int, Any]]
 
 
 class AnswerStage:
     """A `map_batches` callable that holds one loaded model.
 
     Args:
-        model: a model reference, see `vqa_ray.models.load`.
+        model: which one, and how it is loaded and asked. It is generative where rows bring earlier turns.
         top_k: answers to keep per question, at least 1.
         several: whether rows may bring several questions each; then ANSWERS rows come out, else ANSWER rows.
-        device, dtype, compile: see `load_model`.
+        boxes: whether `boxes` are written, see `schema.answer_schema`.
         attempt: how many times these rows have been tried, counting this one.
         threads: CPU threads for the model; None leaves the process as it is.
 
@@ -33,53 +37,55 @@ class AnswerStage:
 
     def __init__(
         self,
-        model: str,
+        model: ModelOptions,
         top_k: int,
         *,
         several: bool = False,
-        device: str | None = None,
-        dtype: str | None = None,
-        compile: bool = False,
+        boxes: bool = False,
         attempt: int = 1,
         threads: int | None = None,
     ) -> None:
         limit_threads(threads)
-        self._model = load_model(model, device=device, dtype=dtype, compile=compile)
+        self._model = model.load()
         self._top_k = top_k
         self._several = several
+        self._boxes = boxes
         self._attempt = attempt
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Answer a DECODED table (with kept columns): as many rows, in the same order."""
         questions = table["questions"].to_pylist()
+        turns = [_turns(cell) for cell in table["turns"].to_pylist()]
 
         def answer(rows: list[int]) -> list[list[Answer]]:
-            return self._answer(table, questions, rows)
+            return self._answer(table, questions, turns, rows)
 
         results = batch.call_or_isolate(answer, batch.ok_rows(table))
-        failures = batch.failures_of(results)
         answered = {row: result for row, result in results.items() if not isinstance(result, RowError)}
-        kept = batch.kept_fields(table)
-        if self._several:
-            output = schema.with_kept(schema.ANSWERS, kept)
-            columns = _several_columns(questions, answered)
-        else:
-            output = schema.with_kept(schema.ANSWER, kept)
-            columns = _single_columns(questions, answered)
-        return batch.assemble(output, table, columns, failures, self._attempt)
+        output = schema.with_kept(schema.answer_schema(self._several, self._boxes), batch.kept_fields(table))
+        sizes = SourceSizes(table) if self._boxes else None
+        columns = (_several_columns if self._several else _single_columns)(questions, answered, sizes)
+        return batch.assemble(output, table, columns, batch.failures_of(results), self._attempt)
 
-    def _answer(self, table: pa.Table, questions: list[list[str]], rows: list[int]) -> list[list[Answer]]:
+    def _answer(
+        self, table: pa.Table, questions: list[list[str]], turns: list[list[Turn]], rows: list[int]
+    ) -> list[list[Answer]]:
         """The answers to each row's questions; every distinct image goes to the model once."""
         if not all(questions[row] for row in rows):
             raise RowError(ErrorCode.QUESTION_MISSING, "the row brings no question")
         groups = batch.image_groups(table, rows)
+        images = [group.image for group in groups]
         asked = [[question for row in group.rows for question in questions[row]] for group in groups]
-        answers = self._model.answer([group.image for group in groups], asked, self._top_k)
+        if any(turns[row] for row in rows):
+            before = [[turns[row] for row in group.rows for _ in questions[row]] for group in groups]
+            answers = cast("GenerativeModel", self._model).answer(images, asked, self._top_k, contexts=before)
+        else:
+            answers = self._model.answer(images, asked, self._top_k)
         by_row: dict[int, list[Answer]] = {}
         for group, group_answers in zip(groups, answers, strict=True):
             rest = iter(group_answers)
             for row in group.rows:
-                by_row[row] = [_checked(next(rest)) for _ in questions[row]]
+                by_row[row] = [checked(next(rest)) for _ in questions[row]]
         return [by_row[row] for row in rows]
 
 
@@ -89,12 +95,21 @@ def limit_threads(threads: int | None) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
-def _checked(answer: Answer) -> Answer:
+def checked(answer: Answer) -> Answer:
+    """An answer as it may be written.
+
+    Raises:
+        RowError: `model_error` when the model said nothing at all, or scored it with something that is no number.
+    """
     if not answer.answers:
         raise RowError(ErrorCode.MODEL_ERROR, "the model gave no answer")
     if not all(math.isfinite(score) for _, score in answer.answers):
         raise RowError(ErrorCode.MODEL_ERROR, "the model gave a score that is not a number")
     return answer
+
+
+def _turns(cell: Sequence[dict[str, str]] | None) -> list[Turn]:
+    return [(turn["question"], turn["answer"]) for turn in cell or ()]
 
 
 def _scored(answer: Answer) -> list[dict[str, Any]]:
@@ -107,26 +122,31 @@ def _warnings(answered: dict[int, list[Answer]]) -> dict[int, str]:
 
 
 def _single_columns(
-    questions: Sequence[Sequence[str] | None], answered: dict[int, list[Answer]]
-) -> dict[str, dict[int, Any]]:
+    questions: Sequence[Sequence[str] | None], answered: dict[int, list[Answer]], sizes: SourceSizes | None
+) -> _Columns:
     first = {row: answers[0] for row, answers in answered.items()}
-    return {
+    columns: _Columns = {
         "question": {row: asked[0] for row, asked in enumerate(questions) if asked},
         "answer": {row: answer.answers[0][0] for row, answer in first.items()},
         "answer_score": {row: answer.answers[0][1] for row, answer in first.items()},
         "answers": {row: _scored(answer) for row, answer in first.items()},
         "warning": _warnings(answered),
     }
+    if sizes is not None:
+        columns["boxes"] = {row: sizes.pixels(row, answer.boxes) for row, answer in first.items()}
+    return columns
 
 
 def _several_columns(
-    questions: Sequence[Sequence[str] | None], answered: dict[int, list[Answer]]
-) -> dict[str, dict[int, Any]]:
+    questions: Sequence[Sequence[str] | None], answered: dict[int, list[Answer]], sizes: SourceSizes | None
+) -> _Columns:
+    def result(row: int, question: str, answer: Answer) -> dict[str, Any]:
+        best, score = answer.answers[0]
+        told = {"question": question, "answer": best, "answer_score": score, "answers": _scored(answer)}
+        return told if sizes is None else told | {"boxes": sizes.pixels(row, answer.boxes)}
+
     results = {
-        row: [
-            {"question": question, "answer": a.answers[0][0], "answer_score": a.answers[0][1], "answers": _scored(a)}
-            for question, a in zip(questions[row] or (), answers, strict=True)
-        ]
+        row: [result(row, question, answer) for question, answer in zip(questions[row] or (), answers, strict=True)]
         for row, answers in answered.items()
     }
     return {"results": results, "warning": _warnings(answered)}

@@ -12,19 +12,21 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images import ImageLimits, decode_resized
-from vqa_ray.models.base import Image, ImageTransform
+from vqa_ray.images import ImageLimits
+from vqa_ray.models.base import ImageTransform
 from vqa_ray.stages.isolate import IsolatedDecoder
 from vqa_ray.stages.journal import CrashJournal
 from vqa_ray.stages.process import prepare_for_decoding
+from vqa_ray.stages.sized import SizedImage, decode_sized
 from vqa_ray.storage import shown_uri
 
 logger = logging.getLogger(__name__)
 
 _KEY_BYTES = 8
-_REPLACED = ("image_key", "pixels", "height", "width", *(field.name for field in schema.STATUS))
+_SIZES = ("height", "width", "source_height", "source_width")
+_REPLACED = ("image_key", "pixels", *_SIZES, *(field.name for field in schema.STATUS))
 
-Decoder = Callable[[bytes], Image]
+Decoder = Callable[[bytes], SizedImage]
 
 
 class DecodeImages:
@@ -83,8 +85,8 @@ class DecodeImages:
             [columns[name] if name in _REPLACED else table[name] for name in result_schema.names], schema=result_schema
         )
 
-    def _decode(self, data: bytes) -> Image:
-        return decode_resized(data, self._limits, self._transform.target_size, fast=self._fast)
+    def _decode(self, data: bytes) -> SizedImage:
+        return decode_sized(data, self._limits, self._transform, fast=self._fast)
 
 
 class _Batch:
@@ -95,7 +97,7 @@ class _Batch:
         self._codes: list[str | None] = table["error_code"].to_pylist()
         self._messages: list[str | None] = table["error_message"].to_pylist()
         self._keys: list[int | None] = [None] * table.num_rows
-        self._decoded: dict[int, Image | RowError] = {}
+        self._decoded: dict[int, SizedImage | RowError] = {}
         self._last_row: dict[int, int] = {}
         uris: list[str | None] = table["image_uri"].to_pylist()
         images = table["image"]
@@ -130,17 +132,19 @@ class _Batch:
 
     def columns(self) -> dict[str, pa.Array]:
         """The columns that decoding adds or changes. To be called once: it gives the pixels away."""
-        shapes: list[tuple[int, int]] = []
+        measured: list[tuple[int, ...]] = []
         for key in self._keys:
-            pixels = None if key is None else self._decoded[key]
-            shapes.append(pixels.shape[:2] if isinstance(pixels, np.ndarray) else (0, 0))
+            image = None if key is None else self._decoded[key]
+            if isinstance(image, SizedImage):
+                measured.append((*image.pixels.shape[:2], image.source_height, image.source_width))
+            else:
+                measured.append((0,) * len(_SIZES))
         absent = np.array([key is None for key in self._keys])
-        sizes = np.array(shapes, np.int32).reshape(-1, 2)
+        sizes = np.array(measured, np.int32).reshape(-1, len(_SIZES))
         return {
             "image_key": pa.array(self._keys, pa.int64()),
-            "pixels": self._pixel_column(sizes, absent),
-            "height": pa.array(sizes[:, 0], mask=absent),
-            "width": pa.array(sizes[:, 1], mask=absent),
+            "pixels": self._pixel_column(sizes[:, :2], absent),
+            **{name: pa.array(sizes[:, place], mask=absent) for place, name in enumerate(_SIZES)},
             "status": pa.array(self._status, pa.string()),
             "error_code": pa.array(self._codes, pa.string()),
             "error_message": pa.array(self._messages, pa.string()),
@@ -153,11 +157,11 @@ class _Batch:
         values = np.empty(int(offsets[-1]), np.uint8)
         for row, key in enumerate(self._keys):
             if key is not None:
-                pixels = self._decoded[key]
-                assert isinstance(pixels, np.ndarray)
-                values[offsets[row] : offsets[row + 1]] = pixels.reshape(-1)
+                image = self._decoded[key]
+                assert isinstance(image, SizedImage)
+                values[offsets[row] : offsets[row + 1]] = image.pixels.reshape(-1)
                 if self._last_row[key] == row:
-                    del self._decoded[key], pixels
+                    del self._decoded[key], image
         valid = pa.array(~absent).buffers()[1]
         buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(values)]
         return pa.Array.from_buffers(pa.large_binary(), len(self._keys), buffers, int(absent.sum()))

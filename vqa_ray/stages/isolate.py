@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import IO, Any
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images import ImageLimits, decode_resized
-from vqa_ray.models.base import Image, ImageTransform
+from vqa_ray.images import ImageLimits
+from vqa_ray.models.base import ImageTransform
+from vqa_ray.stages.sized import SizedImage, decode_sized
 
 _LENGTH_BYTES = 8
 _EXIT_TIMEOUT_S = 5.0
@@ -37,8 +38,8 @@ class IsolatedDecoder:
         self._timeout_s = timeout_s
         self._child: subprocess.Popen[bytes] | None = None
 
-    def decode(self, data: bytes) -> Image:
-        """As `vqa_ray.images.decode_resized`.
+    def decode(self, data: bytes) -> SizedImage:
+        """As `decode_sized`.
 
         Raises:
             RowError: as there; `row_crashed` when the child process died or took longer than `timeout_s`.
@@ -65,8 +66,8 @@ class IsolatedDecoder:
             raise RowError(ErrorCode.ROW_CRASHED, f"decoding the image {reason}")
         if isinstance(outcome, BaseException):
             raise outcome
-        pixels: Image = outcome
-        return pixels
+        image: SizedImage = outcome
+        return image
 
     def close(self) -> None:
         """End the child process, if there is one."""
@@ -90,7 +91,7 @@ class IsolatedDecoder:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
     def _ask(self, child: subprocess.Popen[bytes], data: bytes) -> Any:
-        """The child's pixels or exception; None when it died."""
+        """The child's image or exception; None when it died."""
         assert child.stdin is not None
         assert child.stdout is not None
         try:
@@ -123,15 +124,15 @@ def _receive(stream: IO[bytes]) -> Any:
 
 
 def main() -> None:
-    """The child: answer each (transform, limits, fast, data) on stdin with pixels or an exception on stdout."""
+    """The child: answer each (transform, limits, fast, data) on stdin with an image or an exception on stdout."""
     from vqa_ray.stages.process import prepare_for_decoding
 
     prepare_for_decoding()
     while (request := _receive(sys.stdin.buffer)) is not None:
         transform, limits, fast, data = request
-        outcome: Image | Exception
+        outcome: SizedImage | Exception
         try:
-            outcome = decode_resized(data, limits, transform.target_size, fast=fast)
+            outcome = decode_sized(data, limits, transform, fast=fast)
         except Exception as error:  # noqa: BLE001  It is raised again in the process that asked.
             outcome = error
         _send(sys.stdout.buffer, outcome)

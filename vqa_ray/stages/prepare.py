@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
+from vqa_ray.stages.process import release_memory
 
 
 class PrepareImages:
@@ -22,4 +23,6 @@ class PrepareImages:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """As many rows, in order, kept columns included."""
-        return self._decode(self._fetch(table))
+        decoded = self._decode(self._fetch(table))
+        release_memory()
+        return decoded

@@ -11,7 +11,7 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import RowError
 from vqa_ray.models.base import ChoiceScores
-from vqa_ray.models.load import load_model
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages import batch
 from vqa_ray.stages.answer import limit_threads
 from vqa_ray.taxonomy import ImageTags, Taxonomy
@@ -29,9 +29,8 @@ class TagStage:
     All questions of an image go to the model in one call, and an image that several rows of a batch show goes once.
 
     Args:
-        model: a model reference, see `vqa_ray.models.load`.
+        model: which one, and how it is loaded and asked.
         taxonomy: what to tag.
-        device, dtype, compile: see `load_model`.
         attempt: how many times these rows have been tried, counting this one.
         threads: CPU threads for the model; None leaves the process as it is.
 
@@ -42,18 +41,15 @@ class TagStage:
 
     def __init__(
         self,
-        model: str,
+        model: ModelOptions,
         taxonomy: Taxonomy,
         *,
-        device: str | None = None,
-        dtype: str | None = None,
-        compile: bool = False,
         attempt: int = 1,
         threads: int | None = None,
     ) -> None:
         limit_threads(threads)
-        self._model = load_model(model, device=device, dtype=dtype, compile=compile)
-        taxonomy.check_against(self._model, model)
+        self._model = model.load()
+        taxonomy.check_against(self._model, model.reference)
         self._taxonomy = taxonomy
         self._questions = taxonomy.questions()
         self._attempt = attempt

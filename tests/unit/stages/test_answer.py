@@ -16,6 +16,7 @@ import pytest
 from vqa_ray import schema
 from vqa_ray.models.base import Answer, Image
 from vqa_ray.models.fake import FAILURE
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages import batch
 from vqa_ray.stages.actor import EXIT_CODE, ModelActor
 from vqa_ray.stages.answer import AnswerStage
@@ -59,7 +60,7 @@ class Recorder:
 
 
 def stage_with(model: Recorder, **options: object) -> AnswerStage:
-    stage = AnswerStage("fake:", 3, **options)
+    stage = AnswerStage(ModelOptions("fake:"), 3, **options)
     stage._model = model
     return stage
 
@@ -67,7 +68,7 @@ def stage_with(model: Recorder, **options: object) -> AnswerStage:
 def test_rows_come_back_in_order_with_their_columns() -> None:
     price = pa.field("price", pa.float64())
     table = decoded([{"price": 1.0}, {"colour": BLUE, "price": 2.0, "image_id": "b"}], [price])
-    answered = AnswerStage("fake:", 2, attempt=3)(table)
+    answered = AnswerStage(ModelOptions("fake:"), 2, attempt=3)(table)
     assert answered.schema.equals(schema.with_kept(schema.ANSWER, [price]))
     assert answered["answer"].to_pylist() == ["red", "blue"]
     assert [len(answers) for answers in answered["answers"].to_pylist()] == [2, 2]
@@ -89,7 +90,7 @@ def test_an_image_goes_to_the_model_once_with_all_its_questions_and_without_a_co
 
 def test_error_rows_pass_and_keep_their_question() -> None:
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
-    answered = AnswerStage("fake:", 1)(decoded([failed, {}])).to_pylist()
+    answered = AnswerStage(ModelOptions("fake:"), 1)(decoded([failed, {}])).to_pylist()
     assert (answered[0]["error_code"], answered[0]["question"], answered[0]["answer"]) == (
         "image_missing",
         QUESTION,
@@ -100,7 +101,7 @@ def test_error_rows_pass_and_keep_their_question() -> None:
 
 def test_the_row_that_the_model_cannot_take_stands_alone() -> None:
     rows = [{"questions": [FAILURE] if number == 5 else [QUESTION], "image_key": number} for number in range(9)]
-    answered = AnswerStage("fake:", 1)(decoded(rows)).to_pylist()
+    answered = AnswerStage(ModelOptions("fake:"), 1)(decoded(rows)).to_pylist()
     assert [row["error_code"] for row in answered] == [None] * 5 + ["model_error"] + [None] * 3
     assert answered[5]["error_message"] == f"ValueError: the question holds {FAILURE}"
     assert [row["answer"] for row in answered if row["status"] == "ok"] == ["red"] * 8
@@ -113,13 +114,15 @@ def test_a_score_that_is_no_number_is_an_error_row(score: float) -> None:
 
 
 def test_rows_without_a_question_are_told() -> None:
-    answered = AnswerStage("fake:", 1)(decoded([{"questions": []}, {"questions": None}, {}]))
+    answered = AnswerStage(ModelOptions("fake:"), 1)(decoded([{"questions": []}, {"questions": None}, {}]))
     assert answered["error_code"].to_pylist() == ["question_missing", "question_missing", None]
 
 
 def test_several_questions() -> None:
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
-    answered = AnswerStage("fake:", 1, several=True)(decoded([{"questions": [QUESTION, "why " * 500]}, failed]))
+    answered = AnswerStage(ModelOptions("fake:"), 1, several=True)(
+        decoded([{"questions": [QUESTION, "why " * 500]}, failed])
+    )
     assert answered.schema.equals(schema.ANSWERS)
     first, second = answered.to_pylist()
     assert [(each["question"], len(each["answers"])) for each in first["results"]] == [(QUESTION, 1), ("why " * 500, 1)]
@@ -159,7 +162,7 @@ class Deadly:
     """A stage that ends its process over the row with key 2."""
 
     def __init__(self) -> None:
-        self._stage = AnswerStage("fake:", 1)
+        self._stage = AnswerStage(ModelOptions("fake:"), 1)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         ok = [row["source_key"] for row in table.to_pylist() if row["status"] == "ok"]

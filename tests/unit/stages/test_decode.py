@@ -19,7 +19,7 @@ from vqa_ray import images, schema
 from vqa_ray.errors import ErrorCode
 from vqa_ray.images import ImageLimits, decode_resized
 from vqa_ray.models.fake import FakeTransform
-from vqa_ray.stages import decode as decode_module
+from vqa_ray.stages import sized
 from vqa_ray.stages.decode import DecodeImages, image_key
 from vqa_ray.stages.journal import CrashJournal
 
@@ -104,6 +104,7 @@ def test_bad_rows_cost_themselves_alone(journal: CrashJournal) -> None:
         failed = row["status"] == schema.STATUS_ERROR
         assert failed == (row["error_code"] is not None)
         assert failed == (row["pixels"] is None) == (row["height"] is None) == (row["image_key"] is None)
+        assert failed == (row["source_height"] is None) == (row["source_width"] is None)
 
 
 def test_the_same_image_is_decoded_once(journal: CrashJournal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +114,7 @@ def test_the_same_image_is_decoded_once(journal: CrashJournal, monkeypatch: pyte
         calls.append(data)
         return images.decode_resized(data, *args, **options)
 
-    monkeypatch.setattr(decode_module, "decode_resized", counted)
+    monkeypatch.setattr(sized, "decode_resized", counted)
     one, two = png(), png(colour=(5, 5, 5))
     rows = [{"image": one}, {"image": two}, {"image": one}, {"image": b"bad"}, {"image": b"bad"}, {"image": one}]
     result = DecodeImages(FakeTransform(), journal=journal)(table_of(rows)).to_pylist()
@@ -162,6 +163,21 @@ def test_limits_and_fast_decoding_are_passed_on(journal: CrashJournal) -> None:
     )
     assert exact["height"].to_pylist() == fast["height"].to_pylist() == [64]
     assert exact["pixels"].to_pylist() != fast["pixels"].to_pylist()
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(("orientation", "size"), [(1, (600, 1000)), (3, (600, 1000)), (6, (1000, 600))])
+def test_the_size_of_the_source_is_that_of_the_upright_image(
+    journal: CrashJournal, orientation: int, size: tuple[int, int], fast: bool
+) -> None:
+    file, exif = io.BytesIO(), PillowImage.Exif()
+    exif[274] = orientation
+    PillowImage.new("RGB", (1000, 600)).save(file, "JPEG", exif=exif)
+    rows = table_of([{"image": file.getvalue()}, {"image": b"x"}])
+    first, second = DecodeImages(FakeTransform(), fast_decode=fast, journal=journal)(rows).to_pylist()
+    assert (first["source_height"], first["source_width"]) == size
+    assert (first["height"] > first["width"]) == (size[0] > size[1])
+    assert second["source_height"] is None
 
 
 def test_a_mistake_of_the_program_raises_and_leaves_no_note(journal: CrashJournal, tmp_path: Path) -> None:

@@ -1,0 +1,61 @@
+"""`vqa-ray answer --engine vllm`: what it needs, and its pipeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobs.spec import AnswerSpec
+from vqa_ray.errors import RequestError
+from vqa_ray.models.load import ModelInfo
+from vqa_ray.models.vllm_engine import VllmOptions, require_vllm
+from vqa_ray.readers import Source
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+    from jobs.work import Work
+    from pipelines.placement import Placement
+
+_OPTION = "--engine vllm"
+
+
+def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
+    """Whether vLLM can do what a spec asks.
+
+    Raises:
+        RequestError: it cannot, or is not installed.
+    """
+    gpus = spec.num_gpus or 1
+    if not model.kind.is_chat:
+        raise RequestError(f"{_OPTION}: model {spec.model}: {model.kind.told} is not a chat model, which vLLM is for")
+    if source.several:
+        raise RequestError(f"{_OPTION}: rows bring several questions; wanted one question per row")
+    if spec.num_beams is not None:
+        raise RequestError(f"{_OPTION}: --num-beams {spec.num_beams}: vLLM takes the likeliest token each time")
+    if gpus != int(gpus):
+        raise RequestError(f"{_OPTION}: --num-gpus {gpus:g}: an engine of vLLM needs whole GPUs")
+    if "://" in spec.model:
+        raise RequestError(f"{_OPTION}: model {spec.model}: wanted a directory that every node sees, or a hub name")
+    require_vllm()
+
+
+def build(spec: AnswerSpec, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
+    """The pipeline of a spec, lazily."""
+    from jobs.work import image_config
+    from pipelines.chat_vllm import answer_with_vllm
+
+    options = VllmOptions(
+        max_new_tokens=spec.max_new_tokens or VllmOptions().max_new_tokens,
+        gpus=int(spec.num_gpus or 1),
+        dtype=spec.dtype,
+        relative_json=model.family.startswith("qwen3"),
+    )
+    return answer_with_vllm(
+        work.tasks,
+        image_config(spec, work),
+        spec.model,
+        options,
+        placement=placement,
+        boxes=model.kind.has_boxes,
+        attempt=work.layout.attempt,
+    )

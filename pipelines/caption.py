@@ -1,0 +1,44 @@
+"""Images → captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ray.data import Dataset
+
+from pipelines.actors import on_actors
+from pipelines.images import ImageConfig, decode, read
+from pipelines.placement import Placement
+from vqa_ray.models.load import ModelOptions
+from vqa_ray.stages.caption import CaptionStage
+from vqa_ray.stages.read import ReadShard
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionConfig:
+    """What decides the captions; see `CaptionStage`."""
+
+    model: ModelOptions
+    prompt: str | None = None
+    boxes: bool = False
+
+
+def caption(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: CaptionConfig, placement: Placement, attempt: int
+) -> Dataset:
+    """CAPTION rows, lazily: read → fetch → decode → caption."""
+    rows = read(tasks, placement)
+    decoded = decode(rows, images, placement)
+    return on_actors(
+        decoded,
+        CaptionStage,
+        {
+            "model": config.model,
+            "prompt": config.prompt,
+            "boxes": config.boxes,
+            "attempt": attempt,
+            "threads": placement.actor_threads,
+        },
+        placement,
+    )

@@ -1,0 +1,177 @@
+"""Loading a checkpoint of the BLIP families, and the ways in which one would be silently wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.checkpoint import image_processor_config, read_json, weight_files
+from vqa_ray.models.device import DTYPES, choose_device, choose_dtype
+from vqa_ray.models.square_transform import SquareTransform, transform_from_config
+
+HALF = "float16"
+SPREAD = "auto"
+IMAGE_TOKEN = "<image>"
+# The part of a card's free memory that weights may take; the rest is for what is computed.
+_SHARE_OF_CARD = 0.8
+
+
+class Pixels:
+    """Images as the vision encoder wants them: what transformers' processor does, on the device.
+
+    Args:
+        transform: the checkpoint's.
+        device, dtype: of the vision encoder.
+    """
+
+    def __init__(self, transform: SquareTransform, device: torch.device, dtype: torch.dtype) -> None:
+        self._mean = torch.tensor(transform.mean, device=device)
+        self._std = torch.tensor(transform.std, device=device)
+        self._dtype = dtype
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) → normalised (B, 3, H, W)."""
+        normalised = (pixels.float() / 255 - self._mean) / self._std
+        return normalised.permute(0, 3, 1, 2).contiguous().to(self._dtype)
+
+
+def check_image_token(directory: Path) -> None:
+    """Whether config and processor agree on how an image stands in text; needs no weights and no torch.
+
+    Without it, transformers' own processors build prompts in which the image has no place, and the answer is given
+    without looking at it.
+
+    Raises:
+        ModelLoadError: the config or the tokenizer lacks the image token, or the counts of query tokens differ.
+    """
+    config = read_json(directory, "config.json")
+    origin = f"model {directory}"
+    token = config.get("image_token_index", config.get("image_token_id"))
+    if not isinstance(token, int):
+        raise ModelLoadError(
+            f"{origin}: config.json has no image_token_index, so images would have no place in the text; "
+            f"add {IMAGE_TOKEN!r} to the tokenizer, resize the embeddings and set image_token_index to its id"
+        )
+    count = read_json(directory, "processor_config.json", required=False).get("num_query_tokens")
+    wanted = config.get("num_query_tokens", 32)
+    if count is not None and count != wanted:
+        raise ModelLoadError(
+            f"{origin}: processor_config.json gives an image {count} tokens, config.json {wanted}; they must agree"
+        )
+
+
+def choose_number(name: str | None, device: torch.device, text_config: Mapping[str, Any], origin: str) -> torch.dtype:
+    """As `choose_dtype`, and float16 for what survives it.
+
+    Raises:
+        ModelLoadError: an unknown name, float16 on a CPU, or of a T5, whose activations overflow in it.
+    """
+    if name != HALF:
+        return choose_dtype(name, device)
+    if text_config.get("model_type") == "t5":
+        raise ModelLoadError(
+            f"{origin}: T5 overflows in float16 and would write nonsense; allowed are bfloat16, float32"
+        )
+    if device.type == "cpu":
+        raise ModelLoadError(f"{origin}: float16 is for CUDA devices; on a CPU allowed are {', '.join(sorted(DTYPES))}")
+    return torch.float16
+
+
+def load(kind: Any, path: Path, *, device: str | None, dtype: str | None) -> tuple[Any, torch.device, SquareTransform]:
+    """Load a model class of transformers.
+
+    Where it does not fit into one card and there are several, it is spread over them.
+
+    Args:
+        kind: `Blip2ForConditionalGeneration`, …
+        path: the checkpoint's directory.
+        device, dtype: names; None chooses for the machine, device `auto` spreads the model over all cards.
+
+    Returns:
+        The model in evaluation mode; the device that takes its pixels; its image transform.
+
+    Raises:
+        ModelLoadError: weights are missing or do not fit, or device or dtype do not exist.
+    """
+    from safetensors import SafetensorError
+
+    origin = f"model {path}"
+    chosen = choose_device(None if device == SPREAD else device)
+    config = read_json(path, "config.json")
+    number = choose_number(dtype, chosen, config.get("text_config") or {}, origin)
+    transform = transform_from_config(image_processor_config(path), origin)
+    files = weight_files(path)
+    spread = device == SPREAD or (device is None and torch.cuda.device_count() > 1 and _too_large(files, number))
+    placed = {"device_map": "auto"} if spread else {}
+    try:
+        model, report = kind.from_pretrained(
+            path, dtype=number, use_safetensors=True, local_files_only=True, output_loading_info=True, **placed
+        )
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise ModelLoadError(f"{origin}: {str(error).splitlines()[0]}") from error
+    absent = [name for name in report["missing_keys"] if "position_ids" not in name]
+    if absent:
+        raise ModelLoadError(f"{origin}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
+    side = model.config.vision_config.image_size
+    if transform.side != side:
+        raise ModelLoadError(
+            f"{origin}: its processor makes images of {transform.side} pixels, its encoder takes {side}"
+        )
+    model = (model if spread else model.to(chosen)).eval().requires_grad_(False)
+    if spread and hasattr(model, "_preprocess_accelerate"):
+        model._preprocess_accelerate()
+    return model, next(model.vision_model.parameters()).device, transform
+
+
+def load_tokenizer(path: Path, image_token: int | None) -> Any:
+    """The checkpoint's tokenizer.
+
+    Args:
+        path: its directory.
+        image_token: the id that the config gives `<image>`; None where the family has none.
+
+    Raises:
+        ModelLoadError: there is none, it cannot pad, or it lacks the image token.
+    """
+    from transformers import AutoTokenizer
+
+    origin = f"model {path}"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelLoadError(f"{origin}: tokenizer: {str(error).splitlines()[0]}") from error
+    if tokenizer.pad_token_id is None:
+        raise ModelLoadError(f"{origin}: its tokenizer has no pad token; set pad_token in tokenizer_config.json")
+    if image_token is not None and tokenizer.get_vocab().get(IMAGE_TOKEN) != image_token:
+        found = tokenizer.get_vocab().get(IMAGE_TOKEN)
+        raise ModelLoadError(
+            f"{origin}: its tokenizer gives {IMAGE_TOKEN} the id {found}, config.json's image_token_index is "
+            f"{image_token}; they must agree, or images have no place in the text"
+        )
+    return tokenizer
+
+
+def context_limit(text_config: Any, tokenizer: Any) -> int:
+    """Tokens that a language model reads at most: its position table, else what its tokenizer was made for."""
+    positions = getattr(text_config, "max_position_embeddings", None)
+    if isinstance(positions, int) and positions > 0:
+        return positions
+    length = tokenizer.model_max_length
+    return int(length) if length < 1_000_000 else 512
+
+
+def _too_large(files: list[Path], dtype: torch.dtype) -> bool:
+    from safetensors import safe_open
+
+    numbers = 0
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            numbers += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    free, _ = torch.cuda.mem_get_info()
+    return numbers * dtype.itemsize > _SHARE_OF_CARD * free

@@ -1,0 +1,105 @@
+"""The rows that a chat model reads: prompts with the tensors of their images, gathered into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vqa_ray.models.chat_processor import Encoded
+from vqa_ray.models.roomy_cache import send
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageTensors:
+    """What the processor made of one image.
+
+    Attributes:
+        tensors: by name; their first dimension is the one that joins images.
+        size: (height, width) in pixels as the model sees the image.
+    """
+
+    tensors: Mapping[str, Tensor]
+    size: tuple[int, int]
+
+    @property
+    def layout(self) -> Hashable:
+        """Images of one layout can be joined."""
+        return tuple((name, tensor.shape[1:]) for name, tensor in sorted(self.tensors.items()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """One question of one image.
+
+    Attributes:
+        index: its place among all questions of the call.
+        image: shared by the prompts about that image.
+        encoded: its tokens.
+        split: tokens up to here hold the image and are the same for other prompts about it; the rest is its own.
+        warning: what was left out, or None.
+    """
+
+    index: int
+    image: ImageTensors
+    encoded: Encoded
+    split: int
+    warning: str | None = None
+
+    @property
+    def shared(self) -> Hashable:
+        """Prompts of one such key read the same image in the same words."""
+        return id(self.image), self.encoded.ids[: self.split]
+
+
+def batches(prompts: Sequence[Prompt], cost: Callable[[Prompt, bool], int], limit: int) -> list[list[Prompt]]:
+    """Split prompts into batches of one layout; those about one image stay together, and lengths are alike.
+
+    Args:
+        prompts: in any order.
+        cost: of a prompt, and whether it is the first about its image in the batch.
+        limit: what a batch may cost in all, unless it is a single prompt.
+    """
+    layouts: dict[Hashable, int] = {}
+    seen: dict[Hashable, int] = {}
+    for prompt in prompts:
+        layouts.setdefault(prompt.image.layout, len(layouts))
+        seen.setdefault(prompt.shared, len(seen))
+    ordered = sorted(prompts, key=lambda p: (layouts[p.image.layout], p.split, seen[p.shared], len(p.encoded.ids)))
+    found: list[list[Prompt]] = []
+    spent = 0
+    for prompt in ordered:
+        before = found[-1][-1] if found else None
+        new = before is None or before.shared != prompt.shared
+        spent += cost(prompt, new)
+        if before is None or before.image.layout != prompt.image.layout or spent > limit:
+            found.append([])
+            spent = cost(prompt, True)
+        found[-1].append(prompt)
+    return found
+
+
+def collate(rows: Sequence[Encoded], images: Sequence[ImageTensors], device: torch.device) -> dict[str, Tensor]:
+    """The arguments of a forward pass over rows that bring one image each.
+
+    Returns:
+        input_ids and attention_mask, int64 (R, L), left-padded with the row's own first token, which the mask hides:
+        so padding adds no token that a repetition penalty would count. Then what else the model wants.
+    """
+    width = max(len(row.ids) for row in rows)
+    ids = torch.tensor([[row.ids[0]] * (width - len(row.ids)) + list(row.ids) for row in rows])
+    mask = torch.tensor([[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows])
+    kinds = {
+        name: torch.tensor([[0] * (width - len(row.ids)) + list(row.kinds[name]) for row in rows])
+        for name in rows[0].kinds
+    }
+    joined = {name: torch.cat([image.tensors[name] for image in images]) for name in images[0].tensors}
+    inputs = {"input_ids": ids, "attention_mask": mask, **kinds, **joined}
+    return {name: send(tensor, device) for name, tensor in inputs.items()}
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Position of each token of left-padded rows, int64 (R, L), from their mask."""
+    return (mask.cumsum(dim=-1) - 1).clamp(min=0)

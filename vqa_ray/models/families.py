@@ -1,0 +1,192 @@
+"""The model families: what each is called, can do and shares, and where its code is. The one table of them.
+
+Light: an engine, and torch with it, is imported when a model of its family is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from vqa_ray.errors import ModelLoadError, RequestError
+from vqa_ray.models.generation import SCORE_MEANING as GENERATIVE_SCORE
+
+Task = Literal["answer", "score", "caption"]
+
+_SAYS = {"answer": "answer questions", "score": "score choices", "caption": "caption"}
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of model.
+
+    Attributes:
+        name: the `model_type` of its config.json.
+        architecture: in `architectures` of its config.json; empty where the `model_type` says it all.
+        tasks: what it can do: `answer` questions, `score` choices (tags, yes/no), `caption`.
+        score_meaning: what a score of its answers is, one line.
+        shares: what several questions of one image share, one line.
+        engine: module and class that load it.
+        transform: module whose `transform_from_config` makes its image transform; light.
+        is_generative: whether it writes its answers, so that it takes a context, beams and a length.
+        takes_template: whether `--prompt-template` decides how it is asked.
+        template: the style of `vqa_ray.prompts` in which it is asked without.
+        has_boxes: whether its answers can point at places in the image.
+    """
+
+    name: str
+    architecture: str
+    tasks: frozenset[Task]
+    score_meaning: str
+    shares: str
+    engine: tuple[str, str]
+    transform: str
+    is_generative: bool = True
+    takes_template: bool = True
+    template: str = "plain"
+    has_boxes: bool = False
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether it is asked by the chat template of its checkpoint."""
+        return self.engine == _CHAT.engine
+
+    def load_engine(self) -> Any:
+        """The class that loads it; imports torch."""
+        module, name = self.engine
+        return getattr(importlib.import_module(f"vqa_ray.models.{module}"), name)
+
+    def require(self, task: Task, reference: str) -> None:
+        """Refuse what it cannot do.
+
+        Raises:
+            RequestError: names those that can.
+        """
+        if task not in self.tasks:
+            able = list(dict.fromkeys(family.told for family in FAMILIES if task in family.tasks))
+            raise RequestError(
+                f"model {reference}: {self.told} does not {_SAYS[task]}; models that do are {', '.join(able)}"
+            )
+
+    @property
+    def told(self) -> str:
+        """Its name for a message, with the architecture where the name is shared."""
+        shared = sum(family.name == self.name for family in FAMILIES) > 1
+        return f"{self.name} ({self.architecture})" if shared else self.name
+
+
+_ALL: frozenset[Task] = frozenset(("answer", "score", "caption"))
+_NOT_CAPTION: frozenset[Task] = frozenset(("answer", "score"))
+
+_CHAT = Family(
+    name="",
+    architecture="",
+    tasks=_ALL,
+    score_meaning=GENERATIVE_SCORE,
+    shares="all up to the question: vision features and the language model's keys and values",
+    engine=("chat", "ChatModel"),
+    transform="chat_transform",
+    takes_template=False,
+)
+# Read from the first token on, image included, so that what stands before a question does not depend on it.
+_CHAT_SHARING = ("llava", "llava_next", "idefics3", "smolvlm")
+_CHAT_SHARING_WITH_BOXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+_CHAT_OTHERS = ("llava_onevision", "idefics2", "internvl")
+
+_FAKE = Family(
+    name="fake",
+    architecture="",
+    tasks=_ALL,
+    score_meaning="a deterministic function of the image's mean colour and the question, between 0 and 1",
+    shares="the image's mean colour",
+    engine=("fake", "FakeModel"),
+    transform="fake",
+)
+# Models without files, by their whole reference.
+FAKES: Mapping[str, Family] = {"fake:": _FAKE, "fake:boxes": replace(_FAKE, has_boxes=True)}
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        name="vilt",
+        architecture="ViltForQuestionAnswering",
+        tasks=_NOT_CAPTION,
+        score_meaning="sigmoid of the answer's logit; answers are scored independently, so scores do not sum to 1",
+        shares="the patch embedding: question and image attend to each other in every layer",
+        engine=("vilt", "Vilt"),
+        transform="vilt_transform",
+        is_generative=False,
+        takes_template=False,
+    ),
+    Family(
+        name="blip-2",
+        architecture="Blip2ForConditionalGeneration",
+        tasks=_ALL,
+        score_meaning=GENERATIVE_SCORE,
+        shares="vision and Q-Former features; with OPT also the key/value cache of the image's tokens",
+        engine=("blip2", "Blip2"),
+        transform="square_transform",
+        template="question",
+    ),
+    Family(
+        name="blip",
+        architecture="BlipForQuestionAnswering",
+        tasks=_NOT_CAPTION,
+        score_meaning=GENERATIVE_SCORE,
+        shares="vision features",
+        engine=("blip", "Blip"),
+        transform="square_transform",
+    ),
+    Family(
+        name="blip",
+        architecture="BlipForConditionalGeneration",
+        tasks=frozenset(("caption",)),
+        score_meaning=GENERATIVE_SCORE,
+        shares="vision features",
+        engine=("blip", "Blip"),
+        transform="square_transform",
+    ),
+    Family(
+        name="instructblip",
+        architecture="InstructBlipForConditionalGeneration",
+        tasks=_ALL,
+        score_meaning=GENERATIVE_SCORE,
+        shares="vision features: its Q-Former reads the question",
+        engine=("instructblip", "InstructBlip"),
+        transform="square_transform",
+    ),
+    *(replace(_CHAT, name=name) for name in _CHAT_SHARING),
+    *(replace(_CHAT, name=name, has_boxes=True) for name in _CHAT_SHARING_WITH_BOXES),
+    *(replace(_CHAT, name=name, shares="the processed image") for name in _CHAT_OTHERS),
+)
+
+
+def family_of(reference: str, config: Mapping[str, Any]) -> Family:
+    """The family of a checkpoint.
+
+    Args:
+        reference: as the user gave it, for messages.
+        config: its config.json.
+
+    Raises:
+        ModelLoadError: no family has its `model_type`, or none of that type its architecture.
+    """
+    kind = config.get("model_type")
+    named = [family for family in FAMILIES if family.name == kind]
+    if not named:
+        raise ModelLoadError(
+            f"model {reference}: model_type {kind!r} of config.json is not supported; there are {_names(FAMILIES)}"
+        )
+    found = config.get("architectures") or []
+    for family in named:
+        if not family.architecture or family.architecture in found:
+            return family
+    wanted = " or ".join(family.architecture for family in named)
+    raise ModelLoadError(
+        f"model {reference}: architecture {', '.join(found) or 'unknown'} does not answer questions, wanted {wanted}"
+    )
+
+
+def _names(families: Iterable[Family]) -> str:
+    return ", ".join(dict.fromkeys(family.name for family in families))

@@ -1,0 +1,110 @@
+"""Before and after vLLM: DECODED rows → what its engine is asked → ANSWER rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vqa_ray import schema
+from vqa_ray.errors import RowError
+from vqa_ray.models import vllm_engine
+from vqa_ray.models.base import Answer
+from vqa_ray.models.vllm_engine import VllmOptions
+from vqa_ray.stages import batch
+from vqa_ray.stages.answer import checked
+from vqa_ray.stages.boxes import SourceSizes
+
+Batch = dict[str, npt.NDArray[Any]]
+
+# What stands for a row that is already in error, so that every row passes the engine: nearly no work.
+_NOTHING_ASKED = "."
+
+
+class VllmRequests:
+    """A `map_batches` callable: a DECODED table → one request per row.
+
+    The row itself, without its pixels, rides along as Arrow bytes, whatever the engine does to types.
+
+    Args:
+        max_new_tokens: of an answer.
+    """
+
+    def __init__(self, max_new_tokens: int) -> None:
+        self._max_new_tokens = max_new_tokens
+
+    def __call__(self, table: pa.Table) -> Batch:
+        """
+        Returns:
+            Columns `messages`, `sampling_params` and `carried`, as many rows in the same order.
+        """
+        pictures: dict[int, str] = {}
+        for group in batch.image_groups(table, batch.ok_rows(table)):
+            pictures |= dict.fromkeys(group.rows, vllm_engine.picture_url(group.image))
+        rest = table.drop_columns(["pixels"])
+        made: Batch = {
+            name: np.empty(table.num_rows, dtype=object) for name in ("messages", "sampling_params", "carried")
+        }
+        for row in range(table.num_rows):
+            asked = table["questions"][row].as_py() if row in pictures else [_NOTHING_ASKED]
+            turns = [(turn["question"], turn["answer"]) for turn in table["turns"][row].as_py() or ()]
+            made["messages"][row] = vllm_engine.messages(asked[0], turns if row in pictures else (), pictures.get(row))
+            made["sampling_params"][row] = vllm_engine.sampling(self._max_new_tokens if row in pictures else 1)
+            made["carried"][row] = _packed(rest.slice(row, 1))
+        return made
+
+
+class VllmAnswers:
+    """A `map_batches` callable: the engine's output → an ANSWER table.
+
+    Args:
+        options: what the engine was asked with.
+        boxes: whether `boxes` are written, see `schema.answer_schema`.
+        attempt: how many times these rows have been tried, counting this one.
+    """
+
+    def __init__(self, options: VllmOptions, *, boxes: bool = False, attempt: int = 1) -> None:
+        self._options = options
+        self._boxes = boxes
+        self._attempt = attempt
+
+    def __call__(self, outputs: Batch) -> pa.Table:
+        """As many rows, in the same order; what failed in the engine is an error row."""
+        table = pa.concat_tables([_unpacked(carried) for carried in outputs["carried"]])
+        results: dict[int, Answer | RowError] = {}
+        for row in batch.ok_rows(table):
+            results[row] = self._answer({name: column[row] for name, column in outputs.items()}, table, row)
+        answered = {row: result for row, result in results.items() if not isinstance(result, RowError)}
+        best = {row: answer.answers[0] for row, answer in answered.items()}
+        columns: dict[str, dict[int, Any]] = {
+            "question": {row: asked[0] for row, asked in enumerate(table["questions"].to_pylist()) if asked},
+            "answer": {row: text for row, (text, _) in best.items()},
+            "answer_score": {row: score for row, (_, score) in best.items()},
+            "answers": {row: [{"answer": text, "score": score}] for row, (text, score) in best.items()},
+        }
+        if self._boxes:
+            sizes = SourceSizes(table)
+            columns["boxes"] = {row: sizes.pixels(row, answer.boxes) for row, answer in answered.items()}
+        output = schema.with_kept(schema.answer_schema(False, self._boxes), batch.kept_fields(table))
+        return batch.assemble(output, table, columns, batch.failures_of(results), self._attempt)
+
+    def _answer(self, output: Mapping[str, Any], table: pa.Table, row: int) -> Answer | RowError:
+        seen = table["height"][row].as_py(), table["width"][row].as_py()
+        try:
+            return checked(vllm_engine.answer_of(output, *vllm_engine.json_extent(self._options, *seen)))
+        except RowError as error:
+            return error
+
+
+def _packed(row: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, row.schema) as writer:
+        writer.write_table(row)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _unpacked(carried: bytes) -> pa.Table:
+    return pa.ipc.open_stream(carried).read_all()
