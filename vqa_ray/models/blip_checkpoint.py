@@ -124,7 +124,7 @@ def load(kind: Any, path: Path, *, device: str | None, dtype: str | None) -> tup
             f"{origin}: its processor makes images of {transform.side} pixels, its encoder takes {side}"
         )
     model = (model if spread else model.to(chosen)).eval().requires_grad_(False)
-    if spread and hasattr(model, "_preprocess_accelerate"):
+    if hasattr(model, "hf_device_map") and hasattr(model, "_preprocess_accelerate"):
         model._preprocess_accelerate()
     return model, next(model.vision_model.parameters()).device, transform
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests import tiny_blip
 from vqa_ray.errors import ModelLoadError, RequestError, RowError
+from vqa_ray.models import readers
 from vqa_ray.models.blip2 import Blip2
 from vqa_ray.models.generation import GenerationConfig
 from vqa_ray.prompts import Prompting
@@ -93,7 +94,12 @@ def test_images_and_questions_must_match(engine: Blip2, count: int) -> None:
 # 3. OPT with right padding: it continues the padding.
 
 
-def test_prompts_are_padded_before_their_text_whatever_the_tokenizer_says(directory: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("overhead", [0, 10_000])
+def test_prompts_are_padded_before_their_text_whatever_the_tokenizer_says(
+    directory: Path, tmp_path: Path, overhead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With no overhead prompts of each length are read apart and joined; with much of it they are padded.
+    monkeypatch.setattr(readers, "_PASS_TOKENS", {"cpu": overhead})
     copy = changed(directory, tmp_path / "copy", "tokenizer_config.json", lambda c: c.update(padding_side="right"))
     engine = load(copy)
     assert engine.network.tokenizer.padding_side == "right"
@@ -234,6 +240,13 @@ def test_half_precision_is_refused_where_it_writes_nonsense(directory: Path, tmp
         load(t5, dtype="float16")
     with pytest.raises(ModelLoadError, match="dtype 'int8' is not supported"):
         load(directory, dtype="int8")
+
+
+def test_spread_over_the_devices_it_answers_the_same(directory: Path, engine: Blip2) -> None:
+    spread = load(directory, device="auto")
+    images, asked = tiny_blip.random_images(2), [list(tiny_blip.QUESTIONS)] * 2
+    assert spread.answer(images, asked, 1) == engine.answer(images, asked, 1)
+    assert spread.score(images, [["a"]] * 2, [[("yes", "golden retriever")]] * 2)
 
 
 def test_out_of_memory_halves_the_pass_and_loses_nothing(engine: Blip2, monkeypatch: pytest.MonkeyPatch) -> None:
