@@ -173,4 +173,12 @@ def recipe(spec: FinetuneSpec) -> Mapping[str, object]:
         "auxiliary",
         "shape",
     )
-    return {name: getattr(spec, name) for name in names if getattr(spec, name) not in (None, [], {}, False)}
+    told: dict[str, object] = {}
+    for name in names:
+        value = getattr(spec, name)
+        if value is None or value is False or value in ([], {}) or (spec.augment == "none" and "augment_" in name):
+            continue
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {number}" for key, number in value.items())
+        told[name] = ", ".join(value) if isinstance(value, list) else value
+    return told
