@@ -243,6 +243,8 @@ def _read(file: str) -> dict[str, Any]:
 
 def _told(kind: type[BaseModel], error: ValidationError, file: str | None, options: Mapping[str, Any]) -> str:
     first = error.errors()[0]
+    if not first["loc"]:
+        return str(first["msg"]).removeprefix("Value error, ")
     name = str(first["loc"][0])
     where = option_name(name, kind) if name in options or not file else f"{file}: {name}"
     if first["type"] == "missing":

@@ -191,8 +191,8 @@ def test_killed_training_comes_to_the_same(whom: str, source: Path, undisturbed:
     assert losses(output)[-1] == pytest.approx(losses(undisturbed)[-1], rel=1e-3)
     assert manifest(output)["accuracy"] == manifest(undisturbed)["accuracy"]
     kept = list((output / "_vqa_ray" / "training" / "checkpoints" / "train").glob("checkpoint_2*"))
-    # One that was being made when the process died stays beside the last two.
-    assert 2 <= len(kept) <= 3
+    # Of 18 the last two, and those that were being made when the process died.
+    assert 2 <= len(kept) <= 5
 
 
 @pytest.mark.timeout(400)
@@ -207,7 +207,7 @@ def test_rows_without_a_picture_are_counted_and_told(tmp_path: Path, capsys) -> 
     metrics = pq.read_table(tmp_path / "out" / "metrics.parquet")
     trained = pc.sum(metrics["samples"]).as_py()
     assert trained == content["rows"] - by_place["training, all epochs"]["rows"]
-    assert "image_undecodable" in (tmp_path / "out" / "README.md").read_text()
+    assert r"image\_undecodable" in (tmp_path / "out" / "README.md").read_text()
     capsys.readouterr()
 
 
@@ -223,7 +223,7 @@ class TestWrongRequests:
             (["--lora"], "lora needs a trained model"),
             (["--push-to-hub", "a b"], "not a name for a hub"),
             (["--vocabulary", "nowhere.txt"], "nowhere.txt"),
-            (["--model", "nowhere"], "nowhere"),
+            (["--model", "bundled:catalog-vilt"], "shape is for --model scratch only"),
         ],
     )
     def test_end_with_one_line(self, source: Path, tmp_path: Path, capsys, more: list[str], told: str) -> None:

@@ -21,7 +21,7 @@ from vqa_ray.models.base import Image
 from vqa_ray.models.chat import CAPTION_REQUEST, ChatModel
 from vqa_ray.models.generation import GenerationConfig
 
-NEW_TOKENS = 6
+NEW_TOKENS = 8
 # Whose template opens an answer without a space or line break behind it.
 SPACED = ("llava", "llava_next", "idefics2", "idefics3")
 SHARING = [family for family in FAMILIES if family in chat.SHARING]
