@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vqa_ray.training.scratch import ViltShape, build_tokenizer, build_vilt, save_checkpoint, transform_of
+from vqa_ray.training.scratch import build_tokenizer, build_vilt, save_checkpoint
+from vqa_ray.training.shape import ViltShape, transform_of
 
 QUESTIONS = (
     "what is in the picture?",

@@ -138,7 +138,7 @@ def _rows(source: TrainingSource, limit: int | None, placement: TrainPlacement) 
 
 def _save_start(request: Request, lesson: Lesson) -> None:
     from vqa_ray.training.export import export
-    from vqa_ray.training.scratch import ViltShape
+    from vqa_ray.training.shape import ViltShape
     from vqa_ray.training.starts import start_from, start_from_scratch
 
     spec = request.spec

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import importlib.metadata
-import platform
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.finetune_spec import SCRATCH, FinetuneSpec
-from jobs.guard import now
-from vqa_ray import __version__
+from jobs.guard import input_of, now, versions
 from vqa_ray.errors import RequestError
 from vqa_ray.models.checkpoint import image_processor_config
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.readers import InputConfig
 from vqa_ray.run.record import RunRecord
+from vqa_ray.training.shape import ViltShape
 from vqa_ray.training.source import TrainingSource, open_training_source
 from vqa_ray.training.starts import StartInfo, describe_start
 from vqa_ray.training.vocabulary import read_vocabulary
-
-PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +58,8 @@ def open_request(spec: FinetuneSpec) -> Request:
         RequestError: something of it cannot be done.
     """
     _check_extras(spec)
-    train = _open(spec, spec.input)
-    validation = _open(spec, spec.validation) if spec.validation else None
+    train = _open(spec, spec.input, tuple(spec.auxiliary))
+    validation = _open(spec, spec.validation, ()) if spec.validation else None
     vocabulary = read_vocabulary(spec.vocabulary) if spec.vocabulary else None
     start, shape = None, None
     if spec.model == SCRATCH:
@@ -91,17 +88,13 @@ def _check_extras(spec: FinetuneSpec) -> None:
         raise RequestError("--lora: the package peft is not installed; pip install 'vqa-ray[lora]'")
 
 
-def _open(spec: FinetuneSpec, uri: str) -> TrainingSource:
+def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...]) -> TrainingSource:
     config = InputConfig(uri=uri, format=spec.input_format, columns=spec.columns)
-    return open_training_source(config, spec.truth, tuple(spec.auxiliary))
+    return open_training_source(config, spec.truth, auxiliary)
 
 
 def _shape(given: dict[str, str]) -> dict[str, int]:
     """The size of a new network; what is not given is as in `ViltShape`."""
-    from dataclasses import asdict
-
-    from vqa_ray.training.scratch import ViltShape
-
     known = asdict(ViltShape())
     for name, value in given.items():
         if name not in known or not value.isdigit():
@@ -113,7 +106,6 @@ def _shape(given: dict[str, str]) -> dict[str, int]:
 def _record(
     spec: FinetuneSpec, train: TrainingSource, validation: TrainingSource | None, start: StartInfo | None
 ) -> RunRecord:
-    source = train.source
     extra = {"validation_fingerprint": validation.source.fingerprint} if validation else {}
     model: dict[str, Any] = {
         "reference": spec.model,
@@ -126,19 +118,8 @@ def _record(
         started=now(),
         command=spec.command() | extra,
         model=model,
-        input={
-            "uri": source.config.uri,
-            "format": source.format,
-            "fingerprint": source.fingerprint,
-            "shards": len(source.shards),
-            "rows": source.total_rows,
-            "notes": list(source.notes),
-        },
-        versions={
-            "vqa_ray": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
-        },
+        input=input_of(train.source),
+        versions=versions(),
     )
 
 

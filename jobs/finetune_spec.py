@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from jobs.spec import Format, Workers, option
+from jobs.spec import JobSpec, Workers, bounds, option
 
 SCRATCH = "scratch"
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
-class FinetuneSpec(BaseModel):
+class FinetuneSpec(JobSpec):
     """Train ViLT on questions and answers of your own; writes a checkpoint directory that every other job loads."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     input: str = option("Images, questions and answers to train on (path, s3://, gs://).", unit="URI")
     output: str = option(
@@ -29,10 +27,7 @@ class FinetuneSpec(BaseModel):
     validation_fraction: Fraction = option(
         "Fraction of the images to validate on where --validation is not given; 0 for none.", 0.1, unit="0..1"
     )
-    input_format: Format | None = option("Format of the input; guessed from its names without.", None)
-    columns: dict[str, str] = option(
-        "Ours=theirs, for input columns of other names: question=prompt. Repeatable.", {}, unit="A=B", name="column"
-    )
+    limit: int | None = option("Use only so many input rows, for a try.", None, unit="ROWS", ge=1)
     truth: str | None = option(
         "Column with the right answers; without, annotator_answers, answer, label or labels.", None, unit="COLUMN"
     )
@@ -58,7 +53,6 @@ class FinetuneSpec(BaseModel):
     augment_operations: int = option("RandAugment operations per image.", 2, unit="N", ge=1, le=10)
     augment_magnitude: int = option("Their strength.", 9, unit="0..30", ge=0, le=30)
     seed: int = option("Of the order of rows, fresh weights, dropout and augmentation.", 0, unit="N", ge=0)
-    dtype: Literal["float32", "bfloat16"] | None = option("Precision of the products; the device's best without.", None)
     lora: bool = option("Train low-rank adapters instead of all weights.", False)
     lora_rank: int = option("Rank of the adapters.", 16, unit="N", ge=1)
     lora_export: Literal["merged", "adapter"] = option("Write the merged model, or the adapter alone.", "merged")
@@ -72,14 +66,6 @@ class FinetuneSpec(BaseModel):
     vocab_size: int = option("Largest WordPiece vocabulary of a model from scratch.", 8_000, unit="N", ge=100)
     patience: int | None = option(
         "Stop when the validation accuracy has not risen for so many epochs.", None, unit="EPOCHS", ge=1
-    )
-    limit: int | None = option("Use only so many input rows, for a try.", None, unit="ROWS", ge=1)
-    allow_http: bool = option("Also fetch images from http:// and https:// URIs.", False)
-    fast_decode: bool = option("Decode large JPEG photos at reduced scale: faster, pixels differ slightly.", False)
-    max_image_bytes: int = option("Larger encoded images are skipped.", 64 * 2**20, unit="BYTES", ge=1)
-    max_image_pixels: int = option("Larger images are skipped.", 100_000_000, unit="PIXELS", ge=1)
-    max_error_fraction: float = option(
-        "Exit with 3 when a larger fraction of the rows could not be used.", 0.1, unit="0..1", ge=0, le=1, command=False
     )
     checkpoint_every: int | None = option(
         "Optimiser steps between two checkpoints; at the end of each epoch without.",
@@ -100,17 +86,6 @@ class FinetuneSpec(BaseModel):
         "GPUs of each; 1 where there are GPUs, else 0.", None, unit="GPUS", ge=0, command=False
     )
     max_failures: int = option("Restarts after a worker died.", 3, unit="N", ge=0, command=False)
-    address: str | None = option(
-        "Ray cluster to join (also RAY_ADDRESS); without, a local Ray is started.", None, unit="ADDRESS", command=False
-    )
-    wait_for_cluster: bool = option(
-        "Start although the cluster is too small now, because it grows by itself.", False, command=False
-    )
-    no_progress_timeout_s: float = option(
-        "Fail when no rows have moved for so long.", 1800.0, unit="SECONDS", gt=0, command=False
-    )
-    quiet: bool = option("Print warnings and errors only.", False, command=False)
-    log_format: Literal["text", "json"] = option("Form of the messages on standard error.", "text", command=False)
 
     @model_validator(mode="after")
     def _agree(self) -> FinetuneSpec:
@@ -120,13 +95,6 @@ class FinetuneSpec(BaseModel):
             raise ValueError("lora needs a trained model to start from, not scratch")
         return self
 
-    def command(self) -> dict[str, Any]:
-        """The fields that decide the result."""
-        fields = type(self).model_fields
-        names = {name for name, field in fields.items() if dict(field.json_schema_extra or {})["command"]}
-        return self.model_dump(mode="json", include=names)
-
     def workers(self) -> tuple[int, int]:
         """(min, max) of `num_workers`."""
-        low, _, high = self.num_workers.partition("-")
-        return int(low), int(high or low)
+        return bounds(self.num_workers)

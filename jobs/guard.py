@@ -28,7 +28,6 @@ def asked(job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict
         spec, source, model: what it works with.
         extra: more that decides the answers: the content of a taxonomy file, for instance.
     """
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],
         job=job,
@@ -40,17 +39,28 @@ def asked(job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict
             "fingerprint": model.fingerprint,
             "score_meaning": model.score_meaning,
         },
-        input={
-            "uri": source.config.uri,
-            "format": source.format,
-            "fingerprint": source.fingerprint,
-            "shards": len(source.shards),
-            "rows": source.total_rows,
-            "several": source.several,
-            "notes": list(source.notes),
-        },
-        versions={"vqa_ray": __version__, "python": platform.python_version(), **versions},
+        input=input_of(source),
+        versions=versions(),
     )
+
+
+def input_of(source: Source) -> dict[str, Any]:
+    """What a record remembers of an input."""
+    return {
+        "uri": source.config.uri,
+        "format": source.format,
+        "fingerprint": source.fingerprint,
+        "shards": len(source.shards),
+        "rows": source.total_rows,
+        "several": source.several,
+        "notes": list(source.notes),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that matter."""
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"vqa_ray": __version__, "python": platform.python_version(), **packages}
 
 
 def admit(layout: RunLayout, wanted: RunRecord) -> tuple[RunRecord, bool]:

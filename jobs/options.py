@@ -11,7 +11,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from jobs.spec import Retry, load, option_name
+from jobs.spec import Retry, extra_of, load, option_name
 from vqa_ray.errors import RequestError
 
 Runner = Callable[..., int]
@@ -40,12 +40,21 @@ def command(kind: type[BaseModel], run: Runner, retries: bool = True) -> Callabl
         spec = load(kind, file, given)
         return run(spec, None if retry is None else Retry.parse(retry)) if retries else run(spec)
 
-    parameters = [_parameter(kind, name, field) for name, field in kind.model_fields.items()]
+    # What must be given first, what decides the result next, placement and logging last.
+    fields = sorted(
+        kind.model_fields.items(), key=lambda item: (not item[1].is_required(), not extra_of(item[1])["command"])
+    )
+    parameters = [_parameter(kind, name, field) for name, field in fields]
     extra = [_keyword("spec", _SPEC), *([_keyword("retry_failed", _RETRY)] if retries else [])]
     called.__signature__ = inspect.Signature([*parameters, *extra], return_annotation=int)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in (*parameters, *extra)} | {"return": int}
     called.__doc__ = inspect.getdoc(kind)
     return called
+
+
+def _order(item: tuple[str, FieldInfo]) -> int:
+    """What must be given comes first, what decides the result next, placement and logging last."""
+    return 0 if item[1].is_required() else 1 if extra_of(item[1])["command"] else 2
 
 
 def _keyword(name: str, annotation: Any) -> inspect.Parameter:
@@ -54,12 +63,12 @@ def _keyword(name: str, annotation: Any) -> inspect.Parameter:
 
 def _parameter(kind: type[BaseModel], name: str, field: FieldInfo) -> inspect.Parameter:
     shape = _plain(field.annotation)
-    extra = dict(field.json_schema_extra or {}) if isinstance(field.json_schema_extra, dict) else {}
+    unit = extra_of(field)["unit"]
     default = field.get_default(call_default_factory=True)
     info = typer.Option(
         option_name(name, kind) + ("/" + option_name(name, kind).replace("--", "--no-") if shape is bool else ""),
         help=(field.description or "") + _note(field, default),
-        metavar=str(extra["unit"]) or None if extra.get("unit") else None,
+        metavar=unit or None,
         show_default=False,
     )
     kind_of_value = list[str] if shape in (list, dict) else shape

@@ -1,4 +1,4 @@
-"""What can be asked of `answer`, `tag` and `caption`: strict models from which the command lines are made.
+"""What can be asked of every job, and of `answer`, `tag` and `caption`: strict models that make the command lines.
 
 A spec comes from a YAML file, from options, or from both (options win). Each field carries its help line, its unit
 and whether it belongs to the command, that is, whether it decides the answers; where it does not (placement, logging)
@@ -53,8 +53,14 @@ def _range(value: object) -> object:
 Workers = Annotated[str, BeforeValidator(_range), Field(pattern=r"^[1-9]\d*(-[1-9]\d*)?$")]
 
 
-class RunSpec(BaseModel):
-    """What `answer`, `tag` and `caption` share."""
+def bounds(workers: str) -> tuple[int, int]:
+    """(min, max) of `Workers`."""
+    low, _, high = workers.partition("-")
+    return int(low), int(high or low)
+
+
+class JobSpec(BaseModel):
+    """What every job shares."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -65,28 +71,14 @@ class RunSpec(BaseModel):
     columns: dict[str, str] = option(
         "Ours=theirs, for input columns of other names: question=prompt. Repeatable.", {}, unit="A=B", name="column"
     )
-    keep: list[str] = option("An input column to carry through to the output. Repeatable.", [], unit="COLUMN")
     limit: int | None = option("Stop after so many input rows, for a try.", None, unit="ROWS", ge=1)
     dtype: Literal["float32", "bfloat16"] | None = option("Precision of the model; the device's best without.", None)
     fast_decode: bool = option("Decode large JPEG photos at reduced scale: faster, pixels differ slightly.", False)
     allow_http: bool = option("Also fetch images from http:// and https:// URIs.", False)
-    max_image_bytes: int = option("Larger encoded images become error rows.", 64 * 2**20, unit="BYTES", ge=1)
-    max_image_pixels: int = option("Larger images become error rows.", 100_000_000, unit="PIXELS", ge=1)
+    max_image_bytes: int = option("Larger encoded images are errors.", 64 * 2**20, unit="BYTES", ge=1)
+    max_image_pixels: int = option("Larger images are errors.", 100_000_000, unit="PIXELS", ge=1)
     max_error_fraction: float = option(
         "Exit with 3 when a larger fraction of the rows failed.", 0.1, unit="0..1", ge=0, le=1, command=False
-    )
-    rows_per_file: int | None = option(
-        "Rows per output file, which is also what a kill can cost; chosen from the input without.",
-        None,
-        unit="ROWS",
-        ge=1,
-        command=False,
-    )
-    batch_size: int | None = option(
-        "Rows per model call; 32 on CPUs, 256 on GPUs.", None, unit="ROWS", ge=1, command=False
-    )
-    num_actors: Workers | None = option(
-        "Processes that hold the model: 4, or 1-8 to grow; all that fit without.", None, unit="N|MIN-MAX", command=False
     )
     num_gpus: float | None = option(
         "GPUs of each actor: 0.5 to share one, 2 to spread a large model; 1 where there are any, else 0.",
@@ -95,8 +87,6 @@ class RunSpec(BaseModel):
         ge=0,
         command=False,
     )
-    device: str | None = option("Device of the model: cpu, cuda; the best found without.", None, command=False)
-    compile: bool = option("Compile the model (CUDA only): slower start, faster run.", False, command=False)
     address: str | None = option(
         "Ray cluster to join (also RAY_ADDRESS); without, a local Ray is started.", None, unit="ADDRESS", command=False
     )
@@ -110,21 +100,39 @@ class RunSpec(BaseModel):
     log_format: Literal["text", "json"] = option("Form of the messages on standard error.", "text", command=False)
 
     def command(self) -> dict[str, Any]:
-        """The fields that decide the answers."""
+        """The fields that decide the result."""
         fields = type(self).model_fields
         names = {
             name
             for name, field in fields.items()
-            if _extra(field)["command"] and not (_extra(field)["since"] and getattr(self, name) == field.default)
+            if extra_of(field)["command"] and not (extra_of(field)["since"] and getattr(self, name) == field.default)
         }
         return self.model_dump(mode="json", include=names)
 
+
+class RunSpec(JobSpec):
+    """What `answer`, `tag` and `caption` share."""
+
+    keep: list[str] = option("An input column to carry through to the output. Repeatable.", [], unit="COLUMN")
+    rows_per_file: int | None = option(
+        "Rows per output file, which is also what a kill can cost; chosen from the input without.",
+        None,
+        unit="ROWS",
+        ge=1,
+        command=False,
+    )
+    batch_size: int | None = option(
+        "Rows per model call; 32 on CPUs, 256 on GPUs.", None, unit="ROWS", ge=1, command=False
+    )
+    num_actors: Workers | None = option(
+        "Processes that hold the model: 4, or 1-8 to grow; all that fit without.", None, unit="N|MIN-MAX", command=False
+    )
+    device: str | None = option("Device of the model: cpu, cuda; the best found without.", None, command=False)
+    compile: bool = option("Compile the model (CUDA only): slower start, faster run.", False, command=False)
+
     def actors(self) -> tuple[int, int] | None:
         """(min, max) of `num_actors`."""
-        if self.num_actors is None:
-            return None
-        low, _, high = self.num_actors.partition("-")
-        return int(low), int(high or low)
+        return None if self.num_actors is None else bounds(self.num_actors)
 
 
 # What some of the jobs share.
@@ -255,8 +263,9 @@ def _told(kind: type[BaseModel], error: ValidationError, file: str | None, optio
 
 def option_name(field: str, kind: type[BaseModel]) -> str:
     """The option of a field: `--max-image-bytes`."""
-    return "--" + (_extra(kind.model_fields[field])["option"] or field).replace("_", "-")
+    return "--" + (extra_of(kind.model_fields[field])["option"] or field).replace("_", "-")
 
 
-def _extra(field: Any) -> dict[str, Any]:
+def extra_of(field: Any) -> dict[str, Any]:
+    """What `option` said of a field beside pydantic's."""
     return dict(field.json_schema_extra or {})

@@ -23,6 +23,7 @@ from vqa_ray.training import catalogue, scratch
 from vqa_ray.training.catalogue_pool import render_pool
 from vqa_ray.training.loop import StepReport, fit
 from vqa_ray.training.optimizer import OptimizerConfig
+from vqa_ray.training.shape import ViltShape, transform_of
 
 logger = logging.getLogger("vqa_ray.train_catalog")
 
@@ -43,8 +44,8 @@ def train_catalog(
 ) -> None:
     """Train, evaluate on unseen products, save. Run again with the same arguments, it goes on where it stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    shape = scratch.ViltShape()
-    transform = scratch.transform_of(shape)
+    shape = ViltShape()
+    transform = transform_of(shape)
     tokenizer = scratch.build_tokenizer(all_words(), shape.max_text_tokens)
     tokenize = scratch.question_tokenizer(tokenizer, shape.max_text_tokens)
     device = choose_device(None)

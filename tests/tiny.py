@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from vqa_ray.models.base import Image
-from vqa_ray.training.scratch import ViltShape, build_tokenizer, build_vilt, save_checkpoint, transform_of
+from vqa_ray.training.scratch import build_tokenizer, build_vilt, save_checkpoint
+from vqa_ray.training.shape import ViltShape, transform_of
 
 SHAPE = ViltShape(hidden_size=32, layers=3, heads=4, intermediate_size=64, patch_size=8, shortest_edge=32)
 ANSWERS = ("yes", "no", "red", "blue", "two", "Golden Retriever")

@@ -46,7 +46,7 @@ class Places:
         validation_rows: the `LabelledRows` to validate on; None for no validation.
         best: directory of the best model so far, in `save_pretrained` layout.
         adapter: the same as an adapter alone; None where none is wanted.
-        log: a JSON file of the steps and validations so far, written at the end of each epoch.
+        log: a JSON file of all steps and validations, written at the end.
         progress: a small JSON file that says how far it is.
         failure: a file that says why it stopped, when it had to.
     """
@@ -159,6 +159,8 @@ class _Rank:
             auxiliary=course.auxiliary,
             seed=course.seed,
         )
+        held_out = course.places.validation_rows
+        self._held_out = None if held_out is None else LabelledRows.load(held_out)
         self._log = TrainingLog()
         with ports.checkpoint() as directory:
             if directory is not None:
@@ -174,14 +176,15 @@ class _Rank:
         ):
             epoch = self._trainer.step // course.steps_per_epoch
             self._train_epoch(epoch)
-            if course.places.validation_rows is not None:
-                self._log.add_validation(self._validate(epoch))
+            if self._held_out is not None:
+                self._log.add_validation(self._validate(epoch, self._held_out))
             best = self._log.best
             if best is None or best is self._log.validations[-1]:
                 self._export()
             self._save()
-            if self._ports.rank == 0:
-                write_bytes_atomic(course.places.log, json.dumps(self._log.to_json()).encode())
+        # Also by a process that finds nothing left to train: the one before may have been killed just here.
+        if self._ports.rank == 0:
+            write_bytes_atomic(course.places.log, json.dumps(self._log.to_json()).encode())
 
     def _train_epoch(self, epoch: int) -> None:
         course = self._course
@@ -221,11 +224,10 @@ class _Rank:
             raise RunError(f"step {fed.step}: {missing} rows are missing, of which {counts.total()} in error")
         return dict(counts)
 
-    def _validate(self, epoch: int) -> ValidationRecord:
+    def _validate(self, epoch: int, rows: LabelledRows) -> ValidationRecord:
         begun = time.monotonic()
         results = validate(self._ports.validation_rows(), self._trainer, self._tokenize, self._vocabulary.labels)
         shares = distributed.gathered(results)
-        rows = LabelledRows.load(str(self._course.places.validation_rows))
         found = metrics_of(pa.concat_tables(shares), rows)
         return ValidationRecord(
             step=self._trainer.step,

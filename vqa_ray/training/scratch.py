@@ -6,7 +6,6 @@ import functools
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +13,13 @@ import torch
 
 from vqa_ray.errors import RequestError
 from vqa_ray.models.vilt_transform import ViltTransform
+from vqa_ray.training.shape import ViltShape
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LETTERS = string.ascii_lowercase + string.digits
 _CHARACTERS = frozenset(_LETTERS + string.punctuation)
 # Of other scripts; the rarer ones are unknown, or they would leave no room for words.
 _OTHER_CHARACTERS = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class ViltShape:
-    """The size of a ViLT trained from scratch; lengths in pixels, the rest counts."""
-
-    hidden_size: int = 192
-    layers: int = 4
-    heads: int = 3
-    intermediate_size: int = 768
-    patch_size: int = 16
-    shortest_edge: int = 112
-    max_text_tokens: int = 40
-
-    def __post_init__(self) -> None:
-        """Raises RequestError for a shape that no network can have."""
-        for name, value in asdict(self).items():
-            if value < 1:
-                raise RequestError(f"shape: {name} is {value}, wanted at least 1")
-        if self.hidden_size % self.heads:
-            raise RequestError(f"shape: hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
-        if self.shortest_edge % self.patch_size:
-            raise RequestError(
-                f"shape: shortest_edge {self.shortest_edge} is not a multiple of patch_size {self.patch_size}"
-            )
 
 
 def build_tokenizer(words: Iterable[str], max_text_tokens: int = 40) -> Any:
@@ -152,11 +127,6 @@ def build_vilt(shape: ViltShape, vocab_size: int, answers: Sequence[str], seed: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ViltForQuestionAnswering(config)
-
-
-def transform_of(shape: ViltShape) -> ViltTransform:
-    """The image transform that goes with a shape."""
-    return ViltTransform(shape.shortest_edge, shape.patch_size)
 
 
 def save_checkpoint(directory: Path, model: Any, tokenizer: Any, transform: ViltTransform) -> None:

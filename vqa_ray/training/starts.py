@@ -16,6 +16,7 @@ from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import checkpoint
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
+from vqa_ray.training.shape import ViltShape, transform_of
 
 _ANSWERING = "ViltForQuestionAnswering"
 # Architectures that hold a whole ViLT encoder, whatever stands on it.
@@ -129,7 +130,7 @@ def start_from(reference: str, vocabulary: AnswerVocabulary, *, seed: int = 0, d
 
 
 def start_from_scratch(
-    shape: Any,
+    shape: ViltShape,
     questions: Iterable[str],
     vocabulary: AnswerVocabulary,
     *,
@@ -137,7 +138,7 @@ def start_from_scratch(
     seed: int = 0,
     dropout: float = 0.0,
 ) -> Start:
-    """A fresh network of a `scratch.ViltShape`, and a tokenizer learnt from the questions.
+    """A fresh network of a `ViltShape`, and a tokenizer learnt from the questions.
 
     Args:
         vocabulary: the answers to train, in the order of the logits.
@@ -154,7 +155,7 @@ def start_from_scratch(
     set_dropout(model, dropout)
     parameters = sum(weight.numel() for weight in model.parameters())
     told = f"a new network of {parameters:,} parameters; {len(tokenizer):,} WordPieces learnt from the questions"
-    return Start(model, tokenizer, scratch.transform_of(shape), (told,))
+    return Start(model, tokenizer, transform_of(shape), (told,))
 
 
 def set_dropout(model: Any, probability: float) -> None:

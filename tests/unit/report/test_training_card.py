@@ -21,7 +21,7 @@ from vqa_ray.report.training_card import SCORE_MEANING, fenced, render_card, tex
 from vqa_ray.training.export import export
 from vqa_ray.training.lora import LoraOptions, adapt
 from vqa_ray.training.metrics import TrainingLog
-from vqa_ray.training.scratch import transform_of
+from vqa_ray.training.shape import transform_of
 
 
 def front_matter(card: str) -> dict[str, object]:

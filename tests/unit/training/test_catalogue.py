@@ -14,19 +14,20 @@ from vqa_ray.models.vilt_network import ViltNetwork
 from vqa_ray.training import catalogue, scratch
 from vqa_ray.training.catalogue_pool import RenderedProduct, render_chunk, render_pool
 from vqa_ray.training.optimizer import OptimizerConfig
+from vqa_ray.training.shape import ViltShape, transform_of
 
-SHAPE = scratch.ViltShape(hidden_size=32, layers=2, heads=2, intermediate_size=64, patch_size=16, shortest_edge=32)
+SHAPE = ViltShape(hidden_size=32, layers=2, heads=2, intermediate_size=64, patch_size=16, shortest_edge=32)
 TOKENIZER = scratch.build_tokenizer(all_words())
 TOKENIZE = scratch.question_tokenizer(TOKENIZER)
 
 
 @pytest.fixture(scope="module")
 def pool() -> list[RenderedProduct]:
-    return render_chunk(5, 0, 24, scratch.transform_of(SHAPE))
+    return render_chunk(5, 0, 24, transform_of(SHAPE))
 
 
 def test_the_pool_is_the_same_for_any_number_of_processes(pool: list[RenderedProduct]) -> None:
-    parallel = render_pool(5, 24, scratch.transform_of(SHAPE), 1)
+    parallel = render_pool(5, 24, transform_of(SHAPE), 1)
     assert [item.product for item in parallel] == [item.product for item in pool]
     assert all(np.array_equal(a.image, b.image) for a, b in zip(parallel, pool, strict=True))
 
@@ -70,7 +71,7 @@ def test_auxiliary_heads_learn_and_are_not_saved(pool: list[RenderedProduct], tm
     accuracy = catalogue.accuracy_by_kind(trainer, pool, TOKENIZE, 0)
     assert set(accuracy) == {"accuracy", *KINDS}
     assert accuracy["accuracy"] == pytest.approx(np.mean([accuracy[kind] for kind in KINDS]))
-    scratch.save_checkpoint(tmp_path, model, TOKENIZER, scratch.transform_of(SHAPE))
+    scratch.save_checkpoint(tmp_path, model, TOKENIZER, transform_of(SHAPE))
     assert not [name for name in model.state_dict() if "auxiliary" in name]
 
 

@@ -17,7 +17,7 @@ from vqa_ray.models.vilt_network import ViltNetwork
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.training import lora
 from vqa_ray.training.export import export
-from vqa_ray.training.scratch import transform_of
+from vqa_ray.training.shape import transform_of
 
 QUESTION = "is there a dog in the picture?"
 FILES = ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json"]

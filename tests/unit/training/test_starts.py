@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from tests.tiny import ANSWERS, SHAPE, save_tiny_vilt, tiny_model
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.vocabulary import AnswerVocabulary
-from vqa_ray.training.scratch import ViltShape, save_processor, train_tokenizer, transform_of
+from vqa_ray.training.scratch import save_processor, train_tokenizer
+from vqa_ray.training.shape import ViltShape, transform_of
 from vqa_ray.training.starts import describe_start, start_from, start_from_scratch
 
 QUESTIONS = ["what is this?", "what colour is the naïve triangle?", "is there a triangle?", "你好?"] * 3
