@@ -75,7 +75,7 @@ def execute(request: Request, record: RunRecord, cluster: Cluster) -> dict[str, 
     judged = judge(request, lesson, where, images, cluster)
     timing = {"started": started, "finished": now(), "duration_s": time.monotonic() - begun}
     told = told_of(request, lesson, record, judged, timing)
-    publish(told, spec, where.adapter or where.best, judged.answers)
+    publish(told, spec, where.adapter or where.best, judged.answers, record.started)
     return conclude(request, lesson, record, told, timing)
 
 

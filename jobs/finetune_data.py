@@ -119,8 +119,7 @@ def _gathered(request: Request, placement: TrainPlacement) -> tuple[LabelledRows
         validation = _rows(request.validation, None, placement)
     else:
         rows, validation = rows.split(spec.validation_fraction, spec.seed)
-    validation = validation.answered()
-    if not len(validation) and (request.validation is not None or spec.validation_fraction > 0):
+    if validation.unanswered == len(validation) and (request.validation is not None or spec.validation_fraction > 0):
         raise RequestError(f"{spec.validation or spec.input}: no rows with answers to validate on")
     vocabulary = request.vocabulary or build_vocabulary(
         rows, min_count=spec.min_answer_count, max_answers=spec.max_answers

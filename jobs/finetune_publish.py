@@ -8,11 +8,11 @@ import platform
 import sys
 import tempfile
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pyarrow import parquet
 
 from jobs.finetune_data import Lesson, recipe
 from jobs.finetune_input import Request
@@ -26,7 +26,8 @@ from vqa_ray.report.training_card import write_card
 from vqa_ray.run import manifest
 from vqa_ray.run.layout import RunLayout, name_of
 from vqa_ray.run.record import FORMAT, RunRecord
-from vqa_ray.storage import fsspec_for, join, list_files, write_bytes_atomic
+from vqa_ray.storage import copy_file, fsspec_for, join, list_files, write_table_atomic
+from vqa_ray.training.metrics import TrainingLog
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged,
     spec, rows, log = request.spec, lesson.rows, judged.log
     best = log.best
     skipped = [Skipped("reading", "could not be read", rows.failed)] if rows.failed else []
+    if spec.validation and lesson.validation.failed:
+        skipped.append(Skipped("reading the rows to validate on", "could not be read", lesson.validation.failed))
     if rows.unanswered:
         skipped.append(Skipped("training", "no answer", rows.unanswered))
     outside = int(lesson.targets.without) - rows.unanswered
@@ -77,26 +80,27 @@ def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged,
     )
 
 
-def publish(told: Trained, spec: FinetuneSpec, model: str, answers: pa.Table | None) -> None:
+def publish(told: Trained, spec: FinetuneSpec, model: str, answers: pa.Table | None, started: str) -> None:
     """Write report, card and tables into the output, and the model's files beside them, so that it loads only when
     all of it is there.
 
     Args:
         model: URI of the directory of the model to publish.
         answers: the rows of the last judgement, for `validation.parquet`.
+        started: when the training began, ISO 8601.
     """
     output = spec.output
     write_training(join(output, "training.html"), told)
     write_card(join(output, "README.md"), told)
-    _write_table(join(output, "metrics.parquet"), told.log.to_table())
+    write_table_atomic(join(output, "metrics.parquet"), told.log.to_table())
     if answers is not None:
-        _write_table(join(output, "validation.parquet"), answers)
+        write_table_atomic(join(output, "validation.parquet"), answers)
     if spec.tensorboard:
         from vqa_ray.training.tensorboard import write_scalars
 
-        write_scalars(join(output, "tensorboard"), told.log)
+        write_scalars(join(output, "tensorboard"), told.log, started=datetime.fromisoformat(started).timestamp())
     for name, uri in sorted(_files(model), key=lambda file: file[0] == _LAST):
-        _copy(uri, join(output, name))
+        copy_file(uri, join(output, name))
     if spec.push_to_hub is not None:
         _push(output, spec.push_to_hub)
 
@@ -106,7 +110,6 @@ def conclude(
 ) -> dict[str, Any]:
     """Write the manifest, last of all; gives its content."""
     log, best = told.log, told.judged
-    used = len(lesson.plan) * (log.train[-1].epoch + 1) if log.train else 0
     content = {
         "format": FORMAT,
         "status": "finished",
@@ -118,7 +121,7 @@ def conclude(
         "steps": log.steps,
         "exported_step": told.step,
         "skipped": [{"where": s.where, "reason": s.reason, "rows": s.rows} for s in told.data.skipped],
-        "skipped_fraction": round(sum(log.skipped.values()) / used, 6) if used else 0.0,
+        "skipped_fraction": round(_skipped_fraction(lesson, log), 6),
         "accuracy": None if best is None else best.accuracy,
         "accuracy_by_type": {} if best is None else dict(best.accuracy_by_type),
         "loss": None if best is None else best.loss,
@@ -126,6 +129,15 @@ def conclude(
     }
     manifest.write(RunLayout(request.spec.output).manifest, content)
     return content
+
+
+def _skipped_fraction(lesson: Lesson, log: TrainingLog) -> float:
+    """The share of the rows to train on that could not be read, or whose image could not be used."""
+    planned, failed = len(lesson.plan), lesson.rows.failed
+    skipped = sum(log.skipped.values())
+    # Of each epoch; the epochs can differ where storage stumbled.
+    share = skipped / max(1, log.samples + skipped)
+    return (failed + share * planned) / (failed + planned)
 
 
 def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
@@ -183,25 +195,10 @@ def _is_hub_name(reference: str) -> bool:
     )
 
 
-def _write_table(uri: str, table: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    parquet.write_table(table, sink, compression="zstd")
-    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
-
-
 def _files(directory: str) -> list[tuple[str, str]]:
     """(name below the directory, URI) of its files, but for the private ones."""
     root = fsspec_for(directory)[1].rstrip("/") + "/"
     return [(fsspec_for(entry.uri)[1].removeprefix(root), entry.uri) for entry in list_files(directory)]
-
-
-def _copy(source: str, target: str) -> None:
-    from_system, from_path = fsspec_for(source)
-    to_system, to_path = fsspec_for(target)
-    to_system.makedirs(to_path.rpartition("/")[0], exist_ok=True)
-    with from_system.open(from_path, "rb") as reader, to_system.open(to_path, "wb") as writer:
-        while chunk := reader.read(8 << 20):
-            writer.write(chunk)
 
 
 def _push(output: str, repository: str) -> None:
@@ -209,7 +206,7 @@ def _push(output: str, repository: str) -> None:
 
     with tempfile.TemporaryDirectory() as directory:
         for name, uri in _files(output):
-            _copy(uri, str(Path(directory) / name))
+            copy_file(uri, str(Path(directory) / name))
         logger.info("%s", push(Path(directory), repository))
 
 

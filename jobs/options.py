@@ -40,10 +40,7 @@ def command(kind: type[BaseModel], run: Runner, retries: bool = True) -> Callabl
         spec = load(kind, file, given)
         return run(spec, None if retry is None else Retry.parse(retry)) if retries else run(spec)
 
-    # What must be given first, what decides the result next, placement and logging last.
-    fields = sorted(
-        kind.model_fields.items(), key=lambda item: (not item[1].is_required(), not extra_of(item[1])["command"])
-    )
+    fields = sorted(kind.model_fields.items(), key=_order)
     parameters = [_parameter(kind, name, field) for name, field in fields]
     extra = [_keyword("spec", _SPEC), *([_keyword("retry_failed", _RETRY)] if retries else [])]
     called.__signature__ = inspect.Signature([*parameters, *extra], return_annotation=int)  # type: ignore[attr-defined]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 from ray.data import DataContext, ExecutionResources
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data.checkpoint import CheckpointConfig
 
 from pipelines.placement import Placement
@@ -10,6 +13,19 @@ from pipelines.placement import Placement
 # Storage that stumbles: the task goes on where it was.
 _PASSING_ERRORS = ("OSError", "ConnectionError", "Timeout", "ClientError", "IncompleteRead")
 _RETRIES = 3
+_PAUSE_S = 0.02
+
+
+class Unhurried(ExecutionCallback):
+    """A short rest after each turn of Ray Data's scheduler, for a stream whose reader is slower than its tasks.
+
+    The scheduler waits for tasks that have something to give. Where all of them have, but none may give it before the
+    reader has made room, it does not wait at all and takes most of a core for itself.
+    """
+
+    def on_execution_step(self, executor: object) -> None:
+        """Called by Ray Data after each turn."""
+        time.sleep(_PAUSE_S)
 
 
 def run_context(placement: Placement, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float) -> DataContext:

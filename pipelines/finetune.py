@@ -17,7 +17,7 @@ from ray.data import DataContext, DataIterator, Dataset, ExecutionResources
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from pipelines.context import run_context
+from pipelines.context import Unhurried, run_context
 from pipelines.images import ImageConfig, decode
 from pipelines.placement import DECODE_CPUS
 from pipelines.planned import planned
@@ -115,6 +115,7 @@ class RayPorts:
     def _context(self) -> DataContext:
         placement = self._streams.placement
         context = run_context(placement.rows, None, placement.no_progress_timeout_s)
+        context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, Unhurried]
         # The rows of a step must not overtake those of an earlier one.
         context.execution_options.preserve_order = True
         context.execution_options.exclude_resources = ExecutionResources(
@@ -133,13 +134,13 @@ class RayPorts:
                 yield Path(directory)
 
     def save(self, write: Callable[[Path], None], metrics: Mapping[str, Any]) -> None:
-        """Make a checkpoint of what rank 0 writes; every rank must call."""
+        """Make a checkpoint of what rank 0 writes; every rank must call. How many ranks there are is told with it."""
         with tempfile.TemporaryDirectory() as directory:
             saved = None
             if self.rank == 0:
                 write(Path(directory))
                 saved = ray.train.Checkpoint.from_directory(directory)
-            ray.train.report(dict(metrics), checkpoint=saved)
+            ray.train.report({**metrics, "workers": self._ranks}, checkpoint=saved)
 
 
 def _end(shares: Sequence[DataIterator]) -> None:

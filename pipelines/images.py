@@ -10,7 +10,7 @@ import ray
 from ray.data import Dataset, TaskPoolStrategy
 
 from pipelines.placement import DECODE_CPUS, READ_CPUS, Placement
-from pipelines.source import ShardSource
+from pipelines.source import shard_source
 from vqa_ray.images import ImageLimits
 from vqa_ray.models.base import ImageTransform
 from vqa_ray.stages.decode import DecodeImages
@@ -40,7 +40,7 @@ class ImageConfig:
 
 def read(tasks: Sequence[ReadShard], placement: Placement) -> Dataset:
     """READ rows, in blocks small enough that a single shard keeps all CPUs busy."""
-    source = ShardSource(tasks)
+    source = shard_source(tasks)
     blocks = max(len(tasks), math.ceil(source.estimated_rows() / placement.rows_per_block))
     readers = TaskPoolStrategy(size=max(1, min(placement.max_readers, len(tasks))))
     return ray.data.read_datasource(source, num_cpus=READ_CPUS, compute=readers, override_num_blocks=max(1, blocks))

@@ -1,4 +1,4 @@
-"""A `vqa_ray.readers.Source` as a Ray Data source: one read task per shard."""
+"""What Ray Data reads: a fixed list of tasks, for the shards of a `vqa_ray.readers.Source` one each."""
 
 from __future__ import annotations
 
@@ -16,34 +16,40 @@ _LINE_BYTES = 150
 _LINE_FORMATS = ("jsonl", "csv")
 
 
-class ShardSource(Datasource):
-    """The shards of one source.
+class FixedTasks(Datasource):
+    """Read tasks that are all that travels to the workers, and stay as they are whatever the parallelism.
 
     Args:
-        tasks: see `vqa_ray.stages.read.read_tasks`; they are all that travels to the workers.
+        name: in plans and statistics.
+        tasks: in the order of their rows.
     """
 
-    def __init__(self, tasks: Sequence[ReadShard]) -> None:
+    def __init__(self, name: str, tasks: Sequence[ReadTask]) -> None:
         super().__init__()
-        self._tasks = [ReadTask(task, _metadata(task)) for task in tasks]
+        self._name, self._tasks = name, list(tasks)
 
     def get_name(self) -> str:
         """The name in plans and statistics."""
-        return "Shards"
+        return self._name
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Encoded bytes of all shards."""
+        """Encoded bytes of all tasks."""
         return sum(task.metadata.size_bytes or 0 for task in self._tasks)
 
     def estimated_rows(self) -> int:
-        """Rows of all shards, guessed from their size where they do not tell."""
+        """Rows of all tasks, guessed from their size where they do not tell."""
         return sum(task.metadata.num_rows or 0 for task in self._tasks)
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
     ) -> list[ReadTask]:
-        """One task per shard, whatever the parallelism: a shard cannot be entered in the middle."""
+        """All of them: a shard cannot be entered in the middle, nor a plan changed."""
         return self._tasks
+
+
+def shard_source(tasks: Sequence[ReadShard]) -> FixedTasks:
+    """One task per shard; see `vqa_ray.stages.read.read_tasks`."""
+    return FixedTasks("Shards", [ReadTask(task, _metadata(task)) for task in tasks])
 
 
 def _metadata(task: ReadShard) -> BlockMetadata:

@@ -19,8 +19,10 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
+import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs as pafs
+from pyarrow import parquet
 
 from vqa_ray.errors import RequestError
 
@@ -207,6 +209,25 @@ def write_bytes_atomic(uri: str, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_table_atomic(uri: str, table: pa.Table, compression: str | dict[str, str] = "zstd") -> None:
+    """Write a Parquet file as `write_bytes_atomic` does.
+
+    Args:
+        compression: of all columns, or column → its own.
+    """
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table, sink, compression=compression)
+    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copy one file between any two places; missing local directories are made."""
+    (from_system, from_path), (to_system, to_path) = filesystem_for(source), filesystem_for(target)
+    if isinstance(to_system, pafs.LocalFileSystem):
+        Path(to_path).parent.mkdir(parents=True, exist_ok=True)
+    pafs.copy_files(from_path, to_path, source_filesystem=from_system, destination_filesystem=to_system)
 
 
 def _local_path(uri: str) -> str:

@@ -10,6 +10,7 @@ import torch
 
 from tests.tiny import random_images, save_tiny_vilt
 from vqa_ray.models.vilt import Vilt
+from vqa_ray.models.vilt_network import Pairs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -50,11 +51,11 @@ def test_a_forward_never_waits_for_the_device(directory: Path) -> None:
     pixels = torch.randint(0, 256, (8, 32, 40, 3), dtype=torch.uint8, device="cuda")
     ids = torch.randint(5, 40, (8, 9), device="cuda")
     with torch.inference_mode():
-        network(ids, None, network.image_tokens(pixels))
+        network([Pairs(ids, None, network.image_tokens(pixels))])
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
         try:
-            network(ids, ids > 0, network.image_tokens(pixels))
+            network([Pairs(ids, ids > 0, network.image_tokens(pixels))])
         finally:
             torch.cuda.set_sync_debug_mode("default")
 

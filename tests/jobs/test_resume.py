@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -146,15 +147,15 @@ def test_retry_of_codes_that_no_row_has_does_nothing(failing: tuple[Path, Path])
 def test_retry_killed_while_it_merges_goes_on(failing: tuple[Path, Path], monkeypatch, capsys) -> None:
     source, output = failing
     mend(source)
-    real, written = merge.write_bytes_atomic, []
+    real, written = merge.write_table_atomic, []
 
-    def dies_at_the_second_file(uri: str, data: bytes) -> None:
+    def dies_at_the_second_file(uri: str, merged: pa.Table) -> None:
         if len(written) == 1:
             raise KeyboardInterrupt
         written.append(uri)
-        real(uri, data)
+        real(uri, merged)
 
-    monkeypatch.setattr(merge, "write_bytes_atomic", dies_at_the_second_file)
+    monkeypatch.setattr(merge, "write_table_atomic", dies_at_the_second_file)
     assert retry(source, output, "image_missing") == 1
     assert "interrupted" in capsys.readouterr().err
     half = rows(output)

@@ -17,7 +17,7 @@ from pipelines.caption import CaptionConfig, caption
 from pipelines.context import run_context
 from pipelines.images import ImageConfig, read
 from pipelines.placement import Placement, Wishes, automatic
-from pipelines.source import ShardSource
+from pipelines.source import shard_source
 from pipelines.tag import TagConfig, tag
 from tests.coloured import jsonl_input, parquet_input, table
 from vqa_ray.images import ImageLimits
@@ -80,9 +80,9 @@ def test_tasks_do_not_grow_with_the_number_of_shards(tmp_path: Path) -> None:
 
 
 def test_estimates_come_from_rows_or_bytes(tmp_path: Path) -> None:
-    known = ShardSource(read_tasks(open_source(InputConfig(str(parquet_input(tmp_path / "a", 20))))))
+    known = shard_source(read_tasks(open_source(InputConfig(str(parquet_input(tmp_path / "a", 20))))))
     assert known.estimated_rows() == 20
-    unknown = ShardSource(read_tasks(open_source(InputConfig(str(jsonl_input(tmp_path / "b", 300))))))
+    unknown = shard_source(read_tasks(open_source(InputConfig(str(jsonl_input(tmp_path / "b", 300))))))
     assert 50 <= unknown.estimated_rows() <= 300
 
 

@@ -15,6 +15,7 @@ from pyarrow import fs as pafs
 from tests.s3 import s3_bucket
 from vqa_ray.errors import RequestError
 from vqa_ray.storage import (
+    copy_file,
     exists,
     filesystem_for,
     fsspec_for,
@@ -23,6 +24,7 @@ from vqa_ray.storage import (
     read_bytes,
     shown_uri,
     write_bytes_atomic,
+    write_table_atomic,
 )
 
 
@@ -188,3 +190,12 @@ def test_shown_uris_hold_no_secrets() -> None:
     assert shown_uri("s3://key:secret@bucket/what?.jpg") == "s3://bucket/what?.jpg"
     assert shown_uri("/data/a?.jpg") == "/data/a?.jpg"
     assert len(shown_uri("s3://b/" + "x" * 500)) == 160
+
+
+def test_tables_and_files_travel_to_and_fro(root: str, tmp_path: Path) -> None:
+    table, local = pa.table({"a": [1, 2]}), str(tmp_path / "deep" / "table.parquet")
+    write_table_atomic(join(root, "table.parquet"), table)
+    copy_file(join(root, "table.parquet"), local)
+    assert pq.read_table(local).equals(table)
+    copy_file(local, join(root, "again", "table.parquet"))
+    assert read_bytes(join(root, "again", "table.parquet")) == Path(local).read_bytes()

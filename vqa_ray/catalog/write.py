@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vqa_ray.catalog.product import Product, sample_product
+from vqa_ray.catalog.questions import ANSWERS
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.catalog.rows import row_fields, rows_of
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.storage import exists, join, list_files, read_bytes, write_bytes_atomic
+from vqa_ray.storage import exists, join, list_files, read_bytes, write_bytes_atomic, write_table_atomic
 
 FORMATS = ("parquet", "webdataset", "jsonl", "images")
 # Says what the directory holds. Readers leave names with an underscore out.
 REQUEST_FILE = "_catalog.json"
+# Every answer a catalogue can have, one per line, as `finetune --vocabulary` takes it.
+ANSWERS_FILE = "_answers.txt"
 _LARGEST_SEED = 2**63 - 1
 _LARGEST_COUNT = 2**31
 _UPLOADS_AT_ONCE = 8
@@ -52,6 +54,8 @@ def write_catalogue(
     - jsonl: `products-*.jsonl` with `image_uri` relative to the file; the images are in `images/`.
     - images: image files alone; the truth is in `_truth-*.jsonl`, which readers of images leave out.
 
+    With questions there is also `_answers.txt`, the vocabulary.
+
     Args:
         count: how many products.
         seed: which catalogue; another seed shares no product with this one.
@@ -75,6 +79,8 @@ def write_catalogue(
         "questions": questions,
     }
     _claim(output_uri, request)
+    if questions:
+        write_bytes_atomic(join(output_uri, ANSWERS_FILE), "".join(f"{answer}\n" for answer in ANSWERS).encode())
     shards = -(-count // rows_per_shard)
     digits = max(5, len(str(shards - 1)))
     write = _WRITERS[format]
@@ -133,12 +139,10 @@ def _draw(seed: int, indices: range, questions: int) -> list[_Drawn]:
 def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], questions: int) -> str:
     schema = pa.schema([pa.field("image", pa.binary()), *row_fields(questions)])
     rows = [{"image": one.image, **row} for one in drawn for row in one.rows]
-    sink = pa.BufferOutputStream()
     # Encoded images do not shrink further.
     compression = {name: "none" if name == "image" else "zstd" for name in _leaves(schema)}
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, compression=compression)
     uri = join(output_uri, f"products-{number}.parquet")
-    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
+    write_table_atomic(uri, pa.Table.from_pylist(rows, schema=schema), compression)
     return uri
 
 

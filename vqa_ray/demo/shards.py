@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
 from vqa_ray.catalog.product import Product, sample_product
 from vqa_ray.catalog.questions import NO, YES, CatalogQuestion, ask
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.run.tally import read_columns
-from vqa_ray.storage import join, write_bytes_atomic
+from vqa_ray.storage import join, write_table_atomic
 
 DOG_QUESTION = "is there a dog?"
 DOG_KIND = "is_dog"
@@ -121,9 +120,7 @@ def write_shards(count: int, seed: int, output_uri: str) -> list[str]:
 
 
 def _write(uri: str, rows: list[dict[str, Any]]) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), sink)
-    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
+    write_table_atomic(uri, pa.Table.from_pylist(rows, SCHEMA), "snappy")
 
 
 def read_rows(uris: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,6 @@ from vqa_ray.models import blip_checkpoint
 from vqa_ray.models.checkpoint import read_json
 from vqa_ray.models.choices import opening_tokens
 from vqa_ray.models.cross_decoding import CrossDecoding
-from vqa_ray.models.generation import GenerationConfig
 from vqa_ray.models.generative import Generative
 from vqa_ray.models.prompt_fit import Prompt
 from vqa_ray.models.readers import in_groups
@@ -34,25 +33,11 @@ class Blip(Generative):
     The vision encoder runs once per image; its text encoder reads image and question together.
     """
 
-    @classmethod
-    def from_directory(
-        cls,
-        path: Path,
-        *,
-        device: str | None = None,
-        dtype: str | None = None,
-        compile: bool = False,
-        prompting: Prompting | None = None,
-        generation: GenerationConfig | None = None,
-    ) -> Blip:
-        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+    prompting = Prompting("{}")
 
-        Args:
-            path: the directory.
-            device, dtype: see `load_model`; `float16` is taken on CUDA.
-            compile: run the vision encoder through `torch.compile` (CUDA only).
-            prompting: by default the question alone.
-            generation: by default greedy, 20 tokens.
+    @classmethod
+    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
+        """See `Generative.load_network`.
 
         Raises:
             ModelLoadError: see `blip_checkpoint`; also another architecture than the two.
@@ -68,10 +53,7 @@ class Blip(Generative):
             )
         model, where, transform = blip_checkpoint.load(getattr(transformers, kind), path, device=device, dtype=dtype)
         tokenizer = blip_checkpoint.load_tokenizer(path, None)
-        network = (BlipQuestions if kind == ANSWERING else BlipCaptioning)(model, tokenizer, transform, where)
-        if compile and where.type == "cuda":
-            network.vision = torch.compile(network.vision, dynamic=True)
-        return cls(network, prompting or Prompting("{}"), generation or GenerationConfig())
+        return (BlipQuestions if kind == ANSWERING else BlipCaptioning)(model, tokenizer, transform, where)
 
 
 class _BlipNetwork:

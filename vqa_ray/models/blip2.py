@@ -11,7 +11,6 @@ from torch import Tensor
 
 from vqa_ray.models import blip_checkpoint
 from vqa_ray.models.decoding import Decoding
-from vqa_ray.models.generation import GenerationConfig
 from vqa_ray.models.generative import Generative
 from vqa_ray.models.prompt_fit import Prompt
 from vqa_ray.models.readers import Shared, reader_of
@@ -29,25 +28,11 @@ class Blip2(Generative):
     are.
     """
 
-    @classmethod
-    def from_directory(
-        cls,
-        path: Path,
-        *,
-        device: str | None = None,
-        dtype: str | None = None,
-        compile: bool = False,
-        prompting: Prompting | None = None,
-        generation: GenerationConfig | None = None,
-    ) -> Blip2:
-        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+    prompting = Prompting()
 
-        Args:
-            path: the directory.
-            device, dtype: see `load_model`; `float16` is taken for OPT on CUDA, its Q-Former then stays in float32.
-            compile: run the vision encoder through `torch.compile` (CUDA only).
-            prompting: by default `Question: {} Answer:`.
-            generation: by default greedy, 20 tokens.
+    @classmethod
+    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
+        """See `Generative.load_network`. `float16` is taken for OPT on CUDA; its Q-Former then stays in float32.
 
         Raises:
             ModelLoadError: see `blip_checkpoint`.
@@ -57,10 +42,7 @@ class Blip2(Generative):
         blip_checkpoint.check_image_token(path)
         model, where, transform = blip_checkpoint.load(Blip2ForConditionalGeneration, path, device=device, dtype=dtype)
         tokenizer = blip_checkpoint.load_tokenizer(path, model.config.image_token_index)
-        network = Blip2Network(model, tokenizer, transform, where)
-        if compile and where.type == "cuda":
-            network.vision = torch.compile(network.vision, dynamic=True)
-        return cls(network, prompting or Prompting(), generation or GenerationConfig())
+        return Blip2Network(model, tokenizer, transform, where)
 
 
 class Blip2Network:

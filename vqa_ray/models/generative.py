@@ -7,7 +7,8 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from vqa_ray.models.choices import probabilities
 from vqa_ray.models.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig
 from vqa_ray.models.network import Network
-from vqa_ray.models.passes import by_length, run_passes
+from vqa_ray.models.passes import by_length, nest, run_passes
 from vqa_ray.models.prompt_fit import Prompt, PromptFit
 from vqa_ray.models.roomy_cache import send
 from vqa_ray.prompts import Prompting
@@ -54,6 +55,41 @@ class Generative:
     """
 
     score_meaning = SCORE_MEANING
+    # How a family is asked where the user does not say.
+    prompting = Prompting()
+
+    @classmethod
+    def from_directory(
+        cls,
+        path: Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        compile: bool = False,
+        prompting: Prompting | None = None,
+        generation: GenerationConfig | None = None,
+    ) -> Self:
+        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+
+        Args:
+            path: the directory.
+            device, dtype: see `load_model`; a family's `load_network` says where `float16` is taken.
+            compile: run the vision encoder through `torch.compile` (CUDA only).
+            prompting: by default the family's own.
+            generation: by default greedy, 20 tokens.
+
+        Raises:
+            ModelLoadError: see the family's `load_network`.
+        """
+        network = cls.load_network(path, device, dtype)
+        if compile and network.device.type == "cuda":
+            network.vision = torch.compile(network.vision, dynamic=True)
+        return cls(network, prompting or cls.prompting, generation or GenerationConfig())
+
+    @classmethod
+    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
+        """The `Network` of a checkpoint directory, on its device."""
+        raise NotImplementedError
 
     def __init__(self, network: Network, prompting: Prompting, generation: GenerationConfig) -> None:
         self.network = network
@@ -82,7 +118,7 @@ class Generative:
         if not self.network.answers:
             raise RequestError("the model describes images and does not answer questions; caption with it instead")
         rows = self._rows(images, questions, contexts, self.generation.max_new_tokens)
-        return _nest(self._generate(images, rows, self.generation.max_new_tokens, top_k), questions)
+        return nest(self._generate(images, rows, self.generation.max_new_tokens, top_k), questions)
 
     def caption(self, images: Sequence[Image], prompt: str | None = None) -> list[Answer]:
         """See `GenerativeModel.caption`.
@@ -136,7 +172,7 @@ class Generative:
             values = iter(found.get(index, ()))
             means = [next(values) if tokens else math.nan for tokens in option]
             flat.append(ChoiceScores(probabilities(means), warnings.get(index)))
-        return _nest(flat, questions)
+        return nest(flat, questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice has any text; a generative model can say whatever does."""
@@ -206,19 +242,12 @@ class Generative:
             "do_sample": False,
         }
         closing = self.network.closing
-        texts = [
-            [_up_to(ids, closing) for ids in each]
-            for each in self.network.beams(encoded, images, prompts, count, options)
-        ]
+        found = self.network.beams(encoded, images, prompts, count, options)
+        texts = [[_up_to(ids, closing) for ids in each] for each in found]
         decoding = self.network.begin(encoded, images, prompts, new_tokens)
         means = mean_log_probabilities(decoding, texts, max(len(prompts), 16))
-        return [
-            [
-                Generated(tuple(ids[:-1] if ids[-1] in closing else ids), mean)
-                for ids, mean in zip(each, values, strict=True)
-            ]
-            for each, values in zip(texts, means, strict=True)
-        ]
+        told = [[tuple(ids[:-1] if ids[-1] in closing else ids) for ids in each] for each in texts]
+        return [list(map(Generated, each, values)) for each, values in zip(told, means, strict=True)]
 
     def _text(self, tokens: Sequence[int]) -> str:
         return str(self.network.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
@@ -237,14 +266,12 @@ class Generative:
         for row in rows:
             of_image[row.image].append(row)
         shown = sorted(of_image)
+        most = self.network.image_tokens + room
 
         def group(members: Sequence[int]) -> None:
             pixels = torch.from_numpy(np.stack([images[image] for image in members]))
             encoded = self.network.encode(send(pixels, self.device))
             place = {image: position for position, image in enumerate(members)}
-
-            def length(row: _Row) -> int:
-                return self.network.image_tokens + len(row.prompt.ids) + room
 
             def one_pass(part: Sequence[_Row]) -> None:
                 order = send(torch.tensor([place[row.image] for row in part]), self.device)
@@ -252,7 +279,10 @@ class Generative:
                 results.update(zip([row.index for row in part], found, strict=True))
 
             waiting = [row for image in members for row in of_image[image]]
-            halved = run_passes(by_length(waiting, length, self._tokens_per_pass, padded=self.network.pads), one_pass)
+            parts = by_length(
+                waiting, lambda row: most + len(row.prompt.ids), self._tokens_per_pass, padded=self.network.pads
+            )
+            halved = run_passes(parts, one_pass)
             self._tokens_per_pass = max(self._tokens_per_pass >> min(halved, 1), 256)
 
         size = self._images_per_group
@@ -265,8 +295,3 @@ def _up_to(ids: Sequence[int], closing: Sequence[int]) -> list[int]:
     """A text up to its closing token, that included; what is behind is padding."""
     ends = [place for place, token in enumerate(ids) if token in closing]
     return list(ids[: ends[0] + 1] if ends else ids)
-
-
-def _nest(flat: Sequence[T], questions: Sequence[Sequence[str]]) -> list[list[T]]:
-    rest = iter(flat)
-    return [[next(rest) for _ in texts] for texts in questions]

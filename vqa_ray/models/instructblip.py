@@ -12,7 +12,6 @@ from torch import Tensor
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import blip_checkpoint
 from vqa_ray.models.decoding import Decoding
-from vqa_ray.models.generation import GenerationConfig
 from vqa_ray.models.generative import Generative
 from vqa_ray.models.prompt_fit import Prompt
 from vqa_ray.models.readers import reader_of
@@ -31,25 +30,11 @@ class InstructBlip(Generative):
     Only the vision encoder runs once per image: what the Q-Former makes of it depends on the question.
     """
 
-    @classmethod
-    def from_directory(
-        cls,
-        path: Path,
-        *,
-        device: str | None = None,
-        dtype: str | None = None,
-        compile: bool = False,
-        prompting: Prompting | None = None,
-        generation: GenerationConfig | None = None,
-    ) -> InstructBlip:
-        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+    prompting = Prompting("{}")
 
-        Args:
-            path: the directory.
-            device, dtype: see `load_model`; `float16` is taken on CUDA, but not for T5.
-            compile: run the vision encoder through `torch.compile` (CUDA only).
-            prompting: by default the question alone.
-            generation: by default greedy, 20 tokens.
+    @classmethod
+    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
+        """See `Generative.load_network`. `float16` is taken on CUDA, but not for T5.
 
         Raises:
             ModelLoadError: see `blip_checkpoint`; also a missing Q-Former tokenizer.
@@ -64,10 +49,7 @@ class InstructBlip(Generative):
         )
         tokenizer = blip_checkpoint.load_tokenizer(path, model.config.image_token_index)
         qformer_tokenizer = AutoTokenizer.from_pretrained(path / _QFORMER_TOKENIZER, local_files_only=True)
-        network = InstructBlipNetwork(model, tokenizer, qformer_tokenizer, transform, where)
-        if compile and where.type == "cuda":
-            network.vision = torch.compile(network.vision, dynamic=True)
-        return cls(network, prompting or Prompting("{}"), generation or GenerationConfig())
+        return InstructBlipNetwork(model, tokenizer, qformer_tokenizer, transform, where)
 
 
 class InstructBlipNetwork:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import math
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.base import Answer, ChoiceScores, Image
 from vqa_ray.models.checkpoint import image_processor_config, weight_files
 from vqa_ray.models.device import choose_device, choose_dtype
-from vqa_ray.models.vilt_network import ViltNetwork
+from vqa_ray.models.passes import nest
+from vqa_ray.models.vilt_network import Pairs, ViltNetwork
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
 
@@ -49,7 +50,7 @@ class _Pair:
 class Vilt:
     """A loaded `ViltForQuestionAnswering`.
 
-    Images of one size run together without padding, and each is embedded once for all of its questions. Scores are
+    Images run together without padding, and each is embedded once for all of its questions. Scores are
     `sigmoid(logit)`, independent per answer.
 
     Args:
@@ -72,6 +73,8 @@ class Vilt:
         self._tokens_per_pass = _TOKENS_PER_PASS.get(self.device.type, _TOKENS_PER_PASS["cpu"])
         self._tokenizer = tokenizer
         self._forward: Any = network
+        # Whether images of several sizes share a pass; a compiled network would be compiled for each combination.
+        self._mixed = True
         self._question = functools.lru_cache(maxsize=65_536)(self._tokenize)
 
     @classmethod
@@ -104,7 +107,7 @@ class Vilt:
         network = ViltNetwork(model.to(chosen).eval(), transform.mean, transform.std, frozen=True).to(chosen)
         vilt = cls(network, tokenizer, vocabulary, model.config.max_position_embeddings)
         if compile and chosen.type == "cuda":
-            vilt._forward = torch.compile(network, dynamic=True)
+            vilt._forward, vilt._mixed = torch.compile(network, dynamic=True), False
         return vilt
 
     def answer(self, images: Sequence[Image], questions: Sequence[Sequence[str]], top_k: int) -> list[list[Answer]]:
@@ -124,7 +127,7 @@ class Vilt:
             )
             for pair in pairs
         ]
-        return _nest(flat, questions)
+        return nest(flat, questions)
 
     def score(
         self,
@@ -150,7 +153,7 @@ class Vilt:
             )
             for pair in pairs
         ]
-        return _nest(flat, questions)
+        return nest(flat, questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice is in the answer vocabulary, exactly or but for case."""
@@ -175,66 +178,67 @@ class Vilt:
         Nothing waits for the device until all passes are queued.
         """
         done: list[tuple[Sequence[_Pair], Tensor]] = []
-        for bucket in _by_size(images, pairs):
-            queue = list(self._passes(bucket, images[bucket[0].image].shape))
-            while queue:
-                part = queue.pop(0)
-                try:
-                    done.append((part, reduce(self._logits(images, part).float())))
-                except torch.OutOfMemoryError:
-                    if len(part) == 1:
-                        raise
-                    torch.cuda.empty_cache()
-                    self._tokens_per_pass = max(self._tokens_per_pass // 2, 256)
-                    half = len(part) // 2
-                    logger.warning("out of memory with %d pairs; going on with %d at a time", len(part), half)
-                    queue[:0] = [part[:half], part[half:]]
+        queue: list[Sequence[_Pair]] = [*self._passes(images, pairs)]
+        while queue:
+            part = queue.pop(0)
+            try:
+                done.append((part, reduce(self._logits(images, part).float())))
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                torch.cuda.empty_cache()
+                self._tokens_per_pass = max(self._tokens_per_pass // 2, 256)
+                half = len(part) // 2
+                logger.warning("out of memory with %d pairs; going on with %d at a time", len(part), half)
+                queue[:0] = [part[:half], part[half:]]
         results: dict[int, Any] = {}
         for part, reduced in done:
             host = reduced.cpu().numpy()
             results.update({pair.index: host[:, place] for place, pair in enumerate(part)})
         return results
 
-    def _passes(self, bucket: Sequence[_Pair], shape: Sequence[int]) -> Iterator[Sequence[_Pair]]:
-        """Split pairs of one image size into passes; similar question lengths meet, so little is padded."""
-        patches = (shape[0] // self.network.patch) * (shape[1] // self.network.patch) + 1
-        ordered = sorted(bucket, key=lambda pair: (len(pair.question.ids), pair.image))
-        size = max(1, self._tokens_per_pass // (patches + len(ordered[-1].question.ids)))
-        for start in range(0, len(ordered), size):
-            yield ordered[start : start + size]
+    def _passes(self, images: Sequence[Image], pairs: Sequence[_Pair]) -> list[list[_Pair]]:
+        """Pairs in passes; images of one size meet, and similar question lengths, so little is padded."""
+        ordered = sorted(pairs, key=lambda pair: (images[pair.image].shape, len(pair.question.ids), pair.image))
+        passes: list[list[_Pair]] = []
+        room = 0
+        for pair, before in zip(ordered, [None, *ordered], strict=False):
+            height, width, _ = images[pair.image].shape
+            tokens = 1 + (height // self.network.patch) * (width // self.network.patch) + len(pair.question.ids)
+            changes = before is not None and images[before.image].shape != images[pair.image].shape
+            if tokens > room or (changes and not self._mixed):
+                passes.append([])
+                room = self._tokens_per_pass
+            passes[-1].append(pair)
+            room -= tokens
+        return passes
 
     def _logits(self, images: Sequence[Image], part: Sequence[_Pair]) -> Tensor:
-        shown = sorted({pair.image for pair in part})
+        """Float logits (N, A) of one pass."""
+        groups = [list(group) for _, group in itertools.groupby(part, key=lambda pair: images[pair.image].shape)]
+        shown = [sorted({pair.image for pair in group}) for group in groups]
+        stacked = [torch.from_numpy(np.stack([images[image] for image in each])) for each in shown]
+        tokens = self.network.all_image_tokens([self._send(pixels) for pixels in stacked])
+        logits: Tensor = self._forward([self._asked(*each) for each in zip(groups, shown, tokens, strict=True)])
+        return logits
+
+    def _asked(self, group: Sequence[_Pair], shown: Sequence[int], tokens: Tensor) -> Pairs:
+        """The questions of a group, each with the tokens (images, 1 + patches, D) of its own of the `shown` images."""
         place = {image: position for position, image in enumerate(shown)}
-        pixels = torch.from_numpy(np.stack([images[image] for image in shown]))
-        tokens = self.network.image_tokens(self._send(pixels))
-        order = [place[pair.image] for pair in part]
+        order = [place[pair.image] for pair in group]
         if order != list(range(len(shown))):
             tokens = tokens[self._send(torch.tensor(order))]
-        lengths = [len(pair.question.ids) for pair in part]
+        lengths = [len(pair.question.ids) for pair in group]
         width = max(lengths)
-        ids = torch.zeros(len(part), width, dtype=torch.long)
-        for row, pair in enumerate(part):
+        ids = torch.zeros(len(group), width, dtype=torch.long)
+        for row, pair in enumerate(group):
             ids[row, : lengths[row]] = torch.tensor(pair.question.ids)
         mask = None
         if min(lengths) < width:
             mask = self._send(torch.arange(width)[None] < torch.tensor(lengths)[:, None])
-        logits: Tensor = self._forward(self._send(ids), mask, tokens)
-        return logits
+        return Pairs(self._send(ids), mask, tokens)
 
     def _send(self, tensor: Tensor) -> Tensor:
         if self.device.type != "cuda":
             return tensor
         return tensor.pin_memory().to(self.device, non_blocking=True)
-
-
-def _by_size(images: Sequence[Image], pairs: Sequence[_Pair]) -> list[list[_Pair]]:
-    buckets: dict[tuple[int, ...], list[_Pair]] = defaultdict(list)
-    for pair in pairs:
-        buckets[images[pair.image].shape].append(pair)
-    return list(buckets.values())
-
-
-def _nest(flat: Sequence[Any], questions: Sequence[Sequence[str]]) -> list[list[Any]]:
-    rest = iter(flat)
-    return [[next(rest) for _ in texts] for texts in questions]

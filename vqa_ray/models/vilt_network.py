@@ -1,21 +1,48 @@
 """The forward pass of ViLT, exact but without its stock detours; inference and training share it.
 
 What differs from transformers' `ViltModel`, with the same weights and the same result up to rounding:
-images of one size form a batch, so nothing is padded, masked or drawn at random; position grids are interpolated
-once per size; attention runs through `scaled_dot_product_attention`; the last layer computes only [CLS], the one
-token that is read from it.
+images of one size form a group, so nothing is padded, masked or drawn at random; the tokens of all groups lie one
+after the other, so the products of a batch are few and large; position grids are interpolated once per size;
+attention runs through `scaled_dot_product_attention`; the last layer computes only [CLS], the one token that is read
+from it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqa_ray.models.packed import Packed, Segment, joined, split
 from vqa_ray.models.projection import Projection
+
+
+class Questions(Protocol):
+    """Questions, each with its image, all of one size; see `Pairs` and `ViltNetwork.image_tokens`."""
+
+    @property
+    def input_ids(self) -> Tensor: ...
+    @property
+    def text_mask(self) -> Tensor | None: ...
+    @property
+    def pixels(self) -> Tensor: ...
+
+
+class Pairs(NamedTuple):
+    """N question/image pairs of one size.
+
+    Attributes:
+        input_ids: int64 (N, L), padded on the right.
+        text_mask: bool (N, L), True where a token is real; None when nothing is padded.
+        image_tokens: (N, 1 + patches, D) from `ViltNetwork.image_tokens`.
+    """
+
+    input_ids: Tensor
+    text_mask: Tensor | None
+    image_tokens: Tensor
 
 
 class ViltNetwork(nn.Module):
@@ -68,18 +95,29 @@ class ViltNetwork(nn.Module):
         Returns:
             (B, 1 + patches, D): the visual class token, then patches in row-major order.
         """
-        weight = self._embeddings.patch_embeddings.projection.weight
+        return self.all_image_tokens([pixels])[0]
+
+    def all_image_tokens(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """What `image_tokens` gives of each, by one product for all."""
+        projection = self._embeddings.patch_embeddings.projection
+        patches = [self._patches(pixels).to(projection.weight.dtype) for pixels in images]
+        sizes = [len(part) for part in patches]
+        projected = F.linear(joined(patches), projection.weight.flatten(1), projection.bias)
+        return [self._embedded(pixels, x) for pixels, x in zip(images, split(projected, sizes), strict=True)]
+
+    def _patches(self, pixels: Tensor) -> Tensor:
+        """(B × patches, 3 × patch²), normalised."""
+        batch, height, width, _ = pixels.shape
+        x = (pixels.float() - self.mean) / self.std
+        x = x.view(batch, height // self.patch, self.patch, width // self.patch, self.patch, 3)
+        return x.permute(0, 1, 3, 5, 2, 4).reshape(-1, 3 * self.patch**2)
+
+    def _embedded(self, pixels: Tensor, x: Tensor) -> Tensor:
+        """Projected patches (B × patches, D) with their places and the class token."""
         batch, height, width, _ = pixels.shape
         rows, columns = height // self.patch, width // self.patch
-        x = ((pixels.float() - self.mean) / self.std).to(weight.dtype)
-        x = x.view(batch, rows, self.patch, columns, self.patch, 3).permute(0, 1, 3, 5, 2, 4)
-        x = F.linear(
-            x.reshape(batch, rows * columns, -1),
-            weight.flatten(1),
-            self._embeddings.patch_embeddings.projection.bias,
-        )
         grid = self._grid(rows, columns)
-        x = x + grid[:, 1:]
+        x = x.view(batch, rows * columns, -1) + grid[:, 1:]
         if 0 < self.max_patches < rows * columns:
             # The stock model draws this many patches at random; an even spread is repeatable.
             keep = torch.linspace(0, rows * columns - 1, self.max_patches, device=x.device).round().long()
@@ -107,74 +145,68 @@ class ViltNetwork(nn.Module):
             self._grids[rows, columns] = full
         return full
 
-    def forward(self, input_ids: Tensor, text_mask: Tensor | None, image_tokens: Tensor) -> Tensor:
-        """Logits of question/image pairs.
+    def forward(self, groups: Sequence[Pairs]) -> Tensor:
+        """Logits of question/image pairs: (N, A) in the dtype of the weights, in the order of the groups."""
+        return self.head(self.hidden(groups))
 
-        Args:
-            input_ids: int64 (N, L), padded on the right.
-            text_mask: bool (N, L), True where a token is real; None when nothing is padded.
-            image_tokens: (N, 1 + patches, D) from `image_tokens`.
+    def pairs(self, groups: Sequence[Questions]) -> list[Pairs]:
+        """Questions with the tokens of their images."""
+        images = self.all_image_tokens([group.pixels for group in groups])
+        return [Pairs(g.input_ids, g.text_mask, tokens) for g, tokens in zip(groups, images, strict=True)]
 
-        Returns:
-            (N, A) logits in the dtype of the weights.
-        """
-        hidden, mask = self.hidden(input_ids, text_mask, image_tokens)
-        return self.head(hidden, mask)
-
-    def hidden(self, input_ids: Tensor, text_mask: Tensor | None, image_tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-        """All layers but the last: hidden states (N, L + 1 + patches, D) and the attention mask they need."""
-        text = self._embeddings.text_embeddings(input_ids=input_ids) + self._modality(0)
-        x = torch.cat([text, image_tokens], dim=1)
-        mask = None
-        if text_mask is not None:
-            seen = torch.ones(image_tokens.shape[:2], dtype=torch.bool, device=text_mask.device)
-            mask = torch.cat([text_mask, seen], dim=1)[:, None, None, :]
+    def hidden(self, groups: Sequence[Pairs]) -> Packed:
+        """All layers but the last, over pairs of any sizes together: only attention treats each group by itself."""
+        x = self._pack(groups)
         for index, layer in enumerate(self.model.vilt.encoder.layer[:-1]):
-            x = self._layer(layer, index, x, mask)
-        return x, mask
+            x = x.with_tokens(self._layer(layer, index, x))
+        return x
 
-    def head(self, hidden: Tensor, mask: Tensor | None) -> Tensor:
+    def head(self, hidden: Packed) -> Tensor:
         """The last layer, for [CLS] alone, and the classifier: (N, A) logits."""
         layers = self.model.vilt.encoder.layer
-        x = self._layer(layers[-1], len(layers) - 1, hidden, mask, only_first=True)
-        pooled = self.model.vilt.pooler(self.model.vilt.layernorm(x))
+        x = self._layer(layers[-1], len(layers) - 1, hidden, only_first=True)
+        # The stock pooler reads the first token of a sequence: here, the only one.
+        pooled = self.model.vilt.pooler(self.model.vilt.layernorm(x)[:, None])
         logits: Tensor = self.model.classifier(pooled)
         return logits
 
-    def _layer(self, layer: Any, index: int, x: Tensor, mask: Tensor | None, only_first: bool = False) -> Tensor:
+    def _pack(self, groups: Sequence[Pairs]) -> Packed:
+        parts, segments = [], []
+        for input_ids, text_mask, image_tokens in groups:
+            text = self._embeddings.text_embeddings(input_ids=input_ids) + self._modality(0)
+            x = torch.cat([text, image_tokens], dim=1)
+            mask = None
+            if text_mask is not None:
+                seen = torch.ones(image_tokens.shape[:2], dtype=torch.bool, device=text_mask.device)
+                mask = torch.cat([text_mask, seen], dim=1)[:, None, None, :]
+            segments.append(Segment(len(x), x.shape[1], text.shape[1], mask))
+            parts.append(x.flatten(0, 1))
+        return Packed.of(parts, segments)
+
+    def _layer(self, layer: Any, index: int, packed: Packed, only_first: bool = False) -> Tensor:
+        """One encoder layer: (T, D), or (N, D) of the first token of each pair."""
+        x = packed.tokens
         if self._layers:
-            return self._frozen_layer(layer, self._layers[index], x, mask, only_first)
+            return self._frozen_layer(layer, self._layers[index], packed, only_first)
         attention = layer.attention.attention
         q, k, v = _project(attention, layer.layernorm_before(x))
         if only_first:
-            x, q = x[:, :1], q[:, :1]
+            x, q = packed.first(x), packed.first(q)
         dropout = attention.dropout.p if self.training else 0.0
-        x = x + layer.attention.output.dropout(layer.attention.output.dense(self._attend(q, k, v, mask, dropout)))
+        attended = packed.attend(q, k, v, self.heads, dropout=dropout, training=self.training)
+        x = x + layer.attention.output.dropout(layer.attention.output.dense(attended))
         hidden = layer.intermediate(layer.layernorm_after(x))
         out: Tensor = x + layer.output.dropout(layer.output.dense(hidden))
         return out
 
-    def _frozen_layer(
-        self, layer: Any, frozen: _FrozenLayer, x: Tensor, mask: Tensor | None, only_first: bool
-    ) -> Tensor:
+    def _frozen_layer(self, layer: Any, frozen: _FrozenLayer, packed: Packed, only_first: bool) -> Tensor:
+        x = packed.tokens
         normed = layer.layernorm_before(x)
         k, v = frozen.key_value(normed).chunk(2, dim=-1)
         if only_first:
-            x, normed = x[:, :1], normed[:, :1]
-        x = frozen.attended.plus(self._attend(frozen.query(normed), k, v, mask, 0.0), x)
+            x, normed = packed.first(x), packed.first(normed)
+        x = frozen.attended.plus(packed.attend(frozen.query(normed), k, v, self.heads), x)
         return frozen.down.plus(frozen.up.gelu(layer.layernorm_after(x)), x)
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-        on_cpu = q.device.type == "cpu"
-        # The fused kernel is slower on a CPU when it is differentiated, and in bfloat16.
-        plain = on_cpu and (self.training or q.dtype == torch.bfloat16)
-        attend = _attend_plainly if plain else F.scaled_dot_product_attention
-        heads = attend(self._split(q), self._split(k), self._split(v), attn_mask=mask, dropout_p=dropout)
-        return heads.transpose(1, 2).flatten(2)
-
-    def _split(self, x: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        return x.view(batch, length, self.heads, width // self.heads).transpose(1, 2)
 
 
 class _FrozenLayer:
@@ -201,14 +233,6 @@ def _taken(linear: Any) -> Projection:
 
 def _empty(linear: Any) -> None:
     linear.weight = nn.Parameter(linear.weight.new_empty(0), requires_grad=False)
-
-
-def _attend_plainly(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropout_p: float) -> Tensor:
-    """Attention spelled out."""
-    scores = q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)
-    if attn_mask is not None:
-        scores = scores.masked_fill(~attn_mask, -torch.inf)
-    return F.dropout(scores.softmax(dim=-1), dropout_p, training=dropout_p > 0) @ v
 
 
 def _project(attention: Any, x: Tensor) -> Sequence[Tensor]:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vqa_ray.run.tally import read_columns
-from vqa_ray.storage import write_bytes_atomic
+from vqa_ray.storage import write_table_atomic
 
 
 def merge(parts: Sequence[str], attempt_parts: Sequence[str], attempt: int) -> int:
@@ -37,7 +36,7 @@ def merge(parts: Sequence[str], attempt_parts: Sequence[str], attempt: int) -> i
         again = pa.concat_tables([read_columns(other) for other in sources])
         table = replaced(read_columns(uri), again, attempt)
         if table is not None:
-            _rewrite(uri, table)
+            write_table_atomic(uri, table)
             rewritten += 1
     return rewritten
 
@@ -61,12 +60,6 @@ def replaced(table: pa.Table, again: pa.Table, attempt: int) -> pa.Table | None:
     rows = np.where(stale, table.num_rows + candidates, np.arange(table.num_rows))
     both = pa.concat_tables([table, again.select(table.column_names).cast(table.schema)])
     return both.take(pa.array(rows)).replace_schema_metadata(table.schema.metadata)
-
-
-def _rewrite(uri: str, table: pa.Table) -> None:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
 
 
 def _keys(table: pa.Table) -> npt.NDArray[np.int64]:

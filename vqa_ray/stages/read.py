@@ -11,6 +11,7 @@ import pyarrow as pa
 from vqa_ray.key_ranges import NOTHING, Keys, Ranges, between, size, within
 from vqa_ray.readers import Shard, Source, read_shard
 from vqa_ray.schema import ROW_BITS
+from vqa_ray.stages.process import release_memory
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class ReadShard:
 
     def __call__(self) -> Iterator[pa.Table]:
         """READ tables with the kept columns."""
+        yield from self._tables()
+        release_memory()
+
+    def _tables(self) -> Iterator[pa.Table]:
         wanted = None if self.keys is None else frozenset(self.keys.tolist())
         left = self.limit
         for table in read_shard(self.source, self.shard, wanted):

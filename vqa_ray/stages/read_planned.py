@@ -14,6 +14,7 @@ from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
 from vqa_ray.key_ranges import Keys
 from vqa_ray.readers import Shard, Source, read_shard
+from vqa_ray.stages.process import release_memory
 from vqa_ray.training.plan import PlannedRows
 
 MAX_TABLE_ROWS = 256
@@ -60,6 +61,7 @@ class ReadPlanned:
             for first, table in _shuffled(arrived.take(rows), self.planned.keys[begin : begin + rows]):
                 yield self._with_training(table, begin + first)
             begin += rows
+            release_memory()
 
     def _in_order(self) -> Iterator[pa.Table]:
         """The rows as they are stored."""

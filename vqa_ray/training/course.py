@@ -165,6 +165,7 @@ class _Rank:
         with ports.checkpoint() as directory:
             if directory is not None:
                 self._log = TrainingLog.from_json(load_state(directory, self._trainer)["log"])
+        self._begun_at = self._trainer.step
         self._tokenize = question_tokenizer(start.tokenizer, start.max_text_tokens)
         self._told = time.monotonic()
 
@@ -251,7 +252,7 @@ class _Rank:
     def _save(self) -> None:
         self._ports.save(
             lambda directory: save_state(directory, self._trainer, {"log": self._log.to_json()}),
-            {"step": self._trainer.step},
+            {"step": self._trainer.step, "begun_at": self._begun_at},
         )
 
     def _tell(self) -> None:

@@ -13,7 +13,7 @@ from pyarrow import compute, parquet
 
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.schema import INDEX, ROW_BITS, STATUS_OK, metadata_of, with_metadata
-from vqa_ray.storage import read_bytes, write_bytes_atomic
+from vqa_ray.storage import read_bytes, write_table_atomic
 from vqa_ray.training.counts import AnswerCounts, count_answers
 
 YES_NO, NUMBER, OTHER = "yes/no", "number", "other"
@@ -53,11 +53,7 @@ class LabelledRows:
     @property
     def unanswered(self) -> int:
         """Rows without any right answer: they can neither be trained on nor judged."""
-        return int(np.count_nonzero(self._lengths() == 0))
-
-    def answered(self) -> LabelledRows:
-        """The rows that have right answers."""
-        return self.take(np.flatnonzero(self._lengths()))
+        return len(self) - int(np.count_nonzero(self.answers.value_lengths()))
 
     def counts(self) -> AnswerCounts:
         """The distinct answers of each row, normalised."""
@@ -153,9 +149,7 @@ class LabelledRows:
             columns["weights"] = self.weights
         table = pa.table(columns)
         told = with_metadata(table.schema, {"failed": self.failed, "failure": self.failure}).metadata
-        sink = pa.BufferOutputStream()
-        parquet.write_table(table.replace_schema_metadata(told), sink, compression="zstd")
-        write_bytes_atomic(uri, sink.getvalue().to_pybytes())
+        write_table_atomic(uri, table.replace_schema_metadata(told))
 
     @classmethod
     def load(cls, uri: str) -> LabelledRows:
@@ -178,10 +172,6 @@ class LabelledRows:
             failed=int(str(told["failed"])),
             failure=str(told["failure"]),
         )
-
-    def _lengths(self) -> npt.NDArray[np.int64]:
-        lengths: npt.NDArray[np.int64] = self.answers.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
-        return lengths
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:

@@ -80,18 +80,14 @@ class TrainedNetwork(nn.Module):
         width = network.model.config.hidden_size
         self.auxiliary = nn.ModuleList(nn.Linear(width, classes) for classes in auxiliary).to(network.mean.device)
 
-    def forward(self, input_ids: Tensor, text_mask: Tensor | None, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Logits of the answers (N, A), then of each auxiliary head (N, classes).
-
-        Args:
-            input_ids, text_mask: see `ViltNetwork.forward`. pixels: see `ViltNetwork.image_tokens`.
-        """
-        network = self.network
-        hidden, mask = network.hidden(input_ids, text_mask, network.image_tokens(pixels))
-        logits = network.head(hidden, mask)
+    def forward(self, groups: Sequence[Group]) -> tuple[Tensor, ...]:
+        """Logits of the answers (N, A), then of each auxiliary head (N, classes), of N rows together."""
+        hidden = self.network.hidden(self.network.pairs(groups))
+        logits = self.network.head(hidden)
         if not len(self.auxiliary):
             return (logits,)
-        pooled = hidden[:, input_ids.shape[1] :].mean(dim=1)
+        parts = zip(hidden.groups(hidden.tokens), hidden.segments, strict=True)
+        pooled = torch.cat([part[:, segment.text_length :].mean(dim=1) for part, segment in parts])
         return (logits, *(head(pooled) for head in self.auxiliary))
 
 
@@ -148,12 +144,13 @@ class Trainer:
         """Of the encoder, at the coming step."""
         return self.config.learning_rate * self._factor()
 
-    def loss(self, group: Group) -> Tensor:
-        """The loss of a group on the network's device, summed over its rows."""
-        logits, *others = self._replica(group.input_ids, group.text_mask, group.pixels)
-        total = vqa_loss(logits, group.targets)
+    def loss(self, groups: Sequence[Group]) -> Tensor:
+        """The loss of groups on the network's device, summed over their rows."""
+        logits, *others = self._replica(groups)
+        total = vqa_loss(logits, torch.cat([group.targets for group in groups]))
         if others:
-            for answer, wanted in zip(others, group.attributes.unbind(dim=1), strict=True):
+            attributes = torch.cat([group.attributes for group in groups])
+            for answer, wanted in zip(others, attributes.unbind(dim=1), strict=True):
                 total = total + F.cross_entropy(answer.float(), wanted, ignore_index=-1, reduction="sum")
         return total
 
@@ -231,25 +228,26 @@ class Trainer:
             try:
                 return self._passes(parts)
             except torch.OutOfMemoryError as error:
-                if self._exchanged or all(len(part.targets) == 1 for part in parts):
+                most = max(passes.rows(part) for part in parts)
+                if self._exchanged or most == 1:
                     raise RunError(
-                        f"out of device memory at step {self.step} with {len(parts[0].targets)} rows in a pass; "
+                        f"out of device memory at step {self.step} with {most} rows in a pass; "
                         "lower the batch size, train in bfloat16, or take a larger device"
                     ) from error
             self.optimizer.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
-            self.tokens_per_pass = passes.tokens(parts[0], patch) // 2
+            self.tokens_per_pass = passes.largest(parts, patch) // 2
             logger.warning("out of memory; going on with %d tokens per pass", self.tokens_per_pass)
 
-    def _passes(self, parts: Sequence[Group]) -> Tensor:
-        rows = sum(len(part.targets) for part in parts)
+    def _passes(self, parts: Sequence[Sequence[Group]]) -> Tensor:
+        rows = sum(passes.rows(part) for part in parts)
         # Without rows, a pass is made for the others' gradients alone.
         heads = len(self.module.auxiliary)
-        parts = parts or [passes.blank(self.network.model.config.num_labels, heads, self.network.patch)]
+        parts = parts or [[passes.blank(self.network.model.config.num_labels, heads, self.network.patch)]]
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
-            moved = part.to(self.device)
+            moved = [group.to(self.device) for group in part]
             with distributed.exchanging(self._replica, last):
                 with self.autocast():
                     loss = self.loss(moved)
@@ -261,17 +259,18 @@ class Trainer:
 
 
 @torch.no_grad()
-def predictions(trainer: Trainer, groups: Iterable[Group]) -> Iterator[tuple[Tensor, Tensor]]:
+def predictions(trainer: Trainer, groups: Sequence[Group]) -> Iterator[tuple[Tensor, Tensor]]:
     """(float32 logits (N, A), targets (N, A)) of each group, on the CPU; of this rank alone."""
     trainer.module.eval()
-    for group in groups:
-        logits = []
-        for part in passes.cut(group, trainer.network.patch, trainer.tokens_per_pass):
-            moved = part.to(trainer.device)
-            with trainer.autocast():
-                tokens = trainer.network.image_tokens(moved.pixels)
-                logits.append(trainer.network(moved.input_ids, moved.text_mask, tokens).float())
-        yield torch.cat(logits).cpu(), group.targets
+    network, logits = trainer.network, []
+    for part in passes.passes(groups, network.patch, trainer.tokens_per_pass):
+        moved = [group.to(trainer.device) for group in part]
+        with trainer.autocast():
+            logits.append(network(network.pairs(moved)).float())
+    if logits:
+        sizes = [len(group.targets) for group in groups]
+        found = torch.split(torch.cat(logits).cpu(), sizes)
+        yield from zip(found, (group.targets for group in groups), strict=True)
 
 
 def fit(trainer: Trainer, batches: Iterable[Sequence[Group]], report: Callable[[StepReport], None]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -38,20 +37,39 @@ def tokens(group: Group, patch_size: int) -> int:
     return rows * (group.input_ids.shape[1] + 1 + (height // patch_size) * (width // patch_size))
 
 
-def cut(group: Group, patch_size: int, tokens_per_pass: int) -> Iterator[Group]:
-    """The rows of a group in even parts of at most so many tokens, and of at least one row."""
-    rows = len(group.targets)
-    largest = max(1, tokens_per_pass * rows // tokens(group, patch_size))
-    parts = -(-rows // largest)
-    bounds = [rows * part // parts for part in range(parts + 1)]
-    for start, stop in itertools.pairwise(bounds):
-        yield group if parts == 1 else _rows(group, start, stop)
+def rows(part: Sequence[Group]) -> int:
+    """The rows of a pass."""
+    return sum(len(group.targets) for group in part)
 
 
-def passes(groups: Iterable[Group], patch_size: int, tokens_per_pass: int) -> list[Group]:
-    """All parts of all groups, the largest first: when memory does not suffice, it shows at once."""
-    parts = [part for group in groups for part in cut(group, patch_size, tokens_per_pass)]
-    return sorted(parts, key=lambda part: -tokens(part, patch_size))
+def largest(parts: Sequence[Sequence[Group]], patch_size: int) -> int:
+    """The tokens of the largest pass."""
+    return max(sum(tokens(group, patch_size) for group in part) for part in parts)
+
+
+def passes(groups: Iterable[Group], patch_size: int, tokens_per_pass: int) -> list[list[Group]]:
+    """The rows of all groups in their order, in passes of at most so many tokens, each of at least one row.
+
+    All but the last are as full as they can be: when memory does not suffice, the first shows it.
+    """
+    parts: list[list[Group]] = [[]]
+    room = tokens_per_pass
+    for group in groups:
+        count = len(group.targets)
+        each = tokens(group, patch_size) // count
+        start = 0
+        while start < count:
+            fitting = min(room // each, count - start)
+            if fitting < 1 and parts[-1]:
+                parts.append([])
+                room = tokens_per_pass
+                continue
+            stop = start + max(1, fitting)
+            part = group if stop - start == count else _rows(group, start, stop)
+            parts[-1].append(part)
+            room -= each * (stop - start)
+            start = stop
+    return [part for part in parts if part]
 
 
 def blank(num_answers: int, heads: int, patch_size: int) -> Group:

@@ -17,7 +17,7 @@ from vqa_ray.readers import Source
 from vqa_ray.schema import ROW_BITS
 from vqa_ray.training.targets import Targets
 
-WINDOW_BYTES = 128 * 2**20
+WINDOW_BYTES = 64 * 2**20
 # What a row takes in memory beside its image, and an image where the source does not tell.
 _ROW_BYTES = 256
 _IMAGE_BYTES = 50_000

@@ -71,6 +71,7 @@ def test_what_is_written_is_the_catalogue(format: str, tmp_path: Path) -> None:
 def test_questions_give_a_row_each(format: str, tmp_path: Path) -> None:
     shards = write_catalogue(COUNT, SEED, str(tmp_path / "out"), format, PER_SHARD, questions=3)
     rows = list(READ[format](shards))
+    assert {row["answer"] for row in rows} <= set((tmp_path / "out" / "_answers.txt").read_text().splitlines())
     assert sorted(row["row_id"] for row in rows) == list(range(3 * COUNT))
     assert len({row["question_id"] for row in rows}) == 3 * COUNT
     for row in rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.tiny import ANSWERS, SHAPE, WORDS, random_images, save_tiny_vilt, tiny_model
 from vqa_ray.models.vilt import Vilt
-from vqa_ray.models.vilt_network import ViltNetwork
+from vqa_ray.models.vilt_network import Pairs, ViltNetwork
 
 QUESTIONS = [
     "what is this?",
@@ -144,11 +145,11 @@ def test_out_of_memory_halves_the_pass_and_loses_nothing(vilt: Vilt, monkeypatch
     wanted = vilt.answer(images, asked, top_k=6)
     network, sizes = vilt.network, []
 
-    def tight(ids: torch.Tensor, mask: torch.Tensor | None, tokens: torch.Tensor) -> torch.Tensor:
-        sizes.append(len(ids))
-        if len(ids) > 1:
+    def tight(groups: Sequence[Pairs]) -> torch.Tensor:
+        sizes.append(sum(len(group.input_ids) for group in groups))
+        if sizes[-1] > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return network(ids, mask, tokens)
+        return network(groups)
 
     monkeypatch.setattr(vilt, "_forward", tight)
     monkeypatch.setattr(vilt, "_tokens_per_pass", vilt._tokens_per_pass)
@@ -179,7 +180,7 @@ def test_the_forward_does_the_same_number_of_operations_for_any_batch() -> None:
             pixels = torch.randint(0, 256, (size, 32, 40, 3), dtype=torch.uint8)
             network.image_tokens(pixels)
             with _CountOps() as ops:
-                network(ids, None, network.image_tokens(pixels))
+                network([Pairs(ids, None, network.image_tokens(pixels))])
             counts.append(ops.count)
     assert len(set(counts)) == 1
 

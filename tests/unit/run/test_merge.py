@@ -53,14 +53,14 @@ def test_death_in_the_middle_is_mended_by_doing_it_again(tmp_path, monkeypatch) 
     parts = [str(tmp_path / f"p{i}.parquet") for i in range(2)]
     for i, uri in enumerate(parts):
         pq.write_table(table([("error", 1, i)]), uri)
-    real = merging.write_bytes_atomic
+    real = merging.write_table_atomic
 
-    def dies_at_the_second(uri: str, data: bytes) -> None:
+    def dies_at_the_second(uri: str, merged: pa.Table) -> None:
         if uri == parts[1]:
             raise KeyboardInterrupt
-        real(uri, data)
+        real(uri, merged)
 
-    monkeypatch.setattr(merging, "write_bytes_atomic", dies_at_the_second)
+    monkeypatch.setattr(merging, "write_table_atomic", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
         merge(parts, [str(again)], 2)
     assert [pq.read_table(uri)["answer"].to_pylist() for uri in parts] == [["new0"], ["error"]]

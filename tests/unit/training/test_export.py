@@ -13,7 +13,7 @@ from tests.s3 import s3_bucket
 from tests.tiny import ANSWERS, SHAPE, random_images, save_tiny_vilt, tiny_model
 from vqa_ray.errors import ModelLoadError, RequestError, RunError
 from vqa_ray.models.load import load_model
-from vqa_ray.models.vilt_network import ViltNetwork
+from vqa_ray.models.vilt_network import Pairs, ViltNetwork
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.training import lora
 from vqa_ray.training.export import export
@@ -37,7 +37,7 @@ def logits(model: Any, tokenizer: Any) -> torch.Tensor:
     pixels = torch.from_numpy(random_images(1)[0])[None]
     network = ViltNetwork(model.eval())
     with torch.no_grad():
-        return network(torch.tensor([tokenizer(QUESTION)["input_ids"]]), None, network.image_tokens(pixels))
+        return network([Pairs(torch.tensor([tokenizer(QUESTION)["input_ids"]]), None, network.image_tokens(pixels))])
 
 
 def scores(reference: str) -> dict[str, float]:

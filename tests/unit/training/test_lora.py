@@ -97,6 +97,6 @@ def test_only_adapted_projections_leave_the_joined_product(training: bool) -> No
         network = ViltNetwork(model).train(training)
         group = GROUPS[0]
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            network(group.input_ids, group.text_mask, network.image_tokens(group.pixels))
+            network(network.pairs([group]))
         counts[name] = sum(counter.get_flop_counts()["Global"].values())
     assert counts["plain"] < counts["adapted"]
