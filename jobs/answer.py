@@ -29,7 +29,10 @@ def run(spec: AnswerSpec, retry: Retry | None) -> int:
 
     model = model_of(spec, "answer")
     takes_context = model.kind.is_generative and not spec.ignore_context
-    source = open_input(spec, spec.question, needs_question=True, reads_context=takes_context)
+    takes_several = model.kind.takes_several
+    source = open_input(
+        spec, spec.question, needs_question=True, reads_context=takes_context, reads_several=takes_several
+    )
     if not takes_context and not spec.ignore_context:
         _refuse_context(spec, source, model)
     build = partial(build_own, spec, source, model.kind.has_boxes)

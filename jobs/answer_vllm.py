@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipelines.placement import Placement
 
 _OPTION = "--engine vllm"
+# That a row may show where rows bring lists of them; vLLM sets memory aside for so many.
+_MOST_IMAGES = 8
 
 
 def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
@@ -48,6 +50,7 @@ def build(spec: AnswerSpec, model: ModelInfo, work: Work, placement: Placement) 
         max_new_tokens=spec.max_new_tokens or VllmOptions().max_new_tokens,
         gpus=int(spec.num_gpus or 1),
         dtype=spec.dtype,
+        images=_MOST_IMAGES if work.source.layout.images else 1,
         relative_json=model.family.startswith("qwen3"),
     )
     return answer_with_vllm(

@@ -56,6 +56,7 @@ class Job:
         schema: of the output, kept columns included.
         build: makes the lazy pipeline.
         limits: shard → rows to read of it; None for all.
+        conclude: called with the part files when all rows are there, before the manifest says so.
     """
 
     record: RunRecord
@@ -64,6 +65,7 @@ class Job:
     schema: pa.Schema
     build: Callable[[Work, Placement], Dataset]
     limits: Mapping[int, int] | None = None
+    conclude: Callable[[Sequence[str]], None] | None = None
 
     @property
     def total(self) -> int | None:
@@ -96,8 +98,8 @@ class Job:
         return {shard.index: shard.rows for shard in self.source.shards if shard.rows is not None}
 
 
-def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool, reads_context: bool = False) -> Source:
-    """Open the input of a spec; see `vqa_ray.readers.open_source`."""
+def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool, **reads: bool) -> Source:
+    """Open the input of a spec; see `vqa_ray.readers.open_source`, and `InputConfig` for what it `reads`."""
     config = InputConfig(
         uri=spec.input,
         format=spec.input_format,
@@ -105,7 +107,7 @@ def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool,
         keep=tuple(spec.keep),
         questions=tuple(questions),
         needs_question=needs_question,
-        reads_context=reads_context,
+        **reads,
     )
     return open_source(config)
 

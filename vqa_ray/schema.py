@@ -25,6 +25,7 @@ BOX = pa.struct([("label", pa.string()), *((edge, pa.float32()) for edge in ("x0
 BOXES = pa.field("boxes", pa.list_(BOX))
 # An earlier question of a conversation about the image, and its answer.
 TURN = pa.struct([("question", pa.string()), ("answer", pa.string())])
+QUESTION_SCORE = pa.struct([("question", pa.string()), ("answer", pa.string()), ("score", pa.float32())])
 ANSWERED_QUESTION = pa.struct(
     [
         ("question", pa.string()),
@@ -52,6 +53,10 @@ STATUS = (
 # What the row lived through although it was answered: a question cut to the model's limit, for instance.
 WARNING = pa.field("warning", pa.string())
 
+OTHER_PIXELS = pa.struct(
+    [("image_key", pa.int64()), ("pixels", pa.large_binary()), ("height", pa.int32()), ("width", pa.int32())]
+)
+
 READ = pa.schema(
     [
         SOURCE_KEY,
@@ -61,6 +66,8 @@ READ = pa.schema(
         pa.field("turns", pa.list_(TURN)),
         pa.field("image_uri", pa.string()),
         pa.field("image", pa.large_binary()),
+        # Further images of the row, in order; null where it brings one, as nearly all do.
+        pa.field("others", pa.list_(pa.struct([("image_uri", pa.string()), ("image", pa.large_binary())]))),
         *STATUS,
     ]
 )
@@ -79,6 +86,8 @@ DECODED = pa.schema(
         # The image as it was brought, turned upright.
         pa.field("source_height", pa.int32()),
         pa.field("source_width", pa.int32()),
+        # Further images of the row, in order, each with what the columns above hold of the first.
+        pa.field("others", pa.list_(OTHER_PIXELS)),
         *STATUS,
     ]
 )
@@ -121,6 +130,18 @@ ANSWER = pa.schema(
     ]
 )
 ANSWERS = pa.schema([*IDENTITY, pa.field("results", pa.list_(ANSWERED_QUESTION)), *_TAIL])
+RETRIEVE = pa.schema(
+    [
+        *IDENTITY[:2],
+        pa.field("match", pa.bool_()),
+        # Null where no match was certain before every question was asked.
+        pa.field("score", pa.float32()),
+        # Each question of the expression in its order; `answer` is the one looked for, null for yes. A score is null
+        # where the question could not change the outcome and was not asked.
+        pa.field("scores", pa.list_(QUESTION_SCORE)),
+        *_TAIL,
+    ]
+)
 CAPTION = pa.schema([*IDENTITY[:2], pa.field("caption", pa.string()), pa.field("caption_score", pa.float32()), *_TAIL])
 
 

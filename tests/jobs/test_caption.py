@@ -90,6 +90,31 @@ def test_a_deleted_part_is_captioned_again(tmp_path: Path) -> None:
     assert 0 < manifest(output)["timing"]["rows_here"] < 40
 
 
+def test_a_question_may_be_about_several_images(tmp_path: Path, qwen: Path) -> None:
+    pairs = [(0, 1), (1, 0), (2, 2), (0, 1)]
+    given = [{"images": [picture(a), picture(b)], "question": "which is red?"} for a, b in pairs]
+    given[2]["images"] = [picture(2), b"no image"]
+    pq.write_table(pa.Table.from_pylist(given), tmp_path / "in.parquet")
+    answer = ("answer", tmp_path / "in.parquet", tmp_path / "out", "--model", str(qwen), "--max-new-tokens", "4")
+    assert run_here(*answer, "--max-error-fraction", "1") == 0
+    answered = rows(tmp_path / "out").to_pylist()
+    assert [row["status"] for row in answered] == ["ok", "ok", "error", "ok"]
+    assert answered[2]["error_message"].startswith("image 2 of 2: not an image")
+    assert answered[0]["answer"] == answered[3]["answer"]
+    assert answered[0]["answer_score"] != answered[1]["answer_score"], "the order of the images matters"
+
+
+def test_several_images_are_refused_by_models_and_jobs_of_one(
+    tmp_path: Path, vilt: Path, qwen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text(json.dumps({"images": ["a.jpg", "b.jpg"], "question": "why?"}) + "\n")
+    for job, model in (("answer", vilt), ("caption", qwen)):
+        assert run_here(job, source, tmp_path / "out", "--model", str(model)) == 2
+        told = f"vqa-ray {job}: {source}: column 'images' holds several images a row; only `answer` by a chat model"
+        assert told in capsys.readouterr().err
+
+
 def test_boxes_of_a_rotated_photo_are_in_its_upright_pixels(tmp_path: Path) -> None:
     """Red on white, 400 × 200 pixels as stored, turned by EXIF: red is below y=50 and left of x=180 when upright."""
     image = Image.new("RGB", (200, 400), "white")

@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 
+Shown: TypeAlias = Image | tuple[Image, ...]
+"""What a question is about: an image or, for the families that take several, all of them in order."""
+
 Turn: TypeAlias = tuple[str, str]
 """An earlier question and its answer."""
 
@@ -99,7 +102,7 @@ class GenerativeModel(VqaModel, Protocol):
 
     def answer(
         self,
-        images: Sequence[Image],
+        images: Sequence[Shown],
         questions: Sequence[Sequence[str]],
         top_k: int,
         *,
@@ -108,7 +111,8 @@ class GenerativeModel(VqaModel, Protocol):
         """As `VqaModel.answer`; an answer of no words is the empty string, with its score.
 
         Args:
-            images, questions, top_k: see `VqaModel.answer`.
+            images, questions, top_k: see `VqaModel.answer`. Where `Family.takes_several`, a question may be about
+                several images.
             contexts: per image, per question, the turns before it, oldest first; None for none. The oldest are dropped
                 until the rest fits the model, which the answer's `warning` tells.
         """

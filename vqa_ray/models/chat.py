@@ -1,8 +1,9 @@
 """Chat models: LLaVA, Qwen-VL, Idefics and others that transformers loads as `AutoModelForImageTextToText`.
 
-A question becomes a prompt by the checkpoint's own chat template, the image in front of it. In the families of
-`SHARING`, everything up to the image's last token is read once per image, whatever the number of its questions: vision,
-projection and the language model's keys and values. The others are asked as transformers asks them.
+A question becomes a prompt by the checkpoint's own chat template, its image in front of it, or all its images. In the
+families of `SHARING_A_PREFIX`, everything up to the image's last token is read once per image, whatever the number of
+its questions: vision, projection and the language model's keys and values. The others are asked as transformers asks
+them.
 """
 
 from __future__ import annotations
@@ -18,28 +19,22 @@ import torch
 from vqa_ray.boxes import THOUSANDTHS, find_boxes
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import chat_plain, chat_prefix
-from vqa_ray.models.base import Answer, Box, ChoiceScores, Image, Turn
+from vqa_ray.models.base import Answer, Box, ChoiceScores, Image, Shown, Turn
 from vqa_ray.models.chat_processor import ChatProcessor
 from vqa_ray.models.chat_rows import ImageTensors, Prompt, batches
 from vqa_ray.models.checkpoint import weight_files
 from vqa_ray.models.choices import probabilities
 from vqa_ray.models.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.device import choose_device, choose_dtype
+from vqa_ray.models.families import SHARING_A_PREFIX
 from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig
-from vqa_ray.models.passes import run_passes
+from vqa_ray.models.passes import nest, run_passes
 from vqa_ray.models.prompt_fit import PromptFit
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Causal from the first token on, image included, so that what stands before a question does not depend on it.
-SHARING = frozenset(
-    {
-        *("llava", "llava_next", "llava_onevision", "internvl", "idefics3", "smolvlm"),
-        *("qwen2_vl", "qwen2_5_vl", "qwen3_vl"),
-    }
-)
 # What a plain caption is asked for.
 CAPTION_REQUEST = "Describe the image in one sentence."
 # Memory that keys, values and scores of one pass may take; on CUDA half of what is free.
@@ -64,7 +59,7 @@ class ChatModel:
         text = model.config.get_text_config()
         defaults = model.generation_config
         self.generation = generation
-        self.shares = model.config.model_type in SHARING and generation.num_beams == 1
+        self.shares = model.config.model_type in SHARING_A_PREFIX and generation.num_beams == 1
         self._model = model.eval()
         self._processor = processor
         self._context: int = getattr(text, "max_position_embeddings", None) or 2**31
@@ -124,7 +119,7 @@ class ChatModel:
 
     def answer(
         self,
-        images: Sequence[Image],
+        images: Sequence[Shown],
         questions: Sequence[Sequence[str]],
         top_k: int,
         contexts: Sequence[Sequence[Sequence[Turn]]] | None = None,
@@ -137,7 +132,7 @@ class ChatModel:
         del top_k
         limit = self.generation.max_new_tokens
         prompts = self._prompts(images, questions, contexts, limit)
-        return _nest(self._generate(prompts, limit), questions)
+        return nest(self._generate(prompts, limit), questions)
 
     def caption(self, images: Sequence[Image], prompt: str | None = None) -> list[Answer]:
         """See `GenerativeModel.caption`: the model is asked for one sentence, and `prompt` put into its mouth."""
@@ -176,7 +171,7 @@ class ChatModel:
             values = iter(found.get(prompt.index, ()))
             means = [next(values) if tokens else math.nan for tokens in option]
             flat.append(ChoiceScores(probabilities(means), prompt.warning))
-        return _nest(flat, questions)
+        return nest(flat, questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice has any text; the model can say whatever does."""
@@ -184,7 +179,7 @@ class ChatModel:
 
     def _prompts(
         self,
-        images: Sequence[Image],
+        images: Sequence[Shown],
         questions: Sequence[Sequence[str]],
         contexts: Sequence[Sequence[Sequence[Turn]]] | None,
         room: int,
@@ -195,10 +190,10 @@ class ChatModel:
         prompts: list[Prompt] = []
         for image, asked, turns in zip(images, questions, earlier, strict=True):
             about = self._processor.about(image)
-            wording = _Wording(self._processor, opening)
+            wording = _Wording(self._processor, opening, about.count)
             fit = PromptFit(about.tokens, wording, max(1, self._context - room))
             fitted = [fit.fit(question, said) for question, said in zip(asked, turns, strict=True)]
-            tensors = ImageTensors(about.tensors, about.size)
+            tensors = ImageTensors(about.tensors, about.count, about.size)
             for each in fitted:
                 encoded = about.encode(each.text)
                 split = self._processor.image_end(encoded.ids) if self.shares else 0
@@ -229,6 +224,9 @@ class ChatModel:
         return Answer(((text, math.exp(generated.log_probability)),), prompt.warning, self._boxes(tokens, prompt))
 
     def _boxes(self, tokens: Sequence[int], prompt: Prompt) -> tuple[Box, ...]:
+        if prompt.image.count > 1:
+            # They do not say which of the images they are in.
+            return ()
         height, width = (THOUSANDTHS, THOUSANDTHS) if self._relative_json else prompt.image.size
         return find_boxes(self._processor.decode(tokens, special=True), height, width)
 
@@ -252,13 +250,14 @@ class ChatModel:
 class _Wording:
     """The chat template as `PromptFit` asks for it."""
 
-    def __init__(self, processor: ChatProcessor, opening: str) -> None:
+    def __init__(self, processor: ChatProcessor, opening: str, images: int) -> None:
         self._processor = processor
         self._opening = opening
+        self._images = images
 
     def text(self, question: str, turns: Sequence[Turn]) -> str:
         """The prompt of a question after earlier turns."""
-        return self._processor.prompt(question, turns, self._opening)
+        return self._processor.prompt(question, turns, self._opening, self._images)
 
 
 def _closing(configured: int | list[int] | None, tokenizers: int | None, origin: str) -> tuple[int, ...]:
@@ -282,8 +281,3 @@ def _free_bytes(device: torch.device) -> int:
     if device.type != "cuda":
         return _CPU_BYTES
     return int(torch.cuda.mem_get_info(device)[0]) // 2
-
-
-def _nest(flat: Sequence[T], questions: Sequence[Sequence[str]]) -> list[list[T]]:
-    rest = iter(flat)
-    return [[next(rest) for _ in asked] for asked in questions]

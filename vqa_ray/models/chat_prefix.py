@@ -84,7 +84,7 @@ def read(model: Any, prompts: Sequence[Prompt], room: int, penalty: float = 1.0)
     """Read prompts of one layout; what several of them share is read once.
 
     Args:
-        model: one of the families in `chat_families.SHARING`, in inference mode.
+        model: one of the families in `families.SHARING_A_PREFIX`, in inference mode.
         prompts: at least one, each with at least one token of its own.
         room: tokens that each row will be continued by.
         penalty: the repetition penalty, 1 for none.

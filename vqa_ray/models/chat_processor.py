@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import BatchFeature
 
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
-from vqa_ray.models.base import Image, Turn
+from vqa_ray.models.base import Image, Shown, Turn
 from vqa_ray.models.checkpoint import image_processor_config
 
 
@@ -81,33 +81,34 @@ class ChatProcessor:
         image_token_id = getattr(config, "image_token_id", None) or getattr(config, "image_token_index", None)
         return cls(processor, image_token_id, origin)
 
-    def prompt(self, question: str, turns: Sequence[Turn] = (), opening: str = "") -> str:
-        """The text that asks `question` of one image after earlier `turns`, oldest first.
+    def prompt(self, question: str, turns: Sequence[Turn] = (), opening: str = "", images: int = 1) -> str:
+        """The text that asks `question` of images after earlier `turns`, oldest first.
 
         Args:
             opening: how the answer is to begin; it is set behind the template's own opening of an answer.
+            images: how many; they stand in front of all that is said.
 
         Raises:
-            RowError: the question or a turn holds the placeholder of an image.
+            RowError: the question or a turn holds the placeholder of an image, or the template shows fewer images.
         """
         messages: list[dict[str, Any]] = []
         for asked, answered in turns:
             messages += [_message("user", asked), _message("assistant", answered)]
         messages.append(_message("user", question))
-        messages[0]["content"].insert(0, {"type": "image"})
+        messages[0]["content"][:0] = [{"type": "image"}] * images
         text: str = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         placeholder = getattr(self._processor, "image_token", None)
-        if placeholder and text.count(placeholder) != 1:
+        if placeholder and text.count(placeholder) != images:
             raise RowError(
                 ErrorCode.ROW_MALFORMED,
-                f"the prompt holds {text.count(placeholder)} images ({placeholder}) and the row brings 1; a question "
-                "cannot name that token",
+                f"the prompt holds {text.count(placeholder)} images ({placeholder}) and the row brings {images}; a "
+                "question cannot name that token, nor a row show more images than the model's chat template does",
             )
         return continued(text, opening)
 
-    def about(self, image: Image) -> AboutImage:
-        """Prompts about one image, uint8 (H, W, 3)."""
-        return AboutImage(self._processor, image)
+    def about(self, shown: Shown) -> AboutImages:
+        """Prompts about one image, uint8 (H, W, 3), or about several."""
+        return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,))
 
     def image_end(self, ids: Sequence[int]) -> int:
         """How many tokens there are up to the last of the image; all but one at most.
@@ -155,28 +156,29 @@ class ChatProcessor:
             )
 
 
-class AboutImage:
-    """Prompts about one image, whose tensors are made once.
+class AboutImages:
+    """Prompts about the same images, whose tensors are made once.
 
     Args:
         processor: of transformers; see `ChatProcessor`.
-        image: uint8 (H, W, 3).
+        images: uint8 (H, W, 3) each, at least one.
     """
 
-    def __init__(self, processor: Any, image: Image) -> None:
+    def __init__(self, processor: Any, images: Sequence[Image]) -> None:
         self.tensors: dict[str, Tensor] = {}
+        self.count = len(images)
         self._processor = processor
-        self._image = PillowImage.fromarray(image)
-        self._shape: tuple[int, int] = image.shape[:2]
-        self._made: dict[str, Any] | None = None
+        self._images = [PillowImage.fromarray(image) for image in images]
+        self._shape: tuple[int, int] = images[0].shape[:2]
+        self._made: list[dict[str, Any]] = []
         self._encoded: dict[str, Encoded] = {}
 
     def encode(self, prompt: str) -> Encoded:
         """A prompt as tokens; `tensors` are there from the first one on."""
         if prompt not in self._encoded:
             with self._processor.image_processor.remembering(self._made) as made:
-                features = dict(self._processor(images=[self._image], text=[prompt], return_tensors="pt"))
-            self._made = dict(made)
+                features = dict(self._processor(images=[self._images], text=[prompt], return_tensors="pt"))
+            self._made = list(made)
             ids = features.pop("input_ids")
             features.pop("attention_mask", None)
             names = [name for name in features if name.endswith("token_type_ids")]
@@ -191,7 +193,7 @@ class AboutImage:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in pixels as the model sees the image: Qwen-VL's own size where its processor tells it."""
+        """(height, width) in pixels as the model sees the first image: Qwen-VL's own where its processor tells it."""
         grid = self.tensors.get("image_grid_thw")
         if grid is None:
             return self._shape
@@ -201,29 +203,31 @@ class AboutImage:
 
 
 class _RememberedImages:
-    """An image processor that can be told what it made of an image before, instead of making it again."""
+    """An image processor that can be told what it made of images before, instead of making it again."""
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
-        self._made: dict[str, Any] = {}
+        self._made: list[dict[str, Any]] = []
+        self._calls = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._processor, name)
 
     def __call__(self, *images: Any, **options: Any) -> Any:
-        if not self._made:
-            self._made.update(self._processor(*images, **options))
+        if self._calls == len(self._made):
+            self._made.append(dict(self._processor(*images, **options)))
+        self._calls += 1
         # A copy of the mapping: processors take entries out of it.
-        return BatchFeature(dict(self._made))
+        return BatchFeature(dict(self._made[self._calls - 1]))
 
     @contextlib.contextmanager
-    def remembering(self, made: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
-        """Answer the calls in this context from what was `made`, if anything; what is made is in the mapping given."""
-        self._made = dict(made or {})
+    def remembering(self, made: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
+        """Answer the calls in this context from what was `made` of them, if anything; what they made is given back."""
+        self._made, self._calls = list(made), 0
         try:
             yield self._made
         finally:
-            self._made = {}
+            self._made, self._calls = [], 0
 
 
 def continued(prompt: str, opening: str) -> str:

@@ -14,14 +14,16 @@ from vqa_ray.models.roomy_cache import send
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTensors:
-    """What the processor made of one image.
+    """What the processor made of one image, or of several that are shown together.
 
     Attributes:
         tensors: by name; their first dimension is the one that joins images.
-        size: (height, width) in pixels as the model sees the image.
+        count: how many images.
+        size: (height, width) in pixels as the model sees the first.
     """
 
     tensors: Mapping[str, Tensor]
+    count: int
     size: tuple[int, int]
 
     @property
@@ -82,7 +84,7 @@ def batches(prompts: Sequence[Prompt], cost: Callable[[Prompt, bool], int], limi
 
 
 def collate(rows: Sequence[Encoded], images: Sequence[ImageTensors], device: torch.device) -> dict[str, Tensor]:
-    """The arguments of a forward pass over rows that bring one image each.
+    """The arguments of a forward pass over rows that each bring their images.
 
     Returns:
         input_ids and attention_mask, int64 (R, L), left-padded with the row's own first token, which the mask hides:

@@ -34,6 +34,7 @@ class Family:
         takes_template: whether `--prompt-template` decides how it is asked.
         template: the style of `vqa_ray.prompts` in which it is asked without.
         has_boxes: whether its answers can point at places in the image.
+        takes_several: whether a question may be about several images.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Family:
     takes_template: bool = True
     template: str = "plain"
     has_boxes: bool = False
+    takes_several: bool = False
 
     @property
     def is_chat(self) -> bool:
@@ -89,11 +91,13 @@ _CHAT = Family(
     engine=("chat", "ChatModel"),
     transform="chat_transform",
     takes_template=False,
+    takes_several=True,
 )
-# Read from the first token on, image included, so that what stands before a question does not depend on it.
-_CHAT_SHARING = ("llava", "llava_next", "idefics3", "smolvlm")
-_CHAT_SHARING_WITH_BOXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-_CHAT_OTHERS = ("llava_onevision", "idefics2", "internvl")
+_CHAT_PREFIX = ("llava", "llava_next", "llava_onevision", "internvl", "idefics3", "smolvlm")
+_CHAT_PREFIX_WITH_BOXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+# Causal from the first token on, image included, so that what stands before a question does not depend on it.
+SHARING_A_PREFIX = frozenset({*_CHAT_PREFIX, *_CHAT_PREFIX_WITH_BOXES})
+_CHAT_OTHERS = ("idefics2",)
 
 _FAKE = Family(
     name="fake",
@@ -156,8 +160,8 @@ FAMILIES: tuple[Family, ...] = (
         engine=("instructblip", "InstructBlip"),
         transform="square_transform",
     ),
-    *(replace(_CHAT, name=name) for name in _CHAT_SHARING),
-    *(replace(_CHAT, name=name, has_boxes=True) for name in _CHAT_SHARING_WITH_BOXES),
+    *(replace(_CHAT, name=name) for name in _CHAT_PREFIX),
+    *(replace(_CHAT, name=name, has_boxes=True) for name in _CHAT_PREFIX_WITH_BOXES),
     *(replace(_CHAT, name=name, shares="the processed image") for name in _CHAT_OTHERS),
 )
 

@@ -27,12 +27,14 @@ class VllmOptions:
         max_new_tokens: of an answer, the closing token included.
         gpus: that one engine spans (tensor parallel).
         dtype: of the weights; None for the checkpoint's own.
+        images: that a row may show.
         relative_json: whether JSON boxes count to thousandths (Qwen3-VL), not to pixels.
     """
 
     max_new_tokens: int = 20
     gpus: int = 1
     dtype: str | None = None
+    images: int = 1
     relative_json: bool = False
 
     def engine_kwargs(self) -> dict[str, Any]:
@@ -41,7 +43,7 @@ class VllmOptions:
             "dtype": self.dtype or "auto",
             "tensor_parallel_size": self.gpus,
             "enable_prefix_caching": True,
-            "limit_mm_per_prompt": {"image": 1},
+            "limit_mm_per_prompt": {"image": self.images},
             "load_format": "safetensors",
             "trust_remote_code": False,
         }
@@ -77,20 +79,19 @@ def picture_url(image: Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def messages(question: str, turns: Sequence[Turn], picture: str | None) -> list[dict[str, Any]]:
-    """A conversation in OpenAI's form, the image in front of the first question.
+def messages(question: str, turns: Sequence[Turn], pictures: Sequence[str]) -> list[dict[str, Any]]:
+    """A conversation in OpenAI's form, the images in front of the first question.
 
     Args:
         question: the one to answer.
         turns: what was said before, oldest first.
-        picture: see `picture_url`; None for a row that shows none.
+        pictures: see `picture_url`; none for a row that shows none.
     """
     said: list[dict[str, Any]] = []
     for asked, answered in turns:
         said += [_message("user", asked), _message("assistant", answered)]
     said.append(_message("user", question))
-    if picture is not None:
-        said[0]["content"].insert(0, {"type": "image_url", "image_url": {"url": picture}})
+    said[0]["content"][:0] = [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
     return said
 
 

@@ -36,6 +36,7 @@ class InputConfig:
         reads_images: False leaves embedded images where they are, as far as the format allows and they have names:
             rows then have none and are not in error for it.
         reads_context: whether a column of earlier questions and answers is read where there is one.
+        reads_several: whether rows may bring a list of images each, in a column of its own.
     """
 
     uri: str
@@ -47,6 +48,7 @@ class InputConfig:
     labels: tuple[str, ...] = ()
     reads_images: bool = True
     reads_context: bool = False
+    reads_several: bool = False
 
     @property
     def riding(self) -> tuple[str, ...]:
@@ -60,6 +62,7 @@ class Layout:
 
     image: tuple[str, ...] = ()
     image_uri: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     question: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
@@ -69,7 +72,7 @@ class Layout:
 
     def names(self) -> tuple[str, ...]:
         """All columns named, each once."""
-        roles = (self.image, self.image_uri, self.question, self.questions, self.context)
+        roles = (self.image, self.image_uri, self.images, self.question, self.questions, self.context)
         return tuple(dict.fromkeys(sum((*roles, self.image_id, self.question_id, self.row_id), ())))
 
 

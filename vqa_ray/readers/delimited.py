@@ -88,7 +88,7 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
             values: dict[str, object] = {key: cell or None for key, cell in cells.items()}
             for key in layout.row_id:
                 values[key] = _number(cells.get(key) or None)
-            for key in (*layout.questions, *layout.context):
+            for key in (*layout.images, *layout.questions, *layout.context):
                 values[key] = _json(cells.get(key) or None)
             return maker.row(values, keep_text(cells, source.kept), line=record.data, where=where)
 
@@ -188,7 +188,7 @@ def _number(cell: str | None) -> object:
 
 
 def _json(cell: str | None) -> object:
-    """A cell that holds a JSON list, of questions or turns; what is none stays as it is, for the error to show."""
+    """A cell that holds a JSON list (images, questions, turns); what is none stays as it is, for the error to show."""
     try:
         return None if cell is None else json.loads(cell)
     except (ValueError, RecursionError):

@@ -16,6 +16,7 @@ ROLES: tuple[str, ...] = tuple(field.name for field in fields(Layout))
 _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "image": ("image",),
     "image_uri": ("image_uri", "url", "image_path"),
+    "images": ("images",),
     "question": ("question",),
     "questions": ("questions",),
     "context": ("context",),
@@ -64,7 +65,7 @@ def resolve(
     asks = config.needs_question and not config.questions
     found: dict[str, tuple[str, ...]] = {}
     for role in roles:
-        if (role in ("question", "questions") and not asks) or (role == "context" and not config.reads_context):
+        if (role in ("question", "questions") and not asks) or not _is_read(role, config):
             continue
         rival = next((other for pair in _PAIRS if role in pair for other in pair if other != role), "")
         if role in config.columns:
@@ -74,7 +75,8 @@ def resolve(
             found[role] = tuple(name for name in candidates if (open_ended or name in names))
     if asks:
         _choose_question(found, names, where, config)
-    if not brings_image and not _present(found, names, "image", "image_uri"):
+    _choose_images(found, names, where, config)
+    if not brings_image and not _present(found, names, "image", "image_uri", "images"):
         wanted = " or ".join(repr(role) for role in ("image", "image_uri") if role in roles)
         hint = "--column image_uri=NAME" if "image_uri" in roles else "--column image=NAME"
         raise refuse(f"{where}: no column {wanted}; the columns are: {told(names)}; name it with {hint}")
@@ -89,8 +91,9 @@ def unseen(config: InputConfig, roles: Sequence[str], text_question: Sequence[st
     found |= {ours: (theirs,) for ours, theirs in config.columns.items() if ours in found}
     if "questions" not in config.columns:
         found.pop("questions", None)
-    if not config.reads_context:
-        found.pop("context", None)
+    found = {role: named for role, named in found.items() if _is_read(role, config)}
+    if "images" not in config.columns:
+        found.pop("images", None)
     return Layout(**{role: tuple(names) for role, names in found.items()})
 
 
@@ -215,9 +218,14 @@ def _is_scalar(given: pa.DataType) -> bool:
     return is_text(given) or is_bytes(given) or not types.is_nested(given)
 
 
+def _is_images(given: pa.DataType) -> bool:
+    return _is_list(given) and (is_text(plain(given.value_type)) or _is_image(plain(given.value_type)))
+
+
 _WANTED: Mapping[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "image": (_is_image, "binary or struct<bytes: binary, path: string>"),
     "image_uri": (is_text, "string"),
+    "images": (_is_images, "list<binary>, list<string> or list<struct<bytes: binary, path: string>>"),
     "question": (is_text, "string"),
     "questions": (_is_text_list, "list<string>"),
     "context": (_is_turns, "list<struct<question: string, answer: string>>"),
@@ -225,6 +233,22 @@ _WANTED: Mapping[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "question_id": (_is_scalar, "a string or a number"),
     "row_id": (types.is_integer, "int64"),
 }
+
+
+def _is_read(role: str, config: InputConfig) -> bool:
+    return {"context": config.reads_context, "images": config.reads_several}.get(role, True)
+
+
+def _choose_images(found: dict[str, tuple[str, ...]], names: Sequence[str], where: str, config: InputConfig) -> None:
+    """A column of lists counts where it is named, or where there is no column of single images."""
+    single, name = ("image", "image_uri"), config.columns.get("images", "images")
+    if name not in names or ("images" not in config.columns and _present(found, names, *single)):
+        found.pop("images", None)
+        return
+    if not config.reads_several:
+        raise refuse(f"{where}: column {name!r} holds several images a row; only `answer` by a chat model takes those")
+    for role in single:
+        found.pop(role, None)
 
 
 def _present(found: Mapping[str, tuple[str, ...]], names: Sequence[str], *roles: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -11,7 +10,8 @@ from typing import TypeVar
 from vqa_ray.errors import ErrorCode, RowError, one_line
 from vqa_ray.readers.base import Source
 from vqa_ray.readers.kept import Kept
-from vqa_ray.readers.values import as_id, as_int64, as_reference, as_text, as_text_list, as_turns, mismatch
+from vqa_ray.readers.pictures import Picture, PictureFinder
+from vqa_ray.readers.values import as_id, as_int64, as_text, as_text_list, as_turns
 
 T = TypeVar("T")
 _NO_QUESTIONS: list[str] = []
@@ -20,7 +20,12 @@ _NO_TURNS: list[tuple[str, str]] = []
 
 @dataclass(slots=True)
 class Row:
-    """One row of the READ schema, but for its `source_key`; `kept` in the order of the kept fields."""
+    """One row of the READ schema, but for its `source_key`.
+
+    Attributes:
+        others: (URI, bytes) of each further image.
+        kept: in the order of the kept fields.
+    """
 
     row_id: int
     image_id: str | None = None
@@ -29,26 +34,15 @@ class Row:
     turns: list[tuple[str, str]] = field(default_factory=list)
     image_uri: str | None = None
     image: bytes | None = None
+    others: list[tuple[str | None, bytes | None]] = field(default_factory=list)
     error: RowError | None = None
     kept: Sequence[object] = ()
 
     def size_bytes(self) -> int:
         """What it adds to a table, about."""
         said = sum(len(question) + len(answer) for question, answer in self.turns)
-        return len(self.image or b"") + sum(map(len, self.questions)) + said + 256
-
-
-@dataclass(slots=True)
-class _Image:
-    data: bytes | None = None
-    uri: str | None = None
-    # What the image is called where it was named; never a place that changes when the input is copied elsewhere.
-    reference: str | None = None
-
-    def identity(self) -> tuple[bytes, ...]:
-        if self.uri is not None and self.reference is not None:
-            return b"uri", self.reference.encode()
-        return (b"bytes", self.data) if self.data is not None else (b"none",)
+        images = len(self.image or b"") + sum(len(data or b"") for _, data in self.others)
+        return images + sum(map(len, self.questions)) + said + 256
 
 
 class RowMaker:
@@ -63,12 +57,9 @@ class RowMaker:
         self._layout = source.layout
         self._fixed = [question.strip() for question in source.config.questions]
         self._asks = source.config.needs_question
-        self._reads_images = source.config.reads_images
         self._fields = source.kept
-        self._directory = posixpath.dirname(uri)
-        root = source.root.rstrip("/") + "/"
-        self._name = uri.removeprefix(root)
-        self._from_root = posixpath.dirname(self._name) if uri.startswith(root) else ""
+        self._name = uri.removeprefix(source.root.rstrip("/") + "/")
+        self._pictures = PictureFinder(uri, source.root, source.config.reads_images)
 
     def row(
         self,
@@ -91,7 +82,7 @@ class RowMaker:
             where: the file and line, for messages.
         """
         errors: list[RowError] = []
-        found = self._image(values, image, uri, errors)
+        shown = self._shown(values, image, uri, errors)
         questions = _tried(lambda: self._questions(values), _NO_QUESTIONS, errors)
         turns = _tried(lambda: as_turns(*self._value("context", values)), _NO_TURNS, errors)
         given_id = _tried(lambda: as_id(*self._value("image_id", values)), None, errors)
@@ -99,20 +90,19 @@ class RowMaker:
         row_id = _tried(lambda: as_int64(*self._value("row_id", values)), None, errors)
         errors += [value for value in kept if isinstance(value, RowError)]
         error = next((e for e in errors if e.code == ErrorCode.ROW_MALFORMED), errors[0] if errors else None)
-        own_id = given_id or found.reference
-        if own_id is None and found.data is not None:
-            own_id = f"{identity(*found.identity()) & (2**64 - 1):016x}"
+        own_id = given_id or _image_id(shown)
         if row_id is None:
             said = [text for turn in turns for text in turn]
-            row_id = self._row_id(found, [*said, *questions], (given_id, question_id), error, line)
+            row_id = self._row_id(shown, [*said, *questions], (given_id, question_id), error, line)
         return Row(
             row_id=row_id,
             image_id=own_id,
             question_id=question_id,
             questions=questions,
             turns=turns,
-            image_uri=found.uri,
-            image=None if error else found.data,
+            image_uri=shown[0].uri,
+            image=None if error else shown[0].data,
+            others=[] if error else [(other.uri, other.data) for other in shown[1:]],
             error=RowError(error.code, f"{where}: {error.message}") if error and where else error,
             kept=[None if isinstance(value, RowError) else value for value in kept],
         )
@@ -139,41 +129,21 @@ class RowMaker:
                 return value, name
         return None, names[0] if names else role
 
-    def _image(
+    def _shown(
         self,
         values: Mapping[str, object],
         image: tuple[bytes, str] | None,
         uri: tuple[str, str] | None,
         errors: list[RowError],
-    ) -> _Image:
+    ) -> list[Picture]:
+        """The row's images, one at least."""
         if image is not None:
-            return _Image(data=image[0], reference=image[1])
+            return [Picture(data=image[0], reference=image[1])]
         if uri is not None:
-            return _Image(uri=uri[0], reference=uri[1])
-        found = _Image()
-        before = len(errors)
-        value, name = self._value("image", values)
-        path: str | None = None
-        if isinstance(value, Mapping):
-            named: object = value.get("path")
-            path = _tried(lambda: as_reference(named, f"{name}.path"), None, errors)
-            value = value.get("bytes")
-        if isinstance(value, bytes):
-            found.data = value
-        elif value is not None:
-            errors.append(mismatch(name, value, "bytes"))
-        written = _tried(lambda: as_reference(*self._value("image_uri", values)), None, errors)
-        if written is None and found.data is None and self._reads_images:
-            written = path
-        if written is not None:
-            found.uri = resolve_uri(written, self._directory)
-            is_relative = found.uri != written
-            found.reference = posixpath.normpath(posixpath.join(self._from_root, written)) if is_relative else written
-        else:
-            found.reference = path
-        if found.data is None and found.uri is None and self._reads_images and len(errors) == before:
-            errors.append(RowError(ErrorCode.IMAGE_MISSING, "the row has no image and no image URI"))
-        return found
+            return [Picture(uri=uri[0], reference=uri[1])]
+        if self._layout.images:
+            return self._pictures.several(*self._value("images", values), errors)
+        return [self._pictures.one(self._value("image", values), self._value("image_uri", values), errors)]
 
     def _questions(self, values: Mapping[str, object]) -> list[str]:
         if not self._asks:
@@ -195,7 +165,7 @@ class RowMaker:
 
     def _row_id(
         self,
-        image: _Image,
+        shown: Sequence[Picture],
         texts: Sequence[str],
         ids: tuple[str | None, str | None],
         error: RowError | None,
@@ -203,10 +173,24 @@ class RowMaker:
     ) -> int:
         if error and error.code == ErrorCode.ROW_MALFORMED and line is not None:
             return identity(b"line", line)
-        parts = [*image.identity(), *(text.encode() for text in texts)]
-        if image.data is None and image.uri is None:
+        parts = [*_identity(shown), *(text.encode() for text in texts)]
+        if shown[0].data is None and shown[0].uri is None:
             parts += [(value or "").encode() for value in ids]
         return identity(*parts)
+
+
+def _identity(shown: Sequence[Picture]) -> tuple[bytes, ...]:
+    return tuple(part for picture in shown for part in picture.identity())
+
+
+def _image_id(shown: Sequence[Picture]) -> str | None:
+    """What the images are called together: their references, or a hash of their bytes."""
+    references = [picture.reference for picture in shown]
+    if all(references):
+        return ", ".join(map(str, references))
+    if all(picture.data is None for picture in shown):
+        return None
+    return f"{identity(*_identity(shown)) & (2**64 - 1):016x}"
 
 
 def identity(*parts: bytes) -> int:
@@ -216,14 +200,6 @@ def identity(*parts: bytes) -> int:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return int.from_bytes(digest.digest(), "little", signed=True)
-
-
-def resolve_uri(written: str, directory: str) -> str:
-    """An image reference as an absolute URI: URIs and absolute paths as they are, others told from `directory`."""
-    if "://" in written or written.startswith(("/", "data:")):
-        return written
-    scheme, mark, path = directory.rpartition("://")
-    return scheme + mark + posixpath.normpath(posixpath.join(path, written))
 
 
 def _tried(make: Callable[[], T], otherwise: T, errors: list[RowError]) -> T:

@@ -14,7 +14,8 @@ from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, r
 from vqa_ray.readers.kept import keep_json
 from vqa_ray.readers.layout import check_keep, check_names, present_labels
 from vqa_ray.readers.listing import Listing, absolute
-from vqa_ray.readers.rows import Row, RowMaker, resolve_uri
+from vqa_ray.readers.pictures import resolve_uri
+from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.tables import numbered
 from vqa_ray.storage import exists, fsspec_for, read_bytes
 

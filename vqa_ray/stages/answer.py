@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.models.base import Answer, GenerativeModel, Turn
+from vqa_ray.models.base import Answer, GenerativeModel, Image, Turn
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages import batch
 from vqa_ray.stages.boxes import SourceSizes
@@ -74,7 +74,7 @@ class AnswerStage:
         if not all(questions[row] for row in rows):
             raise RowError(ErrorCode.QUESTION_MISSING, "the row brings no question")
         groups = batch.image_groups(table, rows)
-        images = [group.image for group in groups]
+        images = cast("list[Image]", [group.shown for group in groups])
         asked = [[question for row in group.rows for question in questions[row]] for group in groups]
         if any(turns[row] for row in rows):
             before = [[turns[row] for row in group.rows for _ in questions[row]] for group in groups]

@@ -14,7 +14,7 @@ Rows that came in as errors pass through untouched.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -22,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.models.base import Image
+from vqa_ray.models.base import Image, Shown
+from vqa_ray.pixels import pixel_views
 from vqa_ray.schema import DECODED, STATUS_ERROR, STATUS_OK
 
 logger = logging.getLogger(__name__)
@@ -35,15 +36,22 @@ DEVICE_LOST = "AcceleratorError"
 
 @dataclass(frozen=True, slots=True)
 class ImageGroup:
-    """One distinct image and the rows of the table that show it.
+    """One distinct image, or list of images, and the rows of the table that show it.
 
     Attributes:
         image: uint8 (H, W, 3), a read-only view of the table's own buffer.
         rows: row numbers, ascending, at least one.
+        others: the further images of these rows, in order.
     """
 
     image: Image
     rows: tuple[int, ...]
+    others: tuple[Image, ...] = ()
+
+    @property
+    def shown(self) -> Shown:
+        """What the rows show, as a model takes it."""
+        return (self.image, *self.others) if self.others else self.image
 
 
 def ok_rows(table: pa.Table) -> list[int]:
@@ -54,34 +62,28 @@ def ok_rows(table: pa.Table) -> list[int]:
 def image_groups(table: pa.Table, rows: Sequence[int]) -> list[ImageGroup]:
     """The distinct images of `rows` of a DECODED table, in order of first appearance.
 
-    Two rows show the same image when image_key, height and width are equal; a null image_key equals nothing.
+    Two rows show the same image when image_key, height and width are equal, also of their further images; a null
+    image_key equals nothing.
     """
     keys, heights, widths = (table[name].to_pylist() for name in ("image_key", "height", "width"))
+    further = {row: cell for row in rows if (cell := table["others"][row].as_py())}
     grouped: dict[object, list[int]] = {}
     for row in rows:
-        identity: object = row if keys[row] is None else (keys[row], heights[row], widths[row])
+        sizes = [(each["image_key"], each["height"], each["width"]) for each in further.get(row, ())]
+        identity: object = row if keys[row] is None else (keys[row], heights[row], widths[row], *sizes)
         grouped.setdefault(identity, []).append(row)
     first_rows = [members[0] for members in grouped.values()]
-    views = _views(table["pixels"], set(first_rows))
+    views = pixel_views(table["pixels"])
     return [
-        ImageGroup(views[row].reshape(heights[row], widths[row], 3), tuple(members))
+        ImageGroup(
+            views[row].reshape(heights[row], widths[row], 3), tuple(members), tuple(map(_image, further.get(row, ())))
+        )
         for row, members in zip(first_rows, grouped.values(), strict=True)
     ]
 
 
-def _views(pixels: pa.ChunkedArray, rows: Collection[int]) -> dict[int, Image]:
-    """uint8 (H · W · 3,) of each of `rows`, in place; an Arrow scalar would be a copy."""
-    views: dict[int, Image] = {}
-    first = 0
-    for chunk in pixels.chunks:
-        _, offset_buffer, data_buffer = chunk.buffers()
-        offsets = np.frombuffer(offset_buffer, np.int64)[chunk.offset :]
-        for at in range(len(chunk)):
-            if first + at in rows:
-                start, end = int(offsets[at]), int(offsets[at + 1])
-                views[first + at] = np.frombuffer(data_buffer, np.uint8, end - start, start)
-        first += len(chunk)
-    return views
+def _image(other: Mapping[str, Any]) -> Image:
+    return np.frombuffer(other["pixels"], np.uint8).reshape(other["height"], other["width"], 3)
 
 
 def call_or_isolate(call: Callable[[list[int]], Sequence[T]], rows: Sequence[int]) -> dict[int, T | RowError]:

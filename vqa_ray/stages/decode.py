@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 
 _KEY_BYTES = 8
 _SIZES = ("height", "width", "source_height", "source_width")
-_REPLACED = ("image_key", "pixels", *_SIZES, *(field.name for field in schema.STATUS))
+_REPLACED = ("image_key", "pixels", *_SIZES, "others", *(field.name for field in schema.STATUS))
 
 Decoder = Callable[[bytes], SizedImage]
 
 
 class DecodeImages:
-    """Decodes, turns upright and resizes the image of each row.
+    """Decodes, turns upright and resizes the image of each row, or all its images.
 
     An image that several rows of a batch bring is decoded once. Rows in error pass through; what cannot be decoded
     becomes an error row. If a process died over the same batch before, its images are decoded in a child process, and
@@ -97,19 +97,35 @@ class _Batch:
         self._codes: list[str | None] = table["error_code"].to_pylist()
         self._messages: list[str | None] = table["error_message"].to_pylist()
         self._keys: list[int | None] = [None] * table.num_rows
+        self._further: dict[int, list[int]] = {}
         self._decoded: dict[int, SizedImage | RowError] = {}
         self._last_row: dict[int, int] = {}
         uris: list[str | None] = table["image_uri"].to_pylist()
-        images = table["image"]
+        images, others = table["image"], table["others"]
         for row, (status, uri) in enumerate(zip(self._status, uris, strict=True)):
             if status == schema.STATUS_OK:
-                self._decode_row(row, images[row].as_py(), uri, decode)
+                further = others[row].as_py() or ()
+                shown = [(images[row].as_py(), uri), *((each["image"], each["image_uri"]) for each in further)]
+                self._decode_row(row, shown, decode)
 
-    def _decode_row(self, row: int, data: bytes | None, uri: str | None, decode: Decoder) -> None:
+    def _decode_row(self, row: int, shown: Sequence[tuple[bytes | None, str | None]], decode: Decoder) -> None:
+        keys = []
+        for place, (data, uri) in enumerate(shown, start=1):
+            found = self._decode_image(data, uri, decode)
+            if isinstance(found, RowError):
+                self._fail(row, found, uri or (f"image {place} of {len(shown)}" if len(shown) > 1 else None))
+                return
+            keys.append(found)
+        self._keys[row] = keys[0]
+        self._last_row[keys[0]] = row
+        if keys[1:]:
+            self._further[row] = keys[1:]
+
+    def _decode_image(self, data: bytes | None, uri: str | None, decode: Decoder) -> int | RowError:
+        """The key of an image that `_decoded` now holds."""
         if data is None:
             message = "the image was not fetched" if uri else "the row has neither image bytes nor an image URI"
-            self._fail(row, RowError(ErrorCode.IMAGE_MISSING, message), uri)
-            return
+            return RowError(ErrorCode.IMAGE_MISSING, message)
         key = image_key(data)
         if key not in self._decoded:
             try:
@@ -118,14 +134,10 @@ class _Batch:
                 # A fresh one: the frames of its traceback and causes would keep half-decoded images alive.
                 self._decoded[key] = RowError(error.code, error.message)
         outcome = self._decoded[key]
-        if isinstance(outcome, RowError):
-            self._fail(row, outcome, uri)
-            return
-        self._keys[row] = key
-        self._last_row[key] = row
+        return outcome if isinstance(outcome, RowError) else key
 
-    def _fail(self, row: int, error: RowError, uri: str | None) -> None:
-        named = error if not uri else RowError(error.code, f"{shown_uri(uri)}: {error.message}")
+    def _fail(self, row: int, error: RowError, image: str | None) -> None:
+        named = error if not image else RowError(error.code, f"{shown_uri(image)}: {error.message}")
         self._status[row] = schema.STATUS_ERROR
         self._codes[row] = str(named.code)
         self._messages[row] = named.message
@@ -142,6 +154,8 @@ class _Batch:
         absent = np.array([key is None for key in self._keys])
         sizes = np.array(measured, np.int32).reshape(-1, len(_SIZES))
         return {
+            # Before the pixels, which give the images away.
+            "others": self._others_column(),
             "image_key": pa.array(self._keys, pa.int64()),
             "pixels": self._pixel_column(sizes[:, :2], absent),
             **{name: pa.array(sizes[:, place], mask=absent) for place, name in enumerate(_SIZES)},
@@ -149,6 +163,13 @@ class _Batch:
             "error_code": pa.array(self._codes, pa.string()),
             "error_message": pa.array(self._messages, pa.string()),
         }
+
+    def _others_column(self) -> pa.Array:
+        """What rows show beside their first images."""
+        cells: list[list[dict[str, object]] | None] = [None] * len(self._keys)
+        for row, keys in self._further.items():
+            cells[row] = [_told(key, self._decoded[key]) for key in keys]
+        return pa.array(cells, pa.list_(schema.OTHER_PIXELS))
 
     def _pixel_column(self, sizes: np.ndarray[Any, Any], absent: np.ndarray[Any, Any]) -> pa.Array:
         """All pixels in one buffer. Each image is let go once it is copied, so that memory holds them about once."""
@@ -165,6 +186,12 @@ class _Batch:
         valid = pa.array(~absent).buffers()[1]
         buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(values)]
         return pa.Array.from_buffers(pa.large_binary(), len(self._keys), buffers, int(absent.sum()))
+
+
+def _told(key: int, image: SizedImage | RowError) -> dict[str, object]:
+    assert isinstance(image, SizedImage)
+    height, width, _ = image.pixels.shape
+    return {"image_key": key, "pixels": image.pixels.tobytes(), "height": height, "width": width}
 
 
 def image_key(data: bytes) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,17 +42,20 @@ class VllmRequests:
         Returns:
             Columns `messages`, `sampling_params` and `carried`, as many rows in the same order.
         """
-        pictures: dict[int, str] = {}
+        pictures: dict[int, list[str]] = {}
         for group in batch.image_groups(table, batch.ok_rows(table)):
-            pictures |= dict.fromkeys(group.rows, vllm_engine.picture_url(group.image))
-        rest = table.drop_columns(["pixels"])
+            urls = [vllm_engine.picture_url(image) for image in (group.image, *group.others)]
+            pictures |= dict.fromkeys(group.rows, urls)
+        rest = _without_pixels(table)
         made: Batch = {
             name: np.empty(table.num_rows, dtype=object) for name in ("messages", "sampling_params", "carried")
         }
         for row in range(table.num_rows):
             asked = table["questions"][row].as_py() if row in pictures else [_NOTHING_ASKED]
             turns = [(turn["question"], turn["answer"]) for turn in table["turns"][row].as_py() or ()]
-            made["messages"][row] = vllm_engine.messages(asked[0], turns if row in pictures else (), pictures.get(row))
+            made["messages"][row] = vllm_engine.messages(
+                asked[0], turns if row in pictures else (), pictures.get(row, ())
+            )
             made["sampling_params"][row] = vllm_engine.sampling(self._max_new_tokens if row in pictures else 1)
             made["carried"][row] = _packed(rest.slice(row, 1))
         return made
@@ -94,9 +98,18 @@ class VllmAnswers:
     def _answer(self, output: Mapping[str, Any], table: pa.Table, row: int) -> Answer | RowError:
         seen = table["height"][row].as_py(), table["width"][row].as_py()
         try:
-            return checked(vllm_engine.answer_of(output, *vllm_engine.json_extent(self._options, *seen)))
+            answer = checked(vllm_engine.answer_of(output, *vllm_engine.json_extent(self._options, *seen)))
         except RowError as error:
             return error
+        # Boxes do not say which of several images they are in.
+        return replace(answer, boxes=()) if table["others"][row].as_py() else answer
+
+
+def _without_pixels(table: pa.Table) -> pa.Table:
+    others = [cell and [each | {"pixels": None} for each in cell] for cell in table["others"].to_pylist()]
+    place = table.schema.get_field_index("others")
+    told = pa.array(others, pa.list_(schema.OTHER_PIXELS))
+    return table.set_column(place, table.schema.field(place), told).drop_columns(["pixels"])
 
 
 def _packed(row: pa.Table) -> bytes:

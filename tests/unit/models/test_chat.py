@@ -16,15 +16,16 @@ from PIL import Image as PillowImage
 
 from tests.tiny_chat import FAMILIES, QUESTIONS, random_images, save_tiny_chat, tiny_chat
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
-from vqa_ray.models import chat, chat_prefix
+from vqa_ray.models import chat_prefix
 from vqa_ray.models.base import Image
 from vqa_ray.models.chat import CAPTION_REQUEST, ChatModel
+from vqa_ray.models.families import SHARING_A_PREFIX
 from vqa_ray.models.generation import GenerationConfig
 
 NEW_TOKENS = 8
 # Whose template opens an answer without a space or line break behind it.
 SPACED = ("llava", "llava_next", "idefics2", "idefics3")
-SHARING = [family for family in FAMILIES if family in chat.SHARING]
+SHARING = [family for family in FAMILIES if family in SHARING_A_PREFIX]
 
 
 @pytest.fixture(scope="module")
@@ -59,18 +60,20 @@ class Stock:
         self.model, self.processor = tiny_chat(family)
         self.tokenizer = self.processor.tokenizer
 
-    def inputs(self, image: Image, question: str, turns: Any = (), behind: str = "") -> Any:
+    def inputs(self, image: Any, question: str, turns: Any = (), behind: str = "") -> Any:
+        images = image if isinstance(image, tuple) else (image,)
         messages: list[Any] = []
         for asked, answered in turns:
             messages.append({"role": "user", "content": [{"type": "text", "text": asked}]})
             messages.append({"role": "assistant", "content": [{"type": "text", "text": answered}]})
         messages.append({"role": "user", "content": [{"type": "text", "text": question}]})
-        messages[0]["content"].insert(0, {"type": "image"})
+        messages[0]["content"][:0] = [{"type": "image"}] * len(images)
         text = self.processor.apply_chat_template(messages, add_generation_prompt=True)
-        return self.processor(images=[PillowImage.fromarray(image)], text=[text + behind], return_tensors="pt")
+        shown = [[PillowImage.fromarray(each) for each in images]]
+        return self.processor(images=shown, text=[text + behind], return_tensors="pt")
 
     @torch.inference_mode()
-    def tokens(self, image: Image, question: str, turns: Any = (), behind: str = "", **options: Any) -> list[int]:
+    def tokens(self, image: Any, question: str, turns: Any = (), behind: str = "", **options: Any) -> list[int]:
         inputs = self.inputs(image, question, turns, behind)
         options = {"do_sample": False, "max_new_tokens": NEW_TOKENS, **options}
         written = self.model.generate(**inputs, **options)
@@ -109,6 +112,17 @@ def test_equals_stock_generate_on_100_mixed_pairs(model: ChatModel, family: str)
     assert found == wanted
     assert len(set(wanted)) >= 80, "the comparison means nothing if the answers are alike"
     assert all(len(set(wanted[start : start + 5])) > 1 for start in range(0, 100, 5)), "questions do not matter"
+
+
+def test_questions_about_several_images_equal_stock_generate(model: ChatModel, family: str) -> None:
+    """Rows of one, two and three images beside each other, in an order that matters."""
+    one, two, three = random_images(3, seed=13)
+    shown = [(one, two), one, (two, one), (one, two, three), (three, two)]
+    found = model.answer(shown, [QUESTIONS[:3]] * len(shown), 1)
+    wanted = [stock(family).answer(images, question) for images in shown for question in QUESTIONS[:3]]
+    assert texts(found) == wanted
+    scores = [[answer.answers[0][1] for answer in answers] for answers in found]
+    assert len(set(map(tuple, scores))) == len(shown), "the images, or their order, do not matter"
 
 
 def test_several_questions_are_answered_as_if_alone(model: ChatModel) -> None:

@@ -171,7 +171,7 @@ def test_missing_columns_are_refused(tmp_path: Path) -> None:
     )
     assert refused(file, columns={"image": "image"}) == (
         f"{file}: --column image=image: 'image' cannot be given here; allowed are: "
-        "image_uri, question, questions, context, image_id, question_id, row_id"
+        "image_uri, images, question, questions, context, image_id, question_id, row_id"
     )
     (row,) = read(file, columns={"image_uri": "image", "question": "text"})
     assert row["image_id"] == "i.jpg"

@@ -206,7 +206,7 @@ def test_columns_can_be_renamed(tmp_path: Path) -> None:
     )
     assert refused(file, columns={"photo": "picture"}) == (
         "a.parquet: --column photo=picture: 'photo' cannot be given here; allowed are: "
-        "image, image_uri, question, questions, context, image_id, question_id, row_id"
+        "image, image_uri, images, question, questions, context, image_id, question_id, row_id"
     )
 
 

@@ -28,7 +28,8 @@ from tests.unit.readers.inputs import (
 from vqa_ray import schema
 from vqa_ray.readers import FORMATS, read_shard
 from vqa_ray.readers.base import Shard
-from vqa_ray.readers.rows import Row, identity, resolve_uri
+from vqa_ray.readers.pictures import resolve_uri
+from vqa_ray.readers.rows import Row, identity
 from vqa_ray.readers.tables import MAX_TABLE_BYTES, tables
 
 # What every format can say: no control characters, nothing that CSV's cells or a file name would change.

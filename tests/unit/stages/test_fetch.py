@@ -78,3 +78,21 @@ def test_columns_may_come_in_another_order(tmp_path: Path) -> None:
 
 def test_the_stage_pickles() -> None:
     assert isinstance(pickle.loads(pickle.dumps(FetchImages(allow_http=True))), FetchImages)
+
+
+def test_every_image_of_a_row_is_fetched_and_one_that_cannot_be_fails_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jpg").write_bytes(name.encode())
+    a, b, absent = (str(tmp_path / f"{name}.jpg") for name in ("a", "b", "absent"))
+    table = table_of(
+        [
+            {"image_uri": a, "others": [{"image_uri": b, "image": None}, {"image_uri": None, "image": b"given"}]},
+            {"image": b"given", "others": [{"image_uri": absent, "image": None}]},
+            {"image_uri": b},
+        ]
+    )
+    whole, failed, single = FetchImages()(table).to_pylist()
+    assert (whole["image"], [other["image"] for other in whole["others"]]) == (b"a", [b"b", b"given"])
+    assert (failed["status"], failed["error_code"]) == ("error", ErrorCode.IMAGE_MISSING)
+    assert failed["error_message"] == f"{absent}: nothing is stored there"
+    assert (single["image"], single["others"]) == (b"b", None)

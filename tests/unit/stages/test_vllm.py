@@ -74,6 +74,19 @@ def test_each_row_asks_with_its_image_turns_and_question() -> None:
     assert [part["type"] for part in failed[0]["content"]] == ["text"], "a row in error shows nothing"
 
 
+def test_a_row_of_several_images_shows_them_all_and_gets_no_boxes() -> None:
+    table = decoded()
+    black = {"image_key": 9, "pixels": bytes(3), "height": 1, "width": 1}
+    place = table.schema.get_field_index("others")
+    others = pa.array([[black, black], None, None, None], table.schema.field(place).type)
+    table = table.set_column(place, table.schema.field(place), others)
+    requests = VllmRequests(7)(table)
+    assert [part["type"] for part in requests["messages"][0][0]["content"]] == ["image_url"] * 3 + ["text"]
+    answered = VllmAnswers(VllmOptions(), boxes=True)(engine(requests, failing=2)).to_pylist()
+    assert [bool(row["boxes"]) for row in answered] == [False, False, False, True]
+    assert answered[0]["answer"].startswith("answer 0")
+
+
 def test_every_row_comes_back_once_with_its_own_columns() -> None:
     table = VllmAnswers(VllmOptions(), boxes=True, attempt=2)(engine(VllmRequests(7)(decoded()), failing=2))
     assert table.schema == schema.with_kept(schema.answer_schema(False, boxes=True), KEPT)
