@@ -16,6 +16,7 @@ COMMANDS = {
     "answer": "Ask questions of images; one answered row per input row.",
     "caption": "Describe images in a sentence; one captioned row per image.",
     "tag": "Tag images with the choices of a taxonomy.",
+    "retrieve": "Find the images that fit an expression of questions.",
     "catalog": "Render a catalogue of product images with known truth.",
     "finetune": "Train ViLT on questions and answers of your own.",
     "demo": "Tag and question a small rendered catalogue.",
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _USAGE_ERROR as error:
         return _say(f"vqa-ray {name}: {one_line(error.format_message())}", REFUSED)  # type: ignore[attr-defined]
     except RequestError as error:
-        return _say(f"vqa-ray {name}: {one_line(error, 2000)}", REFUSED)
+        excerpt = getattr(error, "excerpt", None)
+        return _say(f"vqa-ray {name}: {one_line(error, 2000)}" + (f"\n{excerpt}" if excerpt else ""), REFUSED)
     except VqaRayError as error:
         return _say(f"vqa-ray {name}: {one_line(error, 2000)}", FAILED)
     if code == _INTERRUPTED:

@@ -24,7 +24,7 @@ def asked(job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict
     """The record of a command, as if its run were new.
 
     Args:
-        job: `answer`, `tag` or `caption`.
+        job: `answer`, `tag`, `caption` or `retrieve`.
         spec, source, model: what it works with.
         extra: more that decides the answers: the content of a taxonomy file, for instance.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jobs.spec import AnswerSpec, CaptionSpec, RunSpec, TagSpec
+from jobs.spec import AnswerSpec, CaptionSpec, RetrieveSpec, RunSpec, TagSpec
 from vqa_ray.errors import RequestError
 from vqa_ray.models.families import Task
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe
@@ -32,7 +32,7 @@ def options_of(spec: RunSpec) -> ModelOptions:
         spec.device,
         spec.dtype,
         spec.compile,
-        prompt_template=spec.prompt_template if isinstance(spec, AnswerSpec | TagSpec) else None,
+        prompt_template=spec.prompt_template if isinstance(spec, AnswerSpec | TagSpec | RetrieveSpec) else None,
         max_new_tokens=spec.max_new_tokens if isinstance(spec, AnswerSpec | CaptionSpec) else None,
         num_beams=spec.num_beams if isinstance(spec, AnswerSpec | CaptionSpec) else None,
     )

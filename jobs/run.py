@@ -1,4 +1,4 @@
-"""One execution of `answer`, `tag` or `caption`: a run, the rest of one, or a retry of its failed rows."""
+"""One execution of `answer`, `tag`, `caption` or `retrieve`: a run, the rest of one, or a retry of its failed rows."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ def run(job: Job, retry: Retry | None) -> int:
     finished = manifest.read(layout.manifest)
     if finished is not None:
         logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
+        if job.conclude is not None:
+            job.conclude([entry.uri for entry in layout.part_files()])
         return summary.tell(finished, layout.output, job.spec.max_error_fraction)
     for note in job.source.notes:
         logger.warning("%s", note)

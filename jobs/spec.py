@@ -1,4 +1,4 @@
-"""What can be asked of every job, and of `answer`, `tag` and `caption`: strict models that make the command lines.
+"""What can be asked of every job, and of those that write a row per image: strict models that make the command lines.
 
 A spec comes from a YAML file, from options, or from both (options win). Each field carries its help line, its unit
 and whether it belongs to the command, that is, whether it decides the answers; where it does not (placement, logging)
@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vqa_ray.errors import ErrorCode, RequestError
+from vqa_ray.predicates import Algebra
 
 Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
 
@@ -111,7 +112,7 @@ class JobSpec(BaseModel):
 
 
 class RunSpec(JobSpec):
-    """What `answer`, `tag` and `caption` share."""
+    """What `answer`, `tag`, `caption` and `retrieve` share."""
 
     keep: list[str] = option("An input column to carry through to the output. Repeatable.", [], unit="COLUMN")
     rows_per_file: int | None = option(
@@ -179,6 +180,19 @@ class CaptionSpec(RunSpec):
     )
     max_new_tokens: int | None = _NEW_TOKENS
     num_beams: int | None = _BEAMS
+
+
+class RetrieveSpec(RunSpec):
+    """Find the images that fit an expression of questions: one output row per image, and the matches, best first."""
+
+    where: str = option(
+        'What to look for: \'"is there a dog?" and not "is it a toy?"\'.', unit="EXPRESSION", min_length=1
+    )
+    threshold: float = option("Least score of a match.", 0.5, unit="0..1", ge=0, le=1)
+    combine: Algebra = option("How scores are joined: and = min, or = max; or as of independent events.", "min-max")
+    top_k: int | None = option("Matches to list; all without.", None, unit="N", ge=1, command=False)
+    ask_all: bool = option("Ask every question of every image, so that every score is known.", False)
+    prompt_template: str | None = _TEMPLATE
 
 
 S = TypeVar("S", bound=BaseModel)

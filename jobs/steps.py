@@ -7,9 +7,6 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from jobs import guard, summary
 from jobs.work import Job, Work
 from vqa_ray.key_ranges import Ranges, size
@@ -17,7 +14,7 @@ from vqa_ray.run import commits, manifest
 from vqa_ray.run.completeness import findings
 from vqa_ray.run.layout import PART_PREFIX, RunLayout
 from vqa_ray.run.tally import row_count, tally
-from vqa_ray.storage import join, write_bytes_atomic
+from vqa_ray.storage import join, write_table_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -54,11 +51,13 @@ def conclude(job: Job, work: Work, timing: manifest.Timing, attempts: Sequence[M
     layout = RunLayout(work.layout.output)
     parts = [entry.uri for entry in layout.part_files()]
     if not parts:
-        sink = pa.BufferOutputStream()
-        pq.write_table(job.file_schema(work.record).empty_table(), sink, compression="zstd")
-        write_bytes_atomic(join(layout.parts, f"{PART_PREFIX}empty.parquet"), sink.getvalue().to_pybytes())
+        none = join(layout.parts, f"{PART_PREFIX}empty.parquet")
+        write_table_atomic(none, job.file_schema(work.record).empty_table())
+        parts = [none]
     counts = tally(parts)
     found = findings(counts.keys, job.known_rows(), counts.malformed)
+    if job.conclude is not None:
+        job.conclude(parts)
     content = manifest.build(work.record, counts, timing, found, attempts)
     manifest.write(layout.manifest, content)
     return summary.tell(content, layout.output, job.spec.max_error_fraction)

@@ -16,7 +16,7 @@ from vqa_ray.errors import ErrorCode
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage import filesystem_for
 
-_COLUMNS = ("source_key", "row_id", "image_id", "question", "results", "status", "error_code", "warning")
+_COLUMNS = ("source_key", "row_id", "image_id", "question", "results", "scores", "status", "error_code", "warning")
 _MALFORMED = str(ErrorCode.ROW_MALFORMED)
 
 
@@ -99,7 +99,15 @@ def row_count(uri: str) -> int:
         return int(pq.ParquetFile(source).metadata.num_rows)
 
 
+def asked_questions(scored: pa.Table) -> int:
+    """How many questions `retrieve` asked about these rows."""
+    values = pc.list_flatten(scored["scores"])
+    return int(len(values) - pc.struct_field(values, "score").null_count)
+
+
 def _questions(answered: pa.Table) -> int:
+    if "scores" in answered.column_names:
+        return asked_questions(answered)
     if "results" in answered.column_names:
         return int(pc.sum(pc.list_value_length(answered["results"])).as_py() or 0)
     return answered.num_rows if "question" in answered.column_names else 0

@@ -1,0 +1,89 @@
+"""`vqa-ray retrieve`: find the images that fit an expression of questions."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from jobs.options import command
+from jobs.spec import RetrieveSpec, Retry
+from vqa_ray.errors import RequestError
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+    from jobs.work import Work
+    from pipelines.placement import Placement
+    from vqa_ray.models.load import ModelInfo
+    from vqa_ray.predicates import Predicate
+
+logger = logging.getLogger(__name__)
+
+
+def run(spec: RetrieveSpec, retry: Retry | None) -> int:
+    """Ask the questions of `spec`, or those of its failed rows again; gives the exit code."""
+    from jobs import guard
+    from jobs.model import model_of
+    from jobs.run import run as run_job
+    from jobs.work import Job, open_input, output_schema
+    from vqa_ray import schema
+    from vqa_ray.predicate_text import parse
+
+    predicate = parse(spec.where, spec.threshold, spec.combine)
+    model = model_of(spec, "score")
+    _check_answers(predicate, spec.model)
+    source = open_input(spec, (), needs_question=False)
+    record = guard.asked("retrieve", spec, source, model)
+    columns = output_schema(schema.RETRIEVE, source)
+    conclude = partial(write_matches, spec)
+    return run_job(Job(record, spec, source, columns, partial(build, spec, predicate, model), conclude=conclude), retry)
+
+
+def build(spec: RetrieveSpec, predicate: Predicate, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
+    """The pipeline of a spec, lazily."""
+    from jobs.model import options_of
+    from jobs.work import image_config
+    from pipelines.retrieve import RetrieveConfig
+    from pipelines.retrieve import retrieve as pipeline
+
+    config = RetrieveConfig(options_of(spec), predicate, spec.ask_all, model.kind.is_generative)
+    return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
+
+
+def write_matches(spec: RetrieveSpec, parts: Sequence[str]) -> None:
+    """Write the matches of these part files, best first, and tell what was asked for them."""
+    from vqa_ray.run.matches import MATCHES_FILE, collect
+    from vqa_ray.storage import join, write_table_atomic
+
+    found = collect(parts, spec.top_k)
+    write_table_atomic(join(spec.output, MATCHES_FILE), found.table)
+    best = f", the best {found.table.num_rows:,} of them" if found.table.num_rows < found.matches else ""
+    logger.info("%d of %d images match → %s%s", found.matches, found.images, join(spec.output, MATCHES_FILE), best)
+    if found.asked < found.questions:
+        ratio = found.questions / max(1, found.asked)
+        logger.info("%d of %d questions were asked, %.2f times fewer", found.asked, found.questions, ratio)
+
+
+def _check_answers(predicate: Predicate, reference: str) -> None:
+    """Whether a closed vocabulary holds the answers that are looked for."""
+    from vqa_ray.models.load import load_vocabulary
+    from vqa_ray.taxonomy import YES_NO
+
+    vocabulary = load_vocabulary(reference)
+    if vocabulary is None:
+        return
+    wanted = [each for question in predicate.questions for each in ([question.answer] if question.answer else YES_NO)]
+    for answer, known in zip(wanted, vocabulary.known_choices(wanted), strict=True):
+        if not known:
+            raise RequestError(f"--where: model {reference} cannot answer {answer!r}; it is not in its vocabulary")
+
+
+retrieve = command(RetrieveSpec, run)
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["retrieve", *sys.argv[1:]]))

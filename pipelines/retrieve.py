@@ -1,0 +1,47 @@
+"""Images → how well each fits a predicate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ray.data import Dataset
+
+from pipelines.actors import on_actors
+from pipelines.images import ImageConfig, decode, read
+from pipelines.placement import Placement
+from vqa_ray.models.load import ModelOptions
+from vqa_ray.predicates import Predicate
+from vqa_ray.stages.read import ReadShard
+from vqa_ray.stages.retrieve import RetrieveStage
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveConfig:
+    """What is looked for, and how it is asked; see `RetrieveStage`."""
+
+    model: ModelOptions
+    predicate: Predicate
+    ask_all: bool = False
+    free_answers: bool = False
+
+
+def retrieve(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: RetrieveConfig, placement: Placement, attempt: int
+) -> Dataset:
+    """RETRIEVE rows, lazily: read → fetch → decode → retrieve."""
+    rows = read(tasks, placement)
+    decoded = decode(rows, images, placement)
+    return on_actors(
+        decoded,
+        RetrieveStage,
+        {
+            "model": config.model,
+            "predicate": config.predicate,
+            "ask_all": config.ask_all,
+            "free_answers": config.free_answers,
+            "attempt": attempt,
+            "threads": placement.actor_threads,
+        },
+        placement,
+    )
