@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.tiny_chat_more import idefics2, idefics3, internvl, llava_onevision
+from tests.tiny_chat_more import idefics2, idefics3, internvl, llava_onevision, smolvlm
 from tests.tiny_chat_text import (
     CHATML_TEMPLATE,
     LLAVA_TOKENS,
@@ -111,7 +111,7 @@ def _qwen_ids(tokenizer: Any) -> dict[str, int]:
 
 
 # What processors keep beside their parts.
-PROCESSOR_SETTINGS = ("num_image_tokens", "vision_feature_select_strategy", "image_seq_length")
+PROCESSOR_SETTINGS = ("num_image_tokens", "vision_feature_select_strategy", "image_seq_length", "image_seq_len")
 
 _QWEN_PIXELS = {"shortest_edge": 28 * 28, "longest_edge": 28 * 28 * 6}
 _MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [1, 1, 2]}}
@@ -175,7 +175,7 @@ _BUILDERS: dict[str, Callable[[int], tuple[Any, Any]]] = {
     build.__name__: build
     for build in (
         *(llava, llava_next, llava_onevision, qwen2_vl, qwen2_5_vl, qwen3_vl),
-        *(idefics2, idefics3, internvl),
+        *(idefics2, idefics3, smolvlm, internvl),
     )
 }
 FAMILIES = tuple(_BUILDERS)

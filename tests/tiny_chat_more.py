@@ -125,3 +125,24 @@ def idefics3(seed: int) -> tuple[Any, Any]:
     images = Idefics3ImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
     processor = Idefics3Processor(images, tokenizer, image_seq_len=4, chat_template=IDEFICS_TEMPLATE)
     return randomise(Idefics3ForConditionalGeneration(config), seed), processor
+
+
+def smolvlm(seed: int) -> tuple[Any, Any]:
+    """SmolVLM: as Idefics3, with its own names; its processor also knows videos."""
+    from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMProcessor
+    from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+
+    tokenizer = _idefics_tokenizer()
+    config = SmolVLMConfig(
+        vision_config={**_VISION, "image_size": 28, "patch_size": 7},
+        text_config={"model_type": "llama", **text_config(tokenizer)},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        pad_token_id=tokenizer.pad_token_id,
+        scale_factor=2,
+        tie_word_embeddings=False,
+    )
+    images = SmolVLMImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
+    processor = without_video(SmolVLMProcessor)(
+        images, tokenizer, video_processor=None, image_seq_len=4, chat_template=IDEFICS_TEMPLATE
+    )
+    return randomise(SmolVLMForConditionalGeneration(config), seed), processor

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.jobs.soak import DATA, call, name_of, photos, read_output, written
 from tests.s3 import s3_bucket
-from vqa_ray.storage import exists, filesystem_for, list_files, write_bytes_atomic
+from vqa_ray.storage import write_bytes_atomic
 
-DATA = Path(os.environ.get("VQA_RAY_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-EXTENSIONS = {".jpg", ".jpeg", ".png"}
 ROWS_PER_SHARD = 500
 
 pytestmark = [
@@ -33,25 +30,15 @@ pytestmark = [
 ]
 
 
-def photos() -> list[Path]:
-    return sorted(
-        path
-        for name in ("clothing", "grocery")
-        for path in (DATA / name).rglob("*")
-        if path.suffix.lower() in EXTENSIONS
-    )
+FOLDERS = ("clothing", "grocery")
 
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
     with s3_bucket("photos") as uri:
-        for path in photos():
+        for path in photos(*FOLDERS):
             write_bytes_atomic(f"{uri}/prefix/{path.relative_to(DATA)}", path.read_bytes())
         yield uri
-
-
-def name_of(path: Path) -> str:
-    return str(path.relative_to(DATA))
 
 
 def write_input(bucket: str, kind: str) -> str:
@@ -59,7 +46,7 @@ def write_input(bucket: str, kind: str) -> str:
     if kind == "images":
         return f"{bucket}/prefix/"
     uri = f"{bucket}/{kind}/"
-    found = photos()
+    found = photos(*FOLDERS)
     for start in range(0, len(found), ROWS_PER_SHARD):
         part = found[start : start + ROWS_PER_SHARD]
         stem = f"{uri}shard-{start // ROWS_PER_SHARD:03d}"
@@ -82,24 +69,9 @@ def write_input(bucket: str, kind: str) -> str:
     return uri
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *arguments], capture_output=True, text=True, check=False, timeout=5000
-    )
-
-
-def written(uri: str) -> list[str]:
-    return [entry.uri for entry in list_files(uri) if entry.uri.endswith(".parquet")] if exists(uri) else []
-
-
-def read_output(uri: str) -> pa.Table:
-    filesystem, _ = filesystem_for(uri)
-    return pa.concat_tables([pq.read_table(filesystem_for(part)[1], filesystem=filesystem) for part in written(uri)])
-
-
 def check(table: pa.Table, seconds: float, label: str) -> None:
     rows = table.num_rows
-    assert rows == len(photos())
+    assert rows == len(photos(*FOLDERS))
     assert len(set(table["source_key"].to_pylist())) == rows
     assert len(set(table["image_id"].to_pylist())) == rows
     assert set(table["status"].to_pylist()) == {"ok"}

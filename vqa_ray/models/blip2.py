@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vqa_ray.models import blip_checkpoint
+from vqa_ray.models.checkpoint import check_image_token
 from vqa_ray.models.decoding import Decoding
 from vqa_ray.models.generative import Generative
 from vqa_ray.models.prompt_fit import Prompt
@@ -39,7 +40,7 @@ class Blip2(Generative):
         """
         from transformers import Blip2ForConditionalGeneration
 
-        blip_checkpoint.check_image_token(path)
+        check_image_token(path)
         model, where, transform = blip_checkpoint.load(Blip2ForConditionalGeneration, path, device=device, dtype=dtype)
         tokenizer = blip_checkpoint.load_tokenizer(path, model.config.image_token_index)
         return Blip2Network(model, tokenizer, transform, where)

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image as PillowImage
 from torch import Tensor
-from transformers import BatchFeature
+from transformers import BatchFeature, ProcessorMixin
 
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.base import Image, Shown, Turn
@@ -245,6 +245,10 @@ def without_video(processor: type) -> type:
             if argument_name == "video_processor" and argument is None:
                 return type(None)
             return super().check_argument_for_proper_class(argument_name, argument)
+
+        def apply_chat_template(self, *conversation: Any, **options: Any) -> Any:
+            # SmolVLM's own asks the video processor how it samples, whether there is a video or not.
+            return ProcessorMixin.apply_chat_template(self, *conversation, **options)
 
     ImageOnly.__name__ = ImageOnly.__qualname__ = processor.__name__
     return ImageOnly

@@ -182,3 +182,28 @@ def fingerprint(directory: Path) -> str:
                 file.seek(size * sample // _WEIGHTS_SAMPLES)
                 digest.update(file.read(_WEIGHTS_SAMPLE_BYTES))
     return digest.hexdigest()
+
+
+def check_image_token(directory: Path) -> None:
+    """Whether config and processor agree on how an image stands in text; needs no weights and no torch.
+
+    Without it, transformers' own processors build prompts in which the image has no place, and the answer is given
+    without looking at it.
+
+    Raises:
+        ModelLoadError: the config or the tokenizer lacks the image token, or the counts of query tokens differ.
+    """
+    config = read_json(directory, "config.json")
+    origin = f"model {directory}"
+    token = config.get("image_token_index", config.get("image_token_id"))
+    if not isinstance(token, int):
+        raise ModelLoadError(
+            f"{origin}: config.json has no image_token_index, so images would have no place in the text; "
+            f"add '<image>' to the tokenizer, resize the embeddings and set image_token_index to its id"
+        )
+    count = read_json(directory, "processor_config.json", required=False).get("num_query_tokens")
+    wanted = config.get("num_query_tokens", 32)
+    if count is not None and count != wanted:
+        raise ModelLoadError(
+            f"{origin}: processor_config.json gives an image {count} tokens, config.json {wanted}; they must agree"
+        )

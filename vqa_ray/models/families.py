@@ -35,6 +35,7 @@ class Family:
         template: the style of `vqa_ray.prompts` in which it is asked without.
         has_boxes: whether its answers can point at places in the image.
         takes_several: whether a question may be about several images.
+        counts_tokens: whether its config and its processor must agree on an image's tokens in the text.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Family:
     template: str = "plain"
     has_boxes: bool = False
     takes_several: bool = False
+    counts_tokens: bool = False
 
     @property
     def is_chat(self) -> bool:
@@ -131,6 +133,7 @@ FAMILIES: tuple[Family, ...] = (
         shares="vision and Q-Former features; with OPT also the key/value cache of the image's tokens",
         engine=("blip2", "Blip2"),
         transform="square_transform",
+        counts_tokens=True,
         template="question",
     ),
     Family(
@@ -159,6 +162,7 @@ FAMILIES: tuple[Family, ...] = (
         shares="vision features: its Q-Former reads the question",
         engine=("instructblip", "InstructBlip"),
         transform="square_transform",
+        counts_tokens=True,
     ),
     *(replace(_CHAT, name=name) for name in _CHAT_PREFIX),
     *(replace(_CHAT, name=name, has_boxes=True) for name in _CHAT_PREFIX_WITH_BOXES),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import blip_checkpoint
+from vqa_ray.models.checkpoint import check_image_token
 from vqa_ray.models.decoding import Decoding
 from vqa_ray.models.generative import Generative
 from vqa_ray.models.prompt_fit import Prompt
@@ -41,7 +42,7 @@ class InstructBlip(Generative):
         """
         from transformers import AutoTokenizer, InstructBlipForConditionalGeneration
 
-        blip_checkpoint.check_image_token(path)
+        check_image_token(path)
         if not (path / _QFORMER_TOKENIZER).is_dir():
             raise ModelLoadError(f"model {path}: {_QFORMER_TOKENIZER}/ is missing; its Q-Former reads the question")
         model, where, transform = blip_checkpoint.load(

@@ -105,7 +105,7 @@ def describe(reference: str) -> ModelInfo:
     """Find a model and check that it is whole, without torch.
 
     Raises:
-        ModelLoadError: no such model, an unknown family, pickled or missing weights.
+        ModelLoadError: no such model, an unknown family, pickled or missing weights, an image without a place in text.
     """
     if reference in FAKES:
         return ModelInfo(reference, None, FAKES[reference], "fake-1")
@@ -113,6 +113,8 @@ def describe(reference: str) -> ModelInfo:
     config = checkpoint.read_json(path, "config.json")
     family = family_of(reference, config)
     _transform(family, path)
+    if family.counts_tokens:
+        checkpoint.check_image_token(path)
     if not family.is_generative:
         AnswerVocabulary.from_config(config, f"model {path}")
     return ModelInfo(reference, path, family, checkpoint.fingerprint(path))

@@ -17,6 +17,7 @@ from vqa_ray.errors import ModelLoadError, RequestError, RowError
 from vqa_ray.models import readers
 from vqa_ray.models.blip2 import Blip2
 from vqa_ray.models.generation import GenerationConfig
+from vqa_ray.models.load import describe
 from vqa_ray.prompts import Prompting
 
 
@@ -76,8 +77,9 @@ def test_a_tokenizer_without_the_image_token_is_refused(directory: Path, tmp_pat
 
 def test_a_processor_with_another_number_of_image_tokens_is_refused(directory: Path, tmp_path: Path) -> None:
     copy = changed(directory, tmp_path / "copy", "processor_config.json", lambda c: c.update(num_query_tokens=32))
-    with pytest.raises(ModelLoadError, match=r"gives an image 32 tokens, config\.json 4"):
-        load(copy)
+    for refused in (load, lambda place: describe(str(place))):
+        with pytest.raises(ModelLoadError, match=r"gives an image 32 tokens, config\.json 4"):
+            refused(copy)
 
 
 # 2. More images than prompts: the extra features are dropped.
@@ -123,6 +125,8 @@ def test_a_config_without_the_image_token_is_refused(directory: Path, tmp_path: 
             del config["image_token_index"]
 
     copy = changed(directory, tmp_path / "copy", "config.json", change)
+    with pytest.raises(ModelLoadError, match=r"config\.json has no image_token_index"):
+        describe(str(copy))
     with pytest.raises(ModelLoadError, match=r"config\.json has no image_token_index") as caught:
         load(copy)
     assert "\n" not in str(caught.value)

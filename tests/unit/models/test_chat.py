@@ -24,7 +24,7 @@ from vqa_ray.models.generation import GenerationConfig
 
 NEW_TOKENS = 8
 # Whose template opens an answer without a space or line break behind it.
-SPACED = ("llava", "llava_next", "idefics2", "idefics3")
+SPACED = ("llava", "llava_next", "idefics2", "idefics3", "smolvlm")
 SHARING = [family for family in FAMILIES if family in SHARING_A_PREFIX]
 
 
