@@ -17,6 +17,7 @@ COMMANDS = {
     "caption": "Describe images in a sentence; one captioned row per image.",
     "tag": "Tag images with the choices of a taxonomy.",
     "retrieve": "Find the images that fit an expression of questions.",
+    "calibrate": "Fit thresholds and probabilities to a labelled sample.",
     "catalog": "Render a catalogue of product images with known truth.",
     "finetune": "Train ViLT on questions and answers of your own.",
     "demo": "Tag and question a small rendered catalogue.",

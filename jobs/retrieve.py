@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from jobs.work import Work
     from pipelines.placement import Placement
+    from vqa_ray.calibration_file import Calibration
     from vqa_ray.models.load import ModelInfo
     from vqa_ray.predicates import Predicate
 
@@ -28,15 +29,17 @@ def run(spec: RetrieveSpec, retry: Retry | None) -> int:
     from jobs import guard
     from jobs.model import model_of
     from jobs.run import run as run_job
-    from jobs.work import Job, open_input, output_schema
+    from jobs.work import Job, fingerprint_of, open_input, output_schema, read_calibration
     from vqa_ray import schema
     from vqa_ray.predicate_text import parse
 
-    predicate = parse(spec.where, spec.threshold, spec.combine)
     model = model_of(spec, "score")
+    calibration = read_calibration(spec.calibration, model)
+    predicate = parse(spec.where, spec.threshold, spec.combine, calibration.questions if calibration else None)
+    _check_calibrated(spec, predicate, calibration)
     _check_answers(predicate, spec.model)
     source = open_input(spec, (), needs_question=False)
-    record = guard.asked("retrieve", spec, source, model)
+    record = guard.asked("retrieve", spec, source, model, fingerprint_of(spec.calibration))
     columns = output_schema(schema.RETRIEVE, source)
     conclude = partial(write_matches, spec)
     return run_job(Job(record, spec, source, columns, partial(build, spec, predicate, model), conclude=conclude), retry)
@@ -65,6 +68,11 @@ def write_matches(spec: RetrieveSpec, parts: Sequence[str]) -> None:
     if found.asked < found.questions:
         ratio = found.questions / max(1, found.asked)
         logger.info("%d of %d questions were asked, %.2f times fewer", found.asked, found.questions, ratio)
+
+
+def _check_calibrated(spec: RetrieveSpec, predicate: Predicate, calibration: Calibration | None) -> None:
+    if calibration is not None and not any(question in calibration.questions for question in predicate.questions):
+        raise RequestError(f"--calibration {spec.calibration}: holds none of the expression's questions")
 
 
 def _check_answers(predicate: Predicate, reference: str) -> None:

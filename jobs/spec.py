@@ -151,6 +151,9 @@ _BEAMS = option(
 )
 
 
+_CALIBRATION = option("What `vqa-ray calibrate` wrote for this model.", None, unit="FILE", since=True)
+
+
 class AnswerSpec(RunSpec):
     """Ask questions of images: one output row per input row, with an answer and a score, or a typed error."""
 
@@ -168,6 +171,7 @@ class AnswerSpec(RunSpec):
 class TagSpec(RunSpec):
     """Tag images with the choices of a taxonomy: one output row per image."""
 
+    calibration: str | None = _CALIBRATION
     tags: str | None = option("Taxonomy file (tags.yaml); the built-in product taxonomy without.", None, unit="FILE")
     prompt_template: str | None = _TEMPLATE
 
@@ -188,6 +192,7 @@ class RetrieveSpec(RunSpec):
     where: str = option(
         'What to look for: \'"is there a dog?" and not "is it a toy?"\'.', unit="EXPRESSION", min_length=1
     )
+    calibration: str | None = _CALIBRATION
     threshold: float = option("Least score of a match.", 0.5, unit="0..1", ge=0, le=1)
     combine: Algebra = option("How scores are joined: and = min, or = max; or as of independent events.", "min-max")
     top_k: int | None = option("Matches to list; all without.", None, unit="N", ge=1, command=False)

@@ -22,7 +22,7 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
     from jobs import guard
     from jobs.model import model_of
     from jobs.run import run as run_job
-    from jobs.work import Job, open_input, output_schema
+    from jobs.work import Job, fingerprint_of, open_input, output_schema, read_calibration
     from vqa_ray import schema
     from vqa_ray.models.load import load_vocabulary
     from vqa_ray.taxonomy_file import default_taxonomy, load_taxonomy
@@ -30,11 +30,14 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
     taxonomy = load_taxonomy(spec.tags) if spec.tags else default_taxonomy()
     taxonomy.check_kept(spec.keep)
     model = model_of(spec, "score")
+    calibration = read_calibration(spec.calibration, model)
+    extra = {"tags_fingerprint": taxonomy.fingerprint, **fingerprint_of(spec.calibration)}
+    if calibration is not None:
+        taxonomy = taxonomy.calibrated({tag: fit.threshold for tag, fit in calibration.tags.items()})
     vocabulary = load_vocabulary(spec.model)
     if vocabulary is not None:
         taxonomy.check_against(vocabulary, spec.model, spec.tags or "the built-in taxonomy")
     source = open_input(spec, (), needs_question=False)
-    extra = {"tags_fingerprint": taxonomy.fingerprint}
     record = guard.asked("tag", spec, source, model, extra)
     columns = output_schema(schema.tag_schema(taxonomy.columns), source)
     return run_job(Job(record, spec, source, columns, partial(build, spec, taxonomy)), retry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,13 +11,15 @@ import pyarrow as pa
 
 from jobs.spec import RunSpec
 from vqa_ray import schema as columns
+from vqa_ray.calibration_file import Calibration
 from vqa_ray.errors import RequestError
 from vqa_ray.images import ImageLimits
-from vqa_ray.models.load import load_transform
+from vqa_ray.models.load import ModelInfo, load_transform
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.run.record import RunRecord
 from vqa_ray.stages.read import ReadShard
+from vqa_ray.storage import read_bytes
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -110,6 +113,26 @@ def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool,
         **reads,
     )
     return open_source(config)
+
+
+def read_calibration(uri: str | None, model: ModelInfo) -> Calibration | None:
+    """The calibration at `uri`, if one is asked for.
+
+    Raises:
+        RequestError: it cannot be read, or was made for another model.
+    """
+    if uri is None:
+        return None
+    calibration = Calibration.read(uri)
+    calibration.check_model(model.reference, model.fingerprint, uri)
+    return calibration
+
+
+def fingerprint_of(calibration: str | None) -> dict[str, str]:
+    """What a record remembers of a calibration file, so that another content is another command."""
+    if calibration is None:
+        return {}
+    return {"calibration_fingerprint": hashlib.sha256(read_bytes(calibration)).hexdigest()[:16]}
 
 
 def output_schema(form: pa.Schema, source: Source) -> pa.Schema:

@@ -2,7 +2,7 @@
 
     expression = term { "or" term }           term = factor { "and" factor }
     factor     = "not" factor | "(" expression ")" | question
-    question   = text [ "=" text ] [ (">=" | ">" | "<=" | "<") number ]
+    question   = text [ "=" text ] [ (">=" | ">" | "<=" | "<") number | ">=" "calibrated" ]
 
 Text stands in single or double quotes; a backslash takes the character after it as it is. Words may be in capitals.
 """
@@ -10,9 +10,11 @@ Text stands in single or double quotes; a backslash takes the character after it
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
+from vqa_ray.evaluation.calibration import Fit
 from vqa_ray.predicates import COMPARISONS, Algebra, AllOf, AnyOf, Asked, Node, Not, Predicate, Question
 
 _TOKEN = re.compile(
@@ -55,17 +57,23 @@ class _Token:
     fault: str = ""
 
 
-def parse(text: str, threshold: float = 0.5, algebra: Algebra = "min-max") -> Predicate:
+def parse(
+    text: str,
+    threshold: float = 0.5,
+    algebra: Algebra = "min-max",
+    calibrated: Mapping[Question, Fit] | None = None,
+) -> Predicate:
     """Read an expression.
 
     Args:
         text: the expression.
         threshold, algebra: see `Predicate`.
+        calibrated: questions whose scores become probabilities, and which have a threshold to compare with.
 
     Raises:
         PredicateError: it is none.
     """
-    parser = _Parser(text)
+    parser = _Parser(text, calibrated or {})
     root = parser.expression(0)
     parser.end()
     return Predicate(tuple(parser.questions), root, threshold, algebra)
@@ -74,7 +82,8 @@ def parse(text: str, threshold: float = 0.5, algebra: Algebra = "min-max") -> Pr
 class _Parser:
     """Recursive descent over the tokens of an expression; `questions` holds each distinct one once."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, calibrated: Mapping[Question, Fit]) -> None:
+        self._calibrated = calibrated
         self.questions: dict[Question, int] = {}
         self._text = text
         self._tokens = _tokens(text)
@@ -118,15 +127,20 @@ class _Parser:
         if self._took("sign", "="):
             question = Question(question.text, self._quoted("an answer in quotes"))
         number = self.questions.setdefault(question, len(self.questions))
-        token = self._token
+        token, fit = self._token, self._calibrated.get(question)
+        to_probability = fit.steps if fit else None
         if token.text not in COMPARISONS:
-            return Asked(number)
+            return Asked(number, None, to_probability)
         self._next += 1
         bound = self._token
+        if token.text == ">=" and self._took("word", "calibrated"):
+            if fit is None:
+                raise self._fault("the question has no calibration to compare with", bound)
+            return Asked(number, (">=", fit.threshold))
         if bound.kind != "number" or not 0 <= float(bound.text) <= 1:
             raise self._fault(f"wanted a number from 0 to 1, found {_named(bound)}", bound)
         self._next += 1
-        return Asked(number, (token.text, float(bound.text)))
+        return Asked(number, (token.text, float(bound.text)), to_probability)
 
     def _quoted(self, wanted: str) -> str:
         token = self._token

@@ -66,10 +66,12 @@ class Asked:
     Attributes:
         question: its number.
         comparison: how its score is compared, and with what; None where it counts as it is.
+        to_probability: what makes a probability of its score first, where a calibration does.
     """
 
     question: int
     comparison: tuple[str, float] | None = None
+    to_probability: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +155,12 @@ class Predicate:
 def _range(node: Node, scores: Scores, algebra: Algebra) -> Range:
     """What the value of a part can be."""
     match node:
-        case Asked(question, comparison):
+        case Asked(question, comparison, to_probability):
             score = scores.get(question)
             if score is None:
                 return Range(0.0, 1.0)
+            if to_probability is not None:
+                score = to_probability(score)
             if comparison is not None:
                 score = float(COMPARISONS[comparison[0]](score, comparison[1]))
             return Range(score, score)
@@ -174,7 +178,7 @@ def _open(node: Node, scores: Scores, algebra: Algebra, window: Window) -> set[i
     if low == high or high <= window.low or low >= window.high:
         return set()
     match node:
-        case Asked(question, _):
+        case Asked(question):
             return {question}
         case Not(part):
             return _open(part, scores, algebra, Window(1 - window.high, 1 - window.low))

@@ -30,7 +30,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -60,6 +60,9 @@ class Attribute(BaseModel):
     question: str = Field(description="asked of every image; holds {choice} when mode is yes_no")
     choices: dict[str, str] = Field(description="a list of choices, or choice: phrase the model reads in its place")
     threshold: float = Field(ge=0, le=1, description="lowest score that counts, 0..1")
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, description="choice: its own lowest score, where it differs from threshold"
+    )
     multi: bool = Field(default=False, description="whether an image may have several of the choices, or none")
     mode: Literal["choices", "yes_no"] = Field(default="choices", description="one closed question, or one per choice")
 
@@ -102,6 +105,13 @@ class Attribute(BaseModel):
             raise ValueError(f"question: mode yes_no needs {PLACEHOLDER} in it, got {self.question!r}")
         if self.mode == "choices" and PLACEHOLDER in self.question:
             raise ValueError(f"question: {PLACEHOLDER} needs mode: yes_no; mode choices asks {self.question!r} once")
+        return self
+
+    @model_validator(mode="after")
+    def _thresholds_are_of_choices(self) -> Attribute:
+        for choice in self.thresholds:
+            if choice not in self.choices:
+                raise ValueError(f"thresholds: {choice!r} is not one of the choices")
         return self
 
     @property
@@ -149,11 +159,36 @@ class Taxonomy(BaseModel):
         """(name, multi) of each attribute: the argument of `schema.tag_schema`."""
         return [(attribute.name, attribute.multi) for attribute in self.attributes]
 
+    def calibrated(self, thresholds: Mapping[str, float]) -> Taxonomy:
+        """The same with other thresholds.
+
+        Args:
+            thresholds: `attribute`, or `attribute:choice` where an image may have several of an attribute.
+
+        Raises:
+            RequestError: none of them is of this taxonomy.
+        """
+        changed, used = [], 0
+        for attribute in self.attributes:
+            own = {
+                c: thresholds[f"{attribute.name}:{c}"]
+                for c in attribute.choices
+                if f"{attribute.name}:{c}" in thresholds
+            }
+            least = thresholds.get(attribute.name, attribute.threshold)
+            used += len(own) + (attribute.name in thresholds)
+            changed.append(attribute.model_copy(update={"threshold": least, "thresholds": attribute.thresholds | own}))
+        if not used:
+            raise RequestError("the calibration holds none of the taxonomy's attributes")
+        return Taxonomy(attributes=changed)
+
     @property
     def fingerprint(self) -> str:
         """Changes when, and only when, anything that can change a tag does: 16 hex digits of a SHA-256."""
         facts = [
             [each.name, each.question, list(each.choices.items()), each.threshold, each.multi, each.mode]
+            # Only where there are any, so that taxonomies from before keep their fingerprint.
+            + ([sorted(each.thresholds.items())] if each.thresholds else [])
             for each in self.attributes
         ]
         return hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()[:16]
@@ -211,7 +246,8 @@ class Taxonomy(BaseModel):
         columns: dict[str, Any] = {}
         for attribute in self.attributes:
             ranked = sorted(_scored_choices(attribute, waiting), key=lambda pair: -pair[1])
-            given = [pair for pair in ranked if pair[1] >= attribute.threshold]
+            least = attribute.thresholds
+            given = [pair for pair in ranked if pair[1] >= least.get(pair[0], attribute.threshold)]
             value_column, score_column = attribute.columns
             if attribute.multi:
                 columns[value_column] = [choice for choice, _ in given]

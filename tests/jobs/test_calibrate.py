@@ -1,0 +1,85 @@
+"""`vqa-ray calibrate`: from a run and labels to a file that `retrieve` and `tag` take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.cli import main
+from tests.coloured import NAMES, parquet_input, table
+from tests.jobs.commands import rows, run_here
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+RED = '"what colour is it?" = "red"'
+TAXONOMY = {
+    "attributes": [
+        {"name": "colour", "question": "what colour is it?", "choices": list(NAMES), "threshold": 0},
+    ]
+}
+
+
+def label_file(place: Path, count: int) -> Path:
+    """The colour of each picture, by the names of a question and of an attribute."""
+    known = table(count).select(["image_id", "colour"])
+    known = known.append_column("what colour is it?", known["colour"])
+    pq.write_table(known, place / "labels.parquet")
+    return place / "labels.parquet"
+
+
+def calibrated(run: Path, labels: Path, output: Path, *more: str) -> int:
+    return main(["calibrate", "--run", str(run), "--labels", str(labels), "--output", str(output), *more])
+
+
+def test_a_run_and_labels_make_a_file_that_the_next_run_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, labels = parquet_input(tmp_path / "in", 40), label_file(tmp_path, 40)
+    assert run_here("retrieve", source, tmp_path / "sample", "--where", RED, "--ask-all") == 0
+    file = tmp_path / "calibration.json"
+    assert calibrated(tmp_path / "sample", labels, file, "--target", "precision=0.95") == 0
+    told = capsys.readouterr().out
+    assert '"what colour is it?" = "red"' in told
+    assert "1.000 (0.722-1.000)" in told
+    assert "10 of 40" in told
+    where = ("--where", f"{RED} >= calibrated", "--calibration", str(file))
+    assert run_here("retrieve", source, tmp_path / "out", *where) == 0
+    found = rows(tmp_path / "out").to_pylist()
+    assert [row["match"] for row in found] == [number % len(NAMES) == 0 for number in range(40)]
+    file.write_text(file.read_text() + " ")
+    assert run_here("retrieve", source, tmp_path / "out", *where) == 2, "another calibration is another command"
+
+
+def test_tags_are_calibrated_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, labels = parquet_input(tmp_path / "in", 40), label_file(tmp_path, 40)
+    (tmp_path / "tags.yaml").write_text(json.dumps(TAXONOMY))
+    tags = ("--tags", str(tmp_path / "tags.yaml"))
+    assert run_here("tag", source, tmp_path / "sample", *tags) == 0
+    # Half of the labels are wrong, so that there is something to choose between.
+    known = pq.read_table(labels).to_pylist()
+    wrong = [row | {"colour": "grey"} if number % 2 else row for number, row in enumerate(known)]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in wrong))
+    file = tmp_path / "calibration.json"
+    assert calibrated(tmp_path / "sample", tmp_path / "labels.jsonl", file, "--target", "recall=0.9") == 0
+    assert "20 of 40" in capsys.readouterr().out
+    assert run_here("tag", source, tmp_path / "out", *tags, "--calibration", str(file)) == 0
+    assert rows(tmp_path / "out").num_rows == 40
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--target", "accuracy"), "--target accuracy: wanted f1, precision=0.9 or recall=0.9"),
+        (("--target", "recall=2"), "--target recall=2: wanted f1, precision=0.9 or recall=0.9"),
+        ((), "wanted a finished run of retrieve or tag"),
+    ],
+)
+def test_wrong_requests_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: tuple[str, ...], told: str
+) -> None:
+    labels = label_file(tmp_path, 4)
+    assert calibrated(tmp_path, labels, tmp_path / "c.json", *options) == 2
+    assert told in capsys.readouterr().err

@@ -1,0 +1,159 @@
+"""From scores and truth to probabilities and thresholds, with what precision and recall they can be trusted to have.
+
+The map of scores to probabilities is isotonic regression: the non-decreasing steps nearest to the labels, found by
+pooling adjacent violators (Ayer et al. 1955).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Aim: TypeAlias = Literal["f1", "precision", "recall"]
+
+# Two-sided, 95 %.
+_Z = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a threshold is chosen for.
+
+    Attributes:
+        aim: `f1`: the greatest; `precision`: the most recall of at least that precision; `recall`: the most precision
+            of at least that recall.
+        at_least: of precision or recall, 0..1.
+    """
+
+    aim: Aim
+    at_least: float = 0.0
+
+    def __str__(self) -> str:
+        return self.aim if self.aim == "f1" else f"{self.aim} {self.at_least:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """A non-decreasing map of scores to probabilities.
+
+    Attributes:
+        starts: the least score of each step, ascending; lower ones count to the first.
+        probabilities: of each step, ascending.
+    """
+
+    starts: tuple[float, ...]
+    probabilities: tuple[float, ...]
+
+    def __call__(self, score: float) -> float:
+        return self.probabilities[max(0, bisect_right(self.starts, score) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A ratio, and where it lies with 95 % confidence (Wilson 1927)."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a labelled sample says of a score.
+
+    Attributes:
+        steps: the map to probabilities.
+        threshold: the least score that counts as yes.
+        rows, positives: of the sample.
+        precision, recall: of the threshold on the sample; F1 is `f1`.
+    """
+
+    steps: Steps
+    threshold: float
+    rows: int
+    positives: int
+    precision: Measure
+    recall: Measure
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of precision and recall."""
+        total = self.precision.value + self.recall.value
+        return 2 * self.precision.value * self.recall.value / total if total else 0.0
+
+
+def fit(scores: Sequence[float], labels: Sequence[bool], target: Target) -> Fit:
+    """Fit the map and choose the threshold.
+
+    Args:
+        scores: 0..1, higher for a likelier yes.
+        labels: whether it is a yes.
+        target: what the threshold is chosen for.
+
+    Raises:
+        ValueError: there are no labels of one kind, or no threshold reaches the target; the best there is is named.
+    """
+    rows, positives = len(labels), sum(labels)
+    if not 0 < positives < rows:
+        raise ValueError(f"{positives} of {rows} labels are yes; some of both kinds are needed")
+    steps = isotonic(scores, labels)
+    found = list(_thresholds(scores, labels))
+    reached = [each for each in found if _reaches(each, target, positives)]
+    if not reached:
+        best = max(hits / said for _, hits, said in found)
+        raise ValueError(f"no threshold has {target}; the best has {target.aim} {best:.3f}")
+    threshold, hits, said = max(reached, key=lambda each: _worth(each, target, positives))
+    return Fit(steps, threshold, rows, positives, wilson(hits, said), wilson(hits, positives))
+
+
+def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> Steps:
+    """The non-decreasing steps with the least squared distance to the labels; equal scores are on one step."""
+    # Per block: the least and the greatest score, how many are yes, how many there are.
+    blocks: list[tuple[float, float, int, int]] = []
+    for score, group in itertools.groupby(sorted(zip(scores, labels, strict=True)), key=lambda pair: pair[0]):
+        alike = [label for _, label in group]
+        block = (score, score, sum(alike), len(alike))
+        while blocks and blocks[-1][2] * block[3] >= block[2] * blocks[-1][3]:
+            low, _, yes, count = blocks.pop()
+            block = (low, block[1], yes + block[2], count + block[3])
+        blocks.append(block)
+    between = [(before[1] + after[0]) / 2 for before, after in itertools.pairwise(blocks)]
+    return Steps((blocks[0][0], *between), tuple(yes / count for _, _, yes, count in blocks))
+
+
+def wilson(hits: int, count: int) -> Measure:
+    """hits / count with its 95 % interval; (0, 0, 1) where nothing was counted."""
+    if not count:
+        return Measure(0.0, 0.0, 1.0)
+    share, z2 = hits / count, _Z * _Z
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    reach = _Z / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
+    return Measure(share, max(0.0, middle - reach) if hits else 0.0, min(1.0, middle + reach) if hits < count else 1.0)
+
+
+def _thresholds(scores: Sequence[float], labels: Sequence[bool]) -> Iterator[tuple[float, int, int]]:
+    """(threshold, true among those that reach it, how many reach it) between any two scores, and at the least."""
+    hits = said = 0
+    ordered = sorted(zip(scores, labels, strict=True), reverse=True)
+    for (score, label), (following, _) in itertools.pairwise([*ordered, (-math.inf, False)]):
+        hits, said = hits + label, said + 1
+        if following < score:
+            yield (score if following == -math.inf else (score + following) / 2), hits, said
+
+
+def _reaches(each: tuple[float, int, int], target: Target, positives: int) -> bool:
+    _, hits, said = each
+    if target.aim == "precision":
+        return hits / said >= target.at_least
+    return target.aim == "f1" or hits / positives >= target.at_least
+
+
+def _worth(each: tuple[float, int, int], target: Target, positives: int) -> tuple[float, float]:
+    threshold, hits, said = each
+    if target.aim == "f1":
+        return 2 * hits / (said + positives), threshold
+    return (hits / positives, threshold) if target.aim == "precision" else (hits / said, threshold)
