@@ -28,6 +28,7 @@ NAMES = (
     "finetune",
     "memory",
     "accuracy",
+    "retrieve",
     "gpu",
 )
 

@@ -116,8 +116,8 @@ def attribute(extra: str = "", name: str = "a", question: str = "which?", choice
         ),
         (
             "attributes:\n  - 3",
-            "t.yaml: attribute number 1: a mapping with the keys name, question, choices, threshold, thresholds, multi, mode is"
-            " needed; got 3",
+            "t.yaml: attribute number 1: a mapping with the keys name, question, choices, threshold, thresholds, multi,"
+            " mode is needed; got 3",
         ),
     ],
 )
