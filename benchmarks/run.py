@@ -25,6 +25,7 @@ NAMES = (
     "start",
     "questions",
     "generative",
+    "generative_run",
     "finetune",
     "memory",
     "accuracy",

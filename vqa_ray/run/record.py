@@ -20,7 +20,7 @@ class RunRecord:
 
     Attributes:
         run_id: of this run, kept when it is resumed.
-        job: `answer`, `tag` or `caption`.
+        job: `answer`, `tag`, `caption` or `retrieve`.
         started: UTC, ISO 8601.
         command: what decides the answers: the spec without placement and logging.
         model: reference, family, fingerprint, score_meaning.
