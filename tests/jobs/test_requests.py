@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import main
+from jobs.cli import COMMANDS, main
 from tests.coloured import parquet_input, table
 from tests.jobs.commands import ROOT, run_here
 
@@ -40,8 +40,8 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        ([], "vqa-ray: wanted a command: answer, caption, tag, catalog, finetune, demo; see vqa-ray --help"),
-        (["anwser"], "vqa-ray: unknown command 'anwser'; known are answer, caption, tag, catalog, finetune, demo"),
+        ([], f"vqa-ray: wanted a command: {', '.join(COMMANDS)}; see vqa-ray --help"),
+        (["anwser"], f"vqa-ray: unknown command 'anwser'; known are {', '.join(COMMANDS)}"),
         (["answer"], "vqa-ray answer: --input: is required"),
         (["answer", *FULL[:4]], "vqa-ray answer: --model: is required"),
         (

@@ -27,12 +27,12 @@ def test_a_missing_vllm_is_told_in_one_line() -> None:
 def test_the_image_stands_before_the_first_question() -> None:
     url = vllm_engine.picture_url(np.zeros((2, 3, 3), np.uint8))
     assert url.startswith("data:image/png;base64,")
-    said = messages("and how big?", [("what is it?", "a dog")], url)
+    said = messages("and how big?", [("what is it?", "a dog")], [url])
     assert [message["role"] for message in said] == ["user", "assistant", "user"]
     assert [part["type"] for part in said[0]["content"]] == ["image_url", "text"]
     assert said[0]["content"][0]["image_url"]["url"] == url
     assert said[2]["content"] == [{"type": "text", "text": "and how big?"}]
-    assert [part["type"] for part in messages("?", (), None)[0]["content"]] == ["text"]
+    assert [part["type"] for part in messages("?", (), ())[0]["content"]] == ["text"]
 
 
 def test_the_score_is_the_mean_log_probability_of_the_tokens_said() -> None:

@@ -149,14 +149,14 @@ def test_a_million_rows_are_planned_in_less_than_two_seconds() -> None:
 @pytest.mark.parametrize(
     ("form", "size_bytes", "rows", "expected"),
     [
-        ("parquet", 10 * 2**20, 1_000, 12_500),
-        ("jsonl", 150_000, 1_000, 330_000),
-        ("vqa-v2", 0, 1_000, 524_288),
-        ("hf", 0, 1_000, 2_670),
+        ("parquet", 10 * 2**20, 1_000, 6_250),
+        ("jsonl", 150_000, 1_000, 165_000),
+        ("vqa-v2", 0, 1_000, 262_144),
+        ("hf", 0, 1_000, 1_335),
         ("webdataset", 2**40, 10, 1),
     ],
 )
-def test_a_window_holds_about_128_mib(form: str, size_bytes: int, rows: int, expected: int) -> None:
+def test_a_window_holds_about_64_mib(form: str, size_bytes: int, rows: int, expected: int) -> None:
     shards = (Shard(0, "a", size_bytes=size_bytes),)
     source = Source(InputConfig("a"), form, "a", shards, (), Layout(), None, "", False)  # type: ignore[arg-type]
     assert window_rows(source, rows) == pytest.approx(expected, rel=0.01)
