@@ -38,8 +38,8 @@ bench: $(READY)
 # while it trains, the same command goes on.
 # $(call lesson,NUMBER,PRODUCTS,SEED,QUESTIONS,MODEL,EPOCHS,LEARNING_RATE)
 define lesson
-	test -e build/lessons-$(1)/_answers.txt || $(BIN)/vqa-ray catalog --count $(2) --seed $(3) --questions $(4) \
-	  --output build/lessons-$(1) --format jsonl --rows-per-shard 500
+	test -e build/lessons-$(1)/.rendered || { $(BIN)/vqa-ray catalog --count $(2) --seed $(3) --questions $(4) \
+	  --output build/lessons-$(1) --format jsonl --rows-per-shard 500 && touch build/lessons-$(1)/.rendered; }
 	$(BIN)/vqa-ray finetune --input 'build/lessons-$(1)/*.jsonl' --output build/catalog-vilt-$(1) --model $(5) --epochs $(6) \
 	  --learning-rate $(7) --vocabulary build/lessons-1/_answers.txt --auxiliary category --auxiliary colour \
 	  --auxiliary pattern --auxiliary motif --batch-size 128 --head-multiplier 1 --weight-decay 0.05 \

@@ -44,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _USAGE_ERROR as error:
         return _say(f"vqa-ray {name}: {one_line(error.format_message())}", REFUSED)  # type: ignore[attr-defined]
     except RequestError as error:
-        excerpt = getattr(error, "excerpt", None)
-        return _say(f"vqa-ray {name}: {one_line(error, 2000)}" + (f"\n{excerpt}" if excerpt else ""), REFUSED)
+        lines = [f"vqa-ray {name}: {one_line(error, 2000)}", *error.excerpt.splitlines()]
+        return _say("\n".join(lines), REFUSED)
     except VqaRayError as error:
         return _say(f"vqa-ray {name}: {one_line(error, 2000)}", FAILED)
     if code == _INTERRUPTED:

@@ -39,7 +39,7 @@ def run(spec: RetrieveSpec, retry: Retry | None) -> int:
     _check_calibrated(spec, predicate, calibration)
     _check_answers(predicate, spec.model)
     source = open_input(spec, (), needs_question=False)
-    record = guard.asked("retrieve", spec, source, model, fingerprint_of(spec.calibration))
+    record = guard.asked("retrieve", spec, source, model, fingerprint_of(calibration))
     columns = output_schema(schema.RETRIEVE, source)
     conclude = partial(write_matches, spec)
     return run_job(Job(record, spec, source, columns, partial(build, spec, predicate, model), conclude=conclude), retry)

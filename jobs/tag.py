@@ -31,7 +31,7 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
     taxonomy.check_kept(spec.keep)
     model = model_of(spec, "score")
     calibration = read_calibration(spec.calibration, model)
-    extra = {"tags_fingerprint": taxonomy.fingerprint, **fingerprint_of(spec.calibration)}
+    extra = {"tags_fingerprint": taxonomy.fingerprint, **fingerprint_of(calibration)}
     if calibration is not None:
         taxonomy = taxonomy.calibrated({tag: fit.threshold for tag, fit in calibration.tags.items()})
     vocabulary = load_vocabulary(spec.model)

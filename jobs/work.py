@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.run.record import RunRecord
 from vqa_ray.stages.read import ReadShard
-from vqa_ray.storage import read_bytes
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -128,11 +126,9 @@ def read_calibration(uri: str | None, model: ModelInfo) -> Calibration | None:
     return calibration
 
 
-def fingerprint_of(calibration: str | None) -> dict[str, str]:
-    """What a record remembers of a calibration file, so that another content is another command."""
-    if calibration is None:
-        return {}
-    return {"calibration_fingerprint": hashlib.sha256(read_bytes(calibration)).hexdigest()[:16]}
+def fingerprint_of(calibration: Calibration | None) -> dict[str, str]:
+    """What a record remembers of a calibration, so that another content is another command."""
+    return {} if calibration is None else {"calibration_fingerprint": calibration.digest}
 
 
 def output_schema(form: pa.Schema, source: Source) -> pa.Schema:

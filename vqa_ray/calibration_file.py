@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,12 +26,14 @@ class Calibration:
         fingerprint: of the model; scores of another are not what was fitted.
         questions: of `retrieve`.
         tags: of `tag`: `attribute`, or `attribute:choice` where an image may have several of an attribute.
+        digest: of the file it was read from: another content is another command.
     """
 
     model: str
     fingerprint: str
     questions: Mapping[Question, Fit] = field(default_factory=dict)
     tags: Mapping[str, Fit] = field(default_factory=dict)
+    digest: str = field(default="", compare=False)
 
     def check_model(self, reference: str, fingerprint: str, where: str) -> None:
         """Whether it was fitted to scores of this model.
@@ -63,7 +66,8 @@ class Calibration:
             RequestError: there is none, or it is not one of this format.
         """
         try:
-            content = json.loads(storage.read_bytes(uri, _MAX_BYTES))
+            data = storage.read_bytes(uri, _MAX_BYTES)
+            content = json.loads(data)
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']!r}, wanted {FORMAT}")
             return cls(
@@ -71,6 +75,7 @@ class Calibration:
                 content["fingerprint"],
                 {Question(each["text"], each["answer"]): _fit(each) for each in content["questions"]},
                 {each["tag"]: _fit(each) for each in content["tags"]},
+                hashlib.sha256(data).hexdigest()[:16],
             )
         except OSError as error:
             raise RequestError(f"--calibration {uri}: cannot be read: {one_line(error)}") from error

@@ -42,7 +42,13 @@ class VqaRayError(Exception):
 
 
 class RequestError(VqaRayError, ValueError):
-    """The request is wrong; nothing was done."""
+    """The request is wrong; nothing was done.
+
+    Attributes:
+        excerpt: what was given with the fault marked, lines to show below the message; empty for most.
+    """
+
+    excerpt: str = ""
 
 
 class ModelLoadError(RequestError):

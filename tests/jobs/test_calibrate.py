@@ -65,8 +65,16 @@ def test_tags_are_calibrated_too(tmp_path: Path, capsys: pytest.CaptureFixture[s
     file = tmp_path / "calibration.json"
     assert calibrated(tmp_path / "sample", tmp_path / "labels.jsonl", file, "--target", "recall=0.9") == 0
     assert "20 of 40" in capsys.readouterr().out
+    # A threshold in the middle of the scores, so that it must show.
+    scores = rows(tmp_path / "sample")["colour_score"].to_pylist()
+    least = sorted(scores)[len(scores) // 2]
+    content = json.loads(file.read_text())
+    content["tags"][0]["threshold"] = least
+    file.write_text(json.dumps(content))
     assert run_here("tag", source, tmp_path / "out", *tags, "--calibration", str(file)) == 0
-    assert rows(tmp_path / "out").num_rows == 40
+    given = [colour is not None for colour in rows(tmp_path / "out")["colour"].to_pylist()]
+    assert given == [score >= least for score in scores]
+    assert set(given) == {True, False}
 
 
 @pytest.mark.parametrize(

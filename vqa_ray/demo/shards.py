@@ -120,7 +120,7 @@ def write_shards(count: int, seed: int, output_uri: str) -> list[str]:
 
 
 def _write(uri: str, rows: list[dict[str, Any]]) -> None:
-    write_table_atomic(uri, pa.Table.from_pylist(rows, SCHEMA), "snappy")
+    write_table_atomic(uri, pa.Table.from_pylist(rows, SCHEMA))
 
 
 def read_rows(uris: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
