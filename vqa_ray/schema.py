@@ -1,8 +1,8 @@
 """Column names and Arrow schemas: the one place where they are defined.
 
 A row passes three forms. READ is what a reader yields (encoded bytes or a reference to them), DECODED is what the
-CPU stages hand to the model actors (raw pixels), and an output form (ANSWER, ANSWERS, TAG or CAPTION) is what is
-written.
+CPU stages hand to the model actors (raw pixels), and an output form (ANSWER, ANSWERS, TAG, CAPTION, RETRIEVE or that of
+`embedding_schema`) is what is written.
 Kept columns of the user's (`--keep`) ride along at the end of each.
 """
 
@@ -163,6 +163,31 @@ def answer_schema(several: bool, boxes: bool = False) -> pa.Schema:
 def caption_schema(boxes: bool = False) -> pa.Schema:
     """The schema of a `caption` run; `boxes` where the model can point at things."""
     return CAPTION.insert(CAPTION.get_field_index("caption_score") + 1, BOXES) if boxes else CAPTION
+
+
+def embedding_schema(vectors: int, dimension: int) -> pa.Schema:
+    """The schema of an `index` run.
+
+    Args:
+        vectors: of an image, see `vqa_ray.models.base.Encoder`.
+        dimension: of one vector.
+    """
+    return pa.schema(
+        [
+            *IDENTITY[:2],
+            pa.field("image_uri", pa.string()),
+            # The vectors of the image one after the other, each of length 1; null where status is `error`.
+            pa.field("embedding", pa.list_(pa.float32(), vectors * dimension)),
+            # Pixels of the image as it was brought, turned upright.
+            pa.field("height", pa.int32()),
+            pa.field("width", pa.int32()),
+            # Hex, of the encoded bytes; there whenever there were bytes, also where they could not be decoded.
+            pa.field("sha256", pa.string()),
+            # JPEG; null where it is not wanted.
+            pa.field("thumbnail", pa.binary()),
+            *_TAIL,
+        ]
+    )
 
 
 def tag_schema(attributes: Iterable[tuple[str, bool]]) -> pa.Schema:

@@ -97,6 +97,44 @@ class VqaModel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddingShape:
+    """What an encoder makes of an image: `vectors` unit vectors of `dimension` numbers each. A text is always one."""
+
+    vectors: int
+    dimension: int
+
+
+class Encoder(Protocol):
+    """A loaded dual encoder: images and texts become vectors of one space, each of length 1.
+
+    The score of a text and an image is the largest dot product of the text's vector and one of the image's; that of
+    two images the mean, over the vectors of the first, of the largest with one of the second's. Both are the cosine
+    where an image is one vector.
+    """
+
+    dimension: int
+    """D, of one vector."""
+
+    vectors: int
+    """Of an image: 1, or the query tokens of BLIP-2."""
+
+    score_meaning: str
+    """What a score is, one line for the Parquet metadata."""
+
+    def encode_images(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """float32 (B, vectors * dimension): the vectors of each image one after the other, each L2-normalised.
+
+        Args:
+            images: B uint8 arrays (H, W, 3) that the family's `ImageTransform` has sized.
+        """
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """float32 (T, dimension), L2-normalised. A text longer than the model reads is cut at its end."""
+        ...
+
+
 class GenerativeModel(VqaModel, Protocol):
     """A model that writes its answers. Scores are exp(mean log-probability of the tokens written)."""
 

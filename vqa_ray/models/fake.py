@@ -25,7 +25,7 @@ MAX_QUESTION_CHARACTERS = 1_000
 # A question that holds this word makes the model raise, as a real one may on an input it cannot take.
 FAILURE = "FAKE_FAILURE"
 
-_COLOURS = {
+COLOURS = {
     "black": (0, 0, 0),
     "white": (255, 255, 255),
     "grey": (128, 128, 128),
@@ -134,7 +134,7 @@ class FakeModel:
 
     def _answer(self, image: Image, question: str, turns: Sequence[Turn], top_k: int) -> Answer:
         closed = question.strip().lower().startswith(_YES_NO_OPENINGS)
-        candidates = ("yes", "no") if closed else tuple(_COLOURS)
+        candidates = ("yes", "no") if closed else tuple(COLOURS)
         kept = list(turns)
         while kept and len(self._prompting.text(question, kept)) > MAX_QUESTION_CHARACTERS:
             kept.pop(0)
@@ -147,10 +147,10 @@ class FakeModel:
 
     def _boxes(self, image: Image, colour: str) -> tuple[Box, ...]:
         """The smallest box around all pixels of a colour: those that no other colour is nearer to."""
-        if not self._has_boxes or colour not in _COLOURS:
+        if not self._has_boxes or colour not in COLOURS:
             return ()
-        names = list(_COLOURS)
-        distances = np.stack([np.linalg.norm(image.astype(np.float32) - _COLOURS[name], axis=-1) for name in names])
+        names = list(COLOURS)
+        distances = np.stack([np.linalg.norm(image.astype(np.float32) - COLOURS[name], axis=-1) for name in names])
         rows, columns = np.nonzero(distances.argmin(axis=0) == names.index(colour))
         if not len(rows):
             return ()
@@ -173,8 +173,8 @@ def _mean_colour(image: Image) -> tuple[int, int, int]:
 def _score(colour: tuple[int, int, int], question: str, choice: str) -> float:
     if FAILURE in question:
         raise ValueError(f"the question holds {FAILURE}")
-    if choice in _COLOURS:
-        distance = float(np.linalg.norm(np.subtract(colour, _COLOURS[choice])))
+    if choice in COLOURS:
+        distance = float(np.linalg.norm(np.subtract(colour, COLOURS[choice])))
         return 1.0 - distance / _FURTHEST
     # "no" is the complement of "yes", everything else a hash: stable between processes, unlike hash().
     if choice == "no":

@@ -13,9 +13,15 @@ from typing import Any, Literal
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.generation import SCORE_MEANING as GENERATIVE_SCORE
 
-Task = Literal["answer", "score", "caption"]
+Task = Literal["answer", "score", "caption", "embed"]
 
-_SAYS = {"answer": "answer questions", "score": "score choices", "caption": "caption"}
+COSINE_SCORE = "cosine of the vectors of text and image, or of two images, between -1 and 1; not a probability"
+MULTIPLE_VECTORS_SCORE = (
+    "largest cosine of the text's vector and one of the image's, or the mean of those of a query image's vectors; "
+    "between -1 and 1; not a probability"
+)
+
+_SAYS = {"answer": "answer questions", "score": "score choices", "caption": "caption", "embed": "embed images"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +31,8 @@ class Family:
     Attributes:
         name: the `model_type` of its config.json.
         architecture: in `architectures` of its config.json; empty where the `model_type` says it all.
-        tasks: what it can do: `answer` questions, `score` choices (tags, yes/no), `caption`.
-        score_meaning: what a score of its answers is, one line.
+        tasks: what it can do: `answer` questions, `score` choices (tags, yes/no), `caption`, `embed` images and texts.
+        score_meaning: what a score of its answers, or of a text and an image it has embedded, is; one line.
         shares: what several questions of one image share, one line.
         engine: module and class that load it.
         transform: module whose `transform_from_config` makes its image transform; light.
@@ -56,6 +62,11 @@ class Family:
     def is_chat(self) -> bool:
         """Whether it is asked by the chat template of its checkpoint."""
         return self.engine == _CHAT.engine
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether it chooses its answers from a closed vocabulary in its config."""
+        return "answer" in self.tasks and not self.is_generative
 
     def load_engine(self) -> Any:
         """The class that loads it; imports torch."""
@@ -110,8 +121,18 @@ _FAKE = Family(
     engine=("fake", "FakeModel"),
     transform="fake",
 )
-# Models without files, by their whole reference.
-FAKES: Mapping[str, Family] = {"fake:": _FAKE, "fake:boxes": replace(_FAKE, has_boxes=True)}
+# Models without files, by their whole reference. `fake:quadrants` embeds each quarter of an image by itself.
+FAKES: Mapping[str, Family] = {
+    "fake:": replace(_FAKE, tasks=_FAKE.tasks | {"embed"}),
+    "fake:boxes": replace(_FAKE, has_boxes=True),
+    "fake:quadrants": replace(
+        _FAKE,
+        tasks=frozenset(("embed",)),
+        score_meaning=MULTIPLE_VECTORS_SCORE,
+        shares="nothing: it is asked no questions",
+        engine=("fake_encoder", "FakeEncoder"),
+    ),
+}
 
 FAMILIES: tuple[Family, ...] = (
     Family(

@@ -10,8 +10,8 @@ from typing import Any
 
 from vqa_ray.errors import RequestError
 from vqa_ray.models import checkpoint
-from vqa_ray.models.base import ImageTransform, VqaModel
-from vqa_ray.models.families import FAKES, Family, family_of
+from vqa_ray.models.base import EmbeddingShape, Encoder, ImageTransform, VqaModel
+from vqa_ray.models.families import COSINE_SCORE, FAKES, MULTIPLE_VECTORS_SCORE, Family, family_of
 from vqa_ray.models.generation import GenerationConfig
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.prompts import Prompting, prompting
@@ -45,6 +45,11 @@ class ModelInfo:
     def score_meaning(self) -> str:
         """What a score of this family is, one line."""
         return self.kind.score_meaning
+
+    @property
+    def similarity_meaning(self) -> str:
+        """What a score of a text and an image is that this model has embedded, one line."""
+        return COSINE_SCORE if embedding_shape(self.reference).vectors == 1 else MULTIPLE_VECTORS_SCORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,10 @@ class ModelOptions:
                     "its vocabulary and writes none"
                 )
 
+    def load_encoder(self) -> Encoder:
+        """The encoder; see `load_encoder`."""
+        return load_encoder(self.reference, device=self.device, dtype=self.dtype)
+
     def load(self) -> VqaModel:
         """The model; see `load_model`."""
         return load_model(
@@ -115,7 +124,7 @@ def describe(reference: str) -> ModelInfo:
     _transform(family, path)
     if family.counts_tokens:
         checkpoint.check_image_token(path)
-    if not family.is_generative:
+    if family.has_vocabulary:
         AnswerVocabulary.from_config(config, f"model {path}")
     return ModelInfo(reference, path, family, checkpoint.fingerprint(path))
 
@@ -144,7 +153,7 @@ def load_vocabulary(reference: str) -> AnswerVocabulary | None:
         return None
     path = checkpoint.local_directory(reference)
     config = checkpoint.read_json(path, "config.json")
-    if family_of(reference, config).is_generative:
+    if not family_of(reference, config).has_vocabulary:
         return None
     return AnswerVocabulary.from_config(config, f"model {path}")
 
@@ -171,6 +180,8 @@ def load_model(
     info = describe(reference)
     options = ModelOptions(reference, device, dtype, compile, prompt_template, max_new_tokens, num_beams)
     options.check(info.kind)
+    if info.kind.tasks == {"embed"}:
+        info.kind.require("answer", reference)
     if info.path is None:
         from vqa_ray.models.fake import FakeModel
 
@@ -184,6 +195,42 @@ def load_model(
         given["generation"] = _generation(style, config, max_new_tokens, num_beams)
     model: VqaModel = info.kind.load_engine().from_directory(info.path, **given)
     return model
+
+
+def load_encoder(reference: str, *, device: str | None = None, dtype: str | None = None) -> Encoder:
+    """Load a dual encoder.
+
+    Args:
+        reference, device, dtype: see `ModelOptions`.
+
+    Raises:
+        ModelLoadError: see `describe`; also weights that are missing or do not fit the config.
+        RequestError: the family does not embed images.
+    """
+    info = describe(reference)
+    info.kind.require("embed", reference)
+    if info.path is None:
+        from vqa_ray.models.fake_encoder import FakeEncoder
+
+        return FakeEncoder(embedding_shape(reference).vectors)
+    encoder: Encoder = info.kind.load_engine().from_directory(info.path, device=device, dtype=dtype)
+    return encoder
+
+
+def embedding_shape(reference: str) -> EmbeddingShape:
+    """How many vectors an image becomes and how long they are, from the config alone.
+
+    Raises:
+        ModelLoadError: see `describe`; also a config that does not say.
+        RequestError: the family does not embed images.
+    """
+    info = describe(reference)
+    info.kind.require("embed", reference)
+    if info.path is None:
+        from vqa_ray.models.fake_encoder import SHAPES
+
+        return SHAPES[reference]
+    raise NotImplementedError(info.family)
 
 
 def _generation(
