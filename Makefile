@@ -33,9 +33,9 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run
 
-# A catalogue model by the finetune job, in build/catalog-vilt-3 (the shipped one is by jobs/train_catalog.py): three
-# lessons of rendered products, each beginning with what the one before it learnt. About two hours on two cores; killed
-# while it trains, the same command goes on.
+# The bundled catalogue model, in build/catalog-vilt-3, by the finetune job: three lessons of rendered products, each
+# beginning with what the one before it learnt. About two hours on two cores; killed while it trains, the same command
+# goes on.
 # $(call lesson,NUMBER,PRODUCTS,SEED,QUESTIONS,MODEL,EPOCHS,LEARNING_RATE)
 define lesson
 	test -e build/lessons-$(1)/.rendered || { $(BIN)/vqa-ray catalog --count $(2) --seed $(3) --questions $(4) \

@@ -1,13 +1,11 @@
-"""The training loop in plain torch: a step is forward, backward, update, alone or together with other ranks."""
+"""A training step in plain torch: forward, backward, update, alone or together with other ranks."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,17 +20,6 @@ from vqa_ray.training.batch import Group
 from vqa_ray.training.optimizer import OptimizerConfig, build_optimizer, schedule_factor
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One optimiser step. `loss` is the mean per sample, `seconds` the wall time since training began."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    samples: int
-    seconds: float
 
 
 class Step(NamedTuple):
@@ -271,18 +258,3 @@ def predictions(trainer: Trainer, groups: Sequence[Group]) -> Iterator[tuple[Ten
         sizes = [len(group.targets) for group in groups]
         found = torch.split(torch.cat(logits).cpu(), sizes)
         yield from zip(found, (group.targets for group in groups), strict=True)
-
-
-def fit(trainer: Trainer, batches: Iterable[Sequence[Group]], report: Callable[[StepReport], None]) -> None:
-    """Train until the schedule ends or the batches do.
-
-    Args:
-        batches: one list of groups per step.
-        report: called after each step; it may raise to stop.
-    """
-    started = time.monotonic()
-    for groups in batches:
-        if trainer.step >= trainer.total_steps:
-            return
-        done = trainer.train_step(groups)
-        report(StepReport(trainer.step, done.loss, done.learning_rate, done.rows, time.monotonic() - started))
