@@ -1,0 +1,1 @@
+"""Finding images: an index of embeddings on storage, and search in it."""
