@@ -24,7 +24,7 @@ from vqa_ray.prompts import Prompting
 _IMAGES, _ROUNDS = 8, 3
 _BATCHES = (10, 40)
 # As many tokens as LAVIS lets an answer have.
-_LIMITS = (10,)
+_TOKENS = 10
 _YES_NO = ("yes", "no")
 # Spreads at which answers differ between images and between questions.
 _SEED, _GAIN, _EMBEDDING = 0, 3.0, 0.1
@@ -60,34 +60,30 @@ def measure(settings: Settings) -> Measured:
     images = photos.decoded(count, [(640, 480)])
     arrays, texts = prepared.arrays(images), [list(checkpoints.QUESTIONS)] * count
     stock = Stock(directory)
-    engines = {
-        limit_: Blip2.from_directory(directory, dtype="float32", generation=GenerationConfig(max_new_tokens=limit_))
-        for limit_ in _LIMITS
-    }
+    engine = Blip2.from_directory(directory, dtype="float32", generation=GenerationConfig(max_new_tokens=_TOKENS))
     transform = SquareTransform(224)
 
-    def generated(engine: Blip2) -> list[str]:
+    def generated() -> list[str]:
         answers = engine.answer(prepared.sized(arrays, transform), texts, 1)
         return [answer.answers[0][0] for row in answers for answer in row]
 
-    def scored(engine: Blip2) -> list[bool]:
+    def scored() -> list[bool]:
         rows = engine.score(prepared.sized(arrays, transform), texts, [[_YES_NO] * len(row) for row in texts])
         return [one.scores[0] > one.scores[1] for row in rows for one in row]
 
-    contestants: dict[str, Callable[[], float]] = {}
+    contestants: dict[str, Callable[[], float]] = {
+        "engine generated": seconds(generated),
+        "engine yes/no": seconds(scored),
+    }
     for size in _BATCHES:
-        for limit_ in _LIMITS:
-            contestants[f"stock {limit_} {size}"] = seconds(partial(stock.generate, images, size, limit_))
+        contestants[f"stock generated {size}"] = seconds(partial(stock.generate, images, size, _TOKENS))
         contestants[f"stock yes/no {size}"] = seconds(partial(stock.yes_no, images, size))
-    for limit_, engine in engines.items():
-        contestants[f"engine {limit_}"] = seconds(partial(generated, engine))
-    contestants["engine yes/no"] = seconds(partial(scored, engines[_LIMITS[0]]))
     pairs = sum(map(len, texts))
     speed = {name: rates(pairs, values) for name, values in by_turns(contestants, rounds).items()}
     figures = []
-    for what, required in ((str(_LIMITS[0]), 3.5), (str(_LIMITS[1]), None), ("yes/no", 5.0)):
+    for what, required in (("generated", 3.5), ("yes/no", 5.0)):
         size = max(_BATCHES, key=lambda size: sorted(speed[f"stock {what} {size}"])[rounds // 2])
-        told = what if what == "yes/no" else f"{what} tokens generated"
+        told = what if what == "yes/no" else f"{_TOKENS} tokens generated"
         figures += [
             figure(
                 f"BLIP-2, 10 questions per image, {told}: transformers, its best batch size ({size})",
@@ -102,16 +98,15 @@ def measure(settings: Settings) -> Measured:
                 at_least=required,
             ),
         ]
-    first = engines[_LIMITS[0]]
     # From the same pixels: the two resize alike to one or two levels of 255, which random weights amplify.
     sized = [PillowImage.fromarray(image) for image in prepared.sized(arrays, transform)]
-    same = [a == b for a, b in zip(generated(first), stock.generate(sized, 1, _LIMITS[0]), strict=True)]
-    agree = [a == b for a, b in zip(scored(first), stock.yes_no(sized, 1), strict=True)]
+    same = [a == b for a, b in zip(generated(), stock.generate(sized, 1, _TOKENS), strict=True)]
+    agree = [a == b for a, b in zip(scored(), stock.yes_no(sized, 1), strict=True)]
     figures += [
         figure(f"same text as transformers one by one, from the same pixels, share of {pairs}", [sum(same) / pairs]),
         figure(f"same of yes and no, from the same pixels, share of {pairs}", [sum(agree) / pairs]),
     ]
-    return Measured(figures, _notes(count, rounds, first))
+    return Measured(figures, _notes(count, rounds, engine))
 
 
 def checkpoint(settings: Settings) -> Path:
