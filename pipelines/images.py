@@ -14,6 +14,7 @@ from pipelines.source import shard_source
 from vqa_ray.images import ImageLimits
 from vqa_ray.models.base import ImageTransform
 from vqa_ray.stages.decode import DecodeImages
+from vqa_ray.stages.describe import DescribeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.prepare import PrepareImages
 from vqa_ray.stages.read import ReadShard
@@ -46,12 +47,12 @@ def read(tasks: Sequence[ReadShard], placement: Placement) -> Dataset:
     return ray.data.read_datasource(source, num_cpus=READ_CPUS, compute=readers, override_num_blocks=max(1, blocks))
 
 
-def decode(rows: Dataset, config: ImageConfig, placement: Placement) -> Dataset:
-    """DECODED rows: fetched where they bring a reference, decoded, upright and at the model's size."""
+def decode(rows: Dataset, config: ImageConfig, placement: Placement, describe: DescribeImages | None = None) -> Dataset:
+    """DECODED rows: fetched where they bring a reference, decoded, upright and at the model's size; described."""
     fetch = FetchImages(config.limits, allow_http=config.allow_http)
     decoding = DecodeImages(config.transform, config.limits, fast_decode=config.fast_decode, run_id=config.run_id)
     return rows.map_batches(
-        PrepareImages(fetch, decoding),
+        PrepareImages(fetch, decoding, describe),
         batch_size=placement.rows_per_block,
         batch_format="pyarrow",
         num_cpus=DECODE_CPUS,

@@ -140,7 +140,7 @@ def kept_fields(table: pa.Table) -> list[pa.Field]:
 def assemble(
     schema: pa.Schema,
     table: pa.Table,
-    columns: Mapping[str, Mapping[int, Any]],
+    columns: Mapping[str, Mapping[int, Any] | pa.Array | pa.ChunkedArray],
     failures: Mapping[int, RowError],
     attempt: int,
 ) -> pa.Table:
@@ -149,16 +149,18 @@ def assemble(
     Args:
         schema: of the output, kept columns included.
         table: the DECODED table; identity, source_key and kept columns are taken from it as they are.
-        columns: what the stage made, column → row number → Python value; a row that is absent is null.
+        columns: what the stage made, column → row number → Python value; a row that is absent is null. Or a whole
+            column, an array.
         failures: rows that failed in this stage; their other made columns should be absent.
         attempt: how many times these rows have been tried, counting this one.
     """
-    made: dict[str, Mapping[int, Any]] = {"warning": {}, **columns}
+    made: dict[str, Any] = {"warning": {}, **columns}
     arrays = []
     for field in schema:
         if field.name in made:
             cells = made[field.name]
-            arrays.append(pa.array([cells.get(row) for row in range(table.num_rows)], field.type))
+            by_row = isinstance(cells, Mapping)
+            arrays.append(pa.array([cells.get(row) for row in range(table.num_rows)], field.type) if by_row else cells)
         elif field.name == "attempt":
             arrays.append(pa.array([attempt] * table.num_rows, field.type))
         elif field.name in ("status", "error_code", "error_message") and failures:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from vqa_ray.stages.decode import DecodeImages
+from vqa_ray.stages.describe import DescribeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.process import release_memory
 
@@ -15,14 +16,20 @@ class PrepareImages:
     Args:
         fetch: brings the bytes of images that rows refer to.
         decode: turns bytes into pixels.
+        describe: adds what else is to be known of the images; None adds nothing.
     """
 
-    def __init__(self, fetch: FetchImages, decode: DecodeImages) -> None:
+    def __init__(self, fetch: FetchImages, decode: DecodeImages, describe: DescribeImages | None = None) -> None:
         self._fetch = fetch
         self._decode = decode
+        self._describe = describe
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """As many rows, in order, kept columns included."""
-        decoded = self._decode(self._fetch(table))
+        fetched = self._fetch(table)
+        decoded = self._decode(fetched)
+        if self._describe is not None:
+            decoded = self._describe(fetched, decoded)
+        del fetched
         release_memory()
         return decoded

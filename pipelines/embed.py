@@ -1,0 +1,38 @@
+"""Images → vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ray.data import Dataset
+
+from pipelines.actors import on_actors
+from pipelines.images import ImageConfig, decode, read
+from pipelines.placement import Placement
+from vqa_ray.models.load import ModelOptions
+from vqa_ray.stages.describe import DescribeImages
+from vqa_ray.stages.embed import EmbedStage
+from vqa_ray.stages.read import ReadShard
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedConfig:
+    """What decides the rows; see `EmbedStage` and `DescribeImages`."""
+
+    model: ModelOptions
+    thumbnails: bool = True
+
+
+def embed(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: EmbedConfig, placement: Placement, attempt: int
+) -> Dataset:
+    """Rows of `schema.embedding_schema`, lazily: read → fetch → decode → describe → embed."""
+    rows = read(tasks, placement)
+    decoded = decode(rows, images, placement, DescribeImages(images.limits, thumbnails=config.thumbnails))
+    return on_actors(
+        decoded,
+        EmbedStage,
+        {"model": config.model, "attempt": attempt, "threads": placement.actor_threads},
+        placement,
+    )
