@@ -18,6 +18,7 @@ COMMANDS = {
     "tag": "Tag images with the choices of a taxonomy.",
     "retrieve": "Find the images that fit an expression of questions.",
     "calibrate": "Fit thresholds and probabilities to a labelled sample.",
+    "browse": "Search an index, or look through results, on a local page.",
     "catalog": "Render a catalogue of product images with known truth.",
     "finetune": "Train ViLT on questions and answers of your own.",
     "demo": "Tag and question a small rendered catalogue.",

@@ -1,0 +1,115 @@
+"""Rows of every job as cards."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from tests.unit.browse.site import table_of
+from vqa_ray import schema
+from vqa_ray.browse.cards import CardMaker, fields_of, tag_attributes, text_of, verdict_of
+from vqa_ray.report.card import Card, Line, Placed, Scored
+
+
+def cards(kind: str, table: pa.Table) -> list[Card]:
+    maker = CardMaker(kind, table.column_names, tag_attributes(table.schema))
+    return [maker.card(row) for row in table.to_pylist()]
+
+
+ERROR = {"status": "error", "error_code": "image_undecodable", "error_message": "images/1.jpg: no image"}
+
+
+def test_answers() -> None:
+    form = schema.with_kept(schema.answer_schema(False, boxes=True), [pa.field("price", pa.float64())])
+    box = {"label": "dog", "x0": 1.0, "y0": 2.0, "x1": 3.0, "y1": 4.0}
+    answered = {
+        "question": "what is it?",
+        "answer": "mug",
+        "answer_score": 0.5,
+        "answers": [{"answer": "mug", "score": 0.5}, {"answer": "cup", "score": 0.25}],
+        "boxes": [box],
+        "price": 1.5,
+        "warning": "question cut",
+    }
+    card, failed = cards("answer", table_of(form, [answered, {"question": "what is it?", **ERROR}]))
+    assert card == Card(
+        "images/0.jpg",
+        lines=(Line("what is it?", (Scored("mug", 0.5), Scored("cup", 0.25))), Line("price", (Scored("1.5"),))),
+        warning="question cut",
+        boxes=(Placed("dog", 1.0, 2.0, 3.0, 4.0),),
+    )
+    assert (failed.error_code, failed.error_message) == ("image_undecodable", "images/1.jpg: no image")
+    assert failed.lines == (Line("what is it?"),)
+
+
+def test_several_answers() -> None:
+    one = {"question": "is it red?", "answer": "yes", "answer_score": 0.5, "answers": [{"answer": "yes", "score": 0.5}]}
+    card, failed = cards("answer", table_of(schema.ANSWERS, [{"results": [one, one | {"question": "is it?"}]}, ERROR]))
+    assert [line.asked for line in card.lines] == ["is it red?", "is it?"]
+    assert failed.lines == ()
+
+
+def test_captions() -> None:
+    card, failed = cards("caption", table_of(schema.CAPTION, [{"caption": "a dog", "caption_score": 0.25}, ERROR]))
+    assert card.lines == (Line("caption", (Scored("a dog", 0.25),)),)
+    assert failed.error_code == "image_undecodable"
+
+
+def test_tags() -> None:
+    form = schema.tag_schema([("colour", False), ("motif", True)])
+    tagged = {
+        "tags": ["colour:red", "motif:dog"],
+        "colour": "red",
+        "colour_score": 0.5,
+        "motif": ["dog"],
+        "motif_score": [0.75],
+    }
+    assert tag_attributes(form) == ["colour", "motif"]
+    card, failed = cards("tag", table_of(form, [tagged, ERROR]))
+    assert card.tags == ("colour:red", "motif:dog")
+    assert card.lines == (Line("colour", (Scored("red", 0.5),)), Line("motif", (Scored("dog", 0.75),)))
+    assert failed.lines == (Line("colour"), Line("motif"))
+
+
+def test_verdicts() -> None:
+    scores = [
+        {"question": "is it a mug?", "answer": None, "score": 0.75},
+        {"question": "what colour is it?", "answer": "red", "score": None},
+    ]
+    rows = table_of(schema.RETRIEVE, [{"match": True, "score": 0.75, "scores": scores}, ERROR]).to_pylist()
+    found, failed = map(verdict_of, rows)
+    assert (found.match, found.score, found.error) == (True, 0.75, None)
+    assert found.lines == (Line("is it a mug?", (Scored("yes", 0.75),)), Line("what colour is it?"))
+    assert (failed.match, failed.error) == (None, "image_undecodable: images/1.jpg: no image")
+
+
+def test_an_index_shows_kept_columns_and_the_tags_of_a_run() -> None:
+    form = pa.schema(
+        [
+            *schema.embedding_schema(1, 2),
+            pa.field("category", pa.string()),
+            pa.field("tags", pa.list_(pa.string())),
+            pa.field("colour", pa.string()),
+            pa.field("colour_score", pa.float32()),
+        ]
+    )
+    row = {"embedding": [1.0, 0.0], "category": "mug", "tags": ["colour:red"], "colour": "red", "colour_score": 0.5}
+    table = table_of(form, [row, ERROR]).drop_columns(["embedding", "thumbnail"])
+    card, failed = cards("index", table)
+    assert card.tags == ("colour:red",)
+    assert card.lines == (Line("colour", (Scored("red", 0.5),)), Line("category", (Scored("mug"),)))
+    assert failed.error_code == "image_undecodable"
+
+
+def test_rows_without_a_name() -> None:
+    (card,) = cards("tag", table_of(schema.tag_schema([]), [{"image_id": None}]))
+    assert card.title == "row 0"
+
+
+def test_values_are_told_in_full_but_not_for_ever() -> None:
+    assert text_of(True) == "yes"
+    assert text_of(0.1 + 0.2) == "0.3"
+    assert text_of(b"abc") == "3 bytes"
+    assert text_of([{"a": 1, "b": None}, {"a": [2, 3]}]) == "a: 1, a: 2, 3"
+    assert len(text_of("x" * 10_000)) == 2_000
+    assert text_of(["x"] * 1_000).endswith("…")
+    assert [field.name for field in fields_of({"a": 1, "b": None, "c": "d"})] == ["a", "c"]

@@ -1,0 +1,1 @@
+"""The local page that shows an index or the results of a run."""

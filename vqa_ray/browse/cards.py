@@ -1,0 +1,160 @@
+"""Rows of an index or of a run as cards, whatever job wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+import pyarrow as pa
+
+from vqa_ray import schema
+from vqa_ray.errors import one_line
+from vqa_ray.report.card import Card, Line, Scored, answer_lines, caption_line, failure, placed
+
+_TAIL = ("status", "error_code", "error_message", "warning", "attempt", "source_key")
+_SHOWN_CHARACTERS = 2_000
+# Long lists are cut on the page; all of them are in the Parquet files.
+_SHOWN_ITEMS = 100
+# Columns with a place of their own on a card, by what wrote them.
+_OWN: Mapping[str, tuple[str, ...]] = {
+    "index": ("image_uri", "height", "width", "sha256"),
+    "answer": ("question_id", "question", "answer", "answer_score", "answers", "results", "boxes"),
+    "caption": ("caption", "caption_score", "boxes"),
+    "tag": ("tags",),
+    "retrieve": ("match", "score", "scores"),
+}
+KINDS = tuple(_OWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One value of a row, as it is read."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the questions asked of an image came to.
+
+    Attributes:
+        match: whether it is one; None where that is not known.
+        score: of the whole expression, in 0..1; None where no match was certain before, or after an error.
+        lines: the questions, each with its score.
+        error: why there is none, one line.
+    """
+
+    match: bool | None
+    score: float | None
+    lines: tuple[Line, ...] = ()
+    error: str | None = None
+
+
+class CardMaker:
+    """Makes cards of the rows of one table.
+
+    Args:
+        kind: what wrote the rows: `index`, or the name of a job.
+        columns: of the table.
+        tags: attribute columns, each with a column of its name and `_score`; shown as lines.
+    """
+
+    def __init__(self, kind: str, columns: Sequence[str], tags: Sequence[str] = ()) -> None:
+        self._kind = kind
+        self._tags = tuple(tags)
+        own = {"row_id", "image_id", *_OWN[kind], *_TAIL, "tags", *tags, *(f"{tag}_score" for tag in tags)}
+        self._further = tuple(name for name in columns if name not in own)
+
+    def card(self, row: Mapping[str, Any]) -> Card:
+        """What a row shows."""
+        return Card(
+            title=title_of(row),
+            tags=tuple(row.get("tags") or ()),
+            lines=(*self._lines(row), *self._tag_lines(row), *self._further_lines(row)),
+            boxes=placed(row.get("results") or [row]) if self._kind in ("answer", "caption") else (),
+            **failure(row),
+        )
+
+    def verdict(self, row: Mapping[str, Any]) -> Verdict | None:
+        """What a RETRIEVE row says of its image; None for rows of other jobs."""
+        return verdict_of(row) if self._kind == "retrieve" else None
+
+    def _lines(self, row: Mapping[str, Any]) -> tuple[Line, ...]:
+        if self._kind == "caption":
+            return (caption_line(row),)
+        if self._kind == "answer":
+            return answer_lines(row["results"] or ()) if "results" in row else answer_lines([row])
+        return ()
+
+    def _tag_lines(self, row: Mapping[str, Any]) -> tuple[Line, ...]:
+        return tuple(Line(name, _scored(row[name], row[f"{name}_score"])) for name in self._tags)
+
+    def _further_lines(self, row: Mapping[str, Any]) -> tuple[Line, ...]:
+        return tuple(Line(name, (Scored(text_of(row[name])),)) for name in self._further if row[name] is not None)
+
+
+def verdict_of(row: Mapping[str, Any]) -> Verdict:
+    """What a RETRIEVE row says of its image."""
+    if row["status"] != schema.STATUS_OK:
+        return Verdict(None, None, (), one_line(f"{row['error_code']}: {row['error_message']}"))
+    lines = []
+    for each in row["scores"] or ():
+        said = () if each["score"] is None else (Scored(each["answer"] or "yes", each["score"]),)
+        lines.append(Line(each["question"], said))
+    return Verdict(row["match"], row["score"], tuple(lines))
+
+
+def tag_attributes(table: pa.Schema) -> list[str]:
+    """The attributes of a TAG schema: columns that have a column of scores beside them."""
+    return [
+        name
+        for name in table.names
+        if f"{name}_score" in table.names
+        and _is_score(table.field(f"{name}_score").type)
+        and name not in ("answer", "caption")
+    ]
+
+
+def title_of(row: Mapping[str, Any]) -> str:
+    """What a row is called: its image_id, or what else there is."""
+    return str(row.get("image_id") or row.get("image_uri") or f"row {row['row_id']}")
+
+
+def fields_of(row: Mapping[str, Any]) -> tuple[Field, ...]:
+    """Everything that a row holds, in the order of its columns."""
+    return tuple(Field(name, text_of(value)) for name, value in row.items() if value is not None)
+
+
+def text_of(value: Any) -> str:
+    """A value as it is read, cut to what a person looks at."""
+    if isinstance(value, str):
+        shown = value
+    elif isinstance(value, bool):
+        shown = "yes" if value else "no"
+    elif isinstance(value, float):
+        shown = f"{value:.6g}"
+    elif isinstance(value, bytes | bytearray | memoryview):
+        shown = f"{len(value):,} bytes"
+    elif isinstance(value, Mapping):
+        shown = " · ".join(f"{name}: {text_of(each)}" for name, each in value.items() if each is not None)
+    elif isinstance(value, Sequence):
+        more = ["…"] if len(value) > _SHOWN_ITEMS else []
+        shown = ", ".join([text_of(each) for each in value[:_SHOWN_ITEMS]] + more)
+    elif isinstance(value, datetime | date | time):
+        shown = value.isoformat()
+    else:
+        shown = str(value)
+    return shown if len(shown) <= _SHOWN_CHARACTERS else shown[: _SHOWN_CHARACTERS - 1] + "…"
+
+
+def _scored(value: Any, score: Any) -> tuple[Scored, ...]:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    scores = score if isinstance(score, list) else [score] * len(values)
+    return tuple(Scored(text_of(each), of) for each, of in zip(values, scores, strict=False))
+
+
+def _is_score(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind.value_type if pa.types.is_list(kind) else kind))

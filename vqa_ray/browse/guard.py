@@ -1,0 +1,79 @@
+"""Who may ask the page, and what browsers may do with its answers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection, Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def is_allowed_host(host: str, allowed: Collection[str]) -> bool:
+    """Whether a Host header may name this server.
+
+    A page of a stranger's can make a browser ask us under the stranger's own name, by pointing that name at this
+    machine (DNS rebinding); it cannot do so under an address. So addresses and known names only.
+
+    Args:
+        host: the header, with or without a port.
+        allowed: names in lower case.
+    """
+    name = host.strip().lower()
+    if name.startswith("["):
+        name = name[1:].partition("]")[0]
+    elif name.count(":") == 1:
+        name = name.partition(":")[0]
+    if name in allowed:
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_from_elsewhere(method: str, headers: Mapping[str, str]) -> bool:
+    """Whether another site's page asks: browsers say so. Following a link to here is fine."""
+    site = headers.get("Sec-Fetch-Site")
+    if site in (None, "same-origin", "none"):
+        # Browsers before Sec-Fetch-Site: all of them send an origin with a POST.
+        origin = headers.get("Origin")
+        return method != "GET" and origin is not None and origin.partition("://")[2] != headers.get("Host")
+    return not (method == "GET" and headers.get("Sec-Fetch-Mode") == "navigate")
+
+
+def guarded(hosts: Collection[str]) -> Middleware:
+    """The middleware that refuses strangers, and says to browsers what they may do.
+
+    Args:
+        hosts: names that this server may be asked by, beside `localhost` and addresses.
+    """
+    allowed = frozenset({"localhost", *(host.lower() for host in hosts)})
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not is_allowed_host(request.headers.get("Host", ""), allowed):
+            response: web.StreamResponse = web.Response(
+                status=403, text="403: this server is not known by that name; see vqa-ray browse --allow-host\n"
+            )
+        elif is_from_elsewhere(request.method, request.headers):
+            response = web.Response(status=403, text="403: pages of other sites may not ask here\n")
+        else:
+            response = await handler(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return guard

@@ -1,0 +1,323 @@
+"""What a page shows, worked out from what was asked for and what was found. Its HTML escapes every text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vqa_ray.browse.cards import Field, Verdict, fields_of
+from vqa_ray.browse.collection import Collection, Positions
+from vqa_ray.browse.facets import Counted
+from vqa_ray.browse.finder import MOST_HITS, MOST_VERIFIED, Found
+from vqa_ray.browse.text import Mask
+from vqa_ray.browse.view import PAGE_ROWS, View
+from vqa_ray.errors import RequestError
+from vqa_ray.report.card import Card
+from vqa_ray.storage import shown_uri
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why there is not what was asked for.
+
+    Attributes:
+        title: a few words.
+        message: one line.
+        excerpt: what was given with the fault marked, lines; empty for most.
+    """
+
+    title: str
+    message: str
+    excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPicture:
+    """The image that is searched by: where its thumbnail is, the field that names it, and the page without it."""
+
+    src: str
+    alt: str
+    name: str
+    value: str
+    without: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A tag, and the page that is narrowed to it; None where tags cannot be chosen from."""
+
+    text: str
+    url: str | None
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A box over a picture, in percent of it."""
+
+    label: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A row on a page."""
+
+    position: int
+    rank: int
+    card: Card
+    has_picture: bool
+    score: float | None
+    verdict: Verdict | None
+    chips: tuple[Chip, ...]
+    similar: str | None
+    outlines: tuple[Outline, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """What can be asked for here: images that look like something, and a VQA model's word on them."""
+
+    can_look: bool
+    can_verify: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Everything on a page; see `page.html.j2`."""
+
+    view: View
+    uri: str
+    name: str
+    title: str
+    about: str
+    told: str
+    nothing: str
+    notes: tuple[str, ...]
+    facets: list[Counted]
+    chosen: list[tuple[str, str, str]]
+    hits: list[Hit]
+    pages: int
+    query_picture: QueryPicture | None
+    can_look: bool
+    can_verify: bool
+    problem: Problem | None
+
+    @property
+    def previous(self) -> str | None:
+        """The page before."""
+        return self.view.but(page=self.view.page - 1).url() if self.view.page > 1 else None
+
+    @property
+    def next(self) -> str | None:
+        """The page after."""
+        return self.view.but(page=self.view.page + 1).url() if self.view.page < self.pages else None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The rows that a view comes to: all of them, in order; `pool` is what its facets are counted over."""
+
+    positions: Positions
+    pool: Mask
+    found: Found | None = None
+
+
+def rows_in_order(collection: Collection, among: Mask, pool: Mask) -> Listed:
+    """The rows while nothing is searched for."""
+    return Listed(collection.order[among[collection.order]], pool)
+
+
+def rows_found(found: Found, view: View, pool: Mask) -> Listed:
+    """The hits of a search; without those that do not match where only matches are wanted."""
+    if view.only and found.verdicts is not None:
+        kept = [place for place, each in enumerate(found.verdicts) if each.match or each.error]
+        found = Found(
+            found.positions[kept], found.scores[kept], found.how, tuple(found.verdicts[place] for place in kept)
+        )
+    return Listed(found.positions, pool, found)
+
+
+def make_page(
+    collection: Collection, view: View, listed: Listed | None, offered: Offered, problem: Problem | None = None
+) -> Page:
+    """A page of a view; reads its thumbnails.
+
+    Args:
+        collection: what is shown.
+        view: which part of it.
+        listed: the rows that it comes to; None where they cannot be had, which `problem` tells.
+        offered: what else can be asked for.
+        problem: to be shown above all.
+    """
+    pool = listed.pool if listed else np.ones(len(collection), np.bool_)
+    total = len(listed.positions) if listed else 0
+    pages = max(1, -(-total // PAGE_ROWS))
+    view = view.but(page=min(view.page, pages))
+    return Page(
+        view=view,
+        uri=shown_uri(collection.uri),
+        name=_name(collection.uri),
+        title=" · ".join(part for part in (view.text, _name(collection.uri)) if part),
+        about=_about(collection),
+        told="" if listed is None else _told(collection, view, listed),
+        nothing="" if listed is None else _nothing(collection, view),
+        notes=collection.notes,
+        facets=collection.facets.counted(view.gathered(), pool),
+        chosen=[(name, value, view.toggled(name, value).url()) for name, value in view.chosen],
+        hits=_hits(collection, view, listed) if listed else [],
+        pages=pages,
+        query_picture=_query_picture(view),
+        can_look=offered.can_look,
+        can_verify=offered.can_verify,
+        problem=problem,
+    )
+
+
+def render(name: str, **values: Any) -> bytes:
+    """A template with its values: UTF-8.
+
+    Raises:
+        RequestError: Jinja2 is not installed.
+    """
+    # Addresses may bring lone surrogates, which UTF-8 cannot write.
+    return _environment().get_template(name).render(**values).encode("utf-8", "replace")
+
+
+def row_values(collection: Collection, position: int) -> dict[str, Any]:
+    """What `row.html.j2` shows of a row.
+
+    Raises:
+        IndexError: there is no such row.
+    """
+    if not 0 <= position < len(collection):
+        raise IndexError(position)
+    (row,) = collection.take([position])
+    (picture,) = collection.pictures.of([position])
+    fields: tuple[Field, ...] = fields_of(row)
+    return {
+        "position": position,
+        "card": collection.cards.card(row),
+        "fields": fields,
+        "has_picture": picture is not None,
+        "shown_verdict": collection.cards.verdict(row),
+        "similar": _similar(collection, row, position),
+    }
+
+
+@cache
+def _environment() -> Environment:
+    try:
+        from jinja2 import Environment, FunctionLoader, StrictUndefined
+    except ImportError as error:
+        raise RequestError("the page needs Jinja2, which is not installed: pip install 'vqa-ray[browse]'") from error
+    files = resources.files("vqa_ray.browse")
+    loader = FunctionLoader(lambda name: files.joinpath(name).read_text("utf-8"))
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader)
+
+
+def _hits(collection: Collection, view: View, listed: Listed) -> list[Hit]:
+    first = (view.page - 1) * PAGE_ROWS
+    here = slice(first, first + PAGE_ROWS)
+    positions = listed.positions[here].tolist()
+    rows, pictures = collection.take(positions), collection.pictures.of(positions)
+    cards = [collection.cards.card(row) for row in rows]
+    sizes = collection.pictures.sizes(positions) if any(card.boxes for card in cards) else [None] * len(rows)
+    found = listed.found
+    scores = [None] * len(rows) if found is None else found.scores[here].tolist()
+    asked: Sequence[Verdict | None] = [collection.cards.verdict(row) for row in rows]
+    if found is not None and found.verdicts is not None:
+        asked = found.verdicts[here]
+    return [
+        Hit(
+            position,
+            first + place + 1,
+            cards[place],
+            pictures[place] is not None,
+            scores[place],
+            asked[place],
+            tuple(_chip(collection, view, tag) for tag in cards[place].tags),
+            _similar(collection, rows[place], position),
+            _outlines(cards[place], sizes[place]),
+        )
+        for place, position in enumerate(positions)
+    ]
+
+
+def _outlines(card: Card, size: tuple[int, int] | None) -> tuple[Outline, ...]:
+    return () if size is None else tuple(Outline(box.label, *box.percent(*size)) for box in card.boxes)
+
+
+def _chip(collection: Collection, view: View, tag: str) -> Chip:
+    name, _, value = tag.partition(":")
+    if (name, value) not in collection.facets:
+        return Chip(tag, None, False)
+    return Chip(tag, view.toggled(name, value).url(), (name, value) in view.chosen)
+
+
+def _similar(collection: Collection, row: Any, position: int) -> str | None:
+    searchable = collection.index is not None and row["error_code"] is None
+    return View(like=position).url() if searchable else None
+
+
+def _query_picture(view: View) -> QueryPicture | None:
+    if view.image:
+        without = view.but(image="").url()
+        return QueryPicture(f"/query-image/{view.image}", "the image that is searched by", "image", view.image, without)
+    if view.like is not None:
+        without = view.but(like=None).url()
+        src = f"/thumbnail/{view.like}"
+        return QueryPicture(src, "the image that hits are to look like", "like", str(view.like), without)
+    return None
+
+
+def _name(uri: str) -> str:
+    return shown_uri(uri).rstrip("/").rpartition("/")[2] or shown_uri(uri)
+
+
+def _about(collection: Collection) -> str:
+    what = "index" if collection.kind == "index" else f"results of {collection.kind}"
+    version = f", version {collection.index.version.number}" if collection.index else ""
+    failed = f", {collection.failed:,} in error" if collection.failed else ""
+    return (
+        f"{shown_uri(collection.uri)}: {what}{version}, {len(collection):,} rows{failed}, "
+        f"model {shown_uri(collection.model)}"
+    )
+
+
+def _told(collection: Collection, view: View, listed: Listed) -> str:
+    total, found = len(listed.positions), listed.found
+    if found is None:
+        of = "" if total == len(collection) else f" of {len(collection):,}"
+        return f"{total:,}{of} rows" if total != 1 or of else "1 row"
+    told = f"The {total:,} most alike" if total > 1 else f"{total:,} hit"
+    told += f", {found.how}" if found.how else ""
+    if found.verdicts is not None:
+        matches = sum(bool(each.match) for each in found.verdicts)
+        failed = sum(bool(each.error) for each in found.verdicts)
+        told += f"; {matches:,} of the best {MOST_VERIFIED} match" if not view.only else f"; {matches:,} match"
+        told += f", {failed:,} could not be asked" if failed else ""
+    elif total == MOST_HITS:
+        told += f" (no more than {MOST_HITS} are listed)"
+    return told
+
+
+def _nothing(collection: Collection, view: View) -> str:
+    if not len(collection):
+        return "Nothing is in here yet: it holds no rows."
+    if view.only and view.verify:
+        return "None of the best hits matches."
+    if view.chosen or view.words:
+        return "No row fits."
+    return "No image can be searched: every row is in error."

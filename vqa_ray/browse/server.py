@@ -1,0 +1,252 @@
+"""The web server of the page: what it answers to, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Collection as Several
+from dataclasses import dataclass, field
+from importlib import resources
+
+import numpy as np
+import pyarrow as pa
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from vqa_ray.browse.collection import Collection
+from vqa_ray.browse.finder import Finder, Found, Look
+from vqa_ray.browse.guard import guarded
+from vqa_ray.browse.model_queue import BusyError, ModelQueue
+from vqa_ray.browse.page import Listed, Offered, Problem, make_page, render, row_values, rows_found, rows_in_order
+from vqa_ray.browse.text import Mask, rows_with_words
+from vqa_ray.browse.uploads import Uploads
+from vqa_ray.browse.view import View
+from vqa_ray.errors import RequestError, RowError, one_line
+from vqa_ray.images import ImageLimits
+
+logger = logging.getLogger(__name__)
+
+_ASSETS = {"browse.css": "text/css", "browse.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_MIB = 2**20
+_SHUTDOWN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the server allows.
+
+    Attributes:
+        hosts: names that it may be asked by, beside `localhost` and addresses.
+        limits: what an image to search by may cost; its `max_image_bytes` is the largest body that is read.
+        timeout_s: how long a search is waited for.
+        longest_queue: how many searches may wait for the models.
+    """
+
+    hosts: Several[str] = ()
+    limits: ImageLimits = field(default_factory=lambda: ImageLimits(max_image_bytes=16 * _MIB))
+    timeout_s: float = 120.0
+    longest_queue: int = 16
+
+
+class Server:
+    """Answers requests about one collection.
+
+    Args:
+        collection: what is shown.
+        finder: searches it; None where it cannot be searched by look.
+        can_verify: whether the finder verifies.
+        settings: what is allowed.
+    """
+
+    def __init__(
+        self,
+        collection: Collection,
+        finder: Finder | None = None,
+        *,
+        can_verify: bool = False,
+        settings: Settings | None = None,
+    ) -> None:
+        self._collection = collection
+        self._finder = finder
+        self._offered = Offered(finder is not None, finder is not None and can_verify)
+        self._settings = settings or Settings()
+        self._uploads = Uploads(self._settings.limits)
+        self._assets = {name: resources.files("vqa_ray.browse").joinpath(name).read_bytes() for name in _ASSETS}
+
+    def app(self) -> web.Application:
+        """The application, for aiohttp's runners; to be made once, where there is an event loop or before."""
+        app = web.Application(
+            middlewares=[guarded(self._settings.hosts), self._with_problems],
+            client_max_size=self._settings.limits.max_image_bytes,
+        )
+        app.router.add_get("/", self._page)
+        app.router.add_get(r"/row/{position:[0-9]{1,12}}", self._row)
+        app.router.add_get(r"/thumbnail/{position:[0-9]{1,12}}", self._thumbnail)
+        app.router.add_get(r"/query-image/{token:[0-9a-f]{32}}", self._query_image)
+        app.router.add_post("/image", self._upload)
+        for name in _ASSETS:
+            app.router.add_get(f"/assets/{name}", self._asset)
+        self._queue: ModelQueue[Found] = ModelQueue(self._settings.longest_queue, self._settings.timeout_s)
+        app.on_startup.append(self._begin)
+        app.on_cleanup.append(self._close)
+        return app
+
+    def run(self, listener: socket.socket) -> None:
+        """Serve until the process is told to end.
+
+        Args:
+            listener: a bound TCP socket.
+        """
+        web.run_app(
+            self.app(),
+            sock=listener,
+            print=None,
+            access_log=None,
+            # A search that nobody waits for any more is not begun.
+            handler_cancellation=True,
+            shutdown_timeout=_SHUTDOWN_S,
+        )
+
+    async def _begin(self, _app: web.Application) -> None:
+        if self._finder is not None:
+            self._queue.begin(self._finder.load)
+
+    async def _close(self, _app: web.Application) -> None:
+        self._queue.close()
+
+    @web.middleware
+    async def _with_problems(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPRequestEntityTooLarge:
+            return _too_large(self._settings.limits.max_image_bytes)
+        except web.HTTPNotFound:
+            return _problem(404, "Not here", "There is nothing at this address.")
+        except web.HTTPException as error:
+            return _problem(error.status, error.reason, "The server does not do that.")
+        except (OSError, pa.ArrowException):
+            logger.exception("%s %s failed", request.method, request.path)
+            return _problem(
+                500,
+                "The files cannot be read",
+                "They have changed or gone since vqa-ray browse was started, or their store does not answer; "
+                "the terminal where it runs says which. Start it again when they are back.",
+            )
+        except Exception:
+            # Whatever it was, the next request may be fine; the person at the terminal is told all.
+            logger.exception("%s %s failed", request.method, request.path)
+            return _problem(500, "That failed", "The reason stands in the terminal where vqa-ray browse runs.")
+
+    async def _page(self, request: web.Request) -> web.Response:
+        status, problem, listed = 200, None, None
+        default = "look" if self._offered.can_look else "words"
+        try:
+            view = View.parse(request.query.items(), "look" if default == "look" else "words")
+        except RequestError as error:
+            view = View(by="look" if default == "look" else "words")
+            return await self._answer(400, view, None, _told_of("The address asks for what there is not", error))
+        try:
+            listed = await self._listed(view)
+        except BusyError as error:
+            status, problem = 503, _told_of("The model is busy", error)
+        except RequestError as error:
+            status, problem = 400, _told_of("That cannot be searched for", error)
+        return await self._answer(status, view, listed, problem)
+
+    async def _answer(self, status: int, view: View, listed: Listed | None, problem: Problem | None) -> web.Response:
+        def made() -> bytes:
+            return render("page.html.j2", page=make_page(self._collection, view, listed, self._offered, problem))
+
+        response = _html(status, await asyncio.to_thread(made))
+        if status == 503:
+            response.headers["Retry-After"] = "5"
+        return response
+
+    async def _listed(self, view: View) -> Listed:
+        among, pool = await asyncio.to_thread(self._narrowed, view)
+        if not view.is_search:
+            return rows_in_order(self._collection, among & pool, pool)
+        if self._finder is None:
+            raise RequestError("images cannot be searched by their look here; search for words instead")
+        found = await self._found(self._finder, view, among & pool)
+        return rows_found(found, view, pool)
+
+    def _narrowed(self, view: View) -> tuple[Mask, Mask]:
+        """bool (N,) each: the rows that have what is chosen, and those that hold the words."""
+        rows = self._collection.rows
+        pool = rows_with_words(rows, view.words) if view.words else np.ones(len(self._collection), np.bool_)
+        return self._collection.facets.mask(view.gathered()), pool
+
+    async def _found(self, finder: Finder, view: View, among: Mask) -> Found:
+        look = Look(view.text, self._uploads.get(view.image).data if view.image else None, view.like)
+        key = (view.text, view.image, view.like, view.verify, frozenset(view.chosen))
+        return await self._queue.ask(key, lambda: finder.find(look, among, view.verify))
+
+    async def _row(self, request: web.Request) -> web.Response:
+        position = int(request.match_info["position"])
+        try:
+            values = await asyncio.to_thread(row_values, self._collection, position)
+        except IndexError:
+            return _problem(404, "No such row", f"There are {len(self._collection):,} rows, counted from 0.")
+        return _html(200, await asyncio.to_thread(lambda: render("row.html.j2", **values)))
+
+    async def _thumbnail(self, request: web.Request) -> web.Response:
+        position = int(request.match_info["position"])
+        if position >= len(self._collection):
+            raise web.HTTPNotFound
+        (picture,) = await asyncio.to_thread(self._collection.pictures.of, [position])
+        if picture is None:
+            raise web.HTTPNotFound
+        return _jpeg(picture)
+
+    async def _query_image(self, request: web.Request) -> web.Response:
+        try:
+            return _jpeg(self._uploads.get(request.match_info["token"]).thumbnail)
+        except RequestError as error:
+            raise web.HTTPNotFound from error
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        if not self._offered.can_look:
+            return _plain(409, "images cannot be searched by their look here")
+        if (request.content_length or 0) > self._settings.limits.max_image_bytes:
+            return _too_large(self._settings.limits.max_image_bytes)
+        data = await request.read()
+        try:
+            token = await asyncio.to_thread(self._uploads.add, data)
+        except RowError as error:
+            return _plain(422, f"this cannot be searched by: {error.message} ({error.code})")
+        return web.json_response({"image": token})
+
+    async def _asset(self, request: web.Request) -> web.Response:
+        name = request.path.rpartition("/")[2]
+        return web.Response(body=self._assets[name], content_type=_ASSETS[name], charset="utf-8")
+
+
+def _told_of(title: str, error: Exception) -> Problem:
+    return Problem(title, one_line(error, 1_000), getattr(error, "excerpt", ""))
+
+
+def _problem(status: int, title: str, message: str) -> web.Response:
+    return _html(status, render("problem.html.j2", problem=Problem(title, message)))
+
+
+def _html(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, content_type="text/html", charset="utf-8")
+
+
+def _plain(status: int, message: str) -> web.Response:
+    return web.Response(status=status, body=f"{message}\n".encode("utf-8", "replace"), content_type="text/plain")
+
+
+def _jpeg(data: bytes) -> web.Response:
+    response = web.Response(body=data, content_type="image/jpeg")
+    response.headers["Cache-Control"] = "private, max-age=600"
+    return response
+
+
+def _too_large(most: int) -> web.Response:
+    response = _plain(413, f"the image is larger than {most / _MIB:g} MiB, the most that is taken")
+    # The rest of the body is not read.
+    response.force_close()
+    return response

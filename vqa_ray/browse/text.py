@@ -1,0 +1,101 @@
+"""Text of tables that strangers wrote: made valid, and looked through for words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Mask = npt.NDArray[np.bool_]
+
+
+def with_valid_text(table: pa.Table) -> pa.Table:
+    """`table` with U+FFFD for what is not UTF-8 in its strings, at any depth; columns that are sound stay as they are.
+
+    Parquet readers do not check, and the first use of such a string would raise.
+    """
+    for place, field in enumerate(table.schema):
+        column = table.column(place)
+        try:
+            column.validate(full=True)
+        except pa.ArrowInvalid:
+            raw = pa.chunked_array([_as_bytes(chunk) for chunk in column.chunks], _bytes_type(field.type))
+            values = [_decoded(value, field.type) for value in raw.to_pylist()]
+            table = table.set_column(place, field, pa.array(values, field.type))
+    return table
+
+
+def rows_with_words(table: pa.Table, text: str) -> Mask:
+    """Which rows hold every word of `text` somewhere in their strings, in whatever case.
+
+    Args:
+        table: N rows.
+        text: words between white space; without any, every row holds them.
+
+    Returns:
+        bool (N,).
+    """
+    found: Mask = np.ones(table.num_rows, np.bool_)
+    for word in text.split():
+        holds = np.zeros(table.num_rows, np.bool_)
+        for column in table.columns:
+            holds |= _holds(column, word)
+        found &= holds
+    return found
+
+
+def _holds(column: pa.ChunkedArray | pa.Array, word: str) -> Mask:
+    """Which rows of a column hold a word: in itself, in items of a list, in fields of a struct."""
+    kind = column.type
+    found: Mask = np.zeros(len(column), np.bool_)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        hits = pc.fill_null(pc.match_substring(column, word, ignore_case=True), False)
+        return np.asarray(hits.to_numpy() if isinstance(hits, pa.ChunkedArray) else hits.to_numpy(zero_copy_only=False))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        rows = np.asarray(pc.list_parent_indices(column))
+        found[rows[_holds(pc.list_flatten(column), word)]] = True
+    elif pa.types.is_struct(kind):
+        for place in range(kind.num_fields):
+            found |= _holds(pc.struct_field(column, [place]), word)
+    return found
+
+
+def _bytes_type(kind: pa.DataType) -> pa.DataType:
+    """The type with bytes in the place of strings."""
+    if pa.types.is_string(kind):
+        return pa.binary()
+    if pa.types.is_large_string(kind):
+        return pa.large_binary()
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_bytes_type(kind.value_type)))
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_bytes_type(field.type)) for field in kind])
+    return kind
+
+
+def _as_bytes(chunk: pa.Array) -> pa.Array:
+    """The same memory, seen as bytes: a cast would look into lists and structs by value."""
+    kind = chunk.type
+    if pa.types.is_list(kind):
+        values = _as_bytes(chunk.values)
+        return pa.Array.from_buffers(
+            _bytes_type(kind), len(chunk), chunk.buffers()[:2], chunk.null_count, chunk.offset, [values]
+        )
+    if pa.types.is_struct(kind):
+        fields = [_as_bytes(pc.struct_field(chunk, [place])) for place in range(kind.num_fields)]
+        mask = pc.is_null(chunk)
+        return pa.StructArray.from_arrays(fields, fields=list(_bytes_type(kind)), mask=mask)
+    return chunk.view(_bytes_type(kind)) if _bytes_type(kind) != kind else chunk
+
+
+def _decoded(value: Any, kind: pa.DataType) -> Any:
+    if isinstance(value, bytes) and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list):
+        return [_decoded(each, kind.value_type) for each in value]
+    if isinstance(value, dict):
+        return {field.name: _decoded(value[field.name], field.type) for field in kind}
+    return value
