@@ -1,0 +1,92 @@
+"""Search in an index: exact where that is quick, approximate where it is not, and which of the two it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vqa_ray.errors import RequestError
+from vqa_ray.retrieval.candidates import Candidates, Mask
+from vqa_ray.retrieval.exact import nearest
+from vqa_ray.retrieval.index import Index
+from vqa_ray.retrieval.merge import Ids
+from vqa_ray.retrieval.scoring import Query, Scorer, Scores
+
+__all__ = ["Hits", "How", "Query", "Searcher", "search"]
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How hits were found.
+
+    Attributes:
+        exact: whether every image was looked at; else an approximate index was asked.
+        parameters: of the approximate index.
+        recall: the share of the exact hits that it finds, in the mean over `recall_queries` queries; None where it was
+            not measured.
+        recall_queries, recall_k: with how many queries, for how many hits each.
+    """
+
+    exact: bool
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    recall: float | None = None
+    recall_queries: int = 0
+    recall_k: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What a search found.
+
+    Attributes:
+        positions: int64 (K,), rows of the index; the highest score first, of equal ones the smallest row_id.
+        scores: float32 (K,).
+        images: how many could have been hits: with a vector, each once, and let through by the filter.
+        how: exact or not.
+    """
+
+    positions: Ids
+    scores: Scores
+    images: int
+    how: How
+
+
+class Searcher:
+    """Searches one version of an index.
+
+    Args:
+        index: what is searched.
+        hold: keep in memory what exact searches read, for many searches.
+    """
+
+    def __init__(self, index: Index, *, hold: bool = False) -> None:
+        self._index = index
+        self._candidates = Candidates(index, hold=hold)
+
+    def search(self, query: Query, *, top_k: int, filter: Mask | None = None, exact: bool | None = None) -> Hits:
+        """The images most like a query.
+
+        Args:
+            query: a text, an image or both.
+            top_k: how many, at least 1; fewer are found where there are no more.
+            filter: bool (rows,), by position: which rows may be hits; None for all.
+            exact: look at every image, or (False) ask the approximate index; None takes what suits.
+
+        Raises:
+            RequestError: the query does not fit the index, or it has no approximate index and one is asked for.
+        """
+        version = self._index.version
+        scorer = Scorer(query, version.vectors, version.dimension)
+        if filter is not None and filter.shape != (version.rows,):
+            raise RequestError(f"the filter has {len(filter)} rows, the index {version.rows}")
+        mask = self._candidates.mask(filter)
+        images = int(np.count_nonzero(mask))
+        best = nearest(scorer, self._candidates.blocks(mask), top_k)
+        return Hits(best.positions, best.scores, images, How(True))
+
+
+def search(index: Index, query: Query, *, top_k: int, filter: Mask | None = None, exact: bool | None = None) -> Hits:
+    """As `Searcher.search`, for a single search."""
+    return Searcher(index).search(query, top_k=top_k, filter=filter, exact=exact)
