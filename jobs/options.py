@@ -62,6 +62,9 @@ def _parameter(kind: type[BaseModel], name: str, field: FieldInfo) -> inspect.Pa
     shape = _plain(field.annotation)
     unit = extra_of(field)["unit"]
     default = field.get_default(call_default_factory=True)
+    if extra_of(field)["argument"]:
+        argument = typer.Argument(help=(field.description or ""), metavar=unit, show_default=False)
+        return _keyword(name, Annotated[shape | None, argument])
     info = typer.Option(
         option_name(name, kind) + ("/" + option_name(name, kind).replace("--", "--no-") if shape is bool else ""),
         help=(field.description or "") + _note(field, default),

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 from jobs.options import command
 from jobs.spec import RetrieveSpec, Retry
-from vqa_ray.errors import RequestError
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
     from jobs.work import Work
     from pipelines.placement import Placement
-    from vqa_ray.calibration_file import Calibration
     from vqa_ray.models.load import ModelInfo
     from vqa_ray.predicates import Predicate
 
@@ -28,16 +26,16 @@ def run(spec: RetrieveSpec, retry: Retry | None) -> int:
     """Ask the questions of `spec`, or those of its failed rows again; gives the exit code."""
     from jobs import guard
     from jobs.model import model_of
+    from jobs.predicate import predicate_of
     from jobs.run import run as run_job
     from jobs.work import Job, fingerprint_of, open_input, output_schema, read_calibration
     from vqa_ray import schema
-    from vqa_ray.predicate_text import parse
 
     model = model_of(spec, "score")
     calibration = read_calibration(spec.calibration, model)
-    predicate = parse(spec.where, spec.threshold, spec.combine, calibration.questions if calibration else None)
-    _check_calibrated(spec, predicate, calibration)
-    _check_answers(predicate, spec.model)
+    predicate = predicate_of(
+        "--where", spec.where, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
+    )
     source = open_input(spec, (), needs_question=False)
     record = guard.asked("retrieve", spec, source, model, fingerprint_of(calibration))
     columns = output_schema(schema.RETRIEVE, source)
@@ -68,25 +66,6 @@ def write_matches(spec: RetrieveSpec, parts: Sequence[str]) -> None:
     if found.asked < found.questions:
         ratio = found.questions / max(1, found.asked)
         logger.info("%d of %d questions were asked, %.2f times fewer", found.asked, found.questions, ratio)
-
-
-def _check_calibrated(spec: RetrieveSpec, predicate: Predicate, calibration: Calibration | None) -> None:
-    if calibration is not None and not any(question in calibration.questions for question in predicate.questions):
-        raise RequestError(f"--calibration {spec.calibration}: holds none of the expression's questions")
-
-
-def _check_answers(predicate: Predicate, reference: str) -> None:
-    """Whether a closed vocabulary holds the answers that are looked for."""
-    from vqa_ray.models.load import load_vocabulary
-    from vqa_ray.taxonomy import YES_NO
-
-    vocabulary = load_vocabulary(reference)
-    if vocabulary is None:
-        return
-    wanted = [each for question in predicate.questions for each in ([question.answer] if question.answer else YES_NO)]
-    for answer, known in zip(wanted, vocabulary.known_choices(wanted), strict=True):
-        if not known:
-            raise RequestError(f"--where: model {reference} cannot answer {answer!r}; it is not in its vocabulary")
 
 
 retrieve = command(RetrieveSpec, run)

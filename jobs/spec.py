@@ -30,6 +30,7 @@ def option(
     name: str = "",
     command: bool = True,
     since: bool = False,
+    argument: bool = False,
     **limits: Any,
 ) -> Any:
     """A field of a spec.
@@ -41,9 +42,10 @@ def option(
         name: of the option where it differs from the field.
         command: whether it decides the answers.
         since: whether it is newer than runs that may be resumed: with its default it is left out of what is recorded.
+        argument: whether it stands on the command line by its place, without a name.
         limits: pydantic's (`ge`, `le`, …).
     """
-    extra = {"unit": unit, "option": name, "command": command, "since": since}
+    extra = {"unit": unit, "option": name, "command": command, "since": since, "argument": argument}
     return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
@@ -281,8 +283,9 @@ def _told(kind: type[BaseModel], error: ValidationError, file: str | None, optio
 
 
 def option_name(field: str, kind: type[BaseModel]) -> str:
-    """The option of a field: `--max-image-bytes`."""
-    return "--" + (extra_of(kind.model_fields[field])["option"] or field).replace("_", "-")
+    """The option of a field: `--max-image-bytes`; `INDEX` of one that stands by its place."""
+    extra = extra_of(kind.model_fields[field])
+    return str(extra["unit"]) if extra["argument"] else "--" + (extra["option"] or field).replace("_", "-")
 
 
 def extra_of(field: Any) -> dict[str, Any]:

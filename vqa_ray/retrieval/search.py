@@ -81,6 +81,8 @@ class Searcher:
         scorer = Scorer(query, version.vectors, version.dimension)
         if filter is not None and filter.shape != (version.rows,):
             raise RequestError(f"the filter has {len(filter)} rows, the index {version.rows}")
+        if exact is False:
+            raise RequestError(f"{self._index.uri}: the index has no approximate index to ask")
         mask = self._candidates.mask(filter)
         images = int(np.count_nonzero(mask))
         best = nearest(scorer, self._candidates.blocks(mask), top_k)

@@ -49,7 +49,8 @@ def tagged(rows: pa.Table, run: str) -> Tagged:
     layout = RunLayout(run)
     record = RunRecord.read(layout.record)
     if record is None or record.job != "tag" or manifest.read(layout.manifest) is None:
-        found = "nothing of the kind" if record is None else f"a run of {record.job}"
+        kind = "nothing of the kind" if record is None else f"a run of {record.job}"
+        found = "one that has not finished" if record is not None and record.job == "tag" else kind
         raise RequestError(f"--tags {run}: wanted a finished run of tag, found {found}")
     parts = [read_columns(entry.uri) for entry in layout.part_files()]
     if not parts:

@@ -1,0 +1,37 @@
+"""Hits as the cards of a gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from vqa_ray.report.card import Card, Line, Scored, failure
+
+
+def cards(hits: pa.Table, images: Sequence[bytes | None]) -> Iterator[Card]:
+    """One card per hit: its score, what was verified, its tags, and why it could not be verified.
+
+    Args:
+        hits: see `results.table_of`.
+        images: of each hit a thumbnail or the image itself; None where there is none.
+    """
+    for row, image in zip(hits.to_pylist(), images, strict=True):
+        title = row["image_id"] or row["image_uri"] or f"row {row['row_id']}"
+        tags = row.get("tags")
+        yield Card(
+            f"{row['rank']}. {title}",
+            image,
+            tuple(map(str, tags)) if isinstance(tags, list) else (),
+            (Line("search score", (Scored("similarity", row["score"]),)), *_verdict(row)),
+            **failure(row),
+        )
+
+
+def _verdict(row: Mapping[str, Any]) -> Iterator[Line]:
+    if row.get("verified_score") is not None:
+        yield Line("verified", (Scored("fits", row["verified_score"]),))
+    for each in row.get("verified_scores") or ():
+        said = () if each["score"] is None else (Scored(each["answer"] or "yes", each["score"]),)
+        yield Line(each["question"], said)

@@ -1,0 +1,106 @@
+"""What a VQA model says of the candidates of a search: the stages of `retrieve`, in this process and without Ray."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vqa_ray import schema
+from vqa_ray.images import ImageLimits
+from vqa_ray.models.load import ModelOptions, load_transform
+from vqa_ray.predicates import Predicate
+from vqa_ray.stages.decode import DecodeImages
+from vqa_ray.stages.fetch import FetchImages
+from vqa_ray.stages.prepare import PrepareImages
+from vqa_ray.stages.retrieve import RetrieveStage
+
+BATCH = 32
+
+
+class ImageSource(Protocol):
+    """Where candidates' images come from: an index."""
+
+    uri: str
+
+    def images(self, positions: Sequence[int]) -> pa.Table:
+        """READ rows of these positions, in their order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What candidates must fit, and who says so.
+
+    Attributes:
+        model: which one, and how it is loaded and asked.
+        predicate: what must hold.
+        free_answers: whether the model writes its answers.
+        limits: what an image may cost.
+        allow_http: whether images are fetched from http:// and https://.
+    """
+
+    model: ModelOptions
+    predicate: Predicate
+    free_answers: bool = False
+    limits: ImageLimits = field(default_factory=ImageLimits)
+    allow_http: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What came of candidates, in their order.
+
+    Attributes:
+        table: RETRIEVE rows of the candidates that were looked at: the first ones.
+        matched, rejected, failed: how many of them fit, do not, or have no image that can be read again.
+    """
+
+    table: pa.Table
+    matched: int
+    rejected: int
+    failed: int
+
+
+class Verifier:
+    """Holds a loaded VQA model.
+
+    Args:
+        check: what is asked of it.
+        images: where the images of candidates come from.
+
+    Raises:
+        ModelLoadError: the model cannot be loaded.
+    """
+
+    def __init__(self, check: Check, images: ImageSource) -> None:
+        self._images = images
+        # The same for every search of an index: a batch that killed the process before is decoded in isolation.
+        run_id = f"search-{hashlib.sha256(images.uri.encode()).hexdigest()[:16]}"
+        self._prepare = PrepareImages(
+            FetchImages(check.limits, allow_http=check.allow_http),
+            DecodeImages(load_transform(check.model.reference), check.limits, run_id=run_id),
+        )
+        self._ask = RetrieveStage(check.model, check.predicate, free_answers=check.free_answers)
+
+    def __call__(self, positions: Sequence[int], enough: int) -> Verified:
+        """Look at candidates one batch after the other, until `enough` of them fit or there are no more.
+
+        Args:
+            positions: candidates in the index, best first; at least one.
+            enough: how many that fit are wanted, at least 1.
+        """
+        tables: list[pa.Table] = []
+        matched = 0
+        for start in range(0, len(positions), BATCH):
+            tables.append(self._ask(self._prepare(self._images.images(positions[start : start + BATCH]))))
+            matched += pc.sum(tables[-1]["match"]).as_py() or 0
+            if matched >= enough:
+                break
+        table = pa.concat_tables([each.select(schema.RETRIEVE.names) for each in tables])
+        failed = pc.sum(pc.not_equal(table["status"], schema.STATUS_OK)).as_py() or 0
+        return Verified(table, matched, table.num_rows - matched - failed, failed)
