@@ -20,6 +20,8 @@ Mask = npt.NDArray[np.bool_]
 
 # Of vectors in memory, how many are copied together at a time.
 _ROWS_AT_ONCE = 16_384
+# More is not held, but read at every search that is exact.
+_MOST_HELD_BYTES = 2**30
 
 
 class Candidates:
@@ -27,7 +29,7 @@ class Candidates:
 
     Args:
         index: whose rows they are.
-        hold: keep all vectors in memory from the first search on, for many searches.
+        hold: keep all vectors in memory from the first search on, for many searches, unless they are over 1 GiB.
     """
 
     def __init__(self, index: Index, *, hold: bool = False) -> None:
@@ -38,7 +40,7 @@ class Candidates:
         self._ok: Mask = np.zeros(rows.num_rows, np.bool_)
         self._ok[ok_rows(rows)] = True
         self._twins = _twins(index, self.ids, self._ok)
-        self._hold = hold
+        self._hold = hold and 4 * index.version.ok * index.version.width <= _MOST_HELD_BYTES
         self._held: tuple[Vectors, Ids] | None = None
 
     def mask(self, filter: Mask | None = None) -> Mask:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vqa_ray.errors import RequestError
+from vqa_ray.retrieval import approximate
 from vqa_ray.retrieval.candidates import Candidates, Mask
 from vqa_ray.retrieval.exact import nearest
 from vqa_ray.retrieval.index import Index
@@ -15,6 +16,9 @@ from vqa_ray.retrieval.merge import Ids
 from vqa_ray.retrieval.scoring import Query, Scorer, Scores
 
 __all__ = ["Hits", "How", "Query", "Searcher", "search"]
+
+# Looking at every one of fewer images takes moments.
+FEW_IMAGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,28 @@ class Searcher:
         scorer = Scorer(query, version.vectors, version.dimension)
         if filter is not None and filter.shape != (version.rows,):
             raise RequestError(f"the filter has {len(filter)} rows, the index {version.rows}")
-        if exact is False:
-            raise RequestError(f"{self._index.uri}: the index has no approximate index to ask")
         mask = self._candidates.mask(filter)
         images = int(np.count_nonzero(mask))
-        best = nearest(scorer, self._candidates.blocks(mask), top_k)
+        k = min(top_k, max(1, images))
+        if self._asks_approximate(images, exact):
+            assert self._index.ann is not None
+            fetched = approximate.nearest(self._index.ann, scorer, self._candidates.ids, mask, k)
+            if fetched is not None:
+                return Hits(fetched.best.positions, fetched.best.scores, images, How(False, fetched.parameters))
+        best = nearest(scorer, self._candidates.blocks(mask), k)
         return Hits(best.positions, best.scores, images, How(True))
+
+    def _asks_approximate(self, images: int, exact: bool | None) -> bool:
+        """Whether an approximate index is to be asked about so many images.
+
+        Raises:
+            RequestError: it is asked for, and there is none.
+        """
+        if exact or (exact is None and images < FEW_IMAGES):
+            return False
+        if self._index.ann is None and exact is False:
+            raise RequestError(f"{self._index.uri}: the index has no approximate index to ask")
+        return self._index.ann is not None
 
 
 def search(index: Index, query: Query, *, top_k: int, filter: Mask | None = None, exact: bool | None = None) -> Hits:
