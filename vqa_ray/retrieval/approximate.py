@@ -96,6 +96,8 @@ def recall(ann: Nearest, queries: Vectors, blocks: Iterable[Block], k: int) -> f
             exact = np.partition(both, both.shape[1] - k, axis=1)[:, both.shape[1] - k :]
     found = [
         np.count_nonzero(cosines >= row[0] - _EQUAL) / max(1, np.count_nonzero(np.isfinite(row)))
-        for (cosines, _), row in zip(ann.nearest(queries, k), np.sort(exact, axis=1), strict=True)
+        for (cosines, _), row in zip(
+            ann.nearest(queries, k, probes=ann.parameters["probes"]), np.sort(exact, axis=1), strict=True
+        )
     ]
     return float(np.mean(found))
