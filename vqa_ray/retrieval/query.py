@@ -37,8 +37,8 @@ def encoder_of(version: Version, reference: str | None = None) -> ModelInfo:
     shape = embedding_shape(where)
     if (shape.vectors, shape.dimension) != (version.vectors, version.dimension):
         raise RequestError(
-            f"the index holds {version.vectors} × {version.dimension} numbers per image, model {where} makes "
-            f"{shape.vectors} × {shape.dimension}"
+            f"the index was built with model {built['reference']} and holds {version.vectors} × {version.dimension} "
+            f"numbers per image, model {where} makes {shape.vectors} × {shape.dimension}"
         )
     return info
 

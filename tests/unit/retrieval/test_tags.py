@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,27 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from vqa_ray import schema
+from tests.tag_runs import write_tag_run
 from vqa_ray.errors import RequestError
 from vqa_ray.retrieval.tags import tagged
-from vqa_ray.run.layout import RunLayout
-from vqa_ray.run.record import RunRecord
-from vqa_ray.storage import join, write_bytes_atomic, write_table_atomic
-
-TAGS = schema.with_kept(schema.tag_schema([("category", False), ("colours", True)]), [pa.field("shop", pa.string())])
-
-
-def run_of(directory: Path, rows: Sequence[dict[str, Any]], *, job: str = "tag", finished: bool = True) -> str:
-    layout = RunLayout(str(directory))
-    record = RunRecord("id", job, "2026-01-01T00:00:00Z", {}, {"fingerprint": "x"}, {"fingerprint": "x"}, {})
-    record.write(layout.record)
-    common = {"status": "ok", "attempt": 1}
-    for number, row in enumerate(rows):
-        table = pa.Table.from_pylist([{**common, "source_key": number, **row}], TAGS)
-        write_table_atomic(join(layout.output, f"part-{number}.parquet"), table)
-    if finished:
-        write_bytes_atomic(layout.manifest, json.dumps({"status": "finished"}).encode())
-    return str(directory)
 
 
 def index_of(*rows: tuple[int, str | None], **more: Sequence[Any]) -> pa.Table:
@@ -39,7 +20,7 @@ def index_of(*rows: tuple[int, str | None], **more: Sequence[Any]) -> pa.Table:
 
 
 def test_rows_are_joined_by_row_id_then_by_image_id(tmp_path: Path) -> None:
-    run = run_of(
+    run = write_tag_run(
         tmp_path,
         [
             {"row_id": 1, "image_id": "a.jpg", "category": "mug", "tags": ["mug", "red"], "shop": "north"},
@@ -58,14 +39,14 @@ def test_rows_are_joined_by_row_id_then_by_image_id(tmp_path: Path) -> None:
 
 
 def test_a_name_that_the_index_has_gets_a_prefix(tmp_path: Path) -> None:
-    run = run_of(tmp_path, [{"row_id": 1, "category": "mug", "shop": "north"}])
+    run = write_tag_run(tmp_path, [{"row_id": 1, "category": "mug", "shop": "north"}])
     found = tagged(index_of((1, None), category=["its own"], shop=["south"]), run)
     assert found.columns["tag_category"].to_pylist() == ["mug"]
     assert found.columns["tag_shop"].to_pylist() == ["north"]
 
 
 def test_an_image_tagged_twice_takes_the_first(tmp_path: Path) -> None:
-    run = run_of(tmp_path, [{"row_id": 1, "category": "mug"}, {"row_id": 1, "category": "hat"}])
+    run = write_tag_run(tmp_path, [{"row_id": 1, "category": "mug"}, {"row_id": 1, "category": "hat"}])
     assert tagged(index_of((1, "a"), (1, "a")), run).columns["category"].to_pylist() == ["mug", "mug"]
 
 
@@ -73,7 +54,7 @@ def test_an_image_tagged_twice_takes_the_first(tmp_path: Path) -> None:
     ("job", "finished", "said"), [("answer", True, "found a run of answer"), ("tag", False, "found one that has not")]
 )
 def test_what_is_no_finished_tag_run_is_refused(tmp_path: Path, job: str, finished: bool, said: str) -> None:
-    run = run_of(tmp_path, [{"row_id": 1}], job=job, finished=finished)
+    run = write_tag_run(tmp_path, [{"row_id": 1}], job=job, finished=finished)
     with pytest.raises(RequestError, match=f"--tags {run}: wanted a finished run of tag, {said}"):
         tagged(index_of((1, None)), run)
 
