@@ -36,7 +36,7 @@
   const parsed = async response => new DOMParser().parseFromString(await response.text(), "text/html");
 
   // Takes what is new from the page at `url`; what is being typed stays.
-  const show = async (url, {push = true, focus = ""} = {}) => {
+  const show = async (url, {push = true, focus = "", keep = true} = {}) => {
     const response = await ask(url);
     if (!response) return;
     const there = await parsed(response);
@@ -48,7 +48,7 @@
     for (const id of ["page", "query-picture"]) get(id).replaceWith(document.adoptNode(there.getElementById(id)));
     for (const name of ["text", "by", "verify", "only"]) {
       const mine = form.elements[name], theirs = there.getElementById("search").elements[name];
-      if (!mine || !theirs || mine === document.activeElement) continue;
+      if (!mine || !theirs || (keep && mine === document.activeElement)) continue;
       if (mine.type === "checkbox") mine.checked = theirs.checked; else mine.value = theirs.value;
       if (theirs.placeholder) mine.placeholder = theirs.placeholder;
     }
@@ -82,7 +82,7 @@
     if (it.name === "only" && !form.elements.verify.value.trim()) return;
     show(address());
   });
-  addEventListener("popstate", () => { if (dialog.open) dialog.close(); show(location.href, {push: false}); });
+  addEventListener("popstate", () => { if (dialog.open) dialog.close(); show(location.href, {push: false, keep: false}); });
 
   const send = async file => {
     const response = await ask("/image", {method: "POST", body: file, headers: {"Content-Type": "application/octet-stream"}});

@@ -37,6 +37,15 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """A value of an attribute; `attribute` is empty where a tag names none."""
+
+    attribute: str
+    value: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the questions asked of an image came to.
 
@@ -59,7 +68,7 @@ class CardMaker:
     Args:
         kind: what wrote the rows: `index`, or the name of a job.
         columns: of the table.
-        tags: attribute columns, each with a column of its name and `_score`; shown as lines.
+        tags: attribute columns, each with a column of its name and `_score`.
     """
 
     def __init__(self, kind: str, columns: Sequence[str], tags: Sequence[str] = ()) -> None:
@@ -69,14 +78,21 @@ class CardMaker:
         self._further = tuple(name for name in columns if name not in own)
 
     def card(self, row: Mapping[str, Any]) -> Card:
-        """What a row shows."""
+        """What a row shows, but for its tags."""
         return Card(
             title=title_of(row),
-            tags=tuple(row.get("tags") or ()),
-            lines=(*self._lines(row), *self._tag_lines(row), *self._further_lines(row)),
+            lines=(*self._lines(row), *self._further_lines(row)),
             boxes=placed(row.get("results") or [row]) if self._kind in ("answer", "caption") else (),
             **failure(row),
         )
+
+    def tags(self, row: Mapping[str, Any]) -> tuple[Tag, ...]:
+        """The tags of a row: the values of its attributes, or of a list of tags where it has no attributes."""
+        if not self._tags:
+            parts = (str(tag).partition(":") for tag in row.get("tags") or ())
+            return tuple(Tag(name, value) if colon else Tag("", name) for name, colon, value in parts)
+        found = ((name, said) for name in self._tags for said in _scored(row[name], row[f"{name}_score"]))
+        return tuple(Tag(name, said.text, said.score) for name, said in found)
 
     def verdict(self, row: Mapping[str, Any]) -> Verdict | None:
         """What a RETRIEVE row says of its image; None for rows of other jobs."""
@@ -88,9 +104,6 @@ class CardMaker:
         if self._kind == "answer":
             return answer_lines(row["results"] or ()) if "results" in row else answer_lines([row])
         return ()
-
-    def _tag_lines(self, row: Mapping[str, Any]) -> tuple[Line, ...]:
-        return tuple(Line(name, _scored(row[name], row[f"{name}_score"])) for name in self._tags)
 
     def _further_lines(self, row: Mapping[str, Any]) -> tuple[Line, ...]:
         return tuple(Line(name, (Scored(text_of(row[name])),)) for name in self._further if row[name] is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from vqa_ray.predicates import Predicate
 from vqa_ray.retrieval.index import Index, as_matrix
 from vqa_ray.retrieval.query import decode_image, query_of
 from vqa_ray.retrieval.scoring import Query
-from vqa_ray.retrieval.search import Hits, Searcher
+from vqa_ray.retrieval.search import How, Searcher
 from vqa_ray.retrieval.verify import Check, Verifier
 
 # Hits of a search that are shown, over pages; and of these, how many are asked about.
@@ -52,12 +52,14 @@ class Found:
     Attributes:
         positions: int64 (K,), of the rows.
         scores: float32 (K,), how alike.
+        images: how many could have been hits.
         how: how they were found, a few words.
         verdicts: what the VQA model said of each; None where nothing was asked.
     """
 
     positions: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
+    images: int
     how: str
     verdicts: tuple[Verdict, ...] | None = None
 
@@ -137,7 +139,7 @@ class Finder:
         predicate = self._predicate(expression) if expression else None
         top_k = MOST_HITS if predicate is None else MOST_VERIFIED
         hits = self._searcher.search(self._query(look), top_k=top_k, filter=among)
-        found = Found(hits.positions, hits.scores, how_found(hits))
+        found = Found(hits.positions, hits.scores, hits.images, how_found(hits.how))
         return found if predicate is None or not len(found.positions) else self._verified(found, predicate)
 
     def _query(self, look: Look) -> Query:
@@ -170,18 +172,18 @@ class Finder:
         check = Check(self._model, predicate, self._asking.free_answers, self._limits, self._asking.allow_http)
         positions: Sequence[int] = found.positions.tolist()
         rows: list[dict[str, Any]] = Verifier(check, self._index)(positions, len(positions)).table.to_pylist()
-        verdicts = [verdict_of(row) for row in rows]
-        order = sorted(range(len(rows)), key=lambda place: (not verdicts[place].match, not verdicts[place].error))
-        return Found(found.positions[order], found.scores[order], found.how, tuple(verdicts[place] for place in order))
+        said = [verdict_of(row) for row in rows]
+        order = sorted(range(len(rows)), key=lambda place: (not said[place].match, not said[place].error))
+        verdicts = tuple(said[place] for place in order)
+        return replace(found, positions=found.positions[order], scores=found.scores[order], verdicts=verdicts)
 
 
-def how_found(hits: Hits) -> str:
-    """A few words: among how many, and how surely the best."""
-    among = f"among {hits.images:,} images"
-    if hits.how.exact:
-        return f"{among}, each compared"
-    recall = "" if hits.how.recall is None else f", which finds {hits.how.recall:.1%} of the exact hits"
-    return f"{among}, by the approximate index{recall}"
+def how_found(how: How) -> str:
+    """A few words: how surely these are the most alike."""
+    if how.exact:
+        return "each was compared"
+    recall = "" if how.recall is None else f", which finds {how.recall:.1%} of what comparing each would"
+    return f"by the approximate index{recall}"
 
 
 def as_expression(text: str) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vqa_ray.browse.cards import Field, Verdict, fields_of
+from vqa_ray.browse.cards import Field, Tag, Verdict, fields_of
 from vqa_ray.browse.collection import Collection, Positions
 from vqa_ray.browse.facets import Counted
-from vqa_ray.browse.finder import MOST_HITS, MOST_VERIFIED, Found
+from vqa_ray.browse.finder import Found
 from vqa_ray.browse.text import Mask
 from vqa_ray.browse.view import PAGE_ROWS, View
 from vqa_ray.errors import RequestError
@@ -54,7 +54,7 @@ class QueryPicture:
 class Chip:
     """A tag, and the page that is narrowed to it; None where tags cannot be chosen from."""
 
-    text: str
+    tag: Tag
     url: str | None
     chosen: bool
 
@@ -72,10 +72,12 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A row on a page."""
+    """A row on a page. `place` is where it is, `name` what it is called there; its title holds both."""
 
     position: int
     rank: int
+    place: str
+    name: str
     card: Card
     has_picture: bool
     score: float | None
@@ -143,9 +145,8 @@ def rows_found(found: Found, view: View, pool: Mask) -> Listed:
     """The hits of a search; without those that do not match where only matches are wanted."""
     if view.only and found.verdicts is not None:
         kept = [place for place, each in enumerate(found.verdicts) if each.match or each.error]
-        found = Found(
-            found.positions[kept], found.scores[kept], found.how, tuple(found.verdicts[place] for place in kept)
-        )
+        verdicts = tuple(found.verdicts[place] for place in kept)
+        found = replace(found, positions=found.positions[kept], scores=found.scores[kept], verdicts=verdicts)
     return Listed(found.positions, pool, found)
 
 
@@ -209,6 +210,7 @@ def row_values(collection: Collection, position: int) -> dict[str, Any]:
     return {
         "position": position,
         "card": collection.cards.card(row),
+        "chips_of_row": [_chip(collection, View(), tag) for tag in collection.cards.tags(row)],
         "fields": fields,
         "has_picture": picture is not None,
         "shown_verdict": collection.cards.verdict(row),
@@ -243,11 +245,12 @@ def _hits(collection: Collection, view: View, listed: Listed) -> list[Hit]:
         Hit(
             position,
             first + place + 1,
+            *_split(cards[place].title),
             cards[place],
             pictures[place] is not None,
             scores[place],
             asked[place],
-            tuple(_chip(collection, view, tag) for tag in cards[place].tags),
+            tuple(_chip(collection, view, tag) for tag in collection.cards.tags(rows[place])),
             _similar(collection, rows[place], position),
             _outlines(cards[place], sizes[place]),
         )
@@ -255,15 +258,20 @@ def _hits(collection: Collection, view: View, listed: Listed) -> list[Hit]:
     ]
 
 
+def _split(title: str) -> tuple[str, str]:
+    place, slash, name = title.rpartition("/")
+    return (place + slash, name) if name else ("", title)
+
+
 def _outlines(card: Card, size: tuple[int, int] | None) -> tuple[Outline, ...]:
     return () if size is None else tuple(Outline(box.label, *box.percent(*size)) for box in card.boxes)
 
 
-def _chip(collection: Collection, view: View, tag: str) -> Chip:
-    name, _, value = tag.partition(":")
-    if (name, value) not in collection.facets:
+def _chip(collection: Collection, view: View, tag: Tag) -> Chip:
+    pair = (tag.attribute, tag.value)
+    if pair not in collection.facets:
         return Chip(tag, None, False)
-    return Chip(tag, view.toggled(name, value).url(), (name, value) in view.chosen)
+    return Chip(tag, view.toggled(*pair).url(), pair in view.chosen)
 
 
 def _similar(collection: Collection, row: Any, position: int) -> str | None:
@@ -301,15 +309,14 @@ def _told(collection: Collection, view: View, listed: Listed) -> str:
     if found is None:
         of = "" if total == len(collection) else f" of {len(collection):,}"
         return f"{total:,}{of} rows" if total != 1 or of else "1 row"
-    told = f"The {total:,} most alike" if total > 1 else f"{total:,} hit"
-    told += f", {found.how}" if found.how else ""
+    told = f"{total:,} of {found.images:,} images" if total != found.images else f"{total:,} images"
+    told += f", the most alike first; {found.how}"
     if found.verdicts is not None:
         matches = sum(bool(each.match) for each in found.verdicts)
         failed = sum(bool(each.error) for each in found.verdicts)
-        told += f"; {matches:,} of the best {MOST_VERIFIED} match" if not view.only else f"; {matches:,} match"
+        told = f"{matches:,} of the {total:,} most alike match" if not view.only else f"{matches:,} match"
         told += f", {failed:,} could not be asked" if failed else ""
-    elif total == MOST_HITS:
-        told += f" (no more than {MOST_HITS} are listed)"
+        told += f"; of {found.images:,} images, {found.how}"
     return told
 
 

@@ -142,10 +142,10 @@ def served(server: Server) -> Iterator[Site]:
         await runner.setup()
         await web.SockSite(runner, listener).start()
 
-    loop.run_until_complete(begin())
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
+        asyncio.run_coroutine_threadsafe(begin(), loop).result()
         yield Site(listener.getsockname()[1])
     finally:
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result()

@@ -6,13 +6,16 @@ import pyarrow as pa
 
 from tests.unit.browse.site import table_of
 from vqa_ray import schema
-from vqa_ray.browse.cards import CardMaker, fields_of, tag_attributes, text_of, verdict_of
+from vqa_ray.browse.cards import CardMaker, Tag, fields_of, tag_attributes, text_of, verdict_of
 from vqa_ray.report.card import Card, Line, Placed, Scored
 
 
+def maker_of(kind: str, table: pa.Table) -> CardMaker:
+    return CardMaker(kind, table.column_names, tag_attributes(table.schema))
+
+
 def cards(kind: str, table: pa.Table) -> list[Card]:
-    maker = CardMaker(kind, table.column_names, tag_attributes(table.schema))
-    return [maker.card(row) for row in table.to_pylist()]
+    return [maker_of(kind, table).card(row) for row in table.to_pylist()]
 
 
 ERROR = {"status": "error", "error_code": "image_undecodable", "error_message": "images/1.jpg: no image"}
@@ -64,10 +67,17 @@ def test_tags() -> None:
         "motif_score": [0.75],
     }
     assert tag_attributes(form) == ["colour", "motif"]
-    card, failed = cards("tag", table_of(form, [tagged, ERROR]))
-    assert card.tags == ("colour:red", "motif:dog")
-    assert card.lines == (Line("colour", (Scored("red", 0.5),)), Line("motif", (Scored("dog", 0.75),)))
-    assert failed.lines == (Line("colour"), Line("motif"))
+    table = table_of(form, [tagged, ERROR])
+    ok, failed = map(maker_of("tag", table).tags, table.to_pylist())
+    assert ok == (Tag("colour", "red", 0.5), Tag("motif", "dog", 0.75))
+    assert failed == ()
+    assert cards("tag", table)[0].lines == ()
+
+
+def test_tags_without_attributes_are_taken_from_their_list() -> None:
+    table = pa.table({"row_id": [0], "tags": [["colour:red", "new", "a:b:c"]]})
+    (row,) = table.to_pylist()
+    assert maker_of("index", table).tags(row) == (Tag("colour", "red"), Tag("", "new"), Tag("a", "b:c"))
 
 
 def test_verdicts() -> None:
@@ -95,8 +105,8 @@ def test_an_index_shows_kept_columns_and_the_tags_of_a_run() -> None:
     row = {"embedding": [1.0, 0.0], "category": "mug", "tags": ["colour:red"], "colour": "red", "colour_score": 0.5}
     table = table_of(form, [row, ERROR]).drop_columns(["embedding", "thumbnail"])
     card, failed = cards("index", table)
-    assert card.tags == ("colour:red",)
-    assert card.lines == (Line("colour", (Scored("red", 0.5),)), Line("category", (Scored("mug"),)))
+    assert card.lines == (Line("category", (Scored("mug"),)),)
+    assert maker_of("index", table).tags(table.to_pylist()[0]) == (Tag("colour", "red", 0.5),)
     assert failed.error_code == "image_undecodable"
 
 
