@@ -85,7 +85,8 @@ def test_torch_and_transformers_stay_where_models_are(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "vqa_ray").rglob("*.py")), ids=name)
 def test_only_stages_know_models_and_nobody_knows_stages(path: Path) -> None:
     place = name(path)
-    if place.startswith(("vqa_ray/stages/", "vqa_ray/demo/")):
+    # Verifying hits runs the stages of `retrieve` in its own process.
+    if place.startswith(("vqa_ray/stages/", "vqa_ray/demo/", "vqa_ray/retrieval/verify.py")):
         return
     assert not [module for module, _ in imports(path) if under(module, "vqa_ray.stages")]
 
