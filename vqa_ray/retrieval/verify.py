@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -97,10 +98,31 @@ class Verifier:
         tables: list[pa.Table] = []
         matched = 0
         for start in range(0, len(positions), BATCH):
-            tables.append(self._ask(self._prepare(self._images.images(positions[start : start + BATCH]))))
+            with _threads_kept():
+                decoded = self._prepare(self._images.images(positions[start : start + BATCH]))
+            tables.append(self._ask(decoded))
             matched += pc.sum(tables[-1]["match"]).as_py() or 0
             if matched >= enough:
                 break
         table = pa.concat_tables([each.select(schema.RETRIEVE.names) for each in tables])
         failed = pc.sum(pc.not_equal(table["status"], schema.STATUS_OK)).as_py() or 0
         return Verified(table, matched, table.num_rows - matched - failed, failed)
+
+
+@contextmanager
+def _threads_kept() -> Iterator[None]:
+    """Decoding leaves torch one thread, which suits Ray's tasks; here the model wants those that there were."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def verify(check: Check, images: ImageSource, positions: Sequence[int], enough: int) -> Verified:
+    """As `Verifier`, for a single search; the model is not loaded where there are no candidates."""
+    if not positions:
+        return Verified(schema.RETRIEVE.empty_table(), 0, 0, 0)
+    return Verifier(check, images)(positions, enough)

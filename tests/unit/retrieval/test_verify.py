@@ -13,7 +13,7 @@ from vqa_ray import schema
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicate_text import parse
 from vqa_ray.retrieval.results import settled, table_of
-from vqa_ray.retrieval.verify import BATCH, Check, Verifier
+from vqa_ray.retrieval.verify import BATCH, Check, Verifier, verify
 
 RED = '"what colour is it?" = "red"'
 
@@ -53,6 +53,30 @@ def test_candidates_are_asked_until_enough_of_them_fit() -> None:
     assert (verified.matched, verified.rejected, verified.failed) == (16, 48, 0)
     assert verified.table.schema.names == schema.RETRIEVE.names
     assert [row["row_id"] for row in verified.table.to_pylist() if row["match"]] == list(range(0, 64, len(NAMES)))
+
+
+def test_without_candidates_no_model_is_loaded() -> None:
+    nobody = Check(ModelOptions("/nowhere"), parse(RED))
+    verified = verify(nobody, Pictures(), [], 5)
+    assert (verified.table.schema, verified.table.num_rows, verified.matched) == (schema.RETRIEVE, 0, 0)
+    empty = settled(np.empty(0, np.int64), np.empty(0, np.float32), verified, 5)
+    assert empty.verdicts is not None
+    assert not len(empty.positions)
+
+
+def test_the_model_keeps_the_threads_of_the_process() -> None:
+    import torch
+
+    from vqa_ray.stages.process import prepare_for_decoding
+
+    before = torch.get_num_threads()
+    prepare_for_decoding.cache_clear()
+    torch.set_num_threads(2)
+    try:
+        verify(check(), Pictures(), range(4), 1)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_all_are_asked_where_too_few_fit() -> None:
