@@ -15,7 +15,8 @@ from PIL import Image as PillowImage
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.image_formats import identify, open_header, quiet_warnings
-from vqa_ray.models.base import Image
+from vqa_ray.models.base import Image, ImageTransform
+from vqa_ray.resize import Resample, resample_of, resize
 
 # Above this Pillow itself refuses, whatever we allow: 2 × PIL.Image.MAX_IMAGE_PIXELS.
 _PILLOW_PIXELS = 178_956_970
@@ -93,7 +94,18 @@ def decode(data: bytes, limits: ImageLimits, *, draft_for: tuple[int, int] | Non
     return _turned(decoded.pixels, decoded.orientation)
 
 
-def decode_resized(data: bytes, limits: ImageLimits, target_size: TargetSize, *, fast: bool = False) -> Image:
+def decode_for(data: bytes, limits: ImageLimits, transform: ImageTransform, *, fast: bool = False) -> Image:
+    """Decode an image as a model wants it: its transform's size, by its interpolation; otherwise as `decode_resized`.
+
+    Raises:
+        RowError: as there.
+    """
+    return decode_resized(data, limits, transform.target_size, fast=fast, resample=resample_of(transform))
+
+
+def decode_resized(
+    data: bytes, limits: ImageLimits, target_size: TargetSize, *, fast: bool = False, resample: Resample = "bicubic"
+) -> Image:
     """Decode and resize: as `decode` and `resize`, without turning the full-size image.
 
     Args:
@@ -101,6 +113,7 @@ def decode_resized(data: bytes, limits: ImageLimits, target_size: TargetSize, *,
         limits: what it may cost.
         target_size: the size wanted for an upright image of a given size, `ImageTransform.target_size`.
         fast: let JPEG be decoded at a fraction of its size that still covers the target.
+        resample: see `resize`.
 
     Returns:
         uint8 (height, width, 3), C-contiguous, of the size that `target_size` says.
@@ -112,58 +125,7 @@ def decode_resized(data: bytes, limits: ImageLimits, target_size: TargetSize, *,
     height, width = target_size(*decoded.upright_size)
     if decoded.orientation >= 5:
         height, width = width, height
-    return _turned(resize(decoded.pixels, height, width), decoded.orientation)
-
-
-def resize(image: Image, height: int, width: int) -> Image:
-    """Resize with antialiased bicubic interpolation, equal to Pillow's BICUBIC within 2 of 255 per value.
-
-    The mean difference is below 0.01; 0.2 for sizes that Pillow 13 resizes columns first, since rounding then differs.
-
-    Args:
-        image: uint8 (H, W, 3), C-contiguous.
-        height: pixels wanted.
-        width: pixels wanted.
-
-    Returns:
-        uint8 (height, width, 3), C-contiguous; `image` itself when it has that size.
-    """
-    if image.shape[:2] == (height, width):
-        return image
-    import torch
-
-    resized: Image = np.empty((height, width, 3), np.uint8)
-    # The operator behind F.interpolate(mode="bicubic", antialias=True), given where to write: F.interpolate returns
-    # planes, whose reordering costs as much again as the resize of a small photo.
-    torch.ops.aten._upsample_bicubic2d_aa.out(
-        _planes(torch.from_numpy(_writable_view(image))),
-        [height, width],
-        False,
-        None,
-        None,
-        out=_planes(torch.from_numpy(resized)),
-    )
-    return resized
-
-
-def _planes(pixels: Any) -> Any:
-    """A torch tensor (H, W, 3) seen as (1, 3, H, W), in channels_last order and without a copy."""
-    return pixels.permute(2, 0, 1).unsqueeze(0)
-
-
-class _WritableView:
-    """The memory of an array as if it could be written to: torch warns of read-only memory that it only reads."""
-
-    def __init__(self, image: Image) -> None:
-        self._image = image
-        interface = dict(image.__array_interface__)
-        interface["data"] = (interface["data"][0], False)
-        self.__array_interface__ = interface
-
-
-def _writable_view(image: Image) -> Image:
-    contiguous = np.ascontiguousarray(image)
-    return contiguous if contiguous.flags.writeable else np.asarray(_WritableView(contiguous))
+    return _turned(resize(decoded.pixels, height, width, resample), decoded.orientation)
 
 
 def _decode(data: bytes, limits: ImageLimits, draft_size: TargetSize | None) -> _Decoded:

@@ -6,8 +6,8 @@ import io
 
 from PIL import Image as PillowImage
 
-from vqa_ray.images import resize
 from vqa_ray.models.base import Image
+from vqa_ray.resize import resize
 
 LONGEST_SIDE = 160
 _JPEG_QUALITY = 85

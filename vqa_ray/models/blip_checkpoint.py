@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,12 +14,22 @@ from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint import image_processor_config, read_json, weight_files
 from vqa_ray.models.device import DTYPES, choose_device, choose_dtype
 from vqa_ray.models.square_transform import SquareTransform, transform_from_config
+from vqa_ray.models.weights import load_weights
 
 HALF = "float16"
 SPREAD = "auto"
 IMAGE_TOKEN = "<image>"
 # The part of a card's free memory that weights may take; the rest is for what is computed.
 _SHARE_OF_CARD = 0.8
+
+
+class Normalisation(Protocol):
+    """Of each channel, for pixels scaled to 0-1."""
+
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
 
 
 class Pixels:
@@ -30,7 +40,7 @@ class Pixels:
         device, dtype: of the vision encoder.
     """
 
-    def __init__(self, transform: SquareTransform, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, transform: Normalisation, device: torch.device, dtype: torch.dtype) -> None:
         self._mean = torch.tensor(transform.mean, device=device)
         self._std = torch.tensor(transform.std, device=device)
         self._dtype = dtype
@@ -74,8 +84,6 @@ def load(kind: Any, path: Path, *, device: str | None, dtype: str | None) -> tup
     Raises:
         ModelLoadError: weights are missing or do not fit, or device or dtype do not exist.
     """
-    from safetensors import SafetensorError
-
     origin = f"model {path}"
     chosen = choose_device(None if device == SPREAD else device)
     config = read_json(path, "config.json")
@@ -84,21 +92,13 @@ def load(kind: Any, path: Path, *, device: str | None, dtype: str | None) -> tup
     files = weight_files(path)
     spread = device == SPREAD or (device is None and torch.cuda.device_count() > 1 and _too_large(files, number))
     placed = {"device_map": "auto"} if spread else {}
-    try:
-        model, report = kind.from_pretrained(
-            path, dtype=number, use_safetensors=True, local_files_only=True, output_loading_info=True, **placed
-        )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise ModelLoadError(f"{origin}: {str(error).splitlines()[0]}") from error
-    absent = [name for name in report["missing_keys"] if "position_ids" not in name]
-    if absent:
-        raise ModelLoadError(f"{origin}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
+    model = load_weights(kind, path, number, **placed)
     side = model.config.vision_config.image_size
     if transform.side != side:
         raise ModelLoadError(
             f"{origin}: its processor makes images of {transform.side} pixels, its encoder takes {side}"
         )
-    model = (model if spread else model.to(chosen)).eval().requires_grad_(False)
+    model = model if spread else model.to(chosen)
     if hasattr(model, "hf_device_map") and hasattr(model, "_preprocess_accelerate"):
         model._preprocess_accelerate()
     return model, next(model.vision_model.parameters()).device, transform

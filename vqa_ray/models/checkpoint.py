@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from vqa_ray import storage
 from vqa_ray.errors import ModelLoadError
 
 BUNDLED = "bundled:"
+# By class names of sentence-transformers: vectors are normalised here anyway.
+_MODEL_MODULES, _HARMLESS_MODULES = ("CLIPModel", "Transformer"), ("Normalize",)
 _WEIGHTS_SAMPLE_BYTES = 1 << 20
 _WEIGHTS_SAMPLES = 16
 _DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
@@ -25,11 +28,16 @@ def local_directory(reference: str) -> Path:
     """Where the files of `reference` lie on this machine; URIs and hub names are copied to a local cache once.
 
     Args:
-        reference: `bundled:NAME`, a directory, a URI of one (`s3://…`), or a hub name `org/name[@revision]`.
+        reference: `bundled:NAME`, a directory, a URI of one (`s3://…`), or a hub name `org/name[@revision]`. Of a
+            sentence-transformers directory, the one in it that holds the CLIP model.
 
     Raises:
-        ModelLoadError: there is no such model.
+        ModelLoadError: there is no such model, or a sentence-transformers directory holds another kind.
     """
+    return _within(_root(reference))
+
+
+def _root(reference: str) -> Path:
     if reference.startswith(BUNDLED):
         return _bundled(reference.removeprefix(BUNDLED))
     if "://" in reference and not reference.startswith("file://"):
@@ -45,6 +53,27 @@ def local_directory(reference: str) -> Path:
         f"model {reference}: no such directory; allowed are bundled:NAME ({', '.join(bundled_names())}), "
         "a directory, a URI of one, or a hub name org/name[@revision]"
     )
+
+
+def _within(directory: Path) -> Path:
+    """The directory itself, or the one of the model that the `modules.json` of sentence-transformers names."""
+    path = directory / "modules.json"
+    if not path.is_file():
+        return directory
+    try:
+        modules = json.loads(path.read_text(encoding="utf-8"))
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+        inner = directory / str(modules[0]["path"])
+    except (UnicodeDecodeError, ValueError, LookupError, TypeError) as error:
+        raise ModelLoadError(f"model {directory}: modules.json is not one of sentence-transformers: {error}") from error
+    if kinds[0] not in _MODEL_MODULES or any(kind not in _HARMLESS_MODULES for kind in kinds[1:]):
+        raise ModelLoadError(
+            f"model {directory}: modules.json lists {', '.join(kinds)}; of sentence-transformers directories those of "
+            f"one CLIPModel are supported, with Normalize behind it at most"
+        )
+    if not inner.resolve().is_relative_to(directory.resolve()):
+        raise ModelLoadError(f"model {directory}: modules.json leads out of the directory, to {modules[0]['path']!r}")
+    return inner
 
 
 def bundled_names() -> list[str]:
@@ -69,7 +98,8 @@ def _copied(uri: str) -> Path:
     key = hashlib.sha256(listing.encode()).hexdigest()[:24]
     root = Path(os.environ.get("VQA_RAY_CACHE", Path.home() / ".cache" / "vqa-ray")) / "models"
     target = root / key
-    if (target / "config.json").is_file():
+    # It is renamed into place when it is whole.
+    if target.is_dir():
         return target
     root.mkdir(parents=True, exist_ok=True)
     filesystem, base = storage.filesystem_for(uri)
@@ -86,7 +116,7 @@ def _copied(uri: str) -> Path:
             staged.rename(target)
         except OSError:
             # Another process on this machine finished the same copy first.
-            if not (target / "config.json").is_file():
+            if not target.is_dir():
                 raise
     return target
 
@@ -170,7 +200,8 @@ def fingerprint(directory: Path) -> str:
     size and all samples equal.
     """
     digest = hashlib.sha256()
-    for path in sorted(directory.glob("*.json")) + sorted(directory.glob("*.txt")) + sorted(directory.glob("*.jinja")):
+    small = (sorted(directory.glob(pattern)) for pattern in ("*.json", "*.txt", "*.jinja", "*.model"))
+    for path in itertools.chain.from_iterable(small):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for path in weight_files(directory):
         size = path.stat().st_size

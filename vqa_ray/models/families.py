@@ -112,6 +112,18 @@ _CHAT_PREFIX_WITH_BOXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 SHARING_A_PREFIX = frozenset({*_CHAT_PREFIX, *_CHAT_PREFIX_WITH_BOXES})
 _CHAT_OTHERS = ("idefics2",)
 
+_ENCODER = Family(
+    name="",
+    architecture="",
+    tasks=frozenset(("embed",)),
+    score_meaning=COSINE_SCORE,
+    shares="the vectors of the image, in an index: a search reads no image",
+    engine=("", ""),
+    transform="",
+    is_generative=False,
+    takes_template=False,
+)
+
 _FAKE = Family(
     name="fake",
     architecture="",
@@ -126,11 +138,11 @@ FAKES: Mapping[str, Family] = {
     "fake:": replace(_FAKE, tasks=_FAKE.tasks | {"embed"}),
     "fake:boxes": replace(_FAKE, has_boxes=True),
     "fake:quadrants": replace(
-        _FAKE,
-        tasks=frozenset(("embed",)),
+        _ENCODER,
+        name="fake",
         score_meaning=MULTIPLE_VECTORS_SCORE,
-        shares="nothing: it is asked no questions",
         engine=("fake_encoder", "FakeEncoder"),
+        transform="fake",
     ),
 }
 
@@ -188,6 +200,24 @@ FAMILIES: tuple[Family, ...] = (
     *(replace(_CHAT, name=name) for name in _CHAT_PREFIX),
     *(replace(_CHAT, name=name, has_boxes=True) for name in _CHAT_PREFIX_WITH_BOXES),
     *(replace(_CHAT, name=name, shares="the processed image") for name in _CHAT_OTHERS),
+    replace(
+        _ENCODER, name="clip", architecture="CLIPModel", engine=("clip", "ClipEncoder"), transform="clip_transform"
+    ),
+    replace(
+        _ENCODER,
+        name="siglip",
+        architecture="SiglipModel",
+        engine=("siglip", "SiglipEncoder"),
+        transform="siglip_transform",
+    ),
+    replace(
+        _ENCODER,
+        name="blip-2",
+        architecture="Blip2ForImageTextRetrieval",
+        score_meaning=MULTIPLE_VECTORS_SCORE,
+        engine=("blip2_retrieval", "Blip2Encoder"),
+        transform="square_transform",
+    ),
 )
 
 
@@ -213,7 +243,7 @@ def family_of(reference: str, config: Mapping[str, Any]) -> Family:
             return family
     wanted = " or ".join(family.architecture for family in named)
     raise ModelLoadError(
-        f"model {reference}: architecture {', '.join(found) or 'unknown'} does not answer questions, wanted {wanted}"
+        f"model {reference}: architecture {', '.join(found) or 'unknown'} of {kind} is not supported, wanted {wanted}"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from vqa_ray.errors import RequestError
 from vqa_ray.models import checkpoint
 from vqa_ray.models.base import EmbeddingShape, Encoder, ImageTransform, VqaModel
+from vqa_ray.models.embedding_shape import shape_from_config
 from vqa_ray.models.families import COSINE_SCORE, FAKES, MULTIPLE_VECTORS_SCORE, Family, family_of
 from vqa_ray.models.generation import GenerationConfig
 from vqa_ray.models.vocabulary import AnswerVocabulary
@@ -126,6 +127,8 @@ def describe(reference: str) -> ModelInfo:
         checkpoint.check_image_token(path)
     if family.has_vocabulary:
         AnswerVocabulary.from_config(config, f"model {path}")
+    if "embed" in family.tasks:
+        shape_from_config(family.name, config, f"model {path}")
     return ModelInfo(reference, path, family, checkpoint.fingerprint(path))
 
 
@@ -230,7 +233,7 @@ def embedding_shape(reference: str) -> EmbeddingShape:
         from vqa_ray.models.fake_encoder import SHAPES
 
         return SHAPES[reference]
-    raise NotImplementedError(info.family)
+    return shape_from_config(info.family, checkpoint.read_json(info.path, "config.json"), f"model {info.path}")
 
 
 def _generation(

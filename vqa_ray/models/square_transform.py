@@ -1,4 +1,4 @@
-"""The size that BLIP, BLIP-2 and InstructBLIP want their images in: one square, whatever the source's shape."""
+"""The size that BLIP, BLIP-2, InstructBLIP and SigLIP want images in: one square, whatever the source's shape."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vqa_ray.errors import ModelLoadError
+from vqa_ray.resize import Resample
 
 _BICUBIC = 3
 # Of CLIP's training images (Radford et al. 2021), which the processors of all three families share.
@@ -22,6 +23,7 @@ class SquareTransform:
     side: int
     mean: tuple[float, ...] = _MEAN
     std: tuple[float, ...] = _STD
+    resample: Resample = "bicubic"
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], origin: str) -> SquareTransform:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from vqa_ray.images import ImageLimits, decode_resized
 from vqa_ray.models.base import Image, ImageTransform
+from vqa_ray.resize import resample_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,11 @@ class _Noted:
 
 
 def decode_sized(data: bytes, limits: ImageLimits, transform: ImageTransform, *, fast: bool = False) -> SizedImage:
-    """As `vqa_ray.images.decode_resized`, with the size of the source.
+    """As `vqa_ray.images.decode_for`, with the size of the source.
 
     Raises:
         RowError: as there.
     """
     noted = _Noted(transform)
-    pixels = decode_resized(data, limits, noted.target_size, fast=fast)
+    pixels = decode_resized(data, limits, noted.target_size, fast=fast, resample=resample_of(transform))
     return SizedImage(pixels, *noted.source)

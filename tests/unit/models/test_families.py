@@ -37,16 +37,28 @@ def test_unknown_ones_are_named_with_those_that_exist() -> None:
     told = str(caught.value).partition("there are ")[2].split(", ")
     assert {"vilt", "blip", "blip-2", "instructblip", "llava", "qwen2_5_vl"} <= set(told)
     assert len(told) == len(set(told))
-    with pytest.raises(ModelLoadError, match=r"architecture BlipModel .* wanted BlipForQuestionAnswering or BlipForC"):
+    with pytest.raises(
+        ModelLoadError, match=r"architecture BlipModel of blip is not .* wanted BlipForQuestionAnswering or BlipForC"
+    ):
         family_of("x", {"model_type": "blip", "architectures": ["BlipModel"]})
 
 
 def test_what_a_family_cannot_do_is_refused_with_those_that_can() -> None:
     vilt = family_of("x", {"model_type": "vilt", "architectures": ["ViltForQuestionAnswering"]})
-    with pytest.raises(RequestError, match=r"^model x: vilt does not caption; models that do are blip-2, blip \(Bl"):
+    with pytest.raises(
+        RequestError, match=r"^model x: vilt does not caption; models that do are blip-2 \(Blip2ForCond"
+    ):
         vilt.require("caption", "x")
     captioner = family_of("x", {"model_type": "blip", "architectures": ["BlipForConditionalGeneration"]})
     captioner.require("caption", "x")
+    with pytest.raises(
+        RequestError, match=r"vilt does not embed images; models that do are clip, siglip, blip-2 \(Blip2ForIm"
+    ):
+        vilt.require("embed", "x")
+    clip = family_of("x", {"model_type": "clip", "architectures": ["CLIPModel"]})
+    clip.require("embed", "x")
+    with pytest.raises(RequestError, match="clip does not answer questions; models that do are vilt"):
+        clip.require("answer", "x")
     for task, told in (("answer", "answer questions"), ("score", "score choices")):
         with pytest.raises(RequestError, match=rf"blip \(BlipForConditionalGeneration\) does not {told}; .*vilt, "):
             captioner.require(task, "x")
@@ -85,7 +97,7 @@ def test_models_are_described_without_torch() -> None:
 def test_the_documented_table_is_this_one() -> None:
     text = (ROOT / "docs" / "models.md").read_text("utf-8")
     written = {line for line in text.splitlines() if line.startswith("| `") and line.count("|") == 6}
-    names = {"answer": "`answer`", "score": "`tag`", "caption": "`caption`"}
+    names = {"answer": "`answer`", "score": "`tag`", "caption": "`caption`", "embed": "`index`"}
     for family in FAMILIES:
         jobs = ", ".join(name for task, name in names.items() if task in family.tasks)
         architecture = f"`{family.architecture}`" if family.architecture else ""

@@ -117,7 +117,7 @@ def test_weights_cut_short_are_refused(broken: Path) -> None:
     ("changes", "message"),
     [
         ({"model_type": "bert"}, r"model_type 'bert' of config.json is not supported; there are vilt"),
-        ({"architectures": ["ViltForMaskedLM"]}, r"ViltForMaskedLM does not answer questions, wanted Vilt"),
+        ({"architectures": ["ViltForMaskedLM"]}, r"ViltForMaskedLM of vilt is not supported, wanted Vilt"),
     ],
 )
 def test_other_models_are_named(broken: Path, changes: dict[str, object], message: str) -> None:

@@ -1,0 +1,96 @@
+"""CLIP: images and texts as one vector each, trained to agree (Radford et al. 2021, arXiv:2103.00020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.base import EmbeddingShape
+from vqa_ray.models.blip_checkpoint import Pixels
+from vqa_ray.models.checkpoint import image_processor_config
+from vqa_ray.models.clip_transform import ClipTransform
+from vqa_ray.models.device import choose_device, choose_dtype
+from vqa_ray.models.dual_encoder import DualEncoder
+from vqa_ray.models.families import COSINE_SCORE
+from vqa_ray.models.weights import load_text_tokenizer, load_weights
+
+# The `eos_token_id` of old configs, by which transformers reads a text at its highest token id instead.
+_OLD_CLOSING = 2
+
+
+class ClipEncoder(DualEncoder):
+    """A loaded `CLIPModel`."""
+
+    score_meaning = COSINE_SCORE
+
+    @classmethod
+    def load_towers(cls, path: Path, device: str | None, dtype: str | None) -> ClipTowers:
+        """See `DualEncoder.load_towers`.
+
+        Raises:
+            ModelLoadError: also a processor that crops to another size than the encoder sees, or a tokenizer that
+                closes a text with another token than the one at which the model reads it.
+        """
+        from transformers import CLIPModel
+
+        where = choose_device(device)
+        origin = f"model {path}"
+        transform = ClipTransform.from_config(image_processor_config(path), origin)
+        model = load_weights(CLIPModel, path, choose_dtype(dtype, where))
+        side = model.config.vision_config.image_size
+        if transform.crop != side:
+            raise ModelLoadError(
+                f"{origin}: its processor makes images of {transform.crop} pixels, its encoder takes {side}"
+            )
+        tokenizer = load_text_tokenizer(path)
+        _check_closing(tokenizer, model.config.text_config.eos_token_id, origin)
+        return ClipTowers(model.to(where), tokenizer, transform, where)
+
+
+class ClipTowers:
+    """See `Towers`.
+
+    Args:
+        model: a `CLIPModel` in evaluation mode, on its device.
+        tokenizer: the checkpoint's.
+        transform: the size and the normalisation of its images.
+        device: where it is.
+    """
+
+    padding: bool | str = True
+
+    def __init__(self, model: Any, tokenizer: Any, transform: ClipTransform, device: torch.device) -> None:
+        self.device = device
+        self.tokenizer = tokenizer
+        self.shape = EmbeddingShape(1, model.config.projection_dim)
+        self.crop = transform.crop
+        self.image_tokens = 1 + (transform.crop // model.config.vision_config.patch_size) ** 2
+        self.text_tokens: int = model.config.text_config.max_position_embeddings
+        self._model = model
+        self._pixels = Pixels(transform, device, model.dtype)
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """See `Towers.images`."""
+        seen = self._model.vision_model(pixel_values=self._pixels(pixels)).pooler_output
+        projected: Tensor = self._model.visual_projection(seen)
+        return projected[:, None]
+
+    def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """See `Towers.texts`."""
+        projected: Tensor = self._model.get_text_features(**tokens).pooler_output
+        return projected
+
+
+def _check_closing(tokenizer: Any, closing: int, origin: str) -> None:
+    """Refuse a checkpoint whose texts would all be read at their first token, and so be alike."""
+    ids = tokenizer("a")["input_ids"]
+    if closing not in (_OLD_CLOSING, *ids):
+        raise ModelLoadError(
+            f"{origin}: its tokenizer closes a text with the id {ids[-1]}, text_config.eos_token_id of config.json is "
+            f"{closing}; they must agree, or no text would be read"
+        )
