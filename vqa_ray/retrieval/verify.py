@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from vqa_ray import schema
 from vqa_ray.images import ImageLimits
+from vqa_ray.models.base import VqaModel
 from vqa_ray.models.load import ModelOptions, load_transform
 from vqa_ray.predicates import Predicate
 from vqa_ray.stages.decode import DecodeImages
@@ -43,6 +44,7 @@ class Check:
         free_answers: whether the model writes its answers.
         limits: what an image may cost.
         allow_http: whether images are fetched from http:// and https://.
+        loaded: that model, where it is loaded already.
     """
 
     model: ModelOptions
@@ -50,6 +52,7 @@ class Check:
     free_answers: bool = False
     limits: ImageLimits = field(default_factory=ImageLimits)
     allow_http: bool = False
+    loaded: VqaModel | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Verified:
 
 
 class Verifier:
-    """Holds a loaded VQA model.
+    """Asks a VQA model, which it loads unless it is.
 
     Args:
         check: what is asked of it.
@@ -86,7 +89,7 @@ class Verifier:
             FetchImages(check.limits, allow_http=check.allow_http),
             DecodeImages(load_transform(check.model.reference), check.limits, run_id=run_id),
         )
-        self._ask = RetrieveStage(check.model, check.predicate, free_answers=check.free_answers)
+        self._ask = RetrieveStage(check.loaded or check.model, check.predicate, free_answers=check.free_answers)
 
     def __call__(self, positions: Sequence[int], enough: int) -> Verified:
         """Look at candidates one batch after the other, until `enough` of them fit or there are no more.

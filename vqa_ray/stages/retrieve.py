@@ -12,7 +12,7 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.answers import normalise
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.models.base import Image
+from vqa_ray.models.base import Image, VqaModel
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates import Predicate, Question
 from vqa_ray.stages import batch
@@ -38,7 +38,7 @@ class RetrieveStage:
     and only of images where they still matter.
 
     Args:
-        model: which one, and how it is loaded and asked.
+        model: which one, and how it is loaded and asked; or one that is loaded.
         predicate: what is looked for.
         ask_all: ask every question of every image.
         free_answers: whether the model writes its answers: then `= "red"` scores the answer it gives, else 0.
@@ -51,7 +51,7 @@ class RetrieveStage:
 
     def __init__(
         self,
-        model: ModelOptions,
+        model: ModelOptions | VqaModel,
         predicate: Predicate,
         *,
         ask_all: bool = False,
@@ -60,7 +60,7 @@ class RetrieveStage:
         threads: int | None = None,
     ) -> None:
         limit_threads(threads)
-        self._model = model.load()
+        self._model = model.load() if isinstance(model, ModelOptions) else model
         self._predicate = predicate
         self._ask_all = ask_all
         self._free = free_answers

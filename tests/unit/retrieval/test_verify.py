@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -62,6 +63,13 @@ def test_without_candidates_no_model_is_loaded() -> None:
     empty = settled(np.empty(0, np.int64), np.empty(0, np.float32), verified, 5)
     assert empty.verdicts is not None
     assert not len(empty.positions)
+
+
+def test_a_model_that_is_loaded_is_asked_as_it_is() -> None:
+    held = Check(ModelOptions("fake:"), parse(f"{RED} >= 0.9"), loaded=ModelOptions("fake:").load())
+    nowhere = replace(held, model=ModelOptions("fake:", device="none"))
+    found, again = (verify(each, Pictures(), range(8), 8).table for each in (held, nowhere))
+    assert found.equals(again)
 
 
 def test_the_model_keeps_the_threads_of_the_process() -> None:
