@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 from jobs import guard, summary
 from jobs.work import Job, Work
-from vqa_ray.key_ranges import Ranges, size
+from vqa_ray.key_ranges import Keys, Ranges, size
 from vqa_ray.run import commits, manifest
-from vqa_ray.run.completeness import findings
+from vqa_ray.run.completeness import findings, strangers
 from vqa_ray.run.layout import PART_PREFIX, RunLayout
 from vqa_ray.run.tally import row_count, tally
 from vqa_ray.storage import join, write_table_atomic
@@ -46,8 +46,19 @@ def write_rows(job: Job, work: Work) -> manifest.Timing:
     return manifest.Timing(started, guard.now(), time.monotonic() - begun, rows - work.present, stages, spilled)
 
 
-def conclude(job: Job, work: Work, timing: manifest.Timing, attempts: Sequence[Mapping[str, object]] = ()) -> int:
-    """Check that every row is there once, write the manifest, tell the summary; gives the exit code."""
+def conclude(
+    job: Job,
+    work: Work,
+    timing: manifest.Timing,
+    attempts: Sequence[Mapping[str, object]] = (),
+    keys: Keys | None = None,
+) -> int:
+    """Check that every row is there once, write the manifest, tell the summary; gives the exit code.
+
+    Args:
+        job, work, timing, attempts: of the run.
+        keys: int64 (N,), the rows that should be there; those of all shards without.
+    """
     layout = RunLayout(work.layout.output)
     parts = [entry.uri for entry in layout.part_files()]
     if not parts:
@@ -55,7 +66,7 @@ def conclude(job: Job, work: Work, timing: manifest.Timing, attempts: Sequence[M
         write_table_atomic(none, job.file_schema(work.record).empty_table())
         parts = [none]
     counts = tally(parts)
-    found = findings(counts.keys, job.known_rows(), counts.malformed)
+    found = findings(counts.keys, job.known_rows(), counts.malformed) if keys is None else strangers(counts.keys, keys)
     if job.conclude is not None:
         job.conclude(parts)
     content = manifest.build(work.record, counts, timing, found, attempts)

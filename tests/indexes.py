@@ -90,7 +90,7 @@ def write_index(
         dimension=dimension,
         command={},
         files=tuple(written),
-        updates=(Update(name, "2026-01-01T00:00:00Z", "arrays", count, 0, 0, count),),
+        updates=(Update(name, "2026-01-01T00:00:00Z", "arrays", 1, 0, 0),),
         sources=None,
         rows=count,
         ok=count - len(set(failed)),

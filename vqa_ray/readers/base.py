@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.storage import FileEntry
 
 Format: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -128,6 +129,7 @@ class Source:
         several: whether a row brings several questions, and so gets `results` instead of one answer.
         notes: what a person should know: files that were left out, for instance.
         columns: the names of the input's columns, as far as they are known; for messages.
+        files: those that are read, sorted; empty for a dataset on a hub, and in `for_workers()`.
     """
 
     config: InputConfig
@@ -141,10 +143,11 @@ class Source:
     several: bool
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    files: tuple[FileEntry, ...] = ()
 
     def for_workers(self) -> Source:
         """The same without the list of shards: all that `read_shard` needs, small to send however many there are."""
-        return replace(self, shards=(), columns=())
+        return replace(self, shards=(), columns=(), files=())
 
     def without_images(self) -> Source:
         """The same rows under the same keys, but embedded images stay where they are."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -23,6 +23,7 @@ from vqa_ray.readers.tables import tables, wanted_rows
 from vqa_ray.readers.vqa_v2 import open_vqa_v2, read_vqa_v2
 from vqa_ray.readers.webdataset import open_webdataset, read_webdataset
 from vqa_ray.schema import STATUS_ERROR
+from vqa_ray.storage import FileEntry
 
 _Open = Callable[[InputConfig, Listing], Contents]
 _Read = Callable[[Source, Shard, Callable[[int], bool]], Iterator[tuple[int, Row | None]]]
@@ -61,6 +62,7 @@ def open_source(config: InputConfig) -> Source:
             raise
         raise refuse(f"{config.uri}: the input cannot be read: {error or type(error).__name__}") from error
     rows = [shard.rows for shard in contents.shards]
+    files = _files(listing, contents)
     return Source(
         config=replace(config, labels=tuple(part.name for part in contents.kept[len(config.keep) :])),
         format=chosen,
@@ -69,10 +71,11 @@ def open_source(config: InputConfig) -> Source:
         kept=contents.kept,
         layout=contents.layout,
         total_rows=None if None in rows else sum(count or 0 for count in rows),
-        fingerprint=_fingerprint(chosen, listing, contents),
+        fingerprint=_fingerprint(chosen, listing, contents, files),
         several=config.needs_question and (bool(contents.layout.questions) or len(config.questions) > 1),
         notes=contents.notes,
         columns=contents.columns,
+        files=files,
     )
 
 
@@ -127,16 +130,20 @@ def _is_of_store(error: Exception) -> bool:
     return isinstance(error, OSError) or any(kind.__module__.startswith("botocore.") for kind in type(error).__mro__)
 
 
-def _fingerprint(chosen: Format, listing: Listing, contents: Contents) -> str:
-    """A SHA-256 over the format and each file that is read: path below the root, size, time."""
+def _files(listing: Listing, contents: Contents) -> tuple[FileEntry, ...]:
+    """The files of a listing that are read."""
     read = {shard.uri for shard in contents.shards}
     read |= {f"{listing.root}/{name}" for shard in contents.shards for name in shard.names}
-    files = [
+    return tuple(entry for entry in listing.entries if entry.uri in read)
+
+
+def _fingerprint(chosen: Format, listing: Listing, contents: Contents, files: Sequence[FileEntry]) -> str:
+    """A SHA-256 over the format and each file that is read: path below the root, size, time."""
+    told = [
         (listing.relative(entry), entry.size_bytes, entry.modified.isoformat() if entry.modified else "")
-        for entry in listing.entries
-        if entry.uri in read
+        for entry in files
     ]
-    described = json.dumps([chosen, listing.fragment, contents.revision, files])
+    described = json.dumps([chosen, listing.fragment, contents.revision, told])
     return hashlib.sha256(described.encode()).hexdigest()
 
 

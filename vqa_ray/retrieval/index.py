@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,9 @@ from vqa_ray.retrieval.version import IndexFile, Version
 from vqa_ray.run.tally import read_columns
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage import filesystem_for
+
+if TYPE_CHECKING:
+    from vqa_ray.retrieval.nearest import Ann
 
 # Too large to be read with every row.
 LARGE = ("embedding", "thumbnail")
@@ -130,6 +135,26 @@ class Index:
         if not parts:
             return self.rows(columns).slice(0, 0)
         return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(order))))
+
+    @cached_property
+    def ann(self) -> Ann | None:
+        """The approximate index, opened at first use; None where search is exact."""
+        from vqa_ray.retrieval.nearest import open_ann
+
+        return open_ann(self.layout, self.version)
+
+    def images(self, positions: Sequence[int]) -> pa.Table:
+        """These rows as their readers gave them, in this order: READ, with the encoded bytes or the URI of the image.
+
+        What can no longer be read, or has other bytes than were embedded, is an error row.
+        """
+        from vqa_ray.retrieval.reread import reread
+
+        return reread(self, positions)
+
+    def update_of(self, position: int) -> str:
+        """The update whose reading the `source_key` of a row tells the place of."""
+        return self.version.files[int(np.searchsorted(self._starts, position, side="right")) - 1].update
 
     def file_uri(self, file: IndexFile) -> str:
         """Where a file of the version is."""

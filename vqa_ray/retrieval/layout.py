@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from vqa_ray.run.layout import PRIVATE, RunLayout, name_of
-from vqa_ray.storage import FileEntry, exists, join, list_files
+from vqa_ray.storage import FileEntry, exists, fsspec_for, join, list_files
 
 UPDATES = "updates"
 REWRITTEN_PREFIX = "rewritten-"
@@ -80,6 +80,22 @@ class IndexLayout:
         """Of all versions, ascending, the broken ones too."""
         matches = (_VERSION.match(name_of(entry.uri)) for entry in files(self.versions))
         return sorted(int(match["number"]) for match in matches if match)
+
+    def update_names(self) -> list[str]:
+        """Of all updates, the unfinished ones too, sorted."""
+        return sorted(_directories(self.updates))
+
+    def ann_paths(self) -> list[str]:
+        """Of all Lance datasets, relative to the index."""
+        return sorted(n for n in _directories(self.uri) if n.startswith(_ANN) and n.endswith(_ANN_SUFFIX))
+
+
+def _directories(uri: str) -> list[str]:
+    filesystem, path = fsspec_for(uri)
+    if not filesystem.exists(path):
+        return []
+    found = filesystem.ls(path, detail=True)
+    return [name_of(entry["name"]) for entry in found if entry["type"] == "directory"]
 
 
 def files(uri: str) -> list[FileEntry]:

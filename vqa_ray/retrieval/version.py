@@ -46,7 +46,6 @@ class Update:
         started: UTC, ISO 8601.
         input: the URI that was read.
         added, replaced, removed: sources (files of the input).
-        rows: read.
     """
 
     name: str
@@ -55,7 +54,6 @@ class Update:
     added: int
     replaced: int
     removed: int
-    rows: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,9 @@ class AnnState:
         path: of the Lance dataset, relative to the index.
         version: of the Lance dataset.
         rows: images in it.
-        trained_rows: images that its partitions were learnt from.
-        partitions, sub_vectors: of the IVF_PQ index.
+        trained_rows: images it was built of; later ones came in `additions`.
+        partitions, sub_vectors: of the IVF_PQ index; 0 partitions where there are too few images for one.
+        additions: how often images were added since.
     """
 
     path: str
@@ -76,6 +75,7 @@ class AnnState:
     trained_rows: int
     partitions: int
     sub_vectors: int
+    additions: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,13 @@ def findings(
     return found
 
 
+def strangers(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> list[str]:
+    """As `findings`, where exactly the rows of certain source_keys should be there, once each. Both int64 (N,)."""
+    if np.array_equal(np.sort(keys), np.sort(wanted)):
+        return []
+    return [f"{len(keys)} rows came back for {len(wanted)} that were wanted, or others than these"]
+
+
 def repeated(ids: npt.NDArray[np.int64]) -> int:
     """How many rows share their id with another. `ids`: int64 (N,), sorted in place."""
     ids.sort()

@@ -1,0 +1,49 @@
+"""`vqa-ray index`: embed images, and keep an index of them up to date."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from jobs.index_spec import IndexSpec
+from jobs.options import command
+from jobs.spec import Retry
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+    from jobs.work import Work
+    from pipelines.placement import Placement
+
+
+def run(spec: IndexSpec, retry: Retry | None) -> int:
+    """Bring the index of `spec` up to date, then embed its failed rows again if asked; gives the exit code."""
+    from jobs import logs
+    from jobs.index_open import prepare
+    from jobs.index_retry import retry_failed
+    from jobs.index_update import bring_up_to_date
+    from vqa_ray.retrieval.writer import Writer
+
+    logs.configure(spec.quiet, spec.log_format)
+    task = prepare(spec, build)
+    with Writer(task.layout, task.record.started) as writer:
+        code = bring_up_to_date(task, writer)
+        return code if retry is None or code == 1 else retry_failed(task, writer, retry)
+
+
+def build(spec: IndexSpec, work: Work, placement: Placement) -> Dataset:
+    """The pipeline of a spec, lazily."""
+    from jobs.model import options_of
+    from jobs.work import image_config
+    from pipelines.embed import EmbedConfig, embed
+
+    config = EmbedConfig(options_of(spec), spec.thumbnails)
+    return embed(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
+
+
+index = command(IndexSpec, run)
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["index", *sys.argv[1:]]))

@@ -1,0 +1,124 @@
+"""From written rows to a version that readers see: what is derived from them, then one exclusive write."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+from jobs import guard
+from jobs.index_duplicates import report
+from jobs.index_open import IndexTask
+from jobs.progress import duration
+from vqa_ray.errors import RunError, one_line
+from vqa_ray.retrieval import ann
+from vqa_ray.retrieval import version as versions
+from vqa_ray.retrieval.cleanup import clean_up
+from vqa_ray.retrieval.update import Change, apply, conflicting_ids
+from vqa_ray.retrieval.version import AnnState, Version
+from vqa_ray.retrieval.writer import Writer
+from vqa_ray.run.layout import delete_directory
+
+logger = logging.getLogger(__name__)
+
+
+def publish(task: IndexTask, writer: Writer, base: Version | None, change: Change) -> Version:
+    """Make the next version of what an update has written.
+
+    Raises:
+        RunError: rows have unusable vectors, or another process has published meanwhile.
+    """
+    version = apply(task.layout, base, task.kind, change, guard.now())
+    version = replace(version, ann=_approximate(task, base, version))
+    _publish(task, writer, version)
+    clean_up(task.layout, version, base)
+    update = change.update
+    logger.info(
+        "%s: version %d: %d rows, %d with a vector; %d sources added, %d replaced, %d removed",
+        task.layout.uri,
+        version.number,
+        version.rows,
+        version.ok,
+        update.added,
+        update.replaced,
+        update.removed,
+    )
+    _tell(task, version)
+    return version
+
+
+def finish(task: IndexTask, writer: Writer, base: Version) -> int:
+    """With nothing to embed: derive what is asked for and not there; gives the exit code."""
+    state = _approximate(task, base, base)
+    if state != base.ann:
+        version = replace(base, number=base.number + 1, created=guard.now(), ann=state)
+        _publish(task, writer, version)
+        clean_up(task.layout, version, base)
+        base = version
+    _tell(task, base)
+    return 0
+
+
+def _publish(task: IndexTask, writer: Writer, version: Version) -> None:
+    writer.check()
+    if not versions.publish(task.layout, version):
+        raise RunError(
+            f"{task.layout.uri}: another process has published version {version.number} meanwhile; what was embedded "
+            "is kept, run the same command again"
+        )
+
+
+def _tell(task: IndexTask, version: Version) -> None:
+    if not version.ok:
+        logger.warning("%s: the index is empty: no image has a vector; every search finds nothing", task.layout.uri)
+    conflicts = conflicting_ids(task.layout, version.files)
+    if conflicts:
+        logger.warning("%s: %d row_ids stand for different images (sha256)", task.layout.uri, conflicts)
+    if version.ann is not None and version.ann.partitions:
+        logger.info(
+            "  approximate search: %d partitions, %d sub-vectors", version.ann.partitions, version.ann.sub_vectors
+        )
+    if task.spec.dedupe is not None:
+        report(task, version, task.spec.dedupe)
+
+
+def _approximate(task: IndexTask, base: Version | None, version: Version) -> AnnState | None:
+    """The approximate index of a version: that of the one before extended, one built anew, or none."""
+    if not _wanted(task, base, version):
+        return None
+    begun = time.monotonic()
+    state = None
+    if base is not None and base.ann is not None and not task.spec.rebuild_ann:
+        try:
+            state = ann.extend(task.layout, base, version)
+        except ann.ERRORS as error:
+            logger.warning("%s: the approximate index is damaged (%s)", task.layout.uri, one_line(error, 200))
+    how = "brought up to date"
+    if state is None:
+        how = "built"
+        name = version.updates[-1].name if base is not version else f"{version.number + 1:06}-rebuilt"
+        path = task.layout.ann(name)
+        # What a process that died has left there is of no use.
+        delete_directory(task.layout.path(path))
+        state = ann.build(task.layout, version, path)
+    if base is not version or how == "built":
+        told = duration(time.monotonic() - begun)
+        logger.info("%s: approximate index %s in %s", task.layout.uri, how, told)
+    return state
+
+
+def _wanted(task: IndexTask, base: Version | None, version: Version) -> bool:
+    choice = task.spec.ann
+    if choice == "never":
+        return False
+    if version.vectors > 1:
+        return False
+    there = base is not None and base.ann is not None
+    if choice == "auto" and version.ok < ann.FROM_VECTORS and not there:
+        return False
+    if not ann.is_installed():
+        logger.warning(
+            "%s: search will be exact: the approximate one needs pip install 'vqa-ray[index]'", task.layout.uri
+        )
+        return False
+    return True

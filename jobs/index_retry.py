@@ -1,0 +1,85 @@
+"""`index --retry-failed`: rows without a vector are embedded again and take their places in the next version."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import replace
+from functools import partial
+
+from jobs.index_open import IndexTask
+from jobs.index_publish import publish
+from jobs.index_update import embed, part_uris, record_of, unpublished
+from jobs.spec import Retry
+from jobs.summary import FAILED
+from jobs.work import Job
+from vqa_ray.key_ranges import Keys, ranges_of
+from vqa_ray.retrieval import version as versions
+from vqa_ray.retrieval.origin import read_origin
+from vqa_ray.retrieval.update import Change, read_sources
+from vqa_ray.retrieval.version import Update, Version
+from vqa_ray.retrieval.writer import Writer
+from vqa_ray.run.record import RunRecord
+from vqa_ray.run.tally import failed_keys
+from vqa_ray.stages.read import read_tasks
+
+logger = logging.getLogger(__name__)
+
+
+def retry_failed(task: IndexTask, writer: Writer, retry: Retry) -> int:
+    """Embed the failed rows again, those of each update that read some as an update of its own; gives the exit code."""
+    base = versions.latest(task.layout)
+    assert base is not None
+    code = 0
+    failed = _failed(task, base, retry)
+    if not failed:
+        logger.info("%s: no failed rows of %s", task.layout.uri, ", ".join(retry.told()))
+    for read_as, keys in failed.items():
+        base, worse = _again(task, writer, base, retry, read_as=read_as, keys=keys)
+        code = max(code, worse)
+        if code == FAILED:
+            break
+    return code
+
+
+def _again(
+    task: IndexTask, writer: Writer, base: Version, retry: Retry, *, read_as: str, keys: Keys
+) -> tuple[Version, int]:
+    kept = tuple(task.schema.field(name) for name in task.spec.keep)
+    source = read_origin(task.layout.origin(read_as), kept)
+    asked = record_of(task, base)
+    record = replace(asked, command={**asked.command, "retry_failed": retry.told(), "of": read_as})
+    name = _under_way(task, base, record) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
+    layout = task.layout.update(name)
+    job = Job(record, task.spec, source, task.schema, partial(task.build, task.spec))
+    code = embed(job, layout, partial(read_tasks, source, keys=keys), keys)
+    if code == FAILED:
+        return base, code
+    change = Change(
+        update=Update(name, record.started, task.spec.input, 0, 0, 0),
+        drop={read_as: ranges_of(keys)},
+        parts=part_uris(layout),
+        read_as=read_as,
+        sources=read_sources(task.layout, base),
+    )
+    return publish(task, writer, base, change), code
+
+
+def _failed(task: IndexTask, base: Version, retry: Retry) -> dict[str, Keys]:
+    """Update → the keys of the rows it read that have failed, int64 (N,), ascending."""
+    found = {}
+    for name in dict.fromkeys(file.update for file in base.files):
+        uris = [task.layout.path(file.path) for file in base.files if file.update == name]
+        keys = failed_keys(uris, retry.codes)
+        if len(keys):
+            found[name] = keys
+    return found
+
+
+def _under_way(task: IndexTask, base: Version, wanted: RunRecord) -> str | None:
+    """The retry that this very command began and did not finish."""
+    for name in unpublished(task, base):
+        record = RunRecord.read(task.layout.update(name).record)
+        if record is not None and not record.differences(wanted):
+            return name
+    return None
