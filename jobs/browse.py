@@ -47,9 +47,11 @@ def browse(
     from jobs import logs
     from vqa_ray.browse.collection import open_collection
     from vqa_ray.browse.server import Server, Settings
+    from vqa_ray.browse.templates import check
     from vqa_ray.images import ImageLimits
 
     logs.configure(False, "text")
+    check()
     listener = _listen(host, port)
     with listener:
         collection = open_collection(what, tags=tags, index=index)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,13 +13,10 @@ from vqa_ray.browse.collection import Collection, Positions
 from vqa_ray.browse.facets import Counted
 from vqa_ray.browse.finder import Found
 from vqa_ray.browse.text import Mask
+from vqa_ray.browse.told import about, name_of, nothing, told
 from vqa_ray.browse.view import PAGE_ROWS, View
-from vqa_ray.errors import RequestError
 from vqa_ray.report.card import Card
 from vqa_ray.storage import shown_uri
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +164,11 @@ def make_page(
     return Page(
         view=view,
         uri=shown_uri(collection.uri),
-        name=_name(collection.uri),
-        title=" · ".join(part for part in (view.text, _name(collection.uri)) if part),
-        about=_about(collection),
-        told="" if listed is None else _told(collection, view, listed),
-        nothing="" if listed is None else _nothing(collection, view),
+        name=name_of(collection.uri),
+        title=" · ".join(part for part in (view.text, name_of(collection.uri)) if part),
+        about=about(collection),
+        told="" if listed is None else told(collection, view, total, listed.found),
+        nothing="" if listed is None else nothing(collection, view),
         notes=collection.notes,
         facets=collection.facets.counted(view.gathered(), pool),
         chosen=[(name, value, view.toggled(name, value).url()) for name, value in view.chosen],
@@ -184,16 +179,6 @@ def make_page(
         can_verify=offered.can_verify,
         problem=problem,
     )
-
-
-def render(name: str, **values: Any) -> bytes:
-    """A template with its values: UTF-8.
-
-    Raises:
-        RequestError: Jinja2 is not installed.
-    """
-    # Addresses may bring lone surrogates, which UTF-8 cannot write.
-    return _environment().get_template(name).render(**values).encode("utf-8", "replace")
 
 
 def row_values(collection: Collection, position: int) -> dict[str, Any]:
@@ -216,17 +201,6 @@ def row_values(collection: Collection, position: int) -> dict[str, Any]:
         "shown_verdict": collection.cards.verdict(row),
         "similar": _similar(collection, row, position),
     }
-
-
-@cache
-def _environment() -> Environment:
-    try:
-        from jinja2 import Environment, FunctionLoader, StrictUndefined
-    except ImportError as error:
-        raise RequestError("the page needs Jinja2, which is not installed: pip install 'vqa-ray[browse]'") from error
-    files = resources.files("vqa_ray.browse")
-    loader = FunctionLoader(lambda name: files.joinpath(name).read_text("utf-8"))
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader)
 
 
 def _hits(collection: Collection, view: View, listed: Listed) -> list[Hit]:
@@ -288,43 +262,3 @@ def _query_picture(view: View) -> QueryPicture | None:
         src = f"/thumbnail/{view.like}"
         return QueryPicture(src, "the image that hits are to look like", "like", str(view.like), without)
     return None
-
-
-def _name(uri: str) -> str:
-    return shown_uri(uri).rstrip("/").rpartition("/")[2] or shown_uri(uri)
-
-
-def _about(collection: Collection) -> str:
-    what = "index" if collection.kind == "index" else f"results of {collection.kind}"
-    version = f", version {collection.index.version.number}" if collection.index else ""
-    failed = f", {collection.failed:,} in error" if collection.failed else ""
-    return (
-        f"{shown_uri(collection.uri)}: {what}{version}, {len(collection):,} rows{failed}, "
-        f"model {shown_uri(collection.model)}"
-    )
-
-
-def _told(collection: Collection, view: View, listed: Listed) -> str:
-    total, found = len(listed.positions), listed.found
-    if found is None:
-        of = "" if total == len(collection) else f" of {len(collection):,}"
-        return f"{total:,}{of} rows" if total != 1 or of else "1 row"
-    told = f"{total:,} of {found.images:,} images" if total != found.images else f"{total:,} images"
-    told += f", the most alike first; {found.how}"
-    if found.verdicts is not None:
-        matches = sum(bool(each.match) for each in found.verdicts)
-        failed = sum(bool(each.error) for each in found.verdicts)
-        told = f"{matches:,} of the {total:,} most alike match" if not view.only else f"{matches:,} match"
-        told += f", {failed:,} could not be asked" if failed else ""
-        told += f"; of {found.images:,} images, {found.how}"
-    return told
-
-
-def _nothing(collection: Collection, view: View) -> str:
-    if not len(collection):
-        return "Nothing is in here yet: it holds no rows."
-    if view.only and view.verify:
-        return "None of the best hits matches."
-    if view.chosen or view.words:
-        return "No row fits."
-    return "No image can be searched: every row is in error."

@@ -18,7 +18,8 @@ from vqa_ray.browse.collection import Collection
 from vqa_ray.browse.finder import Finder, Found, Look
 from vqa_ray.browse.guard import guarded
 from vqa_ray.browse.model_queue import BusyError, ModelQueue
-from vqa_ray.browse.page import Listed, Offered, Problem, make_page, render, row_values, rows_found, rows_in_order
+from vqa_ray.browse.page import Listed, Offered, Problem, make_page, row_values, rows_found, rows_in_order
+from vqa_ray.browse.templates import render
 from vqa_ray.browse.text import Mask, rows_with_words
 from vqa_ray.browse.uploads import Uploads
 from vqa_ray.browse.view import View

@@ -393,7 +393,7 @@ def test_results_of_a_run(tmp_path: Path) -> None:
         assert page.opened == [0, 1]
         for shown in ("is it red?", "0.88", "image_missing", MARKUP, "no picture", "results of answer"):
             assert shown in page.text
-        assert [each["value"] for each in page.all("meter")] == ["0.880"]
+        assert [each["x2"] for each in page.all("line")] == ["88"]
         assert not page.all("select", name="by"), "there is nothing to search by look"
         assert not page.all("input", type="file")
         assert site.get("/?text=RED").page.opened == [0]
