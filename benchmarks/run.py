@@ -30,6 +30,10 @@ NAMES = (
     "memory",
     "accuracy",
     "retrieve",
+    "ann",
+    "incremental",
+    "search",
+    "grocery_search",
     "gpu",
 )
 

@@ -14,12 +14,15 @@ from vqa_ray.errors import RunError, one_line
 from vqa_ray.retrieval import ann
 from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.cleanup import clean_up
+from vqa_ray.retrieval.recall import measured
 from vqa_ray.retrieval.update import Change, apply, conflicting_ids
 from vqa_ray.retrieval.version import AnnState, Version
 from vqa_ray.retrieval.writer import Writer
 from vqa_ray.run.layout import delete_directory
 
 logger = logging.getLogger(__name__)
+
+_UNMEASURED = {"recall": None, "recall_queries": 0, "recall_k": 0}
 
 
 def publish(task: IndexTask, writer: Writer, base: Version | None, change: Change) -> Version:
@@ -76,7 +79,12 @@ def _tell(task: IndexTask, version: Version) -> None:
         logger.warning("%s: %d row_ids stand for different images (sha256)", task.layout.uri, conflicts)
     if version.ann is not None and version.ann.partitions:
         logger.info(
-            "  approximate search: %d partitions, %d sub-vectors", version.ann.partitions, version.ann.sub_vectors
+            "  approximate search: %d partitions, %d sub-vectors, recall@%d %.3f over %d of its images",
+            version.ann.partitions,
+            version.ann.sub_vectors,
+            version.ann.recall_k,
+            version.ann.recall or 0.0,
+            version.ann.recall_queries,
         )
     if task.spec.dedupe is not None:
         report(task, version, task.spec.dedupe)
@@ -104,7 +112,9 @@ def _approximate(task: IndexTask, base: Version | None, version: Version) -> Ann
     if base is not version or how == "built":
         told = duration(time.monotonic() - begun)
         logger.info("%s: approximate index %s in %s", task.layout.uri, how, told)
-    return state
+    if base is not None and base.ann is not None and replace(base.ann, **_UNMEASURED) == state:
+        return base.ann
+    return measured(task.layout, version, state)
 
 
 def _wanted(task: IndexTask, base: Version | None, version: Version) -> bool:

@@ -121,5 +121,7 @@ def how_told(how: How) -> str:
     told = ", ".join(f"{name} {value}" for name, value in how.parameters.items())
     if how.recall is None:
         return f"approximate search ({told}; recall not measured)"
+    if not how.recall_queries:
+        return f"approximate index without partitions: each image compared ({told})"
     measured = f"recall@{how.recall_k} {how.recall:.3f} over {how.recall_queries} queries"
     return f"approximate search ({told}; {measured})"

@@ -37,9 +37,10 @@ class Candidates:
         rows = index.rows(["row_id", "status"])
         self.ids: Ids = rows["row_id"].to_numpy()
         """int64 (rows,): the row_id of every row, those in error too."""
-        self._ok: Mask = np.zeros(rows.num_rows, np.bool_)
-        self._ok[ok_rows(rows)] = True
-        self._twins = _twins(index, self.ids, self._ok)
+        self.with_vector: Mask = np.zeros(rows.num_rows, np.bool_)
+        """bool (rows,): which rows have a vector."""
+        self.with_vector[ok_rows(rows)] = True
+        self._twins = _twins(index, self.ids, self.with_vector)
         self._hold = hold and 4 * index.version.ok * index.version.width <= _MOST_HELD_BYTES
         self._held: tuple[Vectors, Ids] | None = None
 
@@ -49,7 +50,7 @@ class Candidates:
         Args:
             filter: bool (rows,), the rows wanted; None for all.
         """
-        mask: Mask = self._ok.copy() if filter is None else self._ok & filter
+        mask: Mask = self.with_vector.copy() if filter is None else self.with_vector & filter
         wanted = self._twins[mask[self._twins[:, 0]]]
         first = np.unique(wanted[:, 1], return_index=True)[1]
         mask[np.delete(wanted[:, 0], first)] = False

@@ -92,9 +92,15 @@ class Searcher:
             assert self._index.ann is not None
             fetched = approximate.nearest(self._index.ann, scorer, self._candidates.ids, mask, k)
             if fetched is not None:
-                return Hits(fetched.best.positions, fetched.best.scores, images, How(False, fetched.parameters))
+                how = How(False, fetched.parameters, *self._recall())
+                return Hits(fetched.best.positions, fetched.best.scores, images, how)
         best = nearest(scorer, self._candidates.blocks(mask), k)
         return Hits(best.positions, best.scores, images, How(True))
+
+    def _recall(self) -> tuple[float | None, int, int]:
+        """What was measured when the approximate index was made."""
+        state = self._index.version.ann
+        return (None, 0, 0) if state is None else (state.recall, state.recall_queries, state.recall_k)
 
     def _asks_approximate(self, images: int, exact: bool | None) -> bool:
         """Whether an approximate index is to be asked about so many images.

@@ -67,6 +67,8 @@ class AnnState:
         trained_rows: images it was built of; later ones came in `additions`.
         partitions, sub_vectors: of the IVF_PQ index; 0 partitions where there are too few images for one.
         additions: how often images were added since.
+        recall: the share of the exact best `recall_k` that it finds, in the mean over `recall_queries` of its images;
+            None where it was not measured.
     """
 
     path: str
@@ -76,6 +78,9 @@ class AnnState:
     partitions: int
     sub_vectors: int
     additions: int = 0
+    recall: float | None = None
+    recall_queries: int = 0
+    recall_k: int = 0
 
 
 @dataclass(frozen=True, slots=True)

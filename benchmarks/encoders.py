@@ -1,0 +1,40 @@
+"""The encoder that images are searched by, and indexes made with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from jobs import index as index_job
+from jobs.index_spec import IndexSpec
+from vqa_ray.errors import RunError
+from vqa_ray.models.checkpoint import bundled_names
+from vqa_ray.retrieval.index import Index, open_index
+
+BUNDLED = "bundled:catalog-clip"
+# Names another encoder: a directory, a URI or a hub name.
+VARIABLE = "VQA_RAY_BENCHMARK_ENCODER"
+
+
+def reference(quick: bool) -> str:
+    """The encoder that the environment names, else the bundled one; the one without weights where there is neither."""
+    if VARIABLE in os.environ:
+        return os.environ[VARIABLE]
+    there = BUNDLED.partition(":")[2] in bundled_names()
+    return BUNDLED if there and not quick else "fake:"
+
+
+def build_index(input: Path, output: Path, encoder: str, **fields: object) -> Index:
+    """`vqa-ray index`, as the command calls it, in this process.
+
+    Args:
+        fields: more of `IndexSpec`.
+
+    Raises:
+        RunError: it ended with an exit code other than 0.
+    """
+    request = {"input": str(input), "output": str(output), "model": encoder, "quiet": True, **fields}
+    code = index_job.run(IndexSpec.model_validate(request), None)
+    if code != 0:
+        raise RunError(f"index ended with exit code {code}")
+    return open_index(str(output))
