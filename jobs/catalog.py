@@ -19,7 +19,10 @@ def catalog(
         int, typer.Option(help="products in one file (a tar, a Parquet or JSON Lines file)")
     ] = 200,
     questions: Annotated[int, typer.Option(help="questions per product, a row each; 0: one row per product")] = 0,
+    captions: Annotated[
+        int, typer.Option(help="descriptions per product, in the column caption; a list if several")
+    ] = 0,
 ) -> None:
     """Render product images with known truth: category, colour, pattern and what is printed on them."""
-    shards = write_catalogue(count, seed, output, format, rows_per_shard, questions=questions)
+    shards = write_catalogue(count, seed, output, format, rows_per_shard, questions=questions, captions=captions)
     typer.echo(f"{count} products in {len(shards)} {format} shard{'s' if len(shards) > 1 else ''} under {output}")

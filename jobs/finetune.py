@@ -1,4 +1,4 @@
-"""`vqa-ray finetune`: train ViLT on questions and answers of one's own."""
+"""`vqa-ray finetune`: train ViLT on questions and answers of one's own, or CLIP on captions."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def execute(request: Request, record: RunRecord, cluster: Cluster) -> dict[str, 
     for note in lesson.notes:
         logger.warning("%s", note)
     logger.info(
-        "%d answers; %d rows to train on in %d steps an epoch, %d to validate on",
-        len(lesson.vocabulary.labels),
+        "%s; %d rows to train on in %d steps an epoch, %d to validate on",
+        f"{lesson.answers} answers" if lesson.vocabulary is not None else "captions",
         len(lesson.plan),
         lesson.plan.steps_per_epoch,
         len(lesson.validation),

@@ -24,7 +24,8 @@ from vqa_ray.training.labels import LabelledRows
 from vqa_ray.training.plan import PlanConfig, TrainingPlan, window_rows
 from vqa_ray.training.source import TrainingSource
 from vqa_ray.training.starts import describe_start
-from vqa_ray.training.targets import Targets, auxiliary_classes, auxiliary_targets, soft_targets
+from vqa_ray.training.targets import Targets, auxiliary_classes, auxiliary_targets, caption_targets, soft_targets
+from vqa_ray.training.task import CONTRASTIVE, VQA
 from vqa_ray.training.vocabulary import build_vocabulary
 
 logger = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Lesson:
     Attributes:
         rows: to train on, also those without an answer of the vocabulary.
         validation: to validate on; empty for none.
-        vocabulary: the answers, in the order of the logits.
+        vocabulary: the answers, in the order of the logits; None where captions are learnt.
         start: URI of the checkpoint that training starts from, with a head for these answers.
         validation_rows: URI of `validation`.
         classes: of each auxiliary column.
@@ -48,13 +49,18 @@ class Lesson:
 
     rows: LabelledRows
     validation: LabelledRows
-    vocabulary: AnswerVocabulary
+    vocabulary: AnswerVocabulary | None
     start: str
     validation_rows: str
     classes: Mapping[str, tuple[str, ...]]
     targets: Targets
     plan: TrainingPlan
     notes: tuple[str, ...]
+
+    @property
+    def answers(self) -> int:
+        """How many there are to learn; 0 where captions are learnt."""
+        return 0 if self.vocabulary is None else len(self.vocabulary.labels)
 
     @property
     def images(self) -> int:
@@ -72,8 +78,7 @@ def gather(request: Request, placement: TrainPlacement) -> Lesson:
     start, rows, validation = join(root, "start"), join(root, "rows.parquet"), join(root, "validation.parquet")
     # Written last of the three.
     if exists(join(start, "config.json")):
-        vocabulary = describe_start(start).vocabulary
-        assert vocabulary is not None
+        vocabulary = describe_start(start).vocabulary if request.spec.task == VQA else None
         return _lesson(request, LabelledRows.load(rows), LabelledRows.load(validation), vocabulary, root)
     lesson = _lesson(request, *_gathered(request, placement), root)
     lesson.rows.save(rows)
@@ -83,11 +88,11 @@ def gather(request: Request, placement: TrainPlacement) -> Lesson:
 
 
 def _lesson(
-    request: Request, rows: LabelledRows, validation: LabelledRows, vocabulary: AnswerVocabulary, root: str
+    request: Request, rows: LabelledRows, validation: LabelledRows, vocabulary: AnswerVocabulary | None, root: str
 ) -> Lesson:
     spec = request.spec
     classes = auxiliary_classes(rows)
-    targets = soft_targets(rows, vocabulary)
+    targets = targets_of(rows, vocabulary)
     window = window_rows(request.train.images, len(rows))
     config = PlanConfig(spec.batch_size, spec.seed, window)
     plan = TrainingPlan(rows.keys, targets, config, auxiliary_targets(rows, classes))
@@ -98,6 +103,11 @@ def _lesson(
     return Lesson(rows, validation, vocabulary, start, held_out, classes, targets, plan, notes)
 
 
+def targets_of(rows: LabelledRows, vocabulary: AnswerVocabulary | None) -> Targets:
+    """What is right for each row: answers of the vocabulary, or without one that it has a caption."""
+    return caption_targets(rows) if vocabulary is None else soft_targets(rows, vocabulary)
+
+
 def _notes(request: Request, rows: LabelledRows, validation: LabelledRows, targets: Targets) -> tuple[str, ...]:
     spec, notes = request.spec, []
     told = [(spec.input, rows)] + ([(spec.validation, validation)] if spec.validation else [])
@@ -105,14 +115,17 @@ def _notes(request: Request, rows: LabelledRows, validation: LabelledRows, targe
         if labelled.failed:
             notes.append(f"{uri}: {labelled.failed} rows cannot be read, the first: {labelled.failure}")
     if rows.unanswered:
-        notes.append(f"{spec.input}: {rows.unanswered} rows have no answer and are left out")
+        what = "answer" if spec.task == VQA else "caption"
+        notes.append(f"{spec.input}: {rows.unanswered} rows have no {what} and are left out")
     outside = targets.without - rows.unanswered
     if outside:
         notes.append(f"{spec.input}: {outside} rows have no answer of the vocabulary and are not trained on")
     return tuple(notes)
 
 
-def _gathered(request: Request, placement: TrainPlacement) -> tuple[LabelledRows, LabelledRows, AnswerVocabulary]:
+def _gathered(
+    request: Request, placement: TrainPlacement
+) -> tuple[LabelledRows, LabelledRows, AnswerVocabulary | None]:
     spec = request.spec
     rows = _rows(request.train, spec.limit, placement)
     if request.validation is not None:
@@ -120,7 +133,12 @@ def _gathered(request: Request, placement: TrainPlacement) -> tuple[LabelledRows
     else:
         rows, validation = rows.split(spec.validation_fraction, spec.seed)
     if validation.unanswered == len(validation) and (request.validation is not None or spec.validation_fraction > 0):
-        raise RequestError(f"{spec.validation or spec.input}: no rows with answers to validate on")
+        what = "answers" if spec.task == VQA else "captions"
+        raise RequestError(f"{spec.validation or spec.input}: no rows with {what} to validate on")
+    if spec.task == CONTRASTIVE:
+        if rows.unanswered == len(rows):
+            raise RequestError(f"{spec.input}: none of the {len(rows)} rows to train on has a caption")
+        return rows, validation, None
     vocabulary = request.vocabulary or build_vocabulary(
         rows, min_count=spec.min_answer_count, max_answers=spec.max_answers
     )
@@ -136,6 +154,9 @@ def _rows(source: TrainingSource, limit: int | None, placement: TrainPlacement) 
 
 
 def _save_start(request: Request, lesson: Lesson) -> None:
+    if lesson.vocabulary is None:
+        _save_pair_start(request, lesson)
+        return
     from vqa_ray.training.export import export
     from vqa_ray.training.shape import ViltShape
     from vqa_ray.training.starts import start_from, start_from_scratch
@@ -152,9 +173,27 @@ def _save_start(request: Request, lesson: Lesson) -> None:
     export(lesson.start, made.model, made.tokenizer, made.transform)
 
 
+def _save_pair_start(request: Request, lesson: Lesson) -> None:
+    from vqa_ray.training.pair_shape import PairShape
+    from vqa_ray.training.pair_starts import export_pairs, start_pairs_from, start_pairs_from_scratch
+
+    spec = request.spec
+    if request.shape is None:
+        made = start_pairs_from(spec.model)
+    else:
+        captions = lesson.rows.answers.flatten().to_pylist()
+        made = start_pairs_from_scratch(
+            PairShape(**request.shape), captions, vocab_size=spec.vocab_size, seed=spec.seed
+        )
+    for note in made.told:
+        logger.info("%s", note)
+    export_pairs(lesson.start, made)
+
+
 def recipe(spec: FinetuneSpec) -> Mapping[str, object]:
     """The settings of a training that its report names."""
     names = (
+        "task",
         "epochs",
         "batch_size",
         "learning_rate",
@@ -176,6 +215,8 @@ def recipe(spec: FinetuneSpec) -> Mapping[str, object]:
     for name in names:
         value = getattr(spec, name)
         if value is None or value is False or value in ([], {}) or (spec.augment == "none" and "augment_" in name):
+            continue
+        if spec.task == CONTRASTIVE and name == "head_multiplier":
             continue
         if isinstance(value, dict):
             value = ", ".join(f"{key} {number}" for key, number in value.items())

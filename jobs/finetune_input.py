@@ -10,14 +10,17 @@ from typing import Any
 from jobs.finetune_spec import SCRATCH, FinetuneSpec
 from jobs.guard import input_of, now, versions
 from vqa_ray.errors import RequestError
+from vqa_ray.models.base import ImageTransform
 from vqa_ray.models.checkpoint import image_processor_config
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.readers import InputConfig
 from vqa_ray.run.record import RunRecord
+from vqa_ray.training.pair_shape import PairShape
 from vqa_ray.training.shape import ViltShape
-from vqa_ray.training.source import TrainingSource, open_training_source
+from vqa_ray.training.source import TrainingSource, open_caption_source, open_training_source
 from vqa_ray.training.starts import StartInfo, describe_start
+from vqa_ray.training.task import CONTRASTIVE
 from vqa_ray.training.vocabulary import read_vocabulary
 
 
@@ -43,7 +46,7 @@ class Request:
     start: StartInfo | None
     shape: dict[str, int] | None
     vocabulary: AnswerVocabulary | None
-    transform: ViltTransform
+    transform: ImageTransform
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -58,19 +61,35 @@ def open_request(spec: FinetuneSpec) -> Request:
         RequestError: something of it cannot be done.
     """
     _check_extras(spec)
+    is_pairs = spec.task == CONTRASTIVE
     train = _open(spec, spec.input, tuple(spec.auxiliary))
     validation = _open(spec, spec.validation, ()) if spec.validation else None
     vocabulary = read_vocabulary(spec.vocabulary) if spec.vocabulary else None
-    start, shape = None, None
-    if spec.model == SCRATCH:
-        shape = _shape(spec.shape)
-        transform = ViltTransform(shape["shortest_edge"], shape["patch_size"])
-    else:
-        start = describe_start(spec.model)
-        transform = ViltTransform.from_config(image_processor_config(start.path), f"model {spec.model}")
+    start, shape, transform = (_pairs if is_pairs else _answers)(spec)
     return Request(
         spec, _record(spec, train, validation, start), train, validation, start, shape, vocabulary, transform
     )
+
+
+_Network = tuple[StartInfo | None, dict[str, int] | None, ImageTransform]
+
+
+def _answers(spec: FinetuneSpec) -> _Network:
+    if spec.model == SCRATCH:
+        shape = _shape(spec.shape, ViltShape)
+        return None, shape, ViltTransform(shape["shortest_edge"], shape["patch_size"])
+    start = describe_start(spec.model)
+    return start, None, ViltTransform.from_config(image_processor_config(start.path), f"model {spec.model}")
+
+
+def _pairs(spec: FinetuneSpec) -> _Network:
+    from vqa_ray.training.pair_starts import describe_pair_start, transform_of, transform_of_shape
+
+    if spec.model == SCRATCH:
+        shape = _shape(spec.shape, PairShape)
+        return None, shape, transform_of_shape(PairShape(**shape))
+    start = describe_pair_start(spec.model)
+    return start, None, transform_of(start.path, spec.model)
 
 
 def _check_extras(spec: FinetuneSpec) -> None:
@@ -90,17 +109,19 @@ def _check_extras(spec: FinetuneSpec) -> None:
 
 def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...]) -> TrainingSource:
     config = InputConfig(uri=uri, format=spec.input_format, columns=spec.columns)
+    if spec.task == CONTRASTIVE:
+        return open_caption_source(config)
     return open_training_source(config, spec.truth, auxiliary)
 
 
-def _shape(given: dict[str, str]) -> dict[str, int]:
-    """The size of a new network; what is not given is as in `ViltShape`."""
-    known = asdict(ViltShape())
+def _shape(given: dict[str, str], kind: type[ViltShape | PairShape]) -> dict[str, int]:
+    """The size of a new network; what is not given is as usual."""
+    known = asdict(kind())
     for name, value in given.items():
         if name not in known or not value.isdigit():
             allowed = ", ".join(known)
             raise RequestError(f"--shape {name}={value}: wanted NAME=N, with a name of {allowed} and a whole number")
-    return asdict(ViltShape(**(known | {name: int(value) for name, value in given.items()})))
+    return asdict(kind(**(known | {name: int(value) for name, value in given.items()})))
 
 
 def _record(
@@ -109,7 +130,7 @@ def _record(
     extra = {"validation_fingerprint": validation.source.fingerprint} if validation else {}
     model: dict[str, Any] = {
         "reference": spec.model,
-        "family": "vilt",
+        "family": "clip" if spec.task == CONTRASTIVE else "vilt",
         "fingerprint": start.fingerprint if start else SCRATCH,
     }
     return RunRecord(

@@ -23,8 +23,9 @@ from vqa_ray.schema import STATUS_OK
 from vqa_ray.stages.read import read_tasks
 from vqa_ray.storage import read_bytes
 from vqa_ray.training.course import Places
-from vqa_ray.training.metrics import TrainingLog
-from vqa_ray.training.validate import RESULTS, confusion, metrics_of
+from vqa_ray.training.metrics import TrainingLog, ValidationRecord
+from vqa_ray.training.task import CONTRASTIVE
+from vqa_ray.training.validate import RESULTS, ValidationMetrics, confusion, metrics_of
 
 _MOST_ANSWERS = 20
 _TOP_K = 5
@@ -36,8 +37,9 @@ class Judged:
 
     Attributes:
         log: its steps and validations; the accuracy of the best one is that of the written model.
-        answers: ANSWER rows of the written model, one for each validation row; None without validation.
-        confusion: of its most frequent answers; None without validation.
+        answers: ANSWER rows of the written model, one for each validation row, or what it made of pairs; None without
+            validation.
+        confusion: of its most frequent answers; None without validation, and of pairs.
     """
 
     log: TrainingLog
@@ -55,20 +57,34 @@ def judge(request: Request, lesson: Lesson, places: Places, images: ImageConfig,
     best = log.best
     if best is None:
         return Judged(log, None, None)
+    if request.spec.task == CONTRASTIVE:
+        from jobs.finetune_judge_pairs import embedded
+        from vqa_ray.training.judged_pairs import judge_embedded
+
+        options = ModelOptions(places.best, dtype=request.spec.dtype)
+        pairs = judge_embedded(
+            embedded(request, lesson, options, images, cluster), lesson.validation, options, best.loss
+        )
+        log.validations[log.validations.index(best)] = _judged(best, pairs.metrics)
+        return Judged(log, pairs.rows, None)
     answers = _answers(request, lesson, places.best, images, cluster)
     is_ok = pa.array([status == STATUS_OK for status in answers["status"].to_pylist()])
     loss = pa.array([best.loss if ok else None for ok in is_ok.to_pylist()], pa.float32())
     results = pa.table([loss if name == "loss" else answers[name] for name in RESULTS.names], schema=RESULTS)
     found = metrics_of(results, lesson.validation)
-    log.validations[log.validations.index(best)] = replace(
-        best,
+    log.validations[log.validations.index(best)] = _judged(best, found)
+    return Judged(log, answers, Confusion(*confusion(results, lesson.validation, _MOST_ANSWERS)))
+
+
+def _judged(record: ValidationRecord, found: ValidationMetrics) -> ValidationRecord:
+    return replace(
+        record,
         accuracy=found.accuracy,
         accuracy_by_type=found.by_type,
         rows=found.rows,
         rows_by_type=found.rows_by_type,
         skipped=found.skipped,
     )
-    return Judged(log, answers, Confusion(*confusion(results, lesson.validation, _MOST_ANSWERS)))
 
 
 def _answers(request: Request, lesson: Lesson, model: str, images: ImageConfig, cluster: Cluster) -> pa.Table:

@@ -20,19 +20,23 @@ from jobs.finetune_judge import Judged
 from jobs.finetune_spec import SCRATCH, FinetuneSpec
 from jobs.progress import duration
 from jobs.summary import ALL_GOOD, TOO_MANY_ERRORS
-from vqa_ray.report.trained import Skipped, Trained, TrainingData
+from vqa_ray.report.trained import WORDS, Skipped, Trained, TrainingData
 from vqa_ray.report.training import write_training
 from vqa_ray.report.training_card import write_card
 from vqa_ray.run import manifest
 from vqa_ray.run.layout import RunLayout, name_of
 from vqa_ray.run.record import FORMAT, RunRecord
 from vqa_ray.storage import copy_file, fsspec_for, join, list_files, write_table_atomic
+from vqa_ray.training.captions import NO_CAPTION
 from vqa_ray.training.metrics import TrainingLog
+from vqa_ray.training.task import CONTRASTIVE, VQA
 
 logger = logging.getLogger(__name__)
 
 # What makes a directory a model that can be loaded; so it comes last.
 _LAST = "config.json"
+# The command that a trained model is for.
+_NEXT = {VQA: "answer", CONTRASTIVE: "index"}
 
 
 def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged, timing: Mapping[str, Any]) -> Trained:
@@ -43,7 +47,7 @@ def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged,
     if spec.validation and lesson.validation.failed:
         skipped.append(Skipped("reading the rows to validate on", "could not be read", lesson.validation.failed))
     if rows.unanswered:
-        skipped.append(Skipped("training", "no answer", rows.unanswered))
+        skipped.append(Skipped("training", "no answer" if spec.task == VQA else NO_CAPTION, rows.unanswered))
     outside = int(lesson.targets.without) - rows.unanswered
     if outside:
         skipped.append(Skipped("training", "no answer of the vocabulary", outside))
@@ -63,7 +67,7 @@ def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged,
         data=TrainingData(
             uri=spec.input,
             rows=len(lesson.plan),
-            answers=len(lesson.vocabulary.labels),
+            answers=lesson.answers,
             images=lesson.images,
             validation=validation,
             validation_rows=len(lesson.validation),
@@ -77,6 +81,7 @@ def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged,
         notes=lesson.notes,
         base_model=spec.model if spec.model != SCRATCH and _is_hub_name(spec.model) else None,
         adapter=spec.lora and spec.lora_export == "adapter",
+        task=spec.task,
     )
 
 
@@ -113,15 +118,17 @@ def conclude(
     content = {
         "format": FORMAT,
         "status": "finished",
+        "task": told.task,
         "spec_hash": record.spec_hash,
         **{name: getattr(record, name) for name in record.__dataclass_fields__},
         "rows": len(lesson.plan),
         "validation_rows": len(lesson.validation),
-        "answers": len(lesson.vocabulary.labels),
+        "answers": lesson.answers,
         "steps": log.steps,
         "exported_step": told.step,
         "skipped": [{"where": s.where, "reason": s.reason, "rows": s.rows} for s in told.data.skipped],
         "skipped_fraction": round(_skipped_fraction(lesson, log), 6),
+        # Of pairs, the mean recall and the recalls.
         "accuracy": None if best is None else best.accuracy,
         "accuracy_by_type": {} if best is None else dict(best.accuracy_by_type),
         "loss": None if best is None else best.loss,
@@ -147,7 +154,8 @@ def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
         logger.info("%d steps on %d rows, not validated → %s", content["steps"], content["rows"], spec.output)
     else:
         logger.info(
-            "accuracy %.4f on %d validation rows, after step %d of %d → %s",
+            "%s %.4f on %d validation rows, after step %d of %d → %s",
+            WORDS[spec.task].measure,
             accuracy,
             content["validation_rows"],
             content["exported_step"],
@@ -160,7 +168,7 @@ def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
         logger.warning("  %s: %d rows left out: %s", entry["where"], entry["rows"], entry["reason"])
     timing = content["timing"]
     logger.info("  %s of training, %.1f rows/s", duration(timing["train_s"]), timing["samples_per_s"])
-    logger.info("  next: vqa-ray answer --model %s --input … --output …", spec.output)
+    logger.info("  next: vqa-ray %s --model %s --input … --output …", _NEXT[spec.task], spec.output)
     if content["skipped_fraction"] > spec.max_error_fraction:
         logger.error(
             "%s: %.1f%% of the rows could not be used, more than --max-error-fraction %g",
@@ -173,9 +181,10 @@ def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
 
 
 def _told_shape(shape: Mapping[str, int]) -> str:
+    text = f"; text {shape['text_layers']} layers of {shape['text_hidden_size']}" if "text_layers" in shape else ""
     return (
         f"scratch: {shape['layers']} layers of {shape['hidden_size']}, patches of {shape['patch_size']} pixels, images "
-        f"of {shape['shortest_edge']}"
+        f"of {shape.get('shortest_edge', shape.get('image_size'))}{text}"
     )
 
 

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from jobs.spec import JobSpec, Workers, bounds, option
+from jobs.spec import JobSpec, Workers, bounds, option, option_name
+from vqa_ray.training.task import CONTRASTIVE, Task
 
 SCRATCH = "scratch"
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
+# What only answers have; and what is usual for captions, where it is not what is usual for answers.
+_OF_ANSWERS = (
+    "truth",
+    "auxiliary",
+    "vocabulary",
+    "min_answer_count",
+    "max_answers",
+    "head_multiplier",
+    "lora",
+    "lora_rank",
+    "lora_export",
+)
+_USUAL_FOR_CAPTIONS = {"learning_rate": 1e-5, "weight_decay": 0.1, "dropout": 0.0, "augment": "none"}
+
 
 class FinetuneSpec(JobSpec):
-    """Train ViLT on questions and answers of your own; writes a checkpoint directory that every other job loads."""
+    """Train ViLT on questions and answers of your own, or CLIP on captions; writes a checkpoint directory that every
+    other job loads."""
 
-    input: str = option("Images, questions and answers to train on (path, s3://, gs://).", unit="URI")
+    task: Task = option(
+        "What is learnt: vqa, to answer questions; contrastive, which caption belongs to which image.",
+        "vqa",
+        since=True,
+    )
+
+    input: str = option("Images to train on, with questions and answers or captions (path, s3://, gs://).", unit="URI")
     output: str = option(
         "Directory of the model and its report; the same command again resumes.", unit="URI", command=False
     )
@@ -41,14 +63,17 @@ class FinetuneSpec(JobSpec):
     max_answers: int | None = option("Largest answer vocabulary.", None, unit="N", ge=2)
     epochs: int = option("Passes over the training rows.", 10, unit="N", ge=1)
     batch_size: int = option("Rows per optimiser step, over all workers.", 256, unit="ROWS", ge=1)
-    learning_rate: float = option("Of the encoder, at the top of the schedule.", 1e-4, unit="RATE", gt=0)
+    learning_rate: float = option(
+        "Of the encoder, at the top of the schedule; 1e-5 for captions.", 1e-4, unit="RATE", gt=0
+    )
     head_multiplier: float = option("The answer head learns this many times faster.", 10.0, unit="TIMES", gt=0)
-    weight_decay: float = option("On matrices, never on biases and norms.", 0.01, unit="RATE", ge=0)
+    weight_decay: float = option("On matrices, never on biases and norms; 0.1 for captions.", 0.01, unit="RATE", ge=0)
     warmup_fraction: Fraction = option("Of all steps; then the rate falls linearly to 0.", 0.1, unit="0..1")
     gradient_clip: float = option("Largest norm of the gradient.", 1.0, unit="NORM", gt=0)
-    dropout: Fraction = option("In the encoder, while training.", 0.1, unit="0..1")
+    dropout: Fraction = option("In the encoder, while training; 0 for captions.", 0.1, unit="0..1")
     augment: Literal["randaug", "geometric", "none"] = option(
-        "RandAugment with all its operations, only those that move pixels and leave colours, or none.", "randaug"
+        "RandAugment with all its operations, only those that move pixels and leave colours, or none, as for captions.",
+        "randaug",
     )
     augment_operations: int = option("RandAugment operations per image.", 2, unit="N", ge=1, le=10)
     augment_magnitude: int = option("Their strength.", 9, unit="0..30", ge=0, le=30)
@@ -58,8 +83,9 @@ class FinetuneSpec(JobSpec):
     lora_export: Literal["merged", "adapter"] = option("Write the merged model, or the adapter alone.", "merged")
     export_dtype: Literal["float32", "bfloat16"] = option("Precision of the written weights.", "float32")
     shape: dict[str, str] = option(
-        "Size of a model from scratch: hidden_size, layers, heads, intermediate_size, patch_size, shortest_edge, "
-        "max_text_tokens. Repeatable.",
+        "Size of a model from scratch: hidden_size, layers, heads, intermediate_size, patch_size, max_text_tokens, and "
+        "shortest_edge, or for captions image_size, text_hidden_size, text_layers, text_heads, projection_size. "
+        "Repeatable.",
         {},
         unit="NAME=N",
     )
@@ -86,6 +112,18 @@ class FinetuneSpec(JobSpec):
         "GPUs of each; 1 where there are GPUs, else 0.", None, unit="GPUS", ge=0, command=False
     )
     max_failures: int = option("Restarts after a worker died.", 3, unit="N", ge=0, command=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_task(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("task") != CONTRASTIVE:
+            return given
+        foreign = [name for name in _OF_ANSWERS if name in given]
+        if foreign:
+            raise ValueError(
+                f"{option_name(foreign[0], cls)} is for --task vqa; there are no answers in contrastive training"
+            )
+        return {**_USUAL_FOR_CAPTIONS, **given}
 
     @model_validator(mode="after")
     def _agree(self) -> FinetuneSpec:

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.train import TrainingFailedError
 
-from jobs.finetune_data import Lesson
+from jobs.finetune_data import Lesson, targets_of
 from jobs.finetune_input import Request
 from jobs.finetune_spec import FinetuneSpec
 from jobs.progress import duration
@@ -30,12 +30,14 @@ from vqa_ray.training.augment import GEOMETRIC, OPERATIONS
 from vqa_ray.training.course import Course, Places
 from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.plan import evaluation_parts
-from vqa_ray.training.targets import soft_targets
+from vqa_ray.training.task import CONTRASTIVE, VQA
 
 logger = logging.getLogger(__name__)
 
 _POLL_S = 2.0
 _LINE_EVERY_S = 15.0
+# Of AdamW, as ViLT (torch's own) and CLIP (Radford et al. 2021, table 18) were trained.
+_EPSILON, _CLIP_EPSILON = 1e-8, 1e-6
 
 
 def places(spec: FinetuneSpec, lesson: Lesson) -> Places:
@@ -55,6 +57,7 @@ def places(spec: FinetuneSpec, lesson: Lesson) -> Places:
 def course(spec: FinetuneSpec, lesson: Lesson) -> Course:
     """All that decides the training of a spec but its rows."""
     return Course(
+        task=spec.task,
         epochs=spec.epochs,
         steps_per_epoch=lesson.plan.steps_per_epoch,
         rows=len(lesson.plan),
@@ -65,6 +68,7 @@ def course(spec: FinetuneSpec, lesson: Lesson) -> Course:
             weight_decay=spec.weight_decay,
             warmup_fraction=spec.warmup_fraction,
             gradient_clip=spec.gradient_clip,
+            epsilon=_CLIP_EPSILON if spec.task == CONTRASTIVE else _EPSILON,
         ),
         dropout=spec.dropout,
         lora_rank=spec.lora_rank if spec.lora else None,
@@ -87,9 +91,10 @@ def train(request: Request, lesson: Lesson, record: RunRecord, images: ImageConf
     """
     spec = request.spec
     plan = course(spec, lesson)
-    source = (request.validation or request.train).images
-    evaluation = evaluation_parts(lesson.validation.keys, soft_targets(lesson.validation, lesson.vocabulary))
-    reads = pipeline.Reads(lesson.plan, request.train.images, planned_reads(source, evaluation))
+    held_out = request.validation or request.train
+    evaluation = evaluation_parts(lesson.validation.keys, targets_of(lesson.validation, lesson.vocabulary))
+    validation = planned_reads(held_out.images, evaluation, held_out.captions)
+    reads = pipeline.Reads(lesson.plan, request.train.images, validation, request.train.captions)
     streams = pipeline.Streams(ray.put(reads), images, _augment(spec), placement)
     storage = join(spec.output, PRIVATE, "training", "checkpoints")
     delete(plan.places.failure)
@@ -153,7 +158,8 @@ def line(progress: dict[str, Any]) -> str:
     left = ""
     if progress["steps_per_s"] > 0:
         left = f", about {duration((progress['steps'] - progress['step']) / progress['steps_per_s'])} left"
-    judged = "" if progress["accuracy"] is None else f", best accuracy {progress['accuracy']:.4f}"
+    what = "accuracy" if progress["task"] == VQA else "mean recall"
+    judged = "" if progress["accuracy"] is None else f", best {what} {progress['accuracy']:.4f}"
     return (
         f"step {progress['step']:,} of {progress['steps']:,} (epoch {progress['epoch'] + 1} of {progress['epochs']}), "
         f"loss {progress['loss']:.4f}, {progress['samples_per_s']:,.1f} rows/s{judged}{left}"

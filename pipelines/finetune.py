@@ -42,11 +42,13 @@ class Reads:
         plan: which row is trained on at which step.
         source: what is trained on, with its shards.
         validation: reads every validation row once; empty for none.
+        captions: the column of captions that stand in place of questions; None where there are questions.
     """
 
     plan: TrainingPlan
     source: Source
     validation: Sequence[ReadPlanned]
+    captions: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Streams:
     def training(self, epoch: int, first_step: int) -> Dataset:
         """The rows of an epoch from `first_step` on, in the plan's order, decoded and augmented."""
         reads = ray.get(self.reads)
-        tasks = planned_reads(reads.source, reads.plan.parts(epoch, first_step))
+        tasks = planned_reads(reads.source, reads.plan.parts(epoch, first_step), reads.captions)
         rows = decode(planned(tasks, self.placement.rows), self.images, self.placement.rows)
         if self.augment is None:
             return rows

@@ -1,4 +1,4 @@
-"""What a catalogue says of its products: rows of truth, or of questions with their answers."""
+"""What a catalogue says of its products: rows of truth, of questions with their answers, and captions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vqa_ray.catalog.captions import captions_for
 from vqa_ray.catalog.product import Product
 from vqa_ray.catalog.questions import KINDS, ask
 
@@ -27,18 +28,23 @@ QUESTION_COLUMNS = (
 )
 
 
-def row_fields(questions: int) -> tuple[pa.Field, ...]:
+def row_fields(questions: int, captions: int = 0) -> tuple[pa.Field, ...]:
     """The columns of `rows_of`, without the image."""
-    return (*PRODUCT_COLUMNS, *(QUESTION_COLUMNS if questions else ()), *TRUTH)
+    said = (pa.field("caption", pa.string() if captions == 1 else pa.list_(pa.string())),) if captions else ()
+    return (*PRODUCT_COLUMNS, *(QUESTION_COLUMNS if questions else ()), *said, *TRUTH)
 
 
-def rows_of(product: Product, questions: int) -> list[dict[str, Any]]:
-    """The rows about one product: one of truth, or one per question when `questions` > 0.
+def rows_of(product: Product, questions: int, captions: int = 0) -> list[dict[str, Any]]:
+    """The rows about one product: one of truth, or one per question when `questions` > 0. With captions, each row has
+    all of them: a string where there is one, else a list.
 
     The kinds of question take turns in an order of the product's own, so fewer than `len(KINDS)` questions per product
     still ask every kind equally often over a catalogue.
     """
-    truth = {field.name: getattr(product, field.name) for field in TRUTH}
+    truth: dict[str, Any] = {field.name: getattr(product, field.name) for field in TRUTH}
+    if captions:
+        said = captions_for(product, captions)
+        truth = {"caption": said[0] if captions == 1 else said, **truth}
     if not questions:
         return [{"row_id": product.index, "image_id": product.image_id, **truth}]
     # The last number keeps these draws apart from those of `sample_product`.

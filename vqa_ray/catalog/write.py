@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from vqa_ray.catalog.captions import MOST_CAPTIONS
 from vqa_ray.catalog.product import Product, sample_product
 from vqa_ray.catalog.questions import ANSWERS
 from vqa_ray.catalog.render import encode, render
@@ -24,6 +25,8 @@ FORMATS = ("parquet", "webdataset", "jsonl", "images")
 REQUEST_FILE = "_catalog.json"
 # Every answer a catalogue can have, one per line, as `finetune --vocabulary` takes it.
 ANSWERS_FILE = "_answers.txt"
+# Noted only where it is asked for.
+_OPTIONAL = ("captions",)
 _LARGEST_SEED = 2**63 - 1
 _LARGEST_COUNT = 2**31
 _UPLOADS_AT_ONCE = 8
@@ -42,8 +45,23 @@ class _Drawn:
         return self.product.image_id + self.product.extension
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """How much a catalogue says of a product: rows of questions, and captions in each row."""
+
+    questions: int
+    captions: int
+
+
 def write_catalogue(
-    count: int, seed: int, output_uri: str, format: str, rows_per_shard: int = 200, *, questions: int = 0
+    count: int,
+    seed: int,
+    output_uri: str,
+    format: str,
+    rows_per_shard: int = 200,
+    *,
+    questions: int = 0,
+    captions: int = 0,
 ) -> list[str]:
     """Render products 0 to `count` - 1 of the catalogue `seed` and write them under `output_uri`.
 
@@ -63,6 +81,7 @@ def write_catalogue(
         format: one of `FORMATS`.
         rows_per_shard: products in one shard.
         questions: 0 for one row of truth per product, else this many rows per product, each a question with its answer.
+        captions: 0 for none; 1 for a column `caption` with a description of the product; more for a list of so many.
 
     Returns:
         The URIs of the files with the rows, one per shard.
@@ -70,14 +89,17 @@ def write_catalogue(
     Raises:
         RequestError: an argument is out of range, or the output holds something else or cannot be written.
     """
-    _check(count, seed, format, rows_per_shard, questions)
     request = {
         "count": count,
         "seed": seed,
         "format": format,
         "rows_per_shard": rows_per_shard,
         "questions": questions,
+        # Catalogues without captions are as they were before there were any.
+        **({"captions": captions} if captions else {}),
     }
+    _check(format, {**request, "captions": captions})
+    said = _Said(questions, captions)
     _claim(output_uri, request)
     if questions:
         write_bytes_atomic(join(output_uri, ANSWERS_FILE), "".join(f"{answer}\n" for answer in ANSWERS).encode())
@@ -88,23 +110,25 @@ def write_catalogue(
     for shard in range(shards):
         indices = range(shard * rows_per_shard, min(count, (shard + 1) * rows_per_shard))
         # Not kept in a variable: the shard is freed before the next one is drawn.
-        written.append(write(output_uri, f"{shard:0{digits}d}", _draw(seed, indices, questions), questions))
+        written.append(write(output_uri, f"{shard:0{digits}d}", _draw(seed, indices, said), said))
     return written
 
 
-def _check(count: int, seed: int, format: str, rows_per_shard: int, questions: int) -> None:
+def _check(format: str, request: Mapping[str, object]) -> None:
     if format not in FORMATS:
         raise RequestError(f"catalog: unknown format {one_line(format, 60)!r}; one of {', '.join(FORMATS)}")
     ranges = (
-        ("count", count, 1, _LARGEST_COUNT),
-        ("seed", seed, 0, _LARGEST_SEED),
-        ("rows_per_shard", rows_per_shard, 1, 100_000),
-        ("questions", questions, 0, 1000),
+        ("count", 1, _LARGEST_COUNT),
+        ("seed", 0, _LARGEST_SEED),
+        ("rows_per_shard", 1, 100_000),
+        ("questions", 0, 1000),
+        ("captions", 0, MOST_CAPTIONS),
     )
-    for name, value, least, most in ranges:
-        if not least <= value <= most:
+    for name, least, most in ranges:
+        value = request[name]
+        if not (isinstance(value, int) and least <= value <= most):
             raise RequestError(f"catalog: {name} is {value}; allowed is {least} to {most}")
-    if questions and format == "images":
+    if request["questions"] and format == "images":
         raise RequestError("catalog: image files cannot carry questions; use parquet, webdataset or jsonl")
 
 
@@ -115,8 +139,11 @@ def _claim(output_uri: str, request: dict[str, object]) -> None:
         if exists(note):
             noted = json.loads(read_bytes(note))
             there = noted if isinstance(noted, dict) else {}
+            names = dict.fromkeys([*request, *(name for name in _OPTIONAL if name in there)])
             different = [
-                f"{name} {there.get(name)} → {value}" for name, value in request.items() if there.get(name) != value
+                f"{name} {there.get(name)} → {request.get(name)}"
+                for name in names
+                if there.get(name) != request.get(name)
             ]
             if different:
                 raise RequestError(
@@ -131,13 +158,16 @@ def _claim(output_uri: str, request: dict[str, object]) -> None:
         raise RequestError(f"{output_uri}: cannot be written: {one_line(error)}") from error
 
 
-def _draw(seed: int, indices: range, questions: int) -> list[_Drawn]:
+def _draw(seed: int, indices: range, said: _Said) -> list[_Drawn]:
     products = (sample_product(seed, index) for index in indices)
-    return [_Drawn(product, encode(product, render(product)), rows_of(product, questions)) for product in products]
+    return [
+        _Drawn(product, encode(product, render(product)), rows_of(product, said.questions, said.captions))
+        for product in products
+    ]
 
 
-def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], questions: int) -> str:
-    schema = pa.schema([pa.field("image", pa.binary()), *row_fields(questions)])
+def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], said: _Said) -> str:
+    schema = pa.schema([pa.field("image", pa.binary()), *row_fields(said.questions, said.captions)])
     rows = [{"image": one.image, **row} for one in drawn for row in one.rows]
     # Encoded images do not shrink further.
     compression = {name: "none" if name == "image" else "zstd" for name in _leaves(schema)}
@@ -151,7 +181,7 @@ def _leaves(schema: pa.Schema) -> list[str]:
     return [f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema]
 
 
-def _write_webdataset(output_uri: str, number: str, drawn: list[_Drawn], questions: int) -> str:
+def _write_webdataset(output_uri: str, number: str, drawn: list[_Drawn], said: _Said) -> str:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for one in drawn:
@@ -170,13 +200,13 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _write_jsonl(output_uri: str, number: str, drawn: list[_Drawn], questions: int) -> str:
+def _write_jsonl(output_uri: str, number: str, drawn: list[_Drawn], said: _Said) -> str:
     _write_images(join(output_uri, "images"), drawn)
     rows = ({"image_uri": f"images/{one.file_name}", **row} for one in drawn for row in one.rows)
     return _write_lines(join(output_uri, f"products-{number}.jsonl"), rows)
 
 
-def _write_image_files(output_uri: str, number: str, drawn: list[_Drawn], questions: int) -> str:
+def _write_image_files(output_uri: str, number: str, drawn: list[_Drawn], said: _Said) -> str:
     _write_images(output_uri, drawn)
     rows = ({"image_uri": one.file_name, **row} for one in drawn for row in one.rows)
     return _write_lines(join(output_uri, f"_truth-{number}.jsonl"), rows)
@@ -198,7 +228,7 @@ def _json(row: dict[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False).encode()
 
 
-_WRITERS: dict[str, Callable[[str, str, list[_Drawn], int], str]] = {
+_WRITERS: dict[str, Callable[[str, str, list[_Drawn], _Said], str]] = {
     "parquet": _write_parquet,
     "webdataset": _write_webdataset,
     "jsonl": _write_jsonl,

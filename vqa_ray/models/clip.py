@@ -17,6 +17,7 @@ from vqa_ray.models.clip_transform import ClipTransform
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.dual_encoder import DualEncoder
 from vqa_ray.models.families import COSINE_SCORE
+from vqa_ray.models.vision_layers import vision_layers
 from vqa_ray.models.weights import load_text_tokenizer, load_weights
 
 # The `eos_token_id` of old configs, by which transformers reads a text at its highest token id instead.
@@ -48,7 +49,7 @@ class ClipEncoder(DualEncoder):
                 f"{origin}: its processor makes images of {transform.crop} pixels, its encoder takes {side}"
             )
         tokenizer = load_text_tokenizer(path)
-        _check_closing(tokenizer, model.config.text_config.eos_token_id, origin)
+        check_closing(tokenizer, model.config.text_config.eos_token_id, origin)
         return ClipTowers(model.to(where), tokenizer, transform, where)
 
 
@@ -56,7 +57,7 @@ class ClipTowers:
     """See `Towers`.
 
     Args:
-        model: a `CLIPModel` in evaluation mode, on its device.
+        model: a `CLIPModel` in evaluation mode, on its device; it gives up its vision encoder.
         tokenizer: the checkpoint's.
         transform: the size and the normalisation of its images.
         device: where it is.
@@ -72,13 +73,19 @@ class ClipTowers:
         self.image_tokens = 1 + (transform.crop // model.config.vision_config.patch_size) ** 2
         self.text_tokens: int = model.config.text_config.max_position_embeddings
         self._model = model
+        self._layers = vision_layers(model.vision_model)
         self._pixels = Pixels(transform, device, model.dtype)
 
     def images(self, pixels: Tensor) -> Tensor:
         """See `Towers.images`."""
-        seen = self._model.vision_model(pixel_values=self._pixels(pixels)).pooler_output
+        vision = self._model.vision_model
+        if self._layers is None:
+            seen = vision(pixel_values=self._pixels(pixels)).pooler_output[:, None]
+        else:
+            hidden = vision.pre_layrnorm(vision.embeddings(self._pixels(pixels)))
+            seen = vision.post_layernorm(self._layers(hidden, only_first=True))
         projected: Tensor = self._model.visual_projection(seen)
-        return projected[:, None]
+        return projected
 
     def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """See `Towers.texts`."""
@@ -86,7 +93,7 @@ class ClipTowers:
         return projected
 
 
-def _check_closing(tokenizer: Any, closing: int, origin: str) -> None:
+def check_closing(tokenizer: Any, closing: int, origin: str) -> None:
     """Refuse a checkpoint whose texts would all be read at their first token, and so be alike."""
     ids = tokenizer("a")["input_ids"]
     if closing not in (_OLD_CLOSING, *ids):

@@ -11,9 +11,47 @@ import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.training.metrics import TrainingLog, ValidationRecord
+from vqa_ray.training.task import CONTRASTIVE, VQA, Task
 
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/@\s]*@")
 _WEB_QUERY = re.compile(r"(https?://[^?\s]*)\?\S*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How what a validation measured is called.
+
+    Attributes:
+        measure: the number that is looked at first.
+        about: what it and its parts are, the beginning of a sentence.
+        parts: heading of the parts.
+        part, share, count: headings of their table: which one, its value, of how many.
+        whole: the line of the number itself.
+    """
+
+    measure: str
+    about: str
+    parts: str
+    part: str
+    share: str
+    count: str
+    whole: str
+
+
+WORDS: Mapping[Task, Words] = {
+    VQA: Words(
+        "accuracy", "Official VQA accuracy", "Accuracy by answer type", "answer type", "accuracy", "rows", "all"
+    ),
+    CONTRASTIVE: Words(
+        "mean recall",
+        "Recall at 1, 5 and 10, of captions among all images and of images among all captions",
+        "Recall by direction",
+        "direction@k",
+        "recall",
+        "queries",
+        "mean",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +96,7 @@ class TrainingData:
         rows, images: trained on; images None when not counted.
         validation: in words, what was validated on; None for nothing.
         validation_rows: how many.
-        answers: size of the vocabulary.
+        answers: size of the vocabulary; 0 where captions were learnt.
         skipped: what was not used, by place and reason.
     """
 
@@ -94,6 +132,7 @@ class Trained:
         license: as the hub names it; None when it is not known.
         tags: for the hub.
         adapter: whether adapters alone were exported, which need their base.
+        task: what was learnt.
     """
 
     name: str
@@ -114,6 +153,12 @@ class Trained:
     license: str | None = None
     tags: tuple[str, ...] = field(default=())
     adapter: bool = False
+    task: Task = VQA
+
+    @property
+    def words(self) -> Words:
+        """How its measures are called."""
+        return WORDS[self.task]
 
     @property
     def step(self) -> int:

@@ -76,9 +76,10 @@ def render_training(trained: Trained) -> str:
     return template.render(
         trained=trained,
         facts=facts(trained),
-        charts=charts(trained.log),
+        charts=charts(trained.log, trained.words.measure),
         box=curves,
-        types=type_rows(trained.judged),
+        types=type_rows(trained.judged, trained.words.whole),
+        words=trained.words,
         given=_given(trained.confusion),
         heat=heat_rows(trained.confusion),
         input=shown_uri(trained.data.uri),
@@ -96,14 +97,14 @@ def facts(trained: Trained) -> list[Fact]:
     log, data, judged = trained.log, trained.data, trained.judged
     found = []
     if judged is not None:
-        where = f"validation accuracy, step {judged.step:,} (epoch {judged.epoch + 1})"
+        where = f"validation {trained.words.measure}, step {judged.step:,} (epoch {judged.epoch + 1})"
         found.append(Fact(where, f"{100 * judged.accuracy:.1f} %"))
     if log.best is not None and (judged is None or log.best.accuracy > judged.accuracy):
         found.append(Fact(f"best on the way, at step {log.best.step:,}", f"{100 * log.best.accuracy:.1f} %"))
     found += [
         Fact("rows to train on", f"{data.rows:,}"),
         Fact("rows to validate on", f"{data.validation_rows:,}"),
-        Fact("answers", f"{data.answers:,}"),
+        *([Fact("answers", f"{data.answers:,}")] if data.answers else []),
         Fact("steps", f"{log.steps:,}"),
         Fact("time", duration(trained.duration_s)),
         Fact("samples/s", f"{log.samples_per_s:,.0f}" if log.samples_per_s >= 10 else f"{log.samples_per_s:.2g}"),
@@ -111,14 +112,18 @@ def facts(trained: Trained) -> list[Fact]:
     return found
 
 
-def charts(log: TrainingLog) -> list[Chart]:
-    """Loss, accuracy, accuracy by answer type where there are several, and learning rate; those that have points."""
+def charts(log: TrainingLog, measure: str = "accuracy") -> list[Chart]:
+    """Loss, accuracy, accuracy by answer type where there are several, and learning rate; those that have points.
+
+    Args:
+        measure: what the accuracy is called.
+    """
     validations = log.validations
     learned = [record for record in log.train if record.samples]
     kinds = sorted({kind for record in validations for kind in record.accuracy_by_type})
     # The types with the most rows, as far as there are colours.
     rows = {kind: max(record.rows_by_type.get(kind, 0) for record in validations) for kind in kinds}
-    kinds = sorted(sorted(kinds, key=lambda kind: -rows[kind])[:_MOST_TYPES])
+    kinds = sorted(sorted(kinds, key=lambda kind: -rows[kind])[:_MOST_TYPES], key=natural)
     by_type = [
         Series(
             kind,
@@ -138,7 +143,7 @@ def charts(log: TrainingLog) -> list[Chart]:
             ],
             falls=True,
         ),
-        chart("accuracy", "Validation accuracy", [overall, *(by_type if len(by_type) > 1 else [])], percent=True),
+        chart("accuracy", f"Validation {measure}", [overall, *(by_type if len(by_type) > 1 else [])], percent=True),
         chart(
             "rate", "Learning rate", [Series("encoder", [(record.step, record.learning_rate) for record in log.train])]
         ),
@@ -146,13 +151,13 @@ def charts(log: TrainingLog) -> list[Chart]:
     return [each for each in found if each is not None]
 
 
-def type_rows(judged: ValidationRecord | None) -> list[TypeRow]:
-    """One row per answer type, then one for all."""
+def type_rows(judged: ValidationRecord | None, whole: str = "all") -> list[TypeRow]:
+    """One row per answer type, then one for all, which is called `whole`."""
     if judged is None:
         return []
-    kinds = sorted(judged.accuracy_by_type)
+    kinds = sorted(judged.accuracy_by_type, key=natural)
     by_type = [TypeRow(kind, judged.accuracy_by_type[kind], judged.rows_by_type.get(kind)) for kind in kinds]
-    return [*by_type, TypeRow("all", judged.accuracy, judged.rows)]
+    return [*by_type, TypeRow(whole, judged.accuracy, judged.rows)]
 
 
 def heat_rows(confusion: Confusion | None, limit: int = MOST_ANSWERS) -> list[HeatRow]:
@@ -176,6 +181,12 @@ def heat_rows(confusion: Confusion | None, limit: int = MOST_ANSWERS) -> list[He
         ]
         heat.append(HeatRow(_answer(label), total, tuple(cells)))
     return heat
+
+
+def natural(name: str) -> tuple[str, int]:
+    """A key by which `recall@5` comes before `recall@10`."""
+    words, _, number = name.rpartition("@")
+    return (words, int(number)) if number.isdecimal() else (name, 0)
 
 
 def elided(text: str, characters: int = _ELIDED_CHARACTERS) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,8 +11,12 @@ from typing import Any
 import yaml
 
 from vqa_ray.errors import one_line
+from vqa_ray.report import pair_card
+from vqa_ray.report.markdown import fenced, text
 from vqa_ray.report.trained import Trained, duration, without_credentials
+from vqa_ray.report.training import natural
 from vqa_ray.storage import shown_uri, write_bytes_atomic
+from vqa_ray.training.task import CONTRASTIVE
 
 SCORE_MEANING = (
     "A score is the sigmoid of the answer's logit: each answer is scored on its own between 0 and 1, so that the "
@@ -21,20 +24,18 @@ SCORE_MEANING = (
 )
 _PIPELINE = "visual-question-answering"
 _TAGS = ("vilt", "vqa", "vqa-ray")
-# What Markdown or HTML could take for markup.
-_MARKUP = re.compile(r"([\\`*_\[\]<>~$&|@]|:(?=//)|^[-+#])")
-_VALUE_LIMIT = 200
 
 
 def render_card(trained: Trained) -> str:
     """The card as Markdown. What comes from data and settings is escaped, whatever it holds."""
+    is_pairs = trained.task == CONTRASTIVE
     sections = [
         _front_matter(trained),
         f"# {text(trained.name)}",
-        _about(trained),
+        pair_card.about(trained) if is_pairs else _about(trained),
         "## Use",
-        _use(trained),
-        SCORE_MEANING,
+        pair_card.use(trained) if is_pairs else _use(trained),
+        pair_card.SCORE_MEANING if is_pairs else SCORE_MEANING,
         "## Data",
         _data(trained),
         "## Results",
@@ -56,27 +57,16 @@ def write_card(uri: str, trained: Trained) -> None:
     write_bytes_atomic(uri, render_card(trained).encode("utf-8", "replace"))
 
 
-def text(value: object) -> str:
-    """`value` as words of one line of Markdown, in a table too; nothing in it is markup or a credential."""
-    return _MARKUP.sub(r"\\\1", one_line(without_credentials(value), _VALUE_LIMIT))
-
-
-def fenced(content: str, language: str) -> str:
-    """A code block that its content cannot end."""
-    longest = max((len(run) for run in re.findall("`+", content)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{content}\n{fence}"
-
-
 def _front_matter(trained: Trained) -> str:
+    is_pairs = trained.task == CONTRASTIVE
     content: dict[str, Any] = {
         "license": trained.license,
         "library_name": "peft" if trained.adapter else "transformers",
-        "pipeline_tag": _PIPELINE,
+        "pipeline_tag": pair_card.PIPELINE if is_pairs else _PIPELINE,
         "base_model": trained.base_model,
         "base_model_relation": ("adapter" if trained.adapter else "finetune") if trained.base_model else None,
-        "tags": list(dict.fromkeys([*_TAGS, *map(one_line, trained.tags)])),
-        "metrics": ["accuracy"] if trained.judged else None,
+        "tags": list(dict.fromkeys([*(pair_card.TAGS if is_pairs else _TAGS), *map(one_line, trained.tags)])),
+        "metrics": ["recall" if is_pairs else "accuracy"] if trained.judged else None,
     }
     known = {name: value for name, value in content.items() if value is not None}
     # On one line each: a line of its own could end the front matter.
@@ -136,7 +126,7 @@ def _data(trained: Trained) -> str:
         f"- **Validated on**: {text(data.validation)} ({data.validation_rows:,} rows)"
         if data.validation
         else "- **Validated on**: nothing",
-        f"- **Answers**: {data.answers:,}",
+        *([f"- **Answers**: {data.answers:,}"] if data.answers else []),
     ]
     return "\n".join(lines)
 
@@ -150,24 +140,30 @@ def _results(trained: Trained) -> str:
         return f"These weights were not validated. Training took {pace}"
     rows = [
         (text(kind), f"{accuracy:.4f}", f"{judged.rows_by_type[kind]:,}" if kind in judged.rows_by_type else "")
-        for kind, accuracy in sorted(judged.accuracy_by_type.items())
+        for kind, accuracy in sorted(judged.accuracy_by_type.items(), key=lambda item: natural(item[0]))
     ]
-    rows.append(("**all**", f"**{judged.accuracy:.4f}**", f"{judged.rows:,}"))
+    words = trained.words
+    rows.append((f"**{words.whole}**", f"**{judged.accuracy:.4f}**", f"{judged.rows:,}"))
     return (
-        f"Official VQA accuracy (0 to 1) of these weights, those of step {judged.step:,} (epoch {judged.epoch + 1}), "
+        f"{words.about} (0 to 1), of these weights, those of step {judged.step:,} (epoch {judged.epoch + 1}), "
         f"on the validation rows; loss {judged.loss:.4g} per row:\n\n"
-        f"{_table(('answer type', 'accuracy', 'rows'), rows, numbers=2)}\n\nTraining took {pace}"
+        f"{_table((words.part, words.share, words.count), rows, numbers=2)}\n\nTraining took {pace}"
     )
 
 
 def _limits(trained: Trained) -> str:
     data = trained.data
-    lines = [
-        f"- It can say its {data.answers:,} answers and nothing else, whatever it is asked.",
-        "- Nothing is known of how it does on images or questions of another kind than those above.",
-    ]
+    said = (
+        [pair_card.LIMIT]
+        if trained.task == CONTRASTIVE
+        else [f"- It can say its {data.answers:,} answers and nothing else, whatever it is asked."]
+    )
+    asked = "captions" if trained.task == CONTRASTIVE else "questions"
+    lines = [*said, f"- Nothing is known of how it does on images or {asked} of another kind than those above."]
     if trained.judged is not None and len(trained.log.validations) > 1:
-        lines.append("- The step was chosen by the accuracy above, which is therefore a little too high.")
+        lines.append(
+            f"- The step was chosen by the {trained.words.measure} above, which is therefore a little too high."
+        )
     if trained.judged is None:
         lines.append("- How accurate it is was not measured.")
     if trained.license is None:

@@ -11,6 +11,7 @@ from pyarrow import compute
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
 from vqa_ray.readers.rows import identity
+from vqa_ray.training.captions import CAPTION, captions_of
 from vqa_ray.training.source import TrainingSource, Truth
 
 
@@ -43,7 +44,8 @@ class IndexRows:
             "question": [questions[0] if questions else None for questions in table["questions"].to_pylist()],
             "answers": [answers for answers, _, _ in truth],
             "weights": [weights if is_weighted else None for _, weights, _ in truth],
-            "answer_type": [(kind or "").strip() or None for kind in kinds],
+            # Captions are not told apart by what they are about.
+            "answer_type": [CAPTION if self._kind == "captions" else (kind or "").strip() or None for kind in kinds],
             "auxiliary": [[column[row] for column in others] for row in range(table.num_rows)],
             **{field.name: table[field.name] for field in schema.STATUS},
         }
@@ -87,7 +89,16 @@ def _weighted(value: Mapping[str, Any] | None) -> _Taken:
     return [str(name) for name in ids], [float(weight) for weight in weights], ""
 
 
-_TAKE: Mapping[Truth, Callable[..., _Taken]] = {"annotators": _annotators, "answer": _answer, "weighted": _weighted}
+def _captions(value: object) -> _Taken:
+    return captions_of(value), [], ""
+
+
+_TAKE: Mapping[Truth, Callable[..., _Taken]] = {
+    "annotators": _annotators,
+    "answer": _answer,
+    "weighted": _weighted,
+    "captions": _captions,
+}
 
 
 def _texts(column: pa.ChunkedArray) -> list[str | None]:

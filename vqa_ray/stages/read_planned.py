@@ -15,6 +15,7 @@ from vqa_ray.errors import ErrorCode
 from vqa_ray.key_ranges import Keys
 from vqa_ray.readers import Shard, Source, read_shard
 from vqa_ray.stages.process import release_memory
+from vqa_ray.training.captions import with_captions
 from vqa_ray.training.plan import PlannedRows
 
 MAX_TABLE_ROWS = 256
@@ -32,11 +33,13 @@ class ReadPlanned:
         source: what is read, without its list of shards.
         shards: those that hold the rows, in the order of the plan.
         planned: which rows, and in what order.
+        captions: the column of the source whose captions stand in place of questions; None where there are questions.
     """
 
     source: Source
     shards: tuple[Shard, ...]
     planned: PlannedRows
+    captions: str | None = None
     # Ray names a read task by its function when it warns.
     __name__ = "read_planned"
 
@@ -68,7 +71,12 @@ class ReadPlanned:
         for shard in self.shards:
             first, stop = shard.index << schema.ROW_BITS, (shard.index + 1) << schema.ROW_BITS
             keys = self.planned.keys[(self.planned.keys >= first) & (self.planned.keys < stop)]
-            yield from _complete(self.source, shard, np.sort(keys))
+            ascending = np.sort(keys)
+            yield from _complete(self._read(shard, ascending), shard, ascending)
+
+    def _read(self, shard: Shard, keys: Keys) -> Iterator[pa.Table]:
+        for table in read_shard(self.source, shard, keys.tolist()):
+            yield table if self.captions is None else with_captions(table, self.captions)
 
     def _with_training(self, table: pa.Table, first: int) -> pa.Table:
         rows = slice(first, first + table.num_rows)
@@ -86,14 +94,15 @@ class ReadPlanned:
         return pa.Table.from_arrays([*table.columns, *added], schema=SCHEMA)
 
 
-def planned_reads(source: Source, parts: Sequence[PlannedRows]) -> list[ReadPlanned]:
+def planned_reads(source: Source, parts: Sequence[PlannedRows], captions: str | None = None) -> list[ReadPlanned]:
     """One reader for each part of a plan, in order.
 
     Args:
         source: what the keys of the plan are of, with its shards.
+        captions: see `ReadPlanned`.
     """
     slim = source.for_workers()
-    return [ReadPlanned(slim, tuple(source.shards[index] for index in part.shards), part) for part in parts]
+    return [ReadPlanned(slim, tuple(source.shards[index] for index in part.shards), part, captions) for part in parts]
 
 
 class _Arrived:
@@ -116,10 +125,10 @@ class _Arrived:
         return pa.concat_tables(held)
 
 
-def _complete(source: Source, shard: Shard, keys: Keys) -> Iterator[pa.Table]:
+def _complete(tables: Iterator[pa.Table], shard: Shard, keys: Keys) -> Iterator[pa.Table]:
     """The rows with these keys, int64 (N,) ascending, each once and in order."""
     done = 0
-    for table in read_shard(source, shard, keys.tolist()):
+    for table in tables:
         end = int(np.searchsorted(keys, table["source_key"][-1].as_py(), side="right"))
         yield _with_lost(table, keys[done:end], shard)
         done = end

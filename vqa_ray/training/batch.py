@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,8 @@ class Group:
         input_ids: int64 (N, L), padded on the right.
         text_mask: bool (N, L), or None when nothing is padded.
         targets: float32 (N, A).
-        attributes: int64 (N, auxiliary heads).
+        attributes: int64 (N, auxiliary heads). Pairs of image and caption have no targets, and here what tells which of
+            them are the same: see `contrastive.KEYS`.
     """
 
     pixels: Tensor
@@ -60,6 +61,10 @@ class Group:
         moved = (self.pixels, self.input_ids, self.targets, self.attributes)
         pixels, ids, targets, attributes = (tensor.to(device, non_blocking=True) for tensor in moved)
         return Group(pixels, ids, mask, targets, attributes)
+
+
+Collate: TypeAlias = Callable[[pa.Table], list[tuple[npt.NDArray[np.int64], Group]]]
+"""DECODED rows with TRAINING_FIELDS, none in error → (row numbers int64 (N,), group) of each image size."""
 
 
 def collate(samples: Iterable[Sample], num_answers: int) -> list[Group]:
@@ -79,7 +84,7 @@ def _group(samples: Sequence[Sample], num_answers: int) -> Group:
     for row, sample in enumerate(samples):
         for label, weight in sample.soft_targets.items():
             targets[row, label] = weight
-    ids, mask = _padded([sample.token_ids for sample in samples])
+    ids, mask = padded_tokens([sample.token_ids for sample in samples])
     attributes = torch.tensor([sample.attributes for sample in samples], dtype=torch.long)
     pixels = torch.from_numpy(np.stack([sample.image for sample in samples]))
     return Group(pixels, torch.from_numpy(ids), None if mask is None else torch.from_numpy(mask), targets, attributes)
@@ -103,7 +108,29 @@ def collate_table(
         RunError: a row has not exactly one question, or a label beyond the vocabulary.
     """
     tokens = [tokenize(question) for question in _questions(table)]
-    targets, attributes, views = _targets(table, num_answers), _attributes(table), pixel_views(table["pixels"])
+    return grouped(table, tokens, _targets(table, num_answers), _attributes(table), pin=pin)
+
+
+def grouped(
+    table: pa.Table,
+    tokens: Sequence[tuple[int, ...]],
+    targets: npt.NDArray[np.float32],
+    attributes: npt.NDArray[np.int64],
+    *,
+    pin: bool = False,
+) -> list[tuple[npt.NDArray[np.int64], Group]]:
+    """Group rows by image size, and within a group by the length of their texts.
+
+    Args:
+        table: DECODED rows, none in error.
+        tokens: token ids of each row's text.
+        targets: (N, A). attributes: (N, K).
+        pin: put tensors in page-locked memory.
+
+    Returns:
+        (row numbers int64 (N,), group) by ascending size.
+    """
+    views = pixel_views(table["pixels"])
     heights, widths = table["height"].to_numpy(), table["width"].to_numpy()
     order = np.lexsort(([len(ids) for ids in tokens], widths, heights))
     sizes = np.stack([heights, widths], axis=1)[order]
@@ -113,7 +140,7 @@ def collate_table(
         shape = (len(rows), int(heights[rows[0]]), int(widths[rows[0]]), 3)
         pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pin)
         np.stack([views[row] for row in rows], out=pixels.numpy().reshape(len(rows), -1))
-        ids, mask = _padded([tokens[row] for row in rows])
+        ids, mask = padded_tokens([tokens[row] for row in rows])
         found = [_host(each, pin) for each in (ids, targets[rows], attributes[rows])]
         groups.append((rows, Group(pixels, found[0], None if mask is None else _host(mask, pin), *found[1:])))
     return groups
@@ -147,7 +174,7 @@ def _attributes(table: pa.Table) -> npt.NDArray[np.int64]:
     return flat.reshape(table.num_rows, len(flat) // max(1, table.num_rows))
 
 
-def _padded(tokens: Sequence[tuple[int, ...]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]:
+def padded_tokens(tokens: Sequence[tuple[int, ...]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]:
     """Token ids (N, L), padded on the right, and which of them are real; None for all."""
     lengths = np.array([len(ids) for ids in tokens])
     real = np.arange(lengths.max()) < lengths[:, None]

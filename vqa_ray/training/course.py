@@ -18,21 +18,16 @@ import pyarrow as pa
 import torch
 
 from vqa_ray.errors import RunError
-from vqa_ray.models.device import choose_dtype
-from vqa_ray.models.vilt_network import ViltNetwork
 from vqa_ray.storage import write_bytes_atomic
 from vqa_ray.training import distributed
-from vqa_ray.training.export import export
 from vqa_ray.training.feed import FedStep, StepFeed
 from vqa_ray.training.labels import LabelledRows
-from vqa_ray.training.loop import Diverged, Trainer
-from vqa_ray.training.lora import LoraOptions, adapt
+from vqa_ray.training.learner import learner_of
 from vqa_ray.training.metrics import StepRecord, TrainingLog, ValidationRecord, should_stop
 from vqa_ray.training.optimizer import OptimizerConfig
-from vqa_ray.training.scratch import question_tokenizer
-from vqa_ray.training.starts import describe_start, start_from
 from vqa_ray.training.state import load_state, save_state
-from vqa_ray.training.validate import metrics_of, validate
+from vqa_ray.training.stepping import Diverged
+from vqa_ray.training.task import Task
 
 _TOLD_EVERY_S = 2.0
 
@@ -65,6 +60,7 @@ class Course:
     """All that decides a training but its rows.
 
     Attributes:
+        task: what is learnt.
         epochs, steps_per_epoch: how long it lasts.
         rows: trained on per epoch. batch_size: rows per step, over all ranks.
         optimizer: rates and schedule.
@@ -78,6 +74,7 @@ class Course:
         places: where it reads and writes.
     """
 
+    task: Task
     epochs: int
     steps_per_epoch: int
     rows: int
@@ -143,22 +140,8 @@ class _Rank:
 
     def __init__(self, course: Course, ports: Ports) -> None:
         self._course, self._ports = course, ports
-        vocabulary = describe_start(course.places.start).vocabulary
-        assert vocabulary is not None
-        start = start_from(course.places.start, vocabulary, dropout=course.dropout)
-        self._vocabulary, self._tokenizer, self._transform = vocabulary, start.tokenizer, start.transform
-        self._model = start.model
-        if course.lora_rank is not None:
-            self._model = adapt(start.model, LoraOptions(rank=course.lora_rank), seed=course.seed, base=course.base)
-        network = ViltNetwork(self._model, start.transform.mean, start.transform.std).to(ports.device)
-        self._trainer = Trainer(
-            network,
-            course.optimizer,
-            course.epochs * course.steps_per_epoch,
-            choose_dtype(course.dtype, ports.device),
-            auxiliary=course.auxiliary,
-            seed=course.seed,
-        )
+        self._learner = learner_of(course, ports.device)
+        self._trainer = self._learner.trainer
         held_out = course.places.validation_rows
         self._held_out = None if held_out is None else LabelledRows.load(held_out)
         self._log = TrainingLog()
@@ -166,7 +149,6 @@ class _Rank:
             if directory is not None:
                 self._log = TrainingLog.from_json(load_state(directory, self._trainer)["log"])
         self._begun_at = self._trainer.step
-        self._tokenize = question_tokenizer(start.tokenizer, start.max_text_tokens)
         self._told = time.monotonic()
 
     def run(self) -> None:
@@ -180,8 +162,9 @@ class _Rank:
             if self._held_out is not None:
                 self._log.add_validation(self._validate(epoch, self._held_out))
             best = self._log.best
-            if best is None or best is self._log.validations[-1]:
-                self._export()
+            is_best = best is None or best is self._log.validations[-1]
+            if is_best and self._ports.rank == 0:
+                self._learner.export()
             self._save()
         # Also by a process that finds nothing left to train: the one before may have been killed just here.
         if self._ports.rank == 0:
@@ -191,9 +174,8 @@ class _Rank:
         course = self._course
         steps = range(self._trainer.step, (epoch + 1) * course.steps_per_epoch)
         tables = self._ports.training_rows(epoch, steps.start)
-        pin = self._ports.device.type == "cuda"
         last = time.monotonic()
-        with StepFeed(tables, self._tokenize, len(self._vocabulary.labels), steps, pin) as feed:
+        with StepFeed(tables, self._learner.collate, steps) as feed:
             for fed in feed:
                 done = self._trainer.train_step(fed.groups)
                 skipped = self._skipped(fed, course.planned_rows(fed.step) - done.rows)
@@ -227,9 +209,8 @@ class _Rank:
 
     def _validate(self, epoch: int, rows: LabelledRows) -> ValidationRecord:
         begun = time.monotonic()
-        results = validate(self._ports.validation_rows(), self._trainer, self._tokenize, self._vocabulary.labels)
-        shares = distributed.gathered(results)
-        found = metrics_of(pa.concat_tables(shares), rows)
+        results = self._learner.validate(self._ports.validation_rows())
+        found = self._learner.metrics(distributed.gathered(results), rows)
         return ValidationRecord(
             step=self._trainer.step,
             epoch=epoch,
@@ -241,13 +222,6 @@ class _Rank:
             skipped=found.skipped,
             seconds=time.monotonic() - begun,
         )
-
-    def _export(self) -> None:
-        if self._ports.rank == 0:
-            places, parts = self._course.places, (self._model, self._tokenizer, self._transform)
-            export(places.best, *parts, dtype=self._course.export_dtype)
-            if places.adapter is not None:
-                export(places.adapter, *parts, dtype=self._course.export_dtype, adapter=True)
 
     def _save(self) -> None:
         self._ports.save(
@@ -262,9 +236,10 @@ class _Rank:
             write_bytes_atomic(self._course.places.progress, json.dumps(self.progress()).encode())
 
     def progress(self) -> dict[str, Any]:
-        """How far it is: step, steps, epoch, epochs, loss, samples_per_s, steps_per_s, accuracy (None at first)."""
+        """How far it is: task, step, steps, epoch, epochs, loss, samples_per_s, steps_per_s, accuracy (or None)."""
         best = self._log.best
         return {
+            "task": self._course.task,
             "step": self._trainer.step,
             "steps": self._trainer.total_steps,
             "epoch": self._trainer.step // self._course.steps_per_epoch,

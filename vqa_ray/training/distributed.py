@@ -6,6 +6,7 @@ The process group is made by whoever starts the processes; here it is only used.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
@@ -47,6 +48,21 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     if world()[1] > 1:
         dist.all_reduce(values)
     return values
+
+
+def gathered_rows(values: Tensor, counts: Sequence[int]) -> Tensor:
+    """The rows (N, …) of every rank, one after the other in order of rank, on every rank; no gradient goes back.
+
+    Args:
+        counts: rows of each rank; this one has `values` of them.
+    """
+    if len(counts) == 1:
+        return values
+    padded = values.new_zeros(max(counts), *values.shape[1:])
+    padded[: len(values)] = values
+    parts = [torch.empty_like(padded) for _ in counts]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
 
 
 def gathered(value: T) -> list[T]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +44,43 @@ def export(
         RequestError: an unknown dtype, or an adapter of a model that has none.
         RunError: the destination cannot be written.
     """
-    if dtype not in DTYPES:
-        raise RequestError(f"export dtype {dtype!r} is not supported; there are {', '.join(sorted(DTYPES))}")
     if adapter and not lora.is_adapted(model):
         raise RequestError("an adapter was to be exported, but the model was trained without LoRA")
     kept = lora.merged(model) if lora.is_adapted(model) and not adapter else copy.deepcopy(model)
-    kept = kept.cpu().to(DTYPES[dtype])
+    kept = in_dtype(kept, dtype)
+
+    def write(staged: Path) -> None:
+        if adapter:
+            _save_adapter(staged, kept)
+        else:
+            kept.save_pretrained(staged)
+        save_processor(staged, tokenizer, transform)
+        for file, content in (files or {}).items():
+            (staged / file).write_bytes(content)
+
+    write_model(destination, write)
+
+
+def in_dtype(model: Any, dtype: str) -> Any:
+    """The model on the CPU with its weights in `float32` or `bfloat16`.
+
+    Raises:
+        RequestError: another dtype.
+    """
+    if dtype not in DTYPES:
+        raise RequestError(f"export dtype {dtype!r} is not supported; there are {', '.join(sorted(DTYPES))}")
+    return model.cpu().to(DTYPES[dtype])
+
+
+def write_model(destination: str, write: Callable[[Path], None]) -> None:
+    """Write a model directory to a local directory or URI, whole or not at all; see `export`.
+
+    Args:
+        write: fills an empty local directory.
+
+    Raises:
+        RunError: the destination cannot be written.
+    """
     local = storage.scheme_of(destination) == "file"
     target = Path(storage.filesystem_for(destination)[1]) if local else None
     try:
@@ -58,13 +89,7 @@ def export(
         # Staged within a local destination, so that moving is renaming.
         with tempfile.TemporaryDirectory(dir=target, prefix=".export-") as name:
             staged = Path(name)
-            if adapter:
-                _save_adapter(staged, kept)
-            else:
-                kept.save_pretrained(staged)
-            save_processor(staged, tokenizer, transform)
-            for file, content in (files or {}).items():
-                (staged / file).write_bytes(content)
+            write(staged)
             if target is not None:
                 _move(staged, target)
             else:

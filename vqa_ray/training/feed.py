@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from vqa_ray import schema
 from vqa_ray.errors import RunError
 from vqa_ray.training.ahead import Ahead
-from vqa_ray.training.batch import Group, collate_table
+from vqa_ray.training.batch import Collate, Group
 
 _STEPS_AHEAD = 2
 
@@ -49,40 +49,25 @@ class StepFeed(Ahead[FedStep]):
 
     Args:
         tables: DECODED rows with TRAINING_FIELDS in order of `step`, cut anywhere.
-        tokenize: question → token ids.
-        num_answers: the width of the targets.
+        collate: makes batches of rows.
         steps: which steps are to come.
-        pin: put tensors in page-locked memory, from which copies to CUDA do not wait.
 
     Raises:
         RunError: while iterating, when a row of an earlier step comes after one of a later step, or a row of no step of
             the range.
     """
 
-    def __init__(
-        self,
-        tables: Iterable[pa.Table],
-        tokenize: Callable[[str], tuple[int, ...]],
-        num_answers: int,
-        steps: range,
-        pin: bool = False,
-    ) -> None:
-        super().__init__(_fed_steps(tables, tokenize, num_answers, steps, pin), _STEPS_AHEAD)
+    def __init__(self, tables: Iterable[pa.Table], collate: Collate, steps: range) -> None:
+        super().__init__(_fed_steps(tables, collate, steps), _STEPS_AHEAD)
 
 
-def _fed_steps(
-    tables: Iterable[pa.Table],
-    tokenize: Callable[[str], tuple[int, ...]],
-    num_answers: int,
-    steps: range,
-    pin: bool,
-) -> Generator[FedStep, None, None]:
+def _fed_steps(tables: Iterable[pa.Table], collate: Collate, steps: range) -> Generator[FedStep, None, None]:
     for step, parts in rows_by_step(tables, steps):
         if not parts:
             yield FedStep(step, [], [])
             continue
         usable, skipped = set_aside(pa.concat_tables(parts))
-        groups = [group for _, group in collate_table(usable, tokenize, num_answers, pin=pin)]
+        groups = [group for _, group in collate(usable)]
         yield FedStep(step, groups, skipped)
 
 

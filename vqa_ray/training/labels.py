@@ -29,7 +29,8 @@ class LabelledRows:
         keys: int64 (N,), source_keys, ascending.
         image_keys: int64 (N,), a hash of what names the image: equal for rows of the same image.
         questions: string (N,).
-        answers: list<string> (N,), what the annotators said; an empty list where there is no right answer.
+        answers: list<string> (N,), what the annotators said, or the captions of the image; an empty list where there is
+            nothing right.
         answer_types: string (N,): the input's own, else `yes/no`, `number` or `other`, told from the majority answer.
         auxiliary: column → string (N,), null where a row has none.
         weights: list<double> (N,) in 0-1, by how much each of `answers` is right; None when they are annotators'.

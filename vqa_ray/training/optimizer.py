@@ -35,13 +35,14 @@ class OptimizerConfig:
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
     """Encoder and head, each with and without decay; every trainable parameter in exactly one group.
 
-    Which parameters go undecayed is told by the module that owns them (norms, biases), not by their names.
+    Which parameters go undecayed is told by the module that owns them (norms, biases) and by their shape (a scale), not
+    by their names.
     """
     undecayed = {
         id(parameter)
         for module in model.modules()
         for name, parameter in module.named_parameters(recurse=False)
-        if isinstance(module, nn.LayerNorm) or name == "bias"
+        if isinstance(module, nn.LayerNorm) or name == "bias" or parameter.ndim < 2
     }
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():

@@ -11,6 +11,7 @@ from vqa_ray.training.batch import Group
 
 # On a CPU more tokens at once cost memory and gain no speed.
 _CPU_TOKENS = 4_096
+_CPU_PAIR_BYTES = 2**30
 _LEAST_CUDA_TOKENS = 4_096
 # Of the free memory, for what is kept between forward and backward; the rest is for gradients, optimiser and waste.
 _ACTIVATION_SHARE = 0.4
@@ -24,10 +25,30 @@ def default_tokens(config: Any, device: torch.device) -> int:
     """
     if device.type != "cuda":
         return _CPU_TOKENS
+    return _fitting(_bytes_per_token(config), device)
+
+
+def default_pair_tokens(vision: Any, text: Any, device: torch.device) -> int:
+    """As `default_tokens`, of a network of two towers; on a CPU as many as its memory can be thought to hold, because
+    a batch in several passes costs another forward.
+
+    Args:
+        vision, text: the configs of the towers.
+    """
+    per_token = max(_bytes_per_token(vision), _bytes_per_token(text))
+    if device.type != "cuda":
+        return max(_CPU_TOKENS, _CPU_PAIR_BYTES // per_token)
+    return _fitting(per_token, device)
+
+
+def _bytes_per_token(config: Any) -> int:
+    # Per layer under bfloat16 autocast: float32 residuals, norms and their bfloat16 copies, the four D × D products,
+    # dropout masks; twice the bfloat16 intermediate of the MLP.
+    return int(config.num_hidden_layers * (48 * config.hidden_size + 6 * config.intermediate_size))
+
+
+def _fitting(per_token: int, device: torch.device) -> int:
     free, _ = torch.cuda.mem_get_info(device)
-    # Per token and layer under bfloat16 autocast, in bytes: float32 residuals, norms and their bfloat16 copies, the
-    # four D × D products, dropout masks; twice the bfloat16 intermediate of the MLP.
-    per_token = config.num_hidden_layers * (48 * config.hidden_size + 6 * config.intermediate_size)
     return max(_LEAST_CUDA_TOKENS, int(_ACTIVATION_SHARE * free / per_token))
 
 

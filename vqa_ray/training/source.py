@@ -12,11 +12,13 @@ from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.readers.base import refuse, told
 from vqa_ray.readers.layout import is_text, plain
 
-# What a column of truth holds in each row: what several people said, one answer, or answers with their weights.
-Truth: TypeAlias = Literal["annotators", "answer", "weighted"]
+# What a column of truth holds in each row: what several people said, one answer, or answers with their weights; or what
+# the image is described by.
+Truth: TypeAlias = Literal["annotators", "answer", "weighted", "captions"]
 
 TRUTH_COLUMNS = ("annotator_answers", "answer", "label", "labels")
 ANSWER_TYPE = "answer_type"
+CAPTION_COLUMNS = ("caption", "captions")
 _WANTED = (
     "list<string> (what each annotator said), string (one answer) or "
     "struct<ids: list<string>, weights: list<double>> (answers and how right they are)"
@@ -25,11 +27,11 @@ _WANTED = (
 
 @dataclass(frozen=True, slots=True)
 class TrainingSource:
-    """An opened input with right answers.
+    """An opened input with right answers, or captions.
 
     Attributes:
         source: reads images and the columns named below.
-        truth: the column with the right answers.
+        truth: the column with the right answers, or the captions.
         kind: what that column holds.
         answer_type: the column that tells the type of the answer; None when there is none.
         auxiliary: category columns to learn beside the answers.
@@ -48,8 +50,14 @@ class TrainingSource:
 
     @property
     def images(self) -> Source:
-        """The same rows under the same keys, with images and without right answers: what is trained on."""
-        return self.source.with_labels(())
+        """The same rows under the same keys, with images and without right answers, but with captions: what is trained
+        on."""
+        return self.source.with_labels(() if self.captions is None else (self.captions,))
+
+    @property
+    def captions(self) -> str | None:
+        """The column with the captions; None where there are answers."""
+        return self.truth if self.kind == "captions" else None
 
     def for_workers(self) -> TrainingSource:
         """The same without the list of shards."""
@@ -102,6 +110,32 @@ def open_training_source(
     if kind is None:
         raise refuse(f"{config.uri}: column {found!r} is {given[found]}; wanted for right answers is {_WANTED}")
     return TrainingSource(source.with_labels(used), found, kind, answer_type if has_type else None, auxiliary)
+
+
+def open_caption_source(config: InputConfig) -> TrainingSource:
+    """Open an input and find its captions.
+
+    Args:
+        config: what to read; its `columns` may also rename `caption`. Kept columns and questions are not used.
+
+    Raises:
+        RequestError: as `open_source`; or there is no column with captions, or it holds something else.
+    """
+    renamed = {name: theirs for name, theirs in config.columns.items() if name in CAPTION_COLUMNS}
+    others = {name: theirs for name, theirs in config.columns.items() if name not in CAPTION_COLUMNS}
+    candidates = tuple(renamed.values()) or CAPTION_COLUMNS
+    wanted = replace(config, columns=others, keep=(), labels=candidates, questions=(), needs_question=False)
+    source = open_source(wanted)
+    found = next((name for name in candidates if name in source.config.labels), None)
+    if found is None:
+        raise refuse(
+            f"{config.uri}: no column {candidates[0]!r} with captions; the columns are: {told(source.columns)}; "
+            "name it with --column caption=NAME"
+        )
+    given = next(plain(part.type) for part in source.kept if part.name == found)
+    is_list = _is_list(given) and (is_text(plain(given.value_type)) or types.is_null(given.value_type))
+    _check(found, given, "string, or list<string>: several captions of an image", is_text(given) or is_list, config)
+    return TrainingSource(source.with_labels((found,)), found, "captions", None, ())
 
 
 def _check_questions(source: Source) -> None:

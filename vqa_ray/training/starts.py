@@ -87,9 +87,10 @@ def describe_start(reference: str) -> StartInfo:
     found = [str(name) for name in config.get("architectures") or []]
     known = [name for name in found if name in _ARCHITECTURES]
     if config.get("model_type") != "vilt" or not known:
+        other = "; a CLIP is trained with --task contrastive" if config.get("model_type") == "clip" else ""
         raise ModelLoadError(
-            f"model {reference}: cannot be trained: config.json says {config.get('model_type')!r}, "
-            f"{', '.join(found) or 'no architecture'}; wanted a ViLT, one of {', '.join(_ARCHITECTURES)}"
+            f"model {reference}: cannot be trained with --task vqa: config.json says {config.get('model_type')!r}, "
+            f"{', '.join(found) or 'no architecture'}; wanted a ViLT, one of {', '.join(_ARCHITECTURES)}{other}"
         )
     ViltTransform.from_config(checkpoint.image_processor_config(path), f"model {reference}")
     fingerprint = checkpoint.fingerprint(path)
@@ -174,7 +175,7 @@ def _load(info: StartInfo, origin: str) -> Any:
     from transformers import ViltForQuestionAnswering
 
     try:
-        with _quiet(), torch.random.fork_rng(devices=[]):
+        with quiet(), torch.random.fork_rng(devices=[]):
             model, report = ViltForQuestionAnswering.from_pretrained(
                 info.path,
                 dtype=torch.float32,
@@ -248,7 +249,7 @@ def _fresh(linear: Any, config: Any, generator: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' own table of new and unused weights: what matters of it is checked and told here."""
     from transformers.utils import logging
 

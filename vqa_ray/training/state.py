@@ -12,14 +12,14 @@ from vqa_ray import storage
 from vqa_ray.errors import RunError
 
 if TYPE_CHECKING:
-    from vqa_ray.training.loop import Trainer
+    from vqa_ray.training.stepping import Stepper
 
 _WEIGHTS = "state.pt"
 _MARKER = "state.json"
 _FORMAT = 1
 
 
-def save_state(directory: Path, trainer: Trainer, extra: Mapping[str, Any]) -> None:
+def save_state(directory: Path, trainer: Stepper, extra: Mapping[str, Any]) -> None:
     """Write a trainer's state into a directory; an older one in it is replaced.
 
     Args:
@@ -63,7 +63,7 @@ def read_extra(directory: Path) -> dict[str, Any]:
     return dict(extra)
 
 
-def load_state(directory: Path, trainer: Trainer) -> dict[str, Any]:
+def load_state(directory: Path, trainer: Stepper) -> dict[str, Any]:
     """Take up what `save_state` wrote, and give back its `extra`.
 
     Raises:

@@ -18,7 +18,8 @@ from vqa_ray.evaluation.vqa_accuracy import answer_accuracy
 from vqa_ray.training.ahead import Ahead
 from vqa_ray.training.batch import Group, collate_table
 from vqa_ray.training.counts import canonical
-from vqa_ray.training.feed import SkippedRow, set_aside
+from vqa_ray.training.feed import SkippedRow
+from vqa_ray.training.judged import by_key, failed_rows, is_ok, usable_rows
 from vqa_ray.training.labels import LabelledRows
 from vqa_ray.training.loop import Trainer, predictions
 
@@ -35,8 +36,6 @@ RESULTS = pa.schema(
 )
 UNANSWERED = "no_right_answer"
 """Stands beside the error codes for rows that cannot be judged, because nothing is known to be right."""
-
-_ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def validate(
                 answers = vocabulary.take(pa.array(places.numpy()))
                 found.append(_answered(keys, loss.numpy(), answers, best.sigmoid().numpy()))
             if part.skipped:
-                found.append(_failed(part.skipped))
+                found.append(failed_rows(part.skipped, RESULTS))
     return pa.concat_tables(found) if found else RESULTS.empty_table()
 
 
@@ -103,11 +102,11 @@ def metrics_of(results: pa.Table, rows: LabelledRows) -> ValidationMetrics:
     Raises:
         RunError: a row is missing, came twice or is none of `rows`; no row could be judged; the loss is no number.
     """
-    results = _by_key(results, rows)
-    is_ok = _is_ok(results)
-    judged = is_ok & (rows.answers.value_lengths().to_numpy(zero_copy_only=False) > 0)
-    skipped = Counter(results["error_code"].filter(pa.array(~is_ok)).to_pylist())
-    if unanswered := int((is_ok & ~judged).sum()):
+    results = by_key(results, rows)
+    answered = is_ok(results)
+    judged = answered & (rows.answers.value_lengths().to_numpy(zero_copy_only=False) > 0)
+    skipped = Counter(results["error_code"].filter(pa.array(~answered)).to_pylist())
+    if unanswered := int((answered & ~judged).sum()):
         skipped[UNANSWERED] = unanswered
     count = int(judged.sum())
     if count == 0:
@@ -149,10 +148,10 @@ def confusion(
     Raises:
         RunError: a row is missing, came twice or is none of `rows`.
     """
-    results = _by_key(results, rows)
+    results = by_key(results, rows)
     counts = rows.counts()
     majority = counts.majority()
-    counted = _is_ok(results) & (majority >= 0)
+    counted = is_ok(results) & (majority >= 0)
     right = majority[counted]
     frequency = np.bincount(right, minlength=len(counts.names))
     told = np.argsort(-frequency, kind="stable")[:most_frequent]
@@ -171,24 +170,10 @@ def confusion(
 def _parts(
     tables: Iterable[pa.Table], tokenize: Callable[[str], tuple[int, ...]], num_answers: int, pin: bool
 ) -> Generator[_Part, None, None]:
-    for table in _larger(tables):
-        usable, skipped = set_aside(table)
+    for usable, skipped in usable_rows(tables):
         keys = usable["source_key"].to_numpy()
         grouped = collate_table(usable, tokenize, num_answers, pin=pin)
         yield _Part([keys[rows] for rows, _ in grouped], [group for _, group in grouped], skipped)
-
-
-def _larger(tables: Iterable[pa.Table]) -> Generator[pa.Table, None, None]:
-    """The same rows in tables of at least so many rows as are answered at once."""
-    waiting: list[pa.Table] = []
-    for table in tables:
-        if table.num_rows:
-            waiting.append(table)
-        if sum(part.num_rows for part in waiting) >= _ROWS_AT_ONCE:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
 
 
 def _answered(
@@ -197,39 +182,6 @@ def _answered(
     none = pa.nulls(len(keys), pa.string())
     status = pa.array([schema.STATUS_OK] * len(keys))
     return pa.table([pa.array(keys), pa.array(loss), answers, pa.array(scores), status, none, none], schema=RESULTS)
-
-
-def _failed(skipped: Sequence[SkippedRow]) -> pa.Table:
-    rows = [
-        {
-            "source_key": row.source_key,
-            "status": schema.STATUS_ERROR,
-            "error_code": row.code,
-            "error_message": row.message,
-        }
-        for row in skipped
-    ]
-    return pa.Table.from_pylist(rows, RESULTS)
-
-
-def _by_key(results: pa.Table, rows: LabelledRows) -> pa.Table:
-    """The results in the order of `rows`."""
-    keys = results["source_key"].to_numpy()
-    order = np.argsort(keys)
-    if not np.array_equal(keys[order], rows.keys):
-        found, times = np.unique(keys, return_counts=True)
-        wrong = {
-            "missing": np.setdiff1d(rows.keys, found),
-            "there more than once": found[times > 1],
-            "of no validation row": np.setdiff1d(found, rows.keys),
-        }
-        told = "; ".join(f"{len(which)} {how} (first {which[0]})" for how, which in wrong.items() if len(which))
-        raise RunError(f"validation of {len(rows)} rows: of the source_keys answered {told}")
-    return results.take(order)
-
-
-def _is_ok(results: pa.Table) -> npt.NDArray[np.bool_]:
-    return np.array([status == schema.STATUS_OK for status in results["status"].to_pylist()], bool)
 
 
 def _accuracies(answers: pa.ChunkedArray, rows: LabelledRows) -> npt.NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.unit.training.tables import SCHEMA, cut_at, failed_row, row_of, table_of
 from vqa_ray.errors import RunError
-from vqa_ray.training.batch import Group
+from vqa_ray.training.batch import Group, collate_table
 from vqa_ray.training.feed import FedStep, SkippedRow, StepFeed
 
 SIZES = [(4, 6), (6, 4), (4, 4)]
@@ -27,8 +28,11 @@ def tokenize(question: str) -> tuple[int, ...]:
     return tuple(len(word) for word in question.split())
 
 
+collate = partial(collate_table, tokenize=tokenize, num_answers=A)
+
+
 def fed(tables: Iterator[pa.Table] | list[pa.Table], steps: range) -> list[FedStep]:
-    with StepFeed(tables, tokenize, A, steps) as feed:
+    with StepFeed(tables, collate, steps) as feed:
         return list(feed)
 
 
@@ -136,7 +140,7 @@ def test_what_the_source_raises_is_raised_at_its_step() -> None:
         yield table_of([row_of(0, 0), row_of(1, 1)])
         raise OSError("the store is gone")
 
-    with StepFeed(breaks(), tokenize, A, range(3)) as feed:
+    with StepFeed(breaks(), collate, range(3)) as feed:
         assert next(feed).step == 0
         with pytest.raises(OSError, match="the store is gone"):
             next(feed)
@@ -150,7 +154,7 @@ def test_it_stays_two_steps_ahead_and_stops_when_it_is_closed() -> None:
             read.append(step)
             yield table_of([row_of(step, step)])
 
-    with StepFeed(tables(), tokenize, A, range(100)) as feed:
+    with StepFeed(tables(), collate, range(100)) as feed:
         assert next(feed).step == 0
     # Three steps were asked for, and each ends where a row of the next one comes.
     assert len(read) <= 4
@@ -177,7 +181,7 @@ def test_pixels_are_not_shared_with_the_table() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_tensors_are_pinned_for_cuda() -> None:
     table = table_of([row_of(0, question=QUESTIONS[0]), row_of(1, question=QUESTIONS[1])])
-    with StepFeed([table], tokenize, A, range(1), pin=True) as feed:
+    with StepFeed([table], partial(collate, pin=True), range(1)) as feed:
         (group,) = next(feed).groups
     assert group.text_mask is not None
     tensors = (group.pixels, group.input_ids, group.text_mask, group.targets, group.attributes)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tiny import tiny_model
@@ -21,6 +21,7 @@ def test_every_parameter_is_in_one_group_and_norms_and_biases_do_not_decay() -> 
     assert build_optimizer(model, config).param_groups[0]["betas"] == (0.9, 0.98)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.floats(0, 0.5))
 def test_the_schedule_rises_once_falls_once_and_stays_in_bounds(total: int, warmup: float) -> None:
     factors = [schedule_factor(step, total, warmup) for step in range(total + 1)]

@@ -1,0 +1,24 @@
+"""Text of any origin in Markdown."""
+
+from __future__ import annotations
+
+import re
+
+from vqa_ray.errors import one_line
+from vqa_ray.report.trained import without_credentials
+
+# What Markdown or HTML could take for markup.
+_MARKUP = re.compile(r"([\\`*_\[\]<>~$&|@]|:(?=//)|^[-+#])")
+_VALUE_LIMIT = 200
+
+
+def text(value: object) -> str:
+    """`value` as words of one line of Markdown, in a table too; nothing in it is markup or a credential."""
+    return _MARKUP.sub(r"\\\1", one_line(without_credentials(value), _VALUE_LIMIT))
+
+
+def fenced(content: str, language: str) -> str:
+    """A code block that its content cannot end."""
+    longest = max((len(run) for run in re.findall("`+", content)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{content}\n{fence}"
