@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import ray
-from ray.data import Dataset
+from ray.data import Dataset, TaskPoolStrategy
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
@@ -19,4 +19,5 @@ def planned(tasks: Sequence[ReadPlanned], placement: Placement) -> Dataset:
     """READ rows with the fields of training, in the order of `tasks` when the context preserves it."""
     source = FixedTasks("Planned", [ReadTask(task, BlockMetadata(task.rows, task.size_bytes, None)) for task in tasks])
     blocks = max(len(tasks), math.ceil(source.estimated_rows() / placement.rows_per_block))
-    return ray.data.read_datasource(source, num_cpus=READ_CPUS, override_num_blocks=max(1, blocks))
+    readers = TaskPoolStrategy(size=max(1, min(placement.max_readers, len(tasks))))
+    return ray.data.read_datasource(source, num_cpus=READ_CPUS, compute=readers, override_num_blocks=max(1, blocks))

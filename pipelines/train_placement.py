@@ -13,6 +13,10 @@ _BLOCKS_PER_SHARE = 2
 # A single worker takes rows as they come: so many steps per block, where images are small.
 _STEPS_PER_BLOCK = 4
 _MIN_BLOCK_BYTES = 64 * 2**10
+# What flows is encoded first and raw pixels later, which are smaller where the model's images are small.
+_ENCODED_BYTES = 100_000
+_BLOCKS_BUFFERED = 6
+_MIN_BUFFER_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,13 @@ def automatic_training(cpus: float, gpus: float, wishes: TrainWishes, cores: int
         share = max(1, wishes.batch_size // (high * _BLOCKS_PER_SHARE))
     rows = automatic(cpus, 0.0, Wishes(batch_size=min(share, 256)), cores)
     block_bytes = min(rows.block_bytes, max(_MIN_BLOCK_BYTES, share * wishes.image_bytes))
-    flow = replace(rows, rows_per_block=max(8, min(share, 256)), block_bytes=block_bytes)
+    held_bytes = _BLOCKS_BUFFERED * min(share, 256) * max(wishes.image_bytes, _ENCODED_BYTES)
+    flow = replace(
+        rows,
+        rows_per_block=max(8, min(share, 256)),
+        block_bytes=block_bytes,
+        buffer_bytes=max(_MIN_BUFFER_BYTES, min(rows.buffer_bytes, held_bytes)),
+    )
     return TrainPlacement((low, high), worker_cpus, worker_gpus, threads, flow, wishes.no_progress_timeout_s)
 
 

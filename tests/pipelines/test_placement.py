@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.placement import DECODE_CPUS, Wishes, automatic, check, demand
+from pipelines.train_placement import TrainPlacement, TrainWishes, automatic_training
 from vqa_ray.errors import RequestError
 
 NUMBERS = st.one_of(st.none(), st.integers(1, 16))
@@ -67,3 +68,21 @@ def test_too_small_a_cluster_is_told_in_one_line() -> None:
     )
     with pytest.raises(RequestError, match="GPU 1 wanted, 0 there"):
         check(demand(automatic(8, 0, Wishes(gpus_per_actor=1.0))), {"CPU": 8}, "here")
+
+
+def _training(image_bytes: int, workers: tuple[int, int] = (1, 1)) -> TrainPlacement:
+    return automatic_training(4, 0, TrainWishes(workers, None, 64, image_bytes, 60.0), cores=2)
+
+
+def test_a_training_on_small_images_buffers_little() -> None:
+    small, large = _training(64 * 64 * 3).rows, _training(384 * 512 * 3).rows
+    assert small.buffer_bytes < large.buffer_bytes / 4
+    assert small.max_readers == 1
+
+
+@given(st.integers(1, 2**21), st.integers(1, 8), st.integers(1, 512))
+def test_every_training_placement_is_sound(image_bytes: int, workers: int, batch_size: int) -> None:
+    wishes = TrainWishes((workers, workers), None, batch_size, image_bytes, 60.0)
+    rows = automatic_training(16, 0, wishes).rows
+    assert rows.block_bytes <= rows.buffer_bytes / 4
+    assert rows.rows_per_block >= 8

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from vqa_ray.memory import release_memory
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.describe import DescribeImages
 from vqa_ray.stages.fetch import FetchImages
-from vqa_ray.stages.process import release_memory
 
 
 class PrepareImages:

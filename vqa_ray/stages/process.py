@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pyarrow as pa
-
 # mallopt parameters of glibc (malloc.h).
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -59,16 +57,3 @@ def collecting_later() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def release_memory() -> None:
-    """Give back to the system what the work so far has freed, after a batch.
-
-    A worker that Ray keeps for its next task would hold it, 60 to 100 MiB, and there are as many of them as tasks have
-    ever run at a time. Within a batch the memory is reused, see `prepare_for_decoding`.
-    """
-    pa.default_memory_pool().release_unused()
-    if _LINUX:
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)

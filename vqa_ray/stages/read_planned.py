@@ -13,8 +13,8 @@ from pyarrow import compute
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
 from vqa_ray.key_ranges import Keys
+from vqa_ray.memory import release_memory
 from vqa_ray.readers import Shard, Source, read_shard
-from vqa_ray.stages.process import release_memory
 from vqa_ray.training.captions import with_captions
 from vqa_ray.training.plan import PlannedRows
 

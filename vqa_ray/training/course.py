@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 
 from vqa_ray.errors import RunError
+from vqa_ray.memory import release_memory
 from vqa_ray.storage import write_bytes_atomic
 from vqa_ray.training import distributed
 from vqa_ray.training.feed import FedStep, StepFeed
@@ -231,8 +232,11 @@ class _Rank:
 
     def _tell(self) -> None:
         now = time.monotonic()
-        if self._ports.rank == 0 and now - self._told > _TOLD_EVERY_S:
-            self._told = now
+        if now - self._told <= _TOLD_EVERY_S:
+            return
+        self._told = now
+        release_memory()
+        if self._ports.rank == 0:
             write_bytes_atomic(self._course.places.progress, json.dumps(self.progress()).encode())
 
     def progress(self) -> dict[str, Any]:
