@@ -59,7 +59,12 @@ class Ann:
         """
         found = []
         for vector in vectors:
-            asked: dict[str, Any] = {"column": "vector", "q": np.asarray(vector, np.float32), "k": k}
+            asked: dict[str, Any] = {
+                "column": "vector",
+                "q": np.asarray(vector, np.float32),
+                "k": k,
+                "metric": "cosine",
+            }
             if self.state.partitions:
                 asked |= {"nprobes": min(probes, self.state.partitions), "refine_factor": refine_factor}
             table = self._dataset.to_table(

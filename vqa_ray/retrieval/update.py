@@ -129,7 +129,7 @@ def check_vectors(vectors: npt.NDArray[np.float32], dimension: int, where: str) 
     Raises:
         RunError: there is one.
     """
-    lengths = np.linalg.norm(vectors.reshape(len(vectors), -1, dimension), axis=-1)
+    lengths = np.linalg.norm(vectors.reshape(len(vectors), vectors.shape[1] // dimension, dimension), axis=-1)
     # Written so that NaN, which compares as false, is wrong.
     wrong = np.flatnonzero(~(np.abs(lengths - 1.0) <= _LENGTH_TOLERANCE).all(axis=-1))
     if len(wrong):
