@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from vqa_ray.catalog import write
+from vqa_ray.catalog.captions import captions_for
 from vqa_ray.catalog.product import sample_product
 from vqa_ray.catalog.questions import KINDS
 from vqa_ray.catalog.render import encode, render
@@ -182,3 +183,25 @@ def test_an_output_that_cannot_be_written_is_a_wrong_request(tmp_path: Path) -> 
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(RequestError, match="cannot be written"):
         write_catalogue(2, 1, str(tmp_path / "file" / "out"), "parquet")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("count", [1, 3])
+def test_captions_are_a_column(format: str, count: int, tmp_path: Path) -> None:
+    rows = list(READ[format](write_catalogue(COUNT, SEED, str(tmp_path / "out"), format, PER_SHARD, captions=count)))
+    assert len(rows) == COUNT
+    for row in rows:
+        wanted = captions_for(sample_product(SEED, row["row_id"]), count)
+        assert row["caption"] == (wanted if count > 1 else wanted[0])
+
+
+def test_captions_make_another_catalogue_and_none_the_one_there_was(tmp_path: Path) -> None:
+    write_catalogue(2, 1, str(tmp_path / "without"), "jsonl")
+    assert "captions" not in json.loads((tmp_path / "without" / "_catalog.json").read_text())
+    with pytest.raises(RequestError, match="captions None → 2"):
+        write_catalogue(2, 1, str(tmp_path / "without"), "jsonl", captions=2)
+    write_catalogue(2, 1, str(tmp_path / "with"), "jsonl", captions=2)
+    with pytest.raises(RequestError, match="captions 2 → None"):
+        write_catalogue(2, 1, str(tmp_path / "with"), "jsonl")
+    with pytest.raises(RequestError, match="captions is 101; allowed is 0 to 100"):
+        write_catalogue(2, 1, str(tmp_path / "many"), "jsonl", captions=101)

@@ -12,7 +12,7 @@ from vqa_ray.readers import InputConfig, read_shard
 from vqa_ray.readers.base import LABEL
 from vqa_ray.stages.index_rows import IndexRows
 from vqa_ray.training.labels import LabelledRows
-from vqa_ray.training.source import TrainingSource, open_training_source
+from vqa_ray.training.source import TrainingSource, open_caption_source, open_training_source
 
 
 def index(source: TrainingSource) -> list[pa.Table]:
@@ -92,3 +92,17 @@ def test_an_index_of_several_shards_is_gathered(tmp_path: Path) -> None:
     assert len(rows) == 900
     assert rows.answers.to_pylist() == [[name] for name in "abc" for _ in range(300)]
     assert len(set(rows.image_keys.tolist())) == 3
+
+
+def test_captions_need_no_question_and_blank_ones_are_none(tmp_path: Path) -> None:
+    columns = {"image": [b"one", b"two", b"three"], "caption": [["a dog", " "], None, ["a cat", "a black cat"]]}
+    (table,) = index(open_caption_source(InputConfig(str(write_parquet(tmp_path / "a.parquet", columns)))))
+    assert table.schema.equals(schema.INDEX)
+    assert table["answers"].to_pylist() == [["a dog"], [], ["a cat", "a black cat"]]
+    assert table["question"].to_pylist() == [None] * 3
+    assert table["status"].to_pylist() == ["ok"] * 3
+    rows = LabelledRows.from_tables([table])
+    assert rows.unanswered == 1
+    assert set(rows.answer_types.to_pylist()) == {"caption"}
+    rows.save(str(tmp_path / "rows.parquet"))
+    assert LabelledRows.load(str(tmp_path / "rows.parquet")).answers.equals(rows.answers)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from tests.unit.readers.inputs import asked, open_at, rows_of, tar_bytes, write_jsonl, write_parquet
 from vqa_ray import schema
 from vqa_ray.key_ranges import Keys
-from vqa_ray.readers import Source
+from vqa_ray.readers import InputConfig, Source
 from vqa_ray.stages import read_planned
 from vqa_ray.stages.read_planned import ReadPlanned, planned_reads
 from vqa_ray.training.plan import PlanConfig, PlannedRows, TrainingPlan, evaluation_parts
+from vqa_ray.training.source import open_caption_source
 from vqa_ray.training.targets import Targets
 
 SCHEMA = schema.with_kept(schema.READ, schema.TRAINING_FIELDS)
@@ -166,3 +167,12 @@ def test_tables_and_memory_stay_small(tmp_path: Path) -> None:
             del table
     # A window of 16 MiB, a table of 8, and two of 16 that the reader made, of which the window has a part; of 80 MiB.
     assert most < 58 * 2**20
+
+
+def test_captions_stand_where_questions_do(tmp_path: Path) -> None:
+    columns = {"image": [b"a", b"b", b"c"], "caption": [["one", "two"], None, ["three"]], "question": ["x"] * 3}
+    source = open_caption_source(InputConfig(str(write_parquet(tmp_path / "a.parquet", columns))))
+    parts = evaluation_parts(np.arange(3), Targets(np.zeros(4, np.int64), np.array([], np.int32), np.array([], "f4")))
+    table = read(planned_reads(source.images, parts, source.captions))
+    assert table["questions"].to_pylist() == [["one", "two"], [], ["three"]]
+    assert table["image"].to_pylist() == [b"a", b"b", b"c"]

@@ -11,7 +11,7 @@ from tests.unit.readers.inputs import tar_bytes, write_csv, write_jsonl, write_p
 from vqa_ray.errors import RequestError
 from vqa_ray.readers import InputConfig, read_shard
 from vqa_ray.readers.base import LABEL
-from vqa_ray.training.source import TrainingSource, open_training_source
+from vqa_ray.training.source import TrainingSource, open_caption_source, open_training_source
 
 COMMON = {"image": [b"i", b"j"], "question": ["q", "r"]}
 OTHER_LABEL = pa.struct([("weights", pa.list_(pa.float32())), ("ids", pa.list_(pa.large_string()))])
@@ -196,3 +196,42 @@ def test_image_files_alone_teach_nothing(tmp_path: Path) -> None:
         "no column with right answers (annotator_answers, answer, label, labels); the columns are: none; "
         "name it with --truth NAME"
     )
+
+
+@pytest.mark.parametrize(
+    "values", [pa.array(["a dog", None]), pa.array([["a dog", "a pup"], []]), pa.array([[], None], pa.list_(pa.null()))]
+)
+@pytest.mark.parametrize("name", ["caption", "captions", "said"])
+def test_captions_are_found(tmp_path: Path, values: pa.Array, name: str) -> None:
+    file = write_parquet(tmp_path / "a.parquet", {"image": COMMON["image"], name: values})
+    columns = {"caption": "said"} if name == "said" else {}
+    source = open_caption_source(InputConfig(str(file), columns=columns))
+    assert (source.truth, source.kind, source.captions) == (name, "captions", name)
+    # They are read with the images as well as without.
+    assert source.images.config.labels == source.labels.config.labels == (name,)
+    assert len(truths(source)) == 2
+
+
+def test_captions_beside_images_in_a_tar(tmp_path: Path) -> None:
+    file = tmp_path / "a.tar"
+    file.write_bytes(tar_bytes([("1.jpg", b"i"), ("1.txt", b"a dog"), ("2.jpg", b"j"), ("2.txt", b"a cat")]))
+    source = open_caption_source(InputConfig(str(file), columns={"caption": "txt"}))
+    assert truths(source) == ["a dog", "a cat"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "given", "told"),
+    [
+        ({}, {}, "no column 'caption' with captions; the columns are: image"),
+        ({}, {"caption": "said"}, "no column 'said' with captions"),
+        ({"caption": [1, 2]}, {}, "column 'caption' is int64; wanted is string, or list<string>"),
+        ({"caption": [[1], [2]]}, {}, "wanted is string, or list<string>: several captions of an image"),
+    ],
+)
+def test_inputs_without_captions_are_refused(
+    tmp_path: Path, columns: dict[str, Any], given: dict[str, str], told: str
+) -> None:
+    file = write_parquet(tmp_path / "a.parquet", {"image": COMMON["image"], **columns})
+    with pytest.raises(RequestError) as caught:
+        open_caption_source(InputConfig(str(file), columns=given))
+    assert told in str(caught.value)

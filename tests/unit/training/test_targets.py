@@ -9,7 +9,7 @@ from tests.unit.training.labelled import index_table, labelled, weighted
 from vqa_ray.errors import RequestError
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.training.labels import LabelledRows
-from vqa_ray.training.targets import Targets, auxiliary_classes, auxiliary_targets, soft_targets
+from vqa_ray.training.targets import Targets, auxiliary_classes, auxiliary_targets, caption_targets, soft_targets
 
 VOCABULARY = AnswerVocabulary(["no", "yes", "2", "t-shirt", "a"])
 
@@ -89,3 +89,10 @@ def test_auxiliary_classes_are_alphabetical_and_unknown_ones_have_none() -> None
         auxiliary_classes(rows)
     one = LabelledRows.from_tables([table], ["kind"])
     assert auxiliary_classes(one) == {"kind": ("hat", "shoe")}
+
+
+def test_rows_with_a_caption_can_be_trained_on() -> None:
+    rows = labelled(["a dog", "a pup"], [], ["a cat"])
+    targets = caption_targets(rows)
+    assert targets.trainable.tolist() == [True, False, True]
+    assert targets.take(np.array([2, 0])).ids.tolist() == [0, 0]
