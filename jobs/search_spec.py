@@ -13,7 +13,7 @@ TABLE, JSON = "table", "json"
 FILES = (".parquet", ".json")
 # Candidates per hit that is wanted, where they are verified.
 _CANDIDATES = 4
-_OF_VERIFY = ("verify_model", "candidates", "calibration", "prompt_template")
+_OF_VERIFY = ("verify_model", "candidates", "calibration", "threshold", "combine", "prompt_template")
 
 
 class SearchSpec(BaseModel):
@@ -66,7 +66,7 @@ class SearchSpec(BaseModel):
             raise ValueError("--text: is blank")
         if self.verify is None:
             for name in _OF_VERIFY:
-                if getattr(self, name) is not None:
+                if name in self.model_fields_set and getattr(self, name) is not None:
                     raise ValueError(f"--{name.replace('_', '-')}: only with --verify")
         elif self.verify_model is None:
             raise ValueError("--verify: wanted --verify-model too, which answers its questions")

@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import main
+from jobs.search_spec import SearchSpec
+from jobs.spec import load
 from tests.coloured import NAMES, picture
 from tests.indexes import random_vectors, write_index
+from tests.jobs.commands import ROOT
 from tests.tag_runs import write_tag_run
 from vqa_ray import schema
 from vqa_ray.images import ImageLimits, decode_resized
@@ -115,15 +118,16 @@ def test_candidates_are_verified_and_what_cannot_be_is_kept(
 ) -> None:
     images = Path(index).parent
     (images / "04.jpg").unlink()
-    (images / "08.jpg").write_bytes(b"no image")
+    (images / "08.jpg").write_bytes(b"another image")
     page = tmp_path / "page.html"
     arguments = ["--text", "red", "--top-k", "3", "--verify", RED, "--verify-model", "fake:", "--gallery", str(page)]
     told = found(capsys, index, *arguments)
     outcome = [(hit["row_id"] in RED_ROWS, hit["verified_score"], hit["error_code"]) for hit in told["hits"]]
     assert outcome[:3] == [(True, 1.0, None)] * 3
-    assert sorted(code for *_, code in outcome[3:]) == ["image_missing", "image_undecodable"]
+    assert sorted(code for *_, code in outcome[3:]) == ["image_missing", "image_missing"]
+    assert "is another image than was embedded" in page.read_text()
     assert told["verification"] | {"candidates": 12, "matched": 4, "rejected": 6, "failed": 2} == told["verification"]
-    assert "image_undecodable" in page.read_text()
+    assert "nothing is stored there" in page.read_text()
     assert "what colour is it?" in page.read_text()
 
 
@@ -176,6 +180,8 @@ def test_a_file_is_written_with_what_was_asked(s3_session: str, tmp_path: Path) 
         (["--text", "red", "--verify", '"a?', "--verify-model", "fake:"], "this quote is never closed"),
         (["--text", "red", "--verify-model", "fake:"], "--verify-model: only with --verify"),
         (["--text", "red", "--candidates", "5"], "--candidates: only with --verify"),
+        (["--text", "red", "--threshold", "0.5"], "--threshold: only with --verify"),
+        (["--text", "red", "--verify", '"a?"', "--verify-model", "fake:", "--candidates", "5"], "at least --top-k 10"),
         (["--text", "red", "--output", "hits.csv"], "--output hits.csv: wanted table, json or a file named *.parquet"),
         (["--text", "red", "--top-k", "0"], "--top-k: input should be greater than or equal to 1"),
         (["--text", "red FAKE_FAILURE"], "the model cannot embed the query: ValueError"),
@@ -212,6 +218,12 @@ def test_an_index_of_another_model_is_refused_and_both_are_named(
     assert (
         "built with model fake: and holds 1 × 5 numbers per image, model fake: makes 1 × 14" in capsys.readouterr().err
     )
+
+
+def test_the_example_of_a_spec_is_valid() -> None:
+    spec = load(SearchSpec, str(ROOT / "jobs" / "specs" / "search.yaml"), {})
+    assert spec.verify is not None
+    assert spec.wanted == 4 * spec.top_k
 
 
 def test_an_index_without_vectors_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

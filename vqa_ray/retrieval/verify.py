@@ -12,14 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vqa_ray import schema
+from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images import ImageLimits
 from vqa_ray.models.base import VqaModel
 from vqa_ray.models.load import ModelOptions, load_transform
 from vqa_ray.predicates import Predicate
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
-from vqa_ray.stages.prepare import PrepareImages
 from vqa_ray.stages.retrieve import RetrieveStage
+from vqa_ray.storage import shown_uri
 
 BATCH = 32
 
@@ -31,6 +32,10 @@ class ImageSource(Protocol):
 
     def images(self, positions: Sequence[int]) -> pa.Table:
         """READ rows of these positions, in their order."""
+        ...
+
+    def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """These columns of the rows, among them `sha256`, in their order."""
         ...
 
 
@@ -85,10 +90,8 @@ class Verifier:
         self._images = images
         # The same for every search of an index: a batch that killed the process before is decoded in isolation.
         run_id = f"search-{hashlib.sha256(images.uri.encode()).hexdigest()[:16]}"
-        self._prepare = PrepareImages(
-            FetchImages(check.limits, allow_http=check.allow_http),
-            DecodeImages(load_transform(check.model.reference), check.limits, run_id=run_id),
-        )
+        self._fetch = FetchImages(check.limits, allow_http=check.allow_http)
+        self._decode = DecodeImages(load_transform(check.model.reference), check.limits, run_id=run_id)
         self._ask = RetrieveStage(check.loaded or check.model, check.predicate, free_answers=check.free_answers)
 
     def __call__(self, positions: Sequence[int], enough: int) -> Verified:
@@ -101,15 +104,36 @@ class Verifier:
         tables: list[pa.Table] = []
         matched = 0
         for start in range(0, len(positions), BATCH):
-            with _threads_kept():
-                decoded = self._prepare(self._images.images(positions[start : start + BATCH]))
-            tables.append(self._ask(decoded))
+            tables.append(self._ask(self._pixels(positions[start : start + BATCH])))
             matched += pc.sum(tables[-1]["match"]).as_py() or 0
             if matched >= enough:
                 break
         table = pa.concat_tables([each.select(schema.RETRIEVE.names) for each in tables])
         failed = pc.sum(pc.not_equal(table["status"], schema.STATUS_OK)).as_py() or 0
         return Verified(table, matched, table.num_rows - matched - failed, failed)
+
+    def _pixels(self, positions: Sequence[int]) -> pa.Table:
+        """The candidates as a DECODED table."""
+        fetched = self._fetch(self._images.images(positions))
+        hashes = self._images.take(positions, ["sha256"])["sha256"].to_pylist()
+        with _threads_kept():
+            return self._decode(_as_embedded(fetched, hashes))
+
+
+def _as_embedded(table: pa.Table, hashes: Sequence[str | None]) -> pa.Table:
+    """READ rows, of which those that bring another image than was embedded are in error."""
+    columns = {field.name: table[field.name].to_pylist() for field in schema.STATUS}
+    for row, (image, wanted) in enumerate(zip(table["image"], hashes, strict=True)):
+        data = image.as_py()
+        if data is not None and hashlib.sha256(data).hexdigest() != wanted:
+            named = table["image_uri"][row].as_py() or "the image"
+            changed = RowError(ErrorCode.IMAGE_MISSING, f"{shown_uri(named)}: is another image than was embedded")
+            for name, value in zip(columns, (schema.STATUS_ERROR, str(changed.code), changed.message), strict=True):
+                columns[name][row] = value
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(place), pa.array(values, pa.string()))
+    return table
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -24,9 +25,17 @@ class Pictures:
 
     uri = "memory://pictures"
 
-    def __init__(self, gone: Sequence[int] = (), broken: Sequence[int] = ()) -> None:
-        self.gone, self.broken = gone, broken
+    def __init__(self, gone: Sequence[int] = (), broken: Sequence[int] = (), changed: Sequence[int] = ()) -> None:
+        self.gone, self.broken, self.changed = gone, broken, changed
         self.asked: list[int] = []
+
+    def image(self, position: int) -> bytes:
+        return b"no image" if position in self.broken else picture(position)
+
+    def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        assert columns == ["sha256"]
+        images = (picture(p + 1) if p in self.changed else self.image(p) for p in positions)
+        return pa.table({"sha256": [hashlib.sha256(image).hexdigest() for image in images]})
 
     def images(self, positions: Sequence[int]) -> pa.Table:
         self.asked += positions
@@ -36,7 +45,7 @@ class Pictures:
             if position in self.gone:
                 row |= {"image_uri": f"/nowhere/{position}.jpg"}
             else:
-                row |= {"image": b"no image" if position in self.broken else picture(position)}
+                row |= {"image": self.image(position)}
             rows.append(row)
         return pa.Table.from_pylist(rows, schema.with_kept(schema.READ, [])).append_column(
             "shop", pa.array(["north"] * len(rows))
@@ -102,6 +111,13 @@ def test_what_cannot_be_looked_at_again_is_kept_and_says_why() -> None:
     assert ranked.verdicts is not None
     assert ranked.verdicts["error_code"].to_pylist() == [None, "image_missing", "image_undecodable"]
     assert settled(positions, scores, verified, 1).positions.tolist() == [104, 100, 102]
+
+
+def test_an_image_that_was_replaced_is_not_what_was_found() -> None:
+    table = Verifier(check(), Pictures(changed=[4]))(range(8), 8).table
+    assert table["match"].to_pylist() == [True, False, False, False, None, False, False, False]
+    assert table["error_message"].to_pylist()[4] == "the image: is another image than was embedded"
+    assert table["status"].to_pylist()[4] == "error"
 
 
 def test_the_best_of_those_that_fit_stay_in_the_order_of_the_search() -> None:
