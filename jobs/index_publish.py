@@ -22,8 +22,6 @@ from vqa_ray.run.layout import delete_directory
 
 logger = logging.getLogger(__name__)
 
-_UNMEASURED = {"recall": None, "recall_queries": 0, "recall_k": 0}
-
 
 def publish(task: IndexTask, writer: Writer, base: Version | None, change: Change) -> Version:
     """Make the next version of what an update has written.
@@ -94,27 +92,28 @@ def _approximate(task: IndexTask, base: Version | None, version: Version) -> Ann
     """The approximate index of a version: that of the one before extended, one built anew, or none."""
     if not _wanted(task, base, version):
         return None
-    begun = time.monotonic()
-    state = None
     if base is not None and base.ann is not None and not task.spec.rebuild_ann:
         try:
+            begun = time.monotonic()
             state = ann.extend(task.layout, base, version)
+            if state is not None:
+                if base is not version:
+                    logger.info("%s: approximate index brought up to date in %s", task.layout.uri, _since(begun))
+                return state
         except ann.ERRORS as error:
             logger.warning("%s: the approximate index is damaged (%s)", task.layout.uri, one_line(error, 200))
-    how = "brought up to date"
-    if state is None:
-        how = "built"
-        name = version.updates[-1].name if base is not version else f"{version.number + 1:06}-rebuilt"
-        path = task.layout.ann(name)
-        # What a process that died has left there is of no use.
-        delete_directory(task.layout.path(path))
-        state = ann.build(task.layout, version, path)
-    if base is not version or how == "built":
-        told = duration(time.monotonic() - begun)
-        logger.info("%s: approximate index %s in %s", task.layout.uri, how, told)
-    if base is not None and base.ann is not None and replace(base.ann, **_UNMEASURED) == state:
-        return base.ann
+    begun = time.monotonic()
+    name = version.updates[-1].name if base is not version else f"{version.number + 1:06}-rebuilt"
+    path = task.layout.ann(name)
+    # What a process that died has left there is of no use.
+    delete_directory(task.layout.path(path))
+    state = ann.build(task.layout, version, path)
+    logger.info("%s: approximate index built in %s", task.layout.uri, _since(begun))
     return measured(task.layout, version, state)
+
+
+def _since(begun: float) -> str:
+    return duration(time.monotonic() - begun)
 
 
 def _wanted(task: IndexTask, base: Version | None, version: Version) -> bool:

@@ -35,6 +35,9 @@ from vqa_ray.storage import write_table_atomic
 
 logger = logging.getLogger(__name__)
 
+# Thumbnails are read a file at a time, a few kB each.
+_MAX_ROWS_PER_FILE = 2_000
+
 
 def bring_up_to_date(task: IndexTask, writer: Writer) -> int:
     """Embed what is new, take out what is gone, publish; gives the exit code.
@@ -94,6 +97,8 @@ def embed(job: Job, layout: RunLayout, tasks: Callable[..., list[ReadShard]], ke
         tasks: the shards to read, called with what is `done`.
         keys: int64 (N,), the rows that are read, where these are not all rows of the job's source.
     """
+    rows_per_file = job.spec.rows_per_file or min(job.rows_per_file(job.total), _MAX_ROWS_PER_FILE)
+    job = replace(job, spec=job.spec.model_copy(update={"rows_per_file": rows_per_file}))
     record, new = guard.admit(layout, job.record)
     finished = manifest.read(layout.manifest)
     if finished is not None:

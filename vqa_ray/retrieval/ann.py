@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -138,9 +139,8 @@ def extend(layout: IndexLayout, old: Version, new: Version) -> AnnState | None:
                 dataset.optimize.compact_files()
     additions = state.additions + bool(growth)
     latest = lance.dataset(uri, storage_options=_options(uri))
-    return AnnState(
-        state.path, latest.version, new.ok, state.trained_rows, state.partitions, state.sub_vectors, additions
-    )
+    # What few rows more or less do to its recall is less than what the sample of queries does.
+    return replace(state, version=latest.version, rows=new.ok, additions=additions)
 
 
 def shape_for(rows: int, dimension: int) -> tuple[int, int]:
