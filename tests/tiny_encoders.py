@@ -23,7 +23,7 @@ _LINES = (
     "a picture of a striped shirt on the left",
 )
 TEXTS = (*_LINES, "", "DOG", "naïve café, über-cool!", "a")
-LONG_TEXT = " ".join(_LINES)
+LONG_TEXT = " ".join(_LINES * 2)
 _LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 48}
 
 
@@ -66,7 +66,9 @@ def clip(seed: int = 0, *, old: bool = False, **vision: object) -> tuple[Any, An
     return model, CLIPProcessor(images, tokenizer)
 
 
-def siglip(seed: int = 0, *, resample: int = 3, **text: object) -> tuple[Any, Any]:
+def siglip(
+    seed: int = 0, *, resample: int = 3, text: dict[str, Any] | None = None, **vision: object
+) -> tuple[Any, Any]:
     """(model, processor) of SigLIP; `resample` 2 as SigLIP 2."""
     import sentencepiece
     from transformers import SiglipConfig, SiglipModel, SiglipProcessor, SiglipTokenizer
@@ -92,8 +94,14 @@ def siglip(seed: int = 0, *, resample: int = 3, **text: object) -> tuple[Any, An
         )
         size = len(tokenizer)
     config = SiglipConfig(
-        text_config={"vocab_size": size, "max_position_embeddings": TEXT_TOKENS, **_LAYERS, **text},
-        vision_config={**_LAYERS, "image_size": SIDE, "patch_size": 8},
+        text_config={
+            "vocab_size": size,
+            "max_position_embeddings": TEXT_TOKENS,
+            **dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), 1),
+            **_LAYERS,
+            **(text or {}),
+        },
+        vision_config={**_LAYERS, "image_size": SIDE, "patch_size": 8, **vision},
     )
     model = SiglipModel(config).eval()
     draw_weights(model, seed, 1.5)

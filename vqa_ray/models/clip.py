@@ -17,6 +17,7 @@ from vqa_ray.models.clip_transform import ClipTransform
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.dual_encoder import DualEncoder
 from vqa_ray.models.families import COSINE_SCORE
+from vqa_ray.models.patches import Patches
 from vqa_ray.models.vision_layers import vision_layers
 from vqa_ray.models.weights import load_text_tokenizer, load_weights
 
@@ -75,6 +76,7 @@ class ClipTowers:
         self._model = model
         self._layers = vision_layers(model.vision_model)
         self._pixels = Pixels(transform, device, model.dtype)
+        self._patches = Patches(model.vision_model.embeddings.patch_embedding, transform.mean, transform.std)
 
     def images(self, pixels: Tensor) -> Tensor:
         """See `Towers.images`."""
@@ -82,7 +84,10 @@ class ClipTowers:
         if self._layers is None:
             seen = vision(pixel_values=self._pixels(pixels)).pooler_output[:, None]
         else:
-            hidden = vision.pre_layrnorm(vision.embeddings(self._pixels(pixels)))
+            patches, parts = self._patches(pixels), vision.embeddings
+            first = parts.class_embedding.expand(len(pixels), 1, -1)
+            hidden = torch.cat([first, patches], dim=1) + parts.position_embedding.weight
+            hidden = vision.pre_layrnorm(hidden)
             seen = vision.post_layernorm(self._layers(hidden, only_first=True))
         projected: Tensor = self._model.visual_projection(seen)
         return projected

@@ -39,9 +39,15 @@ class Projection:
         """(…, in) → (…, out)."""
         return self._pointwise(x, "none", "") if self.packed else F.linear(x, self.weight, self.bias)
 
-    def gelu(self, x: Tensor) -> Tensor:
-        """`gelu` of the result, exact (erf)."""
-        return self._pointwise(x, "gelu", "none") if self.packed else F.gelu(F.linear(x, self.weight, self.bias))
+    def gelu(self, x: Tensor, approximate: str = "none") -> Tensor:
+        """`gelu` of the result: exact (erf), or by `tanh`."""
+        if self.packed:
+            return self._pointwise(x, "gelu", approximate)
+        return F.gelu(F.linear(x, self.weight, self.bias), approximate=approximate)
+
+    def swish(self, x: Tensor) -> Tensor:
+        """`y · sigmoid(y)` of the result y."""
+        return self._pointwise(x, "swish", "") if self.packed else F.silu(F.linear(x, self.weight, self.bias))
 
     def plus(self, x: Tensor, residual: Tensor) -> Tensor:
         """The result plus `residual` (…, out)."""

@@ -16,8 +16,10 @@ from vqa_ray.models.checkpoint import image_processor_config
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.dual_encoder import DualEncoder
 from vqa_ray.models.families import COSINE_SCORE
+from vqa_ray.models.patches import Patches
 from vqa_ray.models.siglip_transform import transform_from_config
 from vqa_ray.models.square_transform import SquareTransform
+from vqa_ray.models.vision_layers import vision_layers
 from vqa_ray.models.weights import load_text_tokenizer, load_weights
 
 
@@ -47,7 +49,7 @@ class SiglipEncoder(DualEncoder):
             )
         if not model.config.vision_config.vision_use_head:
             raise ModelLoadError(f"{origin}: vision_use_head is false, so an image has no vector of its own")
-        return SiglipTowers(model.to(where), load_text_tokenizer(path), transform, where)
+        return SiglipTowers(model.to(where), load_text_tokenizer(path, "siglip"), transform, where)
 
 
 class SiglipTowers:
@@ -56,7 +58,7 @@ class SiglipTowers:
     A text is read at its last place whatever stands there, so all are padded to the length of the training.
 
     Args:
-        model: a `SiglipModel` in evaluation mode, on its device.
+        model: a `SiglipModel` in evaluation mode, on its device; it gives up its vision encoder.
         tokenizer: the checkpoint's.
         transform: the size and the normalisation of its images.
         device: where it is.
@@ -72,11 +74,18 @@ class SiglipTowers:
         self.image_tokens = (transform.side // model.config.vision_config.patch_size) ** 2
         self.text_tokens: int = model.config.text_config.max_position_embeddings
         self._model = model
+        self._layers = vision_layers(model.vision_model)
         self._pixels = Pixels(transform, device, model.dtype)
+        self._patches = Patches(model.vision_model.embeddings.patch_embedding, transform.mean, transform.std)
 
     def images(self, pixels: Tensor) -> Tensor:
         """See `Towers.images`."""
-        seen: Tensor = self._model.vision_model(pixel_values=self._pixels(pixels)).pooler_output
+        vision = self._model.vision_model
+        if self._layers is None:
+            seen: Tensor = vision(pixel_values=self._pixels(pixels)).pooler_output
+        else:
+            hidden = self._patches(pixels) + vision.embeddings.position_embedding.weight
+            seen = vision.head(vision.post_layernorm(self._layers(hidden)))
         return seen[:, None]
 
     def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:

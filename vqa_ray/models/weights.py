@@ -46,8 +46,12 @@ def load_weights(kind: Any, path: Path, number: torch.dtype, **placed: Any) -> A
     return model.eval().requires_grad_(False)
 
 
-def load_text_tokenizer(path: Path) -> Any:
+def load_text_tokenizer(path: Path, extra: str | None = None) -> Any:
     """The checkpoint's tokenizer.
+
+    Args:
+        path: its directory.
+        extra: the optional dependencies of ours that bring what it needs; None where it needs nothing more.
 
     Raises:
         ModelLoadError: there is none, a package that it needs is missing, or it cannot pad.
@@ -57,7 +61,10 @@ def load_text_tokenizer(path: Path) -> Any:
     origin = f"model {path}"
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-    except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except ImportError as error:
+        hint = f"pip install 'vqa-ray[{extra}]'" if extra else " ".join(str(error).split())
+        raise ModelLoadError(f"{origin}: its tokenizer needs a package that is missing: {hint}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         told = " ".join(str(error).split()) or type(error).__name__
         raise ModelLoadError(f"{origin}: tokenizer: {told}") from error
     if tokenizer.pad_token_id is None:
