@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from vqa_ray.models.families import COSINE_SCORE, FAKES, MULTIPLE_VECTORS_SCORE,
 from vqa_ray.models.generation import GenerationConfig
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.prompts import Prompting, prompting
+
+logger = logging.getLogger(__name__)
 
 # Of the language models that encode the prompt before they answer: a style's length penalty is theirs alone.
 _ENCODER_DECODERS = ("t5",)
@@ -96,6 +99,8 @@ class ModelOptions:
 
     def load_encoder(self) -> Encoder:
         """The encoder; see `load_encoder`."""
+        if self.compile:
+            logger.warning("model %s: --compile has no effect on encoders", self.reference)
         return load_encoder(self.reference, device=self.device, dtype=self.dtype)
 
     def load(self) -> VqaModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vqa_ray.errors import RequestError, RowError, one_line
 from vqa_ray.fetch import ImageFetcher
-from vqa_ray.images import ImageLimits, decode_resized
+from vqa_ray.images import ImageLimits, decode_for
 from vqa_ray.models.base import Encoder, Image, ImageTransform
 from vqa_ray.models.load import ModelInfo, describe, embedding_shape
 from vqa_ray.retrieval.scoring import Query
@@ -62,7 +62,7 @@ def decode_image(data: bytes, transform: ImageTransform, limits: ImageLimits) ->
         RequestError: it cannot be decoded; the message begins with the error code.
     """
     try:
-        return decode_resized(data, limits, transform.target_size)
+        return decode_for(data, limits, transform)
     except RowError as error:
         raise RequestError(str(error)) from error
 
