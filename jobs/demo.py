@@ -1,4 +1,4 @@
-"""`vqa-ray demo`: render a small catalogue, tag it, ask questions of it, measure the answers and show them."""
+"""`vqa-ray demo`: render a small catalogue, tag it, ask questions of it, search it, and show what came of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from vqa_ray.errors import RunError
 if TYPE_CHECKING:
     from vqa_ray.demo.summary import Step
 
-MODEL = "bundled:catalog-vilt"
+MODEL, ENCODER = "bundled:catalog-vilt", "bundled:catalog-clip"
+# What is searched for, and what the hits are asked.
+TEXT, VERIFY = "a red mug", '"is there a dog?"'
 _LARGEST_COUNT = 100_000
 
 
@@ -26,9 +28,10 @@ def demo(
     count: Annotated[int, typer.Option(help="How many products.", min=1, max=_LARGEST_COUNT)] = 600,
     seed: Annotated[int, typer.Option(help="Which catalogue; the bundled model saw other seeds.", min=0)] = 7,
     model: Annotated[str, typer.Option(help="Which model answers; fake: needs no weights.")] = MODEL,
+    encoder: Annotated[str, typer.Option(help="Which dual encoder indexes; fake: needs no weights.")] = ENCODER,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the summary only.")] = False,
 ) -> int:
-    """Render products, tag them, ask questions of them, measure the answers and write a gallery."""
+    """Render products, tag them, ask questions of them, measure the answers, and search them."""
     from jobs.session import session
     from vqa_ray.demo import place as directory
     from vqa_ray.demo.judge import measures
@@ -39,6 +42,7 @@ def demo(
     from vqa_ray.taxonomy_file import default_taxonomy
 
     describe(model)
+    describe(encoder).kind.require("embed", encoder)
     place = directory.claim(output)
     steps: list[Step] = []
     with _timed(steps, f"rendered {count:,} products", directory.PRODUCTS):
@@ -50,6 +54,10 @@ def demo(
             _tag(place, model, quiet)
         with _timed(steps, f"answered by {model}", directory.ANSWERS):
             _answer(place, model, quiet)
+        with _timed(steps, f"indexed by {encoder}", directory.INDEX):
+            _index(place, encoder, quiet)
+    with _timed(steps, f'found "{TEXT}" with a dog', directory.HITS_PAGE):
+        _search(place, model)
     with _timed(steps, "measured and drawn", directory.GALLERY):
         taxonomy = default_taxonomy()
         judged = read_results(place, shards)
@@ -91,6 +99,25 @@ def _answer(place: Path, model: str, quiet: bool) -> None:
 
     request = AnswerSpec.model_validate(_request(place, ANSWERS, model, quiet))
     _succeeded(answer.run(request, None), place / ANSWERS)
+
+
+def _index(place: Path, encoder: str, quiet: bool) -> None:
+    from jobs import index
+    from jobs.index_spec import IndexSpec
+    from vqa_ray.demo.place import INDEX
+
+    request = IndexSpec.model_validate(_request(place, INDEX, encoder, quiet))
+    _succeeded(index.run(request, None), place / INDEX)
+
+
+def _search(place: Path, model: str) -> None:
+    from jobs import search
+    from jobs.search_spec import SearchSpec
+    from vqa_ray.demo.place import HITS, HITS_PAGE, INDEX, TAGS
+
+    found = {"output": str(place / HITS), "gallery": str(place / HITS_PAGE), "top_k": 12, "candidates": 100}
+    asked = {"text": TEXT, "verify": VERIFY, "verify_model": model, "tags": str(place / TAGS), "quiet": True}
+    _succeeded(search.run(SearchSpec.model_validate({"index": str(place / INDEX), **asked, **found})), place / HITS)
 
 
 def _succeeded(code: int, output: Path) -> None:

@@ -11,11 +11,25 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from vqa_ray.retrieval.index import open_index
+
 COUNT = 12
 
 
 def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "jobs.cli", "demo", "--model", "fake:", "--output", "demo", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.cli",
+        "demo",
+        "--model",
+        "fake:",
+        "--encoder",
+        "fake:",
+        "--output",
+        "demo",
+        *arguments,
+    ]
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": str(root)}
     return subprocess.run(
@@ -63,6 +77,15 @@ def test_the_summary_says_where_and_how_good_and_what_next(finished: tuple[Path,
     (read,) = [line.strip() for line in said.splitlines() if " -c " in line]
     shown = subprocess.run(read, shell=True, cwd=place.parent, capture_output=True, text=True, timeout=60, check=False)
     assert f"[{pq.read_table(place / 'tags').num_rows} rows x 3 columns]" in shown.stdout, shown.stderr
+
+
+def test_the_index_holds_every_row_and_was_searched(finished: tuple[Path, str]) -> None:
+    place, said = finished
+    index = open_index(str(place / "index"))
+    assert (len(index), index.version.ok) == (pq.read_table(place / "products").num_rows, COUNT)
+    assert pq.read_schema(place / "hits.parquet").names[:2] == ["rank", "row_id"]
+    assert (place / "hits.html").resolve().as_uri() in said
+    assert f"vqa-ray browse {Path('demo/index')} --tags {Path('demo/tags')} --verify-model fake:" in said
 
 
 def test_a_second_demo_starts_afresh_and_leaves_other_files(finished: tuple[Path, str]) -> None:

@@ -10,6 +10,7 @@ from vqa_ray.errors import RequestError, one_line
 
 MARKER = ".vqa-ray-demo.json"
 PRODUCTS, TAGS, ANSWERS, GALLERY = "products", "tags", "answers", "gallery.html"
+INDEX, HITS, HITS_PAGE = "index", "hits.parquet", "hits.html"
 
 # All that a demo writes, and all that the next one in the same directory removes.
 _OWN_FILES = (
@@ -17,8 +18,10 @@ _OWN_FILES = (
     f"{TAGS}/part-*.parquet",
     f"{ANSWERS}/part-*.parquet",
     GALLERY,
+    HITS,
+    HITS_PAGE,
 )
-_OWN_DIRECTORIES = (f"{TAGS}/_vqa_ray", f"{ANSWERS}/_vqa_ray")
+_OWN_DIRECTORIES = (f"{TAGS}/_vqa_ray", f"{ANSWERS}/_vqa_ray", f"{INDEX}/_vqa_ray", f"{INDEX}/updates")
 
 
 def claim(output: str) -> Path:
@@ -48,7 +51,7 @@ def claim(output: str) -> Path:
 
 def _remove_own(place: Path) -> None:
     own = {path for pattern in (*_OWN_FILES, *_OWN_DIRECTORIES) for path in place.glob(pattern)}
-    for folder in (place / PRODUCTS, place / TAGS, place / ANSWERS):
+    for folder in (place / PRODUCTS, place / TAGS, place / ANSWERS, place / INDEX):
         if folder.is_symlink():
             raise RequestError(f"--output {place}: {folder.name} is a link, which no demo made; remove it")
         strangers = sorted(each.name for each in folder.iterdir() if each not in own) if folder.exists() else []

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from vqa_ray.demo.judge import Judged, error_counts
-from vqa_ray.demo.place import GALLERY, TAGS
+from vqa_ray.demo.place import GALLERY, HITS_PAGE, INDEX, TAGS
 from vqa_ray.report.gallery import Measure
 
 
@@ -28,6 +28,7 @@ def summary(
 ) -> list[str]:
     """Lines for a person: where everything is, how good it is, and what to run next."""
     read = f'import pandas; print(pandas.read_parquet("{place / TAGS}")[["image_id", "tags", "error_code"]])'
+    index, tags = shlex.quote(str(place / INDEX)), shlex.quote(str(place / TAGS))
     guesses = " (fake: only guesses, so these mean nothing)" if model == "fake:" else ""
     return [
         "",
@@ -42,6 +43,10 @@ def summary(
         "",
         "Look at it",
         f"  {(place / GALLERY).resolve().as_uri()}",
+        f"  {(place / HITS_PAGE).resolve().as_uri()}",
+        "Search it",
+        f"  vqa-ray search {index} --text 'a striped blue t-shirt'",
+        f"  vqa-ray browse {index} --tags {tags} --verify-model {model}",
         "Read it",
         f"  {shlex.quote(sys.executable)} -c {shlex.quote(read)}",
         "",
