@@ -6,6 +6,8 @@ import logging
 import time
 from dataclasses import replace
 
+import pyarrow as pa
+
 from jobs import guard
 from jobs.index_duplicates import report
 from jobs.index_open import IndexTask
@@ -15,8 +17,9 @@ from vqa_ray.retrieval import ann
 from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.cleanup import clean_up
 from vqa_ray.retrieval.recall import measured
+from vqa_ray.retrieval.sources import Difference
 from vqa_ray.retrieval.update import Change, apply, conflicting_ids
-from vqa_ray.retrieval.version import AnnState, Version
+from vqa_ray.retrieval.version import AnnState, Update, Version
 from vqa_ray.retrieval.writer import Writer
 from vqa_ray.run.layout import delete_directory
 
@@ -46,6 +49,26 @@ def publish(task: IndexTask, writer: Writer, base: Version | None, change: Chang
     )
     _tell(task, version)
     return version
+
+
+def entry(task: IndexTask, changes: Difference, planned: pa.Table, name: str) -> Update:
+    """What a version says of an update.
+
+    Args:
+        task: of the command.
+        changes: what is different.
+        planned: SOURCES that are read of it.
+        name: of the update.
+    """
+    read = set(planned["uri"].to_pylist())
+    return Update(
+        name=name,
+        started=task.record.started,
+        input=task.spec.input,
+        added=sum(uri in read for uri in changes.added),
+        replaced=sum(uri in read for uri in changes.changed),
+        removed=len(changes.gone),
+    )
 
 
 def finish(task: IndexTask, writer: Writer, base: Version) -> int:

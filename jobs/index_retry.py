@@ -9,7 +9,8 @@ from functools import partial
 
 from jobs.index_open import IndexTask
 from jobs.index_publish import publish
-from jobs.index_update import embed, part_uris, record_of, unpublished
+from jobs.index_unfinished import record_of, under_way
+from jobs.index_update import embed, part_uris
 from jobs.spec import Retry
 from jobs.summary import FAILED
 from jobs.work import Job
@@ -19,7 +20,6 @@ from vqa_ray.retrieval.origin import read_origin
 from vqa_ray.retrieval.update import Change, read_sources
 from vqa_ray.retrieval.version import Update, Version
 from vqa_ray.retrieval.writer import Writer
-from vqa_ray.run.record import RunRecord
 from vqa_ray.run.tally import failed_keys
 from vqa_ray.stages.read import read_tasks
 
@@ -49,7 +49,7 @@ def _again(
     source = read_origin(task.layout.origin(read_as), kept)
     asked = record_of(task, base)
     record = replace(asked, command={**asked.command, "retry_failed": retry.told(), "of": read_as})
-    name = _under_way(task, base, record) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
+    name = under_way(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
     layout = task.layout.update(name)
     job = Job(record, task.spec, source, task.schema, partial(task.build, task.spec))
     code = embed(job, layout, partial(read_tasks, source, keys=keys), keys)
@@ -74,12 +74,3 @@ def _failed(task: IndexTask, base: Version, retry: Retry) -> dict[str, Keys]:
         if len(keys):
             found[name] = keys
     return found
-
-
-def _under_way(task: IndexTask, base: Version, wanted: RunRecord) -> str | None:
-    """The retry that this very command began and did not finish."""
-    for name in unpublished(task, base):
-        record = RunRecord.read(task.layout.update(name).record)
-        if record is not None and not record.differences(wanted):
-            return name
-    return None

@@ -8,28 +8,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import pyarrow as pa
 
 from jobs import guard, summary
 from jobs.index_open import IndexTask, check_kind
-from jobs.index_publish import finish, publish
-from jobs.index_spec import OF_ONE_UPDATE
+from jobs.index_publish import entry, finish, publish
+from jobs.index_unfinished import discard, record_of, take_in, under_way
 from jobs.steps import conclude, swept_and_done, write_rows
 from jobs.summary import FAILED
 from jobs.work import Job, Work
-from vqa_ray.key_ranges import NOTHING, Keys, Ranges, size
+from vqa_ray.key_ranges import NOTHING, Keys, size
 from vqa_ray.retrieval import sources
 from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.origin import write_origin
 from vqa_ray.retrieval.sources import Difference
 from vqa_ray.retrieval.update import Change, read_sources
-from vqa_ray.retrieval.version import Update, Version
+from vqa_ray.retrieval.version import Version
 from vqa_ray.retrieval.writer import Writer
-from vqa_ray.run import commits, manifest
-from vqa_ray.run.layout import RunLayout, delete_directory
-from vqa_ray.run.record import RunRecord
-from vqa_ray.run.tally import read_columns
+from vqa_ray.run import manifest
+from vqa_ray.run.layout import RunLayout
 from vqa_ray.stages.read import ReadShard, limits_for, read_tasks
 from vqa_ray.storage import write_table_atomic
 
@@ -52,9 +49,9 @@ def bring_up_to_date(task: IndexTask, writer: Writer) -> int:
     for note in task.source.notes:
         logger.warning("%s", note)
     changes = sources.difference(read_sources(task.layout, base), task.source)
-    name = _under_way(task, base)
+    name = under_way(task, record_of(task, base), base)
     if name is None and changes:
-        base, changes = _take_in(task, writer, base, changes)
+        base, changes = take_in(task, writer, base, changes)
     if name is None and not changes and base is not None:
         logger.info("%s: up to date with %s", task.layout.uri, task.spec.input)
         return finish(task, writer, base)
@@ -77,14 +74,14 @@ def _update(task: IndexTask, writer: Writer, base: Version | None, changes: Diff
     known = read_sources(task.layout, base)
     leaving = {*changes.gone, *planned["uri"].to_pylist()}
     change = Change(
-        update=_entry(task, changes, planned, name),
+        update=entry(task, changes, planned, name),
         drop=sources.keys_of(known, leaving),
         parts=part_uris(task.layout.update(name)),
         read_as=name,
         sources=pa.concat_tables([sources.without(known, leaving), planned]),
     )
-    version = publish(task, writer, base, change)
-    _discard(task, version)
+    publish(task, writer, base, change)
+    discard(task)
     return code
 
 
@@ -111,102 +108,3 @@ def embed(job: Job, layout: RunLayout, tasks: Callable[..., list[ReadShard]], ke
 def part_uris(layout: RunLayout) -> list[str]:
     """The files with the rows of a run."""
     return [entry.uri for entry in layout.part_files()]
-
-
-def record_of(task: IndexTask, base: Version | None) -> RunRecord:
-    """What is asked of one update: the command, and the version it goes on from."""
-    return replace(task.record, command={**task.record.command, "base_version": base.number if base else 0})
-
-
-def _entry(task: IndexTask, changes: Difference, planned: pa.Table, name: str) -> Update:
-    read = set(planned["uri"].to_pylist())
-    return Update(
-        name=name,
-        started=task.record.started,
-        input=task.spec.input,
-        added=sum(uri in read for uri in changes.added),
-        replaced=sum(uri in read for uri in changes.changed),
-        removed=len(changes.gone),
-    )
-
-
-def _under_way(task: IndexTask, base: Version | None) -> str | None:
-    """The update that this very command began and did not finish.
-
-    Raises:
-        RequestError: a first update was begun otherwise: with another model, for instance.
-    """
-    wanted = record_of(task, base)
-    for name in unpublished(task, base):
-        record = RunRecord.read(task.layout.update(name).record)
-        if record is None:
-            continue
-        if not record.differences(wanted):
-            return name
-        if base is None and _shared(record) != _shared(wanted):
-            guard.refuse_difference(task.layout.uri, record, wanted)
-    return None
-
-
-def _take_in(
-    task: IndexTask, writer: Writer, base: Version | None, changes: Difference
-) -> tuple[Version | None, Difference]:
-    """Publish what updates that were cut short have written of what is still to be read.
-
-    Their input or the index has changed since, so they cannot be gone on with; their whole sources are still good.
-    """
-    wanted = record_of(task, base)
-    for name in unpublished(task, base):
-        layout = task.layout.update(name)
-        record = RunRecord.read(layout.record)
-        if record is None or _shared(record) != _shared(wanted):
-            continue
-        commits.sweep(layout)
-        planned = sources.finished(_plan(task, name), commits.committed_keys(layout))
-        planned = sources.current(planned, task.source, changes.to_read)
-        if not planned.num_rows:
-            continue
-        known = read_sources(task.layout, base)
-        uris = set(planned["uri"].to_pylist())
-        change = Change(
-            update=_entry(task, replace(changes, gone=()), planned, name),
-            drop=sources.keys_of(known, uris),
-            parts=part_uris(layout),
-            read_as=name,
-            sources=pa.concat_tables([sources.without(known, uris), planned]),
-            only=_ranges(planned),
-        )
-        logger.info("%s: %d sources of an update that was cut short are kept", task.layout.uri, len(uris))
-        base = publish(task, writer, base, change)
-        changes = sources.difference(read_sources(task.layout, base), task.source)
-    return base, changes
-
-
-def _discard(task: IndexTask, version: Version) -> None:
-    """Delete what is left of updates of the same input that were cut short: it is in the index, or out of date."""
-    for name in unpublished(task, version):
-        record = RunRecord.read(task.layout.update(name).record)
-        if record is not None and sources.input_name(record.input["uri"]) == sources.input_name(task.spec.input):
-            delete_directory(task.layout.update(name).output)
-
-
-def unpublished(task: IndexTask, base: Version | None) -> list[str]:
-    published = {update.name for update in base.updates} if base else set()
-    return [name for name in task.layout.update_names() if name not in published]
-
-
-def _shared(record: RunRecord) -> tuple[object, object]:
-    command = {name: value for name, value in record.command.items() if name not in (*OF_ONE_UPDATE, "base_version")}
-    return record.model["fingerprint"], command
-
-
-def _plan(task: IndexTask, name: str) -> pa.Table:
-    try:
-        return read_columns(task.layout.plan(name)).cast(sources.SOURCES)
-    except FileNotFoundError:
-        return sources.NONE
-
-
-def _ranges(planned: pa.Table) -> Ranges:
-    ordered = planned.sort_by("first_key")
-    return np.stack([ordered["first_key"].to_numpy(), ordered["last_key"].to_numpy()], axis=1)

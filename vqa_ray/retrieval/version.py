@@ -186,6 +186,20 @@ def read(layout: IndexLayout, number: int) -> Version:
     return version
 
 
+def published_updates(layout: IndexLayout) -> set[str]:
+    """The names of the updates that any version is made of."""
+    found: set[str] = set()
+    for number in layout.version_numbers():
+        try:
+            version = Version.from_bytes(read_bytes(layout.version(number)))
+        except ValueError as error:
+            if isinstance(error, RequestError):
+                raise
+            continue
+        found |= {update.name for update in version.updates}
+    return found
+
+
 def publish(layout: IndexLayout, version: Version) -> bool:
     """Make it the latest, at once and for all readers. Whether it was: False when its number is taken."""
     return create(layout.version(version.number), version.to_bytes())
