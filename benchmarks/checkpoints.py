@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,24 +68,60 @@ def has_bundled() -> bool:
     return BUNDLED.partition(":")[2] in bundled_names()
 
 
+def clip_b32(quick: bool) -> Path:
+    """A directory of CLIP ViT-B/32 with random weights; as many tokens but narrow and shallow when `quick`."""
+    return _kept("clip-tiny" if quick else "clip-b32", lambda directory: _save_clip(directory, quick))
+
+
 def _built(name: str, shape: ViltShape, answers: int) -> Path:
+    def build(directory: Path) -> None:
+        tokenizer = build_tokenizer(" ".join(QUESTIONS).split(), shape.max_text_tokens)
+        vocabulary = ["yes", "no", *(f"answer {index}" for index in range(2, answers))]
+        model = build_vilt(shape, len(tokenizer), vocabulary, seed=0)
+        _draw_weights(model)
+        save_checkpoint(directory, model, tokenizer, transform_of(shape))
+
+    return _kept(name, build)
+
+
+def _kept(name: str, build: Callable[[Path], None]) -> Path:
+    """What `build` writes into a directory, kept in the cache."""
     root = Path(os.environ.get("VQA_RAY_CACHE", Path.home() / ".cache" / "vqa-ray")) / "benchmarks"
     target = root / f"{name}-{_RECIPE}"
     if target.is_dir():
         return target
     root.mkdir(parents=True, exist_ok=True)
-    tokenizer = build_tokenizer(" ".join(QUESTIONS).split(), shape.max_text_tokens)
-    vocabulary = ["yes", "no", *(f"answer {index}" for index in range(2, answers))]
-    model = build_vilt(shape, len(tokenizer), vocabulary, seed=0)
-    _draw_weights(model)
     staged = Path(tempfile.mkdtemp(dir=root))
-    save_checkpoint(staged, model, tokenizer, transform_of(shape))
+    build(staged)
     try:
         staged.rename(target)
     except OSError:
         # Another process finished the same directory first.
         shutil.rmtree(staged)
     return target
+
+
+def _save_clip(directory: Path, quick: bool) -> None:
+    import torch
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import CLIPConfig, CLIPModel, CLIPProcessor, CLIPTokenizer
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    letters = sorted(ByteLevel.alphabet())
+    pieces = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer(vocab={piece: place for place, piece in enumerate(pieces)}, merges=[])
+    narrow = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "intermediate_size": 128}
+    small = narrow if quick else {}
+    closing = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    torch.manual_seed(0)
+    model = CLIPModel(CLIPConfig(text_config={**closing, **small}, vision_config=small)).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() >= 2:
+                table = "token_embedding" in name or "position_embedding" in name
+                parameter.normal_(0, 0.3 if table else _GAIN * parameter[0].numel() ** -0.5)
+    model.save_pretrained(directory)
+    CLIPProcessor(CLIPImageProcessorPil(), tokenizer).save_pretrained(directory)
 
 
 def _draw_weights(model: Any) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from vqa_ray.images import resize
 from vqa_ray.models.base import Image, ImageTransform
 from vqa_ray.models.vilt import Vilt
+from vqa_ray.resize import resample_of, resize
 
 
 def arrays(images: Sequence[PillowImage.Image]) -> list[Image]:
@@ -20,7 +20,7 @@ def arrays(images: Sequence[PillowImage.Image]) -> list[Image]:
 
 def sized(images: Sequence[Image], transform: ImageTransform) -> list[Image]:
     """Each resized to the size that the model wants."""
-    return [resize(image, *transform.target_size(*image.shape[:2])) for image in images]
+    return [resize(image, *transform.target_size(*image.shape[:2]), resample_of(transform)) for image in images]
 
 
 def asked(questions: Sequence[str]) -> list[list[str]]:

@@ -30,6 +30,7 @@ NAMES = (
     "memory",
     "accuracy",
     "retrieve",
+    "embed",
     "ann",
     "incremental",
     "search",

@@ -33,12 +33,12 @@ class Run:
     steady_rows_per_s: float | None
 
 
-def observed(call: Callable[[], object], output: Path) -> Run:
-    """Call something that writes Parquet files below `output`, directly in it."""
+def observed(call: Callable[[], object], output: Path, pattern: str = "*.parquet") -> Run:
+    """Call something that writes Parquet files below `output`: those that match `pattern`."""
     begun, clock = time.time(), time.perf_counter()
     call()
     duration_s = time.perf_counter() - clock
-    files = sorted((path.stat().st_mtime, pq.read_metadata(path).num_rows) for path in output.glob("*.parquet"))
+    files = sorted((path.stat().st_mtime, pq.read_metadata(path).num_rows) for path in output.glob(pattern))
     rows = sum(count for _, count in files)
     return Run(duration_s, files[0][0] - begun, rows, steady_rate(files))
 

@@ -15,6 +15,7 @@ from ray.data._internal.logical.optimizers import get_execution_plan
 from pipelines.answer import AnswerConfig, answer
 from pipelines.caption import CaptionConfig, caption
 from pipelines.context import run_context
+from pipelines.embed import EmbedConfig, embed
 from pipelines.images import ImageConfig, read
 from pipelines.placement import Placement, Wishes, automatic
 from pipelines.source import shard_source
@@ -47,13 +48,15 @@ def operators(dataset) -> list[tuple[str, type, float]]:
     return found[::-1]
 
 
-@pytest.mark.parametrize("job", ["answer", "tag", "caption"])
+@pytest.mark.parametrize("job", ["answer", "tag", "caption", "embed"])
 def test_reading_decoding_and_the_model_are_operators_of_their_own_without_a_gpu(tmp_path: Path, job: str) -> None:
     tasks = read_tasks(open_source(InputConfig(str(parquet_input(tmp_path / "in", 8)), needs_question=False)))
     if job == "answer":
         rows = answer(tasks, IMAGES, AnswerConfig(MODEL, top_k=2), placement(), 1)
     elif job == "tag":
         rows = tag(tasks, IMAGES, TagConfig(MODEL, default_taxonomy()), placement(), 1)
+    elif job == "embed":
+        rows = embed(tasks, IMAGES, EmbedConfig(MODEL), placement(), 1)
     else:
         rows = caption(tasks, IMAGES, CaptionConfig(MODEL), placement(), 1)
     names, kinds, cpus = zip(*operators(rows), strict=True)

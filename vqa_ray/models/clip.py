@@ -94,7 +94,8 @@ class ClipTowers:
 
     def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """See `Towers.texts`."""
-        projected: Tensor = self._model.get_text_features(**tokens).pooler_output
+        read = {name: values for name, values in tokens.items() if name in ("input_ids", "attention_mask")}
+        projected: Tensor = self._model.get_text_features(**read).pooler_output
         return projected
 
 

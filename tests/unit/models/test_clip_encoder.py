@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from tests import tiny_encoders
+from tests.s3 import s3_bucket
 from tests.tiny_blip import SIDE
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.base import EmbeddingShape
@@ -23,6 +25,7 @@ from vqa_ray.models.clip_transform import ClipTransform, transform_from_config
 from vqa_ray.models.embedding_shape import shape_from_config
 from vqa_ray.models.load import describe, embedding_shape, load_encoder
 from vqa_ray.models.vision_layers import vision_layers
+from vqa_ray.storage import filesystem_for
 
 SIDES = st.integers(1, 5_000)
 
@@ -101,6 +104,7 @@ def test_a_tokenizer_that_closes_texts_elsewhere_is_refused(broken: Path) -> Non
         load(broken)
 
 
+@settings(deadline=None)
 @given(SIDES, SIDES)
 def test_sizes_are_those_of_the_stock_processor(height: int, width: int) -> None:
     from transformers.image_transforms import get_resize_output_image_size
@@ -188,3 +192,27 @@ def test_vectors_are_normalised_anyway(directory: Path, tmp_path: Path) -> None:
     listed = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds]
     (whole / "modules.json").write_text(json.dumps(listed), "utf-8")
     assert describe(str(whole)).family == "clip"
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_bucket("encoders") as uri:
+        yield uri
+
+
+def test_such_a_directory_is_copied_from_object_storage_once(
+    directory: Path, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VQA_RAY_CACHE", str(tmp_path / "cache"))
+    whole = tiny_encoders.to_sentence_transformers(directory, tmp_path / "st")
+    filesystem, root = filesystem_for(f"{bucket}/st")
+    for file in sorted(path for path in whole.rglob("*") if path.is_file()):
+        with filesystem.open_output_stream(f"{root}/{file.relative_to(whole)}") as sink:
+            sink.write(file.read_bytes())
+    info = describe(f"{bucket}/st")
+    assert info.fingerprint == describe(str(directory)).fingerprint
+    assert info.path is not None
+    copied = info.path / "config.json"
+    written = copied.stat().st_mtime_ns
+    assert describe(f"{bucket}/st").path == info.path
+    assert copied.stat().st_mtime_ns == written

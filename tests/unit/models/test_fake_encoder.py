@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_ray.models.fake import COLOURS, FAILURE
@@ -43,6 +43,7 @@ def test_quadrants_find_a_colour_in_a_corner() -> None:
     assert (vectors @ encoder.encode_texts(["red"])[0]).argmax() == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(), max_size=4), st.integers(1, 70), st.integers(1, 70), st.integers(0, 2**32 - 1))
 def test_every_vector_has_length_1_and_is_repeatable(texts: list[str], height: int, width: int, seed: int) -> None:
     image = np.random.default_rng(seed).integers(0, 256, (max(2, height), max(2, width), 3), np.uint8)

@@ -1,0 +1,111 @@
+"""Embeddings: the pipeline of `index` against the bare encoder and against the plain Ray Data script."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import checkpoints, encoders, photos, plain_ray_embed, runs
+from benchmarks.report import Measured, figure
+from benchmarks.settings import Settings
+from benchmarks.timing import by_turns, rates, ratios, seconds
+from jobs.session import session
+from vqa_ray.images import ImageLimits, decode_for
+from vqa_ray.models.load import load_encoder, load_transform
+
+_ROWS, _ROUNDS = 1_536, 2
+_ROWS_PER_FILE = 64
+_PARTS = "updates/*/part-*.parquet"
+
+
+def measure(settings: Settings) -> Measured:
+    """Embeddings per second with and without start-up, and ratios."""
+    model = checkpoints.clip_b32(settings.quick)
+    count, rounds = settings.pick(_ROWS, 256), settings.pick(_ROUNDS, 1)
+    files = photos.encoded(count)
+    input = photos.write_parquet(settings.scratch / "input", files, _ROWS_PER_FILE, ask=False)
+    few = photos.write_parquet(settings.scratch / "few", files[:4], 1, ask=False)
+    numbers = itertools.count()
+    outputs: dict[str, Path] = {}
+
+    def output(of: str) -> Path:
+        outputs[of] = settings.scratch / f"output-{next(numbers)}"
+        return outputs[of]
+
+    def index(source: Path) -> runs.Run:
+        target = output("pipeline")
+        options = {"ann": "never", "rows_per_file": _ROWS_PER_FILE}
+        return runs.observed(lambda: encoders.build_index(source, target, str(model), **options), target, _PARTS)
+
+    def plain(source: Path) -> runs.Run:
+        target = output("plain")
+        return runs.observed(lambda: plain_ray_embed.embed(str(source), str(target), str(model)), target)
+
+    bare = _bare(model, files)
+    with session(None):
+        index(few)
+        plain(few)
+        contestants: dict[str, Callable[[], runs.Run]] = {
+            "pipeline": lambda: index(input),
+            "bare": lambda: runs.Run(bare(), 0.0, count, None),
+            "plain": lambda: plain(input),
+        }
+        measured = by_turns(contestants, rounds, warm_up=False)
+    assert all(run.rows == count for done in measured.values() for run in done)
+    whole = {name: rates(count, [run.duration_s for run in done]) for name, done in measured.items()}
+    figures = [
+        figure(f"CLIP ViT-B/32, {count} images: the bare encoder on prepared images", whole["bare"], "images/s"),
+        figure("`index`, whole run, loading the model included", whole["pipeline"], "images/s"),
+        figure("the plain Ray Data script, whole run, loading the model included", whole["plain"], "images/s"),
+        figure("`index`, whole run, to the plain script, whole run", ratios(whole["pipeline"], whole["plain"]), "×"),
+    ]
+    steady = {name: [run.steady_rows_per_s or 0.0 for run in measured[name]] for name in ("pipeline", "plain")}
+    if all(itertools.chain.from_iterable(steady.values())):
+        figures += [
+            figure("`index` under way, by the rate at which rows are written", steady["pipeline"], "images/s"),
+            figure("the plain script under way", steady["plain"], "images/s"),
+            figure("`index` under way, to the bare encoder", ratios(steady["pipeline"], whole["bare"]), at_least=0.9),
+            figure(
+                "both under way: `index` to the script", ratios(steady["pipeline"], steady["plain"]), "×", at_least=3
+            ),
+        ]
+    figures.append(figure("least cosine of a vector of `index` and the script's", [_least_cosine(outputs)]))
+    return Measured(figures, _notes(count, rounds))
+
+
+def _notes(count: int, rounds: int) -> list[str]:
+    return [
+        photos.source(),
+        f"{count} encoded photos as they are in Parquet shards of {_ROWS_PER_FILE}; {rounds} rounds, after a run over "
+        "a few rows. All run in one local Ray that is up before; `index` is called as the command calls it, default "
+        f"dtype and batch size, thumbnails kept, {_ROWS_PER_FILE} rows per file, no approximate index.",
+        "The bare encoder gets all images decoded and resized, in one call, its model loaded. The script is "
+        "benchmarks/plain_ray_embed.py: read_parquet, one map_batches over an actor with transformers' processor and "
+        "model on all cores, float32 as from_pretrained gives it, batches of "
+        f"{plain_ray_embed.BATCH_SIZE}, write_parquet. It makes no hashes and no thumbnails.",
+        "The weights are random, so cosines tell of rounding only.",
+    ]
+
+
+def _bare(model: Path, files: list[bytes]) -> Callable[[], float]:
+    transform = load_transform(str(model))
+    images = [decode_for(data, ImageLimits(), transform) for data in files]
+    encoder = load_encoder(str(model))
+    return seconds(lambda: encoder.encode_images(images))
+
+
+def _least_cosine(outputs: dict[str, Path]) -> float:
+    """Of the vectors that both gave an image."""
+    columns = ["image_id", "embedding"]
+    ours = pa.concat_tables([pq.read_table(path, columns=columns) for path in outputs["pipeline"].glob(_PARTS)])
+    theirs = pq.read_table(outputs["plain"], columns=columns)
+    pairs = dict(zip(theirs["image_id"].to_pylist(), theirs["embedding"].to_pylist(), strict=True))
+    return min(
+        float(np.dot(vector, np.ravel(pairs[image])))
+        for image, vector in zip(ours["image_id"].to_pylist(), ours["embedding"].to_pylist(), strict=True)
+    )
