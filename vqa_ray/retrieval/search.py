@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import RequestError, one_line
 from vqa_ray.retrieval import approximate
+from vqa_ray.retrieval.ann import ERRORS
 from vqa_ray.retrieval.candidates import Candidates, Mask
 from vqa_ray.retrieval.exact import nearest
 from vqa_ray.retrieval.index import Index
@@ -16,6 +18,8 @@ from vqa_ray.retrieval.merge import Ids
 from vqa_ray.retrieval.scoring import Query, Scorer, Scores
 
 __all__ = ["Hits", "How", "Query", "Searcher", "search"]
+
+logger = logging.getLogger(__name__)
 
 # Looking at every one of fewer images takes moments.
 FEW_IMAGES = 20_000
@@ -89,13 +93,22 @@ class Searcher:
         images = int(np.count_nonzero(mask))
         k = min(top_k, max(1, images))
         if self._asks_approximate(images, exact):
-            assert self._index.ann is not None
-            fetched = approximate.nearest(self._index.ann, scorer, self._candidates.ids, mask, k)
+            fetched = self._approximately(scorer, mask, k)
             if fetched is not None:
                 how = How(False, fetched.parameters, *self._recall())
                 return Hits(fetched.best.positions, fetched.best.scores, images, how)
         best = nearest(scorer, self._candidates.blocks(mask), k)
         return Hits(best.positions, best.scores, images, How(True))
+
+    def _approximately(self, scorer: Scorer, mask: Mask, k: int) -> approximate.Fetched | None:
+        """Of the approximate index; None where the exact search is to be done instead."""
+        assert self._index.ann is not None
+        try:
+            return approximate.nearest(self._index.ann, scorer, self._candidates.ids, mask, k)
+        except ERRORS as error:
+            reason = one_line(error, 200)
+            logger.warning("%s: search is exact, because the approximate index failed (%s)", self._index.uri, reason)
+            return None
 
     def _recall(self) -> tuple[float | None, int, int]:
         """What was measured when the approximate index was made."""

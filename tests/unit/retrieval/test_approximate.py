@@ -132,6 +132,22 @@ def test_what_an_approximate_index_cannot_give_is_searched_exactly(
     assert not ann.asked
 
 
+def test_an_approximate_index_that_fails_is_told_and_done_without(
+    asked: tuple[Index, Probing], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    index, ann = asked
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise OSError("a file of it is gone")
+
+    monkeypatch.setattr(ann, "nearest", fail)
+    with caplog.at_level("WARNING", "vqa_ray"):
+        hits = Searcher(index).search(Query(random_vectors(1, DIMENSION, seed=1)[0]), top_k=5)
+    assert hits.how.exact
+    assert len(hits.positions) == 5
+    assert "search is exact, because the approximate index failed (a file of it is gone)" in caplog.text
+
+
 def test_all_images_are_found_where_k_is_larger(asked: tuple[Index, Probing]) -> None:
     index, _ = asked
     hits = Searcher(index).search(Query(random_vectors(1, DIMENSION, seed=1)[0]), top_k=10_000)
