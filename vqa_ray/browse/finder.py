@@ -81,18 +81,6 @@ class Asking:
     allow_http: bool = False
 
 
-@dataclass(frozen=True)
-class _Held(ModelOptions):
-    """A model that is loaded once, however often it is asked for."""
-
-    held: list[VqaModel] = field(default_factory=list, compare=False, repr=False)
-
-    def load(self) -> VqaModel:
-        if not self.held:
-            self.held.append(super().load())
-        return self.held[0]
-
-
 class Finder:
     """Searches an index; the models are loaded when they are first needed. To be used by one thread at a time.
 
@@ -100,7 +88,7 @@ class Finder:
         index: to search.
         encoder: the model of the index.
         options: how it is loaded.
-        limits: what an image may cost.
+        limits: what an image to search by may cost.
         asking: who verifies; None for nobody.
     """
 
@@ -114,7 +102,7 @@ class Finder:
         self._encoder: Encoder | None = None
         self._limits = limits
         self._asking = asking
-        self._model: ModelOptions | None = None if asking is None else _held(asking.model)
+        self._model: VqaModel | None = None
 
     def load(self) -> None:
         """Load the encoder now.
@@ -168,8 +156,10 @@ class Finder:
 
     def _verified(self, found: Found, predicate: Predicate) -> Found:
         assert self._asking is not None
-        assert self._model is not None
-        check = Check(self._model, predicate, self._asking.free_answers, self._limits, self._asking.allow_http)
+        asking = self._asking
+        if self._model is None:
+            self._model = asking.model.load()
+        check = Check(asking.model, predicate, asking.free_answers, allow_http=asking.allow_http, loaded=self._model)
         positions: Sequence[int] = found.positions.tolist()
         rows: list[dict[str, Any]] = Verifier(check, self._index)(positions, len(positions)).table.to_pylist()
         said = [verdict_of(row) for row in rows]
@@ -192,8 +182,3 @@ def as_expression(text: str) -> str:
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _held(options: ModelOptions) -> ModelOptions:
-    fields = {name: getattr(options, name) for name in ModelOptions.__dataclass_fields__}
-    return _Held(**fields)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.coloured import picture
-from tests.unit.browse.site import coloured_index, fake_asking, finder_of
+from tests.unit.browse.site import coloured_index, fake_asking, finder_of, on_disk
 from vqa_ray.browse.collection import Collection
 from vqa_ray.browse.finder import Finder, Look, as_expression, how_found
 from vqa_ray.errors import RequestError
@@ -20,12 +20,8 @@ COUNT, FAILED, BROKEN = 16, 4, 8
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     """One-colour images that can be read again, but for row 8; row 4 was in error."""
     place = tmp_path_factory.mktemp("found")
-    uris = []
-    for row in range(COUNT):
-        file = place / f"{row}.jpg"
-        file.write_bytes(b"no image" if row == BROKEN else picture(row))
-        uris.append(str(file))
-    return coloured_index(place / "index", COUNT, failed=[FAILED], image_uri=uris)
+    images = [b"no image" if row == BROKEN else picture(row) for row in range(COUNT)]
+    return coloured_index(place / "index", COUNT, failed=[FAILED], **on_disk(place, images))
 
 
 @pytest.fixture(scope="module")
