@@ -65,7 +65,7 @@ def nearest(ann: Nearest, scorer: Scorer, ids: Ids, mask: Mask, k: int) -> Fetch
     (vector,) = scorer.rows
     # The mean of a text's and an image's vector is shorter than 1, and so are its products.
     length = np.float32(np.linalg.norm(vector.astype(np.float64)))
-    wanted = int(np.ceil(k * len(mask) / max(1, np.count_nonzero(mask))))
+    wanted = int(np.ceil(k * len(mask) / max(1, int(np.count_nonzero(mask)))))
     while wanted <= min(_MOST_FETCHED, len(mask)):
         ((cosines, positions),) = ann.nearest((vector / length)[None], wanted, probes=parameters["probes"])
         allowed = mask[positions]
@@ -95,7 +95,7 @@ def recall(ann: Nearest, queries: Vectors, blocks: Iterable[Block], k: int) -> f
             both = np.concatenate([exact, scores], axis=1)
             exact = np.partition(both, both.shape[1] - k, axis=1)[:, both.shape[1] - k :]
     found = [
-        np.count_nonzero(cosines >= row[0] - _EQUAL) / max(1, np.count_nonzero(np.isfinite(row)))
+        np.count_nonzero(cosines >= row[0] - _EQUAL) / max(1, int(np.count_nonzero(np.isfinite(row))))
         for (cosines, _), row in zip(
             ann.nearest(queries, k, probes=ann.parameters["probes"]), np.sort(exact, axis=1), strict=True
         )
