@@ -163,7 +163,7 @@ def coloured_vectors(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def coloured_index(
-    place: Path, count: int = 30, failed: Sequence[int] = (4,), **columns: Sequence[object] | pa.Array
+    place: Path | str, count: int = 30, failed: Sequence[int] = (4,), **columns: Sequence[object] | pa.Array
 ) -> Collection:
     """An index of one-colour images with the kept column `colour`."""
     kept = {

@@ -41,6 +41,9 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = os.environ.get("VQA_RAY_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: apt-get install chromium")
 
+# Far more than it takes, for machines that have much else to do.
+sync_api.expect.set_options(timeout=30_000)
+
 NARROW, WIDE = {"width": 380, "height": 800}, {"width": 1280, "height": 900}
 COUNT = 30
 
@@ -83,7 +86,7 @@ class Tab:
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Tab]:
     page = browser.new_page(viewport=WIDE)
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(30_000)
     tab = Tab(page)
     yield tab
     page.close()

@@ -409,3 +409,11 @@ def test_boxes_lie_over_the_picture_of_the_index(tmp_path: Path) -> None:
     with served(server_of(open_collection(run, index=str(tmp_path / "index")))) as site:
         (outline,) = site.get("/").page.all("rect")
         assert outline == {"x": "25.00", "y": "25.00", "width": "50.00", "height": "75.00"}
+
+
+def test_an_index_on_s3(s3_session: str) -> None:
+    collection = coloured_index(f"{s3_session}/browsed", 6)
+    with served(server_of(collection)) as site:
+        assert site.get("/?text=red").page.opened[0] == 0
+        assert site.get("/thumbnail/0").status == 200
+        assert "s3://" in site.get("/").text
