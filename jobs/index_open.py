@@ -108,7 +108,7 @@ def check_kind(layout: IndexLayout, kind: Kind, base: Version) -> None:
     if (kind.vectors, kind.dimension) != (base.vectors, base.dimension):
         raise RequestError(
             f"--model {mine['reference']}: gives {kind.vectors} × {kind.dimension} numbers per image; the index "
-            f"{layout.uri} holds {base.vectors} × {base.dimension}"
+            f"{layout.uri}, made with {theirs['reference']}, holds {base.vectors} × {base.dimension}"
         )
     differing = sorted(name for name in {*kind.command, *base.command} if _differs(name, kind.command, base.command))
     if differing:

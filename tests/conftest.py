@@ -19,6 +19,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("filterwarnings", warning)
 
 
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were() -> Iterator[None]:
+    """A command that ran in this process sends our messages to standard error; `caplog` should find them again."""
+    ours = [logging.getLogger(name) for name in ("vqa_ray", "pipelines", "jobs")]
+    before = [(logger.handlers, logger.level, logger.propagate) for logger in ours]
+    yield
+    for logger, (handlers, level, propagate) in zip(ours, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
 @pytest.fixture(scope="session")
 def s3_session() -> Iterator[str]:
     """URI of a bucket on a loopback endpoint. Started before Ray, whose workers inherit the environment."""

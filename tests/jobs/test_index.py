@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import signal
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,15 +17,30 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.index_spec import IndexSpec
+from jobs.spec import load
 from tests.coloured import NAMES, images_input, parquet_input, picture, table
-from tests.jobs.commands import DEADLINE_S, arguments, finish, run_here, started
+from tests.jobs.commands import DEADLINE_S, ROOT, arguments, finish, run_here, started
 from vqa_ray.models.load import load_encoder
 from vqa_ray.retrieval.index import Index, open_index
 from vqa_ray.retrieval.layout import IndexLayout
+from vqa_ray.retrieval.version import publish
 from vqa_ray.retrieval.writer import Writer
 from vqa_ray.run.commits import committed_tasks
 
 pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+@pytest.fixture
+def messages() -> Iterator[list[str]]:
+    """What publishing says."""
+    told: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("jobs.index_publish")
+    logger.addHandler(handler)
+    yield told
+    logger.removeHandler(handler)
 
 
 def build(source: Path, output: Path, *more: str) -> Index:
@@ -101,8 +119,8 @@ def test_what_another_command_may_not_do(tmp_path: Path, capsys: pytest.CaptureF
         return line
 
     told = refused("--keep", "price", "--model", "fake:quadrants")
-    assert "--model fake:quadrants: the index" in told
-    assert "was made with another model, fake: (" in told
+    assert "--model fake:quadrants: gives 4 × 14 numbers per image; the index" in told
+    assert "made with fake:, holds 1 × 14" in told
     told = refused("--keep", "price", "--no-thumbnails")
     assert "was made with other options: thumbnails: True → False; use those" in told
     other = tmp_path / "other"
@@ -120,7 +138,13 @@ def test_what_another_command_may_not_do(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "papers" / "letter.txt").write_text("dear")
     assert "holds files that are not of an index (letter.txt)" in refused(to=tmp_path / "papers")
     assert not (tmp_path / "new").exists()
-    assert open_index(str(output)).version.number == 1
+    version = open_index(str(output)).version
+    assert version.number == 1
+    other_model = replace(version, number=2, model={**version.model, "reference": "clip", "fingerprint": "0a1b"})
+    assert publish(IndexLayout(str(output)), other_model)
+    told = refused("--keep", "price")
+    assert "--model fake:: the index" in told
+    assert "was made with another model, clip (fingerprint 0a1b, this one's is fake-1); use that" in told
 
 
 def _with_embedding(directory: Path) -> Path:
@@ -203,17 +227,21 @@ def test_a_second_writer_is_told(
     assert colours(build(source, output)) == truth(source)
 
 
-def test_an_empty_input_is_refused_unless_it_is_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_input_is_refused_unless_it_is_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], messages: list[str]
+) -> None:
     source, output = images_input(tmp_path / "in", 4), tmp_path / "index"
     build(source, output)
     for path in source.iterdir():
         path.unlink()
     assert run_here("index", source, output) == 2
+    assert "the input is empty: no files are there" in capsys.readouterr().err
     assert len(open_index(str(output))) == 4
     index = build(source, output, "--allow-empty")
     assert (len(index), index.version.ok) == (0, 0)
-    assert "the index is empty: no image has a vector" in capsys.readouterr().err
+    assert any("the index is empty: no image has a vector" in line for line in messages)
     assert index.rows().num_rows == 0
+    assert colours(open_index(str(output), 1)) == {f"{number:05}.jpg": NAMES[number] for number in range(4)}
     shutil.copytree(images_input(tmp_path / "again", 3), source, dirs_exist_ok=True)
     assert colours(build(source, output)) == truth(source)
 
@@ -251,9 +279,9 @@ def test_approximate_search_and_near_duplicates(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(700)
 def test_killed_and_run_again_gives_every_image_once(tmp_path: Path) -> None:
-    count = 600
+    count = 300
     source, output = images_input(tmp_path / "in", count), tmp_path / "index"
-    argv = arguments("index", source, output, "--rows-per-file", "40", "--batch-size", "16")
+    argv = arguments("index", source, output, "--rows-per-file", "20", "--batch-size", "16")
     layout = IndexLayout(str(output))
     with started(*argv) as process:
         deadline, pause = time.monotonic() + DEADLINE_S, time.sleep
@@ -271,3 +299,19 @@ def test_killed_and_run_again_gives_every_image_once(tmp_path: Path) -> None:
     assert manifest["timing"]["rows_here"] < count
     vectors, _ = index.vectors()
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+
+
+def test_what_all_updates_of_an_index_share() -> None:
+    spec = load(IndexSpec, str(ROOT / "jobs" / "specs" / "index.yaml"), {"keep": ["title"], "limit": 5})
+    assert spec.output.startswith("s3://")
+    assert spec.shared() == {
+        "dtype": None,
+        "fast_decode": False,
+        "allow_http": False,
+        "max_image_bytes": 64 * 2**20,
+        "max_image_pixels": 100_000_000,
+        "keep": ["title"],
+        "thumbnails": True,
+    }
+    assert not {"dedupe", "ann", "rebuild_ann", "output", "num_actors"} & set(spec.command())
+    assert all(len(field.description or "") <= 100 for field in IndexSpec.model_fields.values())

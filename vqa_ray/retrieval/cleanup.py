@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
+from vqa_ray.errors import one_line
+from vqa_ray.retrieval.ann import ERRORS
 from vqa_ray.retrieval.ann import clean_up as clean_up_ann
 from vqa_ray.retrieval.layout import UPDATES, IndexLayout, files
 from vqa_ray.retrieval.version import Version
 from vqa_ray.run.layout import delete, delete_directory
 from vqa_ray.storage import read_bytes
+
+logger = logging.getLogger(__name__)
 
 
 def clean_up(layout: IndexLayout, current: Version, previous: Version | None) -> None:
@@ -34,7 +40,10 @@ def clean_up(layout: IndexLayout, current: Version, previous: Version | None) ->
             delete_directory(layout.path(path))
     states = [version.ann for version in kept if version.ann is not None]
     if states:
-        clean_up_ann(layout, states)
+        try:
+            clean_up_ann(layout, states)
+        except ERRORS as error:
+            logger.warning("%s: an approximate index could not be tidied up: %s", layout.uri, one_line(error, 200))
     for number in older:
         delete(layout.duplicates(number))
         # Last: what it names is found through it.
