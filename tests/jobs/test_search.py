@@ -113,6 +113,21 @@ def test_a_filter_takes_columns_and_tags(tmp_path: Path, index: str, capsys: pyt
     assert told["query"]["filter"] == "category = 'mug'"
 
 
+def test_no_hits_are_an_answer_in_every_form(index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, file = tmp_path / "page.html", tmp_path / "hits.parquet"
+    arguments = ["--text", "red", "--filter", "price > 1000", "--verify", RED, "--verify-model", "fake:"]
+    told = found(capsys, index, *arguments, "--gallery", str(page))
+    assert (told["hits"], told["search"]["images"], told["verification"]["candidates"]) == ([], 0, 0)
+    assert "images searched" in page.read_text()
+    assert main(["search", index, *arguments, "--output", str(file), "--quiet"]) == 0
+    some = tmp_path / "some.parquet"
+    assert main(["search", index, *arguments[:2], *arguments[4:], "--output", str(some), "--quiet"]) == 0
+    assert pq.read_schema(file).remove_metadata() == pq.read_schema(some).remove_metadata()
+    assert pq.read_table(some).num_rows == 6
+    assert main(["search", index, *arguments, "--quiet"]) == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_candidates_are_verified_and_what_cannot_be_is_kept(
     index: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

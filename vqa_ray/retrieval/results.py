@@ -74,19 +74,18 @@ def table_of(ranked: Ranked, rows: pa.Table) -> pa.Table:
         rows: their rows in the index, in the same order, with the columns of tags. A column of the user's whose name a
             hit has is called `index_` and that name.
     """
-    count = len(ranked.positions)
-    form = pa.schema([*HIT, *(VERDICT if ranked.verdicts is not None else ()), *_OF_IMAGE, *_TAIL])
-    made: dict[str, Any] = {"rank": np.arange(1, count + 1, dtype=np.int32), "score": ranked.scores}
-    if ranked.verdicts is not None:
-        made |= {"verified_score": ranked.verdicts["score"], "verified_scores": ranked.verdicts["scores"]}
-        made |= {field.name: ranked.verdicts[field.name] for field in _TAIL}
+    verdicts = ranked.verdicts
+    form = pa.schema([*HIT, *(VERDICT if verdicts is not None else ()), *_OF_IMAGE, *_TAIL])
+    made: dict[str, Any] = {"rank": pa.array(range(1, len(ranked.positions) + 1)), "score": pa.array(ranked.scores)}
+    if verdicts is not None:
+        made |= {"verified_score": verdicts["score"], "verified_scores": verdicts["scores"]}
+        made |= {field.name: verdicts[field.name] for field in _TAIL}
     columns = [made[field.name] if field.name in made else rows[field.name] for field in form]
-    own = set(schema.embedding_schema(1, 1).names)
-    names = [name for name in rows.column_names if name not in own]
-    taken = pa.table([_cast(column, field) for column, field in zip(columns, form, strict=True)], schema=form)
-    for name in names:
-        taken = taken.append_column(PREFIX + name if name in form.names else name, rows[name])
-    return taken
+    own = schema.embedding_schema(1, 1).names
+    theirs = [field for field in rows.schema if field.name not in own]
+    named = [field.with_name(PREFIX + field.name) if field.name in form.names else field for field in theirs]
+    cast = [column.cast(field.type) for column, field in zip(columns, form, strict=True)]
+    return pa.table([*cast, *(rows[field.name] for field in theirs)], schema=pa.schema([*form, *named]))
 
 
 def conflicts(hits: pa.Table) -> list[int]:
@@ -112,7 +111,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return value if value is None or isinstance(value, str | int | bool) else str(value)
-
-
-def _cast(column: Any, field: pa.Field) -> pa.ChunkedArray | pa.Array:
-    return column.cast(field.type) if isinstance(column, pa.ChunkedArray | pa.Array) else pa.array(column, field.type)
