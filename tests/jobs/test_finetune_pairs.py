@@ -45,7 +45,7 @@ def arguments(source: Path, output: Path | str, *more: str) -> list[str]:
     """A small training from scratch, of 8 steps an epoch."""
     asked = ["finetune", "--task", "contrastive", "--input", str(source), "--output", str(output), *EXACT, "--quiet"]
     model = () if "--model" in more else ("--model", "scratch", *TINY)
-    sizes = ["--batch-size", "10", "--learning-rate", "1e-2", "--validation-fraction", "0.2"]
+    sizes = ["--batch-size", "10", "--learning-rate", "3e-3", "--validation-fraction", "0.2"]
     return [*asked, *sizes, *model, *more]
 
 
@@ -57,9 +57,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Path:
-    """A training of two epochs on one worker, that nothing happened to."""
+    """A training of three epochs on one worker, that nothing happened to."""
     output = tmp_path_factory.mktemp("pairs") / "out"
-    assert main(arguments(source, output, "--epochs", "2")) == 0
+    assert main(arguments(source, output, "--epochs", "3")) == 0
     return output
 
 
@@ -88,11 +88,11 @@ class TestOneTraining:
     def test_learns_and_tells_recall(self, undisturbed: Path) -> None:
         content = manifest(undisturbed)
         assert content["task"] == "contrastive"
-        assert content["steps"] == 16
+        assert content["steps"] == 24
         assert len(content["accuracy_by_type"]) == 6
         assert content["accuracy_by_type"]["text_to_image@10"] == 1.0
         assert content["accuracy"] == pytest.approx(np.mean(list(content["accuracy_by_type"].values())))
-        assert losses(undisturbed)[-1] < 0.8 * losses(undisturbed)[0]
+        assert losses(undisturbed)[-1] < 0.5 * losses(undisturbed)[0]
 
     def test_leaves_report_card_and_metrics(self, undisturbed: Path) -> None:
         page = (undisturbed / "training.html").read_text()
@@ -115,14 +115,14 @@ class TestOneTraining:
         more = ("--model", str(undisturbed), "--epochs", "1", "--learning-rate", "1e-4", "--augment", "geometric")
         assert main(arguments(source, tmp_path / "out", *more)) == 0
         # It begins where the first training ended.
-        assert losses(tmp_path / "out")[0] < 0.8 * losses(undisturbed)[0]
+        assert losses(tmp_path / "out")[0] < 0.7 * losses(undisturbed)[0]
         assert json.loads((tmp_path / "out" / "_vqa_ray" / "run.json").read_text())["model"]["family"] == "clip"
 
 
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("local_ray")
 def test_two_workers_come_to_the_same_as_one(source: Path, undisturbed: Path, tmp_path: Path) -> None:
-    assert main(arguments(source, tmp_path / "out", "--epochs", "2", "--num-workers", "2")) == 0
+    assert main(arguments(source, tmp_path / "out", "--epochs", "3", "--num-workers", "2")) == 0
     assert losses(tmp_path / "out") == pytest.approx(losses(undisturbed), rel=1e-3)
     assert (last_report(undisturbed)["workers"], last_report(tmp_path / "out")["workers"]) == (1, 2)
 
@@ -130,7 +130,7 @@ def test_two_workers_come_to_the_same_as_one(source: Path, undisturbed: Path, tm
 @pytest.mark.timeout(900)
 def test_killed_training_comes_to_the_same(source: Path, undisturbed: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    argv = arguments(source, output, "--epochs", "2", "--checkpoint-every", "2")
+    argv = arguments(source, output, "--epochs", "3", "--checkpoint-every", "2")
     code, told = kill_when_checkpointed(argv, output, "driver")
     assert code == -signal.SIGKILL, told
     assert not (output / "config.json").exists()
