@@ -174,7 +174,7 @@ def test_a_context_is_refused_by_a_model_of_closed_vocabulary(tmp_path: Path, vi
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("caption",), "model {}: vilt does not caption; models that do are blip-2, "),
+        (("caption",), "model {}: vilt does not caption; models that do are blip-2 (Blip2ForConditionalGeneration), "),
         (("answer", "--prompt-template", "lavis"), "--prompt-template: model {}: vilt: it takes no prompt"),
         (("tag", "--prompt-template", "lavis"), "--prompt-template: model {}: vilt: it takes no prompt"),
         (("answer", "--num-beams", "3"), "--num-beams: model {}: vilt chooses among the answers of its vocabulary"),
