@@ -407,11 +407,12 @@ def test_escape_stops_a_search(tab: Tab, tmp_path: Path) -> None:
 def test_a_server_that_is_gone_is_told(tab: Tab, tmp_path: Path) -> None:
     page = tab.page
     with served(server_of(coloured_index(tmp_path))) as site:
-        page.goto(site.url)
+        page.goto(site.url, wait_until="networkidle")
     page.fill("#text", "red")
     page.keyboard.press("Enter")
     tab.told_status("No answer: is vqa-ray browse still running?")
-    assert all("ERR_CONNECTION_REFUSED" in told for told in tab.told)
+    # Refused, or a connection that was open when the server went.
+    assert all("net::ERR_" in told for told in tab.told)
     tab.told.clear()
 
 
