@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import ipaddress
 import logging
 import socket
 import sys
@@ -66,6 +67,8 @@ def browse(
         settings = Settings([*(allow_host or ()), host], limits, timeout)
         server = Server(collection, finder, can_verify=verify_model is not None, settings=settings)
         shown = f"[{host}]" if ":" in host else host
+        if not _is_loopback(listener):
+            logger.warning("Everyone who reaches this machine can see this page and search by it; it has no password.")
         typer.echo(
             f"{len(collection):,} rows of {what} at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends it)"
         )
@@ -98,6 +101,10 @@ def _listen(host: str, port: int) -> socket.socket:
             raise RequestError(f"--port {port}: not allowed; those from 1024 on are") from error
         raise RequestError(f"--host {host} --port {port}: {error.strerror}") from error
     return listener
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def _finder(

@@ -216,7 +216,7 @@ def recipe(spec: FinetuneSpec) -> Mapping[str, object]:
         value = getattr(spec, name)
         if value is None or value is False or value in ([], {}) or (spec.augment == "none" and "augment_" in name):
             continue
-        if spec.task == CONTRASTIVE and name == "head_multiplier":
+        if name == "head_multiplier" and spec.task == CONTRASTIVE and not spec.auxiliary:
             continue
         if isinstance(value, dict):
             value = ", ".join(f"{key} {number}" for key, number in value.items())

@@ -16,11 +16,9 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 # What only answers have; and what is usual for captions, where it is not what is usual for answers.
 _OF_ANSWERS = (
     "truth",
-    "auxiliary",
     "vocabulary",
     "min_answer_count",
     "max_answers",
-    "head_multiplier",
     "lora",
     "lora_rank",
     "lora_export",
@@ -54,7 +52,7 @@ class FinetuneSpec(JobSpec):
         "Column with the right answers; without, annotator_answers, answer, label or labels.", None, unit="COLUMN"
     )
     auxiliary: list[str] = option(
-        "A category column (product type, colour) to learn beside the answers. Repeatable.", [], unit="COLUMN"
+        "A category column (product type, colour) to learn beside answers or captions. Repeatable.", [], unit="COLUMN"
     )
     vocabulary: str | None = option(
         "File of the answers to learn, one per line; made from the training answers without.", None, unit="FILE"
@@ -66,7 +64,9 @@ class FinetuneSpec(JobSpec):
     learning_rate: float = option(
         "Of the encoder, at the top of the schedule; 1e-5 for captions.", 1e-4, unit="RATE", gt=0
     )
-    head_multiplier: float = option("The answer head learns this many times faster.", 10.0, unit="TIMES", gt=0)
+    head_multiplier: float = option(
+        "The heads, of answers and auxiliary ones, learn this many times faster.", 10.0, unit="TIMES", gt=0
+    )
     weight_decay: float = option("On matrices, never on biases and norms; 0.1 for captions.", 0.01, unit="RATE", ge=0)
     warmup_fraction: Fraction = option("Of all steps; then the rate falls linearly to 0.", 0.1, unit="0..1")
     gradient_clip: float = option("Largest norm of the gradient.", 1.0, unit="NORM", gt=0)

@@ -25,6 +25,7 @@ SHAPE = PairShape(
     max_text_tokens=16,
     projection_size=16,
 )
+AUXILIARY = (3, 2)
 CAPTIONS = ("a red mug", "a blue hat with a dog on it", "striped shoes", "a plain white plate", "a mug with a cat")
 
 
@@ -33,14 +34,19 @@ def tiny_start(seed: int = 0) -> PairStart:
     return start_pairs_from_scratch(SHAPE, CAPTIONS * 2, vocab_size=300, seed=seed)
 
 
-def tiny_network(seed: int = 0) -> PairNetwork:
+def tiny_network(seed: int = 0, *, auxiliary: Sequence[int] = ()) -> PairNetwork:
     """The network of `tiny_start`, on the CPU."""
     start = tiny_start(seed)
-    return PairNetwork(start.model.train(), start.transform.mean, start.transform.std)
+    transform = start.transform
+    return PairNetwork(start.model.train(), transform.mean, transform.std, auxiliary=auxiliary, seed=seed)
 
 
-def pairs(count: int, seed: int = 0) -> Group:
-    """Noise of one size with captions that come again; every seventh image is that of the row before."""
+def pairs(count: int, seed: int = 0, *, with_classes: bool = False) -> Group:
+    """Noise of one size with captions that come again; every seventh image is that of the row before.
+
+    Args:
+        with_classes: of `AUXILIARY`, some of them unknown.
+    """
     rng = np.random.default_rng(seed)
     tokenizer = tiny_start().tokenizer
     side = SHAPE.image_size
@@ -48,12 +54,13 @@ def pairs(count: int, seed: int = 0) -> Group:
     ids, mask = padded_tokens([tuple(tokenizer(CAPTIONS[place])["input_ids"]) for place in places])
     images = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
     shown = np.arange(count) - (np.arange(count) % 7 == 6)
+    classes = np.stack([shown % 3, shown % 4 % 3 - 1], axis=1)[:, : len(AUXILIARY) if with_classes else 0]
     return Group(
         torch.from_numpy(images[shown]),
         torch.from_numpy(ids),
         None if mask is None else torch.from_numpy(mask),
         torch.zeros(count, 0),
-        torch.from_numpy(np.stack([shown, places], axis=1)),
+        torch.from_numpy(np.concatenate([np.stack([shown, places], axis=1), classes], axis=1)),
     )
 
 

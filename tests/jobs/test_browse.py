@@ -74,6 +74,14 @@ def test_results_with_the_pictures_of_an_index(tmp_path: Path) -> None:
         assert process.returncode == 0
 
 
+def test_a_page_for_everyone_says_so(tmp_path: Path) -> None:
+    with started("browse", caption_run(tmp_path / "run"), "--port", "0", "--host", "0.0.0.0") as process:
+        assert process.stdout is not None
+        assert "http://0.0.0.0:" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert "Everyone who reaches this machine" in process.communicate(timeout=DEADLINE_S)[1]
+
+
 def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

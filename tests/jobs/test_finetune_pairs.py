@@ -25,6 +25,7 @@ SHAPE = (
     "text_layers=1 text_heads=2 max_text_tokens=16 projection_size=16"
 )
 TINY = tuple(word for part in SHAPE.split() for word in ("--shape", part))
+COLOURS = ("--auxiliary", "colour", "--head-multiplier", "1")
 WORDINGS = ("a {} picture", "{}", "something {}")
 
 
@@ -42,9 +43,9 @@ def training_input(directory: Path, *, silent: Sequence[int] = (), column: str =
 
 
 def arguments(source: Path, output: Path | str, *more: str) -> list[str]:
-    """A small training from scratch, of 8 steps an epoch."""
+    """A small training of 8 steps an epoch, from scratch with an auxiliary head."""
     asked = ["finetune", "--task", "contrastive", "--input", str(source), "--output", str(output), *EXACT, "--quiet"]
-    model = () if "--model" in more else ("--model", "scratch", *TINY)
+    model = () if "--model" in more else ("--model", "scratch", *TINY, *COLOURS)
     sizes = ["--batch-size", "10", "--learning-rate", "3e-3", "--validation-fraction", "0.2"]
     return [*asked, *sizes, *model, *more]
 

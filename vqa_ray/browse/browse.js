@@ -9,13 +9,15 @@
 
   const get = id => document.getElementById(id);
   const cards = () => [...document.querySelectorAll(".card .open")];
-  const tell = text => { get("told").textContent = text; };
+  // What #told says is read out from a place that stays when the page is replaced.
+  const say = () => { get("said").textContent = get("told").textContent; };
+  const tell = text => { get("told").textContent = text; say(); };
 
   // One request at a time: a later one, and Esc, end the one before.
   const ask = async (url, options = {}) => {
     if (running) running.abort();
     const mine = running = new AbortController();
-    const slow = setTimeout(() => { waiting.hidden = false; }, 200);
+    const slow = setTimeout(() => { waiting.hidden = false; get("said").textContent = waiting.textContent; }, 200);
     get("page").setAttribute("aria-busy", "true");
     try {
       return await fetch(url, {...options, signal: mine.signal, credentials: "omit"});
@@ -53,6 +55,7 @@
       if (theirs.placeholder) mine.placeholder = theirs.placeholder;
     }
     document.title = there.title;
+    say();
     if (push) history.pushState(null, "", url);
     unfold(open);
     document.querySelectorAll("#facets fieldset").forEach((each, place) => { each.scrollTop = scrolled[place] || 0; });
@@ -85,6 +88,11 @@
   addEventListener("popstate", () => { if (dialog.open) dialog.close(); show(location.href, {push: false, keep: false}); });
 
   const send = async file => {
+    const most = Number(get("file").dataset.maxBytes);
+    if (file.size > most) {
+      tell(`the image is larger than ${+(most / 2 ** 20).toPrecision(3)} MiB, the most that is taken`);
+      return;
+    }
     const response = await ask("/image", {method: "POST", body: file, headers: {"Content-Type": "application/octet-stream"}});
     if (!response) return;
     if (!response.ok) {

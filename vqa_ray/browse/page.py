@@ -84,10 +84,17 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """What can be asked for here: images that look like something, and a VQA model's word on them."""
+    """What can be asked for here.
+
+    Attributes:
+        can_look: whether images that look like something.
+        can_verify: whether a VQA model's word on them.
+        max_image_bytes: of an image to search by.
+    """
 
     can_look: bool
     can_verify: bool
+    max_image_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +114,7 @@ class Page:
     hits: list[Hit]
     pages: int
     query_picture: QueryPicture | None
-    can_look: bool
-    can_verify: bool
+    offered: Offered
     problem: Problem | None
 
     @property
@@ -175,8 +181,7 @@ def make_page(
         hits=_hits(collection, view, listed) if listed else [],
         pages=pages,
         query_picture=_query_picture(view),
-        can_look=offered.can_look,
-        can_verify=offered.can_verify,
+        offered=offered,
         problem=problem,
     )
 

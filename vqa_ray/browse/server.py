@@ -70,8 +70,9 @@ class Server:
     ) -> None:
         self._collection = collection
         self._finder = finder
-        self._offered = Offered(finder is not None, finder is not None and can_verify)
         self._settings = settings or Settings()
+        most = self._settings.limits.max_image_bytes
+        self._offered = Offered(finder is not None, finder is not None and can_verify, most)
         self._uploads = Uploads(self._settings.limits)
         self._assets = {name: resources.files("vqa_ray.browse").joinpath(name).read_bytes() for name in _ASSETS}
 
@@ -180,8 +181,9 @@ class Server:
         return self._collection.facets.mask(view.gathered()), pool
 
     async def _found(self, finder: Finder, view: View, among: Mask) -> Found:
-        look = Look(view.text, self._uploads.get(view.image).data if view.image else None, view.like)
-        key = (view.text, view.image, view.like, view.verify, frozenset(view.chosen))
+        text = view.text if view.by == "look" else ""
+        look = Look(text, self._uploads.get(view.image).data if view.image else None, view.like)
+        key = (text, view.words, view.image, view.like, view.verify, frozenset(view.chosen))
         return await self._queue.ask(key, lambda: finder.find(look, among, view.verify))
 
     async def _row(self, request: web.Request) -> web.Response:
@@ -247,7 +249,7 @@ def _jpeg(data: bytes) -> web.Response:
 
 
 def _too_large(most: int) -> web.Response:
-    response = _plain(413, f"the image is larger than {most / _MIB:g} MiB, the most that is taken")
+    response = _plain(413, f"the image is larger than {most / _MIB:.3g} MiB, the most that is taken")
     # The rest of the body is not read.
     response.force_close()
     return response

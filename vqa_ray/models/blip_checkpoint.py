@@ -13,6 +13,7 @@ from torch import Tensor
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint import image_processor_config, read_json, weight_files
 from vqa_ray.models.device import DTYPES, choose_device, choose_dtype
+from vqa_ray.models.projection import freeze_linears
 from vqa_ray.models.square_transform import SquareTransform, transform_from_config
 from vqa_ray.models.weights import load_weights
 
@@ -99,6 +100,7 @@ def load(kind: Any, path: Path, *, device: str | None, dtype: str | None) -> tup
             f"{origin}: its processor makes images of {transform.side} pixels, its encoder takes {side}"
         )
     model = model if spread else model.to(chosen)
+    freeze_linears(model)
     if hasattr(model, "hf_device_map") and hasattr(model, "_preprocess_accelerate"):
         model._preprocess_accelerate()
     return model, next(model.vision_model.parameters()).device, transform

@@ -29,6 +29,7 @@ from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.families import SHARING_A_PREFIX
 from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig
 from vqa_ray.models.passes import nest, run_passes
+from vqa_ray.models.projection import freeze_linears
 from vqa_ray.models.prompt_fit import PromptFit
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,9 @@ class ChatModel:
         absent = [name for name in report["missing_keys"] if "position_ids" not in name]
         if absent:
             raise ModelLoadError(f"{origin}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
-        return cls(model if spread else model.to(chosen), processor, generation or GenerationConfig(), origin)
+        model = model if spread else model.to(chosen)
+        freeze_linears(model)
+        return cls(model, processor, generation or GenerationConfig(), origin)
 
     def answer(
         self,

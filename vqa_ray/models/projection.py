@@ -1,12 +1,13 @@
-"""A linear layer whose weights no longer change."""
+"""Linear layers whose weights no longer change."""
 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 _OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")
 
@@ -18,6 +19,15 @@ def _onednn() -> bool:
     return available and all(hasattr(torch.ops.mkldnn, name) for name in _OPERATORS)
 
 
+def _packs(weight: Tensor) -> bool:
+    """Whether weights are laid out anew: on a CPU, where oneDNN multiplies in their dtype."""
+    if weight.device.type != "cpu" or not _onednn():
+        return False
+    if weight.dtype == torch.bfloat16:
+        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return weight.dtype == torch.float32
+
+
 class Projection:
     """`x @ weight.T + bias`, with what follows it fused in where the device can.
 
@@ -26,12 +36,12 @@ class Projection:
 
     Args:
         weight: (out, in).
-        bias: (out,).
+        bias: (out,), or None for none.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
-        self.packed = weight.device.type == "cpu" and _onednn()
-        self.bias = bias.detach()
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        self.packed = _packs(weight)
+        self.bias = None if bias is None else bias.detach()
         dense = weight.detach().contiguous()
         self.weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(dense) if self.packed else dense
 
@@ -59,3 +69,37 @@ class Projection:
     def _pointwise(self, x: Tensor, operation: str, algorithm: str) -> Tensor:
         result: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, operation, [], algorithm)
         return result
+
+
+class FrozenLinear(nn.Module):
+    """A `Projection` where the code of a model expects an `nn.Linear`.
+
+    Args:
+        linear: is left as it is.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self._projection = Projection(linear.weight, linear.bias)
+
+    @property
+    def weight(self) -> Tensor:
+        """(out, in): to be asked for its dtype, device and shape, not to be computed with."""
+        return self._projection.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, in) → (…, out)."""
+        return self._projection(x)
+
+
+def freeze_linears(model: nn.Module) -> None:
+    """Put `FrozenLinear` in the place of a model's linear layers on a CPU; their old weights are given up one by one.
+
+    Left alone are weights that several modules share, which would be held twice, and whatever derives from
+    `nn.Linear`, because it does something else. The model can then neither be trained nor saved.
+    """
+    owners = Counter(id(weight) for module in model.modules() for weight in module.parameters(recurse=False))
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Linear and owners[id(child.weight)] == 1 and _packs(child.weight):
+                setattr(module, name, FrozenLinear(child))

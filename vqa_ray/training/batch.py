@@ -45,8 +45,8 @@ class Group:
         input_ids: int64 (N, L), padded on the right.
         text_mask: bool (N, L), or None when nothing is padded.
         targets: float32 (N, A).
-        attributes: int64 (N, auxiliary heads). Pairs of image and caption have no targets, and here what tells which of
-            them are the same: see `contrastive.KEYS`.
+        attributes: int64 (N, auxiliary heads). Pairs of image and caption have no targets, and before the classes what
+            tells which of them are the same: see `contrastive.KEYS`.
     """
 
     pixels: Tensor
@@ -108,7 +108,7 @@ def collate_table(
         RunError: a row has not exactly one question, or a label beyond the vocabulary.
     """
     tokens = [tokenize(question) for question in _questions(table)]
-    return grouped(table, tokens, _targets(table, num_answers), _attributes(table), pin=pin)
+    return grouped(table, tokens, _targets(table, num_answers), auxiliary_classes_of(table), pin=pin)
 
 
 def grouped(
@@ -168,8 +168,8 @@ def _targets(table: pa.Table, num_answers: int) -> npt.NDArray[np.float32]:
     return targets
 
 
-def _attributes(table: pa.Table) -> npt.NDArray[np.int64]:
-    """int64 (N, auxiliary heads)."""
+def auxiliary_classes_of(table: pa.Table) -> npt.NDArray[np.int64]:
+    """int64 (N, auxiliary heads) of rows with TRAINING_FIELDS."""
     flat: npt.NDArray[np.int64] = table["auxiliary"].combine_chunks().flatten().to_numpy().astype(np.int64)
     return flat.reshape(table.num_rows, len(flat) // max(1, table.num_rows))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vqa_ray.models.vilt_network import ViltNetwork
 from vqa_ray.training import passes
+from vqa_ray.training.auxiliary import auxiliary_heads, auxiliary_loss
 from vqa_ray.training.batch import Group
 from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.stepping import Stepper
@@ -27,18 +28,18 @@ def vqa_loss(logits: Tensor, targets: Tensor) -> Tensor:
 class TrainedNetwork(nn.Module):
     """The network and what is trained beside it, in one forward, as gradients over several ranks need it.
 
-    The auxiliary heads read the mean of the image tokens before the last layer. A question teaches one thing about an
-    image, these teach several at once, from which a network sees sooner. They are left behind at the export.
+    The auxiliary heads read the mean of the image tokens before the last layer.
 
     Args:
         auxiliary: number of classes of each auxiliary head.
+        seed: of the auxiliary heads.
     """
 
-    def __init__(self, network: ViltNetwork, auxiliary: Sequence[int] = ()) -> None:
+    def __init__(self, network: ViltNetwork, auxiliary: Sequence[int], seed: int) -> None:
         super().__init__()
         self.network = network
-        width = network.model.config.hidden_size
-        self.auxiliary = nn.ModuleList(nn.Linear(width, classes) for classes in auxiliary).to(network.mean.device)
+        width, device = network.model.config.hidden_size, network.mean.device
+        self.auxiliary = auxiliary_heads(width, auxiliary, seed=seed, device=device)
 
     def forward(self, groups: Sequence[Group]) -> tuple[Tensor, ...]:
         """Logits of the answers (N, A), then of each auxiliary head (N, classes), of N rows together."""
@@ -75,9 +76,7 @@ class Trainer(Stepper):
     ) -> None:
         self.network = network
         device: torch.device = network.mean.device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.trained = TrainedNetwork(network, auxiliary)
+        self.trained = TrainedNetwork(network, auxiliary, seed)
         super().__init__(
             self.trained,
             config,
@@ -101,9 +100,7 @@ class Trainer(Stepper):
         logits, *others = self._replica(groups)
         total = vqa_loss(logits, torch.cat([group.targets for group in groups]))
         if others:
-            attributes = torch.cat([group.attributes for group in groups])
-            for answer, wanted in zip(others, attributes.unbind(dim=1), strict=True):
-                total = total + F.cross_entropy(answer.float(), wanted, ignore_index=-1, reduction="sum")
+            total = total + auxiliary_loss(others, torch.cat([group.attributes for group in groups]))
         return total
 
     def blank(self) -> Group:

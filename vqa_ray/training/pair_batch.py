@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from vqa_ray.errors import RunError
 from vqa_ray.readers.rows import identity
-from vqa_ray.training.batch import Group, grouped
+from vqa_ray.training.batch import Group, auxiliary_classes_of, grouped
 from vqa_ray.training.captions import drawn
 
 
@@ -44,9 +44,8 @@ def collate_pairs(
             raise RunError(f"row {key} (source_key) had a caption when the rows were listed, and has none now")
         chosen.append(captions[drawn(key, len(captions), step // steps_per_epoch, seed)])
     tokens = [tokenize(caption) for caption in chosen]
-    told = (
-        np.stack([table["image_key"].to_numpy(), text_keys(tokens)], axis=1) if tokens else np.empty((0, 2), np.int64)
-    )
+    keys = np.stack([table["image_key"].to_numpy(), text_keys(tokens)], axis=1)
+    told = np.concatenate([keys, auxiliary_classes_of(table)], axis=1)
     return grouped(table, tokens, np.empty((len(tokens), 0), np.float32), told, pin=pin)
 
 

@@ -31,7 +31,9 @@ class PairLearner:
         self._course = course
         self._start = start_pairs_from(course.places.start, dropout=course.dropout)
         transform = self._start.transform
-        self._network = PairNetwork(self._start.model, transform.mean, transform.std).to(device)
+        self._network = PairNetwork(
+            self._start.model, transform.mean, transform.std, auxiliary=course.auxiliary, seed=course.seed
+        ).to(device)
         self.trainer = PairTrainer(
             self._network,
             course.optimizer,

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vqa_ray.training import distributed, passes
+from vqa_ray.training.auxiliary import auxiliary_loss
 from vqa_ray.training.batch import Group
 from vqa_ray.training.contrastive import KEYS, MAX_SCALE, contrastive_loss
 from vqa_ray.training.optimizer import OptimizerConfig
@@ -48,7 +49,8 @@ class Begun(NamedTuple):
 
 
 class PairTrainer(Stepper):
-    """Learns by the contrastive loss; see `contrastive` and `Stepper`. The learned scale stays at or below 100.
+    """Learns by the contrastive loss, and classes beside it; see `contrastive`, `auxiliary` and `Stepper`. The learned
+    scale stays at or below 100.
 
     Args:
         network: with trainable weights, on its device.
@@ -104,7 +106,7 @@ class PairTrainer(Stepper):
                 torch.manual_seed(seed + index)
                 moved = [group.to(self.device) for group in part]
                 with self.autocast():
-                    images, texts, _ = self.network(moved)
+                    images, texts, *_ = self.network(moved)
                 vectors.append(torch.cat([images, texts], dim=1))
                 keys.append(_keys(moved))
             scale = self.network.model.logit_scale.exp()
@@ -126,7 +128,7 @@ class PairTrainer(Stepper):
         """See `Stepper`: its value is the loss, its gradient that of the whole batch's."""
         if begun.known is not None:
             torch.manual_seed(begun.seed + index)
-        images, texts, scale = self._replica(groups)
+        images, texts, scale, *classes = self._replica(groups)
         rows = begun.counts[self._rank]
         vectors = torch.cat([images, texts], dim=1)
         if begun.known is not None:
@@ -135,10 +137,12 @@ class PairTrainer(Stepper):
             known = self._known(vectors.detach()[:rows], _keys(groups)[:rows], scale.detach(), begun.counts)
         if not rows or known is None:
             # Of a row that stands for none, nothing is wanted.
-            nothing: Tensor = vectors.sum() + scale
+            nothing: Tensor = vectors.sum() + scale + sum(logits.sum() for logits in classes)
             return nothing
         going_back = (vectors * known.vectors).sum() + scale * known.scale
         loss: Tensor = going_back + (known.loss - going_back).detach()
+        if classes:
+            loss = loss + auxiliary_loss(classes, torch.cat([group.attributes[:, KEYS:] for group in groups]))
         return loss
 
     def blank(self) -> Group:
@@ -150,7 +154,7 @@ class PairTrainer(Stepper):
             torch.full((1, 1), end, dtype=torch.long),
             None,
             torch.zeros(1, 0),
-            torch.zeros(1, KEYS, dtype=torch.long),
+            torch.zeros(1, KEYS + len(self.network.auxiliary), dtype=torch.long),
         )
 
     def _known(self, vectors: Tensor, keys: Tensor, scale: Tensor, counts: Sequence[int]) -> _Known:
@@ -174,4 +178,5 @@ class PairTrainer(Stepper):
 
 
 def _keys(groups: Sequence[Group]) -> Tensor:
-    return torch.cat([group.attributes for group in groups])
+    """int64 (N, KEYS)."""
+    return torch.cat([group.attributes[:, :KEYS] for group in groups])

@@ -34,7 +34,7 @@ class TrainingSource:
         truth: the column with the right answers, or the captions.
         kind: what that column holds.
         answer_type: the column that tells the type of the answer; None when there is none.
-        auxiliary: category columns to learn beside the answers.
+        auxiliary: category columns to learn beside them.
     """
 
     source: Source
@@ -91,7 +91,7 @@ def open_training_source(
     labels = tuple(dict.fromkeys((*candidates, answer_type, *auxiliary)))
     source = open_source(replace(config, columns=others, keep=(), labels=labels))
     _check_questions(source)
-    for name in (*renamed.values(), *auxiliary):
+    for name in renamed.values():
         if name not in source.config.labels:
             raise refuse(f"{config.uri}: no column {name!r}; the columns are: {told(source.columns)}")
     found = next((name for name in candidates if name in source.config.labels), None)
@@ -100,8 +100,7 @@ def open_training_source(
         hint = "" if truth is not None else "; name it with --truth NAME"
         raise refuse(f"{config.uri}: no column {what}; the columns are: {told(source.columns)}{hint}")
     given = {part.name: part.type for part in source.kept}
-    for name in auxiliary:
-        _check(name, given[name], "a category: string, integer or boolean", _is_category(given[name]), config)
+    _check_auxiliary(source, auxiliary)
     has_type = answer_type in given and answer_type != found
     if has_type:
         _check(answer_type, given[answer_type], "string", is_text(plain(given[answer_type])), config)
@@ -112,20 +111,22 @@ def open_training_source(
     return TrainingSource(source.with_labels(used), found, kind, answer_type if has_type else None, auxiliary)
 
 
-def open_caption_source(config: InputConfig) -> TrainingSource:
+def open_caption_source(config: InputConfig, auxiliary: tuple[str, ...] = ()) -> TrainingSource:
     """Open an input and find its captions.
 
     Args:
         config: what to read; its `columns` may also rename `caption`. Kept columns and questions are not used.
+        auxiliary: category columns to learn beside the captions.
 
     Raises:
-        RequestError: as `open_source`; or there is no column with captions, or it holds something else.
+        RequestError: as `open_source`; or there is no column with captions, or none of a name given, or one holds
+            something else.
     """
     renamed = {name: theirs for name, theirs in config.columns.items() if name in CAPTION_COLUMNS}
     others = {name: theirs for name, theirs in config.columns.items() if name not in CAPTION_COLUMNS}
     candidates = tuple(renamed.values()) or CAPTION_COLUMNS
-    wanted = replace(config, columns=others, keep=(), labels=candidates, questions=(), needs_question=False)
-    source = open_source(wanted)
+    labels = tuple(dict.fromkeys((*candidates, *auxiliary)))
+    source = open_source(replace(config, columns=others, keep=(), labels=labels, questions=(), needs_question=False))
     found = next((name for name in candidates if name in source.config.labels), None)
     if found is None:
         raise refuse(
@@ -135,7 +136,17 @@ def open_caption_source(config: InputConfig) -> TrainingSource:
     given = next(plain(part.type) for part in source.kept if part.name == found)
     is_list = _is_list(given) and (is_text(plain(given.value_type)) or types.is_null(given.value_type))
     _check(found, given, "string, or list<string>: several captions of an image", is_text(given) or is_list, config)
-    return TrainingSource(source.with_labels((found,)), found, "captions", None, ())
+    _check_auxiliary(source, auxiliary)
+    return TrainingSource(source.with_labels((found, *auxiliary)), found, "captions", None, auxiliary)
+
+
+def _check_auxiliary(source: Source, names: tuple[str, ...]) -> None:
+    """Raises RequestError where one is missing, or no category."""
+    given = {part.name: part.type for part in source.kept}
+    for name in names:
+        if name not in given:
+            raise refuse(f"{source.config.uri}: no column {name!r}; the columns are: {told(source.columns)}")
+        _check(name, given[name], "a category: string, integer or boolean", _is_category(given[name]), source.config)
 
 
 def _check_questions(source: Source) -> None:

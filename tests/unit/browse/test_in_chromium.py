@@ -289,7 +289,14 @@ def test_an_image_that_cannot_be_searched_by_is_told(tab: Tab, site: Site, tmp_p
     Image.effect_noise((400, 400), 90).save(noise, "PNG")
     (tmp_path / "large.png").write_bytes(noise.getvalue())
     page.set_input_files("#file", tmp_path / "large.png")
-    tab.told_status("the image is larger than")
+    tab.told_status("the image is larger than 0.0477 MiB")
+    assert page.locator("#said").inner_text() == page.locator("#told").inner_text(), "it is read out too"
+    # Whatever the page checks, the server does too.
+    page.evaluate("document.getElementById('file').dataset.maxBytes = 1e9")
+    with page.expect_response("**/image") as answered:
+        page.set_input_files("#file", tmp_path / "large.png")
+    assert answered.value.status == 413
+    tab.told_status("the image is larger than 0.0477 MiB")
 
 
 def test_rows_like_a_row(tab: Tab, site: Site) -> None:

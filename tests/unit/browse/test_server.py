@@ -114,6 +114,7 @@ def test_an_image_finds_what_looks_like_it(site: Site) -> None:
     assert (picture.status, picture.headers["Content-Type"]) == (200, "image/jpeg")
     both = site.get(f"/?image={image}&text=red").page.opened[:14]
     assert {row % 4 for row in both} == {0, 2}
+    assert site.get(f"/?image={image}&text=images/2&by=words").page.opened[:3] == [2, 22, 26], "words only narrow"
     assert "no longer held" in site.get(f"/?image={'0' * 32}").text
     assert site.get(f"/query-image/{'0' * 32}").status == 404
 
@@ -190,7 +191,7 @@ def test_nothing_can_be_written(site: Site, method: str) -> None:
 
 
 def test_an_upload_is_limited(site: Site) -> None:
-    told = b"the image is larger than 0.0190735 MiB, the most that is taken\n"
+    told = b"the image is larger than 0.0191 MiB, the most that is taken\n"
     large = site.post("/image", b"x" * 20_001)
     assert (large.status, large.body) == (413, told)
     claimed = site.ask("POST", "/image", b"x", {"Content-Length": str(10**12)})

@@ -109,6 +109,15 @@ def test_few_vectors_are_searched_exactly_in_it(tmp_path: Path, queries: np.ndar
     assert len(scores) == len(positions) == 29
 
 
+def test_an_empty_index_finds_nothing_and_can_fill(tmp_path: Path, queries: np.ndarray) -> None:
+    index = with_ann(write_index(tmp_path / "index", random_vectors(2, DIMENSION), failed=[0, 1]))
+    assert index.ann is not None
+    ((scores, positions),) = index.ann.nearest(queries[:1], 5)
+    assert len(scores) == len(positions) == 0
+    filled = write_index(tmp_path / "filled", random_vectors(5, DIMENSION)).version
+    assert ann.extend(index.layout, index.version, replace(filled, number=9)) is None, "it is built anew"
+
+
 def test_growth_and_loss_call_for_a_new_one(tmp_path: Path) -> None:
     index = with_ann(write_index(tmp_path / "index", random_vectors(ROWS, DIMENSION)))
     version = index.version

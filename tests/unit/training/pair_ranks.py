@@ -10,10 +10,11 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from tests.tiny_pairs import pairs, rows_of, tiny_network
+from tests.tiny_pairs import AUXILIARY, pairs, rows_of, tiny_network
 from tests.unit.training.ranks import RANKS, recorded_gradients
 from vqa_ray.training.batch import Group
 from vqa_ray.training.optimizer import OptimizerConfig
+from vqa_ray.training.pair_network import PairNetwork
 from vqa_ray.training.pair_trainer import PairTrainer
 
 STEPS = 8
@@ -40,16 +41,22 @@ def share(group: Group, step: int, rank: int, ranks: int) -> list[Group]:
     return [rows_of(group, mine)] if len(mine) else []
 
 
+def network(seed: int) -> PairNetwork:
+    """A tiny one with auxiliary heads."""
+    return tiny_network(seed, auxiliary=AUXILIARY)
+
+
 def train(rank: int, ranks: int) -> Outcome:
     """A first step for its gradients, the same in small passes, then `STEPS` steps."""
     found = []
     for tokens in (100_000, 90):
-        trainer = PairTrainer(tiny_network(), CONFIG, STEPS, torch.float32, tokens_per_pass=tokens)
+        trainer = PairTrainer(network(0), CONFIG, STEPS, torch.float32, tokens_per_pass=tokens)
         found.append(recorded_gradients(trainer))
-        trainer.train_step(share(pairs(14), 0, rank, ranks))
+        trainer.train_step(share(pairs(14, with_classes=True), 0, rank, ranks))
     # What rank 1 begins with must not matter; some steps are in one pass on one rank and in several on the other.
-    trainer = PairTrainer(tiny_network(seed=rank), CONFIG, STEPS, torch.float32, tokens_per_pass=150)
-    done = [trainer.train_step(share(pairs(9 + step % 3, step), step, rank, ranks)) for step in range(STEPS)]
+    trainer = PairTrainer(network(rank), CONFIG, STEPS, torch.float32, tokens_per_pass=150)
+    batches = (pairs(9 + step % 3, step, with_classes=True) for step in range(STEPS))
+    done = [trainer.train_step(share(batch, step, rank, ranks)) for step, batch in enumerate(batches)]
     weights = {name: weight.detach().numpy().copy() for name, weight in trainer.module.named_parameters()}
     return Outcome([step.loss for step in done], [step.rows for step in done], weights, *found)
 

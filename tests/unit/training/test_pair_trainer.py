@@ -9,8 +9,9 @@ from multiprocessing import get_context
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
-from tests.tiny_pairs import pairs, rows_of, tiny_network
+from tests.tiny_pairs import AUXILIARY, pairs, rows_of, tiny_network
 from tests.unit.training import pair_ranks
 from tests.unit.training.ranks import RANKS
 from vqa_ray.errors import RunError
@@ -40,20 +41,21 @@ def assert_same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> 
 
 
 def test_gradients_are_those_of_the_whole_model_at_once(alone: pair_ranks.Outcome) -> None:
-    network = tiny_network()
-    group = pairs(14)
+    network = pair_ranks.network(0)
+    group = pairs(14, with_classes=True)
     pixels = ((group.pixels.float() / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)
     mask = torch.ones_like(group.input_ids) if group.text_mask is None else group.text_mask.long()
     output = network.model(input_ids=group.input_ids, attention_mask=mask, pixel_values=pixels)
     scale = network.model.logit_scale.exp()
-    (contrastive_loss(output.image_embeds, output.text_embeds, group.attributes, scale) / 14).backward()
-    wanted = {
-        f"model.{name}": weight.grad.numpy()
-        for name, weight in network.model.named_parameters()
-        if weight.grad is not None
-    }
+    loss = contrastive_loss(output.image_embeds, output.text_embeds, group.attributes[:, :2], scale)
+    mean_tokens = output.vision_model_output.last_hidden_state[:, 1:].mean(dim=1)
+    for head, column in zip(network.auxiliary, group.attributes[:, 2:].T, strict=True):
+        known = column >= 0
+        loss = loss + F.cross_entropy(head(mean_tokens[known]), column[known], reduction="sum")
+    (loss / 14).backward()
+    wanted = {name: weight.grad.numpy() for name, weight in network.named_parameters() if weight.grad is not None}
     assert len(wanted) > 40
-    assert "model.logit_scale" in wanted
+    assert {"model.logit_scale", "auxiliary.0.weight", "auxiliary.1.bias"} <= wanted.keys()
     assert_same(alone.gradients, wanted)
 
 
@@ -111,6 +113,17 @@ def test_the_scale_stays_within_its_bound() -> None:
         training.network.model.logit_scale.fill_(6.0)
     training.train_step([pairs(6)])
     assert float(training.network.model.logit_scale.detach()) == pytest.approx(math.log(100))
+
+
+def test_auxiliary_heads_learn_and_stay_out_of_the_model() -> None:
+    network = tiny_network(auxiliary=AUXILIARY)
+    training = PairTrainer(network, OptimizerConfig(learning_rate=3e-3, head_multiplier=1.0), 60, torch.float32)
+    group = pairs(9, with_classes=True)
+    losses = [training.train_step([group]).loss for _ in range(60)]
+    logits = network([group])[3]
+    assert losses[-1] < 0.5 * losses[0]
+    assert logits.argmax(dim=1).tolist() == group.attributes[:, 2].tolist()
+    assert not [name for name in network.model.state_dict() if "auxiliary" in name]
 
 
 def test_the_scale_is_not_decayed() -> None:

@@ -212,6 +212,19 @@ def test_captions_are_found(tmp_path: Path, values: pa.Array, name: str) -> None
     assert len(truths(source)) == 2
 
 
+def test_categories_beside_captions(tmp_path: Path) -> None:
+    columns = {"image": COMMON["image"], "caption": ["a dog", "a cat"], "kind": ["toy", None], "price": [0.5, 1.5]}
+    config = InputConfig(str(write_parquet(tmp_path / "a.parquet", columns)))
+    source = open_caption_source(config, ("kind",))
+    assert (source.auxiliary, source.labels.config.labels) == (("kind",), ("caption", "kind"))
+    # What is trained on brings captions alone: the plan has the categories.
+    assert source.images.config.labels == ("caption",)
+    with pytest.raises(RequestError, match="no column 'colour'; the columns are: image, caption, kind, price"):
+        open_caption_source(config, ("colour",))
+    with pytest.raises(RequestError, match="column 'price' is double; wanted is a category: string, integer or bool"):
+        open_caption_source(config, ("price",))
+
+
 def test_captions_beside_images_in_a_tar(tmp_path: Path) -> None:
     file = tmp_path / "a.tar"
     file.write_bytes(tar_bytes([("1.jpg", b"i"), ("1.txt", b"a dog"), ("2.jpg", b"j"), ("2.txt", b"a cat")]))
