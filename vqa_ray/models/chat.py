@@ -22,7 +22,6 @@ from vqa_ray.models import chat_plain, chat_prefix
 from vqa_ray.models.base import Answer, Box, ChoiceScores, Image, Shown, Turn
 from vqa_ray.models.chat_processor import ChatProcessor
 from vqa_ray.models.chat_rows import ImageTensors, Prompt, batches
-from vqa_ray.models.checkpoint import weight_files
 from vqa_ray.models.choices import probabilities
 from vqa_ray.models.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.device import choose_device, choose_dtype
@@ -31,6 +30,7 @@ from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig
 from vqa_ray.models.passes import nest, run_passes
 from vqa_ray.models.projection import freeze_linears
 from vqa_ray.models.prompt_fit import PromptFit
+from vqa_ray.models.weights import load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,6 @@ class ChatModel:
             ModelLoadError: weights, processor or chat template are missing or do not fit, or transformers has no chat
                 model of its type.
         """
-        from safetensors import SafetensorError
         from transformers import AutoConfig, AutoModelForImageTextToText
 
         origin = f"model {path}"
@@ -97,25 +96,15 @@ class ChatModel:
         spread = device is None and chosen.type == "cuda" and torch.cuda.device_count() > 1
         if compile:
             logger.warning("%s: --compile has no effect on chat models", origin)
-        weight_files(path)
         try:
             config = AutoConfig.from_pretrained(path, local_files_only=True)
             processor = ChatProcessor.from_directory(path, config)
-            model, report = AutoModelForImageTextToText.from_pretrained(
-                path,
-                dtype=choose_dtype(dtype, chosen),
-                device_map="auto" if spread else None,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
         except ModelLoadError:
             raise
-        except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise ModelLoadError(f"{origin}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
-        absent = [name for name in report["missing_keys"] if "position_ids" not in name]
-        if absent:
-            raise ModelLoadError(f"{origin}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
+        placed = {"device_map": "auto"} if spread else {}
+        model = load_weights(AutoModelForImageTextToText, path, choose_dtype(dtype, chosen), **placed)
         model = model if spread else model.to(chosen)
         freeze_linears(model)
         return cls(model, processor, generation or GenerationConfig(), origin)

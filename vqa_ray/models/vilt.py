@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.base import Answer, ChoiceScores, Image
-from vqa_ray.models.checkpoint import image_processor_config, weight_files
+from vqa_ray.models.checkpoint import image_processor_config
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.passes import nest
 from vqa_ray.models.vilt_network import Pairs, ViltNetwork
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
+from vqa_ray.models.weights import load_text_tokenizer, load_weights
 
 logger = logging.getLogger(__name__)
 
@@ -86,25 +86,15 @@ class Vilt:
         Raises:
             ModelLoadError: weights or vocabulary are missing or do not fit, or the device or dtype does not exist.
         """
-        from safetensors import SafetensorError
-        from transformers import AutoTokenizer, ViltForQuestionAnswering
+        from transformers import ViltForQuestionAnswering
 
         chosen = choose_device(device)
         number = choose_dtype(dtype, chosen)
         transform = ViltTransform.from_config(image_processor_config(path), f"model {path}")
-        weight_files(path)
-        try:
-            model, report = ViltForQuestionAnswering.from_pretrained(
-                path, dtype=number, use_safetensors=True, local_files_only=True, output_loading_info=True
-            )
-            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-            raise ModelLoadError(f"model {path}: {str(error).splitlines()[0]}") from error
-        absent = [name for name in report["missing_keys"] if "position_ids" not in name]
-        if absent:
-            raise ModelLoadError(f"model {path}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
+        model = load_weights(ViltForQuestionAnswering, path, number)
+        tokenizer = load_text_tokenizer(path)
         vocabulary = AnswerVocabulary.from_config(model.config.to_dict(), f"model {path}")
-        network = ViltNetwork(model.to(chosen).eval(), transform.mean, transform.std, frozen=True).to(chosen)
+        network = ViltNetwork(model.to(chosen), transform.mean, transform.std, frozen=True).to(chosen)
         vilt = cls(network, tokenizer, vocabulary, model.config.max_position_embeddings)
         if compile and chosen.type == "cuda":
             vilt._forward, vilt._mixed = torch.compile(network, dynamic=True), False

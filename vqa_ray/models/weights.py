@@ -32,7 +32,7 @@ def load_weights(kind: Any, path: Path, number: torch.dtype, **placed: Any) -> A
         # Of what does not fit transformers' own message names nothing; what it leaves out is told below.
         model, report = kind.from_pretrained(path, dtype=number, ignore_mismatched_sizes=True, **options, **placed)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise ModelLoadError(f"{origin}: {str(error).splitlines()[0]}") from error
+        raise ModelLoadError(f"{origin}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
     unfit = sorted(report["mismatched_keys"])
     if unfit:
         name, found, wanted = unfit[0]
