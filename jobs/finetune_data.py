@@ -9,14 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from ray.data import DataContext
 
-from jobs.finetune_input import Request
+from jobs.finetune_input import Request, training_root
 from jobs.finetune_spec import FinetuneSpec
 from pipelines.context import run_context
 from pipelines.index import index
 from pipelines.train_placement import TrainPlacement
 from vqa_ray.errors import RequestError
 from vqa_ray.models.vocabulary import AnswerVocabulary
-from vqa_ray.run.layout import PRIVATE
 from vqa_ray.stages.index_rows import IndexRows
 from vqa_ray.stages.read import limits_for, read_tasks
 from vqa_ray.storage import exists, join
@@ -74,7 +73,7 @@ def gather(request: Request, placement: TrainPlacement) -> Lesson:
     Raises:
         RequestError: there is nothing to learn, or nothing to validate on.
     """
-    root = join(request.spec.output, PRIVATE, "training")
+    root = training_root(request.spec)
     start, rows, validation = join(root, "start"), join(root, "rows.parquet"), join(root, "validation.parquet")
     # Written last of the three.
     if exists(join(start, "config.json")):

@@ -15,7 +15,10 @@ from vqa_ray.models.checkpoint import image_processor_config
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.readers import InputConfig
+from vqa_ray.readers.listing import absolute
+from vqa_ray.run.layout import PRIVATE
 from vqa_ray.run.record import RunRecord
+from vqa_ray.storage import join
 from vqa_ray.training.pair_shape import PairShape
 from vqa_ray.training.shape import ViltShape
 from vqa_ray.training.source import TrainingSource, open_caption_source, open_training_source
@@ -90,6 +93,11 @@ def _pairs(spec: FinetuneSpec) -> _Network:
         return None, shape, transform_of_shape(PairShape(**shape))
     start = describe_pair_start(spec.model)
     return start, None, transform_of(start.path, spec.model)
+
+
+def training_root(spec: FinetuneSpec) -> str:
+    """Where a training keeps its parts: absolute, because Ray Train gives each worker a directory of its own."""
+    return join(absolute(spec.output), PRIVATE, "training")
 
 
 def _check_extras(spec: FinetuneSpec) -> None:

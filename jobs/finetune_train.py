@@ -14,14 +14,14 @@ import ray
 from ray.train import TrainingFailedError
 
 from jobs.finetune_data import Lesson, targets_of
-from jobs.finetune_input import Request
+from jobs.finetune_input import Request, training_root
 from jobs.finetune_spec import FinetuneSpec
 from jobs.progress import duration
 from pipelines import finetune as pipeline
 from pipelines.images import ImageConfig
 from pipelines.train_placement import TrainPlacement
 from vqa_ray.errors import RunError, one_line
-from vqa_ray.run.layout import PRIVATE, delete
+from vqa_ray.run.layout import delete
 from vqa_ray.run.record import RunRecord
 from vqa_ray.stages.augment import AugmentImages
 from vqa_ray.stages.read_planned import planned_reads
@@ -42,7 +42,7 @@ _EPSILON, _CLIP_EPSILON = 1e-8, 1e-6
 
 def places(spec: FinetuneSpec, lesson: Lesson) -> Places:
     """Where the training of a spec reads and writes."""
-    root = join(spec.output, PRIVATE, "training")
+    root = training_root(spec)
     return Places(
         start=lesson.start,
         validation_rows=lesson.validation_rows if len(lesson.validation) else None,
@@ -96,7 +96,7 @@ def train(request: Request, lesson: Lesson, record: RunRecord, images: ImageConf
     validation = planned_reads(held_out.images, evaluation, held_out.captions)
     reads = pipeline.Reads(lesson.plan, request.train.images, validation, request.train.captions)
     streams = pipeline.Streams(ray.put(reads), images, _augment(spec), placement)
-    storage = join(spec.output, PRIVATE, "training", "checkpoints")
+    storage = join(training_root(spec), "checkpoints")
     delete(plan.places.failure)
     with _watch(plan.places.progress, spec.quiet):
         try:
