@@ -51,7 +51,7 @@ catalog-vilt: $(READY)
 	$(call lesson,2,16000,3000,8,build/catalog-vilt-1,1,7e-4)
 	$(call lesson,3,12000,4000,8,build/catalog-vilt-2,1,5e-4)
 
-# The bundled dual encoder, in build/catalog-clip. About 30 minutes on two cores; the same command goes on.
+# The bundled dual encoder, in build/catalog-clip. About 40 minutes on two cores; the same command goes on.
 catalog-clip: $(READY)
 	test -e build/captions/.rendered || { $(BIN)/vqa-ray catalog --count 24000 --seed 5000 --captions 4 \
 	  --output build/captions --format jsonl --rows-per-shard 500 && touch build/captions/.rendered; }

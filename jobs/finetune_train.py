@@ -160,7 +160,8 @@ def line(progress: dict[str, Any]) -> str:
         left = f", about {duration((progress['steps'] - progress['step']) / progress['steps_per_s'])} left"
     what = "accuracy" if progress["task"] == VQA else "mean recall"
     judged = "" if progress["accuracy"] is None else f", best {what} {progress['accuracy']:.4f}"
+    epoch = min(progress["epoch"] + 1, progress["epochs"])
     return (
-        f"step {progress['step']:,} of {progress['steps']:,} (epoch {progress['epoch'] + 1} of {progress['epochs']}), "
+        f"step {progress['step']:,} of {progress['steps']:,} (epoch {epoch} of {progress['epochs']}), "
         f"loss {progress['loss']:.4f}, {progress['samples_per_s']:,.1f} rows/s{judged}{left}"
     )
