@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from vqa_ray.stages.actor import ModelActor
@@ -23,6 +26,25 @@ def test_an_actor_loads_its_model_without_collecting(tmp_path: Path) -> None:
     ModelActor(Stage, {}, CrashJournal("run", tmp_path))
     assert not Stage.collected
     assert gc.isenabled()
+
+
+class Where:
+    """Tells the thread that made it, and the one that calls it."""
+
+    def __init__(self) -> None:
+        self.made = threading.get_ident()
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        return table.append_column("threads", pa.array([[self.made, threading.get_ident()]] * len(table)))
+
+
+def test_a_stage_is_made_and_called_in_one_thread_of_its_own(tmp_path: Path) -> None:
+    actor = ModelActor(Where, {}, CrashJournal("run", tmp_path))
+    table = pa.table({"source_key": [7]})
+    with ThreadPoolExecutor(1) as other:
+        told = [actor(table), other.submit(actor, table).result()]
+    ((made, called),) = {tuple(each["threads"][0].as_py()) for each in told}
+    assert made == called != threading.get_ident()
 
 
 def load_nothing() -> None:
