@@ -1,23 +1,18 @@
-"""Training steps against the Hugging Face guide's way, with its Trainer, and peak memory while the rows grow."""
+"""Training steps against the Hugging Face guide's way, with its Trainer."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks import checkpoints, machine, photos, prepared
-from benchmarks.peak import MIB, peak_of
-from benchmarks.report import Figure, Measured, figure
+from benchmarks import checkpoints, photos, prepared
+from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios
-from vqa_ray.catalog.write import write_catalogue
 from vqa_ray.models.device import DTYPES, choose_device, choose_dtype
 from vqa_ray.models.load import load_transform, load_vocabulary
 from vqa_ray.models.vilt_network import ViltNetwork
@@ -27,14 +22,11 @@ from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.scratch import question_tokenizer
 from vqa_ray.training.starts import start_from
 
-_ROWS, _BATCH, _ROUNDS = 24, 8, 3
-_FEW, _TIMES = 2_000, 10
-_SEED = 6
-_SHAPE = ("hidden_size=32", "layers=2", "heads=2", "intermediate_size=64", "patch_size=16", "shortest_edge=64")
+_ROWS, _BATCH, _ROUNDS = 24, 8, 5
 
 
 def measure(settings: Settings) -> Measured:
-    """Rows per second of both ways and their ratio; MiB of a small and a large training and their ratio."""
+    """Rows per second of both ways and their ratio."""
     path = checkpoints.vilt_b32(settings.quick)
     count, rounds = settings.pick(_ROWS, 8), settings.pick(_ROUNDS, 1)
     images, texts = photos.decoded(count), photos.questions(count)
@@ -64,8 +56,7 @@ def measure(settings: Settings) -> Measured:
                 at_least=required[name],
             ),
         ]
-    few, times = settings.pick(_FEW, 60), settings.pick(_TIMES, 2)
-    return Measured([*figures, *_memory(settings, few, times)], _notes(count, rounds, few))
+    return Measured(figures, _notes(count, rounds))
 
 
 class _Stock:
@@ -172,32 +163,7 @@ def _batches(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
         yield samples[start : start + _BATCH]
 
 
-def _memory(settings: Settings, few: int, times: int) -> list[Figure]:
-    """Peak memory of one epoch over few rows and over many."""
-    inputs = {rows: settings.scratch / f"input-{rows}" for rows in (few, times * few)}
-    for rows, input in inputs.items():
-        write_catalogue(rows, _SEED, str(input), "parquet", rows_per_shard=few // 5, questions=1)
-
-    def run(rows: int) -> float:
-        output = settings.scratch / f"output-{rows}"
-        command = [sys.executable, "-m", "jobs.cli", "finetune", "--input", str(inputs[rows]), "--output", str(output)]
-        command += ["--model", "scratch", "--epochs", "1", "--min-answer-count", "1", "--batch-size", "64"]
-        command += [word for part in _SHAPE for word in ("--shape", part)]
-        peak = peak_of(command, machine.ROOT, settings.scratch / "log.txt")
-        content = json.loads((output / "_vqa_ray" / "manifest.json").read_text(encoding="utf-8"))
-        assert content["rows"] + content["validation_rows"] == rows, f"{content['rows']} of {rows} rows"
-        return peak / MIB
-
-    measured = by_turns({str(rows): partial(run, rows) for rows in inputs}, 1, warm_up=False)
-    least, most = measured[str(few)], measured[str(times * few)]
-    return [
-        figure(f"peak memory of a training, all processes, {few:,} rows", least, "MiB"),
-        figure(f"peak memory of a training, all processes, {times * few:,} rows", most, "MiB"),
-        figure(f"{times} times the rows: peak memory to that of {few:,}", ratios(most, least), "×", at_most=1.15),
-    ]
-
-
-def _notes(count: int, rounds: int, few: int) -> list[str]:
+def _notes(count: int, rounds: int) -> list[str]:
     return [
         photos.source(),
         f"{count} rows a round in batches of {_BATCH}, {rounds} rounds; ViLT-B/32, random weights, 3,129 answers. "
@@ -205,6 +171,4 @@ def _notes(count: int, rounds: int, few: int) -> list[str]:
         "backward and update. The guide's collator fails on mixed shapes; here it pads images and masks to the largest "
         "of the batch, as the processor does.",
         "The Hugging Face Trainer computes in float32, as it does unless told otherwise.",
-        "Memory: `vqa-ray finetune` of a small network from scratch on rendered products in Parquet shards of "
-        f"{few // 5}, one epoch and its validation, sampled as in the benchmark `memory`.",
     ]

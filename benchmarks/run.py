@@ -27,6 +27,7 @@ NAMES = (
     "generative",
     "generative_run",
     "finetune",
+    "finetune_memory",
     "memory",
     "accuracy",
     "retrieve",
