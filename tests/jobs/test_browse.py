@@ -77,7 +77,9 @@ def test_results_with_the_pictures_of_an_index(tmp_path: Path) -> None:
 def test_a_page_for_everyone_says_so(tmp_path: Path) -> None:
     with started("browse", caption_run(tmp_path / "run"), "--port", "0", "--host", "0.0.0.0") as process:
         assert process.stdout is not None
-        assert "http://0.0.0.0:" in process.stdout.readline()
+        found = re.search(r"http://0\.0\.0\.0:(\d+)/", process.stdout.readline())
+        assert found is not None
+        assert Site(int(found[1])).get("/").status == 200
         process.send_signal(signal.SIGINT)
         assert "Everyone who reaches this machine" in process.communicate(timeout=DEADLINE_S)[1]
 
