@@ -1,13 +1,15 @@
-"""Linear layers whose weights no longer change."""
+"""Linear layers as a CPU multiplies them fastest: with weights that no longer change, and with weights in training."""
 
 from __future__ import annotations
 
 import functools
 from collections import Counter
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 _OPERATORS = ("_reorder_linear_weight", "_linear_pointwise")
 
@@ -103,3 +105,57 @@ def freeze_linears(model: nn.Module) -> None:
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear and owners[id(child.weight)] == 1 and _packs(child.weight):
                 setattr(module, name, FrozenLinear(child))
+
+
+def trained_linear(linear: nn.Module, x: Tensor) -> Tensor:
+    """`linear(x)`, differentiable, by the faster products where there are any.
+
+    On a CPU in float32 torch multiplies with its BLAS, which oneDNN outdoes by a tenth or more forward and for the
+    gradient of x. Whatever derives from `nn.Linear` or wraps it is simply called.
+
+    Args:
+        x: (…, in).
+
+    Returns:
+        (…, out).
+    """
+    if type(linear) is not nn.Linear:
+        result: Tensor = linear(x)
+        return result
+    return differentiable_product(x, linear.weight, linear.bias)
+
+
+def differentiable_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`F.linear` for `trained_linear`: x (…, in), weight (out, in), bias (out,) or None."""
+    lowered = torch.is_autocast_enabled(x.device.type)
+    if lowered or x.dtype != torch.float32 or not _packs(weight):
+        return F.linear(x, weight, bias)
+    product: Tensor = _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+    return product
+
+
+class _Product(torch.autograd.Function):
+    """`F.linear` through oneDNN, but for the gradient of the weight, which BLAS multiplies as fast."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _plain_product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        gradient = gradient.contiguous()
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        return (
+            _plain_product(gradient, weight.t(), None) if of_x else None,
+            rows.t() @ x.reshape(-1, x.shape[-1]) if of_weight else None,
+            rows.sum(dim=0) if of_bias else None,
+        )
+
+
+def _plain_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqa_ray.models.packed import Packed, Segment, joined, split
-from vqa_ray.models.projection import Projection
+from vqa_ray.models.projection import Projection, differentiable_product, trained_linear
 
 
 class Questions(Protocol):
@@ -194,9 +194,10 @@ class ViltNetwork(nn.Module):
             x, q = packed.first(x), packed.first(q)
         dropout = attention.dropout.p if self.training else 0.0
         attended = packed.attend(q, k, v, self.heads, dropout=dropout, training=self.training)
-        x = x + layer.attention.output.dropout(layer.attention.output.dense(attended))
-        hidden = layer.intermediate(layer.layernorm_after(x))
-        out: Tensor = x + layer.output.dropout(layer.output.dense(hidden))
+        x = x + layer.attention.output.dropout(trained_linear(layer.attention.output.dense, attended))
+        hidden = trained_linear(layer.intermediate.dense, layer.layernorm_after(x))
+        hidden = layer.intermediate.intermediate_act_fn(hidden)
+        out: Tensor = x + layer.output.dropout(trained_linear(layer.output.dense, hidden))
         return out
 
     def _frozen_layer(self, layer: Any, frozen: _FrozenLayer, packed: Packed, only_first: bool) -> Tensor:
@@ -240,7 +241,7 @@ def _project(attention: Any, x: Tensor) -> Sequence[Tensor]:
     if any(type(part) is not nn.Linear for part in (attention.query, attention.key, attention.value)):
         return attention.query(x), attention.key(x), attention.value(x)
     weight, bias = _join_projections(attention)
-    return F.linear(x, weight, bias).chunk(3, dim=-1)
+    return differentiable_product(x, weight, bias).chunk(3, dim=-1)
 
 
 def _join_projections(attention: Any) -> tuple[Tensor, Tensor]:

@@ -1,13 +1,16 @@
-"""Frozen linear layers: the numbers of the layers that they stand for."""
+"""Linear layers made fast: the numbers, and the gradients, of the layers that they stand for."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from vqa_ray.models import projection
-from vqa_ray.models.projection import FrozenLinear, freeze_linears
+from vqa_ray.models.projection import FrozenLinear, freeze_linears, trained_linear
 
 
 class Model(nn.Module):
@@ -67,3 +70,50 @@ def test_a_device_without_the_operators_keeps_its_layers(monkeypatch: pytest.Mon
     freeze_linears(model)
     assert type(model.layers[0]) is nn.Linear
     assert isinstance(FrozenLinear(nn.Linear(6, 9))(torch.randn(2, 6)), torch.Tensor)
+
+
+def gradients(x: torch.Tensor, linear: nn.Linear, multiply: Callable[[nn.Linear, torch.Tensor], torch.Tensor]) -> Any:
+    """The product and the gradients of all that is trained, through a result that is read sideways."""
+    trained = [tensor for tensor in (x, *linear.parameters()) if tensor.requires_grad]
+    product = multiply(linear, x)
+    return product, torch.autograd.grad((product.transpose(0, -1) ** 2).sum(), trained)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(6,), (0, 6), (1, 6), (70, 6), (2, 3, 6)])
+@pytest.mark.parametrize("trained", ["all", "input", "weights"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_layer_in_training_learns_the_same(
+    dtype: torch.dtype, shape: tuple[int, ...], trained: str, bias: bool
+) -> None:
+    linear = nn.Linear(6, 9, bias=bias, dtype=dtype).requires_grad_(trained != "input")
+    x = torch.randn(shape, dtype=dtype, requires_grad=trained != "weights")
+    found, wanted = gradients(x, linear, trained_linear), gradients(x, linear, nn.Linear.__call__)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_autocast_still_decides_what_is_computed_in() -> None:
+    linear, x = nn.Linear(6, 9), torch.randn(4, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert trained_linear(linear, x).dtype == torch.bfloat16
+
+
+def test_a_layer_that_does_more_is_called() -> None:
+    class Doubled(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)
+
+    linear, x = Doubled(6, 9), torch.randn(4, 6)
+    torch.testing.assert_close(trained_linear(linear, x), 2 * nn.functional.linear(x, linear.weight, linear.bias))
+
+
+def test_training_goes_through_the_faster_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+    plain = projection._plain_product
+    monkeypatch.setattr(
+        projection,
+        "_plain_product",
+        lambda x, weight, bias: asked.append(tuple(weight.shape)) or plain(x, weight, bias),
+    )
+    gradients(torch.randn(4, 6, requires_grad=True), nn.Linear(6, 9), trained_linear)
+    assert asked == [(9, 6), (6, 9)]
