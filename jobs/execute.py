@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 import ray
-from ray.data import DataContext, list_stats_summaries
+from ray.data import DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
 from jobs.progress import Watch, duration
 from jobs.session import Cluster, session
 from jobs.spec import RunSpec
 from jobs.work import Job, Work
-from pipelines.context import run_context
+from pipelines.context import run_context, telling
 from pipelines.placement import Placement, Wishes, automatic, check, demand
 from pipelines.sink import checkpoint_config, write
 from vqa_ray.errors import RequestError, RunError, one_line
+
+if TYPE_CHECKING:
+    from ray.data._internal.stats import DatasetStatsSummary
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,11 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
         if not spec.wait_for_cluster:
             check(demand(placement), cluster.resources, cluster.name)
         context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
+        executions: list[DatasetStatsSummary] = []
+        context.custom_execution_callback_classes = [
+            *context.custom_execution_callback_classes,
+            telling(executions.append),
+        ]
         with DataContext.current(context), Watch(layout, work.total, spec.quiet):
             try:
                 rows = job.build(work, placement)
@@ -59,7 +68,7 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
                 ) from error
             except (ray.exceptions.RayError, OSError) as error:
                 raise _translated(error) from error
-        return _statistics()
+        return _statistics(executions[-1])
 
 
 def place(spec: RunSpec, cluster: Cluster) -> Placement:
@@ -84,9 +93,8 @@ def _last_line(error: BaseException) -> str:
     return one_line(lines[-1] if lines else type(error).__name__, 1000)
 
 
-def _statistics() -> tuple[dict[str, float], int]:
-    """Seconds of work by stage, added up over tasks, and bytes spilled, of the execution that just ended."""
-    last = list_stats_summaries()[-1]
+def _statistics(last: DatasetStatsSummary) -> tuple[dict[str, float], int]:
+    """Seconds of work by stage, added up over tasks, and bytes spilled, of an execution."""
     seconds: dict[str, float] = {}
     summaries = [last]
     while summaries:

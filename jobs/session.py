@@ -69,13 +69,20 @@ def session(address: str | None) -> Iterator[Cluster]:
             )
             cluster = _cluster(cores, "this machine")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise RequestError(f"--address {address or 'local'}: no Ray to run on: {one_line(error)}") from error
+        raise RequestError(f"--address {address or 'local'}: no Ray to run on: {one_line(error)}{_hint(address)}") from error
     _silence()
     try:
         with native_messages_to(Path(started.address_info["session_dir"]) / "logs" / "vqa-ray-driver.err"):
             yield cluster
     finally:
         ray.shutdown()
+
+
+def _hint(address: str | None) -> str:
+    """Clusters of `ray start` ask for a token, which Ray sends only when it is told to."""
+    if address in (None, "", "local") or os.environ.get("RAY_AUTH_MODE") == "token":
+        return ""
+    return " (a cluster started by `ray start` wants its token, which is sent with RAY_AUTH_MODE=token)"
 
 
 def _cores_here() -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ray.data import Dataset
 
 from pipelines.actors import on_actors
-from pipelines.images import ImageConfig, decode, read
+from pipelines.images import ImageConfig, read_and_decode
 from pipelines.placement import Placement
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.answer import AnswerStage
@@ -29,8 +29,7 @@ def answer(
     tasks: Sequence[ReadShard], images: ImageConfig, config: AnswerConfig, placement: Placement, attempt: int
 ) -> Dataset:
     """ANSWER or ANSWERS rows, lazily: read → fetch → decode → answer."""
-    rows = read(tasks, placement)
-    decoded = decode(rows, images, placement)
+    decoded = read_and_decode(tasks, images, placement)
     return on_actors(
         decoded,
         AnswerStage,

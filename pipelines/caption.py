@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ray.data import Dataset
 
 from pipelines.actors import on_actors
-from pipelines.images import ImageConfig, decode, read
+from pipelines.images import ImageConfig, read_and_decode
 from pipelines.placement import Placement
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.caption import CaptionStage
@@ -28,8 +28,7 @@ def caption(
     tasks: Sequence[ReadShard], images: ImageConfig, config: CaptionConfig, placement: Placement, attempt: int
 ) -> Dataset:
     """CAPTION rows, lazily: read → fetch → decode → caption."""
-    rows = read(tasks, placement)
-    decoded = decode(rows, images, placement)
+    decoded = read_and_decode(tasks, images, placement)
     return on_actors(
         decoded,
         CaptionStage,

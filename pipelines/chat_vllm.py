@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.data import Dataset
 
-from pipelines.images import ImageConfig, decode, read
+from pipelines.images import ImageConfig, read_and_decode
 from pipelines.placement import DECODE_CPUS, Placement
 from vqa_ray.models.vllm_engine import VllmOptions, model_source
 from vqa_ray.stages.read import ReadShard
@@ -32,7 +32,7 @@ def answer_with_vllm(
         options: how vLLM runs it; `require_vllm` says whether it can.
         boxes: whether `boxes` are written.
     """
-    decoded = decode(read(tasks, placement), images, placement)
+    decoded = read_and_decode(tasks, images, placement)
     asked = decoded.map_batches(
         VllmRequests(options.max_new_tokens),
         batch_size=placement.rows_per_block,

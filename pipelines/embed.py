@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ray.data import Dataset
 
 from pipelines.actors import on_actors
-from pipelines.images import ImageConfig, decode, read
+from pipelines.images import ImageConfig, read_and_decode
 from pipelines.placement import Placement
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.describe import DescribeImages
@@ -28,8 +28,7 @@ def embed(
     tasks: Sequence[ReadShard], images: ImageConfig, config: EmbedConfig, placement: Placement, attempt: int
 ) -> Dataset:
     """Rows of `schema.embedding_schema`, lazily: read → fetch → decode → describe → embed."""
-    rows = read(tasks, placement)
-    decoded = decode(rows, images, placement, DescribeImages(images.limits, thumbnails=config.thumbnails))
+    decoded = read_and_decode(tasks, images, placement, DescribeImages(images.limits, thumbnails=config.thumbnails))
     return on_actors(
         decoded,
         EmbedStage,

@@ -11,8 +11,10 @@ import io
 import os
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import attrgetter
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -32,6 +34,7 @@ _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "
 _S3_BLOCK_BYTES = 8 * 2**20
 # The end of a URI tells more than its beginning, and room must be left for the reason.
 _SHOWN_CHARACTERS = 160
+_HIDDEN = ("_", ".")
 _S3_CONFIG = {
     "connect_timeout": 10,
     "read_timeout": 60,
@@ -53,6 +56,9 @@ class FileEntry:
     uri: str
     size_bytes: int
     modified: datetime | None
+
+
+_BY_URI = attrgetter("uri")
 
 
 def scheme_of(uri: str) -> str:
@@ -133,12 +139,17 @@ def exists(uri: str) -> bool:
 def list_files(uri: str) -> list[FileEntry]:
     """The files under `uri`, recursively, sorted by path; a file gives itself.
 
-    Names that begin with `_` or `.` below `uri` are left out, with all that is under them.
+    Names that begin with `_` or `.` below `uri` are left out, with all that is under them. Local links are followed:
+    one that leads nowhere is a file that cannot be read, and one that leads back to a directory above it is left out.
 
     Raises:
         RequestError: nothing is there.
     """
     filesystem, root = fsspec_for(uri)
+    if isinstance(filesystem, LocalFileSystem):
+        if not Path(root).exists():
+            raise RequestError(f"{uri}: no such file, directory or prefix")
+        return sorted(_local_files(root.rstrip("/") or "/"), key=_BY_URI)
     try:
         found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
         missing = not found and not filesystem.exists(root)
@@ -153,8 +164,10 @@ def list_files(uri: str) -> list[FileEntry]:
         # Object stores list a "directory" that was made by hand as an empty object whose name ends in a slash.
         if info.get("type") == "file" and not path.endswith("/") and not _is_hidden(path.removeprefix(prefix), path)
     )
-    entries = [FileEntry(_uri_of(filesystem, path), int(info["size"]), _modified(info)) for path, info in visible]
-    return sorted(entries, key=lambda entry: entry.uri)
+    entries = (
+        FileEntry(str(filesystem.unstrip_protocol(path)), int(info["size"]), _modified(info)) for path, info in visible
+    )
+    return sorted(entries, key=_BY_URI)
 
 
 def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
@@ -239,12 +252,44 @@ def _local_path(uri: str) -> str:
     return unquote(parts.path)
 
 
-def _uri_of(filesystem: Any, path: str) -> str:
-    return path if isinstance(filesystem, LocalFileSystem) else str(filesystem.unstrip_protocol(path))
+def _local_files(path: str) -> Iterator[FileEntry]:
+    """The regular files under a local path, in any order; a file gives itself. fsspec's walk leaves links out."""
+    if Path(path).is_dir():
+        yield from _walk(path, (os.path.realpath(path),))
+    elif Path(path).is_file():
+        yield _local_entry(path, Path(path).stat())
+
+
+def _walk(directory: str, above: tuple[str, ...]) -> Iterator[FileEntry]:
+    """
+    Args:
+        directory: to look into.
+        above: the real paths of the directories that led here, its own included.
+    """
+    with os.scandir(directory) as found:
+        for entry in found:
+            if entry.name.startswith(_HIDDEN):
+                continue
+            try:
+                if entry.is_dir():
+                    real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
+                    if real not in above:
+                        yield from _walk(entry.path, (*above, real))
+                elif entry.is_file():
+                    yield _local_entry(entry.path, entry.stat())
+                elif entry.is_symlink() and not Path(entry.path).exists():
+                    yield FileEntry(entry.path, 0, None)
+            except FileNotFoundError:
+                # It has gone meanwhile.
+                continue
+
+
+def _local_entry(path: str, status: os.stat_result) -> FileEntry:
+    return FileEntry(path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
 
 
 def _is_hidden(relative: str, path: str) -> bool:
-    return relative != path and any(name.startswith(("_", ".")) for name in relative.split("/"))
+    return relative != path and any(name.startswith(_HIDDEN) for name in relative.split("/"))
 
 
 def _modified(info: dict[str, Any]) -> datetime | None:

@@ -93,6 +93,26 @@ def test_a_file_lists_itself_even_when_hidden(root: str) -> None:
     assert read_bytes(entry.uri) == b"1"
 
 
+def test_local_links_are_followed(tmp_path: Path) -> None:
+    elsewhere, root = tmp_path / "elsewhere", tmp_path / "root"
+    for name in ("elsewhere/deep/b.jpg", "root/a.jpg", "root/.hidden/c.jpg"):
+        write_bytes_atomic(str(tmp_path / name), name.encode())
+    (root / "file.jpg").symlink_to(elsewhere / "deep" / "b.jpg")
+    (root / "linked").symlink_to(elsewhere)
+    (elsewhere / "deep" / "back").symlink_to(root)
+    (root / "broken.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    os.mkfifo(root / "pipe.jpg")
+    found = {entry.uri.removeprefix(f"{root}/"): entry.size_bytes for entry in list_files(str(root))}
+    assert found == {"a.jpg": 10, "broken.jpg": 0, "file.jpg": 20, "linked/deep/b.jpg": 20}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_directory_that_may_not_be_read_is_not_left_out_silently(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(PermissionError):
+        list_files(str(tmp_path))
+
+
 def test_listing_nothing_is_a_wrong_request(root: str) -> None:
     write_bytes_atomic(join(root, "there"), b"")
     with pytest.raises(RequestError, match="absent: no such file, directory or prefix"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
@@ -16,14 +16,15 @@ IMAGE_SUFFIXES = frozenset(
     {"apng", "avif", "avifs", "bmp", "dib", "gif", "heic", "heif", "ico", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg"}
     | {"jpf", "jpg", "jpx", "mpo", "pbm", "pcx", "pgm", "png", "pnm", "ppm", "psd", "tga", "tif", "tiff", "webp"}
 )
-_KINDS: tuple[tuple[Format, re.Pattern[str]], ...] = (
-    ("parquet", re.compile(r"\.(parquet|pq)$", re.I)),
-    ("webdataset", re.compile(r"\.(tar|tar\.gz|tgz)$", re.I)),
-    ("jsonl", re.compile(r"\.(jsonl|ndjson)(\.gz)?$", re.I)),
-    ("csv", re.compile(r"\.(csv|tsv)(\.gz)?$", re.I)),
-    ("vqa-v2", re.compile(r"OpenEnded[^/]*questions\.json$")),
-    ("images", re.compile(rf"\.({'|'.join(sorted(IMAGE_SUFFIXES))})$", re.I)),
-)
+_SUFFIXES: Mapping[Format, Collection[str]] = {
+    "parquet": ("parquet", "pq"),
+    "webdataset": ("tar", "tar.gz", "tgz"),
+    "jsonl": ("jsonl", "jsonl.gz", "ndjson", "ndjson.gz"),
+    "csv": ("csv", "csv.gz", "tsv", "tsv.gz"),
+    "images": IMAGE_SUFFIXES,
+}
+_KINDS = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes}
+_VQA_V2 = re.compile(r"OpenEnded[^/]*questions\.json$")
 HUB_PARQUET = re.compile(r"(?:^|/)(?P<split>[\w.]+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?\.parquet$")
 _WILD = re.compile(r"[*?\[]")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -102,7 +103,11 @@ def absolute(uri: str) -> str:
 
 def kind_of(name: str) -> Format | None:
     """The format that a file's name speaks of, or None."""
-    return next((kind for kind, pattern in _KINDS if pattern.search(name)), None)
+    stem, _, suffix = name.rpartition(".")
+    if suffix.lower() == "gz":
+        suffix = f"{stem.rpartition('.')[2]}.gz"
+    known = _KINDS.get(suffix.lower()) if stem else None
+    return "vqa-v2" if known is None and _VQA_V2.search(name) else known
 
 
 def guess_format(listing: Listing) -> Format:
