@@ -69,7 +69,8 @@ def session(address: str | None) -> Iterator[Cluster]:
             )
             cluster = _cluster(cores, "this machine")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise RequestError(f"--address {address or 'local'}: no Ray to run on: {one_line(error)}{_hint(address)}") from error
+        reason = f"{one_line(error)}{_hint(address)}"
+        raise RequestError(f"--address {address or 'local'}: no Ray to run on: {reason}") from error
     _silence()
     try:
         with native_messages_to(Path(started.address_info["session_dir"]) / "logs" / "vqa-ray-driver.err"):
