@@ -128,6 +128,8 @@ def test_two_workers_come_to_the_same_as_one(source: Path, undisturbed: Path, tm
     assert (last_report(undisturbed)["workers"], last_report(tmp_path / "out")["workers"]) == (1, 2)
 
 
+# How a training goes on after a kill is tested with answers on every run; here, that the other trainer does too.
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_killed_training_comes_to_the_same(source: Path, undisturbed: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
