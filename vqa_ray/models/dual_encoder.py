@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypeVar
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqa_ray.models.base import EmbeddingShape, Image
-from vqa_ray.models.passes import run_passes, threads_of_one_core
+from vqa_ray.models.passes import run_passes
 from vqa_ray.models.roomy_cache import send
 
 logger = logging.getLogger(__name__)
@@ -87,8 +86,6 @@ class DualEncoder:
         room = _TOKENS_PER_PASS.get(self.device.type, _TOKENS_PER_PASS["cpu"])
         self._images_per_pass = max(1, room // towers.image_tokens)
         self._texts_per_pass = max(_LEAST_TEXTS, room // towers.text_tokens)
-        self._cores = torch.get_num_threads()
-        self._pool: ThreadPoolExecutor | None = None
 
     def encode_images(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
         """See `Encoder.encode_images`; of an image larger than the encoder sees, the middle.
@@ -104,9 +101,6 @@ class DualEncoder:
             np.stack([self._middle(image) for image in part], out=pixels.numpy())
             return self.towers.images(pixels.to(self.device, non_blocking=True))
 
-        if self.device.type == "cpu" and len(images) >= self._cores > 1:
-            vectors = self._side_by_side(images, encode)
-            return vectors.reshape(len(images), self.vectors * self.dimension)
         vectors, halved = self._run(images, self._images_per_pass, encode)
         self._images_per_pass = max(1, self._images_per_pass >> min(halved, 1))
         return vectors.reshape(len(images), self.vectors * self.dimension)
@@ -147,17 +141,6 @@ class DualEncoder:
             return np.empty(0, np.float32), halved
         vectors: npt.NDArray[np.float32] = torch.cat(done).cpu().numpy()
         return vectors, halved
-
-    def _side_by_side(self, items: Sequence[T], encode: Callable[[Sequence[T]], Tensor]) -> npt.NDArray[np.float32]:
-        """As `_run`, with a pass on each core instead of all cores on one pass.
-
-        Then a core that has other work for a moment, as cores have where a pipeline runs, keeps no other waiting.
-        """
-        if self._pool is None:
-            self._pool = threads_of_one_core(self._cores)
-        size = min(self._images_per_pass, -(-len(items) // self._cores))
-        done = self._pool.map(lambda part: self._run(part, size, encode)[0], _parts(items, size))
-        return np.concatenate(list(done))
 
     def _middle(self, image: Image) -> Image:
         """The middle of an image, as transformers' `center_crop` cuts it."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
 from typing import TypeVar
 
 import torch
@@ -48,23 +46,6 @@ def _fits(call: Callable[[Sequence[T]], None], part: Sequence[T]) -> bool:
             raise
         return False
     return True
-
-
-def threads_of_one_core(count: int) -> ThreadPoolExecutor:
-    """Threads in each of which torch computes on one core; the others of the process go on as they are."""
-    before, ready = torch.get_num_threads(), Barrier(count)
-
-    def begin() -> None:
-        torch.set_num_threads(1)
-        # A thread looks the number up once, when it is first needed, and then keeps it.
-        torch.get_num_threads()
-
-    pool = ThreadPoolExecutor(count, "vqa-ray-pass", initializer=begin)
-    for waiting in [pool.submit(ready.wait) for _ in range(count)]:
-        waiting.result()
-    # Threads that begin later take what was set last.
-    torch.set_num_threads(before)
-    return pool
 
 
 def by_length(items: Sequence[T], length: Callable[[T], int], tokens: int, *, padded: bool = True) -> list[Sequence[T]]:

@@ -7,7 +7,6 @@ import logging
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +100,6 @@ def test_a_vector_does_not_depend_on_its_batch(tiny: Tiny, monkeypatch: pytest.M
     alone = tiny.encoder.encode_images(images), tiny.encoder.encode_texts(texts)
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-
-
-def test_passes_on_a_core_each_give_the_same(tiny: Tiny) -> None:
-    images = [np.random.default_rng(number).integers(0, 256, (SIDE, SIDE, 3), np.uint8) for number in range(7)]
-    alone, together = load(tiny.directory), load(tiny.directory)
-    alone._cores, together._cores, together._images_per_pass = 1, 3, 2
-    before = torch.get_num_threads()
-    np.testing.assert_allclose(together.encode_images(images), alone.encode_images(images), atol=1e-6)
-    assert alone._pool is None
-    assert together._pool is not None
-    assert together._pool.submit(torch.get_num_threads).result() == 1
-    assert torch.get_num_threads() == before
-    with ThreadPoolExecutor(1) as later:
-        assert later.submit(torch.get_num_threads).result() == before
 
 
 def test_nothing_gives_nothing(tiny: Tiny) -> None:
