@@ -13,7 +13,7 @@ from jobs.progress import Watch, duration
 from jobs.session import Cluster, session
 from jobs.spec import RunSpec
 from jobs.work import Job, Work
-from pipelines.context import run_context, telling
+from pipelines.context import LastStatistics, run_context
 from pipelines.placement import Placement, Wishes, automatic, check, demand
 from pipelines.sink import checkpoint_config, write
 from vqa_ray.errors import RequestError, RunError, one_line
@@ -52,11 +52,7 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
         if not spec.wait_for_cluster:
             check(demand(placement), cluster.resources, cluster.name)
         context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
-        executions: list[DatasetStatsSummary] = []
-        context.custom_execution_callback_classes = [
-            *context.custom_execution_callback_classes,
-            telling(executions.append),
-        ]
+        context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, LastStatistics]
         with DataContext.current(context), Watch(layout, work.total, spec.quiet):
             try:
                 rows = job.build(work, placement)
@@ -68,7 +64,8 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
                 ) from error
             except (ray.exceptions.RayError, OSError) as error:
                 raise _translated(error) from error
-        return _statistics(executions[-1])
+        assert LastStatistics.kept is not None
+        return _statistics(LastStatistics.kept)
 
 
 def place(spec: RunSpec, cluster: Cluster) -> Placement:

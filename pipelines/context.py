@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ray.data import DataContext, ExecutionResources
 from ray.data._internal.execution.execution_callback import ExecutionCallback
@@ -33,17 +32,17 @@ class Unhurried(ExecutionCallback):
         time.sleep(_PAUSE_S)
 
 
-def telling(told: Callable[[DatasetStatsSummary], None]) -> type[ExecutionCallback]:
-    """What calls `told`, in this process, with the statistics of an execution that has succeeded.
+class LastStatistics(ExecutionCallback):
+    """Keeps, in this process, the statistics of the last execution that succeeded.
 
     Ray Data's own collection starts a process for it at the end of the execution, which takes a second.
     """
 
-    class Telling(ExecutionCallback):
-        def after_execution_succeeds(self, executor: Any) -> None:
-            told(executor.get_stats().to_summary())
+    kept: ClassVar[DatasetStatsSummary | None] = None
 
-    return Telling
+    def after_execution_succeeds(self, executor: Any) -> None:
+        """Called by Ray Data."""
+        LastStatistics.kept = executor.get_stats().to_summary()
 
 
 def run_context(placement: Placement, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float) -> DataContext:

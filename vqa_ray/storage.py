@@ -11,7 +11,6 @@ import io
 import os
 import re
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -27,6 +26,7 @@ from pyarrow import fs as pafs
 from pyarrow import parquet
 
 from vqa_ray.errors import RequestError
+from vqa_ray.local_files import HIDDEN, local_files
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
@@ -34,7 +34,6 @@ _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "
 _S3_BLOCK_BYTES = 8 * 2**20
 # The end of a URI tells more than its beginning, and room must be left for the reason.
 _SHOWN_CHARACTERS = 160
-_HIDDEN = ("_", ".")
 _S3_CONFIG = {
     "connect_timeout": 10,
     "read_timeout": 60,
@@ -149,7 +148,11 @@ def list_files(uri: str) -> list[FileEntry]:
     if isinstance(filesystem, LocalFileSystem):
         if not Path(root).exists():
             raise RequestError(f"{uri}: no such file, directory or prefix")
-        return sorted(_local_files(root.rstrip("/") or "/"), key=_BY_URI)
+        local = (
+            FileEntry(path, size, None if at is None else datetime.fromtimestamp(at, UTC))
+            for path, size, at in local_files(root.rstrip("/") or "/")
+        )
+        return sorted(local, key=_BY_URI)
     try:
         found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
         missing = not found and not filesystem.exists(root)
@@ -252,44 +255,8 @@ def _local_path(uri: str) -> str:
     return unquote(parts.path)
 
 
-def _local_files(path: str) -> Iterator[FileEntry]:
-    """The regular files under a local path, in any order; a file gives itself. fsspec's walk leaves links out."""
-    if Path(path).is_dir():
-        yield from _walk(path, (os.path.realpath(path),))
-    elif Path(path).is_file():
-        yield _local_entry(path, Path(path).stat())
-
-
-def _walk(directory: str, above: tuple[str, ...]) -> Iterator[FileEntry]:
-    """
-    Args:
-        directory: to look into.
-        above: the real paths of the directories that led here, its own included.
-    """
-    with os.scandir(directory) as found:
-        for entry in found:
-            if entry.name.startswith(_HIDDEN):
-                continue
-            try:
-                if entry.is_dir():
-                    real = os.path.realpath(entry.path) if entry.is_symlink() else f"{above[-1]}/{entry.name}"
-                    if real not in above:
-                        yield from _walk(entry.path, (*above, real))
-                elif entry.is_file():
-                    yield _local_entry(entry.path, entry.stat())
-                elif entry.is_symlink() and not Path(entry.path).exists():
-                    yield FileEntry(entry.path, 0, None)
-            except FileNotFoundError:
-                # It has gone meanwhile.
-                continue
-
-
-def _local_entry(path: str, status: os.stat_result) -> FileEntry:
-    return FileEntry(path, status.st_size, datetime.fromtimestamp(status.st_mtime, UTC))
-
-
 def _is_hidden(relative: str, path: str) -> bool:
-    return relative != path and any(name.startswith(_HIDDEN) for name in relative.split("/"))
+    return relative != path and any(name.startswith(HIDDEN) for name in relative.split("/"))
 
 
 def _modified(info: dict[str, Any]) -> datetime | None:
