@@ -53,6 +53,7 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
             check(demand(placement), cluster.resources, cluster.name)
         context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
         context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, LastStatistics]
+        LastStatistics.kept = None
         with DataContext.current(context), Watch(layout, work.total, spec.quiet):
             try:
                 rows = job.build(work, placement)

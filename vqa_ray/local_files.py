@@ -1,4 +1,4 @@
-"""The files of a local directory. fsspec's walk leaves links out, and asks the system for each file twice."""
+"""The files of a local directory. fsspec's walk leaves links out, and directories that may not be read."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from pipelines.answer import AnswerConfig, answer
 from pipelines.caption import CaptionConfig, caption
 from pipelines.context import run_context
 from pipelines.embed import EmbedConfig, embed
-from pipelines.images import ImageConfig, read, worthwhile_decoders
+from pipelines.images import ImageConfig, read, read_and_decode, worthwhile_decoders
 from pipelines.placement import Placement, Wishes, automatic
 from pipelines.source import shard_source
 from pipelines.tag import TagConfig, tag
@@ -94,6 +94,8 @@ def test_small_inputs_are_worth_few_decoders(tmp_path: Path) -> None:
         (tmp_path / f"{number}.png").write_bytes(bytes(11 * 2**20))
     source = open_source(InputConfig(str(tmp_path), questions=("what?",)))
     assert worthwhile_decoders(read_tasks(source)) == 3
+    plan, _ = get_execution_plan(read_and_decode(read_tasks(source), IMAGES, placement())._logical_plan)
+    assert plan.dag._max_concurrency == 3
     assert worthwhile_decoders(read_tasks(source, limits=limits_for(source, 1))) == 1
     told = read_tasks(open_source(InputConfig(str(jsonl_input(tmp_path / "in", 30)))))
     assert worthwhile_decoders(told) is None, "references tell nothing of the size of the images"

@@ -69,8 +69,7 @@ class Projection:
         return total
 
     def _pointwise(self, x: Tensor, operation: str, algorithm: str) -> Tensor:
-        result: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, operation, [], algorithm)
-        return result
+        return _pointwise(x, self.weight, self.bias, operation, algorithm)
 
 
 class FrozenLinear(nn.Module):
@@ -140,7 +139,7 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _plain_product(x, weight, bias)
+        return _pointwise(x, weight, bias)
 
     @staticmethod
     @once_differentiable
@@ -150,12 +149,13 @@ class _Product(torch.autograd.Function):
         gradient = gradient.contiguous()
         rows = gradient.reshape(-1, gradient.shape[-1])
         return (
-            _plain_product(gradient, weight.t(), None) if of_x else None,
+            _pointwise(gradient, weight.t(), None) if of_x else None,
             rows.t() @ x.reshape(-1, x.shape[-1]) if of_weight else None,
             rows.sum(dim=0) if of_bias else None,
         )
 
 
-def _plain_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None, operation: str = "none", algorithm: str = "") -> Tensor:
+    """oneDNN's product of x (…, in) with a weight (out, in), plain or laid out, and what follows it."""
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, operation, [], algorithm)
     return product

@@ -109,10 +109,10 @@ def test_a_layer_that_does_more_is_called() -> None:
 
 def test_training_goes_through_the_faster_products(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, ...]] = []
-    plain = projection._plain_product
+    plain = projection._pointwise
     monkeypatch.setattr(
         projection,
-        "_plain_product",
+        "_pointwise",
         lambda x, weight, bias: asked.append(tuple(weight.shape)) or plain(x, weight, bias),
     )
     gradients(torch.randn(4, 6, requires_grad=True), nn.Linear(6, 9), trained_linear)
