@@ -116,7 +116,8 @@ def _check_extras(spec: FinetuneSpec) -> None:
 
 
 def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...]) -> TrainingSource:
-    config = InputConfig(uri=uri, format=spec.input_format, columns=spec.columns)
+    questions = () if spec.question is None else (spec.question,)
+    config = InputConfig(uri=uri, format=spec.input_format, columns=spec.columns, questions=questions)
     if spec.task == CONTRASTIVE:
         return open_caption_source(config, auxiliary)
     return open_training_source(config, spec.truth, auxiliary)

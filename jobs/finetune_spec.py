@@ -15,6 +15,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 # What only answers have; and what is usual for captions, where it is not what is usual for answers.
 _OF_ANSWERS = (
+    "question",
     "truth",
     "vocabulary",
     "min_answer_count",
@@ -48,6 +49,13 @@ class FinetuneSpec(JobSpec):
         "Fraction of the images to validate on where --validation is not given; 0 for none.", 0.1, unit="0..1"
     )
     limit: int | None = option("Use only so many input rows, for a try.", None, unit="ROWS", ge=1)
+    question: str | None = option(
+        "Ask this of every image, where the input brings labels and no questions (photos/LABEL/*.jpg).",
+        None,
+        unit="TEXT",
+        min_length=1,
+        since=True,
+    )
     truth: str | None = option(
         "Column with the right answers; without, annotator_answers, answer, label or labels.", None, unit="COLUMN"
     )

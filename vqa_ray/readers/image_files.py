@@ -6,6 +6,8 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+import pyarrow as pa
+
 from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse
 from vqa_ray.readers.layout import check_names
 from vqa_ray.readers.listing import Listing, kind_of
@@ -13,6 +15,8 @@ from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.tables import numbered
 
 SHARD_FILES = 256
+FOLDER_LABEL = "label"
+"""The label column of image files: the name of the folder that a file lies in, null for files beside the folders."""
 
 
 def open_images(config: InputConfig, listing: Listing) -> Contents:
@@ -43,11 +47,19 @@ def open_images(config: InputConfig, listing: Listing) -> Contents:
         suffixes = Counter(posixpath.splitext(entry.uri)[1].lower() or "no suffix" for entry in others)
         told = ", ".join(f"{count} × {suffix}" for suffix, count in suffixes.most_common(5))
         notes.append(f"{len(others)} files are not images by their names and were left out: {told}")
-    return Contents(tuple(shards), Layout(), notes=tuple(notes))
+    has_folders = any("/" in name for shard in shards for name in shard.names)
+    kept = (pa.field(FOLDER_LABEL, pa.string()),) if has_folders and FOLDER_LABEL in config.labels else ()
+    columns = (FOLDER_LABEL,) if has_folders else ()
+    return Contents(tuple(shards), Layout(), kept, notes=tuple(notes), columns=columns)
 
 
 def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """One row per file; nothing is fetched here."""
     maker = RowMaker(source, shard.uri)
     root = shard.uri.rstrip("/")
-    return numbered(shard.names, lambda name: maker.row({}, uri=(f"{root}/{name}", name)), wanted)
+
+    def make(name: str) -> Row:
+        kept = [posixpath.basename(posixpath.dirname(name)) or None] if source.kept else ()
+        return maker.row({}, kept, uri=(f"{root}/{name}", name))
+
+    return numbered(shard.names, make, wanted)

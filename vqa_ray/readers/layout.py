@@ -24,6 +24,7 @@ _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "question_id": ("question_id",),
     "row_id": ("row_id",),
 }
+FILE_NAME = "file_name"
 # A user who names one of a pair has chosen: the other is then not looked for.
 _PAIRS = (("image", "image_uri"), ("question", "questions"))
 _OUTPUT_NAMES = frozenset(
@@ -76,6 +77,9 @@ def resolve(
     if asks:
         _choose_question(found, names, where, config)
     _choose_images(found, names, where, config)
+    # Hugging Face's ImageFolder, COCO: the name of the image file, where no other column holds the image.
+    if FILE_NAME in names and "image_uri" in roles and not _present(found, names, "image", "image_uri", "images"):
+        found["image_uri"] = (FILE_NAME,)
     if not brings_image and not _present(found, names, "image", "image_uri", "images"):
         wanted = " or ".join(repr(role) for role in ("image", "image_uri") if role in roles)
         hint = "--column image_uri=NAME" if "image_uri" in roles else "--column image=NAME"

@@ -25,6 +25,8 @@ _SUFFIXES: Mapping[Format, Collection[str]] = {
 }
 _KINDS = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes}
 _VQA_V2 = re.compile(r"OpenEnded[^/]*questions\.json$")
+# The table beside the images of a folder, as Hugging Face's ImageFolder names it.
+_METADATA = re.compile(r"(?:^|/)metadata\.(?:csv|jsonl|parquet)$")
 HUB_PARQUET = re.compile(r"(?:^|/)(?P<split>[\w.]+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?\.parquet$")
 _WILD = re.compile(r"[*?\[]")
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -122,6 +124,8 @@ def guess_format(listing: Listing) -> Format:
     kinds = Counter(kind for entry in listing.entries if (kind := kind_of(entry.uri)))
     if not kinds:
         raise refuse(f"{listing.uri}: cannot tell the format; found {listing.found()}; {allowed}")
+    if len(kinds) == 2 and (table := _metadata_kind(listing)):
+        return table
     if len(kinds) > 1:
         counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         raise refuse(f"{listing.uri}: holds files of several formats ({counted}); {allowed}")
@@ -131,6 +135,15 @@ def guess_format(listing: Listing) -> Format:
         if all(HUB_PARQUET.search(entry.uri) for entry in parquet):
             return "hf"
     return kind
+
+
+def _metadata_kind(listing: Listing) -> Format | None:
+    """The format of `metadata.csv`, `metadata.jsonl` or `metadata.parquet` beside images; None where other tables lie
+    there."""
+    kinds = {kind_of(entry.uri) for entry in listing.entries if _METADATA.search(entry.uri)}
+    tables = [entry for entry in listing.entries if kind_of(entry.uri) not in ("images", None)]
+    (kind,) = kinds if len(kinds) == 1 else (None,)
+    return kind if all(_METADATA.search(entry.uri) for entry in tables) else None
 
 
 def is_saved_dataset(listing: Listing) -> bool:

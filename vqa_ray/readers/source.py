@@ -16,7 +16,7 @@ from vqa_ray.readers.delimited import open_csv, read_csv
 from vqa_ray.readers.hf import is_hub_name, open_hf, open_hub, read_hf
 from vqa_ray.readers.image_files import open_images, read_images
 from vqa_ray.readers.jsonl import open_jsonl, read_jsonl
-from vqa_ray.readers.listing import Listing, check_format, guess_format, list_input
+from vqa_ray.readers.listing import Listing, check_format, guess_format, kind_of, list_input
 from vqa_ray.readers.parquet import open_parquet, read_parquet
 from vqa_ray.readers.rows import Row
 from vqa_ray.readers.tables import tables, wanted_rows
@@ -57,6 +57,7 @@ def open_source(config: InputConfig) -> Source:
             listing = list_input(config.uri)
             chosen = given or guess_format(listing)
             contents = _READERS[chosen][0](config, listing)
+            contents = replace(contents, notes=(*contents.notes, *_beside(chosen, listing)))
     except Exception as error:
         if not _is_of_store(error):
             raise
@@ -123,6 +124,14 @@ def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool])
         rest = table.filter(compute.greater(table["source_key"], last))
         if rest.num_rows:
             yield rest
+
+
+def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
+    """A note on image files that lie beside the tables that are read."""
+    images = sum(kind_of(entry.uri) == "images" for entry in listing.entries)
+    if not images or chosen not in ("csv", "jsonl", "parquet") or listing.is_file:
+        return ()
+    return (f"{images} image files lie beside the {chosen} files; those that a row names are read, others are not",)
 
 
 def _is_of_store(error: Exception) -> bool:

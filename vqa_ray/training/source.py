@@ -18,7 +18,8 @@ Truth: TypeAlias = Literal["annotators", "answer", "weighted", "captions"]
 
 TRUTH_COLUMNS = ("annotator_answers", "answer", "label", "labels")
 ANSWER_TYPE = "answer_type"
-CAPTION_COLUMNS = ("caption", "captions")
+# `text` is what Hugging Face's ImageFolder calls a caption.
+CAPTION_COLUMNS = ("caption", "captions", "text")
 _WANTED = (
     "list<string> (what each annotator said), string (one answer) or "
     "struct<ids: list<string>, weights: list<double>> (answers and how right they are)"
@@ -96,9 +97,7 @@ def open_training_source(
             raise refuse(f"{config.uri}: no column {name!r}; the columns are: {told(source.columns)}")
     found = next((name for name in candidates if name in source.config.labels), None)
     if found is None:
-        what = repr(candidates[0]) if truth is not None else f"with right answers ({told(candidates)})"
-        hint = "" if truth is not None else "; name it with --truth NAME"
-        raise refuse(f"{config.uri}: no column {what}; the columns are: {told(source.columns)}{hint}")
+        raise refuse(_no_truth(source, candidates, truth))
     given = {part.name: part.type for part in source.kept}
     _check_auxiliary(source, auxiliary)
     has_type = answer_type in given and answer_type != found
@@ -138,6 +137,22 @@ def open_caption_source(config: InputConfig, auxiliary: tuple[str, ...] = ()) ->
     _check(found, given, "string, or list<string>: several captions of an image", is_text(given) or is_list, config)
     _check_auxiliary(source, auxiliary)
     return TrainingSource(source.with_labels((found, *auxiliary)), found, "captions", None, auxiliary)
+
+
+def _no_truth(source: Source, candidates: tuple[str, ...], truth: str | None) -> str:
+    uri, columns = source.config.uri, told(source.columns)
+    if truth is not None:
+        return f"{uri}: no column {candidates[0]!r}; the columns are: {columns}"
+    if source.format == "images":
+        return (
+            f"{uri}: the image files lie in no folders whose names could be their answers; wanted DIRECTORY/ANSWER/*.jpg"
+            ", or a metadata.csv beside them with the columns file_name and answer"
+        )
+    hint = "; captions are learnt with --task contrastive" if set(CAPTION_COLUMNS) & set(source.columns) else ""
+    return (
+        f"{uri}: no column with right answers ({told(candidates)}); the columns are: {columns}; name it with --truth "
+        f"NAME{hint}"
+    )
 
 
 def _check_auxiliary(source: Source, names: tuple[str, ...]) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.unit.readers.inputs import open_at, read, refused, rows_of
+import pytest
+
+from tests.unit.readers.inputs import open_at, read, refused, rows_of, write_csv, write_jsonl, write_parquet
 from vqa_ray.readers import read_shard
 
 
@@ -57,3 +59,61 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
     assert refused(tmp_path, needs_question=False, columns={"image": "x"}) == (
         f"{tmp_path}: --column image=x: 'image' cannot be given here; this format has no columns"
     )
+
+
+def test_the_folder_of_an_image_is_its_label(tmp_path: Path) -> None:
+    touch(tmp_path, "mug/a.jpg", "T-Shirt/b.jpg", "deep/er/c.jpg", "loose.jpg")
+    source = open_at(tmp_path, questions=("what?",), labels=("answer", "label"))
+    assert (source.config.labels, source.columns) == (("label",), ("label",))
+    assert {row["image_id"]: row["label"] for row in rows_of(source)} == {
+        "mug/a.jpg": "mug",
+        "T-Shirt/b.jpg": "T-Shirt",
+        "deep/er/c.jpg": "er",
+        "loose.jpg": None,
+    }
+    unlabelled = rows_of(source.with_labels(()))
+    assert [row["row_id"] for row in unlabelled] == [row["row_id"] for row in rows_of(source)]
+    assert "label" not in unlabelled[0]
+
+
+def test_image_files_without_folders_have_no_label(tmp_path: Path) -> None:
+    source = open_at(touch(tmp_path, "a.jpg"), needs_question=False, labels=("label",))
+    assert (source.kept, source.columns) == ((), ())
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_metadata_table_names_the_images_of_its_folder(tmp_path: Path, kind: str) -> None:
+    touch(tmp_path, "train/a.jpg", "train/b/c.png", "train/other.jpg")
+    file, names, values = (
+        tmp_path / "train" / f"metadata.{kind}",
+        ("file_name", "label"),
+        [("a.jpg", "mug"), ("b/c.png", "hat")],
+    )
+    if kind == "csv":
+        write_csv(file, names, values)
+    elif kind == "jsonl":
+        write_jsonl(file, [dict(zip(names, row, strict=True)) for row in values])
+    else:
+        write_parquet(file, dict(zip(names, zip(*values, strict=True), strict=True)))
+    source = open_at(tmp_path, questions=("what?",), labels=("label",))
+    assert source.format == kind
+    assert source.notes == (
+        f"3 image files lie beside the {kind} files; those that a row names are read, others are not",
+    )
+    rows = rows_of(source)
+    assert [(row["image_id"], row["label"]) for row in rows] == [("train/a.jpg", "mug"), ("train/b/c.png", "hat")]
+    assert [row["image_uri"] for row in rows] == [f"{tmp_path}/train/a.jpg", f"{tmp_path}/train/b/c.png"]
+    # The images themselves can still be meant.
+    assert open_at(tmp_path, format="images", questions=("what?",)).total_rows == 3
+
+
+def test_other_tables_beside_images_are_not_guessed_at(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg")
+    write_csv(tmp_path / "metadata.csv", ["file_name"], [["a.jpg"]])
+    write_csv(tmp_path / "prices.csv", ["file_name"], [["a.jpg"]])
+    assert "holds files of several formats (2 csv, 1 images)" in refused(tmp_path, questions=("q",))
+
+
+def test_a_file_name_column_counts_only_where_nothing_else_holds_the_image(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", ["file_name", "url"], [["x.jpg", "http://host/y.jpg"]])
+    assert open_at(tmp_path, needs_question=False).layout.image_uri == ("url",)

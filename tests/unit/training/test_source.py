@@ -193,8 +193,8 @@ def test_the_official_files_bring_annotators_and_types(tmp_path: Path) -> None:
 def test_image_files_alone_teach_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"i")
     assert refused(tmp_path, questions=("q",)) == (
-        "no column with right answers (annotator_answers, answer, label, labels); the columns are: none; "
-        "name it with --truth NAME"
+        "the image files lie in no folders whose names could be their answers; wanted DIRECTORY/ANSWER/*.jpg, or a "
+        "metadata.csv beside them with the columns file_name and answer"
     )
 
 
@@ -248,3 +248,21 @@ def test_inputs_without_captions_are_refused(
     with pytest.raises(RequestError) as caught:
         open_caption_source(InputConfig(str(file), columns=given))
     assert told in str(caught.value)
+
+
+def test_class_folders_bring_answers(tmp_path: Path) -> None:
+    for name in ("mug/a.jpg", "T-Shirt/b.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"x")
+    source = opened(tmp_path, questions=("what is it?",))
+    assert (source.truth, source.kind) == ("label", "answer")
+    assert truths(source) == ["T-Shirt", "mug"]
+    assert source.images.kept == ()
+    assert "ask every image with --question TEXT" in refused(tmp_path)
+    assert "in no folders whose names could be their answers" in refused(tmp_path / "mug", questions=("what is it?",))
+
+
+def test_a_table_of_captions_is_pointed_at_the_other_task(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "metadata.csv", ["file_name", "text"], [["a.jpg", "a mug"]])
+    assert refused(file, questions=("what?",)).endswith("captions are learnt with --task contrastive")
+    assert open_caption_source(InputConfig(str(file))).truth == "text"
