@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.image_formats import identify, open_header, quiet_warnings
+from vqa_ray.image_metadata import stripped
 from vqa_ray.models.base import Image, ImageTransform
 from vqa_ray.resize import Resample, resample_of, resize
 
@@ -136,7 +137,7 @@ def _decode(data: bytes, limits: ImageLimits, draft_size: TargetSize | None) -> 
     name = identify(data)
     try:
         with quiet_warnings:
-            return _decode_format(data, name, limits, draft_size)
+            return _decode_whole(data, name, limits, draft_size)
     except RowError as error:
         raise RowError(error.code, error.message if name in error.message else f"{name}: {error.message}") from error
     except MemoryError as error:
@@ -147,6 +148,22 @@ def _decode(data: bytes, limits: ImageLimits, draft_size: TargetSize | None) -> 
         # Pillow's parsers raise nearly every exception there is on broken files; none of them is our own mistake.
         kind = "" if isinstance(error, OSError | SyntaxError | ValueError) else f"{type(error).__name__}: "
         raise RowError(ErrorCode.IMAGE_UNDECODABLE, f"{name}: {kind}{error}") from error
+
+
+def _decode_whole(data: bytes, name: str, limits: ImageLimits, draft_size: TargetSize | None) -> _Decoded:
+    """Decode a file; where that fails, without the metadata that may be why."""
+    try:
+        return _decode_format(data, name, limits, draft_size)
+    except (RowError, MemoryError, PillowImage.DecompressionBombError):
+        raise
+    except Exception:  # Pillow's parsers raise nearly every exception there is; the first one is what is reported.
+        for copy in stripped(data, name):
+            try:
+                return _decode_format(copy, name, limits, draft_size)
+            except Exception as error:  # noqa: BLE001  As above.
+                if isinstance(error, RowError) and error.code == ErrorCode.IMAGE_TOO_LARGE:
+                    raise
+        raise
 
 
 def _decode_format(data: bytes, name: str, limits: ImageLimits, draft_size: TargetSize | None) -> _Decoded:

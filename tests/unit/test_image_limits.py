@@ -32,6 +32,12 @@ REFUSED = {
     # Pillow 12 ignored the wrong checksum of the pixels; Pillow 13 does not.
     "libpng/crashers/badadler.png": "image_undecodable: PNG: broken data stream",
 }
+# What Pillow alone refuses because of metadata, although the pixels are whole.
+READ_ANYWAY = (
+    "libpng/crashers/empty_ancillary_chunks.png",
+    "pillow/png_decompression_dos.png",
+    "pillow/unknown_compression_method.png",
+)
 
 
 def failure(data: bytes, limits: ImageLimits = LIMITS) -> RowError:
@@ -72,7 +78,7 @@ print("peak", peak() - before, "KiB", sep="\\t")
         rows = list(csv.DictReader(file))
     assert len(rows) > 200
     for row in rows:
-        outcome, loads = outcomes[row["file"]], row["load"] == "ok"
+        outcome, loads = outcomes[row["file"]], row["load"] == "ok" or row["file"] in READ_ANYWAY
         if row["file"] in REFUSED:
             assert outcome.startswith(REFUSED[row["file"]])
         else:
