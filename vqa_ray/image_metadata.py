@@ -18,9 +18,8 @@ _EXIF = b"Exif\x00\x00"
 # TIFF tags that do not decide the pixels: names, dates, resolution, XMP, IPTC, Photoshop, EXIF, ICC, GPS and all
 # private tags but those of the colour filter. Everything else stays.
 _TIFF_PIXELS = frozenset(
-    [254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 280, 281, 284, 292, 293, 317, 318, 319, 320]
-    + [322, 323, 324, 325, 330, 332, 338, 339, 340, 341, 347, 512, 513, 514, 519, 520, 521, 529, 530, 531, 532]
-)
+    (254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 280, 281, 284, 292, 293, 317, 318, 319)
+) | frozenset((320, 322, 323, 324, 325, 330, 332, 338, 339, 340, 341, 347, 512, 513, 514, 519, 520, 521, 529, 530, 532))
 
 
 def stripped(data: bytes, kind: str) -> Iterator[bytes]:
@@ -104,7 +103,7 @@ def _strip_jpeg(data: bytes, keeps_orientation: bool) -> bytes:
 def _next_jpeg_segment(data: bytes, at: int) -> int:
     """Where the next quantization table, Huffman table, frame or restart interval begins that has a sane length."""
     limit = min(len(data) - 4, at + _SEARCH_BYTES)
-    while 0 <= (at := data.find(b"\xff", at, limit)):
+    while (at := data.find(b"\xff", at, limit)) >= 0:
         marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
         if marker in (0xDB, 0xC4, 0xC0, 0xC1, 0xC2, 0xDD) and data[at + 2 + length : at + 3 + length] == b"\xff":
             return at

@@ -160,7 +160,7 @@ def _decode_whole(data: bytes, name: str, limits: ImageLimits, draft_size: Targe
         for copy in stripped(data, name):
             try:
                 return _decode_format(copy, name, limits, draft_size)
-            except Exception as error:  # noqa: BLE001  As above.
+            except Exception as error:
                 if isinstance(error, RowError) and error.code == ErrorCode.IMAGE_TOO_LARGE:
                     raise
         raise
