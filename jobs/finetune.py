@@ -26,13 +26,14 @@ def run(spec: FinetuneSpec) -> int:
         RunError: it failed; the same command goes on from there.
     """
     from jobs import guard, logs
-    from jobs.finetune_input import open_request
+    from jobs.finetune_input import as_begun, open_request
     from jobs.finetune_publish import tell
     from jobs.session import session
     from vqa_ray.run import manifest
     from vqa_ray.run.layout import RunLayout
 
     logs.configure(spec.quiet, spec.log_format)
+    spec = as_begun(spec)
     request = open_request(spec)
     layout = RunLayout(spec.output)
     record, _ = guard.admit(layout, request.record)
@@ -63,6 +64,8 @@ def execute(request: Request, record: RunRecord, cluster: Cluster) -> dict[str, 
     lesson = gather(request, placement)
     for note in lesson.notes:
         logger.warning("%s", note)
+    if lesson.learnt:
+        logger.info("%s", lesson.learnt)
     logger.info(
         "%s; %d rows to train on in %d steps an epoch, %d to validate on",
         f"{lesson.answers} answers" if lesson.vocabulary is not None else "captions",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from ray.data import DataContext
@@ -19,13 +20,14 @@ from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.stages.index_rows import IndexRows
 from vqa_ray.stages.read import limits_for, read_tasks
 from vqa_ray.storage import exists, join
+from vqa_ray.training.label_notes import learnt_answers, row_name, unlabelled, unmatched, unused
 from vqa_ray.training.labels import LabelledRows
 from vqa_ray.training.plan import PlanConfig, TrainingPlan, window_rows
 from vqa_ray.training.source import TrainingSource
 from vqa_ray.training.starts import describe_start
 from vqa_ray.training.targets import Targets, auxiliary_classes, auxiliary_targets, caption_targets, soft_targets
 from vqa_ray.training.task import CONTRASTIVE, VQA
-from vqa_ray.training.vocabulary import build_vocabulary
+from vqa_ray.training.vocabulary import build_vocabulary, usual_min_count
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class Lesson:
         targets: of `rows`.
         plan: which of them is trained on at which step.
         notes: what a person should know of the way here.
+        learnt: a sentence on the vocabulary that was made of the rows; empty where it was given, and for captions.
     """
 
     rows: LabelledRows
@@ -55,6 +58,7 @@ class Lesson:
     targets: Targets
     plan: TrainingPlan
     notes: tuple[str, ...]
+    learnt: str = ""
 
     @property
     def answers(self) -> int:
@@ -98,8 +102,17 @@ def _lesson(
     if len(plan) < spec.workers()[1]:
         raise RequestError(f"--num-workers {spec.num_workers}: more processes than the {len(plan)} rows to train on")
     start, held_out = join(root, "start"), join(root, "validation.parquet")
-    notes = _notes(request, rows, validation, targets)
-    return Lesson(rows, validation, vocabulary, start, held_out, classes, targets, plan, notes)
+    notes = _notes(request, rows, validation, vocabulary)
+    return Lesson(
+        rows, validation, vocabulary, start, held_out, classes, targets, plan, notes, _learnt(spec, rows, vocabulary)
+    )
+
+
+def _learnt(spec: FinetuneSpec, rows: LabelledRows, vocabulary: AnswerVocabulary | None) -> str:
+    if vocabulary is None or spec.vocabulary:
+        return ""
+    chosen = spec.min_answer_count is None
+    return learnt_answers(rows, vocabulary, spec.min_answer_count or usual_min_count(rows), chosen=chosen)
 
 
 def targets_of(rows: LabelledRows, vocabulary: AnswerVocabulary | None) -> Targets:
@@ -107,18 +120,26 @@ def targets_of(rows: LabelledRows, vocabulary: AnswerVocabulary | None) -> Targe
     return caption_targets(rows) if vocabulary is None else soft_targets(rows, vocabulary)
 
 
-def _notes(request: Request, rows: LabelledRows, validation: LabelledRows, targets: Targets) -> tuple[str, ...]:
-    spec, notes = request.spec, []
-    told = [(spec.input, rows)] + ([(spec.validation, validation)] if spec.validation else [])
-    for uri, labelled in told:
-        if labelled.failed:
+def _notes(
+    request: Request, rows: LabelledRows, validation: LabelledRows, vocabulary: AnswerVocabulary | None
+) -> tuple[str, ...]:
+    spec, held_out, notes = request.spec, request.validation or request.train, []
+    held_out_uri = spec.validation or f"{spec.input} (validation)"
+    what = "answer" if spec.task == VQA else "caption"
+    parts = ((spec.input, rows, request.train), (held_out_uri, validation, held_out))
+    for uri, labelled, source in parts:
+        # The rows to validate on were read with the others where they are a part of them.
+        if labelled.failed and (labelled is rows or spec.validation):
             notes.append(f"{uri}: {labelled.failed} rows cannot be read, the first: {labelled.failure}")
-    if rows.unanswered:
-        what = "answer" if spec.task == VQA else "caption"
-        notes.append(f"{spec.input}: {rows.unanswered} rows have no {what} and are left out")
-    outside = targets.without - rows.unanswered
-    if outside:
-        notes.append(f"{spec.input}: {outside} rows have no answer of the vocabulary and are not trained on")
+        if missing := unlabelled(labelled, what, partial(row_name, source.source)):
+            notes.append(f"{uri}: {missing}")
+    if vocabulary is None:
+        return tuple(notes)
+    for (uri, labelled, _), then in zip(parts, ("are not trained on", "count as wrong"), strict=True):
+        if lacking := unmatched(labelled, vocabulary, then):
+            notes.append(f"{uri}: {lacking}")
+    if spec.vocabulary:
+        notes += [f"--vocabulary {spec.vocabulary}: {note}" for note in unused(rows, vocabulary)]
     return tuple(notes)
 
 
@@ -138,9 +159,8 @@ def _gathered(
         if rows.unanswered == len(rows):
             raise RequestError(f"{spec.input}: none of the {len(rows)} rows to train on has a caption")
         return rows, validation, None
-    vocabulary = request.vocabulary or build_vocabulary(
-        rows, min_count=spec.min_answer_count, max_answers=spec.max_answers
-    )
+    least = spec.min_answer_count or usual_min_count(rows)
+    vocabulary = request.vocabulary or build_vocabulary(rows, min_count=least, max_answers=spec.max_answers)
     return rows, validation, vocabulary
 
 

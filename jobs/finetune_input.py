@@ -16,7 +16,7 @@ from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.readers import InputConfig
 from vqa_ray.readers.listing import absolute
-from vqa_ray.run.layout import PRIVATE
+from vqa_ray.run.layout import PRIVATE, RunLayout
 from vqa_ray.run.record import RunRecord
 from vqa_ray.storage import join
 from vqa_ray.training.pair_shape import PairShape
@@ -55,6 +55,23 @@ class Request:
     def notes(self) -> tuple[str, ...]:
         """What a person should know of the inputs."""
         return (*self.train.source.notes, *(self.validation.source.notes if self.validation else ()))
+
+
+# The least count of an answer before it followed the number of rows.
+_FORMER_LEAST_COUNT = 9
+
+
+def as_begun(spec: FinetuneSpec) -> FinetuneSpec:
+    """The spec with the default of `min_answer_count` that its output was begun with, where that was the former one."""
+    try:
+        existing = RunRecord.read(RunLayout(spec.output).record)
+    except OSError:
+        # Told with the output's name when it is claimed.
+        return spec
+    if existing is None or spec.min_answer_count is not None:
+        return spec
+    is_former = existing.command.get("min_answer_count") == _FORMER_LEAST_COUNT
+    return spec.model_copy(update={"min_answer_count": _FORMER_LEAST_COUNT}) if is_former else spec
 
 
 def open_request(spec: FinetuneSpec) -> Request:

@@ -65,7 +65,13 @@ class FinetuneSpec(JobSpec):
     vocabulary: str | None = option(
         "File of the answers to learn, one per line; made from the training answers without.", None, unit="FILE"
     )
-    min_answer_count: int = option("Answers seen less often stay out of the vocabulary.", 9, unit="N", ge=1)
+    min_answer_count: int | None = option(
+        "Answers seen less often stay out of the vocabulary; by the number of rows without: 1 below 1,000, 2 below "
+        "10,000, 4 below 100,000, else 9.",
+        None,
+        unit="N",
+        ge=1,
+    )
     max_answers: int | None = option("Largest answer vocabulary.", None, unit="N", ge=2)
     epochs: int = option("Passes over the training rows.", 10, unit="N", ge=1)
     batch_size: int = option("Rows per optimiser step, over all workers.", 256, unit="ROWS", ge=1)

@@ -55,4 +55,7 @@ def _check_answers(option: str, predicate: Predicate, reference: str) -> None:
     wanted = [each for question in predicate.questions for each in ([question.answer] if question.answer else YES_NO)]
     for answer, known in zip(wanted, vocabulary.known_choices(wanted), strict=True):
         if not known:
-            raise RequestError(f"{option}: model {reference} cannot answer {answer!r}; it is not in its vocabulary")
+            raise RequestError(
+                f"{option}: model {reference} cannot answer {answer!r}: it is not in its vocabulary; "
+                f"{vocabulary.suggest([answer])}"
+            )

@@ -54,6 +54,12 @@ def normalise(answer: str) -> str:
     return _words(_punctuation(strip_answer(answer)))
 
 
+def canonical(answer: str) -> str:
+    """The form in which answers match: the official normalisation, or where that leaves nothing of it (the article "A"
+    is also the first of four choices) the answer in lower case."""
+    return normalise(answer) or strip_answer(answer).lower()
+
+
 def _punctuation(answer: str) -> str:
     """A mark that touches a space anywhere is deleted, and so is any mark beside a 1,000; other marks part words."""
     has_grouped_digits = _DIGIT_COMMA_DIGIT.search(answer) is not None

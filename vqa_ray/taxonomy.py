@@ -30,7 +30,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -49,6 +49,13 @@ class KnowsChoices(Protocol):
     """What can tell whether an answer can be scored: a `VqaModel`, or its vocabulary alone."""
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]: ...
+
+
+@runtime_checkable
+class SuggestsChoices(KnowsChoices, Protocol):
+    """A closed vocabulary that can name the words nearest to a choice that it lacks."""
+
+    def suggest(self, choices: Sequence[str]) -> str: ...
 
 
 class Attribute(BaseModel):
@@ -227,9 +234,10 @@ class Taxonomy(BaseModel):
                     if attribute.mode == "yes_no"
                     else "map the choice to a word that it knows (choice: word), or use mode: yes_no"
                 )
+                near = f"; {model.suggest(lacking)}" if isinstance(model, SuggestsChoices) else ""
                 raise RequestError(
                     f"{where}: attribute {attribute.name!r}: model {reference} cannot answer {named}"
-                    f" ({len(lacking)} of {len(phrases)} choices); {advice}"
+                    f" ({len(lacking)} of {len(phrases)} choices){near}; {advice}"
                 )
 
     def tags(self, scores: Sequence[Sequence[float]]) -> ImageTags:

@@ -258,3 +258,18 @@ class TestWrongRequests:
         assert main(arguments(tmp_path / "rows.parquet", tmp_path / "out")) == 2
         assert "only one answer to learn, 'red'" in capsys.readouterr().err
         assert json.loads((tmp_path / "out" / "_vqa_ray" / "run.json").read_text())["job"] == "finetune"
+
+
+def test_a_training_begun_with_the_former_default_goes_on_with_it(tmp_path: Path) -> None:
+    from jobs.finetune_input import as_begun
+    from jobs.finetune_spec import FinetuneSpec
+    from vqa_ray.run.record import RunRecord
+
+    spec = FinetuneSpec(input="in", output=str(tmp_path), model="scratch")
+    assert as_begun(spec).min_answer_count is None
+    command = {**spec.command(), "min_answer_count": 9}
+    record = RunRecord("a", "finetune", "2026-11-01T00:00:00Z", command, {}, {}, {})
+    (tmp_path / "_vqa_ray").mkdir()
+    record.write(str(tmp_path / "_vqa_ray" / "run.json"))
+    assert as_begun(spec).min_answer_count == 9
+    assert as_begun(spec.model_copy(update={"min_answer_count": 2})).min_answer_count == 2

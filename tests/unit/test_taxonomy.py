@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError
+from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.schema import tag_schema
 from vqa_ray.taxonomy import ClosedQuestion, Taxonomy, probability_of_yes
 
@@ -142,5 +143,9 @@ def test_a_choice_outside_a_closed_vocabulary_is_told_at_the_start() -> None:
     )
     with pytest.raises(RequestError, match="use a model that answers yes and no"):
         taxonomy(MOTIF).check_against(Vocabulary("a dog", "a cat", "a fish"), "m")
+    with pytest.raises(
+        RequestError, match=r"'orange' \(1 of 2 choices\); the nearest words it knows are 'orange red'; map"
+    ):
+        taxonomy(COLOUR).check_against(AnswerVocabulary(["red", "orange red"]), "m")
     mapped = {**COLOUR, "choices": {"red": "red", "orange": "amber"}}
     taxonomy(mapped).check_against(Vocabulary("red", "amber"), "m")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vqa_ray.answers import canonical
 from vqa_ray.errors import ModelLoadError
 
 
@@ -19,6 +21,7 @@ class AnswerVocabulary:
         self.labels = tuple(labels)
         self._exact = {label: index for index, label in reversed(list(enumerate(self.labels)))}
         self._folded = {label.strip().lower(): index for index, label in reversed(list(enumerate(self.labels)))}
+        self._normalised = {canonical(label): index for index, label in reversed(list(enumerate(self.labels)))}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], origin: str) -> AnswerVocabulary:
@@ -35,10 +38,30 @@ class AnswerVocabulary:
         return cls(ordered)
 
     def index_of(self, answer: str) -> int | None:
-        """Where the score of an answer stands: exactly so, else but for case and outer space; None when unknown."""
-        exact = self._exact.get(answer)
-        return self._folded.get(answer.strip().lower()) if exact is None else exact
+        """The index of an answer's score: of the same text, else of the same but for case and outer space, else of the
+        same official normal form ("t-shirt" and "t shirt"); None when unknown."""
+        for known, form in ((self._exact, answer), (self._folded, answer.strip().lower())):
+            if form in known:
+                return known[form]
+        return self._normalised.get(canonical(answer))
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice is an answer of the vocabulary."""
         return [self.index_of(choice) is not None for choice in choices]
+
+    def nearest(self, choice: str, limit: int = 3) -> list[str]:
+        """The labels that look most like a choice: those that share a word with it, then those of similar letters."""
+        form = canonical(choice)
+        words = set(form.split())
+        sharing = [at for name, at in self._normalised.items() if words & set(name.split())]
+        sharing.sort(key=lambda at: (abs(len(self.labels[at]) - len(form)), self.labels[at]))
+        similar = [self._normalised[name] for name in difflib.get_close_matches(form, self._normalised, limit, 0.6)]
+        return [self.labels[at] for at in dict.fromkeys([*sharing, *similar])][:limit]
+
+    def suggest(self, choices: Sequence[str]) -> str:
+        """A clause on choices that the vocabulary lacks: the nearest words it has, else some of its words."""
+        near = list(dict.fromkeys(word for choice in choices for word in self.nearest(choice)))[:5]
+        if near:
+            return f"the nearest words it knows are {', '.join(map(repr, near))}"
+        some = ", ".join(map(repr, self.labels[:5]))
+        return f"none of its {len(self.labels)} words is similar ({some}{', …' if len(self.labels) > 5 else ''})"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vqa_ray.answers import normalise, strip_answer
+from vqa_ray.answers import canonical, strip_answer
 
 # By how much an answer is right when 1, 2, 3 or more of ten annotators gave it: 0.3, 0.6, 0.9, 1 (dandelin/ViLT).
 # Of another number k of annotators, 10 / k counts as one: a single answer, and two that agree, are right by 1.
@@ -21,6 +23,8 @@ class AnswerCounts:
 
     Attributes:
         names: the answers of all rows, normalised, in alphabetical order.
+        spellings: how each of `names` is written most often, of equally frequent spellings the first in the alphabet,
+            small letters first.
         rows: int64 (P,), row numbers.
         answers: int64 (P,), places in `names`.
         votes: float64 (P,), how many annotators of the row gave the answer, or the weight that was given.
@@ -29,6 +33,7 @@ class AnswerCounts:
     """
 
     names: tuple[str, ...]
+    spellings: tuple[str, ...]
     rows: npt.NDArray[np.int64]
     answers: npt.NDArray[np.int64]
     votes: npt.NDArray[np.float64]
@@ -45,12 +50,6 @@ class AnswerCounts:
         return found
 
 
-def canonical(answer: str) -> str:
-    """The form in which answers are the same: the official normalisation, or where that leaves nothing of it (the
-    article "A" is also the first of four choices) the answer in lower case."""
-    return normalise(answer) or strip_answer(answer).lower()
-
-
 def count_answers(answers: pa.ListArray, weights: pa.ListArray | None = None) -> AnswerCounts:
     """Count the answers of each row.
 
@@ -61,7 +60,8 @@ def count_answers(answers: pa.ListArray, weights: pa.ListArray | None = None) ->
             one of weight 0 is no answer.
     """
     encoded = answers.flatten().dictionary_encode()
-    forms = [canonical(text) for text in encoded.dictionary.to_pylist()]
+    texts = encoded.dictionary.to_pylist()
+    forms = [canonical(text) for text in texts]
     names = sorted(set(forms))
     place = {name: at for at, name in enumerate(names)}
     lookup = np.array([place[form] for form in forms], np.int64)
@@ -79,4 +79,17 @@ def count_answers(answers: pa.ListArray, weights: pa.ListArray | None = None) ->
         np.maximum.at(votes, inverse, weights.flatten().to_numpy(zero_copy_only=False))
         unique, votes = unique[votes > 0], votes[votes > 0]
         right = votes
-    return AnswerCounts(tuple(names), unique // width, unique % width, votes, right.astype(np.float32), len(answers))
+    used = np.bincount(encoded.indices.to_numpy(), minlength=len(texts)).tolist()
+    spellings = _spellings(zip(forms, map(strip_answer, texts), used, strict=True))
+    spelled = tuple(spellings[name] for name in names)
+    return AnswerCounts(
+        tuple(names), spelled, unique // width, unique % width, votes, right.astype(np.float32), len(answers)
+    )
+
+
+def _spellings(written: Iterable[tuple[str, str, int]]) -> dict[str, str]:
+    """Normalised form → its most frequent spelling, from (form, spelling, how often) of each text."""
+    counts: dict[str, Counter[str]] = {}
+    for form, spelling, times in written:
+        counts.setdefault(form, Counter())[spelling] += times
+    return {form: min(found, key=lambda text: (-found[text], text.swapcase())) for form, found in counts.items()}

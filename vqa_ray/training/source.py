@@ -145,8 +145,8 @@ def _no_truth(source: Source, candidates: tuple[str, ...], truth: str | None) ->
         return f"{uri}: no column {candidates[0]!r}; the columns are: {columns}"
     if source.format == "images":
         return (
-            f"{uri}: the image files lie in no folders whose names could be their answers; wanted DIRECTORY/ANSWER/*.jpg"
-            ", or a metadata.csv beside them with the columns file_name and answer"
+            f"{uri}: the image files lie in no folders whose names could be their answers; wanted "
+            "DIRECTORY/ANSWER/*.jpg, or a metadata.csv beside them with the columns file_name and answer"
         )
     hint = "; captions are learnt with --task contrastive" if set(CAPTION_COLUMNS) & set(source.columns) else ""
     return (

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import compute
 
+from vqa_ray.answers import canonical
 from vqa_ray.errors import RequestError
 from vqa_ray.models.vocabulary import AnswerVocabulary
-from vqa_ray.training.counts import canonical
 from vqa_ray.training.labels import LabelledRows
 
 NO_CLASS = -1

@@ -13,11 +13,11 @@ import pyarrow as pa
 import torch.nn.functional as F
 
 from vqa_ray import schema
+from vqa_ray.answers import canonical
 from vqa_ray.errors import RunError
 from vqa_ray.evaluation.vqa_accuracy import answer_accuracy
 from vqa_ray.training.ahead import Ahead
 from vqa_ray.training.batch import Group, collate_table
-from vqa_ray.training.counts import canonical
 from vqa_ray.training.feed import SkippedRow
 from vqa_ray.training.judged import by_key, failed_rows, is_ok, usable_rows
 from vqa_ray.training.labels import LabelledRows
@@ -142,8 +142,8 @@ def confusion(
             alphabet. What is right is the majority answer of a row.
 
     Returns:
-        (K right answers, normalised; counts int64 (K, K + 1): rows by right answer, columns by the answer given, the
-        last one for any other), over the rows that could be answered.
+        (K right answers as they are written most often; counts int64 (K, K + 1): rows by right answer, columns by the
+        answer given, the last one for any other), over the rows that could be answered.
 
     Raises:
         RunError: a row is missing, came twice or is none of `rows`.
@@ -164,7 +164,7 @@ def confusion(
     line, column = row_of[right], np.array(columns, np.int64)[given.indices.to_numpy()]
     matrix = np.zeros((len(told), len(told) + 1), np.int64)
     np.add.at(matrix, (line[line >= 0], column[line >= 0]), 1)
-    return tuple(places), matrix
+    return tuple(counts.spellings[answer] for answer in told.tolist()), matrix
 
 
 def _parts(
@@ -184,12 +184,21 @@ def _answered(
     return pa.table([pa.array(keys), pa.array(loss), answers, pa.array(scores), status, none, none], schema=RESULTS)
 
 
+def _as_said(answer: str, truth: Sequence[str]) -> str:
+    """The answer as an annotator spelt it, where one gave the same: the vocabulary has one spelling of each answer, and
+    the official accuracy does not normalise where all annotators agree."""
+    form = canonical(answer)
+    return next((said for said in truth if canonical(said) == form), answer)
+
+
 def _accuracies(answers: pa.ChunkedArray, rows: LabelledRows) -> npt.NDArray[np.float64]:
     """float64 (N,): the accuracy of each answer to rows that have right ones."""
     given = answers.to_pylist()
     if rows.weights is None:
         said = rows.answers.to_pylist()
-        return np.array([answer_accuracy(answer, truth) for answer, truth in zip(given, said, strict=True)])
+        return np.array(
+            [answer_accuracy(_as_said(answer, truth), truth) for answer, truth in zip(given, said, strict=True)]
+        )
     counts = rows.counts()
     weights = {
         (row, counts.names[answer]): weight

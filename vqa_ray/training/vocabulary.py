@@ -6,6 +6,7 @@ import json
 from collections import Counter
 
 import numpy as np
+import numpy.typing as npt
 
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.models.vocabulary import AnswerVocabulary
@@ -13,25 +14,49 @@ from vqa_ray.storage import read_bytes
 from vqa_ray.training.labels import LabelledRows
 
 MAX_FILE_BYTES = 64 * 2**20
+# (rows to train on, least count of an answer): 9 is dandelin/ViLT's, over the 650,000 rows of VQA v2. Few rows cannot
+# spare any of their answers.
+_LEAST_COUNTS = ((100_000, 9), (10_000, 4), (1_000, 2))
+
+
+def usual_min_count(rows: LabelledRows) -> int:
+    """How often an answer must be seen to be learnt, by the number of rows to train on; 1 to 9.
+
+    It is lowered until two answers are left, where there are two.
+    """
+    least = next((count for size, count in _LEAST_COUNTS if len(rows) >= size), 1)
+    votes = np.sort(answer_votes(rows))[::-1]
+    second = int(votes[1]) if len(votes) > 1 else 1
+    return max(1, min(least, second))
+
+
+def answer_votes(rows: LabelledRows) -> npt.NDArray[np.int64]:
+    """int64 (names of `rows.counts()`,): the rows that each answer is learnt from.
+
+    Of what several annotators said, the majority of a row counts, as in the published recipe; labels that come with
+    weights were chosen by whoever made them, and each counts.
+    """
+    counts = rows.counts()
+    answers = counts.majority() if rows.weights is None else counts.answers
+    return np.bincount(answers[answers >= 0], minlength=len(counts.names))
 
 
 def build_vocabulary(rows: LabelledRows, *, min_count: int = 9, max_answers: int | None = None) -> AnswerVocabulary:
-    """The normalised majority answers of the rows, most frequent first, equally frequent ones in alphabetical order.
+    """The answers of the rows as they are written most often, the most frequent first, equally frequent ones in
+    alphabetical order. Answers that are the same when normalised are one.
 
     Args:
         rows: to train on.
-        min_count: rows whose majority answer it must be. dandelin/ViLT takes 9, over VQA v2's train and val.
+        min_count: rows that must have it, see `answer_votes`. dandelin/ViLT takes 9, over VQA v2's train and val.
         max_answers: only so many of the most frequent; None for all.
 
     Raises:
         RequestError: no row has an answer, or fewer than two answers are left.
     """
-    counts = rows.counts()
-    majority = counts.majority()
-    votes = np.bincount(majority[majority >= 0], minlength=len(counts.names))
+    counts, votes = rows.counts(), answer_votes(rows)
     # A stable sort of what is in alphabetical order already.
     order = [int(at) for at in np.argsort(-votes, kind="stable") if votes[at] > 0]
-    told = ", ".join(f"{one_line(counts.names[at], 40)!r} ({votes[at]} rows)" for at in order[:3])
+    told = ", ".join(f"{one_line(counts.spellings[at], 40)!r} ({votes[at]} rows)" for at in order[:3])
     if not order:
         raise RequestError(f"none of the {len(rows)} rows to train on has an answer")
     if len(order) == 1:
@@ -42,7 +67,7 @@ def build_vocabulary(rows: LabelledRows, *, min_count: int = 9, max_answers: int
             f"{len(frequent)} of {len(order)} answers are seen at least {min_count} times and may be learnt, at least "
             f"2 are needed; the most frequent are {told}; give a smaller --min-answer-count"
         )
-    return AnswerVocabulary([counts.names[at] for at in frequent])
+    return AnswerVocabulary([counts.spellings[at] for at in frequent])
 
 
 def read_vocabulary(uri: str) -> AnswerVocabulary:

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.training.labelled import labelled, weighted
 from vqa_ray.errors import RequestError
-from vqa_ray.training.vocabulary import build_vocabulary, read_vocabulary
+from vqa_ray.models.vocabulary import AnswerVocabulary
+from vqa_ray.training.label_notes import learnt_answers, unlabelled, unmatched, unused
+from vqa_ray.training.vocabulary import build_vocabulary, read_vocabulary, usual_min_count
 
 
 def test_majority_answers_count_most_frequent_first_then_alphabetical() -> None:
@@ -20,9 +23,56 @@ def test_majority_answers_count_most_frequent_first_then_alphabetical() -> None:
     assert build_vocabulary(rows, min_count=1, max_answers=3).labels == ("dog", "yes", "blue")
 
 
-def test_the_heaviest_label_is_the_majority() -> None:
-    rows = weighted({"net": 1.0, "bag": 0.3}, {"bag": 0.6, "net": 0.9}, {"sky": 1.0})
-    assert build_vocabulary(rows, min_count=1).labels == ("net", "sky")
+def test_every_weighted_label_counts_also_that_of_one_annotator() -> None:
+    rows = weighted({"net": 1.0, "bag": 0.3}, {"bag": 0.6, "net": 0.9, "hut": 0.0}, {"sky": 1.0})
+    assert build_vocabulary(rows, min_count=1).labels == ("bag", "net", "sky")
+
+
+def test_labels_keep_the_spelling_that_most_people_wrote() -> None:
+    rows = labelled(["t-shirt"], ["T shirt"], ["t-shirt "], ["the U.S."], ["Red!"], ["red"], ["two"], ["2"], ["2"])
+    assert build_vocabulary(rows, min_count=1).labels == ("2", "t-shirt", "red", "the U.S.")
+
+
+@settings(deadline=None)
+@given(st.permutations(["T-Shirt", "t-shirt", "t shirt", "T-Shirt", "hat", "Hat"]))
+def test_equally_frequent_spellings_do_not_depend_on_the_order(said: list[str]) -> None:
+    assert build_vocabulary(labelled(*([each] for each in said)), min_count=1).labels == ("T-Shirt", "hat")
+
+
+@pytest.mark.parametrize(("rows", "least"), [(200, 1), (999, 1), (1_000, 2), (10_000, 4), (100_000, 9)])
+def test_the_least_count_follows_the_number_of_rows(rows: int, least: int) -> None:
+    assert usual_min_count(labelled(*[["yes"], ["no"]] * (rows // 2), *[["yes"]] * (rows % 2))) == least
+
+
+def test_the_least_count_leaves_two_answers_where_there_are_two() -> None:
+    assert usual_min_count(labelled(*[["yes"]] * 1_500, ["no"])) == 1
+    assert usual_min_count(labelled(*[["yes"]] * 1_500)) == 1
+
+
+def test_what_is_learnt_and_left_out_is_told() -> None:
+    rows = labelled(*[["T-Shirt"]] * 3, *[["hat"]] * 2, ["sock"], ["cap"], [])
+    told = learnt_answers(rows, build_vocabulary(rows, min_count=2), 2, chosen=True)
+    assert told == (
+        "2 answers are learnt, those of at least 2 rows (chosen for 8 rows, --min-answer-count changes it); 2 rarer "
+        "ones are left out: 'cap' (1 row), 'sock' (1 row)"
+    )
+    told = learnt_answers(rows, build_vocabulary(rows, min_count=1), 1, chosen=False)
+    assert told == "4 answers are learnt, all that there are (--min-answer-count)"
+
+
+def test_labels_that_do_not_match_are_counted_and_shown() -> None:
+    rows = labelled(["T-Shirt"], ["t shirt"], ["sock"], ["sock"], ["cap", "sock", "cap"], [], [])
+    vocabulary = AnswerVocabulary(["t-shirt", "hat", "T shirt", "glove"])
+    assert unmatched(rows, vocabulary, "count as wrong") == (
+        "3 rows have no answer of the vocabulary and count as wrong: 'sock' (2 rows), 'cap' (1 row)"
+    )
+    assert unmatched(rows, AnswerVocabulary(["t-shirt", "sock"]), "count as wrong") is None
+    assert unlabelled(rows, "answer", "row {}".format) == "2 rows of 7 have no answer and are left out: row 5, row 6"
+    assert unlabelled(rows.take(np.array([0])), "answer", str) is None
+    assert unused(rows, vocabulary) == [
+        "2 of 4 answers of the vocabulary occur in no row: 'hat', 'glove'",
+        "1 answers of the vocabulary match an earlier one and are learnt as that: 'T shirt' as 't-shirt'",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -197,7 +197,7 @@ def test_confusion_counts_right_answers_against_given_ones() -> None:
     assert labels == ("no", "yes", "cat")
     np.testing.assert_array_equal(counts, [[1, 0, 0, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
     labels, counts = confusion(results_of(given_answers), labelled(truth), 50)
-    assert labels == ("no", "yes", "cat", "dog", "red")
+    assert labels == ("no", "yes", "cat", "a dog", "red")
     assert counts.shape == (5, 6)
     assert counts.dtype == np.int64
     assert counts[3, 3] == 1
