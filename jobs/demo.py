@@ -32,6 +32,7 @@ def demo(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the summary only.")] = False,
 ) -> int:
     """Render products, tag them, ask questions of them, measure the answers, and search them."""
+    from jobs.guard import now
     from jobs.session import session
     from vqa_ray.demo import place as directory
     from vqa_ray.demo.judge import measures
@@ -39,32 +40,35 @@ def demo(
     from vqa_ray.demo.shards import write_shards
     from vqa_ray.demo.summary import summary
     from vqa_ray.models.load import describe
+    from vqa_ray.run.lock import OutputLock
     from vqa_ray.taxonomy_file import default_taxonomy
 
     describe(model)
     describe(encoder).kind.require("embed", encoder)
     place = directory.claim(output)
-    steps: list[Step] = []
-    with _timed(steps, f"rendered {count:,} products", directory.PRODUCTS):
-        shards = write_shards(count, seed, str(place / directory.PRODUCTS))
-    with ExitStack() as stack:
-        with _timed(steps, "started Ray"):
-            stack.enter_context(session(None))
-        with _timed(steps, f"tagged by {model}", directory.TAGS):
-            _tag(place, model, quiet)
-        with _timed(steps, f"answered by {model}", directory.ANSWERS):
-            _answer(place, model, quiet)
-        with _timed(steps, f"indexed by {encoder}", directory.INDEX):
-            _index(place, encoder, quiet)
-    with _timed(steps, f'found "{TEXT}" with a dog', directory.HITS_PAGE):
-        _search(place, model)
-    with _timed(steps, "measured and drawn", directory.GALLERY):
-        taxonomy = default_taxonomy()
-        judged = read_results(place, shards)
-        measured = measures(judged, taxonomy)
-        write_page(place, shards, judged, measured, taxonomy=taxonomy, model=model)
-    typer.echo("\n".join(summary(place, steps, judged, measured, model)))
-    return 0
+    with OutputLock(str(place), now()):
+        directory.clear(place)
+        steps: list[Step] = []
+        with _timed(steps, f"rendered {count:,} products", directory.PRODUCTS):
+            shards = write_shards(count, seed, str(place / directory.PRODUCTS))
+        with ExitStack() as stack:
+            with _timed(steps, "started Ray"):
+                stack.enter_context(session(None))
+            with _timed(steps, f"tagged by {model}", directory.TAGS):
+                _tag(place, model, quiet)
+            with _timed(steps, f"answered by {model}", directory.ANSWERS):
+                _answer(place, model, quiet)
+            with _timed(steps, f"indexed by {encoder}", directory.INDEX):
+                _index(place, encoder, quiet)
+        with _timed(steps, f'found "{TEXT}" with a dog', directory.HITS_PAGE):
+            _search(place, model)
+        with _timed(steps, "measured and drawn", directory.GALLERY):
+            taxonomy = default_taxonomy()
+            judged = read_results(place, shards)
+            measured = measures(judged, taxonomy)
+            write_page(place, shards, judged, measured, taxonomy=taxonomy, model=model)
+        typer.echo("\n".join(summary(place, steps, judged, measured, model)))
+        return 0
 
 
 @contextmanager

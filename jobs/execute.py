@@ -15,7 +15,7 @@ from jobs.spec import RunSpec
 from jobs.work import Job, Work
 from pipelines.context import LastStatistics, run_context
 from pipelines.placement import Placement, Wishes, automatic, check, demand
-from pipelines.sink import checkpoint_config, write
+from pipelines.sink import FencedNames, checkpoint_config, write
 from vqa_ray.errors import RequestError, RunError, one_line
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
         with DataContext.current(context), Watch(layout, work.total, spec.quiet):
             try:
                 rows = job.build(work, placement)
-                write(rows, layout, job.file_schema(work.record), invocation, job.rows_per_file(work.total))
+                schema, rows_per_file = job.file_schema(work.record), job.rows_per_file(work.total)
+                write(rows, layout, schema, FencedNames(invocation, work.fence), rows_per_file)
             except ExecutionTimeoutError as error:
                 raise RunError(
                     f"nothing has moved for {duration(spec.no_progress_timeout_s)} (--no-progress-timeout-s): "

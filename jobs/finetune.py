@@ -13,6 +13,7 @@ from jobs.options import command
 if TYPE_CHECKING:
     from jobs.finetune_input import Request
     from jobs.session import Cluster
+    from vqa_ray.run.claims import Fence
     from vqa_ray.run.record import RunRecord
 
 logger = logging.getLogger(__name__)
@@ -31,24 +32,27 @@ def run(spec: FinetuneSpec) -> int:
     from jobs.session import session
     from vqa_ray.run import manifest
     from vqa_ray.run.layout import RunLayout
+    from vqa_ray.run.lock import OutputLock
 
     logs.configure(spec.quiet, spec.log_format)
     spec = as_begun(spec)
     request = open_request(spec)
     layout = RunLayout(spec.output)
-    record, _ = guard.admit(layout, request.record)
-    finished = manifest.read(layout.manifest)
-    if finished is not None:
-        logger.info("%s: this training has finished already (%s)", spec.output, finished["timing"]["finished"])
-        return tell(finished, spec)
-    for note in request.notes:
-        logger.warning("%s", note)
-    with session(spec.address) as cluster:
-        content = execute(request, record, cluster)
+    guard.existing_record(layout, request.record)
+    with OutputLock(layout.output, request.record.started, wait=spec.wait) as lock:
+        record, _ = guard.admit(layout, request.record)
+        finished = manifest.read(layout.manifest)
+        if finished is not None:
+            logger.info("%s: this training has finished already (%s)", spec.output, finished["timing"]["finished"])
+            return tell(finished, spec)
+        for note in request.notes:
+            logger.warning("%s", note)
+        with session(spec.address) as cluster:
+            content = execute(request, record, cluster, lock.fence)
     return tell(content, spec)
 
 
-def execute(request: Request, record: RunRecord, cluster: Cluster) -> dict[str, Any]:
+def execute(request: Request, record: RunRecord, cluster: Cluster, fence: Fence) -> dict[str, Any]:
     """Gather, train, judge, publish; gives the manifest."""
     from jobs.finetune_data import gather
     from jobs.finetune_judge import judge
@@ -78,6 +82,7 @@ def execute(request: Request, record: RunRecord, cluster: Cluster) -> dict[str, 
     judged = judge(request, lesson, where, images, cluster)
     timing = {"started": started, "finished": now(), "duration_s": time.monotonic() - begun}
     told = told_of(request, lesson, record, judged, timing)
+    fence.check()
     publish(told, spec, where.adapter or where.best, judged.answers, record.started)
     return conclude(request, lesson, record, told, timing)
 

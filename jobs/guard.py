@@ -63,11 +63,11 @@ def versions() -> dict[str, str]:
     return {"vqa_ray": __version__, "python": platform.python_version(), **packages}
 
 
-def admit(layout: RunLayout, wanted: RunRecord) -> tuple[RunRecord, bool]:
-    """The record that this command continues, and whether it is new. A new one is written at once.
+def existing_record(layout: RunLayout, wanted: RunRecord) -> RunRecord | None:
+    """Find the record that a command continues, without writing anything; None for a new output.
 
     Raises:
-        RequestError: the output holds another run or other files, or cannot be written.
+        RequestError: the output holds another run or other files, or cannot be read.
     """
     try:
         existing = RunRecord.read(layout.record)
@@ -75,7 +75,7 @@ def admit(layout: RunLayout, wanted: RunRecord) -> tuple[RunRecord, bool]:
         raise RequestError(f"--output {layout.output}: cannot be read: {_reason(error)}") from error
     if existing is not None:
         refuse_difference(layout.output, existing, wanted)
-        return existing, False
+        return existing
     foreign = [name_of(entry.uri) for entry in (*layout.foreign_files(), *layout.part_files())]
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
@@ -83,6 +83,18 @@ def admit(layout: RunLayout, wanted: RunRecord) -> tuple[RunRecord, bool]:
             f"--output {layout.output}: holds files that are not of a run ({', '.join(foreign[:_SHOWN])}{more}); "
             "wanted a new or empty directory"
         )
+    return None
+
+
+def admit(layout: RunLayout, wanted: RunRecord) -> tuple[RunRecord, bool]:
+    """Give the record that a command continues, and whether it is new. A new one is written at once.
+
+    Raises:
+        RequestError: the output holds another run or other files, or cannot be written.
+    """
+    existing = existing_record(layout, wanted)
+    if existing is not None:
+        return existing, False
     try:
         wanted.write(layout.record)
     except OSError as error:

@@ -22,13 +22,13 @@ def run(spec: IndexSpec, retry: Retry | None) -> int:
     from jobs.index_open import prepare
     from jobs.index_retry import retry_failed
     from jobs.index_update import bring_up_to_date
-    from vqa_ray.retrieval.writer import Writer
+    from vqa_ray.run.lock import OutputLock
 
     logs.configure(spec.quiet, spec.log_format)
     task = prepare(spec, build)
-    with Writer(task.layout, task.record.started) as writer:
-        code = bring_up_to_date(task, writer)
-        return code if retry is None or code == 1 else retry_failed(task, writer, retry)
+    with OutputLock(task.layout.uri, task.record.started, wait=spec.wait) as lock:
+        code = bring_up_to_date(task, lock)
+        return code if retry is None or code == 1 else retry_failed(task, lock, retry)
 
 
 def build(spec: IndexSpec, work: Work, placement: Placement) -> Dataset:

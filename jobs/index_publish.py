@@ -20,13 +20,13 @@ from vqa_ray.retrieval.recall import measured
 from vqa_ray.retrieval.sources import Difference
 from vqa_ray.retrieval.update import Change, apply, conflicting_ids
 from vqa_ray.retrieval.version import AnnState, Update, Version
-from vqa_ray.retrieval.writer import Writer
 from vqa_ray.run.layout import delete_directory
+from vqa_ray.run.lock import OutputLock
 
 logger = logging.getLogger(__name__)
 
 
-def publish(task: IndexTask, writer: Writer, base: Version | None, change: Change) -> Version:
+def publish(task: IndexTask, lock: OutputLock, base: Version | None, change: Change) -> Version:
     """Make the next version of what an update has written.
 
     Raises:
@@ -34,7 +34,7 @@ def publish(task: IndexTask, writer: Writer, base: Version | None, change: Chang
     """
     version = apply(task.layout, base, task.kind, change, guard.now())
     version = replace(version, ann=_approximate(task, base, version))
-    _publish(task, writer, version)
+    _publish(task, lock, version)
     clean_up(task.layout, version, base)
     update = change.update
     logger.info(
@@ -71,20 +71,20 @@ def entry(task: IndexTask, changes: Difference, planned: pa.Table, name: str) ->
     )
 
 
-def finish(task: IndexTask, writer: Writer, base: Version) -> int:
+def finish(task: IndexTask, lock: OutputLock, base: Version) -> int:
     """With nothing to embed: derive what is asked for and not there; gives the exit code."""
     state = _approximate(task, base, base)
     if state != base.ann:
         version = replace(base, number=base.number + 1, created=guard.now(), ann=state)
-        _publish(task, writer, version)
+        _publish(task, lock, version)
         clean_up(task.layout, version, base)
         base = version
     _tell(task, base)
     return 0
 
 
-def _publish(task: IndexTask, writer: Writer, version: Version) -> None:
-    writer.check()
+def _publish(task: IndexTask, lock: OutputLock, version: Version) -> None:
+    lock.check()
     if not versions.publish(task.layout, version):
         raise RunError(
             f"{task.layout.uri}: another process has published version {version.number} meanwhile; what was embedded "

@@ -19,14 +19,14 @@ from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.origin import read_origin
 from vqa_ray.retrieval.update import Change, read_sources
 from vqa_ray.retrieval.version import Update, Version
-from vqa_ray.retrieval.writer import Writer
+from vqa_ray.run.lock import OutputLock
 from vqa_ray.run.tally import failed_keys
 from vqa_ray.stages.read import read_tasks
 
 logger = logging.getLogger(__name__)
 
 
-def retry_failed(task: IndexTask, writer: Writer, retry: Retry) -> int:
+def retry_failed(task: IndexTask, lock: OutputLock, retry: Retry) -> int:
     """Embed the failed rows again, those of each update that read some as an update of its own; gives the exit code."""
     base = versions.latest(task.layout)
     assert base is not None
@@ -35,7 +35,7 @@ def retry_failed(task: IndexTask, writer: Writer, retry: Retry) -> int:
     if not failed:
         logger.info("%s: no failed rows of %s", task.layout.uri, ", ".join(retry.told()))
     for read_as, keys in failed.items():
-        base, worse = _again(task, writer, base, retry, read_as=read_as, keys=keys)
+        base, worse = _again(task, lock, base, retry, read_as=read_as, keys=keys)
         code = max(code, worse)
         if code == FAILED:
             break
@@ -43,7 +43,7 @@ def retry_failed(task: IndexTask, writer: Writer, retry: Retry) -> int:
 
 
 def _again(
-    task: IndexTask, writer: Writer, base: Version, retry: Retry, *, read_as: str, keys: Keys
+    task: IndexTask, lock: OutputLock, base: Version, retry: Retry, *, read_as: str, keys: Keys
 ) -> tuple[Version, int]:
     kept = tuple(task.schema.field(name) for name in task.spec.keep)
     source = read_origin(task.layout.origin(read_as), kept)
@@ -52,7 +52,7 @@ def _again(
     name = under_way(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
     layout = task.layout.update(name)
     job = Job(record, task.spec, source, task.schema, partial(task.build, task.spec))
-    code = embed(job, layout, partial(read_tasks, source, keys=keys), keys)
+    code = embed(job, layout, lock.fence, partial(read_tasks, source, keys=keys), keys)
     if code == FAILED:
         return base, code
     change = Change(
@@ -62,7 +62,7 @@ def _again(
         read_as=read_as,
         sources=read_sources(task.layout, base),
     )
-    return publish(task, writer, base, change), code
+    return publish(task, lock, base, change), code
 
 
 def _failed(task: IndexTask, base: Version, retry: Retry) -> dict[str, Keys]:

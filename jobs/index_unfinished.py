@@ -18,9 +18,9 @@ from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.sources import Difference
 from vqa_ray.retrieval.update import Change, read_sources
 from vqa_ray.retrieval.version import Version
-from vqa_ray.retrieval.writer import Writer
 from vqa_ray.run import commits, manifest
 from vqa_ray.run.layout import delete_directory
+from vqa_ray.run.lock import OutputLock
 from vqa_ray.run.record import RunRecord
 from vqa_ray.run.tally import read_columns, tally
 
@@ -49,7 +49,7 @@ def under_way(task: IndexTask, wanted: RunRecord, base: Version | None) -> str |
 
 
 def take_in(
-    task: IndexTask, writer: Writer, base: Version | None, changes: Difference
+    task: IndexTask, lock: OutputLock, base: Version | None, changes: Difference
 ) -> tuple[Version | None, Difference]:
     """Publish what updates that were cut short have written of what is still to be read.
 
@@ -62,6 +62,7 @@ def take_in(
         if _shared(record) != _shared(task.record):
             continue
         layout = task.layout.update(name)
+        lock.check()
         commits.sweep(layout)
         planned = sources.finished(_plan(task, name), commits.committed_keys(layout))
         planned = sources.current(planned, task.source, changes.to_read)
@@ -80,7 +81,7 @@ def take_in(
             only=_ranges(planned),
         )
         logger.info("%s: %d sources of an update that was cut short are kept", task.layout.uri, len(uris))
-        base = publish(task, writer, base, change)
+        base = publish(task, lock, base, change)
         changes = sources.difference(read_sources(task.layout, base), task.source)
     return base, changes
 

@@ -24,9 +24,10 @@ from vqa_ray.retrieval.origin import write_origin
 from vqa_ray.retrieval.sources import Difference
 from vqa_ray.retrieval.update import Change, read_sources
 from vqa_ray.retrieval.version import Version
-from vqa_ray.retrieval.writer import Writer
 from vqa_ray.run import manifest
+from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout
+from vqa_ray.run.lock import OutputLock
 from vqa_ray.stages.read import ReadShard, limits_for, read_tasks
 from vqa_ray.storage import write_table_atomic
 
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 _MAX_ROWS_PER_FILE = 2_000
 
 
-def bring_up_to_date(task: IndexTask, writer: Writer) -> int:
+def bring_up_to_date(task: IndexTask, lock: OutputLock) -> int:
     """Embed what is new, take out what is gone, publish; gives the exit code.
 
     Raises:
@@ -51,16 +52,16 @@ def bring_up_to_date(task: IndexTask, writer: Writer) -> int:
     changes = sources.difference(read_sources(task.layout, base), task.source)
     name = under_way(task, record_of(task, base), base)
     if name is None and changes:
-        base, changes = take_in(task, writer, base, changes)
+        base, changes = take_in(task, lock, base, changes)
     if name is None and not changes and base is not None:
         logger.info("%s: up to date with %s", task.layout.uri, task.spec.input)
-        return finish(task, writer, base)
+        return finish(task, lock, base)
     number = base.number + 1 if base else 1
     name = name or f"{number:06}-{uuid.uuid4().hex[:8]}"
-    return _update(task, writer, base, changes, name)
+    return _update(task, lock, base, changes, name)
 
 
-def _update(task: IndexTask, writer: Writer, base: Version | None, changes: Difference, name: str) -> int:
+def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Difference, name: str) -> int:
     """Embed what is to be read as the update of that name, and publish it."""
     source = sources.restricted(task.source, changes.to_read)
     limits = None if task.spec.limit is None else limits_for(source, task.spec.limit)
@@ -68,7 +69,7 @@ def _update(task: IndexTask, writer: Writer, base: Version | None, changes: Diff
     write_table_atomic(task.layout.plan(name), planned)
     write_origin(task.layout.origin(name), source)
     job = Job(record_of(task, base), task.spec, source, task.schema, partial(task.build, task.spec), limits)
-    code = embed(job, task.layout.update(name), partial(read_tasks, source, limits=limits))
+    code = embed(job, task.layout.update(name), lock.fence, partial(read_tasks, source, limits=limits))
     if code == FAILED:
         return code
     known = read_sources(task.layout, base)
@@ -80,17 +81,20 @@ def _update(task: IndexTask, writer: Writer, base: Version | None, changes: Diff
         read_as=name,
         sources=pa.concat_tables([sources.without(known, leaving), planned]),
     )
-    publish(task, writer, base, change)
+    publish(task, lock, base, change)
     discard(task)
     return code
 
 
-def embed(job: Job, layout: RunLayout, tasks: Callable[..., list[ReadShard]], keys: Keys | None = None) -> int:
+def embed(
+    job: Job, layout: RunLayout, fence: Fence, tasks: Callable[..., list[ReadShard]], keys: Keys | None = None
+) -> int:
     """Write the rows of a job as a run in the directory of an update, or what is left of it; gives the exit code.
 
     Args:
         job: what is asked.
         layout: of the run.
+        fence: the right to write to the index.
         tasks: the shards to read, called with what is `done`.
         keys: int64 (N,), the rows that are read, where these are not all rows of the job's source.
     """
@@ -100,8 +104,8 @@ def embed(job: Job, layout: RunLayout, tasks: Callable[..., list[ReadShard]], ke
     finished = manifest.read(layout.manifest)
     if finished is not None:
         return summary.tell(finished, layout.output, job.spec.max_error_fraction)
-    done = NOTHING if new else swept_and_done(layout)
-    work = Work(record, layout, tasks(done=done), size(done), job.total)
+    done = NOTHING if new else swept_and_done(layout, fence)
+    work = Work(record, layout, tasks(done=done), size(done), job.total, fence)
     return conclude(job, work, write_rows(job, work), keys=keys)
 
 

@@ -18,6 +18,7 @@ from jobs.work import Job, Work
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.key_ranges import size
 from vqa_ray.run import manifest
+from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout, delete_directory
 from vqa_ray.run.merge import merge
 from vqa_ray.run.record import RunRecord
@@ -28,11 +29,16 @@ from vqa_ray.storage import read_bytes, write_bytes_atomic
 logger = logging.getLogger(__name__)
 
 
-def retry_failed(job: Job, retry: Retry) -> int:
+def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
     """Answer the failed rows of a finished run again, as a new attempt, or what is left of one.
 
     The attempt is a small run of its own below the run directory, so it can be killed and resumed like one; its rows
     are then put in the places of those that had failed, file by file.
+
+    Args:
+        job: whose rows had failed.
+        retry: which of them.
+        fence: the right to write to the output.
 
     Returns:
         The exit code.
@@ -44,6 +50,7 @@ def retry_failed(job: Job, retry: Retry) -> int:
     layout = RunLayout(job.spec.output)
     record, before = _finished(job, layout)
     attempts: list[Mapping[str, Any]] = before["attempts"]
+    fence.check()
     for done in range(len(attempts)):
         delete_directory(layout.later(done + 2).parts)
     attempt = layout.later(len(attempts) + 2)
@@ -51,13 +58,14 @@ def retry_failed(job: Job, retry: Retry) -> int:
     if not len(keys):
         logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.told()))
         return summary.tell(before, layout.output, job.spec.max_error_fraction)
-    done = swept_and_done(attempt)
-    work = Work(record, attempt, read_tasks(job.source, keys=keys, done=done), size(done), len(keys))
+    done = swept_and_done(attempt, fence)
+    work = Work(record, attempt, read_tasks(job.source, keys=keys, done=done), size(done), len(keys), fence)
     timing = write_rows(job, work)
     uris = [entry.uri for entry in attempt.part_files()]
     counts = tally(uris)
     if not np.array_equal(np.sort(counts.keys), keys):
         raise RunError(f"{attempt.parts}: {len(counts.keys)} rows came back for {len(keys)} failed ones")
+    fence.check()
     merge([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
     entry = {"attempt": attempt.attempt, "codes": retry.told(), "rows": counts.rows, "ok": counts.ok}
     code = conclude(job, work, timing, [*attempts, entry])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 from jobs import guard, logs, summary
 from jobs.retry import retry_failed
@@ -12,7 +13,9 @@ from jobs.steps import conclude, swept_and_done, write_rows
 from jobs.work import Job, Work
 from vqa_ray.key_ranges import NOTHING, size
 from vqa_ray.run import manifest
+from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout
+from vqa_ray.run.lock import OutputLock
 from vqa_ray.stages.read import limits_for, read_tasks
 
 logger = logging.getLogger(__name__)
@@ -31,19 +34,37 @@ def run(job: Job, retry: Retry | None) -> int:
     logs.configure(job.spec.quiet, job.spec.log_format)
     if job.spec.limit is not None:
         job = replace(job, limits=limits_for(job.source, job.spec.limit))
-    if retry is not None:
-        return retry_failed(job, retry)
     layout = RunLayout(job.spec.output)
+    guard.existing_record(layout, job.record)
+    if retry is None and job.conclude is None and _finished(layout) is not None:
+        return _tell_finished(job, layout)
+    with OutputLock(layout.output, job.record.started, wait=job.spec.wait) as lock:
+        return _run(job, layout, lock.fence) if retry is None else retry_failed(job, retry, lock.fence)
+
+
+def _run(job: Job, layout: RunLayout, fence: Fence) -> int:
     record, new = guard.admit(layout, job.record)
-    finished = manifest.read(layout.manifest)
-    if finished is not None:
-        logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
-        if job.conclude is not None:
-            job.conclude([entry.uri for entry in layout.part_files()])
-        return summary.tell(finished, layout.output, job.spec.max_error_fraction)
+    if _finished(layout) is not None:
+        return _tell_finished(job, layout)
     for note in job.source.notes:
         logger.warning("%s", note)
-    done = NOTHING if new else swept_and_done(layout)
+    done = NOTHING if new else swept_and_done(layout, fence)
     tasks = read_tasks(job.source, limits=job.limits, done=done)
-    work = Work(record, layout, tasks, size(done), job.total)
-    return conclude(job, work, write_rows(job, work))
+    work = Work(record, layout, tasks, size(done), job.total, fence)
+    attempts = (manifest.read(layout.manifest) or {}).get("attempts", ())
+    return conclude(job, work, write_rows(job, work), attempts)
+
+
+def _finished(layout: RunLayout) -> dict[str, Any] | None:
+    """The manifest of a run that has finished; one whose rows were found to be wrong is worth another try."""
+    content = manifest.read(layout.manifest)
+    return None if content is None or content["findings"] else content
+
+
+def _tell_finished(job: Job, layout: RunLayout) -> int:
+    finished = manifest.read(layout.manifest)
+    assert finished is not None
+    logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
+    if job.conclude is not None:
+        job.conclude([entry.uri for entry in layout.part_files()])
+    return summary.tell(finished, layout.output, job.spec.max_error_fraction)

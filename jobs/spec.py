@@ -96,6 +96,7 @@ class JobSpec(BaseModel):
     wait_for_cluster: bool = option(
         "Start although the cluster is too small now, because it grows by itself.", False, command=False
     )
+    wait: bool = option("Wait while another process writes to the output, instead of refusing.", False, command=False)
     no_progress_timeout_s: float = option(
         "Fail when nothing has moved for so long.", 1800.0, unit="SECONDS", gt=0, command=False
     )

@@ -7,10 +7,13 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from jobs import guard, summary
 from jobs.work import Job, Work
-from vqa_ray.key_ranges import Keys, Ranges, size
+from vqa_ray.key_ranges import Keys, Ranges, ranges_of, size
 from vqa_ray.run import commits, manifest
+from vqa_ray.run.claims import Fence
 from vqa_ray.run.completeness import findings, strangers
 from vqa_ray.run.layout import PART_PREFIX, RunLayout
 from vqa_ray.run.tally import row_count, tally
@@ -19,10 +22,16 @@ from vqa_ray.storage import join, write_table_atomic
 logger = logging.getLogger(__name__)
 
 
-def swept_and_done(layout: RunLayout) -> Ranges:
-    """Clean up after a process that died, and tell which rows are written. int64 (R, 2) ranges of source_keys."""
+def swept_and_done(layout: RunLayout, fence: Fence) -> Ranges:
+    """Clean up after a process that died, and tell which rows are written. int64 (R, 2) ranges of source_keys.
+
+    Only files that were never committed go, and second copies of rows.
+    """
+    fence.check()
     commits.sweep(layout)
-    done = commits.committed_keys(layout)
+    keys = commits.keys_by_task(layout)
+    commits.remove_repeated_rows(layout, keys)
+    done = ranges_of(np.concatenate([np.empty(0, np.int64), *keys.values()]))
     if len(done):
         logger.info("%s: resumed, %d rows are there already", layout.output, size(done))
     return done
@@ -39,9 +48,12 @@ def write_rows(job: Job, work: Work) -> manifest.Timing:
         before = set(commits.committed_tasks(work.layout))
         invocation = f"{PART_PREFIX}{uuid.uuid4().hex[:8]}"
         stages, spilled = execute(job, work, invocation)
-        expelled = commits.expel(work.layout, before, invocation)
-        if expelled:
-            logger.warning("%d files of a process that had died were removed", len(expelled))
+        work.fence.check()
+        commits.sweep(work.layout)
+        others = set(commits.committed_tasks(work.layout)) - before
+        if any(not task.startswith(invocation) for task in others):
+            copies = commits.remove_repeated_rows(work.layout, commits.keys_by_task(work.layout))
+            logger.warning("a process that had died wrote %d rows late; one copy of each is kept", copies)
     rows = sum(row_count(uri) for uri in commits.committed_tasks(work.layout).values())
     return manifest.Timing(started, guard.now(), time.monotonic() - begun, rows - work.present, stages, spilled)
 
@@ -59,6 +71,7 @@ def conclude(
         job, work, timing, attempts: of the run.
         keys: int64 (N,), the rows that should be there; those of all shards without.
     """
+    work.fence.check()
     layout = RunLayout(work.layout.output)
     parts = [entry.uri for entry in layout.part_files()]
     if not parts:
@@ -70,5 +83,6 @@ def conclude(
     if job.conclude is not None:
         job.conclude(parts)
     content = manifest.build(work.record, counts, timing, found, attempts)
+    work.fence.check()
     manifest.write(layout.manifest, content)
     return summary.tell(content, layout.output, job.spec.max_error_fraction)

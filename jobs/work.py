@@ -15,6 +15,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.images import ImageLimits
 from vqa_ray.models.load import ModelInfo, load_transform
 from vqa_ray.readers import InputConfig, Source, open_source
+from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.run.record import RunRecord
 from vqa_ray.stages.read import ReadShard
@@ -38,6 +39,7 @@ class Work:
         tasks: the shards to read, without the rows that are written already.
         present: rows that are written already.
         total: rows in all, None when unknown.
+        fence: the right to write there.
     """
 
     record: RunRecord
@@ -45,6 +47,7 @@ class Work:
     tasks: Sequence[ReadShard]
     present: int
     total: int | None
+    fence: Fence
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from ray.data.checkpoint import CheckpointConfig
 from ray.data.datasource import FilenameProvider
 
 from pipelines.placement import WRITE_CPUS
+from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.schema import SOURCE_KEY
 from vqa_ray.storage import filesystem_for, join
@@ -35,14 +36,39 @@ def checkpoint_config(layout: RunLayout, invocation: str) -> CheckpointConfig:
     )
 
 
-def write(rows: Dataset, layout: RunLayout, schema: pa.Schema, invocation: str, rows_per_file: int) -> None:
+class FencedNames(FilenameProvider):
+    """Names the files of one process, for as long as it is the writer of its output.
+
+    Ray Data asks for a name in the write task, before it writes: the last moment at which a process that was taken for
+    dead can be kept from adding rows that another one writes by now.
+
+    Args:
+        invocation: `part-…`, what the names begin with: unique to the process.
+        fence: its right to write.
+    """
+
+    def __init__(self, invocation: str, fence: Fence) -> None:
+        super().__init__(dataset_uuid=invocation, file_format="parquet")
+        self._fence = fence
+
+    def get_filename_for_task(self, write_uuid: str, task_index: int) -> str:
+        """See `FilenameProvider`.
+
+        Raises:
+            RunError: another process has taken over.
+        """
+        self._fence.check()
+        return super().get_filename_for_task(write_uuid, task_index)
+
+
+def write(rows: Dataset, layout: RunLayout, schema: pa.Schema, names: FencedNames, rows_per_file: int) -> None:
     """Run the pipeline and append its rows to the run directory.
 
     Args:
         rows: the lazy pipeline, built under a context whose checkpoint is that of `layout`.
         layout: the run directory.
         schema: of the files, with metadata.
-        invocation: `part-…`, what the file names begin with: unique to this process.
+        names: of the files.
         rows_per_file: rows that a file should have at least; the last ones have fewer.
     """
     filesystem, path = filesystem_for(layout.parts)
@@ -50,7 +76,7 @@ def write(rows: Dataset, layout: RunLayout, schema: pa.Schema, invocation: str, 
         path,
         filesystem=filesystem,
         mode=SaveMode.APPEND,
-        filename_provider=FilenameProvider(dataset_uuid=invocation, file_format="parquet"),
+        filename_provider=names,
         min_rows_per_file=rows_per_file,
         ray_remote_args={"num_cpus": WRITE_CPUS, "max_retries": _WRITE_RETRIES},
         schema=schema,

@@ -25,8 +25,8 @@ from vqa_ray.models.load import load_encoder
 from vqa_ray.retrieval.index import Index, open_index
 from vqa_ray.retrieval.layout import IndexLayout
 from vqa_ray.retrieval.version import publish
-from vqa_ray.retrieval.writer import Writer
 from vqa_ray.run.commits import committed_tasks
+from vqa_ray.run.lock import OutputLock
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -211,8 +211,8 @@ def test_a_second_writer_is_told(
 ) -> None:
     source, output = images_input(tmp_path / "in", 4), tmp_path / "index"
     layout = IndexLayout(str(output))
-    with Writer(layout, "2026-01-01T00:00:00Z", beat_s=0.01), monkeypatch.context() as patch:
-        patch.setattr("vqa_ray.retrieval.writer.Writer", partial(Writer, beat_s=0.1))
+    with OutputLock(layout.uri, "2026-01-01T00:00:00Z", beat_s=0.01), monkeypatch.context() as patch:
+        patch.setattr("vqa_ray.run.lock.OutputLock", partial(OutputLock, beat_s=0.1))
         assert run_here("index", source, output) == 2
     assert "the index is being written by process" in capsys.readouterr().err
     assert layout.version_numbers() == []

@@ -12,11 +12,11 @@ from tests.jobs.commands import run_here
 from tests.jobs.test_index import colours, truth
 from tests.jobs.test_s3 import upload
 from vqa_ray.errors import RequestError
+from vqa_ray.exclusive import create
 from vqa_ray.retrieval import version as versions
-from vqa_ray.retrieval.exclusive import create
 from vqa_ray.retrieval.index import open_index
 from vqa_ray.retrieval.layout import IndexLayout
-from vqa_ray.retrieval.writer import Writer
+from vqa_ray.run.lock import OutputLock
 from vqa_ray.storage import read_bytes, write_bytes_atomic
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -69,10 +69,10 @@ def test_a_file_is_created_once(s3_session: str) -> None:
 def test_one_writer_in_a_bucket(s3_session: str) -> None:
     layout = IndexLayout(f"{s3_session}/writers")
     with (
-        Writer(layout, "2026-01-01T00:00:00Z", beat_s=0.05),
+        OutputLock(layout.uri, "2026-01-01T00:00:00Z", beat_s=0.05),
         pytest.raises(RequestError, match="being written by process"),
     ):
-        Writer(layout, "2026-01-01T00:00:00Z", beat_s=1.0).__enter__()
-    with Writer(layout, "2026-01-01T00:00:00Z") as later:
+        OutputLock(layout.uri, "2026-01-01T00:00:00Z", beat_s=1.0).__enter__()
+    with OutputLock(layout.uri, "2026-01-01T00:00:00Z") as later:
         later.check()
     assert versions.latest(layout) is None

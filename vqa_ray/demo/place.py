@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.run.layout import PRIVATE
 
 MARKER = ".vqa-ray-demo.json"
 PRODUCTS, TAGS, ANSWERS, GALLERY = "products", "tags", "answers", "gallery.html"
@@ -25,7 +26,7 @@ _OWN_DIRECTORIES = (f"{TAGS}/_vqa_ray", f"{ANSWERS}/_vqa_ray", f"{INDEX}/_vqa_ra
 
 
 def claim(output: str) -> Path:
-    """The demo's directory, emptied of what an earlier demo wrote there; nothing else is touched.
+    """Check the demo's directory, and make it where it is missing; what an earlier demo wrote stays, see `clear`.
 
     Raises:
         RequestError: it is no local directory, cannot be written, or holds files that no demo made.
@@ -36,17 +37,28 @@ def claim(output: str) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
         if not (place / MARKER).is_file():
-            strangers = sorted(each.name for each in place.iterdir())
+            strangers = sorted(each.name for each in place.iterdir() if each.name != PRIVATE)
             if strangers:
                 raise RequestError(
                     f"--output {output}: holds files that no demo made ({', '.join(strangers[:3])}); wanted a new or"
                     " empty directory, or one of an earlier demo"
                 )
             (place / MARKER).write_text(json.dumps({"made_by": "vqa-ray demo"}) + "\n")
-        _remove_own(place)
     except OSError as error:
         raise RequestError(f"--output {output}: cannot be written: {one_line(error)}") from error
     return place
+
+
+def clear(place: Path) -> None:
+    """Remove what an earlier demo wrote; nothing else is touched. Call it with the lock of the directory.
+
+    Raises:
+        RequestError: files that no demo made stand among it, or it cannot be removed.
+    """
+    try:
+        _remove_own(place)
+    except OSError as error:
+        raise RequestError(f"--output {place}: cannot be written: {one_line(error)}") from error
 
 
 def _remove_own(place: Path) -> None:

@@ -34,11 +34,6 @@ class IndexLayout:
         return join(self.uri, PRIVATE, "versions")
 
     @property
-    def writers(self) -> str:
-        """The directory where writers say that they write."""
-        return join(self.uri, PRIVATE, "writers")
-
-    @property
     def updates(self) -> str:
         """The directory of the updates."""
         return join(self.uri, UPDATES)

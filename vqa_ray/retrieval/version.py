@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vqa_ray.errors import RequestError
-from vqa_ray.retrieval.exclusive import create
+from vqa_ray.exclusive import create
 from vqa_ray.retrieval.layout import UPDATES, IndexLayout, files
 from vqa_ray.run.record import to_json
 from vqa_ray.storage import read_bytes

@@ -8,13 +8,16 @@ here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
-from vqa_ray.key_ranges import NOTHING, Ranges, ranges_of
+from vqa_ray.key_ranges import NOTHING, Keys, Ranges, ranges_of
 from vqa_ray.run.layout import RunLayout, delete, name_of
 from vqa_ray.run.tally import read_columns
+from vqa_ray.storage import write_table_atomic
 
 _PENDING = ".pending.parquet"
 _COMMITTED = ".parquet"
@@ -42,9 +45,13 @@ def committed_tasks(layout: RunLayout) -> dict[str, str]:
 
 def committed_keys(layout: RunLayout) -> Ranges:
     """The rows that are written: source_keys as int64 (R, 2) ranges, ascending, both ends included."""
-    uris = committed_tasks(layout).values()
-    keys = [read_columns(uri, ("source_key",))["source_key"].to_numpy() for uri in uris]
+    keys = list(keys_by_task(layout).values())
     return ranges_of(np.concatenate(keys)) if keys else NOTHING
+
+
+def keys_by_task(layout: RunLayout) -> dict[str, Keys]:
+    """Write task → the source_keys that it committed, int64 (N,)."""
+    return {task: _source_keys(uri) for task, uri in sorted(committed_tasks(layout).items())}
 
 
 def parts_by_task(layout: RunLayout) -> dict[str, list[str]]:
@@ -72,22 +79,46 @@ def sweep(layout: RunLayout) -> Swept:
     return Swept(len(orphans), len(pending), len(lost))
 
 
-def expel(layout: RunLayout, allowed: set[str], invocation: str) -> list[str]:
-    """Remove what another process committed while this one was running: rows of a dead driver's last breath.
+def remove_repeated_rows(layout: RunLayout, keys_of: Mapping[str, Keys]) -> int:
+    """Keep one copy of each row that is committed more than once: call it while nobody writes.
+
+    A process that was taken for dead can commit rows after another one has set out to write them, too. No row is lost:
+    what goes stands in another committed file. Doing it again after a death in the middle changes nothing.
 
     Args:
         layout: the run directory.
-        allowed: write tasks that were committed when this process began.
-        invocation: what the names of this process's own part files begin with.
+        keys_of: its `keys_by_task`.
 
     Returns:
-        The write tasks removed.
+        How many copies were removed.
     """
-    strangers = [task for task in committed_tasks(layout) if task not in allowed and not task.startswith(invocation)]
+    every = np.sort(np.concatenate([np.empty(0, np.int64), *keys_of.values()]))
+    repeated = np.unique(every[1:][every[1:] == every[:-1]])
+    if not len(repeated):
+        return 0
     commits, parts = committed_tasks(layout), parts_by_task(layout)
-    for task in strangers:
-        # The rows first: a commit without its part is swept at the next start.
-        for uri in parts.get(task, []):
-            delete(uri)
-        delete(commits[task])
-    return strangers
+    removed, kept = 0, np.empty(0, np.int64)
+    for task, keys in keys_of.items():
+        mine = np.intersect1d(keys, repeated)
+        surplus = np.intersect1d(mine, kept)
+        kept = np.union1d(kept, mine)
+        if len(surplus):
+            removed += len(surplus)
+            # The rows first: until the commit is rewritten it names rows that stand elsewhere.
+            for uri in (*parts.get(task, []), commits[task]):
+                _remove_rows(uri, surplus)
+    return removed
+
+
+def _remove_rows(uri: str, keys: Keys) -> None:
+    table = read_columns(uri)
+    rest = table.filter(pa.array(~np.isin(table["source_key"].to_numpy(), keys)))
+    if not rest.num_rows:
+        delete(uri)
+    elif rest.num_rows < table.num_rows:
+        write_table_atomic(uri, rest)
+
+
+def _source_keys(uri: str) -> Keys:
+    keys: Keys = read_columns(uri, ("source_key",))["source_key"].to_numpy()
+    return keys

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vqa_ray.demo.place import MARKER, claim
+from vqa_ray.demo.place import MARKER, claim, clear
 from vqa_ray.errors import RequestError
 
 
@@ -40,7 +40,7 @@ def test_a_new_directory_is_made_and_marked(tmp_path: Path) -> None:
 def test_an_earlier_demo_goes_and_everything_else_stays(tmp_path: Path) -> None:
     place = claim(str(tmp_path / "demo"))
     fill(place, *OWN, "notes.txt", "more/part-1.parquet")
-    claim(str(place))
+    clear(claim(str(place)))
     assert files(place) == {MARKER, "notes.txt", "more/part-1.parquet"}
 
 
@@ -50,7 +50,7 @@ def test_files_among_its_own_are_refused_before_any_is_removed(tmp_path: Path, n
     fill(place, *OWN, name)
     folder, stranger = name.split("/")[:2]
     with pytest.raises(RequestError, match=rf"{folder}/ holds files that no demo made \({stranger}\); move them"):
-        claim(str(place))
+        clear(claim(str(place)))
     assert files(place) == {MARKER, *OWN, name}
 
 
@@ -66,7 +66,7 @@ def test_a_link_to_elsewhere_is_never_followed(tmp_path: Path) -> None:
     fill(tmp_path / "elsewhere", "part-1.parquet", "_vqa_ray/manifest.json")
     (place / "tags").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(RequestError, match="tags is a link"):
-        claim(str(place))
+        clear(claim(str(place)))
     assert files(tmp_path / "elsewhere") == {"part-1.parquet", "_vqa_ray/manifest.json"}
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.indexes import random_vectors, write_index
 from vqa_ray.errors import RequestError
+from vqa_ray.exclusive import create
 from vqa_ray.retrieval import version as versions
-from vqa_ray.retrieval.exclusive import create
 from vqa_ray.retrieval.index import Index, open_index
 from vqa_ray.retrieval.layout import IndexLayout
 from vqa_ray.retrieval.version import AnnState, Version
