@@ -7,7 +7,9 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from vqa_ray.data_uris import decode_data_uri, is_data_uri
 from vqa_ray.errors import ErrorCode, RequestError, RowError
+from vqa_ray.redaction import without_secrets
 from vqa_ray.storage import read_bytes, scheme_of
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class ImageFetcher:
         self._allow_private = allow_private
 
     def fetch(self, uri: str) -> bytes:
-        """The bytes of one image.
+        """The bytes of one image; a `data:` URI is decoded.
 
         Raises:
             RowError: `image_missing`, `image_too_large` or `image_fetch_failed`.
@@ -72,7 +74,7 @@ class ImageFetcher:
             outcomes.update(zip(stored, pool.map(self._from_store, stored), strict=True))
             if from_web is not None:
                 outcomes.update(zip(web, from_web.result(), strict=True))
-        return outcomes
+        return {uri: _without_secrets(outcome, uri) for uri, outcome in outcomes.items()}
 
     def _from_web(self, uris: list[str]) -> list[bytes | RowError]:
         if not self._allow_http:
@@ -84,10 +86,15 @@ class ImageFetcher:
         return fetcher.fetch_all(uris)
 
     def _from_store(self, uri: str) -> bytes | RowError:
+        if is_data_uri(uri):
+            try:
+                return decode_data_uri(uri, self._max_bytes)
+            except RowError as error:
+                return RowError(error.code, error.message)
         scheme = scheme_of(uri)
         if scheme not in _STORES:
             known = ", ".join(("paths", *_STORES, *_WEB))
-            return RowError(ErrorCode.IMAGE_FETCH_FAILED, f"unknown scheme {scheme!r}; known are {known}")
+            return RowError(ErrorCode.IMAGE_FETCH_FAILED, f"unknown scheme {scheme[:40]!r}; known are {known}")
         try:
             return read_bytes(uri, self._max_bytes)
         except FileNotFoundError:
@@ -97,3 +104,10 @@ class ImageFetcher:
                 return RowError(ErrorCode.IMAGE_TOO_LARGE, f"more than {self._max_bytes} bytes")
             reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
             return RowError(ErrorCode.IMAGE_FETCH_FAILED, f"{type(error).__name__}: {reason}")
+
+
+def _without_secrets(outcome: bytes | RowError, uri: str) -> bytes | RowError:
+    """Stores and resolvers repeat in their messages what they were given."""
+    if isinstance(outcome, RowError):
+        return RowError(outcome.code, without_secrets(outcome.message, uri))
+    return outcome

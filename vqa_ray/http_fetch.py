@@ -119,6 +119,10 @@ class HttpFetcher:
                         return await self._fetch(session, uri)
                     except RowError as error:
                         return RowError(error.code, error.message)
+                    except Exception as error:  # noqa: BLE001  The URL is a stranger's; each parser fails in its way.
+                        # aiohttp, yarl and the resolver raise ValueError, UnicodeError, OverflowError and others.
+                        reason = f"not a URL that can be fetched ({type(error).__name__}: {error})"
+                        return RowError(ErrorCode.IMAGE_FETCH_FAILED, reason)
 
             return list(await asyncio.gather(*map(fetch, uris)))
 

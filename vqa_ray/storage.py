@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs as pafs
 from pyarrow import parquet
 
+from vqa_ray.data_uris import is_data_uri, short_data_uri
 from vqa_ray.errors import RequestError
 from vqa_ray.local_files import HIDDEN, local_files
 
@@ -69,7 +70,9 @@ def scheme_of(uri: str) -> str:
 def shown_uri(uri: str) -> str:
     """`uri` as it may stand in a message: without user name, password and query, which may hold secrets, and short."""
     shown = uri
-    if scheme_of(uri) != "file":
+    if is_data_uri(uri):
+        shown = short_data_uri(uri)
+    elif scheme_of(uri) != "file":
         scheme, _, rest = uri.partition("://")
         place, slash, path = rest.partition("/")
         path = path.partition("?")[0] if scheme.lower() in ("http", "https") else path

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.s3 import s3_bucket
 from vqa_ray import storage
@@ -112,3 +114,65 @@ def test_a_fetcher_pickles_and_refuses_no_concurrency() -> None:
     assert isinstance(pickle.loads(pickle.dumps(ImageFetcher(5, allow_http=True))), ImageFetcher)
     with pytest.raises(RequestError, match="concurrency is 0; it must be at least 1"):
         ImageFetcher(5, concurrency=0)
+
+
+HOSTILE = [
+    "http://example..com/a.jpg",
+    "http://" + "a" * 70 + ".com/x",
+    "http://[::1/a.jpg",
+    "http://[zz]/a.jpg",
+    "http://host:99999/a.jpg",
+    "http://host:-1/",
+    "http://host:0x/",
+    "http://xn--a/",
+    "http://.",
+    "http:///a",
+    "http://:80/",
+    "http://[fe80::1%25eth0]/a",
+    "ftp://host/a.jpg",
+    "weird+scheme://a",
+    "s3://",
+    "s3:///key",
+    "s3://Bad Bucket/x",
+    "file://host/a",
+    "file:///\x00",
+    "\x00",
+    "a\udc80b",
+    "x" * 5000,
+    "/" + "x/" * 3000,
+    "data:",
+    "hf://",
+    "",
+]
+
+
+@pytest.mark.parametrize("uri", HOSTILE, ids=ascii)
+def test_no_reference_ends_a_batch(uri: str) -> None:
+    outcome = ImageFetcher(100, allow_http=True).fetch_all([uri])[uri]
+    assert isinstance(outcome, RowError)
+    assert len(outcome.message) <= 300
+    assert outcome.message.isprintable()
+
+
+def test_messages_hide_what_a_reference_keeps_secret() -> None:
+    uris = [
+        "http://user:s3cret@host:99999/a.jpg?X-Signature=0123abc",
+        "http://user:s3cret@[::1/a?X-Signature=0123abc",
+        "https://user:s3cret@127.0.0.1/a?X-Signature=0123abc",
+        "http://user:s3cret@example..com/?X-Signature=0123abc",
+        "file://user:s3cret@host/a?X-Signature=0123abc",
+        "abfs://user:s3cret@place/a?X-Signature=0123abc",
+    ]
+    for outcome in ImageFetcher(100, allow_http=True).fetch_all(uris).values():
+        assert "s3cret" not in str(outcome)
+        assert "0123abc" not in str(outcome)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(st.characters(exclude_categories=[]), max_size=60), max_size=8))
+def test_any_text_is_fetched_or_told_why_not(texts: list[str]) -> None:
+    # The port is closed: whatever looks like a host is refused at once, without a name server.
+    uris = [*texts, *(f"http://127.0.0.1:1{text}" for text in texts), *(f"file://{text}" for text in texts)]
+    outcomes = ImageFetcher(100, allow_http=True).fetch_all(uris)
+    assert set(outcomes) == set(uris)
+    assert all(isinstance(outcome, bytes | RowError) for outcome in outcomes.values())

@@ -38,6 +38,8 @@ class InputConfig:
             rows then have none and are not in error for it.
         reads_context: whether a column of earlier questions and answers is read where there is one.
         reads_several: whether rows may bring a list of images each, in a column of its own.
+        image_root: the directory or prefix that image references are relative to and must stay below; None takes the
+            directory of the file that names them.
     """
 
     uri: str
@@ -50,6 +52,7 @@ class InputConfig:
     reads_images: bool = True
     reads_context: bool = False
     reads_several: bool = False
+    image_root: str | None = None
 
     @property
     def riding(self) -> tuple[str, ...]:

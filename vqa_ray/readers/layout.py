@@ -15,7 +15,7 @@ from vqa_ray.readers.base import InputConfig, Layout, refuse, told
 ROLES: tuple[str, ...] = tuple(field.name for field in fields(Layout))
 _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "image": ("image",),
-    "image_uri": ("image_uri", "url", "image_path"),
+    "image_uri": ("image_uri", "url", "image_path", "image_url"),
     "images": ("images",),
     "question": ("question",),
     "questions": ("questions",),

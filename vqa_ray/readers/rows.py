@@ -59,7 +59,7 @@ class RowMaker:
         self._asks = source.config.needs_question
         self._fields = source.kept
         self._name = uri.removeprefix(source.root.rstrip("/") + "/")
-        self._pictures = PictureFinder(uri, source.root, source.config.reads_images)
+        self._pictures = PictureFinder(uri, source.root, source.config.reads_images, source.config.image_root)
 
     def row(
         self,

@@ -1,0 +1,16 @@
+"""Messages without the secrets of the URI they are about."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+
+def without_secrets(text: str, uri: str) -> str:
+    """A message about `uri` without its user name, password and query, should the message repeat them."""
+    place, _, query = uri.partition("?")
+    login = place.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    secrets = (login, login.partition(":")[2], query)
+    for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
+        if len(secret) > 2:
+            text = text.replace(secret, "…")
+    return text
