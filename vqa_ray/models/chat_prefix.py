@@ -12,7 +12,8 @@ from transformers import DynamicCache
 
 from vqa_ray.models.chat_processor import Encoded
 from vqa_ray.models.chat_rows import Prompt, collate, positions
-from vqa_ray.models.roomy_cache import pad, prefix_of, roomy_cache, select_rows, send
+from vqa_ray.models.device import send
+from vqa_ray.models.roomy_cache import pad, prefix_of, roomy_cache, select_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vqa_ray.models.chat_processor import Encoded
-from vqa_ray.models.roomy_cache import send
+from vqa_ray.models.device import send
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.base import EmbeddingShape
 from vqa_ray.models.blip_checkpoint import Pixels
 from vqa_ray.models.checkpoint import image_processor_config
+from vqa_ray.models.clip_modules import ClipModules, load_plain
 from vqa_ray.models.clip_transform import ClipTransform
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.dual_encoder import DualEncoder
@@ -38,18 +39,16 @@ class ClipEncoder(DualEncoder):
             ModelLoadError: also a processor that crops to another size than the encoder sees, or a tokenizer that
                 closes a text with another token than the one at which the model reads it.
         """
-        from transformers import CLIPModel
-
         where = choose_device(device)
         origin = f"model {path}"
         transform = ClipTransform.from_config(image_processor_config(path), origin)
-        model = load_weights(CLIPModel, path, choose_dtype(dtype, where))
+        tokenizer = load_text_tokenizer(path)
+        model = _load(path, choose_dtype(dtype, where), tokenizer)
         side = model.config.vision_config.image_size
         if transform.crop != side:
             raise ModelLoadError(
                 f"{origin}: its processor makes images of {transform.crop} pixels, its encoder takes {side}"
             )
-        tokenizer = load_text_tokenizer(path)
         check_closing(tokenizer, model.config.text_config.eos_token_id, origin)
         return ClipTowers(model.to(where), tokenizer, transform, where)
 
@@ -58,7 +57,8 @@ class ClipTowers:
     """See `Towers`.
 
     Args:
-        model: a `CLIPModel` in evaluation mode, on its device; it gives up its vision encoder.
+        model: a `CLIPModel` of transformers or `ClipModules`, in evaluation mode, on its device; it gives up its vision
+            encoder.
         tokenizer: the checkpoint's.
         transform: the size and the normalisation of its images.
         device: where it is.
@@ -94,9 +94,22 @@ class ClipTowers:
 
     def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
         """See `Towers.texts`."""
+        if isinstance(self._model, ClipModules):
+            return self._model.text_features(tokens["input_ids"])
         read = {name: values for name, values in tokens.items() if name in ("input_ids", "attention_mask")}
         projected: Tensor = self._model.get_text_features(**read).pooler_output
         return projected
+
+
+def _load(path: Path, dtype: torch.dtype, tokenizer: Any) -> Any:
+    """The checkpoint without transformers where it needs no conversion, else a `CLIPModel`."""
+    # Behind padding on the left, a text would have other places.
+    plain = load_plain(path, dtype) if tokenizer.padding_side == "right" else None
+    if plain is not None:
+        return plain
+    from transformers import CLIPModel
+
+    return load_weights(CLIPModel, path, dtype)
 
 
 def check_closing(tokenizer: Any, closing: int, origin: str) -> None:

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vqa_ray.models.base import EmbeddingShape, Image
+from vqa_ray.models.device import send
 from vqa_ray.models.passes import run_passes
-from vqa_ray.models.roomy_cache import send
 
 logger = logging.getLogger(__name__)
 

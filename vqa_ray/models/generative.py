@@ -18,11 +18,11 @@ from vqa_ray.errors import RequestError
 from vqa_ray.models.base import Answer, ChoiceScores, Image, Turn
 from vqa_ray.models.choices import probabilities
 from vqa_ray.models.decoding import Generated, greedy, mean_log_probabilities
+from vqa_ray.models.device import send
 from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig
 from vqa_ray.models.network import Network
 from vqa_ray.models.passes import by_length, nest, run_passes
 from vqa_ray.models.prompt_fit import Prompt, PromptFit
-from vqa_ray.models.roomy_cache import send
 from vqa_ray.prompts import Prompting
 
 T = TypeVar("T")

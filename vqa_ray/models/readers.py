@@ -14,9 +14,10 @@ from vqa_ray.models.causal_decoding import CausalDecoding, JoinedDecoding
 from vqa_ray.models.choices import continuation_tokens, opening_tokens
 from vqa_ray.models.cross_decoding import CrossDecoding
 from vqa_ray.models.decoding import Decoding
+from vqa_ray.models.device import send
 from vqa_ray.models.passes import cut_by_length
 from vqa_ray.models.prompt_fit import Prompt
-from vqa_ray.models.roomy_cache import Prefix, pad, prefix_of, roomy_cache, send
+from vqa_ray.models.roomy_cache import Prefix, pad, prefix_of, roomy_cache
 
 # What a pass through the language model costs by itself, in tokens: reading the weights, starting the kernels.
 _PASS_TOKENS = {"cpu": 48, "cuda": 512}

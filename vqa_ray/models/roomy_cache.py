@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from vqa_ray.models.device import send
+
 # Of each layer: keys and values, (rows, heads, tokens, D).
 Prefix = Sequence[tuple[Tensor, Tensor]]
 
@@ -130,8 +132,3 @@ def pad(sequences: Sequence[Sequence[int]], *, left: bool, device: torch.device)
         mask[row, place] = 1
     padded = any(len(tokens) < width for tokens in sequences)
     return send(ids, device), send(mask, device) if padded else None
-
-
-def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """To the device; nothing waits for it."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

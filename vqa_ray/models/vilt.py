@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from vqa_ray.models.base import Answer, ChoiceScores, Image
-from vqa_ray.models.checkpoint import image_processor_config
+from vqa_ray.models.checkpoint import image_processor_config, read_json
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.passes import nest
+from vqa_ray.models.vilt_modules import load_plain
 from vqa_ray.models.vilt_network import Pairs, ViltNetwork
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
@@ -86,14 +87,12 @@ class Vilt:
         Raises:
             ModelLoadError: weights or vocabulary are missing or do not fit, or the device or dtype does not exist.
         """
-        from transformers import ViltForQuestionAnswering
-
         chosen = choose_device(device)
         number = choose_dtype(dtype, chosen)
         transform = ViltTransform.from_config(image_processor_config(path), f"model {path}")
-        model = load_weights(ViltForQuestionAnswering, path, number)
+        model = load_plain(path, number) or _load_stock(path, number)
         tokenizer = load_text_tokenizer(path)
-        vocabulary = AnswerVocabulary.from_config(model.config.to_dict(), f"model {path}")
+        vocabulary = AnswerVocabulary.from_config(read_json(path, "config.json"), f"model {path}")
         network = ViltNetwork(model.to(chosen), transform.mean, transform.std, frozen=True).to(chosen)
         vilt = cls(network, tokenizer, vocabulary, model.config.max_position_embeddings)
         if compile and chosen.type == "cuda":
@@ -232,3 +231,10 @@ class Vilt:
         if self.device.type != "cuda":
             return tensor
         return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def _load_stock(path: Path, dtype: torch.dtype) -> Any:
+    """The checkpoint through transformers, which converts old names and formats, and names what is wrong."""
+    from transformers import ViltForQuestionAnswering
+
+    return load_weights(ViltForQuestionAnswering, path, dtype)
