@@ -110,7 +110,7 @@ class _TextEncoder(nn.Module):
     def __init__(self, config: SimpleNamespace) -> None:
         super().__init__()
         self._closing = config.eos_token_id
-        self.embeddings = nn.Module()
+        self.embeddings: Any = nn.Module()
         self.embeddings.token_embedding = Embedding(config.vocab_size, config.hidden_size)
         self.embeddings.position_embedding = Embedding(config.max_position_embeddings, config.hidden_size)
         self.encoder = _Encoder(config)
@@ -124,7 +124,8 @@ class _TextEncoder(nn.Module):
             x = layer(x)
         x = self.final_layer_norm(x)
         is_read = input_ids if self._closing == _OLD_CLOSING else (input_ids == self._closing).int()
-        return x[torch.arange(len(x), device=x.device), is_read.argmax(dim=-1)]
+        read: Tensor = x[torch.arange(len(x), device=x.device), is_read.argmax(dim=-1)]
+        return read
 
 
 class _VisionEncoder(nn.Module):
@@ -134,7 +135,7 @@ class _VisionEncoder(nn.Module):
         super().__init__()
         self.config = config
         width, patch = config.hidden_size, config.patch_size
-        self.embeddings = nn.Module()
+        self.embeddings: Any = nn.Module()
         self.embeddings.class_embedding = nn.Parameter(torch.empty(width))
         self.embeddings.patch_embedding = Conv2d(
             config.num_channels, width, kernel_size=patch, stride=patch, bias=False
@@ -159,11 +160,11 @@ class _Layer(nn.Module):
         super().__init__()
         width = config.hidden_size
         self._heads, self._activation = config.num_attention_heads, config.hidden_act
-        self.self_attn = nn.Module()
+        self.self_attn: Any = nn.Module()
         for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
             setattr(self.self_attn, name, Linear(width, width))
         self.layer_norm1 = LayerNorm(width, eps=config.layer_norm_eps)
-        self.mlp = nn.Module()
+        self.mlp: Any = nn.Module()
         self.mlp.fc1 = Linear(width, config.intermediate_size)
         self.mlp.fc2 = Linear(config.intermediate_size, width)
         self.layer_norm2 = LayerNorm(width, eps=config.layer_norm_eps)
@@ -175,7 +176,8 @@ class _Layer(nn.Module):
         q, k, v = (part(normed).unflatten(-1, (self._heads, -1)).transpose(1, 2) for part in projections)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
         x = x + self.self_attn.out_proj(mixed)
-        return x + self.mlp.fc2(_activated(self.mlp.fc1(self.layer_norm2(x)), self._activation))
+        out: Tensor = x + self.mlp.fc2(_activated(self.mlp.fc1(self.layer_norm2(x)), self._activation))
+        return out
 
 
 def _activated(x: Tensor, name: str) -> Tensor:
