@@ -21,6 +21,7 @@ from vqa_ray.models.families import COSINE_SCORE
 from vqa_ray.models.patches import Patches
 from vqa_ray.models.vision_layers import vision_layers
 from vqa_ray.models.weights import load_text_tokenizer, load_weights
+from vqa_ray.models.wordpiece import load_wordpiece
 
 # The `eos_token_id` of old configs, by which transformers reads a text at its highest token id instead.
 _OLD_CLOSING = 2
@@ -42,7 +43,7 @@ class ClipEncoder(DualEncoder):
         where = choose_device(device)
         origin = f"model {path}"
         transform = ClipTransform.from_config(image_processor_config(path), origin)
-        tokenizer = load_text_tokenizer(path)
+        tokenizer = load_wordpiece(path) or load_text_tokenizer(path)
         model = _load(path, choose_dtype(dtype, where), tokenizer)
         side = model.config.vision_config.image_size
         if transform.crop != side:

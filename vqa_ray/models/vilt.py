@@ -24,6 +24,7 @@ from vqa_ray.models.vilt_network import Pairs, ViltNetwork
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.models.weights import load_text_tokenizer, load_weights
+from vqa_ray.models.wordpiece import load_wordpiece
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Vilt:
         number = choose_dtype(dtype, chosen)
         transform = ViltTransform.from_config(image_processor_config(path), f"model {path}")
         model = load_plain(path, number) or _load_stock(path, number)
-        tokenizer = load_text_tokenizer(path)
+        tokenizer = load_wordpiece(path) or load_text_tokenizer(path)
         vocabulary = AnswerVocabulary.from_config(read_json(path, "config.json"), f"model {path}")
         network = ViltNetwork(model.to(chosen), transform.mean, transform.std, frozen=True).to(chosen)
         vilt = cls(network, tokenizer, vocabulary, model.config.max_position_embeddings)
