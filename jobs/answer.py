@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run(spec: AnswerSpec, retry: Retry | None) -> int:
     """Answer the input of `spec`, or its failed rows again; gives the exit code."""
     from jobs import guard
-    from jobs.model import model_of
+    from jobs.model import model_of, record_length
     from jobs.run import run as run_job
     from jobs.work import Job, open_input, output_schema
     from vqa_ray import schema
@@ -35,13 +35,13 @@ def run(spec: AnswerSpec, retry: Retry | None) -> int:
     )
     if not takes_context and not spec.ignore_context:
         _refuse_context(spec, source, model)
-    build = partial(build_own, spec, source, model.kind.has_boxes)
+    build = partial(build_own, spec, source, model)
     if spec.engine == "vllm":
         from jobs import answer_vllm
 
         answer_vllm.check(spec, source, model)
         build = partial(answer_vllm.build, spec, model)
-    record = guard.asked("answer", spec, source, model)
+    record = record_length(guard.asked("answer", spec, source, model), spec, model)
     columns = output_schema(schema.answer_schema(source.several, model.kind.has_boxes), source)
     return run_job(Job(record, spec, source, columns, build), retry)
 
@@ -55,14 +55,15 @@ def _refuse_context(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
         )
 
 
-def build_own(spec: AnswerSpec, source: Source, boxes: bool, work: Work, placement: Placement) -> Dataset:
+def build_own(spec: AnswerSpec, source: Source, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec on our own engines, lazily."""
-    from jobs.model import options_of
+    from jobs.model import recorded_options
     from jobs.work import image_config
     from pipelines.answer import AnswerConfig
     from pipelines.answer import answer as pipeline
 
-    config = AnswerConfig(options_of(spec), spec.top_k, source.several, boxes)
+    options = recorded_options(spec, model, work.record)
+    config = AnswerConfig(options, spec.top_k, source.several, model.kind.has_boxes)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

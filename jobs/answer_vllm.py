@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jobs.spec import AnswerSpec
 from vqa_ray.errors import RequestError
 from vqa_ray.models.load import ModelInfo
-from vqa_ray.models.vllm_engine import VllmOptions, require_vllm
+from vqa_ray.models.vllm_engine import VllmOptions, closing_tokens, require_vllm
 from vqa_ray.readers import Source
 
 if TYPE_CHECKING:
@@ -43,15 +43,17 @@ def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
 
 def build(spec: AnswerSpec, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
+    from jobs.model import recorded_options
     from jobs.work import image_config
     from pipelines.chat_vllm import answer_with_vllm
 
     options = VllmOptions(
-        max_new_tokens=spec.max_new_tokens or VllmOptions().max_new_tokens,
+        max_new_tokens=recorded_options(spec, model, work.record).generation(model).max_new_tokens,
         gpus=int(spec.num_gpus or 1),
         dtype=spec.dtype,
         images=_MOST_IMAGES if work.source.layout.images else 1,
         relative_json=model.family.startswith("qwen3"),
+        closing=closing_tokens(model.path),
     )
     return answer_with_vllm(
         work.tasks,

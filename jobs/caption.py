@@ -14,32 +14,32 @@ if TYPE_CHECKING:
 
     from jobs.work import Work
     from pipelines.placement import Placement
+    from vqa_ray.models.load import ModelInfo
 
 
 def run(spec: CaptionSpec, retry: Retry | None) -> int:
     """Caption the input of `spec`, or its failed rows again; gives the exit code."""
     from jobs import guard
-    from jobs.model import model_of
+    from jobs.model import model_of, record_length
     from jobs.run import run as run_job
     from jobs.work import Job, open_input, output_schema
     from vqa_ray import schema
 
     model = model_of(spec, "caption")
     source = open_input(spec, (), needs_question=False)
-    record = guard.asked("caption", spec, source, model)
-    boxes = model.kind.has_boxes
-    columns = output_schema(schema.caption_schema(boxes), source)
-    return run_job(Job(record, spec, source, columns, partial(build, spec, boxes)), retry)
+    record = record_length(guard.asked("caption", spec, source, model), spec, model)
+    columns = output_schema(schema.caption_schema(model.kind.has_boxes), source)
+    return run_job(Job(record, spec, source, columns, partial(build, spec, model)), retry)
 
 
-def build(spec: CaptionSpec, boxes: bool, work: Work, placement: Placement) -> Dataset:
+def build(spec: CaptionSpec, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
-    from jobs.model import options_of
+    from jobs.model import recorded_options
     from jobs.work import image_config
     from pipelines.caption import CaptionConfig
     from pipelines.caption import caption as pipeline
 
-    config = CaptionConfig(options_of(spec), spec.prompt, boxes)
+    config = CaptionConfig(recorded_options(spec, model, work.record), spec.prompt, model.kind.has_boxes)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

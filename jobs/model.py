@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from jobs.spec import AnswerSpec, CaptionSpec, RetrieveSpec, RunSpec, TagSpec
 from vqa_ray.errors import RequestError
 from vqa_ray.models.families import Task
+from vqa_ray.models.generation import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe
+from vqa_ray.prompts import prompting
+from vqa_ray.run.record import RunRecord
+
+_MAX_NEW_TOKENS = "max_new_tokens"
 
 
 def model_of(spec: RunSpec, task: Task) -> ModelInfo:
@@ -36,3 +43,25 @@ def options_of(spec: RunSpec) -> ModelOptions:
         max_new_tokens=spec.max_new_tokens if isinstance(spec, AnswerSpec | CaptionSpec) else None,
         num_beams=spec.num_beams if isinstance(spec, AnswerSpec | CaptionSpec) else None,
     )
+
+
+def record_length(record: RunRecord, spec: AnswerSpec | CaptionSpec, model: ModelInfo) -> RunRecord:
+    """A record that also holds the limit of new tokens, so that a run keeps it when a later default differs."""
+    if not model.kind.is_generative:
+        return record
+    generation = options_of(spec).generation(model)
+    limit = generation.max_new_tokens if isinstance(spec, AnswerSpec) else generation.caption_max_new_tokens
+    return replace(record, model={**record.model, _MAX_NEW_TOKENS: limit})
+
+
+def recorded_options(spec: AnswerSpec | CaptionSpec, model: ModelInfo, record: RunRecord) -> ModelOptions:
+    """The options of a spec with the limit of new tokens that its run began with."""
+    options = options_of(spec)
+    if not model.kind.is_generative or spec.max_new_tokens is not None:
+        return options
+    limit = record.model.get(_MAX_NEW_TOKENS)
+    if limit is None:
+        style = prompting(options.prompt_template or model.kind.template)
+        answer = style.max_new_tokens or UNRECORDED_ANSWER_TOKENS
+        limit = answer if isinstance(spec, AnswerSpec) else UNRECORDED_CAPTION_TOKENS
+    return replace(options, max_new_tokens=limit)

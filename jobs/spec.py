@@ -147,7 +147,11 @@ _TEMPLATE = option(
     since=True,
 )
 _NEW_TOKENS = option(
-    "Longest text that a generative model writes; the family's own limit without.", None, unit="N", ge=1, since=True
+    "Most tokens of an answer or caption; 256 without (answers of BLIP and BLIP-2 20, style lavis 10).",
+    None,
+    unit="N",
+    ge=1,
+    since=True,
 )
 _BEAMS = option(
     "Texts that a generative model weighs against each other; 1 is fastest.", None, unit="N", ge=1, le=64, since=True

@@ -52,6 +52,11 @@ def lines(manifest: Mapping[str, Any], output: str) -> list[str]:
         told.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
     if manifest["warnings"]:
         told.append(f"  warnings: {manifest['warnings']:,} rows (column `warning`)")
+    cut = manifest.get("cut_at_limit", 0)
+    if cut:
+        what = "captions" if manifest["job"] == "caption" else "answers"
+        limit = manifest["model"].get("max_new_tokens", "the limit of new")
+        told.append(f"  {cut:,} {what} were cut at {limit} tokens; --max-new-tokens allows more")
     if manifest["rows_sharing_a_row_id"]:
         told.append(f"  {manifest['rows_sharing_a_row_id']:,} rows share their row_id with another row")
     questions = f", {speed['questions_per_s']:,.1f} questions/s" if manifest["questions"] else ""

@@ -32,6 +32,7 @@ ANSWERED_QUESTION = pa.struct(
         ("answer", pa.string()),
         ("answer_score", pa.float32()),
         ("answers", pa.list_(SCORED_ANSWER)),
+        ("finish_reason", pa.string()),
     ]
 )
 
@@ -52,6 +53,8 @@ STATUS = (
 )
 # What the row lived through although it was answered: a question cut to the model's limit, for instance.
 WARNING = pa.field("warning", pa.string())
+# How a free text ended, `stop` or `length`; null where the answer was chosen from a vocabulary.
+FINISH_REASON = pa.field("finish_reason", pa.string())
 
 OTHER_PIXELS = pa.struct(
     [("image_key", pa.int64()), ("pixels", pa.large_binary()), ("height", pa.int32()), ("width", pa.int32())]
@@ -126,6 +129,7 @@ ANSWER = pa.schema(
         pa.field("answer", pa.string()),
         pa.field("answer_score", pa.float32()),
         pa.field("answers", pa.list_(SCORED_ANSWER)),
+        FINISH_REASON,
         *_TAIL,
     ]
 )
@@ -142,7 +146,15 @@ RETRIEVE = pa.schema(
         *_TAIL,
     ]
 )
-CAPTION = pa.schema([*IDENTITY[:2], pa.field("caption", pa.string()), pa.field("caption_score", pa.float32()), *_TAIL])
+CAPTION = pa.schema(
+    [
+        *IDENTITY[:2],
+        pa.field("caption", pa.string()),
+        pa.field("caption_score", pa.float32()),
+        FINISH_REASON,
+        *_TAIL,
+    ]
+)
 
 
 def answer_schema(several: bool, boxes: bool = False) -> pa.Schema:
@@ -155,7 +167,8 @@ def answer_schema(several: bool, boxes: bool = False) -> pa.Schema:
     if not boxes:
         return ANSWERS if several else ANSWER
     if several:
-        result = pa.field("results", pa.list_(pa.struct([*ANSWERED_QUESTION, BOXES])))
+        *scored, finish_reason = ANSWERED_QUESTION
+        result = pa.field("results", pa.list_(pa.struct([*scored, BOXES, finish_reason])))
         return ANSWERS.set(ANSWERS.get_field_index("results"), result)
     return ANSWER.insert(ANSWER.get_field_index("answers") + 1, BOXES)
 

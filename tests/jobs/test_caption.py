@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from jobs.spec import CaptionSpec
+from jobs.summary import lines
 from tests.coloured import NAMES, images_input, parquet_input, picture, table
 from tests.jobs.commands import manifest, rows, run_here
 from tests.tiny import save_tiny_vilt
@@ -56,6 +57,22 @@ def test_captions_go_on_from_the_prompt_and_keep_columns(tmp_path: Path) -> None
         f"a photo of a {each} picture" for each in captioned["colour"].to_pylist()
     ]
     assert run_here("caption", source, output, "--prompt", "a drawing of") == 2
+
+
+def test_texts_that_are_cut_are_marked_and_counted(tmp_path: Path) -> None:
+    source = images_input(tmp_path / "in", 6)
+    assert run_here("caption", source, tmp_path / "cut", "--max-new-tokens", "2") == 0
+    cut = rows(tmp_path / "cut")
+    assert cut["finish_reason"].to_pylist() == ["length"] * 6
+    assert set(cut["warning"].to_pylist()) == {"cut at 2 tokens; --max-new-tokens allows more"}
+    content = manifest(tmp_path / "cut")
+    assert (content["cut_at_limit"], content["model"]["max_new_tokens"]) == (6, 2)
+    assert "  6 captions were cut at 2 tokens; --max-new-tokens allows more" in lines(content, "out")
+    assert run_here("caption", source, tmp_path / "whole") == 0
+    assert rows(tmp_path / "whole")["finish_reason"].to_pylist() == ["stop"] * 6
+    content = manifest(tmp_path / "whole")
+    assert (content["cut_at_limit"], content["model"]["max_new_tokens"]) == (0, 256)
+    assert not any("cut" in line for line in lines(content, "out"))
 
 
 def test_failed_rows_are_told_and_captioned_again(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ Shown: TypeAlias = Image | tuple[Image, ...]
 
 Turn: TypeAlias = tuple[str, str]
 """An earlier question and its answer."""
+
+FinishReason: TypeAlias = Literal["stop", "length"]
+"""How a text ended: the model closed it, or it reached the limit of new tokens and was cut."""
 
 
 class ImageTransform(Protocol):
@@ -54,11 +57,13 @@ class Answer:
         answers: (answer, score), best first, at most `top_k`.
         warning: what happened on the way (a question cut to the model's limit, turns dropped), or None.
         boxes: what the answer points at; only of families that can.
+        finish_reason: how the best answer's text ended; None where it was chosen and not written.
     """
 
     answers: tuple[tuple[str, float], ...]
     warning: str | None = None
     boxes: tuple[Box, ...] = ()
+    finish_reason: FinishReason | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from vqa_ray.models.choices import probabilities
 from vqa_ray.models.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.families import SHARING_A_PREFIX
-from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig
+from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig, finish_warning
 from vqa_ray.models.passes import nest, run_passes
 from vqa_ray.models.projection import freeze_linears
 from vqa_ray.models.prompt_fit import PromptFit
@@ -208,12 +208,18 @@ class ChatModel:
             )
 
         found = self._run(prompts, limit * search.num_beams, work)
-        return [self._answer(found[prompt.index], prompt, opening) for prompt in prompts]
+        return [self._answer(found[prompt.index], prompt, opening, limit) for prompt in prompts]
 
-    def _answer(self, generated: Generated, prompt: Prompt, opening: Sequence[int]) -> Answer:
+    def _answer(self, generated: Generated, prompt: Prompt, opening: Sequence[int], limit: int) -> Answer:
         tokens = (*opening, *generated.tokens)
         text = self._processor.decode(tokens)
-        return Answer(((text, math.exp(generated.log_probability)),), prompt.warning, self._boxes(tokens, prompt))
+        finish = generated.finish_reason
+        return Answer(
+            ((text, math.exp(generated.log_probability)),),
+            finish_warning(finish, limit, prompt.warning),
+            self._boxes(tokens, prompt),
+            finish,
+        )
 
     def _boxes(self, tokens: Sequence[int], prompt: Prompt) -> tuple[Box, ...]:
         if prompt.image.count > 1:

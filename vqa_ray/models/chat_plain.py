@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vqa_ray.models.chat_processor import Encoded
 from vqa_ray.models.chat_rows import Prompt, collate
-from vqa_ray.models.decoding import Generated
+from vqa_ray.models.decoding import Generated, ended
 
 
 def generate(model: Any, prompts: Sequence[Prompt], closing: Sequence[int], **options: Any) -> list[Generated]:
@@ -51,7 +51,7 @@ def generate(model: Any, prompts: Sequence[Prompt], closing: Sequence[int], **op
 def _generated(tokens: Sequence[int], log_probabilities: Sequence[float], closing: Sequence[int]) -> Generated:
     end = next((place for place, token in enumerate(tokens) if token in closing), None)
     counted = len(tokens) if end is None else end + 1
-    return Generated(tuple(tokens[:end]), sum(log_probabilities[:counted]) / max(1, counted))
+    return ended(tokens[:counted], sum(log_probabilities[:counted]) / max(1, counted), closing)
 
 
 def mean_log_probabilities(

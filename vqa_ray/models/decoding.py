@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from vqa_ray.models.base import FinishReason
+
 
 class Decoding(Protocol):
     """R rows, each with what was read so far.
@@ -35,10 +37,12 @@ class Generated:
     Attributes:
         tokens: without the closing token.
         log_probability: the mean over its tokens, natural logarithm; the closing one counts where it was reached.
+        finish_reason: `stop` where the closing token was reached.
     """
 
     tokens: tuple[int, ...]
     log_probability: float
+    finish_reason: FinishReason
 
 
 def greedy(decoding: Decoding, closing: Sequence[int], max_new_tokens: int) -> list[Generated]:
@@ -76,7 +80,14 @@ def greedy(decoding: Decoding, closing: Sequence[int], max_new_tokens: int) -> l
 def _generated(tokens: Sequence[int], log_probabilities: Sequence[float], closing: Sequence[int]) -> Generated:
     said = [token for token in tokens if token >= 0]
     mean = sum(log_probabilities[: len(said)]) / len(said)
-    return Generated(tuple(said[:-1] if said[-1] in closing else said), mean)
+    return ended(said, mean, closing)
+
+
+def ended(tokens: Sequence[int], log_probability: float, closing: Sequence[int]) -> Generated:
+    """A continuation that stops at its closing token, if it has one; that token is its last."""
+    if tokens and tokens[-1] in closing:
+        return Generated(tuple(tokens[:-1]), log_probability, "stop")
+    return Generated(tuple(tokens), log_probability, "length")
 
 
 def mean_log_probabilities(

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.models.base import Answer, Box, ChoiceScores, Image, Turn
+from vqa_ray.models.base import Answer, Box, ChoiceScores, FinishReason, Image, Turn
+from vqa_ray.models.generation import NEW_TOKENS, finish_warning
 from vqa_ray.prompts import Prompting
 
 SIDE = 64
@@ -69,13 +70,17 @@ class FakeModel:
     Args:
         prompting: how a question becomes what its answer follows from; the question alone by default.
         has_boxes: whether answers that name a colour, and captions, say where it is.
+        max_new_tokens: words of an answer or caption; a longer one is cut.
     """
 
     score_meaning = "a deterministic function of the image's mean colour and the question, between 0 and 1"
 
-    def __init__(self, prompting: Prompting | None = None, *, has_boxes: bool = False) -> None:
+    def __init__(
+        self, prompting: Prompting | None = None, *, has_boxes: bool = False, max_new_tokens: int = NEW_TOKENS
+    ) -> None:
         self._prompting = prompting or Prompting("{}")
         self._has_boxes = has_boxes
+        self._max_new_tokens = max_new_tokens
 
     def answer(
         self,
@@ -103,7 +108,8 @@ class FakeModel:
         captions = []
         for image in images:
             ((colour, score),) = self._answer(image, "", (), 1).answers
-            captions.append(Answer(((f"{prompt or 'a'} {colour} picture", score),), None, self._boxes(image, colour)))
+            text = f"{prompt or 'a'} {colour} picture"
+            captions.append(self._written([(text, score)], None, self._boxes(image, colour)))
         return captions
 
     def score(
@@ -143,7 +149,15 @@ class FakeModel:
         scored.sort(key=lambda pair: (-pair[1], pair[0]))
         dropped = len(turns) - len(kept)
         told = [_warning(question), f"{dropped} of {len(turns)} earlier turns left out" if dropped else None]
-        return Answer(tuple(scored[:top_k]), "; ".join(filter(None, told)) or None, self._boxes(image, scored[0][0]))
+        warning = "; ".join(filter(None, told)) or None
+        return self._written(scored[:top_k], warning, self._boxes(image, scored[0][0]))
+
+    def _written(self, scored: Sequence[tuple[str, float]], warning: str | None, boxes: tuple[Box, ...]) -> Answer:
+        """An answer of at most `max_new_tokens` words."""
+        limit = self._max_new_tokens
+        finish: FinishReason = "length" if len(scored[0][0].split()) > limit else "stop"
+        cut = tuple((" ".join(text.split()[:limit]) if finish == "length" else text, score) for text, score in scored)
+        return Answer(cut, finish_warning(finish, limit, warning), boxes, finish)
 
     def _boxes(self, image: Image, colour: str) -> tuple[Box, ...]:
         """The smallest box around all pixels of a colour: those that no other colour is nearer to."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vqa_ray.errors import ModelLoadError, RequestError
+from vqa_ray.models.generation import NEW_TOKENS
 from vqa_ray.models.generation import SCORE_MEANING as GENERATIVE_SCORE
 
 Task = Literal["answer", "score", "caption", "embed"]
@@ -42,6 +43,7 @@ class Family:
         has_boxes: whether its answers can point at places in the image.
         takes_several: whether a question may be about several images.
         counts_tokens: whether its config and its processor must agree on an image's tokens in the text.
+        answer_tokens: limit of an answer's new tokens where neither the user nor the prompt style sets one.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Family:
     has_boxes: bool = False
     takes_several: bool = False
     counts_tokens: bool = False
+    answer_tokens: int = NEW_TOKENS
 
     @property
     def is_chat(self) -> bool:
@@ -91,6 +94,9 @@ class Family:
         shared = sum(family.name == self.name for family in FAMILIES) > 1
         return f"{self.name} ({self.architecture})" if shared else self.name
 
+
+# Of models that were trained on answers of a few words: the default of transformers' `generate`.
+_SHORT_ANSWER = 20
 
 _ALL: frozenset[Task] = frozenset(("answer", "score", "caption"))
 _NOT_CAPTION: frozenset[Task] = frozenset(("answer", "score"))
@@ -168,6 +174,7 @@ FAMILIES: tuple[Family, ...] = (
         transform="square_transform",
         counts_tokens=True,
         template="question",
+        answer_tokens=_SHORT_ANSWER,
     ),
     Family(
         name="blip",
@@ -177,6 +184,7 @@ FAMILIES: tuple[Family, ...] = (
         shares="vision features",
         engine=("blip", "Blip"),
         transform="square_transform",
+        answer_tokens=_SHORT_ANSWER,
     ),
     Family(
         name="blip",

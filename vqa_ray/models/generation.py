@@ -1,20 +1,26 @@
-"""How free text is generated. No torch here."""
+"""The length and the search of free text. No torch here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
+from vqa_ray.models.base import FinishReason
 
 SCORE_MEANING = (
     "answer: exp(mean log-probability of its tokens, the closing one included); "
     "choices: softmax over the choices of the mean log-probability of their tokens, so they sum to 1"
 )
 
+# Room for a paragraph, a list of boxes or a JSON object.
+NEW_TOKENS = 256
+# The limits of runs that did not record theirs.
+UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS = 20, 30
+
 
 @dataclass(frozen=True, slots=True)
 class GenerationConfig:
-    """The limits and the search of free text.
+    """The limits and the search of free text; a command's own come from `ModelOptions.generation`.
 
     Attributes:
         max_new_tokens: of an answer, the closing token included.
@@ -36,3 +42,11 @@ class GenerationConfig:
         for name in ("max_new_tokens", "caption_max_new_tokens", "num_beams"):
             if getattr(self, name) < 1:
                 raise RequestError(f"generation: {name} is {getattr(self, name)}, at least 1 is allowed")
+
+
+def finish_warning(finish: FinishReason | None, limit: int, warning: str | None) -> str | None:
+    """`warning`, followed by a note where the text was cut at `limit` tokens."""
+    if finish != "length":
+        return warning
+    note = f"cut at {limit} tokens; --max-new-tokens allows more"
+    return f"{warning}; {note}" if warning else note

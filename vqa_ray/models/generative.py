@@ -17,9 +17,9 @@ from torch import Tensor
 from vqa_ray.errors import RequestError
 from vqa_ray.models.base import Answer, ChoiceScores, Image, Turn
 from vqa_ray.models.choices import probabilities
-from vqa_ray.models.decoding import Generated, greedy, mean_log_probabilities
+from vqa_ray.models.decoding import Generated, ended, greedy, mean_log_probabilities
 from vqa_ray.models.device import send
-from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig
+from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig, finish_warning
 from vqa_ray.models.network import Network
 from vqa_ray.models.passes import by_length, nest, run_passes
 from vqa_ray.models.prompt_fit import Prompt, PromptFit
@@ -222,13 +222,18 @@ class Generative:
             return self._search(encoded, images, prompts, count, new_tokens)
 
         found = self._run(images, rows, new_tokens * search.num_beams, work)
-        return [
-            Answer(
-                tuple((self._text(one.tokens), math.exp(one.log_probability)) for one in found[row.index]),
-                row.prompt.warning,
+        answers = []
+        for row in rows:
+            texts = found[row.index]
+            finish = texts[0].finish_reason
+            answers.append(
+                Answer(
+                    tuple((self._text(one.tokens), math.exp(one.log_probability)) for one in texts),
+                    finish_warning(finish, new_tokens, row.prompt.warning),
+                    finish_reason=finish,
+                )
             )
-            for row in rows
-        ]
+        return answers
 
     def _search(
         self, encoded: Any, images: Tensor, prompts: Sequence[Prompt], count: int, new_tokens: int
@@ -246,8 +251,10 @@ class Generative:
         texts = [[_up_to(ids, closing) for ids in each] for each in found]
         decoding = self.network.begin(encoded, images, prompts, new_tokens)
         means = mean_log_probabilities(decoding, texts, max(len(prompts), 16))
-        told = [[tuple(ids[:-1] if ids[-1] in closing else ids) for ids in each] for each in texts]
-        return [list(map(Generated, each, values)) for each, values in zip(told, means, strict=True)]
+        return [
+            [ended(ids, value, closing) for ids, value in zip(each, values, strict=True)]
+            for each, values in zip(texts, means, strict=True)
+        ]
 
     def _text(self, tokens: Sequence[int]) -> str:
         return str(self.network.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()

@@ -14,9 +14,9 @@ from vqa_ray.models import checkpoint
 from vqa_ray.models.base import EmbeddingShape, Encoder, ImageTransform, VqaModel
 from vqa_ray.models.embedding_shape import shape_from_config
 from vqa_ray.models.families import COSINE_SCORE, FAKES, MULTIPLE_VECTORS_SCORE, Family, family_of
-from vqa_ray.models.generation import GenerationConfig
+from vqa_ray.models.generation import NEW_TOKENS, GenerationConfig
 from vqa_ray.models.vocabulary import AnswerVocabulary
-from vqa_ray.prompts import Prompting, prompting
+from vqa_ray.prompts import prompting
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +96,31 @@ class ModelOptions:
                     f"--{name.replace('_', '-')}: model {self.reference}: {family.told} chooses among the answers of "
                     "its vocabulary and writes none"
                 )
+
+    def generation(self, info: ModelInfo) -> GenerationConfig:
+        """Limits and search of a generative model: as given, else of the prompt style, else of the family.
+
+        Raises:
+            RequestError: `max_new_tokens` exceeds the model's context.
+        """
+        style = prompting(self.prompt_template or info.kind.template)
+        config = {} if info.path is None else checkpoint.read_json(info.path, "config.json")
+        text = config.get("text_config") or {}
+        penalty = style.length_penalty if text.get("model_type") in _ENCODER_DECODERS else None
+        context = _context(config, text)
+        if context is not None and (self.max_new_tokens or 0) >= context:
+            raise RequestError(
+                f"--max-new-tokens {self.max_new_tokens}: model {self.reference} holds {context} tokens of image, "
+                f"prompt and answer in all; allowed are at most {context - 1}"
+            )
+        # Defaults leave at least half of the context to image and prompt.
+        most = NEW_TOKENS if context is None else max(1, context // 2)
+        return GenerationConfig(
+            max_new_tokens=self.max_new_tokens or style.max_new_tokens or min(info.kind.answer_tokens, most),
+            caption_max_new_tokens=self.max_new_tokens or min(NEW_TOKENS, most),
+            num_beams=self.num_beams or style.num_beams or 1,
+            length_penalty=1.0 if penalty is None else penalty,
+        )
 
     def load_encoder(self) -> Encoder:
         """The encoder; see `load_encoder`."""
@@ -193,14 +218,17 @@ def load_model(
     if info.path is None:
         from vqa_ray.models.fake import FakeModel
 
-        return FakeModel(prompting(prompt_template or info.kind.template), has_boxes=info.kind.has_boxes)
+        return FakeModel(
+            prompting(prompt_template or info.kind.template),
+            has_boxes=info.kind.has_boxes,
+            max_new_tokens=options.generation(info).max_new_tokens,
+        )
     given: dict[str, Any] = {"device": device, "dtype": dtype, "compile": compile}
     style = prompting(prompt_template or info.kind.template)
     if info.kind.takes_template:
         given["prompting"] = style
     if info.kind.is_generative:
-        config = checkpoint.read_json(info.path, "config.json")
-        given["generation"] = _generation(style, config, max_new_tokens, num_beams)
+        given["generation"] = options.generation(info)
     model: VqaModel = info.kind.load_engine().from_directory(info.path, **given)
     return model
 
@@ -241,19 +269,10 @@ def embedding_shape(reference: str) -> EmbeddingShape:
     return shape_from_config(info.family, checkpoint.read_json(info.path, "config.json"), f"model {info.path}")
 
 
-def _generation(
-    style: Prompting, config: Mapping[str, Any], max_new_tokens: int | None, num_beams: int | None
-) -> GenerationConfig:
-    """What was asked for, else what belongs to the style, else the usual."""
-    usual = GenerationConfig()
-    text = config.get("text_config") or {}
-    penalty = style.length_penalty if text.get("model_type") in _ENCODER_DECODERS else None
-    return GenerationConfig(
-        max_new_tokens=max_new_tokens or style.max_new_tokens or usual.max_new_tokens,
-        caption_max_new_tokens=max_new_tokens or usual.caption_max_new_tokens,
-        num_beams=num_beams or style.num_beams or usual.num_beams,
-        length_penalty=usual.length_penalty if penalty is None else penalty,
-    )
+def _context(config: Mapping[str, Any], text: Mapping[str, Any]) -> int | None:
+    """Tokens that a model holds in all, where its config says."""
+    sizes = (text.get("max_position_embeddings"), config.get("max_position_embeddings"))
+    return next((size for size in sizes if isinstance(size, int) and size > 0), None)
 
 
 def _transform(family: Family, path: Path) -> ImageTransform:

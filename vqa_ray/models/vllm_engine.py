@@ -13,7 +13,9 @@ from typing import Any
 
 from vqa_ray.boxes import THOUSANDTHS, find_boxes
 from vqa_ray.errors import ErrorCode, RequestError, RowError
-from vqa_ray.models.base import Answer, Image, Turn
+from vqa_ray.models.base import Answer, FinishReason, Image, Turn
+from vqa_ray.models.checkpoint import read_json
+from vqa_ray.models.generation import NEW_TOKENS, finish_warning
 
 # A picture travels as PNG: lossless, and at this level three times faster to write than at Pillow's own.
 _PNG_LEVEL = 1
@@ -29,13 +31,15 @@ class VllmOptions:
         dtype: of the weights; None for the checkpoint's own.
         images: that a row may show.
         relative_json: whether JSON boxes count to thousandths (Qwen3-VL), not to pixels.
+        closing: ids that end an answer.
     """
 
-    max_new_tokens: int = 20
+    max_new_tokens: int = NEW_TOKENS
     gpus: int = 1
     dtype: str | None = None
     images: int = 1
     relative_json: bool = False
+    closing: tuple[int, ...] = ()
 
     def engine_kwargs(self) -> dict[str, Any]:
         """Arguments of vLLM's engine. Prefix caching shares an image between questions that arrive together."""
@@ -70,6 +74,17 @@ def model_source(reference: str) -> tuple[str, dict[str, str]]:
     return name, {"revision": revision}
 
 
+def closing_tokens(path: Path | None) -> tuple[int, ...]:
+    """The ids that end an answer, as a checkpoint directory names them; empty where it does not."""
+    if path is None:
+        return ()
+    for name in ("generation_config.json", "config.json"):
+        ends = read_json(path, name).get("eos_token_id") if (path / name).is_file() else None
+        if ends is not None:
+            return tuple(ends) if isinstance(ends, list) else (int(ends),)
+    return ()
+
+
 def picture_url(image: Image) -> str:
     """An image, uint8 (H, W, 3), as a `data:` URL."""
     from PIL import Image as PillowImage
@@ -100,12 +115,13 @@ def sampling(max_new_tokens: int) -> dict[str, Any]:
     return {"temperature": 0.0, "max_tokens": max_new_tokens, "logprobs": 1, "detokenize": False}
 
 
-def answer_of(output: Mapping[str, Any], height: float, width: float) -> Answer:
+def answer_of(output: Mapping[str, Any], options: VllmOptions, height: int, width: int) -> Answer:
     """The answer in one row of vLLM's output.
 
     Args:
         output: `generated_text`, `generated_tokens` and `logprobs` as Ray Data gives them.
-        height, width: see `find_boxes`.
+        options: what the engine was asked with.
+        height, width: pixels of the image as the model saw it.
 
     Raises:
         RowError: `model_error` when the engine failed on the row or told no log-probabilities.
@@ -117,7 +133,19 @@ def answer_of(output: Mapping[str, Any], height: float, width: float) -> Answer:
     given = [_log_probability(token, told) for token, told in _told(output)]
     if not given:
         raise RowError(ErrorCode.MODEL_ERROR, "vLLM told no log-probabilities")
-    return Answer(((text.strip(), math.exp(sum(given) / len(given))),), boxes=find_boxes(text, height, width))
+    finish = _finish_reason(list(map(int, output["generated_tokens"])), options)
+    return Answer(
+        ((text.strip(), math.exp(sum(given) / len(given))),),
+        finish_warning(finish, options.max_new_tokens, None),
+        find_boxes(text, *json_extent(options, height, width)),
+        finish,
+    )
+
+
+def _finish_reason(tokens: Sequence[int], options: VllmOptions) -> FinishReason:
+    """Ray Data leaves vLLM's own finish reason out, so it follows from the tokens."""
+    full = len(tokens) >= options.max_new_tokens
+    return "length" if full and tokens[-1] not in options.closing else "stop"
 
 
 def json_extent(options: VllmOptions, height: int, width: int) -> tuple[float, float]:

@@ -58,6 +58,7 @@ def build(
         "failed": counts.rows - counts.ok,
         "errors": dict(sorted(counts.errors.items())),
         "warnings": counts.warnings,
+        "cut_at_limit": counts.cut,
         "images": counts.images,
         "questions": counts.questions,
         "rows_sharing_a_row_id": repeated(counts.row_ids),

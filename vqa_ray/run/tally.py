@@ -16,7 +16,10 @@ from vqa_ray.errors import ErrorCode
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage import filesystem_for
 
-_COLUMNS = ("source_key", "row_id", "image_id", "question", "results", "scores", "status", "error_code", "warning")
+_COLUMNS = (
+    *("source_key", "row_id", "image_id", "question", "results", "scores"),
+    *("finish_reason", "status", "error_code", "warning"),
+)
 _MALFORMED = str(ErrorCode.ROW_MALFORMED)
 
 
@@ -28,6 +31,7 @@ class Tally:
         rows, ok: rows, and those of them that were answered.
         errors: error code → rows.
         warnings: rows answered with a warning.
+        cut: answers and captions that reached the limit of new tokens.
         images: distinct image_ids in each file, added up; rows without one count as an image each.
         questions: questions answered.
         keys, row_ids: int64 (N,), of every row.
@@ -39,6 +43,7 @@ class Tally:
     images: int = 0
     questions: int = 0
     warnings: int = 0
+    cut: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     keys: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     row_ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -57,6 +62,7 @@ def tally(part_uris: Iterable[str]) -> Tally:
         failed = table.filter(pc.invert(ok))["error_code"]
         total.errors.update({entry["values"]: entry["counts"] for entry in failed.value_counts().to_pylist()})
         total.warnings += table.num_rows - table["warning"].null_count
+        total.cut += _cut(table)
         total.images += pc.count_distinct(table["image_id"]).as_py() + table["image_id"].null_count
         total.questions += _questions(table.filter(ok))
         keys.append(table["source_key"].to_numpy())
@@ -111,3 +117,16 @@ def _questions(answered: pa.Table) -> int:
     if "results" in answered.column_names:
         return int(pc.sum(pc.list_value_length(answered["results"])).as_py() or 0)
     return answered.num_rows if "question" in answered.column_names else 0
+
+
+def _cut(written: pa.Table) -> int:
+    if "finish_reason" in written.column_names:
+        reasons = written["finish_reason"]
+    elif "results" in written.column_names:
+        results = pc.list_flatten(written["results"])
+        if results.type.get_field_index("finish_reason") < 0:
+            return 0
+        reasons = pc.struct_field(results, "finish_reason")
+    else:
+        return 0
+    return pc.sum(pc.equal(reasons, "length")).as_py() or 0

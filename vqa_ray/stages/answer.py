@@ -130,6 +130,7 @@ def _single_columns(
         "answer": {row: answer.answers[0][0] for row, answer in first.items()},
         "answer_score": {row: answer.answers[0][1] for row, answer in first.items()},
         "answers": {row: _scored(answer) for row, answer in first.items()},
+        "finish_reason": {row: answer.finish_reason for row, answer in first.items()},
         "warning": _warnings(answered),
     }
     if sizes is not None:
@@ -142,7 +143,13 @@ def _several_columns(
 ) -> _Columns:
     def result(row: int, question: str, answer: Answer) -> dict[str, Any]:
         best, score = answer.answers[0]
-        told = {"question": question, "answer": best, "answer_score": score, "answers": _scored(answer)}
+        told = {
+            "question": question,
+            "answer": best,
+            "answer_score": score,
+            "answers": _scored(answer),
+            "finish_reason": answer.finish_reason,
+        }
         return told if sizes is None else told | {"boxes": sizes.pixels(row, answer.boxes)}
 
     results = {

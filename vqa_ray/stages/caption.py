@@ -56,6 +56,7 @@ class CaptionStage:
         columns: dict[str, dict[int, Any]] = {
             "caption": {row: answer.answers[0][0] for row, answer in captioned.items()},
             "caption_score": {row: answer.answers[0][1] for row, answer in captioned.items()},
+            "finish_reason": {row: answer.finish_reason for row, answer in captioned.items()},
             "warning": {row: answer.warning for row, answer in captioned.items()},
         }
         if self._boxes:

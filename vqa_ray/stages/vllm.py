@@ -88,6 +88,8 @@ class VllmAnswers:
             "answer": {row: text for row, (text, _) in best.items()},
             "answer_score": {row: score for row, (_, score) in best.items()},
             "answers": {row: [{"answer": text, "score": score}] for row, (text, score) in best.items()},
+            "finish_reason": {row: answer.finish_reason for row, answer in answered.items()},
+            "warning": {row: answer.warning for row, answer in answered.items()},
         }
         if self._boxes:
             sizes = SourceSizes(table)
@@ -98,7 +100,7 @@ class VllmAnswers:
     def _answer(self, output: Mapping[str, Any], table: pa.Table, row: int) -> Answer | RowError:
         seen = table["height"][row].as_py(), table["width"][row].as_py()
         try:
-            answer = checked(vllm_engine.answer_of(output, *vllm_engine.json_extent(self._options, *seen)))
+            answer = checked(vllm_engine.answer_of(output, self._options, *seen))
         except RowError as error:
             return error
         # Boxes do not say which of several images they are in.

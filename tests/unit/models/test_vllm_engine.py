@@ -36,14 +36,14 @@ def test_the_image_stands_before_the_first_question() -> None:
 
 
 def test_the_score_is_the_mean_log_probability_of_the_tokens_said() -> None:
-    answer = answer_of(OUTPUT, 100, 200)
+    answer = answer_of(OUTPUT, VllmOptions(), 100, 200)
     assert answer.answers == (("a dog", pytest.approx(math.sqrt(0.125))),)
     assert answer.boxes == ()
 
 
 def test_boxes_are_read_and_json_counts_as_the_family_does() -> None:
     output = OUTPUT | {"generated_text": '{"bbox_2d": [10, 20, 30, 40], "label": "a"}'}
-    assert answer_of(output, 100, 200).boxes == (Box("a", 0.05, 0.2, 0.15, 0.4),)
+    assert answer_of(output, VllmOptions(), 100, 200).boxes == (Box("a", 0.05, 0.2, 0.15, 0.4),)
     assert json_extent(VllmOptions(), 100, 200) == (100, 200)
     assert json_extent(VllmOptions(relative_json=True), 100, 200) == (1000, 1000)
 
@@ -58,7 +58,7 @@ def test_boxes_are_read_and_json_counts_as_the_family_does() -> None:
 )
 def test_what_the_engine_could_not_do_is_a_typed_row(output: dict[str, Any], told: str) -> None:
     with pytest.raises(RowError, match=told) as caught:
-        answer_of(output, 1, 1)
+        answer_of(output, VllmOptions(), 1, 1)
     assert caught.value.code == ErrorCode.MODEL_ERROR
 
 
