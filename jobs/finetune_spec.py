@@ -95,6 +95,7 @@ class FinetuneSpec(JobSpec):
     lora: bool = option("Train low-rank adapters instead of all weights.", False)
     lora_rank: int = option("Rank of the adapters.", 16, unit="N", ge=1)
     lora_export: Literal["merged", "adapter"] = option("Write the merged model, or the adapter alone.", "merged")
+    dtype: Literal["float32", "bfloat16"] | None = option("Precision of the model; the device's best without.", None)
     export_dtype: Literal["float32", "bfloat16"] = option("Precision of the written weights.", "float32")
     shape: dict[str, str] = option(
         "Size of a model from scratch: hidden_size, layers, heads, intermediate_size, patch_size, max_text_tokens, and "

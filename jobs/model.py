@@ -23,7 +23,9 @@ def model_of(spec: RunSpec, task: Task) -> ModelInfo:
     """
     info = describe(spec.model)
     info.kind.require(task, spec.model)
-    options_of(spec).check(info.kind)
+    options = options_of(spec)
+    options.check(info.kind)
+    options.check_dtype(info)
     if spec.num_gpus is not None and spec.num_gpus > 1 and not info.kind.is_generative:
         raise RequestError(
             f"--num-gpus {spec.num_gpus:g}: model {spec.model}: {info.kind.told} is never spread over several GPUs; "

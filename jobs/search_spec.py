@@ -51,7 +51,9 @@ class SearchSpec(BaseModel):
     output: str = option("table, json, or a .parquet or .json file to write.", TABLE, unit="table|json|FILE")
     gallery: str | None = option("HTML page of the hits to write too.", None, unit="FILE")
     device: str | None = option("Device of the models: cpu, cuda; the best found without.", None)
-    dtype: Literal["float32", "bfloat16"] | None = option("Precision of the models; the device's best without.", None)
+    dtype: Literal["float32", "bfloat16", "float16"] | None = option(
+        "Precision of the models; the device's best without.", None
+    )
     allow_http: bool = option("Also fetch images from http:// and https:// URIs.", False)
     max_image_bytes: int = option("Larger encoded images are refused.", 64 * 2**20, unit="BYTES", ge=1)
     max_image_pixels: int = option("Larger images are refused.", 100_000_000, unit="PIXELS", ge=1)

@@ -30,6 +30,7 @@ def check_of(spec: SearchSpec) -> Check | None:
     model.kind.require("score", spec.verify_model)
     options = ModelOptions(spec.verify_model, spec.device, spec.dtype, prompt_template=spec.prompt_template)
     options.check(model.kind)
+    options.check_dtype(model)
     calibration = read_calibration(spec.calibration, model)
     predicate = predicate_of(
         "--verify", spec.verify, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine

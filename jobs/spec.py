@@ -75,7 +75,9 @@ class JobSpec(BaseModel):
         "Ours=theirs, for input columns of other names: question=prompt. Repeatable.", {}, unit="A=B", name="column"
     )
     limit: int | None = option("Stop after so many input rows, for a try.", None, unit="ROWS", ge=1)
-    dtype: Literal["float32", "bfloat16"] | None = option("Precision of the model; the device's best without.", None)
+    dtype: Literal["float32", "bfloat16", "float16"] | None = option(
+        "Precision of the model; the device's best without.", None
+    )
     fast_decode: bool = option("Decode large JPEG photos at reduced scale: faster, pixels differ slightly.", False)
     allow_http: bool = option("Also fetch images from http:// and https:// URIs.", False)
     max_image_bytes: int = option("Larger encoded images are errors.", 64 * 2**20, unit="BYTES", ge=1)

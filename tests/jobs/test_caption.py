@@ -64,7 +64,7 @@ def test_texts_that_are_cut_are_marked_and_counted(tmp_path: Path) -> None:
     assert run_here("caption", source, tmp_path / "cut", "--max-new-tokens", "2") == 0
     cut = rows(tmp_path / "cut")
     assert cut["finish_reason"].to_pylist() == ["length"] * 6
-    assert set(cut["warning"].to_pylist()) == {"cut at 2 tokens; --max-new-tokens allows more"}
+    assert set(cut["warning"].to_pylist()) == {"text cut at 2 tokens; --max-new-tokens allows more"}
     content = manifest(tmp_path / "cut")
     assert (content["cut_at_limit"], content["model"]["max_new_tokens"]) == (6, 2)
     assert "  6 captions were cut at 2 tokens; --max-new-tokens allows more" in lines(content, "out")

@@ -86,7 +86,10 @@ class Blip2Network:
         """uint8 (B, H, W, 3) → what the language model sees of each image, (B, image_tokens, D)."""
         seen = self.vision(pixel_values=self._pixels(pixels)).last_hidden_state
         queries = self._model.query_tokens.expand(len(seen), -1, -1)
-        found = self._model.qformer(query_embeds=queries, encoder_hidden_states=seen).last_hidden_state
+        # In float16 the Q-Former stays in float32, and transformers loads it so.
+        found = self._model.qformer(
+            query_embeds=queries, encoder_hidden_states=seen.to(queries.dtype)
+        ).last_hidden_state
         projection = self._model.language_projection
         features: Tensor = projection(found.to(projection.weight.dtype))
         if features.shape[:2] != (len(pixels), self.image_tokens):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,12 +11,11 @@ from torch import Tensor
 
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint import image_processor_config, read_json, weight_files
-from vqa_ray.models.device import DTYPES, choose_device, choose_dtype
+from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.projection import freeze_linears
 from vqa_ray.models.square_transform import SquareTransform, transform_from_config
 from vqa_ray.models.weights import load_weights
 
-HALF = "float16"
 SPREAD = "auto"
 IMAGE_TOKEN = "<image>"
 # The part of a card's free memory that weights may take; the rest is for what is computed.
@@ -52,23 +50,6 @@ class Pixels:
         return normalised.permute(0, 3, 1, 2).contiguous().to(self._dtype)
 
 
-def choose_number(name: str | None, device: torch.device, text_config: Mapping[str, Any], origin: str) -> torch.dtype:
-    """As `choose_dtype`, and float16 for what survives it.
-
-    Raises:
-        ModelLoadError: an unknown name, float16 on a CPU, or of a T5, whose activations overflow in it.
-    """
-    if name != HALF:
-        return choose_dtype(name, device)
-    if text_config.get("model_type") == "t5":
-        raise ModelLoadError(
-            f"{origin}: T5 overflows in float16 and would write nonsense; allowed are bfloat16, float32"
-        )
-    if device.type == "cpu":
-        raise ModelLoadError(f"{origin}: float16 is for CUDA devices; on a CPU allowed are {', '.join(sorted(DTYPES))}")
-    return torch.float16
-
-
 def load(kind: Any, path: Path, *, device: str | None, dtype: str | None) -> tuple[Any, torch.device, SquareTransform]:
     """Load a model class of transformers.
 
@@ -88,7 +69,7 @@ def load(kind: Any, path: Path, *, device: str | None, dtype: str | None) -> tup
     origin = f"model {path}"
     chosen = choose_device(None if device == SPREAD else device)
     config = read_json(path, "config.json")
-    number = choose_number(dtype, chosen, config.get("text_config") or {}, origin)
+    number = choose_dtype(dtype, chosen, config, origin)
     transform = transform_from_config(image_processor_config(path), origin)
     files = weight_files(path)
     spread = device == SPREAD or (device is None and torch.cuda.device_count() > 1 and _too_large(files, number))

@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -22,14 +23,16 @@ from vqa_ray.models import chat_plain, chat_prefix
 from vqa_ray.models.base import Answer, Box, ChoiceScores, Image, Shown, Turn
 from vqa_ray.models.chat_processor import ChatProcessor
 from vqa_ray.models.chat_rows import ImageTensors, Prompt, batches
+from vqa_ray.models.checkpoint import read_json
 from vqa_ray.models.choices import probabilities
 from vqa_ray.models.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.families import SHARING_A_PREFIX
-from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig, finish_warning
+from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.passes import nest, run_passes
 from vqa_ray.models.projection import freeze_linears
 from vqa_ray.models.prompt_fit import PromptFit
+from vqa_ray.models.unknown_words import unknown_warning
 from vqa_ray.models.weights import load_weights
 
 logger = logging.getLogger(__name__)
@@ -69,6 +72,7 @@ class ChatModel:
         self._token_bytes = _cache_bytes(text, model.dtype)
         self._score_bytes = 4 * int(text.vocab_size)
         self._bytes_per_pass = _free_bytes(model.device)
+        self._unknown = functools.lru_cache(maxsize=65_536)(functools.partial(unknown_warning, processor.tokenizer))
         self._relative_json = str(model.config.model_type).startswith("qwen3")
 
     @classmethod
@@ -104,7 +108,8 @@ class ChatModel:
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise ModelLoadError(f"{origin}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
         placed = {"device_map": "auto"} if spread else {}
-        model = load_weights(AutoModelForImageTextToText, path, choose_dtype(dtype, chosen), **placed)
+        number = choose_dtype(dtype, chosen, read_json(path, "config.json"), origin)
+        model = load_weights(AutoModelForImageTextToText, path, number, **placed)
         model = model if spread else model.to(chosen)
         freeze_linears(model)
         return cls(model, processor, generation or GenerationConfig(), origin)
@@ -186,10 +191,11 @@ class ChatModel:
             fit = PromptFit(about.tokens, wording, max(1, self._context - room))
             fitted = [fit.fit(question, said) for question, said in zip(asked, turns, strict=True)]
             tensors = ImageTensors(about.tensors, about.count, about.size)
-            for each in fitted:
+            for question, each in zip(asked, fitted, strict=True):
                 encoded = about.encode(each.text)
                 split = self._processor.image_end(encoded.ids) if self.shares else 0
-                prompts.append(Prompt(len(prompts), tensors, encoded, split, each.warning))
+                warning = join_warnings(each.warning, self._unknown(question))
+                prompts.append(Prompt(len(prompts), tensors, encoded, split, warning))
         return prompts
 
     def _generate(self, prompts: Sequence[Prompt], limit: int, opening: Sequence[int] = ()) -> list[Answer]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.base import EmbeddingShape
 from vqa_ray.models.blip_checkpoint import Pixels
-from vqa_ray.models.checkpoint import image_processor_config
+from vqa_ray.models.checkpoint import image_processor_config, read_json
 from vqa_ray.models.clip_modules import ClipModules, load_plain
 from vqa_ray.models.clip_transform import ClipTransform
 from vqa_ray.models.device import choose_device, choose_dtype
@@ -44,7 +44,7 @@ class ClipEncoder(DualEncoder):
         origin = f"model {path}"
         transform = ClipTransform.from_config(image_processor_config(path), origin)
         tokenizer = load_wordpiece(path) or load_text_tokenizer(path)
-        model = _load(path, choose_dtype(dtype, where), tokenizer)
+        model = _load(path, choose_dtype(dtype, where, read_json(path, "config.json"), origin), tokenizer)
         side = model.config.vision_config.image_size
         if transform.crop != side:
             raise ModelLoadError(

@@ -90,6 +90,12 @@ def ended(tokens: Sequence[int], log_probability: float, closing: Sequence[int])
     return Generated(tuple(tokens), log_probability, "length")
 
 
+def up_to_closing(ids: Sequence[int], closing: Sequence[int]) -> list[int]:
+    """A text up to its closing token, that included; what is behind is padding."""
+    ends = [place for place, token in enumerate(ids) if token in closing]
+    return list(ids[: ends[0] + 1] if ends else ids)
+
+
 def mean_log_probabilities(
     decoding: Decoding, choices: Sequence[Sequence[Sequence[int]]], rows_per_pass: int
 ) -> list[list[float]]:

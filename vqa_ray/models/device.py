@@ -1,12 +1,19 @@
-"""Which device and number format to compute in."""
+"""The device and the number format to compute in."""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
 from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.half import half_refusal, overflowing_type
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -26,16 +33,34 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def choose_dtype(name: str | None, device: torch.device) -> torch.dtype:
-    """The named dtype, or bfloat16 where the device multiplies in it, else float32.
+def choose_dtype(
+    name: str | None, device: torch.device, config: Mapping[str, Any] | None = None, origin: str = "dtype float16"
+) -> torch.dtype:
+    """The named dtype, or the device's best: bfloat16 where it multiplies in it, else float16 on CUDA, else float32.
+
+    Args:
+        name: `float32`, `bfloat16`, `float16` or None.
+        device: what computes.
+        config: the model's config.json, which decides whether it can be computed in float16; None, as in training,
+            never chooses float16.
+        origin: who is named in an error, `model DIRECTORY`.
 
     Raises:
-        ModelLoadError: an unknown name.
+        ModelLoadError: an unknown name, or float16 for a model that overflows in it.
     """
     if name is None:
-        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
+        if _multiplies_bfloat16(device):
+            return torch.bfloat16
+        half = device.type == "cuda" and config is not None and overflowing_type(config) is None
+        return torch.float16 if half else torch.float32
     if name not in DTYPES:
         raise ModelLoadError(f"dtype {name!r} is not supported; there are {', '.join(sorted(DTYPES))}")
+    if DTYPES[name] == torch.float16:
+        refusal = half_refusal(config or {})
+        if refusal:
+            raise ModelLoadError(f"{origin}: {refusal}")
+        if device.type == "cpu":
+            logger.warning("float16 on a CPU is slower than float32, and no more exact")
     return DTYPES[name]
 
 

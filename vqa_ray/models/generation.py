@@ -44,9 +44,12 @@ class GenerationConfig:
                 raise RequestError(f"generation: {name} is {getattr(self, name)}, at least 1 is allowed")
 
 
+def join_warnings(*warnings: str | None) -> str | None:
+    """The warnings of a row as one; None where there are none."""
+    return "; ".join(filter(None, warnings)) or None
+
+
 def finish_warning(finish: FinishReason | None, limit: int, warning: str | None) -> str | None:
     """`warning`, followed by a note where the text was cut at `limit` tokens."""
-    if finish != "length":
-        return warning
-    note = f"cut at {limit} tokens; --max-new-tokens allows more"
-    return f"{warning}; {note}" if warning else note
+    note = f"text cut at {limit} tokens; --max-new-tokens allows more" if finish == "length" else None
+    return join_warnings(warning, note)

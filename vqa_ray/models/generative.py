@@ -17,12 +17,13 @@ from torch import Tensor
 from vqa_ray.errors import RequestError
 from vqa_ray.models.base import Answer, ChoiceScores, Image, Turn
 from vqa_ray.models.choices import probabilities
-from vqa_ray.models.decoding import Generated, ended, greedy, mean_log_probabilities
+from vqa_ray.models.decoding import Generated, ended, greedy, mean_log_probabilities, up_to_closing
 from vqa_ray.models.device import send
-from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig, finish_warning
+from vqa_ray.models.generation import SCORE_MEANING, GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.network import Network
 from vqa_ray.models.passes import by_length, nest, run_passes
 from vqa_ray.models.prompt_fit import Prompt, PromptFit
+from vqa_ray.models.unknown_words import unknown_warning
 from vqa_ray.prompts import Prompting
 
 T = TypeVar("T")
@@ -188,7 +189,8 @@ class Generative:
         return PromptFit(self.network.tokenize, self._prompting, limit, self.network.image_token)
 
     def _fit(self, question: str, turns: tuple[Turn, ...], new_tokens: int) -> Prompt:
-        return self._prompts(new_tokens).fit(question, turns)
+        prompt = self._prompts(new_tokens).fit(question, turns)
+        return replace(prompt, warning=join_warnings(prompt.warning, unknown_warning(self.network.tokenizer, question)))
 
     def _rows(
         self,
@@ -224,15 +226,10 @@ class Generative:
         found = self._run(images, rows, new_tokens * search.num_beams, work)
         answers = []
         for row in rows:
-            texts = found[row.index]
-            finish = texts[0].finish_reason
-            answers.append(
-                Answer(
-                    tuple((self._text(one.tokens), math.exp(one.log_probability)) for one in texts),
-                    finish_warning(finish, new_tokens, row.prompt.warning),
-                    finish_reason=finish,
-                )
-            )
+            texts, finish = found[row.index], found[row.index][0].finish_reason
+            scored = tuple((self._text(one.tokens), math.exp(one.log_probability)) for one in texts)
+            warning = finish_warning(finish, new_tokens, row.prompt.warning)
+            answers.append(Answer(scored, warning, finish_reason=finish))
         return answers
 
     def _search(
@@ -248,7 +245,7 @@ class Generative:
         }
         closing = self.network.closing
         found = self.network.beams(encoded, images, prompts, count, options)
-        texts = [[_up_to(ids, closing) for ids in each] for each in found]
+        texts = [[up_to_closing(ids, closing) for ids in each] for each in found]
         decoding = self.network.begin(encoded, images, prompts, new_tokens)
         means = mean_log_probabilities(decoding, texts, max(len(prompts), 16))
         return [
@@ -296,9 +293,3 @@ class Generative:
         halved = run_passes([shown[start : start + size] for start in range(0, len(shown), size)], group)
         self._images_per_group = max(size >> min(halved, 1), 1)
         return results
-
-
-def _up_to(ids: Sequence[int], closing: Sequence[int]) -> list[int]:
-    """A text up to its closing token, that included; what is behind is padding."""
-    ends = [place for place, token in enumerate(ids) if token in closing]
-    return list(ids[: ends[0] + 1] if ends else ids)

@@ -15,6 +15,7 @@ from vqa_ray.models.base import EmbeddingShape, Encoder, ImageTransform, VqaMode
 from vqa_ray.models.embedding_shape import shape_from_config
 from vqa_ray.models.families import COSINE_SCORE, FAKES, MULTIPLE_VECTORS_SCORE, Family, family_of
 from vqa_ray.models.generation import NEW_TOKENS, GenerationConfig
+from vqa_ray.models.half import HALF, half_refusal
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.prompts import prompting
 
@@ -64,7 +65,7 @@ class ModelOptions:
         reference: see `checkpoint.local_directory`.
         device: `cpu`, `cuda`, `cuda:1`, …; None takes CUDA where there is one, and where a large generative model
             sees several, spreads it over them.
-        dtype: `float32` or `bfloat16`; None takes bfloat16 where the device computes in it, else float32.
+        dtype: `float32`, `bfloat16` or `float16`; None takes the best of the device, see `choose_dtype`.
         compile: run the network through `torch.compile` (CUDA only).
         prompt_template: a style of `vqa_ray.prompts` or a template; None for the family's own.
         max_new_tokens: the most tokens of an answer or caption; None for the style's or the family's own limit.
@@ -96,6 +97,17 @@ class ModelOptions:
                     f"--{name.replace('_', '-')}: model {self.reference}: {family.told} chooses among the answers of "
                     "its vocabulary and writes none"
                 )
+
+    def check_dtype(self, info: ModelInfo) -> None:
+        """Refuse float16 for a model that overflows in it.
+
+        Raises:
+            RequestError: names the part of the model that does.
+        """
+        if self.dtype == HALF and info.path is not None:
+            refusal = half_refusal(checkpoint.read_json(info.path, "config.json"))
+            if refusal:
+                raise RequestError(f"--dtype float16: model {self.reference}: {refusal}")
 
     def generation(self, info: ModelInfo) -> GenerationConfig:
         """Limits and search of a generative model: as given, else of the prompt style, else of the family.

@@ -12,7 +12,7 @@ from torch import Tensor
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.base import EmbeddingShape
 from vqa_ray.models.blip_checkpoint import Pixels
-from vqa_ray.models.checkpoint import image_processor_config
+from vqa_ray.models.checkpoint import image_processor_config, read_json
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.dual_encoder import DualEncoder
 from vqa_ray.models.families import COSINE_SCORE
@@ -41,7 +41,7 @@ class SiglipEncoder(DualEncoder):
         where = choose_device(device)
         origin = f"model {path}"
         transform = transform_from_config(image_processor_config(path), origin)
-        model = load_weights(SiglipModel, path, choose_dtype(dtype, where))
+        model = load_weights(SiglipModel, path, choose_dtype(dtype, where, read_json(path, "config.json"), origin))
         side = model.config.vision_config.image_size
         if transform.side != side:
             raise ModelLoadError(

@@ -19,6 +19,7 @@ from vqa_ray.models.base import Answer, ChoiceScores, Image
 from vqa_ray.models.checkpoint import image_processor_config, read_json
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.passes import nest
+from vqa_ray.models.unknown_words import unknown_warning
 from vqa_ray.models.vilt_modules import load_plain
 from vqa_ray.models.vilt_network import Pairs, ViltNetwork
 from vqa_ray.models.vilt_transform import ViltTransform
@@ -34,7 +35,7 @@ _TOKENS_PER_PASS = {"cpu": 4_096, "cuda": 131_072}
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A tokenised question; `warning` tells if it had to be cut."""
+    """A tokenised question; `warning` tells if it was cut or holds unknown words."""
 
     ids: tuple[int, ...]
     warning: str | None
@@ -89,7 +90,7 @@ class Vilt:
             ModelLoadError: weights or vocabulary are missing or do not fit, or the device or dtype does not exist.
         """
         chosen = choose_device(device)
-        number = choose_dtype(dtype, chosen)
+        number = choose_dtype(dtype, chosen, read_json(path, "config.json"), f"model {path}")
         transform = ViltTransform.from_config(image_processor_config(path), f"model {path}")
         model = load_plain(path, number) or _load_stock(path, number)
         tokenizer = load_wordpiece(path) or load_text_tokenizer(path)
@@ -152,10 +153,12 @@ class Vilt:
     def _tokenize(self, question: str) -> _Question:
         ids = self._tokenizer(question, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
         limit = self._max_text_tokens
+        unknown = unknown_warning(self._tokenizer, question)
         if len(ids) <= limit:
-            return _Question(tuple(ids), None)
+            return _Question(tuple(ids), unknown)
         # As in training (truncation=True, max_length=40): the closing token stays.
-        return _Question((*ids[: limit - 1], ids[-1]), f"question cut from {len(ids)} to the model's {limit} tokens")
+        cut = f"question cut from {len(ids)} to the model's {limit} tokens"
+        return _Question((*ids[: limit - 1], ids[-1]), f"{cut}; {unknown}" if unknown else cut)
 
     def _pairs(self, questions: Sequence[Sequence[str]]) -> list[_Pair]:
         asked = [(image, text) for image, texts in enumerate(questions) for text in texts]

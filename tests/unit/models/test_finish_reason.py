@@ -48,7 +48,7 @@ def test_a_chat_answer_says_how_it_ended(directory: Path, beams: int) -> None:
     stopped = written(chat(directory, (*model._closing, *range(50, 250)), num_beams=beams))
     assert {answer.finish_reason for answer in (*cut, *stopped)} == {"stop", "length"}
     for answer in (*cut, *stopped):
-        told = f"cut at {LIMIT} tokens; --max-new-tokens allows more"
+        told = f"text cut at {LIMIT} tokens; --max-new-tokens allows more"
         assert answer.warning == (told if answer.finish_reason == "length" else None)
 
 
@@ -79,7 +79,7 @@ def test_blip_2_says_how_answers_and_captions_ended(tmp_path: Path, beams: int) 
     assert {answer.finish_reason for answer in answers} == {"stop", "length"}
     for answer in answers:
         assert (answer.warning is not None) == (answer.finish_reason == "length")
-        assert answer.warning in (None, f"cut at {limit} tokens; --max-new-tokens allows more")
+        assert answer.warning in (None, f"text cut at {limit} tokens; --max-new-tokens allows more")
     captions = engine.caption(tiny_blip.random_images(4), None)
     assert all(caption.finish_reason in ("stop", "length") for caption in captions)
 
@@ -117,7 +117,7 @@ def test_the_fake_model_is_cut_as_asked() -> None:
     image = torch.zeros(8, 8, 3, dtype=torch.uint8).numpy()
     (caption,) = model.caption([image], None)
     assert caption.answers[0][0] == "a black"
-    assert (caption.finish_reason, caption.warning) == ("length", "cut at 2 tokens; --max-new-tokens allows more")
+    assert (caption.finish_reason, caption.warning) == ("length", "text cut at 2 tokens; --max-new-tokens allows more")
     ((answer,),) = model.answer([image], [["what colour is it?"]], 1)
     assert (answer.finish_reason, answer.warning) == ("stop", None)
     assert describe("fake:").kind is FAKES["fake:"]
@@ -130,7 +130,7 @@ def test_vllm_answers_say_how_they_ended(tmp_path: Path) -> None:
         "logprobs": [{5: {"logprob": 0.0}}, {6: {"logprob": 0.0}}],
     }
     cut = answer_of(output, VllmOptions(max_new_tokens=2), 1, 1)
-    assert (cut.finish_reason, cut.warning) == ("length", "cut at 2 tokens; --max-new-tokens allows more")
+    assert (cut.finish_reason, cut.warning) == ("length", "text cut at 2 tokens; --max-new-tokens allows more")
     assert answer_of(output, VllmOptions(max_new_tokens=2, closing=(6,)), 1, 1).finish_reason == "stop"
     assert answer_of(output, VllmOptions(max_new_tokens=3), 1, 1).finish_reason == "stop"
     assert closing_tokens(tmp_path) == closing_tokens(None) == ()

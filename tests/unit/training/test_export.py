@@ -75,7 +75,9 @@ def test_half_precision_halves_the_file_and_leaves_the_model_alone(tmp_path: Pat
     assert {weight.dtype for weight in model.parameters()} == {torch.float32}
     wanted = scores(str(tmp_path / "float32"))
     assert scores(str(tmp_path / "bfloat16")) == pytest.approx(wanted, abs=0.1)
-    with pytest.raises(RequestError, match="export dtype 'int8' is not supported; there are bfloat16, float32"):
+    with pytest.raises(
+        RequestError, match="export dtype 'int8' is not supported; there are bfloat16, float16, float32"
+    ):
         export(str(tmp_path / "other"), model, tokenizer, transform_of(SHAPE), dtype="int8")
     assert not (tmp_path / "other").exists()
 
