@@ -23,6 +23,7 @@ NAMES = (
     "decode",
     "pipeline",
     "start",
+    "start_photos",
     "questions",
     "generative",
     "generative_run",

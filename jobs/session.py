@@ -7,13 +7,15 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import ray
 
+from jobs import local_ray
 from jobs.logs import native_messages_to
+from pipelines.local_execution import no_helper_actors
 from vqa_ray.errors import RequestError, one_line
 
 # Reading, decoding, the model and writing must be able to run side by side, however few cores there are.
@@ -59,21 +61,17 @@ def session(address: str | None) -> Iterator[Cluster]:
             started = ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             cluster = _cluster(None, f"cluster {address}")
         else:
-            started = ray.init(
-                address="local",
-                num_cpus=max(MIN_LOCAL_CPUS, cores),
-                object_store_memory=_store_bytes(),
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
+            started = local_ray.start(
+                num_cpus=max(MIN_LOCAL_CPUS, cores), object_store_memory=_store_bytes(), logging_level=logging.ERROR
             )
             cluster = _cluster(cores, "this machine")
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = f"{one_line(error)}{_hint(address)}"
         raise RequestError(f"--address {address or 'local'}: no Ray to run on: {reason}") from error
     _silence()
+    alone = nullcontext() if cluster.cores is None else no_helper_actors()
     try:
-        with native_messages_to(Path(started.address_info["session_dir"]) / "logs" / "vqa-ray-driver.err"):
+        with alone, native_messages_to(Path(started.address_info["session_dir"]) / "logs" / "vqa-ray-driver.err"):
             yield cluster
     finally:
         ray.shutdown()
