@@ -40,7 +40,7 @@ def run(spec: FinetuneSpec) -> int:
     layout = RunLayout(spec.output)
     guard.existing_record(layout, request.record)
     with OutputLock(layout.output, request.record.started, wait=spec.wait) as lock:
-        record, _ = guard.admit(layout, request.record)
+        record, _ = guard.admit(layout, request.record, request.listings(layout))
         finished = manifest.read(layout.manifest)
         if finished is not None:
             logger.info("%s: this training has finished already (%s)", spec.output, finished["timing"]["finished"])

@@ -7,6 +7,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from jobs.earlier import INPUT, VALIDATION, earlier_run
 from jobs.finetune_spec import SCRATCH, FinetuneSpec
 from jobs.guard import input_of, now, versions
 from vqa_ray.errors import RequestError
@@ -14,8 +15,10 @@ from vqa_ray.models.base import ImageTransform
 from vqa_ray.models.checkpoint import image_processor_config
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
-from vqa_ray.readers import InputConfig
+from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute
+from vqa_ray.readers.reconcile import check_unchanged
+from vqa_ray.readers.snapshot import input_place
 from vqa_ray.run.layout import PRIVATE, RunLayout
 from vqa_ray.run.record import RunRecord
 from vqa_ray.storage import join
@@ -51,6 +54,11 @@ class Request:
     vocabulary: AnswerVocabulary | None
     transform: ImageTransform
 
+    def listings(self, layout: RunLayout) -> dict[str, Source]:
+        """The inputs by where their files are taken down."""
+        found = {layout.listing(INPUT): self.train.source}
+        return found | ({layout.listing(VALIDATION): self.validation.source} if self.validation else {})
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know of the inputs."""
@@ -82,8 +90,8 @@ def open_request(spec: FinetuneSpec) -> Request:
     """
     _check_extras(spec)
     is_pairs = spec.task == CONTRASTIVE
-    train = _open(spec, spec.input, tuple(spec.auxiliary))
-    validation = _open(spec, spec.validation, ()) if spec.validation else None
+    train = _open(spec, spec.input, tuple(spec.auxiliary), INPUT)
+    validation = _open(spec, spec.validation, (), VALIDATION) if spec.validation else None
     vocabulary = read_vocabulary(spec.vocabulary) if spec.vocabulary else None
     start, shape, transform = (_pairs if is_pairs else _answers)(spec)
     return Request(
@@ -132,12 +140,16 @@ def _check_extras(spec: FinetuneSpec) -> None:
         raise RequestError("--lora: the package peft is not installed; pip install 'vqa-ray[lora]'")
 
 
-def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...]) -> TrainingSource:
+def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...], name: str) -> TrainingSource:
     questions = () if spec.question is None else (spec.question,)
     config = InputConfig(uri=uri, format=spec.input_format, columns=spec.columns, questions=questions)
     if spec.task == CONTRASTIVE:
-        return open_caption_source(config, auxiliary)
-    return open_training_source(config, spec.truth, auxiliary)
+        opened = open_caption_source(config, auxiliary, earlier_run(spec.output, name))
+    else:
+        opened = open_training_source(config, spec.truth, auxiliary, earlier_run(spec.output, name))
+    # Its rows are read again in every epoch.
+    check_unchanged(opened.source)
+    return opened
 
 
 def _shape(given: dict[str, str], kind: type[ViltShape | PairShape]) -> dict[str, int]:
@@ -153,7 +165,10 @@ def _shape(given: dict[str, str], kind: type[ViltShape | PairShape]) -> dict[str
 def _record(
     spec: FinetuneSpec, train: TrainingSource, validation: TrainingSource | None, start: StartInfo | None
 ) -> RunRecord:
-    extra = {"validation_fingerprint": validation.source.fingerprint} if validation else {}
+    extra: dict[str, Any] = {"input": input_place(spec.input)}
+    if validation:
+        extra["validation"] = input_place(validation.source.config.uri)
+        extra["validation_fingerprint"] = validation.source.fingerprint
     model: dict[str, Any] = {
         "reference": spec.model,
         "family": "clip" if spec.task == CONTRASTIVE else "vilt",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import uuid
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +15,7 @@ from vqa_ray import __version__
 from vqa_ray.errors import RequestError
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.readers import Source
+from vqa_ray.readers.snapshot import input_place, read_snapshot, snapshot_of, write_snapshot
 from vqa_ray.run.layout import RunLayout, name_of
 from vqa_ray.run.record import RunRecord
 
@@ -32,7 +35,7 @@ def asked(job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict
         run_id=uuid.uuid4().hex[:12],
         job=job,
         started=now(),
-        command=spec.command() | (extra or {}),
+        command=spec.command() | {"input": input_place(spec.input)} | (extra or {}),
         model={
             "reference": model.reference,
             "family": model.family,
@@ -48,6 +51,7 @@ def input_of(source: Source) -> dict[str, Any]:
     """What a record remembers of an input."""
     return {
         "uri": source.config.uri,
+        "place": input_place(source.config.uri),
         "format": source.format,
         "fingerprint": source.fingerprint,
         "shards": len(source.shards),
@@ -86,20 +90,35 @@ def existing_record(layout: RunLayout, wanted: RunRecord) -> RunRecord | None:
     return None
 
 
-def admit(layout: RunLayout, wanted: RunRecord) -> tuple[RunRecord, bool]:
+def admit(layout: RunLayout, wanted: RunRecord, inputs: Mapping[str, Source]) -> tuple[RunRecord, bool]:
     """Give the record that a command continues, and whether it is new. A new one is written at once.
+
+    Args:
+        layout: the run directory.
+        wanted: what is asked.
+        inputs: URI → the source whose files are to be kept there, so that the run can go on with them.
 
     Raises:
         RequestError: the output holds another run or other files, or cannot be written.
     """
     existing = existing_record(layout, wanted)
-    if existing is not None:
-        return existing, False
     try:
+        for uri, source in inputs.items():
+            if existing is None or _has_grown(source) or read_snapshot(uri) is None:
+                write_snapshot(uri, snapshot_of(source))
+        if existing is not None:
+            if existing.input.get("shards") != wanted.input["shards"]:
+                existing = replace(existing, input=wanted.input)
+                existing.write(layout.record)
+            return existing, False
         wanted.write(layout.record)
     except OSError as error:
         raise RequestError(f"--output {layout.output}: cannot be written: {_reason(error)}") from error
     return wanted, True
+
+
+def _has_grown(source: Source) -> bool:
+    return source.drift is not None and bool(source.drift.taken_in)
 
 
 def refuse_difference(output: str, existing: RunRecord, wanted: RunRecord) -> None:
@@ -108,7 +127,7 @@ def refuse_difference(output: str, existing: RunRecord, wanted: RunRecord) -> No
     if differences:
         raise RequestError(
             f"--output {output}: holds another run ({existing.job} of {existing.started}): {'; '.join(differences)}; "
-            "use another output, or the command it was made with"
+            "use another --output, or the command it was made with"
         )
 
 

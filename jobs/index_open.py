@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs import guard
 from jobs.index_spec import IndexSpec
 from jobs.model import model_of
 from jobs.work import open_input, output_schema
 from vqa_ray import schema
+from vqa_ray.canonical import is_same_place
 from vqa_ray.errors import RequestError
 from vqa_ray.models.load import embedding_shape
 from vqa_ray.readers import InputConfig, Source
@@ -23,8 +25,10 @@ from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.ann import check_possible
 from vqa_ray.retrieval.index import Index
 from vqa_ray.retrieval.layout import IndexLayout, files
-from vqa_ray.retrieval.update import Kind
+from vqa_ray.retrieval.sources import input_name
+from vqa_ray.retrieval.update import Kind, read_sources
 from vqa_ray.retrieval.version import Version
+from vqa_ray.run.differences import option_of, told
 from vqa_ray.run.layout import name_of
 from vqa_ray.run.record import RunRecord
 from vqa_ray.storage import exists
@@ -73,17 +77,18 @@ def prepare(spec: IndexSpec, build: Callable[[IndexSpec, Work, Placement], Datas
     shape = embedding_shape(spec.model)
     if spec.ann == "always":
         check_possible(spec.model, shape.vectors)
-    told = {
+    description = {
         "reference": model.reference,
         "family": model.family,
         "fingerprint": model.fingerprint,
         "score_meaning": model.similarity_meaning,
     }
-    kind = Kind(told, shape.vectors, shape.dimension, spec.shared())
+    kind = Kind(description, shape.vectors, shape.dimension, spec.shared())
     layout = IndexLayout(spec.output)
     base = _base(layout)
     if base is not None:
         check_kind(layout, kind, base)
+    spec = _as_known(spec, layout, base)
     source = _open(spec, base)
     form = output_schema(schema.embedding_schema(shape.vectors, shape.dimension), source)
     if base is not None:
@@ -100,10 +105,11 @@ def check_kind(layout: IndexLayout, kind: Kind, base: Version) -> None:
     """
     mine, theirs = kind.model, base.model
     if mine["fingerprint"] != theirs["fingerprint"]:
+        same_name = mine["reference"] == theirs["reference"]
+        other = "this model when it had other files" if same_name else f"another model, {theirs['reference']}"
         raise RequestError(
-            f"--model {mine['reference']}: the index {layout.uri} was made with another model, {theirs['reference']} "
-            f"(fingerprint {str(theirs['fingerprint'])[:12]}, this one's is {str(mine['fingerprint'])[:12]}); use that "
-            "model, or another output"
+            f"--model {mine['reference']}: the index {layout.uri} was made with {other}; use that model, or another "
+            "--output"
         )
     if (kind.vectors, kind.dimension) != (base.vectors, base.dimension):
         raise RequestError(
@@ -112,8 +118,12 @@ def check_kind(layout: IndexLayout, kind: Kind, base: Version) -> None:
         )
     differing = sorted(name for name in {*kind.command, *base.command} if _differs(name, kind.command, base.command))
     if differing:
-        told = "; ".join(f"{name}: {base.command.get(name)!r} → {kind.command.get(name)!r}" for name in differing)
-        raise RequestError(f"--output {layout.uri}: the index was made with other options: {told}; use those")
+        each = (
+            f"{option_of(name)}: {told(base.command.get(name))} → {told(kind.command.get(name))}" for name in differing
+        )
+        raise RequestError(
+            f"--output {layout.uri}: the index was made with other options: {'; '.join(each)}; use those"
+        )
 
 
 def _differs(name: str, mine: Any, theirs: Any) -> bool:
@@ -136,6 +146,16 @@ def _base(layout: IndexLayout) -> Version | None:
     except OSError as error:
         raise RequestError(f"--output {layout.uri}: cannot be read: {error.strerror or error}") from error
     return base
+
+
+def _as_known(spec: IndexSpec, layout: IndexLayout, base: Version | None) -> IndexSpec:
+    """The spec with its input spelled as the index knows it, where the two are one place: its files are known by it."""
+    for known in pc.unique(read_sources(layout, base)["input"]).to_pylist():
+        if known == input_name(spec.input):
+            break
+        if is_same_place(known, spec.input):
+            return spec.model_copy(update={"input": known})
+    return spec
 
 
 def _open(spec: IndexSpec, base: Version | None) -> Source:

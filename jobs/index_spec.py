@@ -28,6 +28,8 @@ class IndexSpec(RunSpec):
         "Let an input without any files remove all that came from it; refused without.", False, command=False
     )
 
+    update: bool = option("Always so: an index takes in what was added to its input.", True, command=False)
+
     def shared(self) -> dict[str, Any]:
         """What all updates of an index must agree on, beside the model."""
         return {name: value for name, value in self.command().items() if name not in OF_ONE_UPDATE}

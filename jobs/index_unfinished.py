@@ -41,7 +41,7 @@ def under_way(task: IndexTask, wanted: RunRecord, base: Version | None) -> str |
         RequestError: a first update was begun otherwise: with another model, for instance.
     """
     for name, record in _unfinished(task):
-        if not record.differences(wanted):
+        if not record.differences(wanted) and record.input["fingerprint"] == wanted.input["fingerprint"]:
             return name
         if base is None and _shared(record) != _shared(wanted):
             guard.refuse_difference(task.layout.uri, record, wanted)

@@ -100,7 +100,7 @@ def embed(
     """
     rows_per_file = job.spec.rows_per_file or min(job.rows_per_file(job.total), _MAX_ROWS_PER_FILE)
     job = replace(job, spec=job.spec.model_copy(update={"rows_per_file": rows_per_file}))
-    record, new = guard.admit(layout, job.record)
+    record, new = guard.admit(layout, job.record, {})
     finished = manifest.read(layout.manifest)
     if finished is not None:
         return summary.tell(finished, layout.output, job.spec.max_error_fraction)

@@ -17,6 +17,7 @@ from jobs.steps import conclude, swept_and_done, write_rows
 from jobs.work import Job, Work
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.key_ranges import size
+from vqa_ray.readers.reconcile import check_retried
 from vqa_ray.run import manifest
 from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout, delete_directory
@@ -58,6 +59,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
     if not len(keys):
         logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.told()))
         return summary.tell(before, layout.output, job.spec.max_error_fraction)
+    check_retried(job.source, keys)
     done = swept_and_done(attempt, fence)
     work = Work(record, attempt, read_tasks(job.source, keys=keys, done=done), size(done), len(keys), fence)
     timing = write_rows(job, work)

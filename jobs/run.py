@@ -11,7 +11,9 @@ from jobs.retry import retry_failed
 from jobs.spec import Retry
 from jobs.steps import conclude, swept_and_done, write_rows
 from jobs.work import Job, Work
-from vqa_ray.key_ranges import NOTHING, size
+from vqa_ray.key_ranges import NOTHING, Ranges, size
+from vqa_ray.readers.reconcile import reconcile
+from vqa_ray.readers.snapshot import read_snapshot, refreshed, write_snapshot
 from vqa_ray.run import manifest
 from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout
@@ -32,39 +34,72 @@ def run(job: Job, retry: Retry | None) -> int:
         RunError: the pipeline failed; the same command goes on from there.
     """
     logs.configure(job.spec.quiet, job.spec.log_format)
-    if job.spec.limit is not None:
-        job = replace(job, limits=limits_for(job.source, job.spec.limit))
     layout = RunLayout(job.spec.output)
     guard.existing_record(layout, job.record)
-    if retry is None and job.conclude is None and _finished(layout) is not None:
+    if retry is None and job.conclude is None and _finished(job, layout) is not None:
         return _tell_finished(job, layout)
     with OutputLock(layout.output, job.record.started, wait=job.spec.wait) as lock:
-        return _run(job, layout, lock.fence) if retry is None else retry_failed(job, retry, lock.fence)
+        return _run(job, layout, lock.fence) if retry is None else retry_failed(_limited(job), retry, lock.fence)
 
 
 def _run(job: Job, layout: RunLayout, fence: Fence) -> int:
-    record, new = guard.admit(layout, job.record)
-    if _finished(layout) is not None:
+    record, new = guard.admit(layout, job.record, {layout.listing(): job.source})
+    if _finished(job, layout) is not None:
         return _tell_finished(job, layout)
     for note in job.source.notes:
         logger.warning("%s", note)
+    _tell_drift(job)
     done = NOTHING if new else swept_and_done(layout, fence)
+    job = _limited(_reconciled(job, layout, done))
     tasks = read_tasks(job.source, limits=job.limits, done=done)
     work = Work(record, layout, tasks, size(done), job.total, fence)
     attempts = (manifest.read(layout.manifest) or {}).get("attempts", ())
     return conclude(job, work, write_rows(job, work), attempts)
 
 
-def _finished(layout: RunLayout) -> dict[str, Any] | None:
-    """The manifest of a run that has finished; one whose rows were found to be wrong is worth another try."""
+def _reconciled(job: Job, layout: RunLayout, done: Ranges) -> Job:
+    """The job with the input as it can be read now; see `vqa_ray.readers.reconcile`."""
+    source = reconcile(job.source, done)
+    known = read_snapshot(layout.listing())
+    if source.shards != job.source.shards and known is not None:
+        # From here on, these files belong to the run as they are now.
+        write_snapshot(layout.listing(), refreshed(known, source, job.source))
+    return replace(job, source=source)
+
+
+def _limited(job: Job) -> Job:
+    if job.spec.limit is None:
+        return job
+    return replace(job, limits=limits_for(job.source, job.spec.limit))
+
+
+def _finished(job: Job, layout: RunLayout) -> dict[str, Any] | None:
+    """The manifest of a run that has finished, but for one whose rows are wrong, or whose input has been added to."""
     content = manifest.read(layout.manifest)
-    return None if content is None or content["findings"] else content
+    if content is None or content["findings"] or content["input"].get("shards") != len(job.source.shards):
+        return None
+    return content
 
 
 def _tell_finished(job: Job, layout: RunLayout) -> int:
     finished = manifest.read(layout.manifest)
     assert finished is not None
     logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
+    _tell_drift(job)
     if job.conclude is not None:
         job.conclude([entry.uri for entry in layout.part_files()])
     return summary.tell(finished, layout.output, job.spec.max_error_fraction)
+
+
+def _tell_drift(job: Job) -> None:
+    """Say what has changed in the input since the run began, and what becomes of it."""
+    drift, uri = job.source.drift, job.source.config.uri
+    if not drift:
+        return
+    logger.warning("%s: %s", uri, drift)
+    if drift.added:
+        logger.warning("  what was added is left out; --update takes it in, or another --output answers it by itself")
+    if drift.changed:
+        logger.warning("  rows that are not written yet are read as they are now; the others stay as they are")
+    if drift.gone and job.source.format == "images":
+        logger.warning("  rows of what is gone that are not written yet become errors (image_missing)")

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from vqa_ray.errors import ErrorCode, RequestError
+from jobs.retry_codes import Retry as Retry  # noqa: PLC0414  part of what this file offers
+from vqa_ray.errors import RequestError
 from vqa_ray.predicates import Algebra
 
 Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
@@ -127,6 +127,7 @@ class RunSpec(JobSpec):
         ge=1,
         command=False,
     )
+    update: bool = option("Also take in files that were added to the input since the run began.", False, command=False)
     batch_size: int | None = option(
         "Rows per model call; 32 on CPUs, 256 on GPUs.", None, unit="ROWS", ge=1, command=False
     )
@@ -233,36 +234,6 @@ def load(kind: type[S], file: str | None, options: Mapping[str, Any]) -> S:
         return kind.model_validate({**values, **options})
     except ValidationError as error:
         raise RequestError(_told(kind, error, file, options)) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """Which failed rows to answer again.
-
-    Attributes:
-        codes: error codes; None for all.
-    """
-
-    codes: frozenset[str] | None
-
-    @classmethod
-    def parse(cls, text: str) -> Retry:
-        """`all`, or CODE,CODE.
-
-        Raises:
-            RequestError: an unknown code.
-        """
-        codes = frozenset(code.strip() for code in text.split(",") if code.strip())
-        if "all" in codes or not codes:
-            return cls(None)
-        known = [str(code) for code in ErrorCode]
-        for code in sorted(codes - set(known)):
-            raise RequestError(f"--retry-failed: unknown error code {code!r}; known are all, {', '.join(known)}")
-        return cls(codes)
-
-    def told(self) -> list[str]:
-        """Sorted codes, or `all`."""
-        return ["all"] if self.codes is None else sorted(self.codes)
 
 
 def _read(file: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from jobs.earlier import earlier_run
 from jobs.spec import RunSpec
 from vqa_ray import schema as columns
 from vqa_ray.calibration_file import Calibration
@@ -113,7 +114,7 @@ def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool,
         needs_question=needs_question,
         **reads,
     )
-    return open_source(config)
+    return open_source(config, earlier_run(spec.output, update=spec.update))
 
 
 def read_calibration(uri: str | None, model: ModelInfo) -> Calibration | None:

@@ -51,11 +51,13 @@ class FileEntry:
         uri: where it is, in the form that the other functions here take.
         size_bytes: its size.
         modified: when it was last written (UTC), or None when the store does not say.
+        etag: what an object store says of its contents; None elsewhere.
     """
 
     uri: str
     size_bytes: int
     modified: datetime | None
+    etag: str | None = None
 
 
 _BY_URI = attrgetter("uri")

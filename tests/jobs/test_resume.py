@@ -61,12 +61,11 @@ class TestOnOneRay:
         assert run_here("answer", source, output, "--top-k", "2", "--question", "is it?") == 2
         line = capsys.readouterr().err
         assert line.count("\n") == 1
-        assert 'question: [] → ["is it?"]; top_k: 5 → 2' in line
-        pq.write_table(table(4, first=100), source / "new.parquet")
-        assert run_here("answer", source, output) == 2
-        assert "input_fingerprint: " in capsys.readouterr().err
+        assert '--question: [] → ["is it?"]; --top-k: 5 → 2; use another --output' in line
+        assert run_here("answer", parquet_input(tmp_path / "other", 8), output) == 2
+        assert f"--input: {source} → {tmp_path / 'other'}" in capsys.readouterr().err
         assert run_here("tag", source, output) == 2
-        assert 'job: "answer" → "tag"' in capsys.readouterr().err
+        assert "it is a run of `answer`, not of `tag`" in capsys.readouterr().err
 
     def test_rows_of_a_deleted_part_are_answered_again(self, tmp_path: Path) -> None:
         source, output = parquet_input(tmp_path / "in", 40), tmp_path / "out"

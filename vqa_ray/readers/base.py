@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.readers.drift import Drift
 from vqa_ray.storage import FileEntry
 
 Format: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
@@ -133,6 +134,8 @@ class Source:
         notes: what a person should know: files that were left out, for instance.
         columns: the names of the input's columns, as far as they are known; for messages.
         files: those that are read, sorted; empty for a dataset on a hub, and in `for_workers()`.
+        drift: what has changed since the run began that goes on with it; None for a new run.
+        current: file that has changed → its shards as they would be now.
     """
 
     config: InputConfig
@@ -147,10 +150,12 @@ class Source:
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     files: tuple[FileEntry, ...] = ()
+    drift: Drift | None = None
+    current: Mapping[str, tuple[Shard, ...]] = field(default_factory=dict)
 
     def for_workers(self) -> Source:
         """The same without the list of shards: all that `read_shard` needs, small to send however many there are."""
-        return replace(self, shards=(), columns=(), files=())
+        return replace(self, shards=(), columns=(), files=(), drift=None, current={})
 
     def without_images(self) -> Source:
         """The same rows under the same keys, but embedded images stay where they are."""

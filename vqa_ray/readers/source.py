@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
 from pyarrow import compute
@@ -18,6 +19,7 @@ from vqa_ray.readers.image_files import open_images, read_images
 from vqa_ray.readers.jsonl import open_jsonl, read_jsonl
 from vqa_ray.readers.listing import Listing, check_format, guess_format, kind_of, list_input
 from vqa_ray.readers.parquet import open_parquet, read_parquet
+from vqa_ray.readers.resumed import EarlierRun, pinned, recover, resume, with_totals
 from vqa_ray.readers.rows import Row
 from vqa_ray.readers.tables import tables, wanted_rows
 from vqa_ray.readers.vqa_v2 import open_vqa_v2, read_vqa_v2
@@ -38,8 +40,12 @@ _READERS: dict[Format, tuple[_Open, _Read]] = {
 }
 
 
-def open_source(config: InputConfig) -> Source:
+def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Source:
     """List the input, tell its format and check its columns, before any work.
+
+    Args:
+        config: what to read.
+        earlier: what the output knows of the input; the files of a run that goes on are those it began with.
 
     Raises:
         RequestError: the input is missing, empty, unreadable, of a mixed or unknown format, or lacks a column;
@@ -47,37 +53,52 @@ def open_source(config: InputConfig) -> Source:
     """
     if any(not question.strip() for question in config.questions):
         raise RequestError("--question is blank; give the text of a question")
-    chosen: Format
     given = check_format(config.format) if config.format is not None else None
     try:
         if given == "hf" and is_hub_name(config.uri):
-            listing, contents = Listing(config.uri, config.uri, ()), open_hub(config)
-            chosen = given
-        else:
-            listing = list_input(config.uri)
-            chosen = given or guess_format(listing)
-            contents = _READERS[chosen][0](config, listing)
-            contents = replace(contents, notes=(*contents.notes, *_beside(chosen, listing)))
+            listing = Listing(config.uri, config.uri, ())
+            source = _source(config, given, listing, open_hub(config))
+            snapshot = earlier.snapshot_for(config.uri) if earlier else None
+            return source if snapshot is None else pinned(source, snapshot)
+        listing = list_input(config.uri)
+        if earlier is None:
+            return _opened(config, given, listing)
+        listing = earlier.without_output(listing)
+        snapshot = earlier.snapshot_for(config.uri)
+        if snapshot is not None:
+            return resume(listing, snapshot, partial(_opened, config, snapshot.format), update=earlier.update)
+        source = _opened(config, given, listing)
+        return recover(listing, earlier, partial(_opened, config, given), source) if earlier.fingerprint else source
     except Exception as error:
         if not _is_of_store(error):
             raise
         raise refuse(f"{config.uri}: the input cannot be read: {error or type(error).__name__}") from error
-    rows = [shard.rows for shard in contents.shards]
+
+
+def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
+    chosen = given or guess_format(listing)
+    contents = _READERS[chosen][0](config, listing)
+    contents = replace(contents, notes=(*contents.notes, *_beside(chosen, listing)))
+    return _source(config, chosen, listing, contents)
+
+
+def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Contents) -> Source:
     files = _files(listing, contents)
-    return Source(
+    source = Source(
         config=replace(config, labels=tuple(part.name for part in contents.kept[len(config.keep) :])),
         format=chosen,
         root=listing.root,
         shards=contents.shards,
         kept=contents.kept,
         layout=contents.layout,
-        total_rows=None if None in rows else sum(count or 0 for count in rows),
+        total_rows=None,
         fingerprint=_fingerprint(chosen, listing, contents, files),
         several=config.needs_question and (bool(contents.layout.questions) or len(config.questions) > 1),
         notes=contents.notes,
         columns=contents.columns,
         files=files,
     )
+    return with_totals(source)
 
 
 def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None) -> Iterator[pa.Table]:
@@ -156,4 +177,4 @@ def _fingerprint(chosen: Format, listing: Listing, contents: Contents, files: Se
     return hashlib.sha256(described.encode()).hexdigest()
 
 
-__all__ = ["FORMATS", "InputConfig", "Shard", "Source", "open_source", "read_shard"]
+__all__ = ["FORMATS", "EarlierRun", "InputConfig", "Shard", "Source", "open_source", "read_shard"]

@@ -44,6 +44,10 @@ class RunLayout:
         """What was asked, written before any work."""
         return join(self.output, PRIVATE, "run.json") if self.attempt == 1 else join(self.parts, "run.json")
 
+    def listing(self, name: str = "input") -> str:
+        """The files of an input as the run found them, see `vqa_ray.readers.snapshot`; written before the record."""
+        return join(self.output, PRIVATE, f"{name}-listing.arrow.zst")
+
     @property
     def keys(self) -> str:
         """The source_keys that a later attempt answers again."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vqa_ray.errors import RequestError
+from vqa_ray.run.differences import differences
 from vqa_ray.storage import read_bytes, write_bytes_atomic
 
 FORMAT = 1
@@ -24,7 +25,7 @@ class RunRecord:
         started: UTC, ISO 8601.
         command: what decides the answers: the spec without placement and logging.
         model: reference, family, fingerprint, score_meaning.
-        input: uri, format, fingerprint, shards, rows (None when unknown), several.
+        input: uri, place, format, fingerprint, shards, rows (None when unknown), several.
         versions: of the packages that matter.
     """
 
@@ -43,21 +44,12 @@ class RunRecord:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def differences(self, other: RunRecord) -> list[str]:
-        """Where `other` asks for something else: `key: was → is`, one each."""
-        mine, theirs = self._identity(), other._identity()
-        return [
-            f"{key}: {_short(mine.get(key))} → {_short(theirs.get(key))}"
-            for key in sorted({*mine, *theirs})
-            if mine.get(key) != theirs.get(key)
-        ]
+        """Where `other` asks for something else, in words; see `vqa_ray.run.differences`."""
+        return differences(self._identity(), other._identity(), self.input, other.input)
 
     def _identity(self) -> dict[str, Any]:
-        return {
-            "job": self.job,
-            **self.command,
-            "model_fingerprint": self.model["fingerprint"],
-            "input_fingerprint": self.input["fingerprint"],
-        }
+        model = {"model": self.model.get("reference"), "model_fingerprint": self.model["fingerprint"]}
+        return {"job": self.job, **self.command, **model}
 
     def write(self, uri: str) -> None:
         """Write it as JSON, atomically."""
@@ -86,8 +78,3 @@ class RunRecord:
 def to_json(content: Mapping[str, Any]) -> bytes:
     """Readable JSON with a final newline."""
     return (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return text if len(text) <= 80 else text[:79] + "…"

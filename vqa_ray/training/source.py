@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 from pyarrow import types
 
-from vqa_ray.readers import InputConfig, Source, open_source
+from vqa_ray.readers import EarlierRun, InputConfig, Source, open_source
 from vqa_ray.readers.base import refuse, told
 from vqa_ray.readers.layout import is_text, plain
 
@@ -66,7 +66,10 @@ class TrainingSource:
 
 
 def open_training_source(
-    config: InputConfig, truth: str | None = None, auxiliary: tuple[str, ...] = ()
+    config: InputConfig,
+    truth: str | None = None,
+    auxiliary: tuple[str, ...] = (),
+    earlier: EarlierRun | None = None,
 ) -> TrainingSource:
     """Open an input and find its right answers.
 
@@ -75,6 +78,7 @@ def open_training_source(
             `answer_type`. Kept columns are not used.
         truth: the column with the right answers; None takes the first there is of `TRUTH_COLUMNS`.
         auxiliary: category columns to learn beside the answers.
+        earlier: what the output knows of the input.
 
     Raises:
         RequestError: as `open_source`; or there is no column with right answers, or none of a name given, or one is of
@@ -90,7 +94,7 @@ def open_training_source(
         candidates = tuple(renamed[name] for name in TRUTH_COLUMNS if name in renamed) or TRUTH_COLUMNS
     answer_type = renamed.get(ANSWER_TYPE, ANSWER_TYPE)
     labels = tuple(dict.fromkeys((*candidates, answer_type, *auxiliary)))
-    source = open_source(replace(config, columns=others, keep=(), labels=labels))
+    source = open_source(replace(config, columns=others, keep=(), labels=labels), earlier)
     _check_questions(source)
     for name in renamed.values():
         if name not in source.config.labels:
@@ -110,12 +114,15 @@ def open_training_source(
     return TrainingSource(source.with_labels(used), found, kind, answer_type if has_type else None, auxiliary)
 
 
-def open_caption_source(config: InputConfig, auxiliary: tuple[str, ...] = ()) -> TrainingSource:
+def open_caption_source(
+    config: InputConfig, auxiliary: tuple[str, ...] = (), earlier: EarlierRun | None = None
+) -> TrainingSource:
     """Open an input and find its captions.
 
     Args:
         config: what to read; its `columns` may also rename `caption`. Kept columns and questions are not used.
         auxiliary: category columns to learn beside the captions.
+        earlier: what the output knows of the input.
 
     Raises:
         RequestError: as `open_source`; or there is no column with captions, or none of a name given, or one holds
@@ -125,7 +132,8 @@ def open_caption_source(config: InputConfig, auxiliary: tuple[str, ...] = ()) ->
     others = {name: theirs for name, theirs in config.columns.items() if name not in CAPTION_COLUMNS}
     candidates = tuple(renamed.values()) or CAPTION_COLUMNS
     labels = tuple(dict.fromkeys((*candidates, *auxiliary)))
-    source = open_source(replace(config, columns=others, keep=(), labels=labels, questions=(), needs_question=False))
+    config_read = replace(config, columns=others, keep=(), labels=labels, questions=(), needs_question=False)
+    source = open_source(config_read, earlier)
     found = next((name for name in candidates if name in source.config.labels), None)
     if found is None:
         raise refuse(

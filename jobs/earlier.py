@@ -1,0 +1,37 @@
+"""What an output already knows of the input that a command names: the files that its run began with."""
+
+from __future__ import annotations
+
+from vqa_ray.errors import RequestError, one_line
+from vqa_ray.readers import EarlierRun
+from vqa_ray.readers.snapshot import read_snapshot
+from vqa_ray.run.layout import RunLayout
+from vqa_ray.run.record import RunRecord
+
+INPUT, VALIDATION = "input", "validation"
+
+
+def earlier_run(output: str, name: str = INPUT, *, update: bool = False) -> EarlierRun:
+    """What a run directory knows of one of its inputs.
+
+    Args:
+        output: the run directory; a new one knows nothing.
+        name: `input`, or `validation` of a training.
+        update: whether to take in what was added since.
+
+    Raises:
+        RequestError: the directory cannot be read.
+    """
+    layout = RunLayout(output)
+    try:
+        record = RunRecord.read(layout.record)
+        snapshot = None if record is None else read_snapshot(layout.listing(name))
+    except OSError as error:
+        raise RequestError(f"--output {output}: cannot be read: {one_line(error)}") from error
+    if record is None or snapshot is not None:
+        return EarlierRun(output, snapshot, update=update)
+    # Versions before 0.2 kept a fingerprint of the files and nothing more.
+    uri, fingerprint = record.input["uri"], record.input["fingerprint"]
+    if name == VALIDATION:
+        uri, fingerprint = record.command.get("validation"), record.command.get("validation_fingerprint")
+    return EarlierRun(output, None, uri or "", fingerprint or "", record.started, update=update)

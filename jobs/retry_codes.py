@@ -1,0 +1,37 @@
+"""Which failed rows `--retry-failed` answers again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vqa_ray.errors import ErrorCode, RequestError
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Which failed rows to answer again.
+
+    Attributes:
+        codes: error codes; None for all.
+    """
+
+    codes: frozenset[str] | None
+
+    @classmethod
+    def parse(cls, text: str) -> Retry:
+        """`all`, or CODE,CODE.
+
+        Raises:
+            RequestError: an unknown code.
+        """
+        codes = frozenset(code.strip() for code in text.split(",") if code.strip())
+        if "all" in codes or not codes:
+            return cls(None)
+        known = [str(code) for code in ErrorCode]
+        for code in sorted(codes - set(known)):
+            raise RequestError(f"--retry-failed: unknown error code {code!r}; known are all, {', '.join(known)}")
+        return cls(codes)
+
+    def told(self) -> list[str]:
+        """Sorted codes, or `all`."""
+        return ["all"] if self.codes is None else sorted(self.codes)
