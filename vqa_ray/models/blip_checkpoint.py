@@ -14,7 +14,8 @@ from vqa_ray.models.checkpoint import image_processor_config, read_json, weight_
 from vqa_ray.models.device import choose_device, choose_dtype
 from vqa_ray.models.projection import freeze_linears
 from vqa_ray.models.square_transform import SquareTransform, transform_from_config
-from vqa_ray.models.weights import load_weights
+from vqa_ray.models.weight_files import safetensors_shapes
+from vqa_ray.models.weights import load_text_tokenizer, load_weights
 
 SPREAD = "auto"
 IMAGE_TOKEN = "<image>"
@@ -97,15 +98,8 @@ def load_tokenizer(path: Path, image_token: int | None) -> Any:
     Raises:
         ModelLoadError: there is none, it cannot pad, or it lacks the image token.
     """
-    from transformers import AutoTokenizer
-
     origin = f"model {path}"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelLoadError(f"{origin}: tokenizer: {str(error).splitlines()[0]}") from error
-    if tokenizer.pad_token_id is None:
-        raise ModelLoadError(f"{origin}: its tokenizer has no pad token; set pad_token in tokenizer_config.json")
+    tokenizer = load_text_tokenizer(path)
     if image_token is not None and tokenizer.get_vocab().get(IMAGE_TOKEN) != image_token:
         found = tokenizer.get_vocab().get(IMAGE_TOKEN)
         raise ModelLoadError(
@@ -125,11 +119,14 @@ def context_limit(text_config: Any, tokenizer: Any) -> int:
 
 
 def _too_large(files: list[Path], dtype: torch.dtype) -> bool:
-    from safetensors import safe_open
-
-    numbers = 0
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            numbers += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    numbers = sum(_numbers(file) for file in files)
     free, _ = torch.cuda.mem_get_info()
     return numbers * dtype.itemsize > _SHARE_OF_CARD * free
+
+
+def _numbers(file: Path) -> int:
+    """How many numbers a weights file holds."""
+    if file.suffix == ".safetensors":
+        return sum(math.prod(shape) for shape in safetensors_shapes(file).values())
+    tensors = torch.load(file, map_location="meta", weights_only=True)
+    return sum(tensor.numel() for tensor in tensors.values())

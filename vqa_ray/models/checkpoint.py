@@ -3,51 +3,113 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import os
 import re
-import struct
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 from vqa_ray import storage
-from vqa_ray.errors import ModelLoadError
+from vqa_ray.errors import ModelLoadError, one_line
+from vqa_ray.models.adapter import with_base
+from vqa_ray.models.assembled import assemble, cache_root, rename_whole
+from vqa_ray.models.checkpoint_files import (
+    ADAPTER_WEIGHTS,
+    CONFIG,
+    are_pickled,
+    is_adapter,
+    names_within,
+    small_names,
+    weight_names,
+)
+from vqa_ray.models.fingerprint import fingerprint
+from vqa_ray.models.foreign_layout import directory_hint, original_layout, weights_hint
+from vqa_ray.models.hub_download import download, find_revision
+from vqa_ray.models.json_files import image_processor_config, read_json
+from vqa_ray.models.weight_files import listed_shards, weight_files
+
+__all__ = [
+    "BUNDLED",
+    "Checkpoint",
+    "bundled_names",
+    "check_image_token",
+    "fingerprint",
+    "image_processor_config",
+    "local_directory",
+    "locate",
+    "read_json",
+    "weight_files",
+]
 
 BUNDLED = "bundled:"
 # By class names of sentence-transformers: vectors are normalised here anyway.
 _MODEL_MODULES, _HARMLESS_MODULES = ("CLIPModel", "Transformer"), ("Normalize",)
-_WEIGHTS_SAMPLE_BYTES = 1 << 20
-_WEIGHTS_SAMPLES = 16
-_DOWNLOADED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)(?:/tree/([\w./-]+?))?/?")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# What the hub said of a reference, for the rest of the process: of one reference every part is read of one revision.
+_downloaded_before: dict[tuple[str, str, str], Checkpoint] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A model on this machine.
+
+    Attributes:
+        path: its directory.
+        told: what a person should know of where it comes from, one line each.
+    """
+
+    path: Path
+    told: tuple[str, ...] = ()
 
 
 def local_directory(reference: str) -> Path:
-    """Where the files of `reference` lie on this machine; URIs and hub names are copied to a local cache once.
+    """Where the files of `reference` lie on this machine; see `locate`."""
+    return locate(reference).path
+
+
+def locate(reference: str) -> Checkpoint:
+    """Find a model; of URIs and hub names the files that are read are copied to a local cache once.
 
     Args:
         reference: `bundled:NAME`, a directory, a URI of one (`s3://…`), or a hub name `org/name[@revision]`. Of a
-            sentence-transformers directory, the one in it that holds the CLIP model.
+            sentence-transformers directory, the one in it that holds the CLIP model is found; of a LoRA adapter, one
+            that holds it together with its base model.
 
     Raises:
-        ModelLoadError: there is no such model, or a sentence-transformers directory holds another kind.
+        ModelLoadError: there is no such model, it is in a layout that is not read, or a sentence-transformers
+            directory holds another kind.
     """
-    return _within(_root(reference))
+    found = _root(reference)
+    inner = _within(found.path)
+    names = _names_of(inner)
+    if is_adapter(names):
+        path, base = with_base(inner, reference, local_directory)
+        return Checkpoint(path, (*found.told, f"model {reference}: a LoRA adapter, merged into its base {base}"))
+    _refuse_foreign(inner, names, reference)
+    return replace(found, path=_without_marks(inner))
 
 
-def _root(reference: str) -> Path:
+def _root(reference: str) -> Checkpoint:
     if reference.startswith(BUNDLED):
-        return _bundled(reference.removeprefix(BUNDLED))
+        return Checkpoint(_bundled(reference.removeprefix(BUNDLED)))
+    page = _HUB_PAGE.fullmatch(reference)
+    if page:
+        name = page[1] + (f"@{page[2]}" if page[2] else "")
+        raise ModelLoadError(
+            f"model {reference}: is a page of the hub; its models are named {name}, without the address"
+        )
     if "://" in reference and not reference.startswith("file://"):
-        return _copied(reference)
+        return Checkpoint(_copied(reference))
     path = Path(reference.removeprefix("file://")).expanduser()
     if path.is_dir():
-        return path
+        return Checkpoint(path)
     if path.exists():
         raise ModelLoadError(f"model {reference}: is a file, wanted a directory in save_pretrained layout")
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", reference):
+    if _HUB_NAME.fullmatch(reference):
         return _downloaded(reference)
     raise ModelLoadError(
         f"model {reference}: no such directory; allowed are bundled:NAME ({', '.join(bundled_names())}), "
@@ -61,7 +123,7 @@ def _within(directory: Path) -> Path:
     if not path.is_file():
         return directory
     try:
-        modules = json.loads(path.read_text(encoding="utf-8"))
+        modules = json.loads(path.read_bytes())
         kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
         inner = directory / str(modules[0]["path"])
     except (UnicodeDecodeError, ValueError, LookupError, TypeError) as error:
@@ -84,135 +146,129 @@ def bundled_names() -> list[str]:
 
 def _bundled(name: str) -> Path:
     path = Path(str(resources.files("vqa_ray") / "assets")) / name
-    if not (path / "config.json").is_file():
+    if not (path / CONFIG).is_file():
         raise ModelLoadError(f"model {BUNDLED}{name}: no such bundled model; there are {', '.join(bundled_names())}")
     return path
 
 
 def _copied(uri: str) -> Path:
     """Copy a directory from object storage; the cache key holds sizes and dates, so a changed model is copied anew."""
-    files = storage.list_files(uri)
+    try:
+        files = storage.list_files(uri)
+    except OSError as error:
+        raise ModelLoadError(f"model {storage.shown_uri(uri)}: cannot be listed: {one_line(error, 160)}") from error
     if not files:
         raise ModelLoadError(f"model {uri}: nothing there")
     listing = "\n".join(f"{f.uri} {f.size_bytes} {f.modified}" for f in files)
-    key = hashlib.sha256(listing.encode()).hexdigest()[:24]
-    root = Path(os.environ.get("VQA_RAY_CACHE", Path.home() / ".cache" / "vqa-ray")) / "models"
-    target = root / key
+    root = cache_root()
+    target = root / hashlib.sha256(listing.encode()).hexdigest()[:24]
     # It is renamed into place when it is whole.
     if target.is_dir():
         return target
     root.mkdir(parents=True, exist_ok=True)
     filesystem, base = storage.filesystem_for(uri)
+    prefix = base.rstrip("/") + "/"
+    names = [storage.filesystem_for(file.uri)[1].removeprefix(prefix) for file in files]
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         staged = Path(scratch) / "model"
-        for file in files:
-            _, path = storage.filesystem_for(file.uri)
-            local = staged / path[len(base.rstrip("/")) + 1 :]
-            local.parent.mkdir(parents=True, exist_ok=True)
-            with filesystem.open_input_stream(path) as source, local.open("wb") as sink:
-                while chunk := source.read(8 << 20):
-                    sink.write(chunk)
+        staged.mkdir()
+
+        def fetch(selected: Sequence[str]) -> Path:
+            for name in selected:
+                local = staged / name
+                local.parent.mkdir(parents=True, exist_ok=True)
+                with filesystem.open_input_stream(prefix + name) as source, local.open("wb") as sink:
+                    while chunk := source.read(8 << 20):
+                        sink.write(chunk)
+            return staged
+
         try:
-            staged.rename(target)
-        except OSError:
-            # Another process on this machine finished the same copy first.
-            if not target.is_dir():
-                raise
+            _fetch(uri, names, fetch)
+        except OSError as error:
+            raise ModelLoadError(f"model {storage.shown_uri(uri)}: cannot be copied: {one_line(error, 160)}") from error
+        rename_whole(staged, target)
     return target
 
 
-def _downloaded(reference: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+def _downloaded(reference: str) -> Checkpoint:
+    from huggingface_hub import constants
 
-    name, _, revision = reference.partition("@")
-    try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_DOWNLOADED))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelLoadError(
-            f"model {reference}: not a local directory, and the hub did not give it: {reason}"
-        ) from error
-
-
-def read_json(directory: Path, name: str, *, required: bool = True) -> dict[str, Any]:
-    """A JSON object of the checkpoint; empty when it is absent and not required.
-
-    Raises:
-        ModelLoadError: missing though required, or not a JSON object.
-    """
-    path = directory / name
-    if not path.is_file():
-        if required:
-            raise ModelLoadError(f"model {directory}: {name} is missing; wanted a directory in save_pretrained layout")
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ModelLoadError(f"model {directory}: {name} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ModelLoadError(f"model {directory}: {name} holds a {type(content).__name__}, wanted an object")
-    return content
+    key = (reference, constants.ENDPOINT, str(constants.HF_HUB_CACHE))
+    known = _downloaded_before.get(key)
+    if known is not None and known.path.is_dir():
+        return known
+    revision = find_revision(reference, pickled=are_pickled)
+    if revision.files is None:
+        path = download(revision, [], reference)
+    else:
+        path = _fetch(reference, revision.files, lambda names: download(revision, names, reference))
+    told = (f"model {reference}: {revision.told}",) if revision.told else ()
+    _downloaded_before[key] = Checkpoint(path, told)
+    return _downloaded_before[key]
 
 
-def image_processor_config(directory: Path) -> dict[str, Any]:
-    """The image processor's settings, from the new layout (`processor_config.json`) or the old.
+def _fetch(reference: str, names: Sequence[str], fetch: Callable[[Sequence[str]], Path]) -> Path:
+    """Fetch what is read of a checkpoint: its small files, and when they are in order its weights.
+
+    Args:
+        names: of all its files.
+        fetch: brings files of these names into one directory, and gives that.
 
     Raises:
-        ModelLoadError: neither is there.
+        ModelLoadError: the names or the small files show that it cannot be read.
     """
-    nested = read_json(directory, "processor_config.json", required=False).get("image_processor")
-    if isinstance(nested, dict):
-        return nested
-    return read_json(directory, "preprocessor_config.json")
-
-
-def weight_files(directory: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, every shard of its index present.
-
-    Raises:
-        ModelLoadError: only pickles are there (they can run code when loaded), nothing is, or a shard is missing.
-    """
-    index = read_json(directory, "model.safetensors.index.json", required=False)
-    if index:
-        files = sorted({directory / name for name in index.get("weight_map", {}).values()})
-        absent = [file.name for file in files if not file.is_file()]
+    directory = fetch(small_names(names))
+    inner = _within(directory)
+    prefix = "" if inner == directory else f"{inner.relative_to(directory).as_posix()}/"
+    own = names_within(names, prefix)
+    if is_adapter(own):
+        weights = [name for name in ADAPTER_WEIGHTS if name in own][:1]
+    else:
+        _refuse_foreign(inner, [name.removeprefix(prefix) for name in names if name.startswith(prefix)], reference)
+        chosen = weight_names(own)
+        if chosen is None:
+            raise ModelLoadError(f"model {reference}: {weights_hint(own)}")
+        weights = listed_shards(inner, chosen.index, f"model {reference}") if chosen.index else [chosen.single]
+        absent = [name for name in weights if name not in own]
         if absent:
-            raise ModelLoadError(f"model {directory}: weights are incomplete, missing {', '.join(absent)}")
-        return files
-    files = sorted(directory.glob("*.safetensors"))
-    if not files:
-        pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in directory.glob(pattern))
-        hint = (
-            f"only {', '.join(pickles)}, and pickles can run code when loaded; convert once with "
-            "AutoModel.from_pretrained(DIR).save_pretrained(DIR) in a place you trust"
-            if pickles
-            else "no *.safetensors file"
-        )
-        raise ModelLoadError(f"model {directory}: {hint}")
-    return files
+            raise ModelLoadError(
+                f"model {reference}: weights are incomplete, missing {', '.join(absent[:5])}, listed in {chosen.index}"
+            )
+    return fetch([prefix + name for name in weights])
 
 
-def fingerprint(directory: Path) -> str:
-    """SHA-256 over the small files, and over the header, the size and evenly spread samples of each weights file.
+def _refuse_foreign(directory: Path, names: Sequence[str], reference: str) -> None:
+    """Refuse a directory whose names or config show another program's layout."""
+    if CONFIG not in names:
+        raise ModelLoadError(f"model {reference}: {directory_hint(names)}")
+    foreign = original_layout(read_json(directory, CONFIG))
+    if foreign:
+        raise ModelLoadError(f"model {reference}: {foreign}")
 
-    Sampling keeps this under a second for any model; a change that evades it would have to leave the header, the
-    size and all samples equal.
-    """
-    digest = hashlib.sha256()
-    small = (sorted(directory.glob(pattern)) for pattern in ("*.json", "*.txt", "*.jinja", "*.model"))
-    for path in itertools.chain.from_iterable(small):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    for path in weight_files(directory):
-        size = path.stat().st_size
-        digest.update(f"{path.name} {size}".encode())
-        with path.open("rb") as file:
-            (header,) = struct.unpack("<Q", file.read(8).ljust(8, b"\0"))
-            digest.update(file.read(min(header, size)))
-            for sample in range(_WEIGHTS_SAMPLES):
-                file.seek(size * sample // _WEIGHTS_SAMPLES)
-                digest.update(file.read(_WEIGHTS_SAMPLE_BYTES))
-    return digest.hexdigest()
+
+def _names_of(directory: Path) -> list[str]:
+    """The names of a local directory's files, down to those of its own directories."""
+    files = (path for pattern in ("*", "*/*") for path in directory.glob(pattern) if path.is_file())
+    return sorted(path.relative_to(directory).as_posix() for path in files)
+
+
+def _without_marks(directory: Path) -> Path:
+    """The directory itself, or a copy whose small files have no byte order marks, which transformers does not take."""
+    small = [directory / name for name in small_names(_names_of(directory)) if not name.endswith(".model")]
+    marked = [path for path in small if _beginning(path) == _BYTE_ORDER_MARK]
+    if not marked:
+        return directory
+    files: dict[str, Path | bytes] = {
+        path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()
+    }
+    for path in marked:
+        files[path.relative_to(directory).as_posix()] = path.read_bytes().removeprefix(_BYTE_ORDER_MARK)
+    return assemble(files)
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(len(_BYTE_ORDER_MARK))
 
 
 def check_image_token(directory: Path) -> None:

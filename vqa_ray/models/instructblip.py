@@ -18,6 +18,7 @@ from vqa_ray.models.prompt_fit import Prompt
 from vqa_ray.models.readers import reader_of
 from vqa_ray.models.roomy_cache import pad
 from vqa_ray.models.square_transform import SquareTransform, transform_from_config
+from vqa_ray.models.weights import load_text_tokenizer
 from vqa_ray.prompts import Prompting
 
 __all__ = ["InstructBlip", "InstructBlipNetwork", "transform_from_config"]
@@ -40,7 +41,7 @@ class InstructBlip(Generative):
         Raises:
             ModelLoadError: see `blip_checkpoint`; also a missing Q-Former tokenizer.
         """
-        from transformers import AutoTokenizer, InstructBlipForConditionalGeneration
+        from transformers import InstructBlipForConditionalGeneration
 
         check_image_token(path)
         if not (path / _QFORMER_TOKENIZER).is_dir():
@@ -49,7 +50,7 @@ class InstructBlip(Generative):
             InstructBlipForConditionalGeneration, path, device=device, dtype=dtype
         )
         tokenizer = blip_checkpoint.load_tokenizer(path, model.config.image_token_index)
-        qformer_tokenizer = AutoTokenizer.from_pretrained(path / _QFORMER_TOKENIZER, local_files_only=True)
+        qformer_tokenizer = load_text_tokenizer(path / _QFORMER_TOKENIZER)
         return InstructBlipNetwork(model, tokenizer, qformer_tokenizer, transform, where)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from vqa_ray.errors import RequestError
 from vqa_ray.models import checkpoint
 from vqa_ray.models.base import EmbeddingShape, Encoder, ImageTransform, VqaModel
+from vqa_ray.models.completeness import check_parts
 from vqa_ray.models.embedding_shape import shape_from_config
 from vqa_ray.models.families import COSINE_SCORE, FAKES, MULTIPLE_VECTORS_SCORE, Family, family_of
 from vqa_ray.models.generation import NEW_TOKENS, GenerationConfig
@@ -34,12 +35,14 @@ class ModelInfo:
         path: the local directory; None for `fake:`.
         kind: its family, and what that can do.
         fingerprint: changes when the weights, the vocabulary or the preprocessing change.
+        notes: what a person should know of where it comes from, one line each.
     """
 
     reference: str
     path: Path | None
     kind: Family
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:
@@ -157,21 +160,22 @@ def describe(reference: str) -> ModelInfo:
     """Find a model and check that it is whole, without torch.
 
     Raises:
-        ModelLoadError: no such model, an unknown family, pickled or missing weights, an image without a place in text.
+        ModelLoadError: no such model, an unknown family, a part that is missing or damaged or does not fit another.
     """
     if reference in FAKES:
         return ModelInfo(reference, None, FAKES[reference], "fake-1")
-    path = checkpoint.local_directory(reference)
+    found = checkpoint.locate(reference)
+    path = found.path
     config = checkpoint.read_json(path, "config.json")
     family = family_of(reference, config)
     _transform(family, path)
     if family.counts_tokens:
         checkpoint.check_image_token(path)
-    if family.has_vocabulary:
-        AnswerVocabulary.from_config(config, f"model {path}")
+    weights = check_parts(path, config, f"model {reference}", has_vocabulary=family.has_vocabulary)
     if "embed" in family.tasks:
         shape_from_config(family.name, config, f"model {path}")
-    return ModelInfo(reference, path, family, checkpoint.fingerprint(path))
+    notes = (*found.told, *weights.notes(reference))
+    return ModelInfo(reference, path, family, checkpoint.fingerprint(path), notes)
 
 
 def load_transform(reference: str) -> ImageTransform:

@@ -7,7 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vqa_ray.models.checkpoint import weight_files
+from vqa_ray.models.adapter import adapter_of
+from vqa_ray.models.weight_files import find_weights
+from vqa_ray.models.weights import check_finite
 
 # Buffers that old checkpoints hold and no module reads.
 _IGNORED = "position_ids"
@@ -53,15 +55,16 @@ def load_plain_weights(modules: nn.Module, path: Path, dtype: torch.dtype) -> bo
         Whether all weights were there, none was left over and all shapes fit; the modules are untouched otherwise.
 
     Raises:
-        ModelLoadError: the checkpoint has no weights, or a part of them is missing.
+        ModelLoadError: the checkpoint has no weights, or a part of them is missing, damaged or not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     weights: dict[str, Tensor] = {}
-    for file in weight_files(path):
-        if file.suffix != ".safetensors":
-            return False
+    stored = find_weights(path)
+    if stored.pickled or adapter_of(path) is not None:
+        return False
+    for file in stored.files:
         try:
             weights |= load_file(file)
         except (SafetensorError, OSError):
@@ -73,5 +76,6 @@ def load_plain_weights(modules: nn.Module, path: Path, dtype: torch.dtype) -> bo
     if not all(tensor.is_floating_point() for tensor in found.values()):
         return False
     modules.load_state_dict({name: tensor.to(dtype) for name, tensor in found.items()}, assign=True)
+    check_finite(modules, f"model {path}")
     modules.eval().requires_grad_(False)
     return True

@@ -14,6 +14,7 @@ from typing import Any
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import checkpoint
 from vqa_ray.models.clip_transform import ClipTransform
+from vqa_ray.models.completeness import check_parts
 from vqa_ray.training.pair_shape import PairShape
 from vqa_ray.training.starts import StartInfo, quiet
 
@@ -70,7 +71,7 @@ def describe_pair_start(reference: str) -> StartInfo:
         reference: see `checkpoint.local_directory`.
 
     Raises:
-        ModelLoadError: no such checkpoint, not a whole CLIP, or its weights are missing or pickled.
+        ModelLoadError: no such checkpoint, not a whole CLIP, or a part of it is missing or damaged.
     """
     path = checkpoint.local_directory(reference)
     config = checkpoint.read_json(path, "config.json")
@@ -88,6 +89,7 @@ def describe_pair_start(reference: str) -> StartInfo:
         )
     text = config.get("text_config") or {}
     limit = int(text.get("max_position_embeddings", 77))
+    check_parts(path, config, f"model {reference}", has_vocabulary=False)
     return StartInfo(path, ARCHITECTURE, None, limit, checkpoint.fingerprint(path))
 
 

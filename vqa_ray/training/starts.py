@@ -14,6 +14,7 @@ from typing import Any
 from vqa_ray.answers import normalise
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import checkpoint
+from vqa_ray.models.completeness import check_parts
 from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.training.shape import ViltShape, transform_of
@@ -28,8 +29,6 @@ _ARCHITECTURES = (
     _ANSWERING,
     "ViltModel",
 )
-# Constants that old checkpoints saved and today's network makes itself.
-_CONSTANTS = ("position_ids", "token_type_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ def describe_start(reference: str) -> StartInfo:
         reference: see `checkpoint.local_directory`.
 
     Raises:
-        ModelLoadError: no such checkpoint, not a ViLT, or its weights are missing or pickled.
+        ModelLoadError: no such checkpoint, not a ViLT, or a part of it is missing or damaged.
     """
     path = checkpoint.local_directory(reference)
     config = checkpoint.read_json(path, "config.json")
@@ -92,9 +91,11 @@ def describe_start(reference: str) -> StartInfo:
             f"model {reference}: cannot be trained with --task vqa: config.json says {config.get('model_type')!r}, "
             f"{', '.join(found) or 'no architecture'}; wanted a ViLT, one of {', '.join(_ARCHITECTURES)}{other}"
         )
-    ViltTransform.from_config(checkpoint.image_processor_config(path), f"model {reference}")
+    origin = f"model {reference}"
+    ViltTransform.from_config(checkpoint.image_processor_config(path), origin)
+    check_parts(path, config, origin, has_vocabulary=known[0] == _ANSWERING)
+    vocabulary = AnswerVocabulary.from_config(config, origin) if known[0] == _ANSWERING else None
     fingerprint = checkpoint.fingerprint(path)
-    vocabulary = AnswerVocabulary.from_config(config, f"model {reference}") if known[0] == _ANSWERING else None
     return StartInfo(path, known[0], vocabulary, int(config.get("max_position_embeddings", 40)), fingerprint)
 
 
@@ -110,15 +111,13 @@ def start_from(reference: str, vocabulary: AnswerVocabulary, *, seed: int = 0, d
         ModelLoadError: see `describe_start`; also weights that are missing, damaged or of another shape.
     """
     import torch
-    from transformers import AutoTokenizer
+
+    from vqa_ray.models.weights import load_text_tokenizer
 
     info = describe_start(reference)
     origin = f"model {reference}"
     model = _load(info, origin)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(info.path, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelLoadError(f"{origin}: its tokenizer cannot be loaded: {str(error).splitlines()[0]}") from error
+    tokenizer = load_text_tokenizer(info.path, origin=origin)
     if len(tokenizer) > model.config.vocab_size:
         raise ModelLoadError(
             f"{origin}: the tokenizer has {len(tokenizer)} tokens, the network knows {model.config.vocab_size}"
@@ -171,34 +170,20 @@ def set_dropout(model: Any, probability: float) -> None:
 def _load(info: StartInfo, origin: str) -> Any:
     """The checkpoint as a `ViltForQuestionAnswering`; a head it does not have is random."""
     import torch
-    from safetensors import SafetensorError
     from transformers import ViltForQuestionAnswering
 
-    try:
-        with quiet(), torch.random.fork_rng(devices=[]):
-            model, report = ViltForQuestionAnswering.from_pretrained(
-                info.path,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise ModelLoadError(f"{origin}: {str(error).splitlines()[0]}") from error
-    wanted = ("vilt.", "classifier.") if info.vocabulary else ("vilt.",)
-    absent = sorted(
-        name for name in report["missing_keys"] if name.startswith(wanted) and not name.endswith(_CONSTANTS)
-    )
-    if absent:
-        raise ModelLoadError(f"{origin}: weights are incomplete: {len(absent)} missing, first {absent[0]}")
-    unlike = sorted((name, tuple(a), tuple(b)) for name, a, b in report["mismatched_keys"] if name.startswith(wanted))
-    if unlike:
-        name, found, expected = unlike[0]
-        raise ModelLoadError(
-            f"{origin}: {len(unlike)} weights do not fit config.json, first {name}: {found}, wanted {expected}"
+    from vqa_ray.models.weights import read_weights
+
+    parts = ("vilt.", "classifier.") if info.vocabulary else ("vilt.",)
+    with quiet(), torch.random.fork_rng(devices=[]):
+        model = read_weights(
+            ViltForQuestionAnswering,
+            info.path,
+            torch.float32,
+            wanted=lambda name: name.startswith(parts),
+            origin=origin,
         )
-    return model.train()
+    return model.train().requires_grad_(True)
 
 
 def _fit_head(model: Any, info: StartInfo, vocabulary: AnswerVocabulary, generator: Any) -> str:

@@ -84,12 +84,6 @@ def test_the_vocabulary_is_known_without_the_weights(whole: Path, broken: Path) 
     assert load.load_vocabulary("fake:") is None
 
 
-def test_pickled_weights_are_refused_with_the_way_out(broken: Path) -> None:
-    (broken / "model.safetensors").rename(broken / "pytorch_model.bin")
-    with pytest.raises(ModelLoadError, match=r"only pytorch_model\.bin, and pickles can run code .*save_pretrained"):
-        load.describe(str(broken))
-
-
 def test_missing_shards_are_named(broken: Path) -> None:
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (broken / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -145,7 +139,7 @@ def test_the_hub_being_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModelLoadError, match=r"model org/name@main: not a local directory, and the hub did not"):
+    with pytest.raises(ModelLoadError, match=r"model org/name@main: no such local directory; HF_HUB_OFFLINE is set"):
         load.describe("org/name@main")
 
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tiny import ANSWERS, SHAPE, save_tiny_vilt, tiny_model
+from tests.weights import to_pickles
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.training.scratch import save_processor, train_tokenizer
@@ -103,21 +104,23 @@ def test_half_precision_weights_are_trained_in_full(tmp_path: Path) -> None:
 def test_missing_encoder_weights_are_not_made_up(tmp_path: Path) -> None:
     save_as("ViltForMaskedLM", tmp_path)
     edit_weights(tmp_path, lambda weights: weights.pop("vilt.pooler.dense.weight"))
-    with pytest.raises(ModelLoadError, match=r"incomplete: 1 missing, first vilt\.pooler\.dense\.weight"):
+    with pytest.raises(ModelLoadError, match=r"incomplete, 1 missing, first vilt\.pooler\.dense\.weight"):
         start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
 
 
 def test_a_missing_head_is_not_made_up(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path)
     edit_weights(tmp_path, lambda weights: weights.pop("classifier.3.bias"))
-    with pytest.raises(ModelLoadError, match=r"incomplete: 1 missing, first classifier\.3\.bias"):
+    with pytest.raises(ModelLoadError, match=r"incomplete, 1 missing, first classifier\.3\.bias"):
         start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
 
 
 def test_weights_of_another_shape_are_told(tmp_path: Path) -> None:
     save_as("ViltForMaskedLM", tmp_path)
     edit_weights(tmp_path, lambda weights: weights.update({"vilt.embeddings.cls_token": torch.zeros(1, 1, 16)}))
-    expected = r"1 weights do not fit config.json, first vilt.embeddings.cls_token: (1, 1, 16), wanted (1, 1, 32)"
+    expected = (
+        r"1 weights do not fit config.json, first vilt.embeddings.cls_token: its shape is (1, 1, 16), wanted (1, 1, 32)"
+    )
     with pytest.raises(ModelLoadError, match=re.escape(expected)):
         start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
 
@@ -143,9 +146,20 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
         with pytest.raises(ModelLoadError, match=re.escape(told)):
             describe_start(str(tmp_path))
     path.write_text(json.dumps(config))
-    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
-    with pytest.raises(ModelLoadError, match="pickles can run code"):
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ModelLoadError, match=r"no weights; wanted model\.safetensors or pytorch_model\.bin"):
         describe_start(str(tmp_path))
+
+
+@pytest.mark.parametrize("architecture", ["ViltForMaskedLM", "ViltForQuestionAnswering"])
+def test_training_starts_from_pickled_weights_too(architecture: str, tmp_path: Path) -> None:
+    save_as(architecture, tmp_path)
+    first = start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+    to_pickles(tmp_path)
+    second = start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+    both = zip(first.model.state_dict().items(), second.model.state_dict().items(), strict=True)
+    assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in both)
+    assert all(weight.requires_grad for weight in second.model.parameters())
 
 
 def test_a_start_is_described_without_torch(tmp_path: Path) -> None:

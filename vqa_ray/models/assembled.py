@@ -1,0 +1,58 @@
+"""A checkpoint directory put together in the local cache out of files that lie elsewhere, by links. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def cache_root() -> Path:
+    """Where copied and assembled models lie: `VQA_RAY_CACHE`, or `~/.cache/vqa-ray`."""
+    return Path(os.environ.get("VQA_RAY_CACHE", Path.home() / ".cache" / "vqa-ray")) / "models"
+
+
+def assemble(files: Mapping[str, Path | bytes]) -> Path:
+    """A directory that holds links to files, and files of given contents; made once for the same files.
+
+    Args:
+        files: path within the directory → the file that it stands for, or what it holds.
+    """
+    digest = hashlib.sha256()
+    for name, source in sorted(files.items()):
+        digest.update(f"{name}\0{_identity(source)}\0".encode())
+    root = cache_root()
+    target = root / digest.hexdigest()[:24]
+    # It is renamed into place when it is whole.
+    if target.is_dir():
+        return target
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root) as scratch:
+        staged = Path(scratch) / "model"
+        for name, source in files.items():
+            place = staged / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(source, bytes):
+                place.write_bytes(source)
+            else:
+                place.symlink_to(source.resolve())
+        rename_whole(staged, target)
+    return target
+
+
+def rename_whole(staged: Path, target: Path) -> None:
+    """Put a finished directory into its place in the cache; another process may have finished the same one first."""
+    try:
+        staged.rename(target)
+    except OSError:
+        if not target.is_dir():
+            raise
+
+
+def _identity(source: Path | bytes) -> str:
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    status = source.stat()
+    return f"{source.resolve()} {status.st_size} {status.st_mtime_ns}"
