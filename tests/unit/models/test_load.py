@@ -144,7 +144,7 @@ def test_the_hub_being_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_device_and_dtype_are_checked(whole: Path) -> None:
-    with pytest.raises(ModelLoadError, match=r"dtype 'float8' is not supported; there are bfloat16, float32"):
+    with pytest.raises(ModelLoadError, match=r"dtype 'float8' is not supported; there are bfloat16, float16, float32"):
         load.load_model(str(whole), device="cpu", dtype="float8")
     with pytest.raises(ModelLoadError, match="device 'abacus' is not one torch knows"):
         load.load_model(str(whole), device="abacus")

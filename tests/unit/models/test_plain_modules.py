@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from tests import tiny_encoders
 from tests.tiny import random_images, save_tiny_vilt
+from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import clip, clip_modules, vilt, vilt_modules
 from vqa_ray.models.checkpoint import local_directory
 
@@ -111,10 +112,11 @@ def test_configs_out_of_the_ordinary_are_left_to_transformers(vilt_directory: Pa
     assert vilt_modules.load_plain(vilt_directory, torch.float32) is None
 
 
-def test_damaged_weights_are_left_to_transformers(vilt_directory: Path) -> None:
+def test_damaged_weights_are_told(vilt_directory: Path) -> None:
     (file,) = vilt_directory.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:1000])
-    assert vilt_modules.load_plain(vilt_directory, torch.float32) is None
+    with pytest.raises(ModelLoadError, match="damaged or cut short"):
+        vilt_modules.load_plain(vilt_directory, torch.float32)
 
 
 def test_an_old_clip_config_is_left_to_transformers(clip_directory: Path) -> None:
