@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -156,3 +158,88 @@ def trial(place: Path, seed: int, processes: int, kills: int) -> list[int]:
 )
 def test_processes_at_random_moments(tmp_path: Path, seed: int, processes: int, kills: int) -> None:
     trial(tmp_path, seed, processes, kills)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("whole_session", [False, True])
+def test_a_process_that_stood_still_stops_when_it_wakes(tmp_path: Path, whole_session: bool) -> None:
+    """The driver alone is stopped, or with all of its Ray; another one takes over, and the first one wakes up."""
+    source, output = jsonl_input(tmp_path / "in", 20_000), tmp_path / "out"
+    argv = arguments("answer", source, output, "--rows-per-file", "50", "--batch-size", "25")
+    witness, running = Witness(output), []
+    try:
+        running.append(start(tmp_path / "first", argv))
+        while len(witness.seen) < 500:
+            assert running[0].poll() is None, (tmp_path / "first").read_text()
+            witness.look()
+            time.sleep(0.2)
+        stopped = _session(running[0].pid) if whole_session else [running[0].pid]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        running.append(start(tmp_path / "second", argv))
+        held = len(witness.seen)
+        while running[1].poll() is None and len(witness.seen) < held + 1000:
+            witness.look()
+            time.sleep(0.3)
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        codes = wait_for(running, witness.look)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    told = [(tmp_path / name).read_text() for name in ("first", "second")]
+    assert codes == [1, 0], told
+    assert "another one has taken over" in told[0]
+    assert "is dead; taking over" in told[1]
+    assert not witness.lost
+    assert rows(output)["row_id"].to_pylist() == list(range(20_000))
+    assert manifest(output)["findings"] == []
+
+
+def _session(leader: int) -> list[int]:
+    """A process that leads a session, and all the others of it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            if int((entry / "stat").read_text().rpartition(")")[2].split()[3]) == leader:
+                found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", range(3))
+def test_retries_at_once(tmp_path: Path, seed: int) -> None:
+    """Three retries of the same failed rows; one of them is killed."""
+    moments = random.Random(seed)
+    source, output = jsonl_input(tmp_path / "in"), tmp_path / "out"
+    (tmp_path / "in" / "a.jpg").rename(tmp_path / "in" / "b.jpg")
+    argv = arguments(
+        "answer", source, output, "--rows-per-file", "50", "--batch-size", "25", "--max-error-fraction", "1"
+    )
+    running = []
+    try:
+        running.append(start(tmp_path / "run", argv))
+        assert wait_for(running, lambda: None) == [0]
+        assert manifest(output)["failed"] == ROWS
+        (tmp_path / "in" / "b.jpg").rename(tmp_path / "in" / "a.jpg")
+        for number in range(3):
+            running.append(start(tmp_path / f"retry{number}", [*argv, "--retry-failed", "all"]))
+            time.sleep(moments.uniform(0, 12))
+            if number == 0:
+                running[-1].kill()
+        running.append(start(tmp_path / "last", [*argv, "--wait", "--retry-failed", "all"]))
+        codes = wait_for(running, lambda: None)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    told = {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()}
+    assert codes[-1] == 0, told
+    assert set(codes) <= {0, 2, -9}, told
+    assert manifest(output)["findings"] == []
+    assert manifest(output)["failed"] == 0
+    assert rows(output)["row_id"].to_pylist() == list(range(ROWS))
