@@ -12,7 +12,7 @@ from jobs.spec import Retry
 from jobs.steps import conclude, swept_and_done, write_rows
 from jobs.work import Job, Work
 from vqa_ray.key_ranges import NOTHING, Ranges, size
-from vqa_ray.readers.reconcile import reconcile
+from vqa_ray.readers.reconcile import read_anew, reconcile
 from vqa_ray.readers.snapshot import read_snapshot, refreshed, write_snapshot
 from vqa_ray.run import manifest
 from vqa_ray.run.claims import Fence
@@ -60,10 +60,10 @@ def _run(job: Job, layout: RunLayout, fence: Fence) -> int:
 def _reconciled(job: Job, layout: RunLayout, done: Ranges) -> Job:
     """The job with the input as it can be read now; see `vqa_ray.readers.reconcile`."""
     source = reconcile(job.source, done)
-    known = read_snapshot(layout.listing())
-    if source.shards != job.source.shards and known is not None:
+    known, names = read_snapshot(layout.listing()), read_anew(source, job.source)
+    if names and known is not None:
         # From here on, these files belong to the run as they are now.
-        write_snapshot(layout.listing(), refreshed(known, source, job.source))
+        write_snapshot(layout.listing(), refreshed(known, source, names))
     return replace(job, source=source)
 
 
@@ -78,7 +78,7 @@ def _finished(job: Job, layout: RunLayout) -> dict[str, Any] | None:
     content = manifest.read(layout.manifest)
     if content is None or content["findings"] or content["input"].get("shards") != len(job.source.shards):
         return None
-    return content
+    return None if job.spec.update and job.source.drift and job.source.drift.grown else content
 
 
 def _tell_finished(job: Job, layout: RunLayout) -> int:
@@ -99,6 +99,10 @@ def _tell_drift(job: Job) -> None:
     logger.warning("%s: %s", uri, drift)
     if drift.added:
         logger.warning("  what was added is left out; --update takes it in, or another --output answers it by itself")
+    if drift.grown:
+        logger.warning("  a run that goes on answers the lines that were added, too; for a finished one --update does")
+    if drift.taken_in:
+        logger.warning("  what was added is taken in (--update)")
     if drift.changed:
         logger.warning("  rows that are not written yet are read as they are now; the others stay as they are")
     if drift.gone and job.source.format == "images":

@@ -39,6 +39,7 @@ class Drift:
     Attributes:
         added: files that came later.
         changed: files with other contents.
+        grown: text files to which lines were added at the end; all others stand where they stood.
         touched: files with a new time, the same size and, where that was looked at, the same contents.
         gone: files that are not there any more.
         taken_in: files that came later and are read now, on request.
@@ -46,12 +47,13 @@ class Drift:
 
     added: tuple[str, ...] = ()
     changed: tuple[ChangedFile, ...] = ()
+    grown: tuple[ChangedFile, ...] = ()
     touched: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     taken_in: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.touched or self.gone or self.taken_in)
+        return any((self.added, self.changed, self.grown, self.touched, self.gone, self.taken_in))
 
     def __str__(self) -> str:
         """All of it in one line."""
@@ -61,6 +63,8 @@ class Drift:
             f"{len(self.changed)} changed{named([str(each) for each in self.changed])}",
             f"{len(self.gone)} gone{named(self.gone)}",
         ]
+        if self.grown:
+            parts.append(f"{len(self.grown)} grown at the end{named([str(each) for each in self.grown])}")
         if self.touched:
             was = "has" if len(self.touched) == 1 else "have"
             parts.append(f"{len(self.touched)} {was} a new time but the same size{named(self.touched)}")

@@ -51,6 +51,22 @@ def reconcile(source: Source, done: Ranges) -> Source:
     return with_totals(replace(source, shards=tuple(shards)))
 
 
+def read_anew(source: Source, before: Source) -> list[str]:
+    """Name the files that are read as they are now, although they changed since the run began.
+
+    Args:
+        source: `reconcile(before, …)`.
+        before: as the run had it.
+    """
+    if source.drift is None:
+        return []
+    was = {shard.index: shard for shard in before.shards}
+    uris = {shard.uri for shard in source.shards if was.get(shard.index) != shard}
+    root = source.root.rstrip("/")
+    changed = [each.name for each in source.drift.changed if f"{root}/{each.name}" in uris]
+    return [*changed, *(each.name for each in source.drift.grown)]
+
+
 def check_retried(source: Source, keys: Keys) -> None:
     """Refuse to answer rows again whose table has changed, or is gone: their places may be those of others.
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from vqa_ray.canonical import canonical_uri, is_same_place, path_below
 from vqa_ray.errors import RequestError
 from vqa_ray.readers.base import Format, Source, refuse
-from vqa_ray.readers.digest import content_digest
+from vqa_ray.readers.digest import content_digest, has_grown
 from vqa_ray.readers.drift import ChangedFile, Drift, named
 from vqa_ray.readers.listing import Listing, kind_of
 from vqa_ray.readers.snapshot import InputSnapshot, KnownFile, input_place
@@ -172,7 +172,7 @@ def _compare(
 ) -> tuple[Drift, list[FileEntry]]:
     """The difference, and the files of the run as they are now, in its order, without those that are gone."""
     listed = {listing.relative(entry): entry for entry in listing.entries}
-    changed, touched, gone, kept = [], [], [], []
+    changed, grown, touched, gone, kept = [], [], [], [], []
     for known in snapshot.files:
         name = known.entry.uri
         now = listed.pop(name, None)
@@ -184,10 +184,13 @@ def _compare(
             continue
         if _is_same(snapshot, known, now):
             touched.append(name)
+        elif _has_grown(snapshot, known, now):
+            grown.append(ChangedFile(name, known.entry, now))
         else:
             changed.append(ChangedFile(name, known.entry, now))
     added = _added(listed.values(), snapshot.format, listing, opened) if listed else ()
-    return Drift(tuple(map(listing.relative, added)), tuple(changed), tuple(touched), tuple(gone)), kept
+    names = tuple(map(listing.relative, added))
+    return Drift(names, tuple(changed), tuple(grown), tuple(touched), tuple(gone)), kept
 
 
 def _added(
@@ -221,6 +224,13 @@ def _is_same(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> bool:
         return known.digest == content_digest(now.uri)
     # An image is one row: whatever it holds, its row is the same.
     return snapshot.format == "images"
+
+
+def _has_grown(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> bool:
+    """Whether lines were added to a text file, and nothing else."""
+    if snapshot.format not in ("jsonl", "csv") or known.digest is None or now.uri.lower().endswith("gz"):
+        return False
+    return now.size_bytes > known.entry.size_bytes and has_grown(now.uri, known.entry.size_bytes, known.digest)
 
 
 def _candidates(listing: Listing, started: str) -> Iterator[Listing]:

@@ -6,7 +6,7 @@ A run belongs to the files it began with. Whatever is added later is left out, a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -99,20 +99,18 @@ def snapshot_of(source: Source) -> InputSnapshot:
     return InputSnapshot(input_place(source.config.uri), source.format, source.fingerprint, tuple(shards), known)
 
 
-def refreshed(known: InputSnapshot, source: Source, before: Source) -> InputSnapshot:
-    """Take down anew the files whose shards were read again as they are now; all others stay as they were known.
+def refreshed(known: InputSnapshot, source: Source, names: Collection[str]) -> InputSnapshot:
+    """Take down anew the files that are read as they are now; all others stay as they were known.
 
     Args:
         known: the snapshot of the run.
         source: as it is read now.
-        before: as the run had it.
+        names: of the files, below the root.
     """
-    was = dict(enumerate(before.shards))
-    uris = {shard.uri for shard in source.shards if was.get(shard.index) != shard}
-    names = {_relative(uri, source.root).removeprefix("./") for uri in uris}
+    uris = {f"{source.root.rstrip('/')}/{name}" for name in names}
     now = snapshot_of(replace(source, files=tuple(entry for entry in source.files if entry.uri in uris)))
     current = {file.entry.uri: file for file in now.files}
-    files = tuple(current.get(file.entry.uri, file) if file.entry.uri in names else file for file in known.files)
+    files = tuple(current.get(file.entry.uri, file) for file in known.files)
     return replace(known, files=files, shards=now.shards)
 
 

@@ -85,7 +85,10 @@ class OutputLock(AbstractContextManager["OutputLock"]):
         self.fence.check()
 
     def __enter__(self) -> OutputLock:
-        self.acquire()
+        try:
+            self.acquire()
+        except OSError as error:
+            raise RequestError(f"--output {self._output}: cannot be written: {error.strerror or error}") from error
         is_main = threading.current_thread() is threading.main_thread()
         self._thread = threading.Thread(target=self._beat, args=(is_main,), name="output-lock", daemon=True)
         self._thread.start()

@@ -19,7 +19,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.key_ranges import NOTHING, ranges_of
 from vqa_ray.readers import EarlierRun, InputConfig, Shard, Source, open_source, read_shard
 from vqa_ray.readers.base import Contents, Layout
-from vqa_ray.readers.reconcile import check_retried, check_unchanged, reconcile
+from vqa_ray.readers.reconcile import check_retried, check_unchanged, read_anew, reconcile
 from vqa_ray.readers.snapshot import read_snapshot, refreshed, snapshot_of, write_snapshot
 from vqa_ray.schema import ROW_BITS
 from vqa_ray.storage import FileEntry
@@ -179,10 +179,38 @@ def test_a_table_of_the_same_size_and_other_contents_has_changed(lines: Run) -> 
         reconcile(lines.resume(), done(1, rows=1))
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_lines_that_were_added_at_the_end_are_read(lines: Run, end: str) -> None:
+    path = lines.place / "b.jsonl"
+    path.write_text(path.read_text().rstrip("\n") + end)
+    lines.begin()
+    more = json.dumps({"image_uri": "x.jpg", "question": "is it?", "image_id": "x"})
+    path.write_text(path.read_text().rstrip("\n") + "\n" + more)
+    resumed = lines.resume()
+    again = reconcile(resumed, done(1, rows=2))
+    check_unchanged(again)
+    check_retried(again, np.array([1 << ROW_BITS]))
+    assert str(again.drift).startswith(
+        "since the run began, 0 files were added, 0 changed, 0 gone, 1 grown at the end (b."
+    )
+    assert references(again) == ["a0", "a1", "a2", "b0", "b1", "b2", "x", "c0", "c1", "c2"]
+    write_snapshot(lines.listing, refreshed(read_snapshot(lines.listing), again, read_anew(again, resumed)))
+    assert not lines.resume().drift
+
+
+@pytest.mark.parametrize("how", ["a line that went on", "a line before"])
+def test_growth_elsewhere_is_a_change(lines: Run, how: str) -> None:
+    path = lines.place / "b.jsonl"
+    path.write_text(path.read_text().rstrip("\n"))
+    lines.begin()
+    path.write_text(path.read_text() + " \n" if how == "a line that went on" else "{}\n" + path.read_text())
+    assert [each.name for each in lines.resume().drift.changed] == ["b.jsonl"]
+
+
 def test_a_changed_table_with_written_rows_is_refused_by_name(lines: Run) -> None:
     lines.begin()
     before = (lines.place / "b.jsonl").read_text()
-    write_lines(lines.place / "b.jsonl", "b", 5)
+    write_lines(lines.place / "b.jsonl", "n", 5)
     with pytest.raises(RequestError, match=r"b\.jsonl: \d+ → \d+ bytes\), and 2 of its rows are written already"):
         reconcile(lines.resume(), done(1, rows=2))
     # The way out that it names.
@@ -198,7 +226,7 @@ def test_a_changed_table_without_written_rows_is_read_as_it_is(lines: Run) -> No
     assert references(again) == [f"{name}{i}" for name, count in (("a", 3), ("n", 5), ("c", 3)) for i in range(count)]
     assert [shard.index for shard in again.shards] == [shard.index for shard in first.shards]
     # From then on it belongs to the run as it is now: with rows of it written, the run still goes on.
-    write_snapshot(lines.listing, refreshed(read_snapshot(lines.listing), again, resumed))
+    write_snapshot(lines.listing, refreshed(read_snapshot(lines.listing), again, read_anew(again, resumed)))
     assert not lines.resume().drift
     assert references(reconcile(lines.resume(), done(0, 1))) == references(again)
 

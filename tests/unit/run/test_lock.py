@@ -244,3 +244,9 @@ def test_a_process_that_was_killed_is_gone_though_nobody_asked_for_its_end() -> 
         deadline = time.monotonic() + 20
         while process_start(process.pid) is not None:
             assert time.monotonic() < deadline
+
+
+def test_an_output_that_cannot_be_written_is_a_wrong_request(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(RequestError, match="file/out: cannot be written: Not a directory"):
+        OutputLock(str(tmp_path / "file" / "out"), DATE).__enter__()
