@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.readers import EarlierRun
+from vqa_ray.readers import EarlierRun, Source
 from vqa_ray.readers.snapshot import read_snapshot
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.run.record import RunRecord
+
+logger = logging.getLogger(__name__)
 
 INPUT, VALIDATION = "input", "validation"
 
@@ -35,3 +39,28 @@ def earlier_run(output: str, name: str = INPUT, *, update: bool = False) -> Earl
     if name == VALIDATION:
         uri, fingerprint = record.command.get("validation"), record.command.get("validation_fingerprint")
     return EarlierRun(output, None, uri or "", fingerprint or "", record.started, update=update)
+
+
+def tell_drift(source: Source, *, trains: bool = False) -> None:
+    """Say what has changed in an input since the run began, and what becomes of it.
+
+    Args:
+        source: of the run.
+        trains: whether it is a training, which takes nothing in.
+    """
+    drift = source.drift
+    if not drift:
+        return
+    logger.warning("%s: %s", source.config.uri, drift)
+    if drift.added and trains:
+        logger.warning("  what was added is left out; another --output trains on it")
+    elif drift.added:
+        logger.warning("  what was added is left out; --update takes it in, or another --output answers it by itself")
+    if drift.grown and not trains:
+        logger.warning("  a run that goes on answers the lines that were added, too; for a finished one --update does")
+    if drift.taken_in:
+        logger.warning("  what was added is taken in (--update)")
+    if drift.changed and not trains:
+        logger.warning("  rows that are not written yet are read as they are now; the others stay as they are")
+    if drift.gone and source.format == "images" and not trains:
+        logger.warning("  rows of what is gone that are not written yet become errors (image_missing)")

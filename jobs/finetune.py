@@ -27,6 +27,7 @@ def run(spec: FinetuneSpec) -> int:
         RunError: it failed; the same command goes on from there.
     """
     from jobs import guard, logs
+    from jobs.earlier import tell_drift
     from jobs.finetune_input import as_begun, open_request
     from jobs.finetune_publish import tell
     from jobs.session import session
@@ -45,6 +46,8 @@ def run(spec: FinetuneSpec) -> int:
         if finished is not None:
             logger.info("%s: this training has finished already (%s)", spec.output, finished["timing"]["finished"])
             return tell(finished, spec)
+        for source in request.listings(layout).values():
+            tell_drift(source, trains=True)
         for note in request.notes:
             logger.warning("%s", note)
         with session(spec.address) as cluster:

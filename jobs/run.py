@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from jobs import guard, logs, summary
+from jobs.earlier import tell_drift
 from jobs.retry import retry_failed
 from jobs.spec import Retry
 from jobs.steps import conclude, swept_and_done, write_rows
@@ -48,7 +49,7 @@ def _run(job: Job, layout: RunLayout, fence: Fence) -> int:
         return _tell_finished(job, layout)
     for note in job.source.notes:
         logger.warning("%s", note)
-    _tell_drift(job)
+    tell_drift(job.source)
     done = NOTHING if new else swept_and_done(layout, fence)
     job = _limited(_reconciled(job, layout, done))
     tasks = read_tasks(job.source, limits=job.limits, done=done)
@@ -85,25 +86,7 @@ def _tell_finished(job: Job, layout: RunLayout) -> int:
     finished = manifest.read(layout.manifest)
     assert finished is not None
     logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
-    _tell_drift(job)
+    tell_drift(job.source)
     if job.conclude is not None:
         job.conclude([entry.uri for entry in layout.part_files()])
     return summary.tell(finished, layout.output, job.spec.max_error_fraction)
-
-
-def _tell_drift(job: Job) -> None:
-    """Say what has changed in the input since the run began, and what becomes of it."""
-    drift, uri = job.source.drift, job.source.config.uri
-    if not drift:
-        return
-    logger.warning("%s: %s", uri, drift)
-    if drift.added:
-        logger.warning("  what was added is left out; --update takes it in, or another --output answers it by itself")
-    if drift.grown:
-        logger.warning("  a run that goes on answers the lines that were added, too; for a finished one --update does")
-    if drift.taken_in:
-        logger.warning("  what was added is taken in (--update)")
-    if drift.changed:
-        logger.warning("  rows that are not written yet are read as they are now; the others stay as they are")
-    if drift.gone and job.source.format == "images":
-        logger.warning("  rows of what is gone that are not written yet become errors (image_missing)")
