@@ -24,6 +24,7 @@ from vqa_ray.models.checkpoint_files import (
     small_names,
     weight_names,
 )
+from vqa_ray.models.families import FAMILIES
 from vqa_ray.models.fingerprint import fingerprint
 from vqa_ray.models.foreign_layout import directory_hint, original_layout, weights_hint
 from vqa_ray.models.hub_download import download, find_revision
@@ -224,10 +225,11 @@ def _fetch(reference: str, names: Sequence[str], fetch: Callable[[Sequence[str]]
     if is_adapter(own):
         weights = [name for name in ADAPTER_WEIGHTS if name in own][:1]
     else:
-        _refuse_foreign(inner, [name.removeprefix(prefix) for name in names if name.startswith(prefix)], reference)
+        below = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+        _refuse_foreign(inner, below, reference)
         chosen = weight_names(own)
         if chosen is None:
-            raise ModelLoadError(f"model {reference}: {weights_hint(own)}")
+            raise ModelLoadError(f"model {reference}: {weights_hint(below)}")
         weights = listed_shards(inner, chosen.index, f"model {reference}") if chosen.index else [chosen.single]
         absent = [name for name in weights if name not in own]
         if absent:
@@ -241,7 +243,7 @@ def _refuse_foreign(directory: Path, names: Sequence[str], reference: str) -> No
     """Refuse a directory whose names or config show another program's layout."""
     if CONFIG not in names:
         raise ModelLoadError(f"model {reference}: {directory_hint(names)}")
-    foreign = original_layout(read_json(directory, CONFIG))
+    foreign = original_layout(read_json(directory, CONFIG), {family.name for family in FAMILIES})
     if foreign:
         raise ModelLoadError(f"model {reference}: {foreign}")
 

@@ -70,8 +70,13 @@ _HALF_DONE = re.compile(r".*\.(incomplete|part|crdownload|aria2|tmp)")
 _TRAINER = re.compile(r"checkpoint-(\d+)/config\.json")
 
 
-def original_layout(config: Mapping[str, Any]) -> str | None:
-    """What the model of a config.json is when it needs the code of its authors; None when transformers knows it."""
+def original_layout(config: Mapping[str, Any], known: Collection[str]) -> str | None:
+    """What the model of a config.json is when it needs the code of its authors; None when transformers knows it.
+
+    Args:
+        config: its config.json.
+        known: the model types that are taken.
+    """
     kind, architectures = config.get("model_type"), config.get("architectures") or []
     for key in (*(str(name) for name in architectures), str(kind)):
         if key in _ORIGINALS:
@@ -80,6 +85,11 @@ def original_layout(config: Mapping[str, Any]) -> str | None:
                 f"config.json says {key}: this is {what}, which needs code of its authors that is never run; "
                 f"a successor in transformers' own layout is {instead}"
             )
+    if config.get("auto_map") and kind not in known:
+        return (
+            f"config.json says {kind!r} and needs code of its own repository (auto_map), which is never run; taken are "
+            f"models in transformers' own layout, of the types {', '.join(sorted(known))}"
+        )
     return None
 
 

@@ -56,7 +56,8 @@ def find_weights(directory: Path, origin: str | None = None) -> WeightFiles:
     names = {path.name for path in directory.iterdir() if path.is_file()}
     chosen = weight_names(names)
     if chosen is None:
-        raise ModelLoadError(f"{origin}: {weights_hint(names)}")
+        below = {path.relative_to(directory).as_posix() for path in directory.glob("*/*") if path.is_file()}
+        raise ModelLoadError(f"{origin}: {weights_hint(names | below)}")
     shards = [chosen.single]
     if chosen.index:
         shards = listed_shards(directory, chosen.index, origin)
