@@ -31,6 +31,7 @@ def run(spec: FinetuneSpec) -> int:
     from jobs.finetune_input import as_begun, open_request
     from jobs.finetune_publish import tell
     from jobs.session import session
+    from vqa_ray.readers.reconcile import check_unchanged
     from vqa_ray.run import manifest
     from vqa_ray.run.layout import RunLayout
     from vqa_ray.run.lock import OutputLock
@@ -48,6 +49,8 @@ def run(spec: FinetuneSpec) -> int:
             return tell(finished, spec)
         for source in request.listings(layout).values():
             tell_drift(source, trains=True)
+            # Its rows are read again in every epoch.
+            check_unchanged(source)
         for note in request.notes:
             logger.warning("%s", note)
         with session(spec.address) as cluster:

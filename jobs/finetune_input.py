@@ -17,7 +17,6 @@ from vqa_ray.models.vilt_transform import ViltTransform
 from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute
-from vqa_ray.readers.reconcile import check_unchanged
 from vqa_ray.readers.snapshot import input_place
 from vqa_ray.run.layout import PRIVATE, RunLayout
 from vqa_ray.run.record import RunRecord
@@ -144,12 +143,8 @@ def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...], name: str) -
     questions = () if spec.question is None else (spec.question,)
     config = InputConfig(uri=uri, format=spec.input_format, columns=spec.columns, questions=questions)
     if spec.task == CONTRASTIVE:
-        opened = open_caption_source(config, auxiliary, earlier_run(spec.output, name))
-    else:
-        opened = open_training_source(config, spec.truth, auxiliary, earlier_run(spec.output, name))
-    # Its rows are read again in every epoch.
-    check_unchanged(opened.source)
-    return opened
+        return open_caption_source(config, auxiliary, earlier_run(spec.output, name))
+    return open_training_source(config, spec.truth, auxiliary, earlier_run(spec.output, name))
 
 
 def _shape(given: dict[str, str], kind: type[ViltShape | PairShape]) -> dict[str, int]:

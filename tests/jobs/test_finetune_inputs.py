@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import guard
+from jobs.finetune import run
 from jobs.finetune_input import Request, open_request
 from jobs.finetune_spec import FinetuneSpec
 from tests.coloured import table
@@ -59,10 +60,9 @@ def test_what_has_changed_is_refused_by_name(place: Path, name: str) -> None:
     admit(opened())
     write(place / name / "a.parquet", 100)
     pq.write_table(pq.read_table(place / name / "a.parquet").slice(1), place / name / "a.parquet")
-    with pytest.raises(
-        RequestError, match=rf"{name}: .*\(a\.parquet: .*put it back as it was, or use another --output"
-    ):
-        opened()
+    told = rf"{name}: .*\(a\.parquet: .*put it back as it was, or use another"
+    with pytest.raises(RequestError, match=told):
+        run(opened().spec)
 
 
 def test_a_training_of_d8ecede_goes_on(place: Path) -> None:
