@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from jobs.spec import AnswerSpec
 from vqa_ray.errors import RequestError
+from vqa_ray.models.adapter import adapter_of
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.models.vllm_engine import VllmOptions, closing_tokens, require_vllm
 from vqa_ray.readers import Source
@@ -38,6 +39,8 @@ def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
         raise RequestError(f"{_OPTION}: --num-gpus {gpus:g}: an engine of vLLM needs whole GPUs")
     if "://" in spec.model:
         raise RequestError(f"{_OPTION}: model {spec.model}: wanted a directory that every node sees, or a hub name")
+    if model.path is not None and adapter_of(model.path) is not None:
+        raise RequestError(f"{_OPTION}: model {spec.model} is a LoRA adapter; wanted a whole model, the adapter merged")
     require_vllm()
 
 

@@ -46,7 +46,8 @@ def with_base(directory: Path, reference: str, locate: Callable[[str], Path]) ->
     kind = config.get("peft_type")
     if kind not in _MERGEABLE:
         raise ModelLoadError(
-            f"{origin}: an adapter of the kind {kind!r}; those that can be merged are {', '.join(_MERGEABLE)}"
+            f"{origin}: is an adapter without a model of its own ({ADAPTER_CONFIG}), of the kind {kind!r}; those that "
+            f"are merged into their base model are {', '.join(_MERGEABLE)}"
         )
     weights = next((directory / name for name in ADAPTER_WEIGHTS if (directory / name).is_file()), None)
     if weights is None:
