@@ -18,6 +18,7 @@ from vqa_ray.catalog.questions import ANSWERS
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.catalog.rows import row_fields, rows_of
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.exclusive import create
 from vqa_ray.storage import exists, join, list_files, read_bytes, write_bytes_atomic, write_table_atomic
 
 FORMATS = ("parquet", "webdataset", "jsonl", "images")
@@ -151,7 +152,9 @@ def _claim(output_uri: str, request: dict[str, object]) -> None:
                 )
         elif exists(output_uri) and list_files(output_uri):
             raise RequestError(f"{output_uri}: holds files that are no catalogue; name an empty place")
-        write_bytes_atomic(note, json.dumps(request).encode())
+        elif not create(note, json.dumps(request).encode()):
+            # Another process was quicker; the same catalogue is the same files.
+            _claim(output_uri, request)
     except json.JSONDecodeError as error:
         raise RequestError(f"{note}: is no JSON: {one_line(error)}") from error
     except OSError as error:

@@ -160,6 +160,20 @@ def test_a_wrong_request_is_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_of_two_at_once_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between looking and claiming, another one claims the place."""
+    real = write.create
+
+    def late(uri: str, data: bytes) -> bool:
+        monkeypatch.setattr(write, "create", real)
+        write_catalogue(3, 1, str(tmp_path), "parquet")
+        return real(uri, data)
+
+    monkeypatch.setattr(write, "create", late)
+    with pytest.raises(RequestError, match="holds another catalogue \\(seed 1 → 2\\)"):
+        write_catalogue(3, 2, str(tmp_path), "parquet")
+
+
 def test_another_catalogue_is_not_overwritten(tmp_path: Path) -> None:
     write_catalogue(3, 1, str(tmp_path), "parquet")
     with pytest.raises(RequestError, match="holds another catalogue \\(count 3 → 2\\)"):
