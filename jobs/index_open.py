@@ -19,7 +19,7 @@ from vqa_ray.canonical import is_same_place
 from vqa_ray.errors import RequestError
 from vqa_ray.models.load import embedding_shape
 from vqa_ray.readers import InputConfig, Source
-from vqa_ray.readers.base import Layout
+from vqa_ray.readers.base import Layout, parse_keep
 from vqa_ray.readers.listing import absolute
 from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.ann import check_possible
@@ -31,6 +31,7 @@ from vqa_ray.retrieval.version import Version
 from vqa_ray.run.differences import option_of, told
 from vqa_ray.run.layout import name_of
 from vqa_ray.run.record import RunRecord
+from vqa_ray.schema import riding_name
 from vqa_ray.storage import exists
 
 if TYPE_CHECKING:
@@ -161,8 +162,10 @@ def _as_known(spec: IndexSpec, layout: IndexLayout, base: Version | None) -> Ind
 def _open(spec: IndexSpec, base: Version | None) -> Source:
     if spec.allow_empty and base is not None and not (exists(spec.input) and files(spec.input)):
         logger.warning("%s: the input is empty: all that came from it leaves the index", spec.input)
-        kept = tuple(Index(IndexLayout(spec.output), base).schema.field(name) for name in spec.keep)
-        config = InputConfig(spec.input, "images", keep=tuple(spec.keep), needs_question=False)
+        keep, keep_as = parse_keep(spec.keep)
+        stored = Index(IndexLayout(spec.output), base).schema
+        kept = tuple(stored.field(name).with_name(riding_name(name)) for name in keep_as)
+        config = InputConfig(spec.input, "images", keep=keep, keep_as=keep_as, needs_question=False)
         return Source(config, "images", absolute(spec.input), (), kept, Layout(), 0, "", False)
     return open_input(spec, (), needs_question=False)
 

@@ -15,6 +15,7 @@ from jobs.spec import Retry
 from jobs.summary import FAILED
 from jobs.work import Job
 from vqa_ray.key_ranges import Keys, ranges_of
+from vqa_ray.readers.base import parse_keep
 from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.origin import read_origin
 from vqa_ray.retrieval.update import Change, read_sources
@@ -45,8 +46,8 @@ def retry_failed(task: IndexTask, lock: OutputLock, retry: Retry) -> int:
 def _again(
     task: IndexTask, lock: OutputLock, base: Version, retry: Retry, *, read_as: str, keys: Keys
 ) -> tuple[Version, int]:
-    kept = tuple(task.schema.field(name) for name in task.spec.keep)
-    source = read_origin(task.layout.origin(read_as), kept)
+    keep, keep_as = parse_keep(task.spec.keep)
+    source = read_origin(task.layout.origin(read_as), tuple(task.schema.field(name) for name in keep_as), keep)
     asked = record_of(task, base)
     record = replace(asked, command={**asked.command, "retry_failed": retry.told(), "of": read_as})
     name = under_way(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"

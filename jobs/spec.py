@@ -119,7 +119,11 @@ class JobSpec(BaseModel):
 class RunSpec(JobSpec):
     """What `answer`, `tag`, `caption` and `retrieve` share."""
 
-    keep: list[str] = option("An input column to carry through to the output. Repeatable.", [], unit="COLUMN")
+    keep: list[str] = option(
+        "An input column to carry through to the output; NEW=COLUMN under another name. Repeatable.",
+        [],
+        unit="[NEW=]COLUMN",
+    )
     rows_per_file: int | None = option(
         "Rows per output file, which is also what a kill can cost; chosen from the input without.",
         None,

@@ -25,10 +25,11 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
     from jobs.work import Job, fingerprint_of, open_input, output_schema, read_calibration
     from vqa_ray import schema
     from vqa_ray.models.load import load_vocabulary
+    from vqa_ray.readers.base import parse_keep
     from vqa_ray.taxonomy_file import default_taxonomy, load_taxonomy
 
     taxonomy = load_taxonomy(spec.tags) if spec.tags else default_taxonomy()
-    taxonomy.check_kept(spec.keep)
+    taxonomy.check_kept(parse_keep(spec.keep)[1])
     model = model_of(spec, "score")
     calibration = read_calibration(spec.calibration, model)
     extra = {"tags_fingerprint": taxonomy.fingerprint, **fingerprint_of(calibration)}

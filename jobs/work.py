@@ -16,6 +16,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.images import ImageLimits
 from vqa_ray.models.load import ModelInfo, load_transform
 from vqa_ray.readers import InputConfig, Source, open_source
+from vqa_ray.readers.base import parse_keep
 from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.run.record import RunRecord
@@ -105,11 +106,13 @@ class Job:
 
 def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool, **reads: bool) -> Source:
     """Open the input of a spec; see `vqa_ray.readers.open_source`, and `InputConfig` for what it `reads`."""
+    keep, keep_as = parse_keep(spec.keep)
     config = InputConfig(
         uri=spec.input,
         format=spec.input_format,
         columns=spec.columns,
-        keep=tuple(spec.keep),
+        keep=keep,
+        keep_as=keep_as,
         questions=tuple(questions),
         needs_question=needs_question,
         **reads,
@@ -141,10 +144,15 @@ def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
     Raises:
         RequestError: a kept column has the name of one of the form's.
     """
-    for field in source.kept:
+    kept = [field.with_name(columns.written_name(field.name)) for field in source.kept]
+    for field, theirs in zip(kept, source.config.keep, strict=False):
         if field.name in form.names:
-            raise RequestError(f"--keep {field.name}: the name is taken by one of our own columns")
-    return columns.with_kept(form, source.kept)
+            new = "truth" if theirs in ("answer", "answers") else f"input_{theirs}"
+            raise RequestError(
+                f"--keep {theirs}: the output has a column {field.name!r} of its own; keep yours under another name: "
+                f"--keep {new}={theirs}"
+            )
+    return columns.with_kept(form, kept)
 
 
 def image_config(spec: RunSpec, work: Work) -> ImageConfig:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pyarrow as pa
 
 METADATA_KEY = b"vqa_ray"
+_RIDING = "kept:"
 
 STATUS_OK = "ok"
 STATUS_ERROR = "error"
@@ -215,6 +216,16 @@ def tag_schema(attributes: Iterable[tuple[str, bool]]) -> pa.Schema:
         fields.append(pa.field(name, pa.list_(value) if multi else value))
         fields.append(pa.field(f"{name}_score", pa.list_(score) if multi else score))
     return pa.schema([*fields, *_TAIL])
+
+
+def riding_name(name: str) -> str:
+    """The name of a kept column on its way through READ and DECODED, which may have a column of that name."""
+    return f"{_RIDING}{name}" if name in READ.names or name in DECODED.names else name
+
+
+def written_name(name: str) -> str:
+    """The name of a kept column in the output: `riding_name` undone."""
+    return name.removeprefix(_RIDING)
 
 
 def with_kept(schema: pa.Schema, kept: Sequence[pa.Field]) -> pa.Schema:

@@ -215,7 +215,7 @@ class Taxonomy(BaseModel):
             if column.casefold() in taken:
                 raise RequestError(
                     f"kept column {column!r}: attribute {taken[column.casefold()]!r} of the taxonomy makes a column"
-                    " of that name; rename the attribute or do not keep the column"
+                    " of that name; rename the attribute, or keep the column under another name: --keep NEW={column}"
                 )
 
     def check_against(self, model: KnowsChoices, reference: str, where: str = "tags.yaml") -> None:

@@ -219,7 +219,7 @@ def test_what_a_closed_vocabulary_cannot_do_is_refused(
         ("answer", ("--prompt-template", "{} {}"), "prompt template '{} {}': holds {} 2 times; wanted is a text that"),
         ("answer", ("--num-beams", "0"), "--num-beams: input should be greater than or equal to 1, given 0"),
         ("caption", ("--prompt", ""), "--prompt: string should have at least 1 character, given ''"),
-        ("caption", ("--keep", "caption"), "--keep caption: the name is taken by one of our own columns"),
+        ("caption", ("--keep", "caption"), "under another name: --keep input_caption=caption"),
         ("caption", ("--question", "why?"), "No such option: --question"),
     ],
 )

@@ -127,7 +127,7 @@ def test_what_another_command_may_not_do(tmp_path: Path, capsys: pytest.CaptureF
     other.mkdir()
     pq.write_table(table(4).set_column(4, "price", pa.array(["1", "2", "3", "4"])), other / "a.parquet")
     assert "--keep price: is string in the input and double in the index" in refused("--keep", "price", input=other)
-    assert "--keep embedding: the name is taken" in refused(
+    assert "--keep embedding: the output has a column 'embedding' of its own" in refused(
         "--keep", "embedding", input=_with_embedding(tmp_path / "e"), to=tmp_path / "new"
     )
     assert "fake:boxes" in refused("--model", "fake:boxes", to=tmp_path / "new")

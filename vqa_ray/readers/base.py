@@ -30,6 +30,7 @@ class InputConfig:
         format: one of `FORMATS`; None guesses from the names of the files.
         columns: our column → the input's own name for it, where they differ.
         keep: columns of the input that ride along to the output.
+        keep_as: what each of `keep` is called in the output, in the same order; empty keeps their names.
         questions: asked of every image, instead of the input's own questions.
         needs_question: False when the job brings its own questions; those of the input are then ignored.
         labels: columns that say what is right, read after `keep` where the input has them. They are not written under
@@ -47,6 +48,7 @@ class InputConfig:
     format: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     keep: tuple[str, ...] = ()
+    keep_as: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     needs_question: bool = True
     labels: tuple[str, ...] = ()
@@ -126,7 +128,7 @@ class Source:
         format: one of `FORMATS`.
         root: the directory or prefix that ids and relative references are told from.
         shards: sorted; `shards[i].index == i`. Empty in `for_workers()`.
-        kept: the fields of `config.riding`, in that order.
+        kept: the fields of `config.riding`, in that order, under the names that they have in READ tables.
         layout: where the columns are.
         total_rows: the rows of all shards when undamaged, or None where only reading tells.
         fingerprint: changes when a file is added, removed, resized or rewritten; what is asked of them is not in it.
@@ -165,11 +167,35 @@ class Source:
         """The same rows under the same keys, with embedded images."""
         return replace(self, config=replace(self.config, reads_images=True))
 
+    def kept_columns(self) -> tuple[pa.Field, ...]:
+        """`kept` under the input's own names."""
+        return tuple(part.with_name(name) for part, name in zip(self.kept, self.config.riding, strict=True))
+
     def with_labels(self, labels: Sequence[str]) -> Source:
         """The same rows under the same keys, with only these of its label columns."""
-        kept = tuple(part for part in self.kept if part.name in self.config.keep or part.name in labels)
-        present = tuple(part.name for part in kept[len(self.config.keep) :])
+        count = len(self.config.keep)
+        kept = (*self.kept[:count], *(part for part in self.kept[count:] if part.name in labels))
+        present = tuple(part.name for part in kept[count:])
         return replace(self, config=replace(self.config, labels=present), kept=kept)
+
+
+def parse_keep(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`NAME` and `NEW=NAME` as (names in the input, names in the output).
+
+    Raises:
+        RequestError: a name is empty, or two columns would have the same name in the output.
+    """
+    theirs, ours = [], []
+    for part in given:
+        new, mark, name = part.partition("=")
+        if not new or (mark and not name):
+            raise refuse(f"--keep {part}: wanted is NAME, or NEW=NAME for a column NAME that is to be called NEW")
+        theirs.append(name if mark else new)
+        ours.append(new)
+    for name in ours:
+        if ours.count(name) > 1:
+            raise refuse(f"--keep: {ours.count(name)} columns would be called {name!r} in the output")
+    return tuple(theirs), tuple(ours)
 
 
 def told(names: Sequence[str]) -> str:

@@ -58,7 +58,7 @@ def _make(batch: pa.RecordBatch, source: Source, maker: RowMaker) -> Iterator[Ro
             column = batch.column(found[0])
             is_left = name in layout.image and not source.config.reads_images
             columns[name] = _named_only(column) if is_left else values_of(column, as_text=name in as_ids)
-    kept = keep_arrow(batch, source.kept)
+    kept = keep_arrow(batch, source.kept_columns())
     for i in range(batch.num_rows):
         yield maker.row({name: column[i] for name, column in columns.items()}, kept[i])
 

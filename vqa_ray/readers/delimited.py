@@ -72,7 +72,7 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
     """The rows of one file; an empty cell is null."""
     maker = RowMaker(source, shard.uri)
     name = shard.uri.rpartition("/")[2]
-    layout = source.layout
+    layout, kept = source.layout, source.kept_columns()
     with watched_stream(shard.uri) as (file, watch):
         records = records_of(file, delimiter_of(shard.uri))
         header = next(records, None)
@@ -90,7 +90,7 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
                 values[key] = _number(cells.get(key) or None)
             for key in (*layout.images, *layout.questions, *layout.context):
                 values[key] = _json(cells.get(key) or None)
-            return maker.row(values, keep_text(cells, source.kept), line=record.data, where=where)
+            return maker.row(values, keep_text(cells, kept), line=record.data, where=where)
 
         yield from until_damage(numbered(records, make, wanted), watch, maker.damaged)
 

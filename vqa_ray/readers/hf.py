@@ -13,6 +13,7 @@ from pyarrow import ipc
 from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse, told
 from vqa_ray.readers.columnar import rows_of
 from vqa_ray.readers.kept import infer_arrow
+from vqa_ray.readers.kept_types import notes_on
 from vqa_ray.readers.layout import check_types, present_labels, resolve
 from vqa_ray.readers.listing import HUB_PARQUET, Listing, is_saved_dataset, kind_of, list_input
 from vqa_ray.readers.parquet import open_parquet, read_parquet
@@ -146,7 +147,9 @@ def _open_saved(config: InputConfig, listing: Listing) -> Contents:
     if all(shard.rows == 0 for shard in found):  # also when there are no files
         raise refuse(f"{listing.uri}: the input is empty: the dataset has no rows")
     kept = infer_arrow(config.keep, []) if arrow is None else _kept(config, arrow)
-    return Contents(found, layout, kept, columns=() if arrow is None else tuple(arrow.names))
+    if arrow is None:
+        return Contents(found, layout, kept)
+    return Contents(found, layout, kept, notes_on(config.keep, [arrow], kept), columns=tuple(arrow.names))
 
 
 def _kept(config: InputConfig, arrow: pa.Schema) -> tuple[pa.Field, ...]:

@@ -42,14 +42,14 @@ def open_jsonl(config: InputConfig, listing: Listing) -> Contents:
 
 def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one file."""
-    maker = RowMaker(source, shard.uri)
+    maker, kept = RowMaker(source, shard.uri), source.kept_columns()
     name = shard.uri.rpartition("/")[2]
 
     def make(line: Line) -> Row:
         values = parse(line)
         if isinstance(values, str):
             return maker.malformed(f"{name} line {line.number}: {values}", line.data)
-        return maker.row(values, keep_json(values, source.kept), line=line.data, where=f"{name} line {line.number}")
+        return maker.row(values, keep_json(values, kept), line=line.data, where=f"{name} line {line.number}")
 
     with watched_stream(shard.uri) as (file, watch):
         yield from until_damage(numbered(_written(file), make, wanted), watch, maker.damaged)

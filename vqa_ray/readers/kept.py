@@ -12,7 +12,7 @@ from pyarrow import compute, types
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.readers.base import LABEL
-from vqa_ray.readers.layout import plain
+from vqa_ray.readers.kept_types import common
 from vqa_ray.readers.values import INT64, checked, mismatch
 
 # The kept values of one row: Python values or Arrow scalars of the field's type, an error for one that does not fit.
@@ -56,13 +56,16 @@ def parsed(cell: object) -> object:
 
 
 def infer_arrow(names: Sequence[str], schemas: Iterable[pa.Schema]) -> tuple[pa.Field, ...]:
-    """Fields for columns of Arrow tables: the first type that is not null; dictionaries as their values."""
+    """Fields for columns of Arrow tables, of types that can be written.
+
+    Raises:
+        RequestError: a column is of a type that cannot be.
+    """
     given = list(schemas)
     fields = []
     for name in names:
         found = [arrow.field(arrow.get_all_field_indices(name)[0]).type for arrow in given]
-        typed = [plain(one) if types.is_dictionary(one) else one for one in found if not types.is_null(one)]
-        fields.append(pa.field(name, typed[0] if typed else pa.string()))
+        fields.append(pa.field(name, common(name, found)))
     return tuple(fields)
 
 
@@ -159,6 +162,8 @@ def _cast_array(column: pa.Array, part: pa.Field) -> list[object]:
     if types.is_null(column.type):
         return [None] * len(column)
     try:
+        if types.is_run_end_encoded(column.type):
+            column = compute.run_end_decode(column)
         cast = column if column.type == part.type else compute.cast(column, part.type)
         cast.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:

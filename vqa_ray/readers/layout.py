@@ -27,11 +27,6 @@ _DEFAULTS: Mapping[str, tuple[str, ...]] = {
 FILE_NAME = "file_name"
 # A user who names one of a pair has chosen: the other is then not looked for.
 _PAIRS = (("image", "image_uri"), ("question", "questions"))
-_OUTPUT_NAMES = frozenset(
-    name
-    for form in (schema.READ, schema.DECODED, schema.ANSWER, schema.ANSWERS, schema.tag_schema(()))
-    for name in form.names
-)
 
 
 def resolve(
@@ -114,7 +109,7 @@ def check_names(config: InputConfig, allowed: Sequence[str], where: str) -> None
 
 
 def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
-    """Whether the columns to keep are there and are free to use in the output.
+    """Whether the columns to keep are there. Whether the output has columns of these names is for the job to say.
 
     Raises:
         RequestError: one is not, or is asked for twice.
@@ -122,8 +117,6 @@ def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
     for name, count in Counter(config.keep).items():
         if count > 1:
             raise refuse(f"{where}: --keep {name} is given {count} times")
-        if name in _OUTPUT_NAMES:
-            raise refuse(f"{where}: --keep {name}: the name is taken by one of our own columns")
         if name not in names:
             raise refuse(f"{where}: --keep {name}: no such column; the columns are: {told(names)}")
 

@@ -13,6 +13,7 @@ from vqa_ray.errors import RunError
 from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse, told
 from vqa_ray.readers.columnar import rows_of, rows_per_batch
 from vqa_ray.readers.kept import infer_arrow
+from vqa_ray.readers.kept_types import notes_on
 from vqa_ray.readers.layout import check_keep, check_types, check_unique, present_labels, resolve
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.rows import Row, RowMaker
@@ -57,8 +58,9 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
             shards += [replace(shard, index=len(shards) + i) for i, shard in enumerate(_split(entry.uri, footer))]
     if not shards:
         raise refuse(f"{listing.uri}: the input is empty: {len(files)} Parquet files hold no rows")
-    kept = infer_arrow(config.riding, [footer.schema for footer in footers if footer])
-    return Contents(tuple(shards), layout, kept, columns=names)
+    schemas = [footer.schema for footer in footers if footer]
+    kept = infer_arrow(config.riding, schemas)
+    return Contents(tuple(shards), layout, kept, notes_on(config.keep, schemas, kept), columns=names)
 
 
 def read_parquet(source: Source, shard: Shard, keys: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:

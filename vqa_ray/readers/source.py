@@ -24,7 +24,7 @@ from vqa_ray.readers.rows import Row
 from vqa_ray.readers.tables import tables, wanted_rows
 from vqa_ray.readers.vqa_v2 import open_vqa_v2, read_vqa_v2
 from vqa_ray.readers.webdataset import open_webdataset, read_webdataset
-from vqa_ray.schema import STATUS_ERROR
+from vqa_ray.schema import STATUS_ERROR, riding_name
 from vqa_ray.storage import FileEntry
 
 _Open = Callable[[InputConfig, Listing], Contents]
@@ -89,7 +89,7 @@ def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Con
         format=chosen,
         root=listing.root,
         shards=contents.shards,
-        kept=contents.kept,
+        kept=_riding(config, contents.kept),
         layout=contents.layout,
         total_rows=None,
         fingerprint=_fingerprint(chosen, listing, contents, files),
@@ -153,6 +153,12 @@ def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
     if not images or chosen not in ("csv", "jsonl", "parquet") or listing.is_file:
         return ()
     return (f"{images} image files lie beside the {chosen} files; those that a row names are read, others are not",)
+
+
+def _riding(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ...]:
+    """The kept fields under the names that they ride by; labels keep theirs."""
+    names = [riding_name(name) for name in config.keep_as or config.keep]
+    return (*(part.with_name(name) for part, name in zip(kept, names, strict=False)), *kept[len(names) :])
 
 
 def _is_of_store(error: Exception) -> bool:

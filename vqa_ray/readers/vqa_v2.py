@@ -87,7 +87,7 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> Contents:
 
 def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of up to 10,000 questions, with what the annotators said when it is to be kept."""
-    maker = RowMaker(source, shard.uri)
+    maker, fields = RowMaker(source, shard.uri), source.kept_columns()
     folder, pattern, annotations = shard.names
     text = read_bytes(shard.uri).decode()
     found = (value for key, value in members_of(text, "questions") if key == "questions")
@@ -101,7 +101,7 @@ def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
         if not isinstance(question, dict) or type(image_id) is not int:
             return maker.malformed(f"{posixpath.basename(shard.uri)}: a question without an image_id", line)
         name = pattern.format(image_id)
-        kept = keep_json(said.get(question.get("question_id"), {}), source.kept)
+        kept = keep_json(said.get(question.get("question_id"), {}), fields)
         return maker.row(question, kept, uri=(f"{folder}/{name}", name), line=line)
 
     return numbered(questions, make, wanted)

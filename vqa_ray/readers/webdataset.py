@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Self
+
+import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.readers.base import Contents, InputConfig, Shard, Source, refuse
@@ -93,14 +95,16 @@ def open_webdataset(config: InputConfig, listing: Listing) -> Contents:
 
 def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one tar: one for each image, and one for each key that has none."""
-    maker = RowMaker(source, shard.uri)
+    maker, kept = RowMaker(source, shard.uri), source.kept_columns()
     name = shard.uri.rpartition("/")[2]
     with watched_stream(shard.uri) as (file, watch):
-        rows = numbered(_items(file, source.config.reads_images), lambda item: _row(item, maker, source, name), wanted)
+        rows = numbered(
+            _items(file, source.config.reads_images), lambda item: _row(item, maker, source, kept, name), wanted
+        )
         yield from until_damage(rows, watch, maker.damaged)
 
 
-def _row(item: Sample | str, maker: RowMaker, source: Source, shard: str) -> Row:
+def _row(item: Sample | str, maker: RowMaker, source: Source, fields: Sequence[pa.Field], shard: str) -> Row:
     if isinstance(item, str):
         return maker.malformed(f"{shard}: {item}", f"{shard}\0{item}".encode())
     where = f"{shard} sample {item.image_id}"
@@ -115,7 +119,7 @@ def _row(item: Sample | str, maker: RowMaker, source: Source, shard: str) -> Row
         suffixes = ", ".join(dict.fromkeys(member.suffix for member in item.sidecars))
         error = RowError(ErrorCode.IMAGE_MISSING, f"{where}: no image, only {suffixes}")
         return maker.failed(error, known_by, item.image_id)
-    kept = keep_json(values, source.kept)
+    kept = keep_json(values, fields)
     if item.part:
         given = {name: item.with_part(values[name]) for name in source.layout.image_id if values.get(name) is not None}
         values = {**values, **given}

@@ -12,7 +12,7 @@ import pyarrow as pa
 from vqa_ray.errors import RequestError
 from vqa_ray.readers import InputConfig, Shard, Source, read_shard
 from vqa_ray.readers.base import Layout
-from vqa_ray.schema import READ, ROW_BITS, with_kept
+from vqa_ray.schema import READ, ROW_BITS, riding_name, with_kept
 from vqa_ray.storage import read_bytes, write_bytes_atomic
 
 FORMAT = 1
@@ -27,6 +27,7 @@ def write_origin(uri: str, source: Source) -> None:
         "input_format": source.format,
         "columns": dict(config.columns),
         "keep": list(config.keep),
+        "image_root": config.image_root,
         "root": source.root,
         "layout": asdict(source.layout),
         "shards": [asdict(shard) for shard in source.shards],
@@ -34,12 +35,13 @@ def write_origin(uri: str, source: Source) -> None:
     write_bytes_atomic(uri, json.dumps(content).encode())
 
 
-def read_origin(uri: str, kept: Sequence[pa.Field] = ()) -> Source:
+def read_origin(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[str] = ()) -> Source:
     """The source again.
 
     Args:
         uri: where `write_origin` put it.
-        kept: the fields of its kept columns, in order; none leaves these columns out.
+        kept: the fields of its kept columns as they are written, in order; none leaves these columns out.
+        keep: what they are called in the input, where the names differ.
 
     Raises:
         RequestError: it is of another format.
@@ -48,8 +50,16 @@ def read_origin(uri: str, kept: Sequence[pa.Field] = ()) -> Source:
     content = json.loads(read_bytes(uri))
     if content["format"] != FORMAT:
         raise RequestError(f"{uri}: format {content['format']!r} of another version; this one reads {FORMAT}")
-    keep = tuple(field.name for field in kept)
-    config = InputConfig(content["uri"], content["input_format"], content["columns"], keep, needs_question=False)
+    keep_as = tuple(field.name for field in kept)
+    config = InputConfig(
+        content["uri"],
+        content["input_format"],
+        content["columns"],
+        tuple(keep) or keep_as,
+        keep_as,
+        needs_question=False,
+        image_root=content.get("image_root"),
+    )
     shards = tuple(Shard(**{**shard, "names": tuple(shard["names"])}) for shard in content["shards"])
     layout = Layout(**{role: tuple(names) for role, names in content["layout"].items()})
     return Source(
@@ -57,7 +67,7 @@ def read_origin(uri: str, kept: Sequence[pa.Field] = ()) -> Source:
         format=content["input_format"],
         root=content["root"],
         shards=shards,
-        kept=tuple(kept),
+        kept=tuple(field.with_name(riding_name(field.name)) for field in kept),
         layout=layout,
         total_rows=None,
         fingerprint="",

@@ -24,7 +24,7 @@ import pyarrow as pa
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.base import Image, Shown
 from vqa_ray.pixels import pixel_views
-from vqa_ray.schema import DECODED, STATUS_ERROR, STATUS_OK
+from vqa_ray.schema import DECODED, STATUS_ERROR, STATUS_OK, riding_name, written_name
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +133,8 @@ def failures_of(results: Mapping[int, Any]) -> dict[int, RowError]:
 
 
 def kept_fields(table: pa.Table) -> list[pa.Field]:
-    """The user's kept columns of a DECODED table, in order."""
-    return [field for field in table.schema if field.name not in DECODED.names]
+    """The user's kept columns of a DECODED table, in order, under the names that they have in the output."""
+    return [field.with_name(written_name(field.name)) for field in table.schema if field.name not in DECODED.names]
 
 
 def assemble(
@@ -157,7 +157,10 @@ def assemble(
     made: dict[str, Any] = {"warning": {}, **columns}
     arrays = []
     for field in schema:
-        if field.name in made:
+        riding = riding_name(field.name)
+        if riding != field.name and riding in table.schema.names:
+            arrays.append(table[riding])
+        elif field.name in made:
             cells = made[field.name]
             by_row = isinstance(cells, Mapping)
             arrays.append(pa.array([cells.get(row) for row in range(table.num_rows)], field.type) if by_row else cells)

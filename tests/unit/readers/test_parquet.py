@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
+from tests.kept_columns import KEPT_COLUMNS
 from tests.unit.readers.inputs import errors, open_at, read, refused, rows_of, write_parquet
 from vqa_ray import schema
+from vqa_ray.errors import RequestError
 from vqa_ray.readers import read_shard
+from vqa_ray.readers.base import parse_keep
+from vqa_ray.readers.kept_types import common, storable
 
 
 def test_bytes_and_questions_come_with_identity(tmp_path: Path) -> None:
@@ -270,10 +275,71 @@ def test_kept_values_are_cast_to_the_type_of_the_first_file(tmp_path: Path) -> N
     assert errors(rows)[5] == ("row_malformed", "column 'size' holds 'huge' (a string); wanted is int8")
 
 
-@pytest.mark.parametrize("name", ["row_id", "question", "answer", "answers", "status", "image", "results", "tags"])
-def test_kept_columns_must_not_clash_with_the_output(tmp_path: Path, name: str) -> None:
-    file = write_parquet(tmp_path / "a.parquet", {"image": [b"i"], "question": ["q"]})
-    assert refused(file, keep=(name,)) == (f"a.parquet: --keep {name}: the name is taken by one of our own columns")
+@pytest.mark.parametrize("name", ["answer", "tags", "status", "width", "row_id", "image"])
+def test_kept_columns_may_bear_any_name(tmp_path: Path, name: str) -> None:
+    columns = {"image": [b"i"], "question": ["q"], "answer": ["yes"], "tags": [["a"]], "status": ["fine"]}
+    columns |= {"width": [640], "row_id": [7]}
+    file = write_parquet(tmp_path / "a.parquet", columns)
+    source = open_at(file, keep=(name,))
+    (row,) = rows_of(source)
+    assert row[source.kept[0].name] == columns[name][0]
+    assert source.kept_columns()[0].name == name
+    renamed = open_at(file, keep=(name,), keep_as=("mine",))
+    (row,) = rows_of(renamed)
+    assert row["mine"] == columns[name][0]
+
+
+@pytest.mark.parametrize("given", ["=x", "x=", "="])
+def test_half_a_renaming_is_refused(given: str) -> None:
+    with pytest.raises(RequestError, match=r"wanted is NAME, or NEW=NAME"):
+        parse_keep([given])
+
+
+def test_renamings() -> None:
+    assert parse_keep(["a", "truth=answer", "b=c=d"]) == (("a", "answer", "c=d"), ("a", "truth", "b"))
+    with pytest.raises(RequestError, match=r"2 columns would be called 'a' in the output"):
+        parse_keep(["a", "a=b"])
+
+
+NOTED = ("struct of null", "list of null", "list of struct of null", "uuid", "list of uuid")
+
+
+@pytest.mark.parametrize("case", KEPT_COLUMNS)
+def test_kept_types_are_kept_as_far_as_parquet_can_hold_them(tmp_path: Path, case: str) -> None:
+    column, expected = KEPT_COLUMNS[case]
+    parquet.write_table(pa.table({"image": [b"i"] * len(column), "kept": column}), tmp_path / "a.parquet")
+    given = parquet.read_table(tmp_path / "a.parquet")["kept"].combine_chunks()
+    source = open_at(tmp_path, keep=("kept",), questions=("q",))
+    assert source.kept[0].type == (expected or storable(given.type))
+    tables = [table for shard in source.shards for table in read_shard(source, shard)]
+    stored = pa.concat_tables(tables)["kept"]
+    if "uuid" not in case:
+        assert stored.to_pylist() == given.to_pylist()
+    parquet.write_table(pa.table({"kept": stored}), tmp_path / "out")
+    assert parquet.read_table(tmp_path / "out")["kept"].type == source.kept[0].type
+    assert bool(source.notes) == (case in NOTED)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        (pa.sparse_union([pa.field("a", pa.int64())]), "sparse_union"),
+        (pa.list_(pa.dense_union([pa.field("a", pa.int64())])), "dense_union"),
+        (pa.month_day_nano_interval(), "month_day_nano_interval"),
+        (pa.struct([("a", pa.struct([]))]), "a struct without fields"),
+    ],
+)
+def test_types_that_parquet_has_not_are_refused_by_name(given: pa.DataType, what: str) -> None:
+    with pytest.raises(RequestError, match=f"column 'x' is .*, and Parquet cannot hold {what}"):
+        common("x", [pa.null(), given])
+
+
+def test_a_field_that_is_null_in_one_file_has_the_type_of_the_other(tmp_path: Path) -> None:
+    for name, licence in (("a", None), ("b", 7)):
+        write_parquet(tmp_path / f"{name}.parquet", {"image": [b"i"], "meta": [{"licence": licence}]})
+    source = open_at(tmp_path, keep=("meta",), questions=("q",))
+    assert source.kept[0].type == pa.struct([("licence", pa.int64())])
+    assert [row["meta"]["licence"] for row in rows_of(source)] == [None, 7]
 
 
 def test_unknown_kept_columns_are_refused(tmp_path: Path) -> None:

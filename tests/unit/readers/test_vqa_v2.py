@@ -121,7 +121,6 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
         "give the folder with --column image_folder=DIR"
     )
     image(tmp_path)
-    assert refused(file, keep=("answers",)).endswith("--keep answers: the name is taken by one of our own columns")
     assert refused(file, keep=("price",)).endswith(
         "--keep price: no such column; "
         "the columns are: annotator_answers, answer_type, question_type, multiple_choice_answer"
