@@ -6,8 +6,6 @@ caching and error messages are the same for input, images, output, checkpoints a
 
 from __future__ import annotations
 
-import errno
-import io
 import os
 import re
 import uuid
@@ -15,9 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
-from stat import S_ISREG
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import fsspec
 import pyarrow as pa
@@ -27,7 +24,17 @@ from pyarrow import parquet
 
 from vqa_ray.data_uris import is_data_uri, short_data_uri
 from vqa_ray.errors import RequestError
-from vqa_ray.local_files import HIDDEN, local_files
+from vqa_ray.local_files import (
+    find_local,
+    is_utf8,
+    local_files,
+    normal_forms,
+    open_local,
+    path_as_text,
+    read_local,
+    too_big,
+)
+from vqa_ray.object_files import object_files
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
@@ -91,7 +98,10 @@ def filesystem_for(uri: str) -> tuple[pafs.FileSystem, str]:
         RequestError: an unknown scheme, or one whose package is not installed.
     """
     if scheme_of(uri) == "file":
-        return pafs.LocalFileSystem(), _local_path(uri)
+        path = _local_path(uri)
+        if not is_utf8(path):
+            raise RequestError(f"{path_as_text(uri)}: the path is not UTF-8, which Arrow cannot open; choose another")
+        return pafs.LocalFileSystem(), path
     filesystem, path = fsspec_for(uri)
     return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
 
@@ -140,22 +150,26 @@ def exists(uri: str) -> bool:
     return bool(filesystem.exists(path))
 
 
-def list_files(uri: str) -> list[FileEntry]:
+def list_files(uri: str, *, hidden: bool = False) -> list[FileEntry]:
     """The files under `uri`, recursively, sorted by path; a file gives itself.
 
-    Names that begin with `_` or `.` below `uri` are left out, with all that is under them. Local links are followed:
-    one that leads nowhere is a file that cannot be read, and one that leads back to a directory above it is left out.
+    Local links are followed: one that leads nowhere is a file that cannot be read, and one that leads back to a
+    directory above it is left out. Local names are as `local_files.name_as_text` writes them.
+
+    Args:
+        uri: where to look.
+        hidden: whether names that begin with `_` or `.` below `uri` are given too, with all that is under them.
 
     Raises:
         RequestError: nothing is there.
     """
     filesystem, root = fsspec_for(uri)
     if isinstance(filesystem, LocalFileSystem):
-        if not Path(root).exists():
-            raise RequestError(f"{uri}: no such file, directory or prefix")
+        if not os.path.lexists(root):
+            raise RequestError(f"{path_as_text(uri)}: no such file, directory or prefix")
         local = (
             FileEntry(path, size, None if at is None else datetime.fromtimestamp(at, UTC))
-            for path, size, at in local_files(root.rstrip("/") or "/")
+            for path, size, at in local_files(root.rstrip("/") or "/", hidden=hidden)
         )
         return sorted(local, key=_BY_URI)
     try:
@@ -165,15 +179,9 @@ def list_files(uri: str) -> list[FileEntry]:
         missing = True
     if missing:
         raise RequestError(f"{uri}: no such file, directory or prefix")
-    prefix = root.rstrip("/") + "/"
-    visible = (
-        (path, info)
-        for path, info in found.items()
-        # Object stores list a "directory" that was made by hand as an empty object whose name ends in a slash.
-        if info.get("type") == "file" and not path.endswith("/") and not _is_hidden(path.removeprefix(prefix), path)
-    )
     entries = (
-        FileEntry(str(filesystem.unstrip_protocol(path)), int(info["size"]), _modified(info)) for path, info in visible
+        FileEntry(str(filesystem.unstrip_protocol(path)), size, at, etag)
+        for path, size, at, etag in object_files(found, root, hidden=hidden)
     )
     return sorted(entries, key=_BY_URI)
 
@@ -189,12 +197,29 @@ def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
     """
     filesystem, path = fsspec_for(uri)
     if isinstance(filesystem, LocalFileSystem):
-        data = _read_local(Path(path), max_bytes)
-    elif max_bytes is None:
-        data = filesystem.cat_file(path)
-    else:
-        data = read_bounded(filesystem, path, max_bytes)
+        return _checked_size(read_local(Path(path), max_bytes), max_bytes, uri)
+    try:
+        data = filesystem.cat_file(path) if max_bytes is None else read_bounded(filesystem, path, max_bytes)
+    except FileNotFoundError:
+        # The same name in the other Unicode normal form: uploads from macOS keep é as two characters.
+        other = next((form for form in normal_forms(path) if form != path and filesystem.exists(form)), None)
+        if other is None:
+            raise
+        data = filesystem.cat_file(other) if max_bytes is None else read_bounded(filesystem, other, max_bytes)
     return _checked_size(data, max_bytes, uri)
+
+
+def read_head(uri: str, size: int) -> bytes:
+    """The first bytes of a file: `size` of them, or all that it has.
+
+    Raises:
+        OSError: as the store or the system says; with `EINVAL` when it is a local pipe, socket or device.
+    """
+    filesystem, path = fsspec_for(uri)
+    if isinstance(filesystem, LocalFileSystem):
+        with open_local(Path(path)) as file:
+            return file.read(size)
+    return read_bounded(filesystem, path, size - 1)
 
 
 def read_bounded(filesystem: Any, path: str, max_bytes: int) -> bytes:
@@ -252,49 +277,15 @@ def copy_file(source: str, target: str) -> None:
 
 
 def _local_path(uri: str) -> str:
-    if scheme_of(uri) != "file" or not _SCHEME.match(uri):
-        return str(Path(uri).expanduser().absolute())
-    parts = urlsplit(uri)
-    if parts.netloc not in ("", "localhost"):
-        raise RequestError(f"{uri}: file:// URIs name local files: file:///path, not a host ({parts.netloc!r})")
-    return unquote(parts.path)
-
-
-def _is_hidden(relative: str, path: str) -> bool:
-    return relative != path and any(name.startswith(HIDDEN) for name in relative.split("/"))
-
-
-def _modified(info: dict[str, Any]) -> datetime | None:
-    value = next((info[name] for name in ("LastModified", "mtime", "updated", "created") if info.get(name)), None)
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC)
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    return None
-
-
-def _read_local(path: Path, max_bytes: int | None) -> bytes:
-    with io.BufferedReader(io.FileIO(str(path), opener=_open_at_once)) as file:
-        status = os.fstat(file.fileno())
-        if not S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
-        if max_bytes is not None and status.st_size > max_bytes:
-            raise _too_big(str(path), max_bytes)
-        return file.read() if max_bytes is None else file.read(max_bytes + 1)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    # O_NONBLOCK: without it, opening a named pipe waits for a writer, for ever.
-    return os.open(path, flags | os.O_NONBLOCK)
+    if not _SCHEME.match(uri):
+        return find_local(str(Path(os.path.expanduser(uri)).absolute()))  # noqa: PTH111  Path's raises for ~nobody.
+    host, slash, path = uri[len("file://") :].partition("/")
+    if host not in ("", "localhost"):
+        raise RequestError(f"{uri}: file:// URIs name local files: file:///path, not a host ({host!r})")
+    return find_local(unquote(slash + path, errors="surrogateescape"))
 
 
 def _checked_size(data: bytes, max_bytes: int | None, uri: str) -> bytes:
     if max_bytes is not None and len(data) > max_bytes:
-        raise _too_big(uri, max_bytes)
+        raise too_big(uri, max_bytes)
     return data
-
-
-def _too_big(uri: str, max_bytes: int) -> OSError:
-    return OSError(errno.EFBIG, f"more than {max_bytes} bytes", uri)

@@ -102,9 +102,11 @@ def test_local_links_are_followed(tmp_path: Path) -> None:
     (root / "linked").symlink_to(elsewhere)
     (elsewhere / "deep" / "back").symlink_to(root)
     (root / "broken.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (root / "itself.jpg").symlink_to("itself.jpg")
     os.mkfifo(root / "pipe.jpg")
     found = {entry.uri.removeprefix(f"{root}/"): entry.size_bytes for entry in list_files(str(root))}
-    assert found == {"a.jpg": 10, "broken.jpg": 0, "file.jpg": 20, "linked/deep/b.jpg": 20}
+    readable = {"a.jpg": 10, "file.jpg": 20, "linked/deep/b.jpg": 20}
+    assert found == {**readable, "broken.jpg": 0, "itself.jpg": 0, "pipe.jpg": 0}
 
 
 def test_a_directory_that_may_not_be_read_is_not_left_out_silently(

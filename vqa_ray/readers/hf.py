@@ -15,10 +15,11 @@ from vqa_ray.readers.columnar import rows_of
 from vqa_ray.readers.kept import infer_arrow
 from vqa_ray.readers.kept_types import notes_on
 from vqa_ray.readers.layout import check_types, present_labels, resolve
-from vqa_ray.readers.listing import HUB_PARQUET, Listing, is_saved_dataset, kind_of, list_input
+from vqa_ray.readers.listing import Listing, is_saved_dataset, list_input
 from vqa_ray.readers.parquet import open_parquet, read_parquet
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.stream import DAMAGE, until_damage, watched_stream
+from vqa_ray.readers.suffixes import HUB_PARQUET
 from vqa_ray.storage import exists, read_bytes, scheme_of
 
 _HUB_NAME = re.compile(
@@ -35,7 +36,7 @@ def open_hf(config: InputConfig, listing: Listing) -> Contents:
     """
     if is_saved_dataset(listing):
         return _open_saved(config, _choose_saved(listing))
-    parquet = [entry for entry in listing.entries if kind_of(entry.uri) == "parquet"]
+    parquet = [entry for entry in listing.entries if listing.kind(entry) == "parquet"]
     if not parquet:
         raise refuse(
             f"{listing.uri}: is not a Hugging Face dataset (no dataset_dict.json or state.json of save_to_disk, no "

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import posixpath
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
 from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse
 from vqa_ray.readers.layout import check_names
-from vqa_ray.readers.listing import Listing, kind_of
+from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.tables import numbered
 
@@ -20,7 +19,7 @@ FOLDER_LABEL = "label"
 
 
 def open_images(config: InputConfig, listing: Listing) -> Contents:
-    """Group the image files into shards; others are left out and told in the notes.
+    """Group the image files into shards.
 
     Raises:
         RequestError: columns are asked for, no question is given though one is needed, or there are no images.
@@ -41,16 +40,10 @@ def open_images(config: InputConfig, listing: Listing) -> Contents:
         )
         for index, group in enumerate(files[i : i + SHARD_FILES] for i in range(0, len(files), SHARD_FILES))
     ]
-    others = [entry for entry in listing.entries if kind_of(entry.uri) != "images"]
-    notes: list[str] = []
-    if others and not listing.is_file:
-        suffixes = Counter(posixpath.splitext(entry.uri)[1].lower() or "no suffix" for entry in others)
-        told = ", ".join(f"{count} × {suffix}" for suffix, count in suffixes.most_common(5))
-        notes.append(f"{len(others)} files are not images by their names and were left out: {told}")
     has_folders = any("/" in name for shard in shards for name in shard.names)
     kept = (pa.field(FOLDER_LABEL, pa.string()),) if has_folders and FOLDER_LABEL in config.labels else ()
     columns = (FOLDER_LABEL,) if has_folders else ()
-    return Contents(tuple(shards), Layout(), kept, notes=tuple(notes), columns=columns)
+    return Contents(tuple(shards), Layout(), kept, columns=columns)
 
 
 def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:

@@ -1,41 +1,31 @@
-"""The files behind an input URI: patterns, and which format their names speak of."""
+"""The files behind an input URI, and the format that they are of."""
 
 from __future__ import annotations
 
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from vqa_ray.errors import RequestError
+from vqa_ray.local_files import name_as_text, path_as_text
 from vqa_ray.readers.base import FORMATS, Format, refuse, told
+from vqa_ray.readers.bookkeeping import own_outputs, run_files, without_bookkeeping
+from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
+from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
+from vqa_ray.readers.suffixes import HUB_PARQUET, OTHERS, kind_of, suffix_of
 from vqa_ray.storage import FileEntry, exists, fsspec_for, list_files, scheme_of
 
-IMAGE_SUFFIXES = frozenset(
-    {"apng", "avif", "avifs", "bmp", "dib", "gif", "heic", "heif", "ico", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg"}
-    | {"jpf", "jpg", "jpx", "mpo", "pbm", "pcx", "pgm", "png", "pnm", "ppm", "psd", "tga", "tif", "tiff", "webp"}
-)
-_SUFFIXES: Mapping[Format, Collection[str]] = {
-    "parquet": ("parquet", "pq"),
-    "webdataset": ("tar", "tar.gz", "tgz"),
-    "jsonl": ("jsonl", "jsonl.gz", "ndjson", "ndjson.gz"),
-    "csv": ("csv", "csv.gz", "tsv", "tsv.gz"),
-    "images": IMAGE_SUFFIXES,
-}
-_KINDS = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes}
-_VQA_V2 = re.compile(r"OpenEnded[^/]*questions\.json$")
 # The table beside the images of a folder, as Hugging Face's ImageFolder names it.
 _METADATA = re.compile(r"(?:^|/)metadata\.(?:csv|jsonl|parquet)$")
-HUB_PARQUET = re.compile(r"(?:^|/)(?P<split>[\w.]+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?\.parquet$")
-_WILD = re.compile(r"[*?\[]")
-_BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+# Formats whose files are known by their first bytes; text is not.
+_BINARY = ("parquet", "webdataset", "images")
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of an input.
+    """The files of an input, without known bookkeeping.
 
     Attributes:
         uri: as it was asked for.
@@ -43,6 +33,8 @@ class Listing:
         entries: sorted by path.
         is_file: the URI names one file, which is then taken whatever its name.
         fragment: what stood after `#`: the split of a Hugging Face dataset.
+        named: URIs of files that a pattern names one by one; a format that is given is then that of all of them.
+        kinds: URI → format of files whose names do not say it.
     """
 
     uri: str
@@ -50,66 +42,110 @@ class Listing:
     entries: tuple[FileEntry, ...]
     is_file: bool = False
     fragment: str = ""
+    named: frozenset[str] = frozenset()
+    kinds: Mapping[str, Format] = field(default_factory=dict)
 
     def relative(self, entry: FileEntry) -> str:
         """The path below `root`."""
         return entry.uri.removeprefix(self.root.rstrip("/") + "/")
 
+    def kind(self, entry: FileEntry) -> Format | None:
+        """The format of a file: by its contents where they were looked at, else by its name."""
+        return self.kinds.get(entry.uri) or kind_of(entry.uri)
+
     def of(self, kind: Format) -> tuple[FileEntry, ...]:
-        """The files whose names fit `kind`.
+        """The files of one format.
 
         Raises:
-            RequestError: none does.
+            RequestError: there are none.
         """
         if self.is_file:
             return self.entries
-        fitting = tuple(entry for entry in self.entries if kind_of(entry.uri) == kind)
+        fitting = tuple(entry for entry in self.entries if self.kind(entry) == kind)
         if not fitting:
             raise refuse(f"{self.uri}: holds no {kind} files; found {self.found()}")
         return fitting
 
     def found(self) -> str:
         """What is there, by suffix, for a message."""
-        counts = Counter(posixpath.splitext(entry.uri)[1].lower() or "no suffix" for entry in self.entries)
-        return ", ".join(f"{count} × {suffix}" for suffix, count in counts.most_common(8)) or "no files"
+        return told_kinds(self.entries)
+
+
+def told_kinds(entries: Iterable[FileEntry], *, examples: bool = False) -> str:
+    """Files counted by suffix, for a message.
+
+    Args:
+        entries: the files.
+        examples: whether to name one of each suffix.
+    """
+    groups: dict[str, list[str]] = {}
+    for entry in entries:
+        groups.setdefault(suffix_of(entry.uri) + ("" if entry.size_bytes else ", empty"), []).append(entry.uri)
+    largest = sorted(groups.items(), key=lambda group: -len(group[1]))
+    told_each = (
+        f"{len(uris)} × {suffix}" + (f" (for example {uris[0].rpartition('/')[2]})" if examples else "")
+        for suffix, uris in largest[:8]
+    )
+    more = f" and {len(largest) - 8} other kinds" if len(largest) > 8 else ""
+    return (", ".join(told_each) or "no files") + more
 
 
 def list_input(uri: str) -> Listing:
     """List an input.
 
     Raises:
-        RequestError: nothing is there, or nothing fits the pattern.
+        RequestError: nothing is there, or nothing matches the pattern.
     """
-    base, _, fragment = uri.partition("#")
-    if fragment and not exists(uri) and exists(base):
-        listing = list_input(base)
-        return Listing(uri, listing.root, listing.entries, listing.is_file, fragment)
-    if re.search(r"[*?\[{]", uri) and not exists(uri):
+    uri = path_as_text(uri)
+    base, mark, fragment = uri.rpartition("#")
+    if mark and fragment and not exists(uri) and exists(base):
+        return replace(list_input(base), uri=uri, fragment=fragment)
+    if is_pattern(uri) and not exists(uri):
         return _list_pattern(uri)
     root = absolute(uri)
-    entries = tuple(list_files(root))
+    listed = list_files(root, hidden=True)
+    if len(listed) == 1 and listed[0].uri == root:
+        return Listing(uri, posixpath.dirname(root), tuple(listed), is_file=True)
+    entries = _wanted(root, listed)
     if not entries:
         raise refuse(f"{uri}: the input is empty: no files are there")
-    if len(entries) == 1 and entries[0].uri == root:
-        return Listing(uri, posixpath.dirname(root), entries, is_file=True)
-    return Listing(uri, root, entries)
+    return Listing(uri, root, tuple(entries))
 
 
 def absolute(uri: str) -> str:
     """`uri` as listings spell it: absolute, without `..`, no trailing slash, no `file://`."""
     filesystem, path = fsspec_for(uri)
     if scheme_of(uri) == "file":
-        return posixpath.normpath(path)
+        return name_as_text(posixpath.normpath(path))
     return str(filesystem.unstrip_protocol(path)).rstrip("/")
 
 
-def kind_of(name: str) -> Format | None:
-    """The format that a file's name speaks of, or None."""
-    stem, _, suffix = name.rpartition(".")
-    if suffix.lower() == "gz":
-        suffix = f"{stem.rpartition('.')[2]}.gz"
-    known = _KINDS.get(suffix.lower()) if stem else None
-    return "vqa-v2" if known is None and _VQA_V2.search(name) else known
+def with_kinds(listing: Listing, given: Format | None) -> Listing:
+    """Tell the format of files by their contents where their names do not.
+
+    Args:
+        listing: of an input.
+        given: the format that was asked for, or None to find out.
+    """
+    if is_saved_dataset(listing):
+        return listing
+    by_name = {kind for entry in listing.entries if (kind := kind_of(entry.uri))}
+    unknown = [entry for entry in listing.entries if kind_of(entry.uri) is None]
+    likely = [entry for entry in unknown if entry.uri.rpartition(".")[2].lower() not in OTHERS]
+    if given is None and not by_name:
+        return replace(listing, kinds=sniff_files(unknown))
+    if given is None and len(by_name) > 1:
+        return listing
+    wanted = given or next(iter(by_name))
+    if wanted not in (*_BINARY, "jsonl", "csv"):
+        return listing
+    if given and listing.named:
+        return replace(listing, kinds=dict.fromkeys(listing.named, given))
+    found = {uri: kind for uri, kind in sniff_files(likely).items() if kind == wanted}
+    if given and given not in by_name and not found and not listing.is_file:
+        test = sniff_table if given == "csv" else sniff
+        found = {uri: kind for uri, kind in sniff_files(listing.entries, test).items() if kind == given}
+    return replace(listing, kinds=found)
 
 
 def guess_format(listing: Listing) -> Format:
@@ -121,7 +157,7 @@ def guess_format(listing: Listing) -> Format:
     allowed = f"choose with --input-format: {', '.join(FORMATS)}"
     if is_saved_dataset(listing):
         return "hf"
-    kinds = Counter(kind for entry in listing.entries if (kind := kind_of(entry.uri)))
+    kinds = Counter(kind for entry in listing.entries if (kind := listing.kind(entry)))
     if not kinds:
         raise refuse(f"{listing.uri}: cannot tell the format; found {listing.found()}; {allowed}")
     if len(kinds) == 2 and (table := _metadata_kind(listing)):
@@ -131,7 +167,7 @@ def guess_format(listing: Listing) -> Format:
         raise refuse(f"{listing.uri}: holds files of several formats ({counted}); {allowed}")
     (kind,) = kinds
     if kind == "parquet" and not listing.is_file:
-        parquet = [entry for entry in listing.entries if kind_of(entry.uri) == "parquet"]
+        parquet = [entry for entry in listing.entries if listing.kind(entry) == "parquet"]
         if all(HUB_PARQUET.search(entry.uri) for entry in parquet):
             return "hf"
     return kind
@@ -140,8 +176,8 @@ def guess_format(listing: Listing) -> Format:
 def _metadata_kind(listing: Listing) -> Format | None:
     """The format of `metadata.csv`, `metadata.jsonl` or `metadata.parquet` beside images; None where other tables lie
     there."""
-    kinds = {kind_of(entry.uri) for entry in listing.entries if _METADATA.search(entry.uri)}
-    tables = [entry for entry in listing.entries if kind_of(entry.uri) not in ("images", None)]
+    kinds = {listing.kind(entry) for entry in listing.entries if _METADATA.search(entry.uri)}
+    tables = [entry for entry in listing.entries if listing.kind(entry) not in ("images", None)]
     (kind,) = kinds if len(kinds) == 1 else (None,)
     return kind if all(_METADATA.search(entry.uri) for entry in tables) else None
 
@@ -164,41 +200,53 @@ def check_format(name: str) -> Format:
     raise RequestError(f"--input-format {name!r} is unknown; allowed are {told(FORMATS)}")
 
 
-def expand_braces(pattern: str) -> Iterator[str]:
-    """`a{x,y}` → `ax`, `ay`; `{008..010}` → 008, 009, 010 with the width of the first number."""
-    match = _BRACES.search(pattern)
-    if not match:
-        yield pattern
-        return
-    limits = _RANGE.fullmatch(match[1])
-    if limits:
-        width = len(limits[1])
-        choices = [f"{number:0{width}d}" for number in range(int(limits[1]), int(limits[2]) + 1)]
-    else:
-        choices = match[1].split(",")
-    for choice in choices:
-        yield from expand_braces(pattern[: match.start()] + choice + pattern[match.end() :])
-
-
 def _list_pattern(uri: str) -> Listing:
     entries: dict[str, FileEntry] = {}
+    named: set[str] = set()
     roots: list[str] = []
     for pattern in expand_braces(uri):
-        wild = _WILD.search(pattern)
-        if not wild:
-            found = list_files(absolute(pattern))
-            roots.append(posixpath.dirname(absolute(pattern)))
+        if not is_wild(pattern):
+            root = absolute(pattern)
+            found = list_files(root, hidden=True)
+            if len(found) == 1 and found[0].uri == root:
+                named.add(root)
+            else:
+                found = _wanted(root, found)
+            roots.append(posixpath.dirname(root))
         else:
-            fixed = pattern[: pattern.rfind("/", 0, wild.start()) + 1]
-            root = absolute(fixed or ".")
+            fixed = _fixed(pattern)
+            glob, root = Glob(pattern[len(fixed) :]), absolute(fixed or ".")
             roots.append(root)
-            fits = _compile(pattern[len(fixed) :])
-            listed = list_files(root)
-            found = [entry for entry in listed if fits.fullmatch(entry.uri.removeprefix(root.rstrip("/") + "/"))]
+            start = len(root.rstrip("/")) + 1
+            matching = [entry for entry in list_files(root, hidden=True) if glob.matches(entry.uri[start:])]
+            found = _wanted(root, matching, glob)
+            named.update(entry.uri for entry in found if glob.names(entry.uri[start:]))
         entries.update((entry.uri, entry) for entry in found)
     if not entries:
-        raise refuse(f"{uri}: no file fits the pattern")
-    return Listing(uri, _common(roots), tuple(sorted(entries.values(), key=lambda entry: entry.uri)))
+        raise refuse(f"{uri}: no file matches the pattern")
+    listed = tuple(sorted(entries.values(), key=lambda entry: entry.uri))
+    return Listing(uri, _common(roots), listed, named=frozenset(named))
+
+
+def _fixed(pattern: str) -> str:
+    """The directories at the beginning of a pattern that stand for themselves; such as exist do, whatever is in their
+    names."""
+    fixed = ""
+    for part in pattern.split("/")[:-1]:
+        if is_wild(part) and not exists(fixed + part):
+            break
+        fixed += f"{part}/"
+    return fixed
+
+
+def _wanted(root: str, listed: Sequence[FileEntry], glob: Glob | None = None) -> list[FileEntry]:
+    """The files of a directory without bookkeeping, and without what runs of ours wrote into it."""
+    start = len(root.rstrip("/")) + 1
+    paths = [entry.uri[start:] for entry in listed]
+    wanted = set(without_bookkeeping(paths, glob.spared if glob else None))
+    if "" in own_outputs(paths) and not glob and any(kind_of(path) not in ("parquet", None) for path in wanted):
+        wanted -= set(run_files(wanted))
+    return [entry for entry, path in zip(listed, paths, strict=True) if path in wanted]
 
 
 def _common(roots: list[str]) -> str:
@@ -208,22 +256,3 @@ def _common(roots: list[str]) -> str:
     (scheme,) = schemes
     shared = posixpath.commonpath([root.removeprefix(f"{scheme}://") for root in roots])
     return f"{scheme}://{shared}" if scheme else shared
-
-
-def _compile(pattern: str) -> re.Pattern[str]:
-    """A glob as a regular expression; `*` stays within one directory, a fitting directory brings all its files."""
-    parts: list[str] = []
-    for piece in re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])", pattern):
-        if piece == "**/":
-            parts.append("(?:.*/)?")
-        elif piece == "**":
-            parts.append(".*")
-        elif piece == "*":
-            parts.append("[^/]*")
-        elif piece == "?":
-            parts.append("[^/]")
-        elif piece.startswith("[") and piece.endswith("]"):
-            parts.append("[" + piece[1:-1].replace("\\", "\\\\").replace("!", "^", 1 if piece[1] == "!" else 0) + "]")
-        else:
-            parts.append(re.escape(piece))
-    return re.compile("".join(parts).rstrip("/") + "(?:/.*)?")

@@ -11,8 +11,9 @@ from vqa_ray.errors import RequestError
 from vqa_ray.readers.base import Format, Source, refuse
 from vqa_ray.readers.digest import content_digest, has_grown
 from vqa_ray.readers.drift import ChangedFile, Drift, named
-from vqa_ray.readers.listing import Listing, kind_of
+from vqa_ray.readers.listing import Listing, with_kinds
 from vqa_ray.readers.snapshot import InputSnapshot, KnownFile, input_place
+from vqa_ray.readers.suffixes import kind_of
 from vqa_ray.storage import FileEntry
 
 # A record tells whole seconds.
@@ -205,8 +206,9 @@ def _added(
             return
         yield from (entry for entry in entries if entry.uri in read)
         return
+    known = with_kinds(replace(listing, entries=tuple(entries)), chosen)
     for entry in entries:
-        if kind_of(entry.uri) == chosen and (entry.size_bytes or chosen == "images"):
+        if known.kind(entry) == chosen and (entry.size_bytes or chosen == "images"):
             yield entry
 
 

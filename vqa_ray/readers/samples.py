@@ -13,8 +13,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vqa_ray.errors import RowError, one_line
-from vqa_ray.readers.listing import IMAGE_SUFFIXES
 from vqa_ray.readers.stream import DAMAGE
+from vqa_ray.readers.suffixes import IMAGE_SUFFIXES
 from vqa_ray.readers.values import Unreadable
 
 TEXT_SUFFIXES = frozenset(["answer", "caption", "cls", "id", "label", "prompt", "question", "text", "txt"])

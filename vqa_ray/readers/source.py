@@ -17,7 +17,7 @@ from vqa_ray.readers.delimited import open_csv, read_csv
 from vqa_ray.readers.hf import is_hub_name, open_hf, open_hub, read_hf
 from vqa_ray.readers.image_files import open_images, read_images
 from vqa_ray.readers.jsonl import open_jsonl, read_jsonl
-from vqa_ray.readers.listing import Listing, check_format, guess_format, kind_of, list_input
+from vqa_ray.readers.listing import Listing, check_format, guess_format, list_input, told_kinds, with_kinds
 from vqa_ray.readers.parquet import open_parquet, read_parquet
 from vqa_ray.readers.resumed import EarlierRun, pinned, recover, resume, with_totals
 from vqa_ray.readers.rows import Row
@@ -76,14 +76,15 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
 
 
 def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
+    listing = with_kinds(listing, given)
     chosen = given or guess_format(listing)
     contents = _READERS[chosen][0](config, listing)
-    contents = replace(contents, notes=(*contents.notes, *_beside(chosen, listing)))
     return _source(config, chosen, listing, contents)
 
 
 def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Contents) -> Source:
     files = _files(listing, contents)
+    notes = (*contents.notes, *_beside(chosen, listing), *_left_out(chosen, listing, files))
     source = Source(
         config=replace(config, labels=tuple(part.name for part in contents.kept[len(config.keep) :])),
         format=chosen,
@@ -94,7 +95,7 @@ def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Con
         total_rows=None,
         fingerprint=_fingerprint(chosen, listing, contents, files),
         several=config.needs_question and (bool(contents.layout.questions) or len(config.questions) > 1),
-        notes=contents.notes,
+        notes=notes,
         columns=contents.columns,
         files=files,
     )
@@ -149,7 +150,7 @@ def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool])
 
 def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
     """A note on image files that lie beside the tables that are read."""
-    images = sum(kind_of(entry.uri) == "images" for entry in listing.entries)
+    images = sum(listing.kind(entry) == "images" for entry in listing.entries)
     if not images or chosen not in ("csv", "jsonl", "parquet") or listing.is_file:
         return ()
     return (f"{images} image files lie beside the {chosen} files; those that a row names are read, others are not",)
@@ -159,6 +160,30 @@ def _riding(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ..
     """The kept fields under the names that they ride by; labels keep theirs."""
     names = [riding_name(name) for name in config.keep_as or config.keep]
     return (*(part.with_name(name) for part, name in zip(kept, names, strict=False)), *kept[len(names) :])
+
+
+def _left_out(chosen: Format, listing: Listing, files: Sequence[FileEntry]) -> tuple[str, ...]:
+    """A note on the files that are not read, by kind, with an example of each."""
+    known = {entry.uri for entry in files}
+    # Image files beside tables are read by their references, and of a data set on disk other splits are not wanted.
+    elsewhere = {"images": (), "webdataset": (), "hf": ("parquet",)}.get(chosen, ("images",))
+    others = [
+        entry
+        for entry in listing.entries
+        if entry.uri not in known and listing.kind(entry) not in elsewhere and not _is_of_dataset(chosen, entry)
+    ]
+    if not others or listing.is_file:
+        return ()
+    was = "file was" if len(others) == 1 else "files were"
+    return (f"{len(others)} {was} left out: {told_kinds(others, examples=True)}",)
+
+
+def _is_of_dataset(chosen: Format, entry: FileEntry) -> bool:
+    """Whether a file describes the data set rather than belonging to its rows."""
+    name = entry.uri.rpartition("/")[2]
+    if chosen == "hf":
+        return name in ("dataset_dict.json", "dataset_infos.json", "dataset_info.json", "state.json", "README.md")
+    return chosen == "vqa-v2" and name.endswith(("annotations.json", "questions.json"))
 
 
 def _is_of_store(error: Exception) -> bool:

@@ -6,21 +6,22 @@ A `WatchedFile` stands between the store and the decoder, so that the two can be
 
 from __future__ import annotations
 
-import gzip
 import io
 import lzma
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
 
 import pyarrow as pa
 
+from vqa_ray.local_files import open_local
+from vqa_ray.readers.sniff import compression_of, decompressed
 from vqa_ray.storage import fsspec_for, scheme_of
 
 BUFFER_BYTES = 2**20
-_GZIPPED = (".gz", ".tgz")
 # What decoders raise for bytes that make no sense.
 DAMAGE = (
     pa.ArrowInvalid,
@@ -56,8 +57,10 @@ class WatchedFile(io.RawIOBase):
         """
         super().__init__()
         filesystem, path = fsspec_for(uri)
-        options = {} if sequential or scheme_of(uri) == "file" else {"cache_type": "none"}
-        self._file: Any = filesystem.open(path, "rb", **options)
+        if scheme_of(uri) == "file":
+            self._file: Any = io.BufferedReader(open_local(Path(path)))
+        else:
+            self._file = filesystem.open(path, "rb", **({} if sequential else {"cache_type": "none"}))
         self.failure: Exception | None = None
 
     def _watch(self, call: Callable[..., T], *arguments: Any) -> T:
@@ -106,14 +109,11 @@ def watched(uri: str) -> Iterator[WatchedFile]:
 
 @contextmanager
 def watched_stream(uri: str) -> Iterator[tuple[BinaryIO, WatchedFile]]:
-    """`uri` opened for reading from front to back, unzipped where its name ends in .gz or .tgz."""
+    """`uri` opened for reading from front to back, decompressed where its contents are, whatever its name says."""
     with WatchedFile(uri, sequential=True) as file:
         buffered = io.BufferedReader(file, BUFFER_BYTES)
-        if uri.lower().endswith(_GZIPPED):
-            # Not buffered once more: a large read of a cut-off file would raise before it gave what is there.
-            yield cast("BinaryIO", gzip.GzipFile(fileobj=buffered)), file
-        else:
-            yield cast("BinaryIO", buffered), file
+        # Not buffered once more: a large read of a cut-off file would raise before it gave what is there.
+        yield cast("BinaryIO", decompressed(buffered, compression_of(buffered.peek(16)))), file
 
 
 def until_damage(

@@ -16,16 +16,16 @@ def touch(root: Path, *names: str) -> Path:
 
 
 def test_every_image_file_is_a_row(tmp_path: Path) -> None:
-    touch(
-        tmp_path, "a.JPG", "b c/d.png", "b c/é.webp", "b c/.hidden.jpg", "_x/e.jpg", "notes.txt", "more.md", "LICENSE"
-    )
+    images = ["_DSC0001.JPG", "_x/e.jpg", "a.JPG", "b c/.hidden.jpg", "b c/d.png", "b c/é.webp"]
+    touch(tmp_path, *images, "notes.txt", "more.md", "LICENSE", "more/LICENSE", "._a.JPG", ".DS_Store", "b c/Thumbs.db")
     source = open_at(tmp_path, questions=("what?",))
-    assert (source.format, source.total_rows, source.several) == ("images", 3, False)
+    assert (source.format, source.total_rows, source.several) == ("images", 6, False)
     assert source.notes == (
-        "3 files are not images by their names and were left out: 1 × no suffix, 1 × .md, 1 × .txt",
+        "4 files were left out: 2 × no suffix (for example LICENSE), 1 × .md (for example more.md), "
+        "1 × .txt (for example notes.txt)",
     )
     rows = rows_of(source)
-    assert [row["image_id"] for row in rows] == ["a.JPG", "b c/d.png", "b c/é.webp"]
+    assert [row["image_id"] for row in rows] == images
     assert [row["image_uri"] for row in rows] == [f"{tmp_path}/{row['image_id']}" for row in rows]
     assert all(row["questions"] == ["what?"] and row["image"] is None for row in rows)
 

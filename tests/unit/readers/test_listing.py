@@ -6,7 +6,9 @@ import pytest
 
 from tests.unit.readers.inputs import refused
 from vqa_ray.errors import RequestError
-from vqa_ray.readers.listing import absolute, expand_braces, guess_format, kind_of, list_input
+from vqa_ray.readers.listing import absolute, guess_format, list_input
+from vqa_ray.readers.patterns import expand_braces
+from vqa_ray.readers.suffixes import kind_of
 
 FORMATS = "choose with --input-format: parquet, webdataset, jsonl, csv, images, vqa-v2, hf"
 
@@ -71,7 +73,7 @@ def test_what_cannot_be_guessed_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "nothing") == f"{tmp_path}/nothing: no such file, directory or prefix"
     (tmp_path / "empty").mkdir()
     assert refused(tmp_path / "empty") == f"{tmp_path}/empty: the input is empty: no files are there"
-    assert refused(tmp_path / "*.csv") == f"{tmp_path}/*.csv: no file fits the pattern"
+    assert refused(tmp_path / "*.csv") == f"{tmp_path}/*.csv: no file matches the pattern"
     assert refused(tmp_path, format="excel") == (
         "--input-format 'excel' is unknown; allowed are parquet, webdataset, jsonl, csv, images, vqa-v2, hf"
     )
@@ -104,7 +106,7 @@ def test_a_format_that_is_given_takes_its_files_or_the_one_file(tmp_path: Path) 
     ],
 )
 def test_patterns(tmp_path: Path, pattern: str, found: list[str]) -> None:
-    touch(tmp_path, "0.tar", "1.tar", "d/2.tar", "d/e/3.tar", "_x/4.tar", "10.txt")
+    touch(tmp_path, "0.tar", "1.tar", "d/2.tar", "d/e/3.tar", "_delta_log/4.tar", "10.txt")
     listing = list_input(f"{tmp_path}/{pattern}")
     assert [entry.uri for entry in listing.entries] == [f"{tmp_path}/{name}" for name in found]
     assert all(entry.uri.startswith(listing.root + "/") for entry in listing.entries)
@@ -131,7 +133,7 @@ def test_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert absolute("a/../b/") == f"{tmp_path}/b"
     assert absolute(f"file://{tmp_path}/x") == f"{tmp_path}/x"
     assert absolute("s3://bucket/a/") == "s3://bucket/a"
-    touch(tmp_path, "d/1.jpg", "d/.x.jpg")
+    touch(tmp_path, "d/1.jpg", "d/._x.jpg")
     for spelled in ("d", "./d/", "x/../d", f"file://{tmp_path}/d"):
         listing = list_input(spelled)
         assert [listing.relative(entry) for entry in listing.entries] == ["1.jpg"]

@@ -1,0 +1,57 @@
+"""Which names are known bookkeeping of tools and systems: all that an input leaves out without a word. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+OURS = "_vqa_ray"
+_TABLES = """_success _metadata _common_metadata _delta_log _delta_index _change_data _temporary _spark_metadata
+    _symlink_format_manifest _impala_insert_staging .hoodie .hoodie_partition_metadata"""
+_SYSTEMS = """.ds_store .appledouble .spotlight-v100 .trashes .fseventsd .temporaryitems .apdisk .localized .directory
+    thumbs.db ehthumbs.db desktop.ini __macosx $recycle.bin lost+found @eadir .thumbnails .nomedia .picasa.ini
+    picasa.ini"""
+_TOOLS = """.git .gitattributes .gitignore .gitkeep .gitmodules .keep .svn .hg .dvc .dvcignore .cache .huggingface
+    .ipynb_checkpoints __pycache__"""
+_NAMES = frozenset((*_TABLES.split(), *_SYSTEMS.split(), *_TOOLS.split(), "system volume information", OURS))
+_PATTERNS = re.compile(
+    r"\._.*|_committed_.*|_started_.*|\.trash-.*|\.nfs[0-9a-f]+|\.fuse_hidden.*|\.hive-staging.*|\.spark-staging.*"
+    r"|\.~lock\..*|~\$.*|\..*\.crc|.*_\$folder\$|\..*\.[0-9a-f]{32}\.tmp",
+    re.DOTALL,
+)
+# What a run of ours writes beside its private folder.
+_RUN_FILE = re.compile(r"(?:part-|matches)[^/]*\.parquet|gallery\.html")
+
+
+def is_bookkeeping(name: str) -> bool:
+    """Whether a file or directory of this name, without its path, holds nothing of an input."""
+    lowered = name.lower()
+    return lowered in _NAMES or bool(_PATTERNS.fullmatch(lowered))
+
+
+def own_outputs(paths: Iterable[str]) -> frozenset[str]:
+    """The directories among relative paths that are runs or indexes of ours; "" is the root itself."""
+    marked = (f"/{path}".partition(f"/{OURS}/") for path in paths)
+    return frozenset(before.removeprefix("/") for before, mark, _ in marked if mark)
+
+
+def without_bookkeeping(paths: Iterable[str], spared: re.Pattern[str] | None = None) -> Iterator[str]:
+    """The relative paths none of whose parts is bookkeeping, and that no run of ours wrote below the root.
+
+    Args:
+        paths: below the root of an input.
+        spared: parts of paths that are wanted although they are bookkeeping.
+    """
+    listed = list(paths)
+    outputs = own_outputs(listed) - {""}
+    for path in listed:
+        directory, _, name = path.rpartition("/")
+        if directory in outputs and _RUN_FILE.fullmatch(name):
+            continue
+        if not any(is_bookkeeping(part) and not (spared and spared.fullmatch(part)) for part in path.split("/")):
+            yield path
+
+
+def run_files(paths: Iterable[str]) -> Iterator[str]:
+    """Those of the relative paths that a run of ours writes beside its private folder."""
+    return (path for path in paths if _RUN_FILE.fullmatch(path))

@@ -1,0 +1,51 @@
+"""Which format a file's name speaks of. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from vqa_ray.readers.base import Format
+
+IMAGE_SUFFIXES = frozenset(
+    {"apng", "avif", "avifs", "bmp", "dib", "gif", "heic", "heif", "ico", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg"}
+    | {"jpf", "jpg", "jpx", "mpo", "pbm", "pcx", "pgm", "png", "pnm", "ppm", "psd", "tga", "tif", "tiff", "webp"}
+)
+_SUFFIXES: Mapping[Format, Collection[str]] = {
+    "parquet": ("parquet", "pq", "parq"),
+    "webdataset": ("tar", "tgz", "tbz2", "txz", "tzst"),
+    "jsonl": ("jsonl", "ndjson", "jsonlines"),
+    "csv": ("csv", "tsv", "tab"),
+    "images": IMAGE_SUFFIXES,
+}
+_COMPRESSED = ("gz", "bz2", "xz", "zst", "zstd")
+_KINDS = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes}
+_VQA_V2 = re.compile(r"OpenEnded[^/]*questions\.json$")
+HUB_PARQUET = re.compile(r"(?:^|/)(?P<split>[\w.]+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?\.parquet$")
+# What is certainly no part of an input that lies beside it, although its contents might look like one.
+_OTHERS = """txt md rst log html htm xml json yaml yml toml ini cfg conf py ipynb sh js css c h java pdf doc docx xls
+    xlsx ppt pptx zip 7z rar svg eps ai mp4 mov avi mkv webm mp3 wav aae xmp thm lock tmp part crdownload bak npy npz pt
+    pth safetensors bin h5 pkl arrow feather avro orc db sqlite md5 sha1 sha256 sum crc idx index bib lnk url exe dll
+    so"""
+OTHERS = frozenset(_OTHERS.split())
+
+
+def kind_of(name: str) -> Format | None:
+    """The format that a file's name speaks of, or None."""
+    stem, _, suffix = name.rpartition(".")
+    if suffix.lower() in _COMPRESSED:
+        stem, _, suffix = stem.rpartition(".")
+        known = _KINDS.get(suffix.lower()) if stem else None
+        return known if known in ("webdataset", "jsonl", "csv") else None
+    known = _KINDS.get(suffix.lower()) if stem else None
+    return "vqa-v2" if known is None and _VQA_V2.search(name) else known
+
+
+def suffix_of(uri: str) -> str:
+    """What a file's name ends in, for a message: `.jpg`, `.jsonl.gz` or `no suffix`."""
+    name = uri.rpartition("/")[2].lower()
+    stem, dot, suffix = name.rpartition(".")
+    if not stem or not dot or not suffix or " " in suffix or len(suffix) > 16:
+        return "no suffix"
+    inner = stem.rpartition(".")[2] if suffix in _COMPRESSED and "." in stem else ""
+    return f".{inner}.{suffix}" if 0 < len(inner) <= 8 else f".{suffix}"
