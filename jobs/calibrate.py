@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vqa_ray.calibration_file import Calibration
 from vqa_ray.errors import RequestError
-from vqa_ray.evaluation.calibration import Aim, Fit, Target, fit
-from vqa_ray.predicates import Question
-from vqa_ray.run import manifest
-from vqa_ray.run.labelled import Labels, Sample, question_samples, tag_samples
-from vqa_ray.run.layout import RunLayout
-from vqa_ray.run.record import RunRecord
-from vqa_ray.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from vqa_ray.evaluation.calibration import Aim, Fit, Target
+    from vqa_ray.predicates import Question
+    from vqa_ray.run.labelled import Sample
+    from vqa_ray.run.record import RunRecord
+    from vqa_ray.taxonomy import Taxonomy
 
 _AIMS: tuple[Aim, ...] = ("precision", "recall")
 
@@ -31,6 +30,12 @@ def calibrate(
     target: Annotated[str, typer.Option(help="f1, precision=0..1 or recall=0..1")] = "f1",
 ) -> None:
     """Fit thresholds and probabilities to a labelled sample, and tell what precision and recall to expect."""
+    from vqa_ray.calibration_file import Calibration
+    from vqa_ray.run import manifest
+    from vqa_ray.run.labelled import Labels, question_samples, tag_samples
+    from vqa_ray.run.layout import RunLayout
+    from vqa_ray.run.record import RunRecord
+
     wanted, layout, known = parse_target(target), RunLayout(run), Labels.read(labels)
     record = RunRecord.read(layout.record)
     if record is None or manifest.read(layout.manifest) is None or record.job not in ("retrieve", "tag"):
@@ -62,6 +67,8 @@ def parse_target(text: str) -> Target:
     Raises:
         RequestError: something else.
     """
+    from vqa_ray.evaluation.calibration import Target
+
     aim, _, least = text.partition("=")
     if text == "f1":
         return Target("f1")
@@ -89,6 +96,8 @@ def table(fits: Mapping[str, Fit]) -> list[str]:
 
 
 def _fitted(name: str, sample: Sample, target: Target) -> Fit:
+    from vqa_ray.evaluation.calibration import fit
+
     try:
         return fit(sample.scores, sample.labels, target)
     except ValueError as error:

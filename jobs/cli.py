@@ -1,15 +1,14 @@
-"""The command `vqa-ray`. Only the command that is called is imported, so that help is quick."""
+"""The command `vqa-ray`: from arguments to an exit code.
+
+Imports next to nothing, so that signals are heeded from the beginning; `jobs.typer_app` makes the options.
+"""
 
 from __future__ import annotations
 
-import importlib
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import typer
-
-from vqa_ray.errors import RequestError, VqaRayError, one_line
+from jobs.signals import STOP, describe, leave
 
 # Command → its one line in the list of commands. The function of that name in `jobs.<command>` is it.
 COMMANDS = {
@@ -19,96 +18,77 @@ COMMANDS = {
     "retrieve": "Find the images that fit an expression of questions.",
     "index": "Embed images, and keep an index of them up to date.",
     "calibrate": "Fit thresholds and probabilities to a labelled sample.",
-    "search": "Find the images of an index that are most like a text or an image.",
+    "search": "Find the images of an index most like a text or an image.",
     "browse": "Search an index, or look through results, on a local page.",
     "catalog": "Render a catalogue of product images with known truth.",
     "finetune": "Train ViLT on questions and answers of your own.",
     "demo": "Tag and question a small rendered catalogue.",
 }
 FAILED, REFUSED = 1, 2
-# What Typer makes of Ctrl-C.
-_INTERRUPTED = 130
-_USAGE_ERROR: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
+INTERRUPTED = 130
+# The commands that the same command line resumes.
+_RESUMABLE = {"answer", "caption", "tag", "retrieve", "index", "finetune"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
+    Args:
+        arguments: of the command. None: those of this process, which is the command's alone and ends with it.
+
     Returns:
-        The exit code: 0 all good, 1 failed, 2 a wrong request, 3 finished with too many failed rows.
+        The exit code: 0 all good, 1 failed, 2 a wrong request, 3 finished with too many failed rows, 128 + N stopped
+        by signal N.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    name = given[0] if given and given[0] in COMMANDS else None
-    app = _app(name)
-    if name is None and not {"--help", "-h", "--version"} & set(given):
-        return _unknown(given)
+    if arguments is not None:
+        return _run(list(arguments))
+    given = sys.argv[1:]
+    STOP.message = lambda number: _stopped(given, number)
+    STOP.install()
     try:
-        code = app(args=_with_values(given), prog_name="vqa-ray", standalone_mode=False)
-    except _USAGE_ERROR as error:
-        return _say(f"vqa-ray {name}: {one_line(error.format_message())}", REFUSED)  # type: ignore[attr-defined]
-    except RequestError as error:
-        lines = [f"vqa-ray {name}: {one_line(error, 2000)}", *error.excerpt.splitlines()]
-        return _say("\n".join(lines), REFUSED)
+        code = _run(given)
+    except (KeyboardInterrupt, SystemExit):
+        # Not ours to let pass unless a signal is the reason.
+        if STOP.received is None:
+            raise
+        code = _say(_stopped(given, STOP.received), STOP.exit_code)
+    return leave(code)
+
+
+def _run(given: list[str]) -> int:
+    from vqa_ray.errors import RequestError, VqaRayError, one_line
+
+    name = given[0] if given and given[0] in COMMANDS else None
+    try:
+        from jobs import typer_app
+
+        code = typer_app.call(given, name, COMMANDS)
     except VqaRayError as error:
-        return _say(f"vqa-ray {name}: {one_line(error, 2000)}", FAILED)
-    if code == _INTERRUPTED:
-        return _say(f"vqa-ray {name}: interrupted; the same command goes on from here", FAILED)
-    return int(code or 0)
+        if STOP.received is None:
+            excerpt = getattr(error, "excerpt", "").splitlines()
+            line = f"{_prefix(name)}: {one_line(error, 2000)}"
+            return _say("\n".join([line, *excerpt]), REFUSED if isinstance(error, RequestError) else FAILED)
+        code = STOP.exit_code
+    if STOP.received is not None and code:
+        return _say(_stopped(given, STOP.received), STOP.exit_code)
+    if code == INTERRUPTED:
+        return _say(_stopped(given, INTERRUPTED - 128), INTERRUPTED)
+    return code
 
 
-def _app(name: str | None) -> Any:
-    app = typer.Typer(
-        help="Ask questions of millions of images on a Ray cluster; typed, resumable answers as Parquet.",
-        add_completion=False,
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["--help", "-h"]},
-    )
-    app.callback()(_version)
-    for command, line in COMMANDS.items():
-        function = _imported(command) if command == name else _stub
-        app.command(command, **({} if command == name else {"help": line}))(function)
-    return app
+def _stopped(given: Sequence[str], number: int) -> str:
+    """The line that says that a signal ended the command."""
+    name = given[0] if given and given[0] in COMMANDS else None
+    goes_on = "; the same command goes on from here" if name in _RESUMABLE else ""
+    return f"{_prefix(name)}: stopped by {describe(number)}{goes_on}"
 
 
-def _version(
-    version: bool = typer.Option(False, "--version", help="Print the version and leave.", is_eager=True),
-) -> None:
-    """Ask questions of millions of images on a Ray cluster; typed, resumable answers as Parquet."""
-    if version:
-        from vqa_ray import __version__
-
-        typer.echo(__version__)
-        raise typer.Exit
+def _prefix(name: str | None) -> str:
+    return "vqa-ray" if name is None else f"vqa-ray {name}"
 
 
-def _imported(command: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(importlib.import_module(f"jobs.{command}"), command)
-    return function
-
-
-def _stub() -> None:
-    """Stands for a command that was not called."""
-
-
-def _with_values(arguments: list[str]) -> list[str]:
-    """`--retry-failed` without a value means all of them."""
-    filled = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
-        filled.append("--retry-failed=all" if argument == "--retry-failed" and following.startswith("-") else argument)
-    return filled
-
-
-def _unknown(given: list[str]) -> int:
-    known = ", ".join(COMMANDS)
-    if not given:
-        return _say(f"vqa-ray: wanted a command: {known}; see vqa-ray --help", REFUSED)
-    return _say(f"vqa-ray: unknown command {given[0]!r}; known are {known}", REFUSED)
-
-
-def _say(line: str, code: int) -> int:
-    print(line, file=sys.stderr)
+def _say(text: str, code: int) -> int:
+    print(text, file=sys.stderr)
     return code
 
 

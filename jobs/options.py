@@ -16,11 +16,36 @@ from vqa_ray.errors import RequestError
 
 Runner = Callable[..., int]
 
-_SPEC = Annotated[str, typer.Option(help="YAML file with these options by name; options win.", metavar="FILE")]
+# The groups of `--help`; what decides the result and stands in none of them is in the command's own group.
+_GROUPS = {
+    "Input": "input input_format columns image_root limit allow_http max_image_bytes max_image_pixels fast_decode",
+    "Model": "model dtype device compile engine calibration prompt_template max_new_tokens num_beams",
+    "Output": "output keep layout rows_per_file thumbnails gallery scores max_error_fraction",
+    "Cluster": "address wait_for_cluster num_gpus num_actors num_workers gpus_per_worker batch_size max_failures "
+    "no_progress_timeout_s",
+    "Logging": "quiet log_format tensorboard",
+}
+_OWN_GROUPS = {
+    "AnswerSpec": "Questions and answers",
+    "TagSpec": "Tags",
+    "CaptionSpec": "Captions",
+    "RetrieveSpec": "What to find",
+    "IndexSpec": "Index",
+    "SearchSpec": "Search",
+    "FinetuneSpec": "Training",
+}
+_GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names.split()}
+
+_SPEC = Annotated[
+    str,
+    typer.Option(help="YAML file with these options by name; options win.", metavar="FILE", rich_help_panel="Input"),
+]
 _RETRY = Annotated[
     str,
     typer.Option(
-        help="Answer only the rows that failed, of these error codes or of all, as a new attempt.", metavar="[CODE,…]"
+        help="Answer only the rows that failed, of these error codes or of all, as a new attempt.",
+        metavar="[CODE,…]",
+        rich_help_panel="Output",
     ),
 ]
 
@@ -68,8 +93,9 @@ def _parameter(kind: type[BaseModel], name: str, field: FieldInfo) -> inspect.Pa
     info = typer.Option(
         option_name(name, kind) + ("/" + option_name(name, kind).replace("--", "--no-") if shape is bool else ""),
         help=(field.description or "") + _note(field, default),
-        metavar=unit or None,
+        metavar=unit or ("TEXT" if shape in (str, list, dict) else None),
         show_default=False,
+        rich_help_panel=_GROUP_OF.get(name) or _OWN_GROUPS.get(kind.__name__, "Options"),
     )
     kind_of_value = list[str] if shape in (list, dict) else shape
     return _keyword(name, Annotated[kind_of_value | None, info])

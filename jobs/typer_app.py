@@ -1,0 +1,162 @@
+"""The Typer application of `vqa-ray`: its commands, `--help` in groups, `--version`, completion of the shell.
+
+Only the command that is called is imported, so that help is quick.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from vqa_ray import __version__
+from vqa_ray.errors import RequestError, one_line
+
+_USAGE_ERROR: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
+_PACKAGES = ("ray", "torch", "transformers", "pyarrow")
+# In the order of `--help`; the groups of a command's own options come between.
+_FIRST_GROUPS, _LAST_GROUPS = ("Arguments", "Input", "Model"), ("Output", "Cluster", "Logging", "Options")
+_COMPLETION = "_VQA_RAY_COMPLETE"
+# Where shells tell what has been typed: Bash, and all others.
+_TYPED = ("_TYPER_COMPLETE_ARGS", "COMP_WORDS")
+
+
+class GroupedCommand(TyperCommand):
+    """A command whose `--help` shows the options by group, as plain text of any width."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections."""
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in _FIRST_GROUPS}
+        last: dict[str, list[tuple[str, str]]] = {name: [] for name in _LAST_GROUPS}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                group = _group_of(parameter)
+                (last if group in last else groups).setdefault(group, []).append(record)
+        for title, records in (groups | last).items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def call(given: Sequence[str], name: str | None, commands: Mapping[str, str]) -> int:
+    """Parse `given` and run the command `name`, one of `commands` or None.
+
+    Returns:
+        The exit code; 130 after a KeyboardInterrupt.
+
+    Raises:
+        RequestError: the command line is wrong.
+    """
+    completing = bool(os.environ.get(_COMPLETION))
+    if completing:
+        name = _typed(commands)
+    elif name is None:
+        if not given:
+            raise RequestError(f"wanted a command: {', '.join(commands)}; see vqa-ray --help")
+        if given[0] == "--version":
+            typer.echo("\n".join(versions()))
+            return 0
+        if not _of_all_commands(given[0]):
+            raise RequestError(_unknown(given[0], commands))
+    app = _app(name, commands)
+    try:
+        code = app(args=_with_values(given), prog_name="vqa-ray", standalone_mode=False)
+    except _USAGE_ERROR as error:
+        raise RequestError(_usage(error)) from None
+    return int(code or 0)
+
+
+def versions() -> list[str]:
+    """Lines of `--version`: of this package, of Python, and of the packages that matter. Imports none of them."""
+    lines = [f"vqa-ray {__version__}", f"python {platform.python_version()}"]
+    for package in _PACKAGES:
+        try:
+            lines.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            lines.append(f"{package} is not installed")
+    return lines
+
+
+def nearest(wrong: str, known: Sequence[str]) -> str:
+    """`; did you mean X?` where a known word is like the wrong one, else empty."""
+    found = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _app(name: str | None, commands: Mapping[str, str]) -> typer.Typer:
+    app = typer.Typer(
+        help="Ask questions of millions of images on a Ray cluster; typed, resumable answers as Parquet.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback()(_version)
+    for command, line in commands.items():
+        called = command == name
+        function = _imported(command) if called else _stub
+        app.command(command, cls=GroupedCommand, **({} if called else {"help": line}))(function)
+    return app
+
+
+def _version(version: bool = typer.Option(False, "--version", help="Print versions and leave.")) -> None:
+    """Ask questions of millions of images on a Ray cluster; typed, resumable answers as Parquet."""
+
+
+def _imported(command: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = getattr(importlib.import_module(f"jobs.{command}"), command)
+    return function
+
+
+def _stub() -> None:
+    """Stand for a command that was not called."""
+
+
+def _group_of(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return "Arguments"
+    return str(getattr(parameter, "rich_help_panel", None) or "Options")
+
+
+def _typed(commands: Mapping[str, str]) -> str | None:
+    """The command on the line that a shell wants completed."""
+    words = next((os.environ[name] for name in _TYPED if name in os.environ), "").split()
+    return next((word for word in words[1:] if word in commands), None)
+
+
+def _of_all_commands(option: str) -> bool:
+    return option.partition("=")[0] in ("--help", "-h", "--install-completion", "--show-completion")
+
+
+def _with_values(arguments: Sequence[str]) -> list[str]:
+    """`--retry-failed` without a value means all of them."""
+    filled = []
+    for argument, following in zip(arguments, [*arguments, "--"][1:], strict=True):
+        filled.append("--retry-failed=all" if argument == "--retry-failed" and following.startswith("-") else argument)
+    return filled
+
+
+def _unknown(word: str, commands: Mapping[str, str]) -> str:
+    known = ", ".join(commands)
+    if word.startswith("-"):
+        return f"{word}: options follow the command: vqa-ray COMMAND {word}; commands are {known}"
+    return f"unknown command {word!r}{nearest(word, list(commands))}; known are {known}"
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with a command line, in one line."""
+    message = one_line(error.format_message(), 1000)
+    option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    # Only the error of an unknown option has guesses of its own.
+    if option is None or context is None or not hasattr(error, "possibilities"):
+        return message
+    known = [name for parameter in context.command.get_params(context) for name in parameter.opts]
+    return f"no such option: {option}{nearest(option, known)}; see {context.command_path} --help"
