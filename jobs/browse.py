@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jobs.signals import STOP
 from vqa_ray.errors import RequestError, one_line
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def browse(
             f"{len(collection):,} rows of {what} at http://{shown}:{listener.getsockname()[1]}/ (Ctrl-C ends it)"
         )
         server.run(listener)
-    return 0
+    return 0 if STOP.received is None else STOP.exit_code
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -119,7 +119,7 @@ def _is_ray(address: Address, resolved: str) -> None:
     try:
         # Without this check, a missing token aborts the process in Ray's core.
         ensure_token_if_auth_enabled(None, create_token_if_missing=False)
-        _within(_ANSWER_S, lambda: GcsClient(address=resolved))
+        _within(_ANSWER_S, lambda: GcsClient(address=resolved), (ray.exceptions.RayError, RuntimeError, OSError))
     except ray.exceptions.AuthenticationError as error:
         raise RequestError(f"{address}: Ray answers, but does not let this driver in: {_TOKEN}") from error
     except (TimeoutError, ray.exceptions.RayError, RuntimeError, OSError) as error:
@@ -140,20 +140,23 @@ def _reason(error: Exception) -> str:
     return one_line(error)
 
 
-def _within(seconds: float, call: Callable[[], T]) -> T:
+def _within(seconds: float, call: Callable[[], T], errors: tuple[type[Exception], ...] = (OSError, ValueError)) -> T:
     """The result of `call`, or TimeoutError: name resolution and Ray's client cannot be given a time-out.
 
     A thread that is late is left behind; it ends with the process.
+
+    Args:
+        seconds: to wait.
+        call: the function.
+        errors: what it may raise, raised here.
     """
-    outcome: list[T | BaseException] = []
+    outcome: list[T | Exception] = []
 
     def work() -> None:
         try:
             outcome.append(call())
-        except Exception as error:
+        except errors as error:
             outcome.append(error)
-            # Ends a thread without a word.
-            raise SystemExit from error
 
     thread = threading.Thread(target=work, name="probe", daemon=True)
     thread.start()
@@ -162,6 +165,6 @@ def _within(seconds: float, call: Callable[[], T]) -> T:
         thread.join(0.1)
     if not outcome:
         raise TimeoutError(f"no answer within {seconds:.0f} s")
-    if isinstance(outcome[0], BaseException):
+    if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _MARK = "VQA_RAY_LOCAL_RAY"
+# Those at work; after an error, until this process ends.
+_REAPERS: list[subprocess.Popen[bytes]] = []
 # A shell that waits for the end of its input, which comes when the driver is gone, however it went. The processes of
 # its Ray are known by a variable in the environment that they inherited.
 _SCRIPT = """
@@ -41,6 +43,7 @@ def no_leftovers() -> Iterator[None]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    _REAPERS.append(reaper)
     assert reaper.stdin is not None
     reaper.stdin.write(f"{_MARK}={mark}\n".encode())
     reaper.stdin.flush()
@@ -57,3 +60,4 @@ def no_leftovers() -> Iterator[None]:
         else:
             os.environ[_MARK] = before
     reaper.wait()
+    _REAPERS.remove(reaper)

@@ -61,7 +61,8 @@ def test_serves_searches_and_ends(tmp_path: Path) -> None:
         assert "could not be asked" in site.get("/?text=red&verify=is+it+red").text, "its images are nowhere"
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=DEADLINE_S)
-        assert (process.returncode, "Traceback" in told) == (0, False)
+        assert (process.returncode, "Traceback" in told) == (130, False)
+        assert told.splitlines()[-1] == "vqa-ray browse: stopped by Ctrl-C"
     assert sorted(tmp_path.rglob("*")) == before, "nothing is written"
 
 
@@ -71,7 +72,7 @@ def test_results_with_the_pictures_of_an_index(tmp_path: Path) -> None:
         assert site.get("/thumbnail/0").status == 200
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=DEADLINE_S)
-        assert process.returncode == 0
+        assert process.returncode == 143
 
 
 def test_a_page_for_everyone_says_so(tmp_path: Path) -> None:

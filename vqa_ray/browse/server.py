@@ -107,6 +107,8 @@ class Server:
             access_log=None,
             # A search that nobody waits for any more is not begun.
             handler_cancellation=True,
+            # The process of the command has handlers of its own; a KeyboardInterrupt ends the server.
+            handle_signals=False,
             shutdown_timeout=_SHUTDOWN_S,
         )
 
