@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipelines.placement import Placement
     from vqa_ray.models.load import ModelInfo
     from vqa_ray.readers import Source
+    from vqa_ray.run.record import RunRecord
 
 
 def run(spec: AnswerSpec, retry: Retry | None) -> int:
@@ -42,8 +43,15 @@ def run(spec: AnswerSpec, retry: Retry | None) -> int:
         answer_vllm.check(spec, source, model)
         build = partial(answer_vllm.build, spec, model)
     record = record_length(guard.asked("answer", spec, source, model), spec, model)
-    columns = output_schema(schema.answer_schema(source.several, model.kind.has_boxes), source)
+    nested = is_nested(spec, source, record)
+    form = schema.answer_schema(nested, model.kind.has_boxes, record.columns_version)
+    columns = output_schema(form, source)
     return run_job(Job(record, spec, source, columns, build), retry)
+
+
+def is_nested(spec: AnswerSpec, source: Source, record: RunRecord) -> bool:
+    """Whether the questions of an input row stand in one row of the output, as they always did at first."""
+    return source.several and (spec.layout == "nested" or record.columns_version < 2)
 
 
 def _refuse_context(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
@@ -62,8 +70,9 @@ def build_own(spec: AnswerSpec, source: Source, model: ModelInfo, work: Work, pl
     from pipelines.answer import AnswerConfig
     from pipelines.answer import answer as pipeline
 
-    options = recorded_options(spec, model, work.record)
-    config = AnswerConfig(options, spec.top_k, source.several, model.kind.has_boxes)
+    record = work.record
+    options, nested = recorded_options(spec, model, record), is_nested(spec, source, record)
+    config = AnswerConfig(options, spec.top_k, source.several, nested, model.kind.has_boxes, record.columns_version)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

@@ -65,5 +65,6 @@ def build(spec: AnswerSpec, model: ModelInfo, work: Work, placement: Placement) 
         options,
         placement=placement,
         boxes=model.kind.has_boxes,
+        version=work.record.columns_version,
         attempt=work.layout.attempt,
     )

@@ -28,7 +28,7 @@ def run(spec: CaptionSpec, retry: Retry | None) -> int:
     model = model_of(spec, "caption")
     source = open_input(spec, (), needs_question=False)
     record = record_length(guard.asked("caption", spec, source, model), spec, model)
-    columns = output_schema(schema.caption_schema(model.kind.has_boxes), source)
+    columns = output_schema(schema.caption_schema(model.kind.has_boxes, record.columns_version), source)
     return run_job(Job(record, spec, source, columns, partial(build, spec, model)), retry)
 
 
@@ -39,7 +39,9 @@ def build(spec: CaptionSpec, model: ModelInfo, work: Work, placement: Placement)
     from pipelines.caption import CaptionConfig
     from pipelines.caption import caption as pipeline
 
-    config = CaptionConfig(recorded_options(spec, model, work.record), spec.prompt, model.kind.has_boxes)
+    record = work.record
+    options = recorded_options(spec, model, record)
+    config = CaptionConfig(options, spec.prompt, model.kind.has_boxes, record.columns_version)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

@@ -18,6 +18,7 @@ from vqa_ray.readers import Source
 from vqa_ray.readers.snapshot import input_place, read_snapshot, snapshot_of, write_snapshot
 from vqa_ray.run.layout import RunLayout, name_of
 from vqa_ray.run.record import RunRecord
+from vqa_ray.schema import COLUMNS_VERSION
 
 _PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
 _SHOWN = 3
@@ -44,7 +45,18 @@ def asked(job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict
         },
         input=input_of(source),
         versions=versions(),
+        columns_version=columns_version(spec.output),
     )
+
+
+def columns_version(output: str) -> int:
+    """The version of the columns that a command writes to an output: that of the run it goes on with, or ours.
+
+    Raises:
+        RequestError: what lies there cannot be read.
+    """
+    existing = _record_at(RunLayout(output))
+    return COLUMNS_VERSION if existing is None else existing.columns_version
 
 
 def input_of(source: Source) -> dict[str, Any]:
@@ -73,10 +85,7 @@ def existing_record(layout: RunLayout, wanted: RunRecord) -> RunRecord | None:
     Raises:
         RequestError: the output holds another run or other files, or cannot be read.
     """
-    try:
-        existing = RunRecord.read(layout.record)
-    except OSError as error:
-        raise RequestError(f"--output {layout.output}: cannot be read: {_reason(error)}") from error
+    existing = _record_at(layout)
     if existing is not None:
         refuse_difference(layout.output, existing, wanted)
         return existing
@@ -119,6 +128,13 @@ def admit(layout: RunLayout, wanted: RunRecord, inputs: Mapping[str, Source]) ->
 
 def _has_grown(source: Source) -> bool:
     return source.drift is not None and bool(source.drift.taken_in)
+
+
+def _record_at(layout: RunLayout) -> RunRecord | None:
+    try:
+        return RunRecord.read(layout.record)
+    except OSError as error:
+        raise RequestError(f"--output {layout.output}: cannot be read: {_reason(error)}") from error
 
 
 def refuse_difference(output: str, existing: RunRecord, wanted: RunRecord) -> None:

@@ -38,7 +38,7 @@ def run(spec: RetrieveSpec, retry: Retry | None) -> int:
     )
     source = open_input(spec, (), needs_question=False)
     record = guard.asked("retrieve", spec, source, model, fingerprint_of(calibration))
-    columns = output_schema(schema.RETRIEVE, source)
+    columns = output_schema(schema.of_version(schema.RETRIEVE, record.columns_version), source)
     conclude = partial(write_matches, spec)
     return run_job(Job(record, spec, source, columns, partial(build, spec, predicate, model), conclude=conclude), retry)
 
@@ -50,7 +50,8 @@ def build(spec: RetrieveSpec, predicate: Predicate, model: ModelInfo, work: Work
     from pipelines.retrieve import RetrieveConfig
     from pipelines.retrieve import retrieve as pipeline
 
-    config = RetrieveConfig(options_of(spec), predicate, spec.ask_all, model.kind.is_generative)
+    version = work.record.columns_version
+    config = RetrieveConfig(options_of(spec), predicate, spec.ask_all, model.kind.is_generative, version)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

@@ -23,8 +23,8 @@ from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout, delete_directory
 from vqa_ray.run.merge import merge
 from vqa_ray.run.record import RunRecord
-from vqa_ray.run.tally import failed_keys, tally
-from vqa_ray.stages.read import read_tasks
+from vqa_ray.run.tally import failed_rows, keys_of_parts, tally
+from vqa_ray.stages.read import questions_of, read_tasks
 from vqa_ray.storage import read_bytes, write_bytes_atomic
 
 logger = logging.getLogger(__name__)
@@ -61,12 +61,16 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
         return summary.tell(before, layout.output, job.spec.max_error_fraction)
     check_retried(job.source, keys)
     done = swept_and_done(attempt, fence)
-    work = Work(record, attempt, read_tasks(job.source, keys=keys, done=done), size(done), len(keys), fence)
+    input_rows = np.unique(keys[:, 0])
+    asked = questions_of(keys) if job.source.several and "question_index" in job.schema.names else None
+    tasks = read_tasks(job.source, keys=input_rows, done=done, asked=asked)
+    work = Work(record, attempt, tasks, size(done), len(input_rows), fence)
     timing = write_rows(job, work)
     uris = [entry.uri for entry in attempt.part_files()]
+    came_back = keys_of_parts(uris)
+    if not np.array_equal(came_back[np.lexsort((came_back[:, 1], came_back[:, 0]))], keys):
+        raise RunError(f"{attempt.parts}: {len(came_back)} rows came back for {len(keys)} failed ones")
     counts = tally(uris)
-    if not np.array_equal(np.sort(counts.keys), keys):
-        raise RunError(f"{attempt.parts}: {len(counts.keys)} rows came back for {len(keys)} failed ones")
     fence.check()
     merge([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
     entry = {"attempt": attempt.attempt, "codes": retry.told(), "rows": counts.rows, "ok": counts.ok}
@@ -86,7 +90,7 @@ def _finished(job: Job, layout: RunLayout) -> tuple[RunRecord, dict[str, Any]]:
 
 
 def _keys(layout: RunLayout, attempt: RunLayout, job: Job, record: RunRecord, retry: Retry) -> npt.NDArray[np.int64]:
-    """The keys of an attempt: those it began with, or the rows that have failed by now. int64 (N,), sorted."""
+    """The keys of an attempt: those it began with, or the rows that have failed by now. See `failed_rows`."""
     under_way = RunRecord.read(attempt.record)
     if under_way is not None:
         codes = under_way.command["retry_failed"]
@@ -96,8 +100,9 @@ def _keys(layout: RunLayout, attempt: RunLayout, job: Job, record: RunRecord, re
                 f"--retry-failed {','.join(codes)}"
             )
         keys: npt.NDArray[np.int64] = np.load(io.BytesIO(read_bytes(attempt.keys)))
-        return keys
-    keys = failed_keys([entry.uri for entry in layout.part_files()], retry.codes)
+        # Attempts from before tell no places of questions.
+        return keys if keys.ndim == 2 else np.stack([keys, np.zeros_like(keys)], axis=1)
+    keys = failed_rows([entry.uri for entry in layout.part_files()], retry.codes)
     if len(keys):
         buffer = io.BytesIO()
         np.save(buffer, keys)

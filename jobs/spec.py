@@ -169,9 +169,12 @@ _CALIBRATION = option("What `vqa-ray calibrate` wrote for this model.", None, un
 
 
 class AnswerSpec(RunSpec):
-    """Ask questions of images: one output row per input row, with an answer and a score, or a typed error."""
+    """Ask questions of images: one output row per image and question, with an answer and a score, or a typed error."""
 
     question: list[str] = option("Ask this of every image. Repeatable. Without, the input brings questions.", [])
+    layout: Literal["rows", "nested"] = option(
+        "Several questions of an image: a row each, or nested in one row.", "rows", since=True
+    )
     top_k: int = option("Answers to keep per question.", 5, unit="N", ge=1, le=100)
     engine: Literal["transformers", "vllm"] = option(
         "What runs a chat model; vllm needs GPUs and vqa-ray[vllm].", "transformers", since=True

@@ -79,7 +79,10 @@ def conclude(
         write_table_atomic(none, job.file_schema(work.record).empty_table())
         parts = [none]
     counts = tally(parts)
-    found = findings(counts.keys, job.known_rows(), counts.malformed) if keys is None else strangers(counts.keys, keys)
+    if keys is None:
+        found = findings(counts.keys, job.known_rows(), counts.malformed, counts.torn)
+    else:
+        found = strangers(counts.keys, keys)
     if job.conclude is not None:
         job.conclude(parts)
     content = manifest.build(work.record, counts, timing, found, attempts)

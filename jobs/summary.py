@@ -25,6 +25,7 @@ def exit_code(manifest: Mapping[str, Any], max_error_fraction: float) -> int:
 def tell(manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> int:
     """Log the summary of a run and give its exit code."""
     told = {name: manifest[name] for name in ("rows", "ok", "failed", "errors", "warnings", "images", "questions")}
+    told["input_rows"] = _input_rows(manifest)
     fields = {**told, "output": output, "seconds": manifest["timing"]["duration_s"], **manifest["throughput"]}
     first, *rest = lines(manifest, output)
     logger.info("%s", first, extra={"fields": fields})
@@ -44,10 +45,18 @@ def tell(manifest: Mapping[str, Any], output: str, max_error_fraction: float) ->
     return code
 
 
+def _input_rows(manifest: Mapping[str, Any]) -> int:
+    """The rows of the input; manifests from before have no number of their own for them."""
+    return int(manifest.get("input_rows", manifest["rows"]))
+
+
 def lines(manifest: Mapping[str, Any], output: str) -> list[str]:
     """The summary, line by line."""
     timing, speed = manifest["timing"], manifest["throughput"]
-    told = [f"{manifest['rows']:,} rows: {manifest['ok']:,} answered, {manifest['failed']:,} failed → {output}"]
+    counted, of = f"{manifest['rows']:,} rows", _input_rows(manifest)
+    if of != manifest["rows"]:
+        counted = f"{counted} (a question each) of {of:,} input rows"
+    told = [f"{counted}: {manifest['ok']:,} answered, {manifest['failed']:,} failed → {output}"]
     if manifest["errors"]:
         told.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
     if manifest["warnings"]:
@@ -60,7 +69,7 @@ def lines(manifest: Mapping[str, Any], output: str) -> list[str]:
     if manifest["rows_sharing_a_row_id"]:
         told.append(f"  {manifest['rows_sharing_a_row_id']:,} rows share their row_id with another row")
     questions = f", {speed['questions_per_s']:,.1f} questions/s" if manifest["questions"] else ""
-    earlier = manifest["rows"] - timing["rows_here"]
+    earlier = _input_rows(manifest) - timing["rows_here"]
     told.append(
         f"  {duration(timing['duration_s'])}, {speed['images_per_s']:,.1f} images/s{questions}"
         + (f"; {earlier:,} rows stood there already" if earlier else "")

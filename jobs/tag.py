@@ -40,7 +40,7 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
         taxonomy.check_against(vocabulary, spec.model, spec.tags or "the built-in taxonomy")
     source = open_input(spec, (), needs_question=False)
     record = guard.asked("tag", spec, source, model, extra)
-    columns = output_schema(schema.tag_schema(taxonomy.columns), source)
+    columns = output_schema(schema.tag_schema(taxonomy.columns, record.columns_version), source)
     return run_job(Job(record, spec, source, columns, partial(build, spec, taxonomy)), retry)
 
 
@@ -51,7 +51,7 @@ def build(spec: TagSpec, taxonomy: Taxonomy, work: Work, placement: Placement) -
     from pipelines.tag import TagConfig
     from pipelines.tag import tag as pipeline
 
-    config = TagConfig(options_of(spec), taxonomy)
+    config = TagConfig(options_of(spec), taxonomy, work.record.columns_version)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

@@ -11,6 +11,7 @@ from pipelines.actors import on_actors
 from pipelines.images import ImageConfig, read_and_decode
 from pipelines.placement import Placement
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.schema import COLUMNS_VERSION
 from vqa_ray.stages.answer import AnswerStage
 from vqa_ray.stages.read import ReadShard
 
@@ -22,13 +23,15 @@ class AnswerConfig:
     model: ModelOptions
     top_k: int
     several: bool = False
+    nested: bool = False
     boxes: bool = False
+    version: int = COLUMNS_VERSION
 
 
 def answer(
     tasks: Sequence[ReadShard], images: ImageConfig, config: AnswerConfig, placement: Placement, attempt: int
 ) -> Dataset:
-    """ANSWER or ANSWERS rows, lazily: read → fetch → decode → answer."""
+    """ANSWER or ANSWERS rows, lazily, or packed ones that the sink writes as such: read → fetch → decode → answer."""
     decoded = read_and_decode(tasks, images, placement)
     return on_actors(
         decoded,
@@ -37,7 +40,9 @@ def answer(
             "model": config.model,
             "top_k": config.top_k,
             "several": config.several,
+            "nested": config.nested,
             "boxes": config.boxes,
+            "version": config.version,
             "attempt": attempt,
             "threads": placement.actor_threads,
         },

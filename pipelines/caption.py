@@ -11,6 +11,7 @@ from pipelines.actors import on_actors
 from pipelines.images import ImageConfig, read_and_decode
 from pipelines.placement import Placement
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.schema import COLUMNS_VERSION
 from vqa_ray.stages.caption import CaptionStage
 from vqa_ray.stages.read import ReadShard
 
@@ -22,6 +23,7 @@ class CaptionConfig:
     model: ModelOptions
     prompt: str | None = None
     boxes: bool = False
+    version: int = COLUMNS_VERSION
 
 
 def caption(
@@ -36,6 +38,7 @@ def caption(
             "model": config.model,
             "prompt": config.prompt,
             "boxes": config.boxes,
+            "version": config.version,
             "attempt": attempt,
             "threads": placement.actor_threads,
         },

@@ -22,6 +22,7 @@ def answer_with_vllm(
     *,
     placement: Placement,
     boxes: bool,
+    version: int,
     attempt: int,
 ) -> Dataset:
     """ANSWER rows, lazily: read → fetch → decode → ask → vLLM → answer. Rows bring one question each.
@@ -31,6 +32,7 @@ def answer_with_vllm(
         model: a directory that every node sees, or a hub name.
         options: how vLLM runs it; `require_vllm` says whether it can.
         boxes: whether `boxes` are written.
+        version: of the columns.
     """
     decoded = read_and_decode(tasks, images, placement)
     asked = decoded.map_batches(
@@ -42,7 +44,7 @@ def answer_with_vllm(
     )
     generated = engine(model, options, placement)(asked)
     return generated.map_batches(
-        VllmAnswers(options, boxes=boxes, attempt=attempt),
+        VllmAnswers(options, boxes=boxes, version=version, attempt=attempt),
         batch_size=placement.batch_size,
         batch_format="numpy",
         num_cpus=DECODE_CPUS,

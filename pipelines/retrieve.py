@@ -12,6 +12,7 @@ from pipelines.images import ImageConfig, read_and_decode
 from pipelines.placement import Placement
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates import Predicate
+from vqa_ray.schema import COLUMNS_VERSION
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.stages.retrieve import RetrieveStage
 
@@ -24,6 +25,7 @@ class RetrieveConfig:
     predicate: Predicate
     ask_all: bool = False
     free_answers: bool = False
+    version: int = COLUMNS_VERSION
 
 
 def retrieve(
@@ -39,6 +41,7 @@ def retrieve(
             "predicate": config.predicate,
             "ask_all": config.ask_all,
             "free_answers": config.free_answers,
+            "version": config.version,
             "attempt": attempt,
             "threads": placement.actor_threads,
         },

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
+
 import pyarrow as pa
+from ray import cloudpickle
 from ray.data import Dataset, SaveMode
+from ray.data._internal.datasource.parquet_datasink import ParquetDatasink
+from ray.data._internal.execution.interfaces import TaskContext
+from ray.data.block import Block, BlockAccessor
 from ray.data.checkpoint import CheckpointConfig
 from ray.data.datasource import FilenameProvider
 
@@ -11,10 +18,44 @@ from pipelines.placement import WRITE_CPUS
 from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.schema import SOURCE_KEY
+from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.storage import filesystem_for, join
 
 # A write task that dies is repeated this often; its file names stay the same, so nothing is written twice.
 _WRITE_RETRIES = 5
+# Workers import the library alone: what of this file they need travels to them as it is.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class RowSink(ParquetDatasink):  # type: ignore[misc]
+    """Writes each question of an input row as a row of its own.
+
+    Ray Data commits and counts what comes in, which is one row for an input row, so its questions are never parted.
+
+    Args:
+        path, filesystem: where.
+        schema: of the files, with metadata.
+        names: of the files.
+        rows_per_file: input rows that a file should have at least.
+    """
+
+    def __init__(
+        self, path: str, filesystem: object, schema: pa.Schema, names: FilenameProvider, rows_per_file: int
+    ) -> None:
+        super().__init__(
+            path,
+            filesystem=filesystem,
+            mode=SaveMode.APPEND,
+            filename_provider=names,
+            min_rows_per_file=rows_per_file,
+            arrow_parquet_args={"schema": schema, "compression": "zstd"},
+        )
+        self._rows = schema
+
+    def write(self, blocks: Iterable[Block], ctx: TaskContext) -> None:
+        """Called by Ray Data in a task of its own."""
+        tables = (BlockAccessor.for_block(block).to_arrow() for block in blocks)
+        ParquetDatasink.write(self, [one_row_per_question(table, self._rows) for table in tables], ctx)
 
 
 def checkpoint_config(layout: RunLayout, invocation: str) -> CheckpointConfig:
@@ -65,20 +106,14 @@ def write(rows: Dataset, layout: RunLayout, schema: pa.Schema, names: FencedName
     """Run the pipeline and append its rows to the run directory.
 
     Args:
-        rows: the lazy pipeline, built under a context whose checkpoint is that of `layout`.
+        rows: the lazy pipeline, built under a context whose checkpoint is that of `layout`; an input row is one row.
         layout: the run directory.
         schema: of the files, with metadata.
         names: of the files.
-        rows_per_file: rows that a file should have at least; the last ones have fewer.
+        rows_per_file: input rows that a file should have at least; the last ones have fewer.
     """
     filesystem, path = filesystem_for(layout.parts)
-    rows.write_parquet(
-        path,
-        filesystem=filesystem,
-        mode=SaveMode.APPEND,
-        filename_provider=names,
-        min_rows_per_file=rows_per_file,
+    rows.write_datasink(
+        RowSink(path, filesystem, schema, names, rows_per_file),
         ray_remote_args={"num_cpus": WRITE_CPUS, "max_retries": _WRITE_RETRIES},
-        schema=schema,
-        compression="zstd",
     )

@@ -11,6 +11,7 @@ from pipelines.actors import on_actors
 from pipelines.images import ImageConfig, read_and_decode
 from pipelines.placement import Placement
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.schema import COLUMNS_VERSION
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.stages.tag import TagStage
 from vqa_ray.taxonomy import Taxonomy
@@ -22,6 +23,7 @@ class TagConfig:
 
     model: ModelOptions
     taxonomy: Taxonomy
+    version: int = COLUMNS_VERSION
 
 
 def tag(
@@ -35,6 +37,7 @@ def tag(
         {
             "model": config.model,
             "taxonomy": config.taxonomy,
+            "version": config.version,
             "attempt": attempt,
             "threads": placement.actor_threads,
         },

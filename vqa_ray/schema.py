@@ -4,6 +4,8 @@ A row passes three forms. READ is what a reader yields (encoded bytes or a refer
 CPU stages hand to the model actors (raw pixels), and an output form (ANSWER, ANSWERS, TAG, CAPTION, RETRIEVE or that of
 `embedding_schema`) is what is written.
 Kept columns of the user's (`--keep`) ride along at the end of each.
+
+A run keeps the columns it began with: its record names their version, and the functions that give the forms take it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,10 @@ import pyarrow as pa
 METADATA_KEY = b"vqa_ray"
 _RIDING = "kept:"
 
+# The columns of new runs. Version 1, that of runs whose record names none, has no `image_uri` but in indexes, no
+# `finish_reason`, `question_index` and `tag_scores`, and several questions of a row in one row of `results`.
+COLUMNS_VERSION = 2
+
 STATUS_OK = "ok"
 STATUS_ERROR = "error"
 
@@ -27,14 +33,21 @@ BOXES = pa.field("boxes", pa.list_(BOX))
 # An earlier question of a conversation about the image, and its answer.
 TURN = pa.struct([("question", pa.string()), ("answer", pa.string())])
 QUESTION_SCORE = pa.struct([("question", pa.string()), ("answer", pa.string()), ("score", pa.float32())])
+# How a free text ended, `stop` or `length`; null where the answer was chosen from a vocabulary.
+FINISH_REASON = pa.field("finish_reason", pa.string())
 ANSWERED_QUESTION = pa.struct(
     [
         ("question", pa.string()),
         ("answer", pa.string()),
         ("answer_score", pa.float32()),
         ("answers", pa.list_(SCORED_ANSWER)),
-        ("finish_reason", pa.string()),
+        FINISH_REASON,
     ]
+)
+# The score of every choice of an image, also of those below their threshold; null where the model cannot say it.
+TAG_SCORES = pa.field(
+    "tag_scores",
+    pa.list_(pa.struct([("attribute", pa.string()), ("choice", pa.string()), ("score", pa.float32())])),
 )
 
 # `source_key` is where a row was read: shard number << 32 | row number in the shard. It is unique in a run by
@@ -42,6 +55,10 @@ ANSWERED_QUESTION = pa.struct(
 SOURCE_KEY = pa.field("source_key", pa.int64(), nullable=False)
 ROW_BITS = 32
 
+# Where the image can be read again; null where a row brought nothing but its bytes.
+IMAGE_URI = pa.field("image_uri", pa.string())
+# The place of a question among those of its row, from 0. With `source_key` it tells the rows of an output apart.
+QUESTION_INDEX = pa.field("question_index", pa.int32(), nullable=False)
 IDENTITY = (
     pa.field("row_id", pa.int64(), nullable=False),
     pa.field("image_id", pa.string()),
@@ -54,8 +71,6 @@ STATUS = (
 )
 # What the row lived through although it was answered: a question cut to the model's limit, for instance.
 WARNING = pa.field("warning", pa.string())
-# How a free text ended, `stop` or `length`; null where the answer was chosen from a vocabulary.
-FINISH_REASON = pa.field("finish_reason", pa.string())
 
 OTHER_PIXELS = pa.struct(
     [("image_key", pa.int64()), ("pixels", pa.large_binary()), ("height", pa.int32()), ("width", pa.int32())]
@@ -68,7 +83,7 @@ READ = pa.schema(
         pa.field("questions", pa.list_(pa.string())),
         # What was said before the questions, oldest first; null for nothing.
         pa.field("turns", pa.list_(TURN)),
-        pa.field("image_uri", pa.string()),
+        IMAGE_URI,
         pa.field("image", pa.large_binary()),
         # Further images of the row, in order; null where it brings one, as nearly all do.
         pa.field("others", pa.list_(pa.struct([("image_uri", pa.string()), ("image", pa.large_binary())]))),
@@ -79,8 +94,10 @@ DECODED = pa.schema(
     [
         SOURCE_KEY,
         *IDENTITY,
+        # A null is a question that is not asked now, in a retry of others of its row.
         pa.field("questions", pa.list_(pa.string())),
         pa.field("turns", pa.list_(TURN)),
+        IMAGE_URI,
         # Equal for rows of the same image, so that a model can share work between them.
         pa.field("image_key", pa.int64()),
         # uint8, height × width × 3, row-major RGB; null where status is `error`.
@@ -126,18 +143,34 @@ _TAIL = (*STATUS, WARNING, pa.field("attempt", pa.int32(), nullable=False), SOUR
 ANSWER = pa.schema(
     [
         *IDENTITY,
+        IMAGE_URI,
         pa.field("question", pa.string()),
         pa.field("answer", pa.string()),
         pa.field("answer_score", pa.float32()),
         pa.field("answers", pa.list_(SCORED_ANSWER)),
         FINISH_REASON,
         *_TAIL,
+        QUESTION_INDEX,
     ]
 )
-ANSWERS = pa.schema([*IDENTITY, pa.field("results", pa.list_(ANSWERED_QUESTION)), *_TAIL])
+ANSWERS = pa.schema([*IDENTITY, IMAGE_URI, pa.field("results", pa.list_(ANSWERED_QUESTION)), *_TAIL])
+# What differs between the questions of a row, in this order of columns in ANSWER.
+OF_QUESTION = (
+    "question_id",
+    "question",
+    "answer",
+    "answer_score",
+    "answers",
+    "boxes",
+    "finish_reason",
+    *(field.name for field in STATUS),
+    "warning",
+    "question_index",
+)
 RETRIEVE = pa.schema(
     [
         *IDENTITY[:2],
+        IMAGE_URI,
         pa.field("match", pa.bool_()),
         # Null where no match was certain before every question was asked.
         pa.field("score", pa.float32()),
@@ -150,33 +183,58 @@ RETRIEVE = pa.schema(
 CAPTION = pa.schema(
     [
         *IDENTITY[:2],
+        IMAGE_URI,
         pa.field("caption", pa.string()),
         pa.field("caption_score", pa.float32()),
         FINISH_REASON,
         *_TAIL,
     ]
 )
+_NEW_COLUMNS = frozenset((IMAGE_URI.name, FINISH_REASON.name, QUESTION_INDEX.name, TAG_SCORES.name))
 
 
-def answer_schema(several: bool, boxes: bool = False) -> pa.Schema:
+def of_version(form: pa.Schema, version: int = COLUMNS_VERSION) -> pa.Schema:
+    """The columns that `form`, one of the output forms but that of an index, had in a version."""
+    if version >= COLUMNS_VERSION:
+        return form
+    return pa.schema([_of_first_version(field) for field in form if field.name not in _NEW_COLUMNS])
+
+
+def _of_first_version(field: pa.Field) -> pa.Field:
+    if field.name != "results":
+        return field
+    parts = [part for part in field.type.value_type if part.name not in _NEW_COLUMNS]
+    return pa.field(field.name, pa.list_(pa.struct(parts)))
+
+
+def answer_schema(nested: bool, boxes: bool = False, version: int = COLUMNS_VERSION) -> pa.Schema:
     """The schema of an `answer` run.
 
     Args:
-        several: whether a row brings several questions.
+        nested: whether the questions of an input row stand in one row, in `results`; else each has a row of its own.
         boxes: whether the model can point at things; then `boxes` follows each `answers`.
+        version: of the columns.
     """
-    if not boxes:
-        return ANSWERS if several else ANSWER
-    if several:
+    form = ANSWERS if nested else ANSWER
+    if boxes and nested:
         *scored, finish_reason = ANSWERED_QUESTION
         result = pa.field("results", pa.list_(pa.struct([*scored, BOXES, finish_reason])))
-        return ANSWERS.set(ANSWERS.get_field_index("results"), result)
-    return ANSWER.insert(ANSWER.get_field_index("answers") + 1, BOXES)
+        form = form.set(form.get_field_index("results"), result)
+    elif boxes:
+        form = form.insert(form.get_field_index("answers") + 1, BOXES)
+    return of_version(form, version)
 
 
-def caption_schema(boxes: bool = False) -> pa.Schema:
+def packed_schema(rows: pa.Schema) -> pa.Schema:
+    """`rows`, of ANSWER and kept columns, with all questions of an input row in one row: the list `asked`."""
+    asked = pa.field("asked", pa.list_(pa.struct([rows.field(name) for name in OF_QUESTION if name in rows.names])))
+    return pa.schema([*(field for field in rows if field.name not in OF_QUESTION), asked])
+
+
+def caption_schema(boxes: bool = False, version: int = COLUMNS_VERSION) -> pa.Schema:
     """The schema of a `caption` run; `boxes` where the model can point at things."""
-    return CAPTION.insert(CAPTION.get_field_index("caption_score") + 1, BOXES) if boxes else CAPTION
+    form = CAPTION.insert(CAPTION.get_field_index("caption_score") + 1, BOXES) if boxes else CAPTION
+    return of_version(form, version)
 
 
 def embedding_schema(vectors: int, dimension: int) -> pa.Schema:
@@ -189,7 +247,7 @@ def embedding_schema(vectors: int, dimension: int) -> pa.Schema:
     return pa.schema(
         [
             *IDENTITY[:2],
-            pa.field("image_uri", pa.string()),
+            IMAGE_URI,
             # The vectors of the image one after the other, each of length 1; null where status is `error`.
             pa.field("embedding", pa.list_(pa.float32(), vectors * dimension)),
             # Pixels of the image as it was brought, turned upright.
@@ -204,18 +262,19 @@ def embedding_schema(vectors: int, dimension: int) -> pa.Schema:
     )
 
 
-def tag_schema(attributes: Iterable[tuple[str, bool]]) -> pa.Schema:
+def tag_schema(attributes: Iterable[tuple[str, bool]], version: int = COLUMNS_VERSION) -> pa.Schema:
     """The schema of a `tag` run.
 
     Args:
         attributes: (name, multi) of each taxonomy attribute; a multi attribute holds a list of choices and scores.
+        version: of the columns.
     """
-    fields = [*IDENTITY[:2], pa.field("tags", pa.list_(pa.string()))]
+    fields = [*IDENTITY[:2], IMAGE_URI, pa.field("tags", pa.list_(pa.string())), TAG_SCORES]
     for name, multi in attributes:
         value, score = pa.string(), pa.float32()
         fields.append(pa.field(name, pa.list_(value) if multi else value))
         fields.append(pa.field(f"{name}_score", pa.list_(score) if multi else score))
-    return pa.schema([*fields, *_TAIL])
+    return of_version(pa.schema([*fields, *_TAIL]), version)
 
 
 def riding_name(name: str) -> str:

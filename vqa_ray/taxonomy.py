@@ -32,9 +32,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError
+from vqa_ray.image_tags import Choices, ImageTags
 from vqa_ray.schema import tag_schema
 
 PLACEHOLDER = "{choice}"
@@ -133,14 +135,6 @@ class ClosedQuestion:
 
     question: str
     choices: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageTags:
-    """What one image gets: the `tags` cell, and column name → value for the attributes."""
-
-    tags: tuple[str, ...]
-    columns: Mapping[str, Any]
 
 
 class Taxonomy(BaseModel):
@@ -250,12 +244,20 @@ class Taxonomy(BaseModel):
             RowError: `model_error` when a score is not a finite number.
         """
         waiting = iter(scores)
+        return self.given({attribute.name: _scored_choices(attribute, waiting) for attribute in self.attributes})
+
+    def given(self, scores: Mapping[str, Choices]) -> ImageTags:
+        """The tags of one image by the scores of its choices; thresholds are compared in float32, as scores are kept.
+
+        Args:
+            scores: attribute → all its choices with their scores.
+        """
         tags: list[str] = []
         columns: dict[str, Any] = {}
         for attribute in self.attributes:
-            ranked = sorted(_scored_choices(attribute, waiting), key=lambda pair: -pair[1])
+            ranked = sorted(scores[attribute.name], key=lambda pair: -pair[1])
             least = attribute.thresholds
-            given = [pair for pair in ranked if pair[1] >= least.get(pair[0], attribute.threshold)]
+            given = [pair for pair in ranked if pair[1] >= np.float32(least.get(pair[0], attribute.threshold))]
             value_column, score_column = attribute.columns
             if attribute.multi:
                 columns[value_column] = [choice for choice, _ in given]
@@ -265,7 +267,7 @@ class Taxonomy(BaseModel):
                 columns[value_column] = given[0][0] if given else None
                 columns[score_column] = ranked[0][1]
             tags += [f"{attribute.name}:{choice}" for choice, _ in given]
-        return ImageTags(tuple(tags), columns)
+        return ImageTags(tuple(tags), columns, scores)
 
 
 def _questions(attribute: Attribute) -> list[ClosedQuestion]:
@@ -284,7 +286,7 @@ def _scored_choices(attribute: Attribute, waiting: Iterator[Sequence[float]]) ->
     for choice, score in zip(attribute.choices, scores, strict=True):
         if not math.isfinite(score):
             raise RowError(ErrorCode.MODEL_ERROR, f"the model's score of {attribute.name}:{choice} is {score}")
-    return list(zip(attribute.choices, scores, strict=True))
+    return [(choice, float(np.float32(score))) for choice, score in zip(attribute.choices, scores, strict=True)]
 
 
 def probability_of_yes(yes: float, no: float) -> float:

@@ -14,15 +14,16 @@ from vqa_ray.errors import one_line
 from vqa_ray.report.card import Card, Line, Scored, answer_lines, caption_line, failure, placed
 
 _TAIL = ("status", "error_code", "error_message", "warning", "attempt", "source_key")
+_ANSWERED = ("question_id", "question", "question_index", "answer", "answer_score", "finish_reason", "answers")
 _SHOWN_CHARACTERS = 2_000
 # Long lists are cut on the page; all of them are in the Parquet files.
 _SHOWN_ITEMS = 100
 # Columns with a place of their own on a card, by what wrote them.
 _OWN: Mapping[str, tuple[str, ...]] = {
-    "index": ("image_uri", "height", "width", "sha256"),
-    "answer": ("question_id", "question", "answer", "answer_score", "answers", "results", "boxes"),
-    "caption": ("caption", "caption_score", "boxes"),
-    "tag": ("tags",),
+    "index": ("height", "width", "sha256"),
+    "answer": (*_ANSWERED, "results", "boxes"),
+    "caption": ("caption", "caption_score", "finish_reason", "boxes"),
+    "tag": ("tags", "tag_scores"),
     "retrieve": ("match", "score", "scores"),
 }
 KINDS = tuple(_OWN)
@@ -74,7 +75,7 @@ class CardMaker:
     def __init__(self, kind: str, columns: Sequence[str], tags: Sequence[str] = ()) -> None:
         self._kind = kind
         self._tags = tuple(tags)
-        own = {"row_id", "image_id", *_OWN[kind], *_TAIL, "tags", *tags, *(f"{tag}_score" for tag in tags)}
+        own = {"row_id", "image_id", "image_uri", *_OWN[kind], *_TAIL, "tags", *tags, *(f"{tag}_score" for tag in tags)}
         self._further = tuple(name for name in columns if name not in own)
 
     def card(self, row: Mapping[str, Any]) -> Card:

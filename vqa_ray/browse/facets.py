@@ -20,7 +20,10 @@ _FEW_VALUES = 60
 _ROWS_OF_A_VALUE = 4
 # What tells rows apart or is read as a whole, whatever it holds.
 _IDENTITY = ("row_id", "image_id", "question_id", "image_uri", "sha256", "source_key", "attempt", "height", "width")
-_NEVER = frozenset((*_IDENTITY, "error_message", "warning", "caption", "tags", "embedding", "thumbnail", "image"))
+
+_NEVER = frozenset(
+    (*_IDENTITY, "question_index", "error_message", "warning", "caption", "tags", "embedding", "thumbnail", "image")
+)
 _FIRST = ("status", "error_code", "match")
 
 Chosen = Mapping[str, Collection[str]]

@@ -17,16 +17,18 @@ def findings(
     keys: npt.NDArray[np.int64],
     rows_of_shard: Mapping[int, int] | None = None,
     malformed: npt.NDArray[np.int64] | None = None,
+    torn: int = 0,
 ) -> list[str]:
     """What is wrong with the rows of an output; empty when nothing is.
 
     Args:
-        keys: int64 (N,), the source_key of every row written, in any order; sorted in place.
+        keys: int64 (N,), the source_key of every input row written, in any order; sorted in place.
         rows_of_shard: shard → its rows when undamaged, for the shards that tell.
         malformed: int64 (M,), the source_keys of `row_malformed` rows: a damaged shard ends early, with such a row.
+        torn: input rows of which questions are missing, or there twice.
     """
     keys.sort()
-    found = []
+    found = [f"{torn} input rows lack one of their questions, or have one twice"] if torn else []
     twice = np.unique(keys[1:][keys[1:] == keys[:-1]])
     if len(twice):
         found.append(f"{len(twice)} rows were written more than once, such as {_shown(twice)}")

@@ -20,7 +20,7 @@ class Timing:
     Attributes:
         started, finished: UTC, ISO 8601.
         duration_s: between them.
-        rows_here: rows that it wrote itself; the others stood there from before a kill.
+        rows_here: input rows that it wrote itself; the others stood there from before a kill.
         stages_s: operator → seconds of work, added up over its tasks.
         spilled_bytes: what Ray moved from memory to disk.
     """
@@ -46,13 +46,14 @@ def build(
         attempts: one entry per retry of failed rows: attempt, codes, rows, ok.
     """
     seconds = max(timing.duration_s, 1e-9)
-    share = timing.rows_here / counts.rows if counts.rows else 0.0
+    share = timing.rows_here / len(counts.keys) if len(counts.keys) else 0.0
     return {
         "format": FORMAT,
         "status": "inconsistent" if findings else "finished",
         "findings": list(findings),
         "spec_hash": record.spec_hash,
         **asdict(record),
+        "input_rows": len(counts.keys),
         "rows": counts.rows,
         "ok": counts.ok,
         "failed": counts.rows - counts.ok,
@@ -64,7 +65,7 @@ def build(
         "rows_sharing_a_row_id": repeated(counts.row_ids),
         "timing": asdict(timing),
         "throughput": {
-            "rows_per_s": round(timing.rows_here / seconds, 3),
+            "rows_per_s": round(counts.rows * share / seconds, 3),
             "images_per_s": round(counts.images * share / seconds, 3),
             "questions_per_s": round(counts.questions * share / seconds, 3),
         },

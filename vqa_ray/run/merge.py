@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vqa_ray.run.tally import read_columns
+from vqa_ray.run.tally import keys_of_parts, read_columns, row_keys
 from vqa_ray.storage import write_table_atomic
 
 
@@ -26,10 +26,10 @@ def merge(parts: Sequence[str], attempt_parts: Sequence[str], attempt: int) -> i
     Returns:
         How many files were rewritten.
     """
-    keys_of = {uri: np.sort(_keys(read_columns(uri, ("source_key",)))) for uri in attempt_parts}
+    keys_of = {uri: _source_keys(uri) for uri in attempt_parts}
     rewritten = 0
     for uri in parts:
-        keys = _keys(read_columns(uri, ("source_key",)))
+        keys = _source_keys(uri)
         sources = [other for other, has in keys_of.items() if np.isin(keys, has).any()]
         if not sources:
             continue
@@ -42,14 +42,17 @@ def merge(parts: Sequence[str], attempt_parts: Sequence[str], attempt: int) -> i
 
 
 def replaced(table: pa.Table, again: pa.Table, attempt: int) -> pa.Table | None:
-    """`table` with the rows of `again` where the source_key is the same; None when they are there already.
+    """`table` with the rows of `again` in the places of the same questions; None when they are there already.
 
     Args:
         table: rows of earlier attempts.
         again: rows of this one, with the same columns; rows that `table` lacks are left out.
         attempt: the number of this one.
     """
-    keys, new_keys = _keys(table), _keys(again)
+    pairs = np.concatenate([row_keys(table), row_keys(again)])
+    # A number for each pair of source_key and question.
+    numbers = np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
+    keys, new_keys = numbers[: table.num_rows], numbers[table.num_rows :]
     order = np.argsort(new_keys)
     places = np.searchsorted(new_keys, keys, sorter=order)
     places[places == len(new_keys)] = 0
@@ -62,6 +65,6 @@ def replaced(table: pa.Table, again: pa.Table, attempt: int) -> pa.Table | None:
     return both.take(pa.array(rows)).replace_schema_metadata(table.schema.metadata)
 
 
-def _keys(table: pa.Table) -> npt.NDArray[np.int64]:
-    keys: npt.NDArray[np.int64] = table["source_key"].to_numpy()
+def _source_keys(uri: str) -> npt.NDArray[np.int64]:
+    keys: npt.NDArray[np.int64] = np.unique(keys_of_parts([uri])[:, 0])
     return keys

@@ -27,6 +27,7 @@ class RunRecord:
         model: reference, family, fingerprint, score_meaning.
         input: uri, place, format, fingerprint, shards, rows (None when unknown), several.
         versions: of the packages that matter.
+        columns_version: of the columns of its rows, see `vqa_ray.schema`; 1 where a record from before tells none.
     """
 
     run_id: str
@@ -36,6 +37,7 @@ class RunRecord:
     model: Mapping[str, Any]
     input: Mapping[str, Any]
     versions: Mapping[str, str]
+    columns_version: int = 1
 
     @property
     def spec_hash(self) -> str:
@@ -72,7 +74,7 @@ class RunRecord:
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             found = content.get("format") if isinstance(content, dict) else type(content).__name__
             raise RequestError(f"{uri}: format {found!r} of another version; this one reads {FORMAT}")
-        return cls(**{name: content[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: content[name] for name in cls.__dataclass_fields__ if name in content})
 
 
 def to_json(content: Mapping[str, Any]) -> bytes:

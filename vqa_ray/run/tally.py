@@ -16,10 +16,12 @@ from vqa_ray.errors import ErrorCode
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage import filesystem_for
 
+_KEYS = ("source_key", "question_index")
 _COLUMNS = (
-    *("source_key", "row_id", "image_id", "question", "results", "scores"),
+    *(*_KEYS, "row_id", "image_id", "question", "results", "scores"),
     *("finish_reason", "status", "error_code", "warning"),
 )
+_NO_ROWS: npt.NDArray[np.int64] = np.empty((0, 2), np.int64)
 _MALFORMED = str(ErrorCode.ROW_MALFORMED)
 
 
@@ -28,13 +30,14 @@ class Tally:
     """Counts over an output.
 
     Attributes:
-        rows, ok: rows, and those of them that were answered.
+        rows, ok: rows, and those of them that were answered; a question of an input row may have a row of its own.
+        torn: input rows of which questions are missing, or there twice.
         errors: error code → rows.
         warnings: rows answered with a warning.
         cut: answers and captions that reached the limit of new tokens.
         images: distinct image_ids in each file, added up; rows without one count as an image each.
         questions: questions answered.
-        keys, row_ids: int64 (N,), of every row.
+        keys, row_ids: int64 (N,), of every input row, by its first question where it has several.
         malformed: int64 (M,), the keys of `row_malformed` rows.
     """
 
@@ -44,6 +47,7 @@ class Tally:
     questions: int = 0
     warnings: int = 0
     cut: int = 0
+    torn: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     keys: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     row_ids: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
@@ -65,28 +69,58 @@ def tally(part_uris: Iterable[str]) -> Tally:
         total.cut += _cut(table)
         total.images += pc.count_distinct(table["image_id"]).as_py() + table["image_id"].null_count
         total.questions += _questions(table.filter(ok))
-        keys.append(table["source_key"].to_numpy())
-        row_ids.append(table["row_id"].to_numpy())
+        pairs = row_keys(table)
+        first = pairs[:, 1] == 0
+        total.torn += _torn(pairs)
+        keys.append(pairs[first, 0])
+        row_ids.append(table["row_id"].to_numpy()[first])
         malformed.append(table.filter(pc.equal(table["error_code"], _MALFORMED))["source_key"].to_numpy())
     total.keys, total.row_ids, total.malformed = map(np.concatenate, (keys, row_ids, malformed))
     return total
 
 
-def failed_keys(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.NDArray[np.int64]:
-    """The source_keys of failed rows: int64 (N,), sorted.
+def row_keys(table: pa.Table) -> npt.NDArray[np.int64]:
+    """What tells the rows of an output apart: int64 (N, 2), the source_key and the place of the question, else 0."""
+    keys = table["source_key"].to_numpy()
+    has_places = "question_index" in table.column_names
+    places = table["question_index"].to_numpy() if has_places else np.zeros(len(keys), np.int64)
+    return np.stack([keys, places.astype(np.int64)], axis=1)
+
+
+def keys_of_parts(part_uris: Iterable[str]) -> npt.NDArray[np.int64]:
+    """`row_keys` of all rows of part files, in order of the files."""
+    return np.concatenate([_NO_ROWS, *(row_keys(read_columns(uri, _KEYS)) for uri in part_uris)])
+
+
+def _torn(pairs: npt.NDArray[np.int64]) -> int:
+    """How many of the input rows, which are all of one file, lack one of their questions or have one twice."""
+    ordered = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+    _, starts, counts = np.unique(ordered[:, 0], return_index=True, return_counts=True)
+    wanted = np.arange(len(ordered)) - np.repeat(starts, counts)
+    return len(np.unique(ordered[ordered[:, 1] != wanted, 0]))
+
+
+def failed_rows(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.NDArray[np.int64]:
+    """`row_keys` of failed rows, sorted.
 
     Args:
         part_uris: the part files.
         codes: error codes wanted; None for all.
     """
-    keys = [np.empty(0, np.int64)]
+    keys = [_NO_ROWS]
     for uri in part_uris:
-        table = read_columns(uri, ("source_key", "status", "error_code"))
+        table = read_columns(uri, (*_KEYS, "status", "error_code"))
         failed = pc.not_equal(table["status"], STATUS_OK)
         if codes is not None:
             failed = pc.and_(failed, pc.is_in(table["error_code"], pa.array(sorted(codes), pa.string())))
-        keys.append(table.filter(failed)["source_key"].to_numpy())
-    return np.sort(np.concatenate(keys))
+        keys.append(row_keys(table.filter(failed)))
+    found: npt.NDArray[np.int64] = np.unique(np.concatenate(keys), axis=0)
+    return found
+
+
+def failed_keys(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.NDArray[np.int64]:
+    """The source_keys of failed rows: int64 (N,), sorted; see `failed_rows`."""
+    return np.unique(failed_rows(part_uris, codes)[:, 0])
 
 
 def read_columns(uri: str, columns: Iterable[str] | None = None) -> pa.Table:

@@ -1,4 +1,4 @@
-"""The stage that answers questions: DECODED tables in, ANSWER or ANSWERS tables out."""
+"""The stage that answers questions: DECODED tables in, ANSWER or ANSWERS tables out, or packed ones of ANSWER rows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.base import Answer, GenerativeModel, Image, Turn
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages import batch
+from vqa_ray.stages import batch, questions
 from vqa_ray.stages.boxes import SourceSizes
+from vqa_ray.stages.questions import Asked
 
 # Column → row → value.
 _Columns: TypeAlias = dict[str, dict[int, Any]]
@@ -26,8 +27,11 @@ class AnswerStage:
     Args:
         model: which one, and how it is loaded and asked. It is generative where rows bring earlier turns.
         top_k: answers to keep per question, at least 1.
-        several: whether rows may bring several questions each; then ANSWERS rows come out, else ANSWER rows.
+        several: whether rows may bring several questions each; without, ANSWER rows come out.
+        nested: whether those of a row stand in one ANSWERS row; else rows of `schema.packed_schema` come out, of which
+            `questions.one_row_per_question` makes ANSWER rows.
         boxes: whether `boxes` are written, see `schema.answer_schema`.
+        version: of the columns.
         attempt: how many times these rows have been tried, counting this one.
         threads: CPU threads for the model; None leaves the process as it is.
 
@@ -41,7 +45,9 @@ class AnswerStage:
         top_k: int,
         *,
         several: bool = False,
+        nested: bool = False,
         boxes: bool = False,
+        version: int = schema.COLUMNS_VERSION,
         attempt: int = 1,
         threads: int | None = None,
     ) -> None:
@@ -49,44 +55,69 @@ class AnswerStage:
         self._model = model.load()
         self._top_k = top_k
         self._several = several
+        self._nested = several and nested
         self._boxes = boxes
+        self._form = schema.answer_schema(self._nested, boxes, version)
         self._attempt = attempt
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Answer a DECODED table (with kept columns): as many rows, in the same order."""
-        questions = table["questions"].to_pylist()
+        asked = table["questions"].to_pylist()
         turns = [_turns(cell) for cell in table["turns"].to_pylist()]
+        apart = self._several and not self._nested
+        units = questions.units(asked, batch.ok_rows(table), apart=apart)
 
-        def answer(rows: list[int]) -> list[list[Answer]]:
-            return self._answer(table, questions, turns, rows)
+        def answer(numbers: list[int]) -> list[list[Answer]]:
+            return self._answer(table, asked, turns, [units[number] for number in numbers])
 
-        results = batch.call_or_isolate(answer, batch.ok_rows(table))
-        answered = {row: result for row, result in results.items() if not isinstance(result, RowError)}
-        output = schema.with_kept(schema.answer_schema(self._several, self._boxes), batch.kept_fields(table))
+        results = batch.call_or_isolate(answer, range(len(units)))
+        form = schema.with_kept(self._form, batch.kept_fields(table))
         sizes = SourceSizes(table) if self._boxes else None
-        columns = (_several_columns if self._several else _single_columns)(questions, answered, sizes)
-        return batch.assemble(output, table, columns, batch.failures_of(results), self._attempt)
+        if apart:
+            # A unit is one question at most; where it is none, the row has failed.
+            by_place = {
+                (units[number].row, units[number].places[0] if units[number].places else 0): outcome
+                if isinstance(outcome, RowError)
+                else _result(units[number].row, None, outcome[0], sizes)
+                for number, outcome in results.items()
+            }
+            cells = {"asked": questions.pack(table, by_place)}
+            return batch.assemble(schema.packed_schema(form), table, cells, {}, self._attempt)
+        answered = {
+            units[number].row: outcome for number, outcome in results.items() if not isinstance(outcome, RowError)
+        }
+        failures = {units[number].row: error for number, error in batch.failures_of(results).items()}
+        columns = (_several_columns if self._nested else _single_columns)(asked, answered, sizes)
+        return batch.assemble(form, table, columns, failures, self._attempt)
 
     def _answer(
-        self, table: pa.Table, questions: list[list[str]], turns: list[list[Turn]], rows: list[int]
+        self,
+        table: pa.Table,
+        asked: Sequence[Sequence[str]],
+        turns: Sequence[list[Turn]],
+        units: Sequence[Asked],
     ) -> list[list[Answer]]:
-        """The answers to each row's questions; every distinct image goes to the model once."""
-        if not all(questions[row] for row in rows):
+        """The answers to the questions of each unit; every distinct image goes to the model once."""
+        if not all(unit.places for unit in units):
             raise RowError(ErrorCode.QUESTION_MISSING, "the row brings no question")
-        groups = batch.image_groups(table, rows)
+        by_row: dict[int, list[int]] = {}
+        for number, unit in enumerate(units):
+            by_row.setdefault(unit.row, []).append(number)
+        groups = batch.image_groups(table, list(by_row))
         images = cast("list[Image]", [group.shown for group in groups])
-        asked = [[question for row in group.rows for question in questions[row]] for group in groups]
-        if any(turns[row] for row in rows):
-            before = [[turns[row] for row in group.rows for _ in questions[row]] for group in groups]
-            answers = cast("GenerativeModel", self._model).answer(images, asked, self._top_k, contexts=before)
+        numbers = [[number for row in group.rows for number in by_row[row]] for group in groups]
+        texts = [[asked[units[n].row][place] for n in group for place in units[n].places] for group in numbers]
+        if any(turns[row] for row in by_row):
+            before = [[turns[units[n].row] for n in group for _ in units[n].places] for group in numbers]
+            answers = cast("GenerativeModel", self._model).answer(images, texts, self._top_k, contexts=before)
         else:
-            answers = self._model.answer(images, asked, self._top_k)
-        by_row: dict[int, list[Answer]] = {}
-        for group, group_answers in zip(groups, answers, strict=True):
+            answers = self._model.answer(images, texts, self._top_k)
+        by_unit: dict[int, list[Answer]] = {}
+        for group, group_answers in zip(numbers, answers, strict=True):
             rest = iter(group_answers)
-            for row in group.rows:
-                by_row[row] = [checked(next(rest)) for _ in questions[row]]
-        return [by_row[row] for row in rows]
+            for number in group:
+                by_unit[number] = [checked(next(rest)) for _ in units[number].places]
+        return [by_unit[number] for number in range(len(units))]
 
 
 def limit_threads(threads: int | None) -> None:
@@ -121,39 +152,40 @@ def _warnings(answered: dict[int, list[Answer]]) -> dict[int, str]:
     return {row: "; ".join(warnings) for row, warnings in told.items() if warnings}
 
 
+def _result(row: int, question: str | None, answer: Answer, sizes: SourceSizes | None) -> dict[str, Any]:
+    """What there is to say of one answer, by column; of `question` where it is given."""
+    best, score = answer.answers[0]
+    told: dict[str, Any] = {} if question is None else {"question": question}
+    told |= {"answer": best, "answer_score": score, "finish_reason": answer.finish_reason, "answers": _scored(answer)}
+    told |= {"warning": answer.warning}
+    return told if sizes is None else told | {"boxes": sizes.pixels(row, answer.boxes)}
+
+
 def _single_columns(
     questions: Sequence[Sequence[str] | None], answered: dict[int, list[Answer]], sizes: SourceSizes | None
 ) -> _Columns:
-    first = {row: answers[0] for row, answers in answered.items()}
     columns: _Columns = {
         "question": {row: asked[0] for row, asked in enumerate(questions) if asked},
-        "answer": {row: answer.answers[0][0] for row, answer in first.items()},
-        "answer_score": {row: answer.answers[0][1] for row, answer in first.items()},
-        "answers": {row: _scored(answer) for row, answer in first.items()},
-        "finish_reason": {row: answer.finish_reason for row, answer in first.items()},
-        "warning": _warnings(answered),
+        "answer": {},
+        "answer_score": {},
+        "answers": {},
     }
+    for row, answers in answered.items():
+        for name, value in _result(row, None, answers[0], sizes).items():
+            columns.setdefault(name, {})[row] = value
     if sizes is not None:
-        columns["boxes"] = {row: sizes.pixels(row, answer.boxes) for row, answer in first.items()}
+        columns.setdefault("boxes", {})
     return columns
 
 
 def _several_columns(
     questions: Sequence[Sequence[str] | None], answered: dict[int, list[Answer]], sizes: SourceSizes | None
 ) -> _Columns:
-    def result(row: int, question: str, answer: Answer) -> dict[str, Any]:
-        best, score = answer.answers[0]
-        told = {
-            "question": question,
-            "answer": best,
-            "answer_score": score,
-            "answers": _scored(answer),
-            "finish_reason": answer.finish_reason,
-        }
-        return told if sizes is None else told | {"boxes": sizes.pixels(row, answer.boxes)}
-
     results = {
-        row: [result(row, question, answer) for question, answer in zip(questions[row] or (), answers, strict=True)]
+        row: [
+            _result(row, question, answer, sizes)
+            for question, answer in zip(questions[row] or (), answers, strict=True)
+        ]
         for row, answers in answered.items()
     }
     return {"results": results, "warning": _warnings(answered)}

@@ -154,7 +154,7 @@ def assemble(
         failures: rows that failed in this stage; their other made columns should be absent.
         attempt: how many times these rows have been tried, counting this one.
     """
-    made: dict[str, Any] = {"warning": {}, **columns}
+    made: dict[str, Any] = {"warning": {}, "finish_reason": {}, **columns}
     arrays = []
     for field in schema:
         riding = riding_name(field.name)
@@ -166,6 +166,8 @@ def assemble(
             arrays.append(pa.array([cells.get(row) for row in range(table.num_rows)], field.type) if by_row else cells)
         elif field.name == "attempt":
             arrays.append(pa.array([attempt] * table.num_rows, field.type))
+        elif field.name == "question_index":
+            arrays.append(pa.array([0] * table.num_rows, field.type))
         elif field.name in ("status", "error_code", "error_message") and failures:
             arrays.append(_with_failures(table, field, failures))
         else:

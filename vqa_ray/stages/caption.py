@@ -23,6 +23,7 @@ class CaptionStage:
         model: which one, and how it is loaded.
         prompt: what captions begin with; None leaves it to the model.
         boxes: whether `boxes` are written, see `schema.caption_schema`.
+        version: of the columns, see `schema.caption_schema`.
         attempt: how many times these rows have been tried, counting this one.
         threads: CPU threads for the model; None leaves the process as it is.
 
@@ -36,6 +37,7 @@ class CaptionStage:
         *,
         prompt: str | None = None,
         boxes: bool = False,
+        version: int = schema.COLUMNS_VERSION,
         attempt: int = 1,
         threads: int | None = None,
     ) -> None:
@@ -43,6 +45,7 @@ class CaptionStage:
         self._model = cast("GenerativeModel", model.load())
         self._prompt = prompt
         self._boxes = boxes
+        self._form = schema.caption_schema(boxes, version)
         self._attempt = attempt
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -62,7 +65,7 @@ class CaptionStage:
         if self._boxes:
             sizes = SourceSizes(table)
             columns["boxes"] = {row: sizes.pixels(row, answer.boxes) for row, answer in captioned.items()}
-        output = schema.with_kept(schema.caption_schema(self._boxes), batch.kept_fields(table))
+        output = schema.with_kept(self._form, batch.kept_fields(table))
         return batch.assemble(output, table, columns, batch.failures_of(results), self._attempt)
 
     def _caption(self, table: pa.Table, rows: Sequence[int]) -> list[Answer]:

@@ -1,4 +1,4 @@
-"""What an index says of an image beside its vectors: where it is, the hash of its bytes and a thumbnail."""
+"""What an index says of an image beside its vectors: the hash of its bytes and a thumbnail."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from vqa_ray.storage import shown_uri
 from vqa_ray.thumbnails import thumbnail, thumbnail_size
 
 # The columns that it adds to a DECODED table, behind the kept ones.
-DESCRIPTION = ("image_uri", "sha256", "thumbnail")
+DESCRIPTION = ("sha256", "thumbnail")
 
 
 class DescribeImages:
-    """Adds the columns `image_uri`, `sha256` and `thumbnail` to a DECODED table.
+    """Adds the columns `sha256` and `thumbnail` to a DECODED table.
 
     A thumbnail is made of the model's pixels where there are enough of them, else of the file once more; once for all
     rows of a batch that show the same image.
@@ -39,7 +39,7 @@ class DescribeImages:
             decoded: the DECODED table made of it: the same rows, in order.
 
         Returns:
-            `decoded` with the three columns at its end. They are there for error rows too, as far as they are known.
+            `decoded` with the two columns at its end. They are there for error rows too, as far as they are known.
         """
         images = fetched["image"]
         data = (images[row].as_py() for row in range(fetched.num_rows))
@@ -48,8 +48,7 @@ class DescribeImages:
             decoded, thumbnails = self._with_thumbnails(fetched, decoded)
         else:
             thumbnails = [None] * decoded.num_rows
-        uris = fetched["image_uri"]
-        columns = (uris, pa.array(hashes, pa.string()), pa.array(thumbnails, pa.binary()))
+        columns = (pa.array(hashes, pa.string()), pa.array(thumbnails, pa.binary()))
         for name, column in zip(DESCRIPTION, columns, strict=True):
             decoded = decoded.append_column(name, column)
         return decoded

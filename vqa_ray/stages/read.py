@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from vqa_ray.key_ranges import NOTHING, Keys, Ranges, between, size, within
@@ -24,6 +25,7 @@ class ReadShard:
         keys: int64 (N,), the source_keys wanted; None for all.
         done: int64 (R, 2) ranges of source_keys that are written already.
         limit: the most rows to look at, from the beginning; None for all.
+        asked: source_key → places of the questions that are asked of the row; None for all questions of all rows.
     """
 
     source: Source
@@ -31,6 +33,7 @@ class ReadShard:
     keys: Keys | None = None
     done: Ranges | None = None
     limit: int | None = None
+    asked: Mapping[int, tuple[int, ...]] | None = None
     # Ray names a read task by its function when it warns.
     __name__ = "read_shard"
 
@@ -57,13 +60,36 @@ class ReadShard:
             if self.done is not None:
                 table = table.filter(pa.array(~within(table["source_key"].to_numpy(), self.done)))
             if table.num_rows:
-                yield table
+                yield table if self.asked is None else _asking(table, self.asked)
             if left == 0:
                 return
 
 
+def questions_of(pairs: npt.NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
+    """Source_key → places of questions, of int64 (N, 2) pairs of them."""
+    found: dict[int, tuple[int, ...]] = {}
+    for key, place in pairs.tolist():
+        found[key] = (*found.get(key, ()), place)
+    return found
+
+
+def _asking(table: pa.Table, asked: Mapping[int, tuple[int, ...]]) -> pa.Table:
+    """READ rows with null for the questions that are not asked."""
+    cells = [
+        [question if place in asked[key] else None for place, question in enumerate(questions or ())]
+        for key, questions in zip(table["source_key"].to_pylist(), table["questions"].to_pylist(), strict=True)
+    ]
+    place = table.schema.get_field_index("questions")
+    return table.set_column(place, table.schema.field(place), pa.array(cells, table.schema.field(place).type))
+
+
 def read_tasks(
-    source: Source, *, keys: Keys | None = None, limits: Mapping[int, int] | None = None, done: Ranges = NOTHING
+    source: Source,
+    *,
+    keys: Keys | None = None,
+    limits: Mapping[int, int] | None = None,
+    done: Ranges = NOTHING,
+    asked: Mapping[int, tuple[int, ...]] | None = None,
 ) -> list[ReadShard]:
     """One reader per shard that has rows to give, in order of the shards.
 
@@ -72,6 +98,7 @@ def read_tasks(
         keys: int64 (N,) source_keys wanted; None for all.
         limits: shard index → rows to look at; a shard that is absent gives none. None for no limits.
         done: int64 (R, 2) ranges of source_keys that are written already.
+        asked: source_key → places of the questions that are asked of it; None for all.
     """
     slim = source.for_workers()
     if keys is not None:
@@ -82,7 +109,8 @@ def read_tasks(
         part = None if keys is None else keys[slice(*np.searchsorted(keys, [first, stop]))].copy()
         limit = None if limits is None else limits.get(shard.index, 0)
         ranges = between(done, first, stop)
-        task = ReadShard(slim, shard, part, ranges if len(ranges) else None, limit)
+        its = None if asked is None or part is None else {key: asked[key] for key in part.tolist()}
+        task = ReadShard(slim, shard, part, ranges if len(ranges) else None, limit, its)
         if task.rows != 0:
             tasks.append(task)
     return tasks

@@ -42,6 +42,7 @@ class RetrieveStage:
         predicate: what is looked for.
         ask_all: ask every question of every image.
         free_answers: whether the model writes its answers: then `= "red"` scores the answer it gives, else 0.
+        version: of the columns, see `schema.of_version`.
         attempt: how many times these rows have been tried, counting this one.
         threads: CPU threads for the model; None leaves the process as it is.
 
@@ -56,6 +57,7 @@ class RetrieveStage:
         *,
         ask_all: bool = False,
         free_answers: bool = False,
+        version: int = schema.COLUMNS_VERSION,
         attempt: int = 1,
         threads: int | None = None,
     ) -> None:
@@ -64,6 +66,7 @@ class RetrieveStage:
         self._predicate = predicate
         self._ask_all = ask_all
         self._free = free_answers
+        self._form = schema.of_version(schema.RETRIEVE, version)
         self._attempt = attempt
         self._sample: list[Mapping[int, float]] = []
         self._order: list[int] = []
@@ -76,7 +79,7 @@ class RetrieveStage:
 
         results = batch.call_or_isolate(find, batch.ok_rows(table))
         found = {row: result for row, result in results.items() if not isinstance(result, RowError)}
-        output = schema.with_kept(schema.RETRIEVE, batch.kept_fields(table))
+        output = schema.with_kept(self._form, batch.kept_fields(table))
         return batch.assemble(output, table, self._columns(found), batch.failures_of(results), self._attempt)
 
     def _find(self, table: pa.Table, rows: Sequence[int]) -> list[_Found]:

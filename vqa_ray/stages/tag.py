@@ -10,11 +10,12 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import RowError
+from vqa_ray.image_tags import ImageTags
 from vqa_ray.models.base import ChoiceScores
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages import batch
 from vqa_ray.stages.answer import limit_threads
-from vqa_ray.taxonomy import ImageTags, Taxonomy
+from vqa_ray.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class TagStage:
     Args:
         model: which one, and how it is loaded and asked.
         taxonomy: what to tag.
+        version: of the columns, see `schema.tag_schema`.
         attempt: how many times these rows have been tried, counting this one.
         threads: CPU threads for the model; None leaves the process as it is.
 
@@ -44,6 +46,7 @@ class TagStage:
         model: ModelOptions,
         taxonomy: Taxonomy,
         *,
+        version: int = schema.COLUMNS_VERSION,
         attempt: int = 1,
         threads: int | None = None,
     ) -> None:
@@ -52,6 +55,7 @@ class TagStage:
         taxonomy.check_against(self._model, model.reference)
         self._taxonomy = taxonomy
         self._questions = taxonomy.questions()
+        self._form = schema.tag_schema(taxonomy.columns, version)
         self._attempt = attempt
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -62,7 +66,7 @@ class TagStage:
 
         results = batch.call_or_isolate(tag, batch.ok_rows(table))
         tagged = {row: result for row, result in results.items() if not isinstance(result, RowError)}
-        output = schema.with_kept(schema.tag_schema(self._taxonomy.columns), batch.kept_fields(table))
+        output = schema.with_kept(self._form, batch.kept_fields(table))
         return batch.assemble(output, table, self._columns(tagged), batch.failures_of(results), self._attempt)
 
     def _tag(self, table: pa.Table, rows: Sequence[int]) -> list[_Tagged]:
@@ -82,12 +86,22 @@ class TagStage:
     def _columns(self, tagged: Mapping[int, _Tagged]) -> dict[str, Mapping[int, Any]]:
         columns: dict[str, Mapping[int, Any]] = {
             "tags": {row: list(each.tags.tags) for row, each in tagged.items()},
+            "tag_scores": {row: tag_scores(each.tags) for row, each in tagged.items()},
             "warning": {row: each.warning for row, each in tagged.items()},
         }
         for attribute in self._taxonomy.attributes:
             for column in attribute.columns:
                 columns[column] = {row: each.tags.columns[column] for row, each in tagged.items()}
         return columns
+
+
+def tag_scores(tags: ImageTags) -> list[dict[str, str | float]]:
+    """A cell of `schema.TAG_SCORES`."""
+    return [
+        {"attribute": attribute, "choice": choice, "score": score}
+        for attribute, choices in tags.scores.items()
+        for choice, score in choices
+    ]
 
 
 def _warning(scored: Sequence[ChoiceScores]) -> str | None:

@@ -67,12 +67,21 @@ class VllmAnswers:
     Args:
         options: what the engine was asked with.
         boxes: whether `boxes` are written, see `schema.answer_schema`.
+        version: of the columns.
         attempt: how many times these rows have been tried, counting this one.
     """
 
-    def __init__(self, options: VllmOptions, *, boxes: bool = False, attempt: int = 1) -> None:
+    def __init__(
+        self,
+        options: VllmOptions,
+        *,
+        boxes: bool = False,
+        version: int = schema.COLUMNS_VERSION,
+        attempt: int = 1,
+    ) -> None:
         self._options = options
         self._boxes = boxes
+        self._form = schema.answer_schema(False, boxes, version)
         self._attempt = attempt
 
     def __call__(self, outputs: Batch) -> pa.Table:
@@ -87,6 +96,7 @@ class VllmAnswers:
             "question": {row: asked[0] for row, asked in enumerate(table["questions"].to_pylist()) if asked},
             "answer": {row: text for row, (text, _) in best.items()},
             "answer_score": {row: score for row, (_, score) in best.items()},
+            "finish_reason": {row: answer.finish_reason for row, answer in answered.items()},
             "answers": {row: [{"answer": text, "score": score}] for row, (text, score) in best.items()},
             "finish_reason": {row: answer.finish_reason for row, answer in answered.items()},
             "warning": {row: answer.warning for row, answer in answered.items()},
@@ -94,7 +104,7 @@ class VllmAnswers:
         if self._boxes:
             sizes = SourceSizes(table)
             columns["boxes"] = {row: sizes.pixels(row, answer.boxes) for row, answer in answered.items()}
-        output = schema.with_kept(schema.answer_schema(False, self._boxes), batch.kept_fields(table))
+        output = schema.with_kept(self._form, batch.kept_fields(table))
         return batch.assemble(output, table, columns, batch.failures_of(results), self._attempt)
 
     def _answer(self, output: Mapping[str, Any], table: pa.Table, row: int) -> Answer | RowError:

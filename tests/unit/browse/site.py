@@ -226,4 +226,5 @@ def table_of(form: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         {"row_id": place, "image_id": f"images/{place}.jpg", "status": "ok", "attempt": 1, "source_key": place}
         for place in range(len(rows))
     ]
+    usual = [each | {"question_index": 0} for each in usual] if "question_index" in form.names else usual
     return pa.Table.from_pylist([{**each, **row} for each, row in zip(usual, rows, strict=True)], form)

@@ -19,7 +19,9 @@ from vqa_ray.models.fake import FAILURE
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages import batch
 from vqa_ray.stages.actor import EXIT_CODE, ModelActor
+from vqa_ray.stages import batch
 from vqa_ray.stages.answer import AnswerStage
+from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.stages.journal import CrashJournal
 
 QUESTION = "what colour is it?"
@@ -118,11 +120,10 @@ def test_rows_without_a_question_are_told() -> None:
     assert answered["error_code"].to_pylist() == ["question_missing", "question_missing", None]
 
 
-def test_several_questions() -> None:
+def test_several_questions_nested_in_their_row() -> None:
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
-    answered = AnswerStage(ModelOptions("fake:"), 1, several=True)(
-        decoded([{"questions": [QUESTION, "why " * 500]}, failed])
-    )
+    table = decoded([{"questions": [QUESTION, "why " * 500]}, failed])
+    answered = AnswerStage(ModelOptions("fake:"), 1, several=True, nested=True)(table)
     assert answered.schema.equals(schema.ANSWERS)
     first, second = answered.to_pylist()
     assert [(each["question"], len(each["answers"])) for each in first["results"]] == [(QUESTION, 1), ("why " * 500, 1)]
@@ -185,3 +186,73 @@ def test_a_row_that_kills_the_process_costs_that_row_only(tmp_path: Path) -> Non
     assert [row["error_code"] for row in answered] == [None, None, "row_crashed", None]
     assert [row["answer"] for row in answered] == ["red", "red", None, "red"]
     assert list(tmp_path.iterdir()) == []
+
+
+def rows_of(table: pa.Table, model: Recorder | None = None) -> pa.Table:
+    """Rows with several questions as they are written: a row each."""
+    stage = AnswerStage(ModelOptions("fake:"), 2, several=True) if model is None else stage_with(model, several=True)
+    packed = stage(table)
+    assert packed.num_rows == table.num_rows
+    form = schema.with_kept(schema.ANSWER, batch.kept_fields(table))
+    assert packed.schema.equals(schema.packed_schema(form))
+    written = one_row_per_question(packed, form)
+    assert written.schema.equals(form)
+    return written
+
+
+def test_each_question_of_a_row_gets_a_row_with_the_columns_of_a_single_one() -> None:
+    price = pa.field("price", pa.float64())
+    given = [
+        {"questions": [QUESTION, "why " * 500], "question_id": "q", "image_uri": "a.png", "price": 1.0},
+        {"questions": [QUESTION], "question_id": "p", "colour": BLUE, "price": 2.0},
+    ]
+    written = rows_of(decoded(given, [price])).to_pylist()
+    assert [(row["source_key"], row["question_index"], row["question_id"]) for row in written] == [
+        (0, 0, "q#0"),
+        (0, 1, "q#1"),
+        (1, 0, "p"),
+    ]
+    assert [row["question"] for row in written] == [QUESTION, "why " * 500, QUESTION]
+    assert [row["answer"] for row in written] == ["red", "red", "blue"]
+    assert [len(row["answers"]) for row in written] == [2, 2, 2]
+    assert [row["image_uri"] for row in written] == ["a.png", "a.png", None]
+    assert [row["price"] for row in written] == [1.0, 1.0, 2.0]
+    assert written[0]["warning"] is None
+    assert written[1]["warning"].startswith("question cut")
+
+
+def test_an_image_that_cannot_be_shown_gives_an_error_row_for_each_question() -> None:
+    failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
+    given = [failed | {"questions": ["a", "b"]}, failed | {"questions": []}, {"questions": []}, {}]
+    written = rows_of(decoded(given)).to_pylist()
+    assert [(row["source_key"], row["question_index"], row["question"], row["error_code"]) for row in written] == [
+        (0, 0, "a", "image_missing"),
+        (0, 1, "b", "image_missing"),
+        (1, 0, None, "image_missing"),
+        (2, 0, None, "question_missing"),
+        (3, 0, QUESTION, None),
+    ]
+
+
+def test_a_question_that_fails_stands_alone_and_one_that_is_null_is_not_asked() -> None:
+    model = Recorder()
+    assert rows_of(decoded([{"questions": [None, "b", None]}]), model)["question_index"].to_pylist() == [1]
+    assert [asked for _, asked in model.calls] == [[["b"]]]
+    written = rows_of(decoded([{"questions": [QUESTION, FAILURE, QUESTION]}, {}])).to_pylist()
+    assert [row["error_code"] for row in written] == [None, "model_error", None, None]
+    assert [row["answer"] for row in written] == ["red", None, "red", "red"]
+    assert [row["question_index"] for row in written] == [0, 1, 2, 0]
+
+
+def test_an_empty_table_of_several_questions_stays_one() -> None:
+    assert rows_of(decoded([])).num_rows == 0
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_run_from_before_keeps_its_columns(nested: bool) -> None:
+    stage = AnswerStage(ModelOptions("fake:"), 1, several=nested, nested=True, version=1)
+    answered = stage(decoded([{}]))
+    assert answered.schema.equals(schema.answer_schema(nested, version=1))
+    assert {"image_uri", "finish_reason", "question_index"}.isdisjoint(answered.column_names)
+    if nested:
+        assert list(answered["results"][0].as_py()[0]) == ["question", "answer", "answer_score", "answers"]

@@ -114,7 +114,7 @@ def test_the_output_has_every_row_in_order_with_what_came_in() -> None:
     result = batch.assemble(
         output,
         table,
-        {"tags": {0: ["colour:red"]}, "colour": {0: "red"}, "colour_score": {0: 0.5}},
+        {"tags": {0: ["colour:red"]}, "tag_scores": {}, "colour": {0: "red"}, "colour_score": {0: 0.5}},
         {2: RowError(ErrorCode.MODEL_ERROR, "no")},
         attempt=2,
     )

@@ -102,7 +102,7 @@ def test_boxes_stand_beside_their_answer(monkeypatch: pytest.MonkeyPatch, severa
     monkeypatch.setattr(ModelOptions, "load", lambda _: Pointing(*boxes))
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
     table = decoded([with_patch((40, 80)) | {"questions": ["a", "b"] if several else ["a"]}, failed])
-    answered = AnswerStage(FAKE, 1, several=several, boxes=True)(table)
+    answered = AnswerStage(FAKE, 1, several=several, nested=True, boxes=True)(table)
     assert answered.schema.equals(schema.answer_schema(several, boxes=True))
     first, second = answered.to_pylist()
     wanted = [
@@ -143,7 +143,7 @@ def test_each_question_goes_to_the_model_with_the_turns_of_its_row(monkeypatch: 
     monkeypatch.setattr(ModelOptions, "load", lambda _: Remembers())
     turns = [{"question": "q1", "answer": "a1"}, {"question": "q2", "answer": "a2"}]
     rows = [{"turns": turns}, {"colour": BLUE}, {"turns": turns[1:], "questions": ["x", "y"]}]
-    answered = AnswerStage(FAKE, 1, several=True)(decoded(rows)).to_pylist()
+    answered = AnswerStage(FAKE, 1, several=True, nested=True)(decoded(rows)).to_pylist()
     assert [[result["answer"] for result in row["results"]] for row in answered] == [
         [f"q1a1|q2a2{QUESTION}"],
         [QUESTION],

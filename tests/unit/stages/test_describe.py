@@ -43,7 +43,7 @@ def size(data: bytes) -> tuple[int, int]:
 def test_columns_stand_at_the_end_and_say_where_the_image_is(decode: DecodeImages) -> None:
     data = png()
     table = described(decode, [{"image": data, "image_uri": "s3://b/a.png"}, {"image": data}])
-    fields = [pa.field("image_uri", pa.string()), pa.field("sha256", pa.string()), pa.field("thumbnail", pa.binary())]
+    fields = [pa.field("sha256", pa.string()), pa.field("thumbnail", pa.binary())]
     assert table.schema.equals(schema.with_kept(schema.DECODED, [KEPT, *fields]))
     assert table["image_uri"].to_pylist() == ["s3://b/a.png", None]
     assert table["sha256"].to_pylist() == [hashlib.sha256(data).hexdigest()] * 2
@@ -120,7 +120,7 @@ def test_it_is_the_last_step_of_preparing(decode: DecodeImages, tmp_path: Path) 
     (tmp_path / "a.png").write_bytes(png())
     table = table_of([{"image_uri": str(tmp_path / "a.png")}, {"image_uri": str(tmp_path / "b.png")}])
     prepared = PrepareImages(FetchImages(), decode, DescribeImages())(table)
-    assert prepared.column_names[-3:] == list(DESCRIPTION)
+    assert prepared.column_names[-2:] == list(DESCRIPTION)
     assert prepared["sha256"].to_pylist() == [hashlib.sha256(png()).hexdigest(), None]
     assert prepared["status"].to_pylist() == ["ok", "error"]
     assert PrepareImages(FetchImages(), decode)(table).schema.equals(schema.with_kept(schema.DECODED, [KEPT]))

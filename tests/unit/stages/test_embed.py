@@ -25,7 +25,6 @@ GREEN = (30, 160, 60)
 def table(rows: Sequence[dict[str, object]]) -> pa.Table:
     """A DECODED table with `price` and the columns of `DescribeImages`."""
     described = [
-        pa.field("image_uri", pa.string()),
         pa.field("sha256", pa.string()),
         pa.field("thumbnail", pa.binary()),
     ]

@@ -1,0 +1,25 @@
+"""What one image gets by a taxonomy: its tags, and the scores that they follow from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+# (choice, score in float32, as it is written) of the choices of an attribute.
+Choices: TypeAlias = Sequence[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTags:
+    """What one image gets.
+
+    Attributes:
+        tags: the `tags` cell.
+        columns: column name → value for the attributes.
+        scores: attribute → (choice, score) of all its choices, in the order of the taxonomy.
+    """
+
+    tags: tuple[str, ...]
+    columns: Mapping[str, Any]
+    scores: Mapping[str, Choices]

@@ -1,0 +1,98 @@
+"""The questions of input rows as an output has them: what is asked of a model, and what came of each question.
+
+A row with several questions goes through Ray Data as one row, so that it is committed as a whole: `pack` puts what came
+of its questions into one list, and `one_row_per_question` makes rows of it when they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vqa_ray import schema
+from vqa_ray.errors import RowError
+
+_PACKED = "asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Questions of one row that are answered or fail together.
+
+    Attributes:
+        row: number of the row in its table.
+        places: of the questions among those of the row, ascending; none where the row brings no question.
+    """
+
+    row: int
+    places: tuple[int, ...]
+
+
+def units(questions: Sequence[Sequence[str | None] | None], rows: Sequence[int], *, apart: bool) -> list[Asked]:
+    """What is asked of rows.
+
+    Args:
+        questions: of each row of a table; a null is not asked.
+        rows: numbers of the rows that are to be answered.
+        apart: whether each question stands for itself; else those of a row are answered or fail together.
+    """
+    found = []
+    for row in rows:
+        places = tuple(place for place, question in enumerate(questions[row] or ()) if question is not None)
+        found += [Asked(row, (place,)) for place in places] if apart and places else [Asked(row, places)]
+    return found
+
+
+def pack(table: pa.Table, answered: Mapping[tuple[int, int], Mapping[str, Any] | RowError]) -> dict[int, Any]:
+    """The cells of `asked`: what came of each question, by row. At least one entry a row, so that none is lost.
+
+    Args:
+        table: DECODED rows; a row in error gives its error to each of its questions.
+        answered: (row, place of the question) → its columns, or why there is no answer.
+    """
+    ids, questions = (table[name].to_pylist() for name in ("question_id", "questions"))
+    failures = zip(*(table[field.name].to_pylist() for field in schema.STATUS), strict=True)
+    cells: dict[int, Any] = {}
+    for row, (status, code, message) in enumerate(failures):
+        asked = questions[row] or []
+        cells[row] = [
+            {
+                "question_id": ids[row] if ids[row] is None or len(asked) < 2 else f"{ids[row]}#{place}",
+                "question": asked[place] if asked else None,
+                "question_index": place,
+                "status": status,
+                "error_code": code,
+                "error_message": message,
+                **_outcome(answered.get((row, place), {})),
+            }
+            for place in range(max(1, len(asked)))
+            if not asked or asked[place] is not None
+        ]
+    return cells
+
+
+def _outcome(answer: Mapping[str, Any] | RowError) -> Mapping[str, Any]:
+    if isinstance(answer, RowError):
+        return {"status": schema.STATUS_ERROR, "error_code": str(answer.code), "error_message": answer.message}
+    return answer
+
+
+def one_row_per_question(table: pa.Table, form: pa.Schema) -> pa.Table:
+    """The rows as they are written: those of a table with packed questions one each, others as they are.
+
+    Args:
+        table: rows of `form`, or of its `schema.packed_schema`.
+        form: of the output.
+    """
+    if _PACKED not in table.column_names:
+        return table
+    asked = table[_PACKED].combine_chunks()
+    parents, questions = pc.list_parent_indices(asked), pc.list_flatten(asked)
+    rest = table.drop_columns([_PACKED]).take(parents)
+    own = [field.name for field in questions.type]
+    columns = [pc.struct_field(questions, name) if name in own else rest[name] for name in form.names]
+    return pa.table(columns, schema=form)
