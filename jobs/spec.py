@@ -19,6 +19,7 @@ from jobs.retry_codes import Retry as Retry  # noqa: PLC0414  part of what this 
 from vqa_ray.errors import RequestError
 from vqa_ray.predicates import Algebra
 
+Layout = Literal["rows", "nested"]
 Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
 
 
@@ -163,8 +164,6 @@ _NEW_TOKENS = option(
 _BEAMS = option(
     "Texts that a generative model weighs against each other; 1 is fastest.", None, unit="N", ge=1, le=64, since=True
 )
-
-
 _CALIBRATION = option("What `vqa-ray calibrate` wrote for this model.", None, unit="FILE", since=True)
 
 
@@ -172,9 +171,7 @@ class AnswerSpec(RunSpec):
     """Ask questions of images: one output row per image and question, with an answer and a score, or a typed error."""
 
     question: list[str] = option("Ask this of every image. Repeatable. Without, the input brings questions.", [])
-    layout: Literal["rows", "nested"] = option(
-        "Several questions of an image: a row each, or nested in one row.", "rows", since=True
-    )
+    layout: Layout = option("Several questions of an image: a row each, or nested in one row.", "rows", since=True)
     top_k: int = option("Answers to keep per question.", 5, unit="N", ge=1, le=100)
     engine: Literal["transformers", "vllm"] = option(
         "What runs a chat model; vllm needs GPUs and vqa-ray[vllm].", "transformers", since=True

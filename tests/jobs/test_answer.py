@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -56,9 +57,35 @@ def test_files_tell_what_made_them(tmp_path: Path) -> None:
     assert rows(tmp_path / "out")["colour"].to_pylist() == rows(tmp_path / "out")["answer"].to_pylist()
 
 
-def test_several_questions_give_results(tmp_path: Path) -> None:
+def test_several_questions_give_a_row_each(tmp_path: Path) -> None:
     source, output = images_input(tmp_path / "in", 6), tmp_path / "out"
-    assert run_here("answer", source, output, "--question", COLOUR, "--question", "is it red?", "--top-k", "2") == 0
+    (source / "006.png").write_bytes(b"no image")
+    asked = ("--question", COLOUR, "--question", "is it red?", "--question", f"{FAILURE}?", "--top-k", "2")
+    assert run_here("answer", source, output, *asked, "--rows-per-file", "3") == 3
+    assert all(pq.read_schema(part).equals(schema.ANSWER) for part in output.glob("part-*.parquet"))
+    answered = rows(output).sort_by([("source_key", "ascending"), ("question_index", "ascending")])
+    assert answered["question_index"].to_pylist() == [0, 1, 2] * 7
+    assert answered["question"].to_pylist() == [COLOUR, "is it red?", f"{FAILURE}?"] * 7
+    assert answered["answer"].to_pylist()[0:18:3] == [NAMES[number % len(NAMES)] for number in range(6)]
+    assert answered["error_code"].to_pylist() == [None, None, "model_error"] * 6 + ["image_undecodable"] * 3
+    assert set(answered["image_uri"].to_pylist()) == {str(path) for path in source.iterdir()}
+    told = manifest(output)
+    assert (told["rows"], told["input_rows"], told["ok"], told["questions"], told["findings"]) == (21, 7, 12, 12, [])
+    assert told["rows_sharing_a_row_id"] == 0
+    # The same command once more finds it finished; a retry asks the failed questions alone.
+    assert run_here("answer", source, output, *asked, "--rows-per-file", "3") == 3
+    assert run_here("answer", source, output, *asked, "--retry-failed", "model_error") == 3
+    again = rows(output).sort_by([("source_key", "ascending"), ("question_index", "ascending")])
+    assert again["attempt"].to_pylist() == [1, 1, 2] * 6 + [1] * 3
+    assert again.drop_columns(["attempt"]).equals(answered.drop_columns(["attempt"]))
+    assert [(each["rows"], each["ok"]) for each in manifest(output)["attempts"]] == [(6, 0)]
+    assert (manifest(output)["rows"], manifest(output)["findings"]) == (21, [])
+
+
+def test_several_questions_can_be_nested_in_a_row(tmp_path: Path) -> None:
+    source, output = images_input(tmp_path / "in", 6), tmp_path / "out"
+    asked = ("--question", COLOUR, "--question", "is it red?", "--top-k", "2", "--layout", "nested")
+    assert run_here("answer", source, output, *asked) == 0
     answered = rows(output)
     assert answered.schema.equals(schema.ANSWERS)
     for number, results in enumerate(answered["results"].to_pylist()):
@@ -66,7 +93,24 @@ def test_several_questions_give_results(tmp_path: Path) -> None:
         assert results[0]["answer"] == NAMES[number % len(NAMES)]
         assert [len(result["answers"]) for result in results] == [2, 2]
         assert results[1]["answer_score"] == results[1]["answers"][0]["score"]
-    assert manifest(output)["questions"] == 12
+    assert (manifest(output)["rows"], manifest(output)["questions"]) == (6, 12)
+
+
+def test_a_run_from_before_goes_on_with_its_columns(tmp_path: Path) -> None:
+    source, output = images_input(tmp_path / "in", 4), tmp_path / "out"
+    asked = ("--question", COLOUR, "--question", f"{FAILURE} is it red?")
+    assert run_here("answer", source, output, *asked) == 3
+    # As the revision d8ecede left a run of which nothing was written yet: its record names no version.
+    record = json.loads((output / "_vqa_ray" / "run.json").read_text())
+    del record["columns_version"]
+    shutil.rmtree(output)
+    (output / "_vqa_ray").mkdir(parents=True)
+    (output / "_vqa_ray" / "run.json").write_text(json.dumps(record))
+    assert run_here("answer", source, output, *asked) == 3
+    assert rows(output).schema.equals(schema.answer_schema(nested=True, version=1))
+    assert run_here("answer", source, output, *asked, "--retry-failed", "all") == 3
+    assert rows(output).schema.equals(schema.answer_schema(nested=True, version=1))
+    assert rows(output)["attempt"].to_pylist() == [2] * 4
 
 
 def test_bad_rows_leave_their_neighbours_alone(tmp_path: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from vqa_ray.demo.shards import DOG_KIND, DOG_QUESTION
 from vqa_ray.evaluation.binary import binary_report, said_yes
 from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
+from vqa_ray.question_rows import question_rows
 from vqa_ray.report.card import Card, Line, answer_lines, failure, tag_lines
 from vqa_ray.report.gallery import Measure
 from vqa_ray.schema import STATUS_OK
@@ -27,12 +29,12 @@ class Judged:
     Attributes:
         product: the row of the demo's shard, without its image.
         tagged: its TAG row.
-        answered: its ANSWERS row.
+        answered: its ANSWER rows, in the order of the questions; at least one.
     """
 
     product: Row
     tagged: Row
-    answered: Row
+    answered: Sequence[Row]
 
     @property
     def tag_truth(self) -> dict[str, set[str]]:
@@ -42,8 +44,8 @@ class Judged:
 
     @property
     def answers(self) -> Sequence[Row]:
-        """The ANSWERED_QUESTION of each question; empty where the row failed."""
-        return self.answered["results"] or []
+        """What was answered to each question; empty where one of them failed."""
+        return self.answered if all(row["status"] == STATUS_OK for row in self.answered) else ()
 
     def judged_answers(self) -> list[JudgedAnswer]:
         """Each question that has a right answer, a failed row's counted as wrong."""
@@ -60,10 +62,12 @@ def join_results(products: Sequence[Row], tagged: Sequence[Row], answered: Seque
     """Rows of the three tables with the same image_id, in the order of `products`.
 
     Raises:
-        KeyError: a product has no TAG or no ANSWERS row.
+        KeyError: a product has no TAG or no ANSWER row.
     """
     tags = {row["image_id"]: row for row in tagged}
-    answers = {row["image_id"]: row for row in answered}
+    answers: dict[str, list[Row]] = {}
+    for row in sorted(question_rows(answered), key=itemgetter("question_index")):
+        answers.setdefault(row["image_id"], []).append(row)
     return [Judged(row, tags[row["image_id"]], answers[row["image_id"]]) for row in products]
 
 
@@ -103,7 +107,7 @@ def _lines_of_tags(judged: Judged, taxonomy: Taxonomy) -> tuple[Line, ...]:
 
 def error_counts(judged: Sequence[Judged]) -> dict[str, int]:
     """Error code → images that were not tagged or not answered for that reason, most first."""
-    codes = Counter(each.tagged["error_code"] or each.answered["error_code"] for each in judged if not is_sound(each))
+    codes = Counter(_failed(each)["error_code"] for each in judged if not is_sound(each))
     return dict(codes.most_common())
 
 
@@ -116,7 +120,13 @@ def in_order_to_show(judged: Sequence[Judged]) -> list[Judged]:
 
 def is_sound(judged: Judged) -> bool:
     """Whether it was both tagged and answered."""
-    return all(row["status"] == STATUS_OK for row in (judged.tagged, judged.answered))
+    return all(row["status"] == STATUS_OK for row in (judged.tagged, *judged.answered))
+
+
+def _failed(judged: Judged) -> Row:
+    """The first of its rows that failed, or else its TAG row."""
+    rows = (judged.tagged, *judged.answered)
+    return next((row for row in rows if row["status"] != STATUS_OK), judged.tagged)
 
 
 def cards(judged: Sequence[Judged], images: Mapping[str, bytes | None], taxonomy: Taxonomy) -> Iterator[Card]:
@@ -130,7 +140,7 @@ def cards(judged: Sequence[Judged], images: Mapping[str, bytes | None], taxonomy
     for each in judged:
         right = dict(zip(each.product["questions"] or [], each.product["right_answers"] or [], strict=False))
         lines = (*_shown_tags(each, taxonomy), *answer_lines(each.answers, right))
-        told = failure(each.tagged if each.tagged["status"] != STATUS_OK else each.answered)
+        told = failure(_failed(each))
         image_id = each.product["image_id"]
         yield Card(image_id, images.get(image_id), tuple(each.tagged["tags"] or ()), lines, **told)
 

@@ -96,9 +96,7 @@ class VllmAnswers:
             "question": {row: asked[0] for row, asked in enumerate(table["questions"].to_pylist()) if asked},
             "answer": {row: text for row, (text, _) in best.items()},
             "answer_score": {row: score for row, (_, score) in best.items()},
-            "finish_reason": {row: answer.finish_reason for row, answer in answered.items()},
             "answers": {row: [{"answer": text, "score": score}] for row, (text, score) in best.items()},
-            "finish_reason": {row: answer.finish_reason for row, answer in answered.items()},
             "warning": {row: answer.warning for row, answer in answered.items()},
         }
         if self._boxes:

@@ -75,6 +75,18 @@ def test_measures_count_failures_of_sound_images_as_wrong_and_leave_damaged_ones
     }
 
 
+def test_rows_of_questions_are_judged_as_nested_ones() -> None:
+    nested = [answered("a", dog="yes"), failed("b")]
+    rows = [{**row, "question_index": place} for place, row in enumerate(nested[0]["results"])]
+    rows = [{"image_id": "a", **OK, **row} for row in reversed(rows)]
+    rows += [{"image_id": "b", "question": None, "answers": None, "question_index": 0, **FAILED}]
+    others = [product("a", "dog"), product("b")], [tagged("a"), tagged("b")]
+    for judged in (join_results(*others, nested), join_results(*others, rows)):
+        assert [len(each.judged_answers()) for each in judged] == [2, 2]
+        assert [each.answer for each in judged[0].judged_answers()] == ["yes", "mug"]
+        assert error_counts(judged) == {"image_undecodable": 1}
+
+
 def test_errors_are_counted_and_shown_after_a_few_good_cards() -> None:
     assert error_counts(JUDGED) == {"image_undecodable": 2}
     names = [each.product["image_id"] for each in in_order_to_show(JUDGED)]

@@ -19,10 +19,9 @@ from vqa_ray.models.fake import FAILURE
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages import batch
 from vqa_ray.stages.actor import EXIT_CODE, ModelActor
-from vqa_ray.stages import batch
 from vqa_ray.stages.answer import AnswerStage
-from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.stages.journal import CrashJournal
+from vqa_ray.stages.questions import one_row_per_question
 
 QUESTION = "what colour is it?"
 RED, BLUE = (220, 30, 30), (40, 70, 210)
