@@ -154,19 +154,6 @@ ANSWER = pa.schema(
     ]
 )
 ANSWERS = pa.schema([*IDENTITY, IMAGE_URI, pa.field("results", pa.list_(ANSWERED_QUESTION)), *_TAIL])
-# What differs between the questions of a row, in this order of columns in ANSWER.
-OF_QUESTION = (
-    "question_id",
-    "question",
-    "answer",
-    "answer_score",
-    "answers",
-    "boxes",
-    "finish_reason",
-    *(field.name for field in STATUS),
-    "warning",
-    "question_index",
-)
 RETRIEVE = pa.schema(
     [
         *IDENTITY[:2],
@@ -223,12 +210,6 @@ def answer_schema(nested: bool, boxes: bool = False, version: int = COLUMNS_VERS
     elif boxes:
         form = form.insert(form.get_field_index("answers") + 1, BOXES)
     return of_version(form, version)
-
-
-def packed_schema(rows: pa.Schema) -> pa.Schema:
-    """`rows`, of ANSWER and kept columns, with all questions of an input row in one row: the list `asked`."""
-    asked = pa.field("asked", pa.list_(pa.struct([rows.field(name) for name in OF_QUESTION if name in rows.names])))
-    return pa.schema([*(field for field in rows if field.name not in OF_QUESTION), asked])
 
 
 def caption_schema(boxes: bool = False, version: int = COLUMNS_VERSION) -> pa.Schema:

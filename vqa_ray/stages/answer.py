@@ -28,7 +28,7 @@ class AnswerStage:
         model: which one, and how it is loaded and asked. It is generative where rows bring earlier turns.
         top_k: answers to keep per question, at least 1.
         several: whether rows may bring several questions each; without, ANSWER rows come out.
-        nested: whether those of a row stand in one ANSWERS row; else rows of `schema.packed_schema` come out, of which
+        nested: whether those of a row stand in one ANSWERS row; else rows of `questions.packed_schema` come out, of which
             `questions.one_row_per_question` makes ANSWER rows.
         boxes: whether `boxes` are written, see `schema.answer_schema`.
         version: of the columns.
@@ -82,7 +82,7 @@ class AnswerStage:
                 for number, outcome in results.items()
             }
             cells = {"asked": questions.pack(table, by_place)}
-            return batch.assemble(schema.packed_schema(form), table, cells, {}, self._attempt)
+            return batch.assemble(questions.packed_schema(form), table, cells, {}, self._attempt)
         answered = {
             units[number].row: outcome for number, outcome in results.items() if not isinstance(outcome, RowError)
         }

@@ -17,6 +17,19 @@ from vqa_ray import schema
 from vqa_ray.errors import RowError
 
 _PACKED = "asked"
+# What differs between the questions of a row, in this order of columns in ANSWER.
+OF_QUESTION = (
+    "question_id",
+    "question",
+    "answer",
+    "answer_score",
+    "answers",
+    "boxes",
+    "finish_reason",
+    *(field.name for field in schema.STATUS),
+    "warning",
+    "question_index",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,12 @@ def units(questions: Sequence[Sequence[str | None] | None], rows: Sequence[int],
         places = tuple(place for place, question in enumerate(questions[row] or ()) if question is not None)
         found += [Asked(row, (place,)) for place in places] if apart and places else [Asked(row, places)]
     return found
+
+
+def packed_schema(rows: pa.Schema) -> pa.Schema:
+    """`rows`, of ANSWER and kept columns, with all questions of an input row in one row: the list `asked`."""
+    asked = pa.field("asked", pa.list_(pa.struct([rows.field(name) for name in OF_QUESTION if name in rows.names])))
+    return pa.schema([*(field for field in rows if field.name not in OF_QUESTION), asked])
 
 
 def pack(table: pa.Table, answered: Mapping[tuple[int, int], Mapping[str, Any] | RowError]) -> dict[int, Any]:
@@ -85,7 +104,7 @@ def one_row_per_question(table: pa.Table, form: pa.Schema) -> pa.Table:
     """The rows as they are written: those of a table with packed questions one each, others as they are.
 
     Args:
-        table: rows of `form`, or of its `schema.packed_schema`.
+        table: rows of `form`, or of its `packed_schema`.
         form: of the output.
     """
     if _PACKED not in table.column_names:

@@ -21,7 +21,7 @@ from vqa_ray.stages import batch
 from vqa_ray.stages.actor import EXIT_CODE, ModelActor
 from vqa_ray.stages.answer import AnswerStage
 from vqa_ray.stages.journal import CrashJournal
-from vqa_ray.stages.questions import one_row_per_question
+from vqa_ray.stages.questions import one_row_per_question, packed_schema
 
 QUESTION = "what colour is it?"
 RED, BLUE = (220, 30, 30), (40, 70, 210)
@@ -193,7 +193,7 @@ def rows_of(table: pa.Table, model: Recorder | None = None) -> pa.Table:
     packed = stage(table)
     assert packed.num_rows == table.num_rows
     form = schema.with_kept(schema.ANSWER, batch.kept_fields(table))
-    assert packed.schema.equals(schema.packed_schema(form))
+    assert packed.schema.equals(packed_schema(form))
     written = one_row_per_question(packed, form)
     assert written.schema.equals(form)
     return written
