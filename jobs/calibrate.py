@@ -24,7 +24,7 @@ def calibrate(
     run: Annotated[str, typer.Option(help="a finished run of retrieve (--ask-all) or tag (threshold: 0)")],
     labels: Annotated[
         str,
-        typer.Option(help="Parquet, CSV or JSON Lines: image_id, and a column per question text or attribute name"),
+        typer.Option(help="Parquet, CSV, TSV, JSON Lines: image_id, and a column per question text or attribute name"),
     ],
     output: Annotated[str, typer.Option(help="the calibration file to write, for --calibration")],
     target: Annotated[str, typer.Option(help="f1, precision=0..1 or recall=0..1")] = "f1",
@@ -50,12 +50,15 @@ def calibrate(
         tags = tag_samples(parts, _taxonomy(record), known)
         told = {tag: _fitted(tag, sample, wanted) for tag, sample in tags.items()}
         found = Calibration(record.model["reference"], record.model["fingerprint"], tags=told)
+    unmatched = f"{text}; " if (text := known.unmatched()) else ""
     if not told:
         raise RequestError(
-            f"--labels {labels}: no image of the run has a label; the columns are {', '.join(known.names)}, wanted "
+            f"--labels {labels}: {unmatched}no image of the run has a label; the columns are {', '.join(known.names)}, wanted "
             f"are {'the texts of its questions' if record.job == 'retrieve' else 'names of its attributes'}"
         )
     found.write(output)
+    if unmatched:
+        typer.echo(f"--labels {labels}: {text}", err=True)
     for line in table(told):
         typer.echo(line)
     typer.echo(f"{len(told)} calibrated for {wanted} → {output}")

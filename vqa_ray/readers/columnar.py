@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
@@ -70,11 +71,15 @@ def values_of(column: pa.Array, *, as_text: bool = False) -> list[object]:
         as_text: cast numbers, dates and so on to text, as ids are.
     """
     given = plain(column.type)
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    is_uuid = isinstance(column.type, pa.UuidType)
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
-    if types.is_dictionary(column.type):
-        column = compute.cast(column, given)
-    if as_text and not (is_text(given) or is_bytes(given) or types.is_null(given)):
+    if as_text and is_uuid:
+        return [None if value is None else str(uuid.UUID(bytes=value)) for value in column.to_pylist()]
+    # Floats are left to `as_id`: Arrow writes 100000000030.0 as 1.0000000003e+11.
+    if as_text and not (is_text(given) or is_bytes(given) or types.is_null(given) or types.is_floating(given)):
         column = compute.cast(column, pa.string())
     try:
         return list(column.to_pylist())

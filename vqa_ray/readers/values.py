@@ -43,7 +43,7 @@ def as_reference(value: object, column: str) -> str | None:
 
 
 def as_id(value: object, column: str) -> str | None:
-    """A scalar as text; None when it is null or blank.
+    """A scalar as text; None when it is null or blank. Bytes that are no printable text are written as hexadecimal.
 
     Raises:
         RowError: it is not a scalar, or not Unicode.
@@ -53,10 +53,7 @@ def as_id(value: object, column: str) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError:
-            raise mismatch(column, value, "text in UTF-8") from None
+        value = _bytes_as_id(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     if isinstance(value, int | float):
@@ -64,6 +61,14 @@ def as_id(value: object, column: str) -> str | None:
     if not isinstance(value, str):
         raise mismatch(column, value, "a string or a number")
     return checked(value, column) if value.strip() else None
+
+
+def _bytes_as_id(value: bytes) -> str:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        return value.hex()
+    return text if text.isprintable() else value.hex()
 
 
 def as_text(value: object, column: str) -> str | None:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import io
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-from pyarrow import csv, parquet
-from pyarrow import json as arrow_json
-
 from vqa_ray.answers import normalise
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import RequestError, RowError, one_line
 from vqa_ray.predicates import Question
+from vqa_ray.readers.records import read_records
+from vqa_ray.readers.values import as_id
 from vqa_ray.run.tally import read_columns
 from vqa_ray.schema import STATUS_OK
-from vqa_ray.storage import read_bytes
 from vqa_ray.taxonomy import Taxonomy
 
 _SAID = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -44,33 +41,68 @@ class Labels:
         self.names = names
         self.where = where
         self._columns = columns
+        # é is one character or two, by the system that a file name comes from.
+        self._composed = {unicodedata.normalize("NFC", key): key for key in columns if not key.isascii()}
+        self._found: set[str] = set()
+        self._strangers: dict[str, None] = {}
 
     @classmethod
     def read(cls, uri: str) -> Labels:
-        """From a Parquet, CSV or JSON Lines file with a column `image_id` and one for each thing that is known.
+        """Read a Parquet, CSV, TSV or JSON Lines file with a column `image_id` and one for each thing that is known.
+
+        Ids are text as they stand there: leading zeros count.
 
         Raises:
             RequestError: it cannot be read, has no `image_id`, or one image twice.
         """
+        found: dict[str, Mapping[str, Any]] = {}
+        names: dict[str, None] = {}
+        doubled = 0
         try:
-            table = _table(uri)
-        except (OSError, pa.ArrowException) as error:
-            raise RequestError(f"--labels {uri}: cannot be read: {one_line(error)}") from error
-        if "image_id" not in table.column_names:
-            raise RequestError(
-                f"--labels {uri}: no column 'image_id'; the columns are: {', '.join(table.column_names)}"
-            )
-        rows = table.to_pylist()
-        found = {str(row["image_id"]): row for row in rows}
-        if len(found) < len(rows):
-            raise RequestError(
-                f"--labels {uri}: {len(rows) - len(found)} rows have an image_id that stands there before"
-            )
-        return cls(found, [name for name in table.column_names if name != "image_id"], uri)
+            for where, row in read_records(uri, "image_id"):
+                names |= dict.fromkeys(row)
+                if "image_id" not in row:
+                    raise RequestError(f"{uri} {where}: no column 'image_id'; the columns are: {', '.join(row)}")
+                key = as_id(row["image_id"], "image_id")
+                if key is None:
+                    raise RequestError(f"{uri} {where}: image_id is empty")
+                doubled += key in found
+                found[key] = row
+        except (OSError, RowError, RequestError) as error:
+            reason = error.message if isinstance(error, RowError) else one_line(error)
+            mark = "" if reason.startswith(uri) else f"{uri}: "
+            raise RequestError(f"--labels {mark}{reason}") from error
+        if doubled:
+            raise RequestError(f"--labels {uri}: {doubled} rows have an image_id that occurs in an earlier row")
+        return cls(found, [name for name in names if name != "image_id"], uri)
 
     def of(self, image_id: str | None, column: str) -> Any:
-        """What is known, or None."""
-        return self._columns.get(str(image_id), {}).get(column)
+        """Look up a label of an image of the run; None where there is none."""
+        key = str(image_id)
+        if key not in self._columns and not key.isascii():
+            key = self._composed.get(unicodedata.normalize("NFC", key), key)
+        row = self._columns.get(key)
+        if row is None:
+            self._strangers[key] = None
+            return None
+        self._found.add(key)
+        return row.get(column)
+
+    def unmatched(self) -> str:
+        """Count the labels that no image of the run has, and the images that have no label, with examples of both.
+
+        Returns:
+            A sentence; empty where every label met its image, or none was looked up.
+        """
+        lonely = [key for key in self._columns if key not in self._found]
+        if not lonely or not (self._found or self._strangers):
+            return ""
+        text = f"{len(lonely)} of {len(self._columns)} labels are of images that the run has not answered"
+        text += f" (for example {one_line(repr(lonely[0]), 80)})"
+        if self._strangers:
+            text += f"; {len(self._strangers)} images of the run have no label"
+            text += f" (for example {one_line(repr(next(iter(self._strangers))), 80)})"
+        return text
 
 
 def question_samples(part_uris: Iterable[str], labels: Labels) -> dict[Question, Sample]:
@@ -134,14 +166,6 @@ def _rows(part_uris: Iterable[str], columns: Sequence[str]) -> Iterable[dict[str
         for row in read_columns(uri, columns).to_pylist():
             if row["status"] == STATUS_OK:
                 yield row
-
-
-def _table(uri: str) -> pa.Table:
-    data = io.BytesIO(read_bytes(uri))
-    name = uri.lower()
-    if name.endswith(".csv"):
-        return csv.read_csv(data)
-    return arrow_json.read_json(data) if name.endswith((".jsonl", ".json")) else parquet.read_table(data)
 
 
 def _yes(label: Any, labels: Labels, column: str) -> bool:

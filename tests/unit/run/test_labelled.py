@@ -120,9 +120,11 @@ def test_label_files_of_each_kind(tmp_path: Path) -> None:
     ("name", "content", "told"),
     [
         ("l.csv", "id,a\n1,yes\n", "no column 'image_id'; the columns are: id, a"),
-        ("l.csv", "image_id,a\n1,yes\n1,no\n", "1 rows have an image_id that stands there before"),
+        ("l.csv", "image_id,a\n1,yes\n1,no\n", "1 rows have an image_id that occurs in an earlier row"),
         ("l.parquet", "no parquet", "cannot be read"),
-        ("absent.csv", None, "cannot be read"),
+        ("absent.csv", None, "no such file"),
+        ("l.csv", "image_id,a\n1,yes,no\n", "line 2: 3 fields where the header has 2"),
+        ("l.jsonl", "no\n", "line 1: not JSON"),
     ],
 )
 def test_label_files_that_are_none_are_refused(tmp_path: Path, name: str, content: str | None, told: str) -> None:
@@ -130,3 +132,27 @@ def test_label_files_that_are_none_are_refused(tmp_path: Path, name: str, conten
         (tmp_path / name).write_text(content)
     with pytest.raises(RequestError, match=told):
         Labels.read(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.csv", "image_id,is it a dog?\n000000000009,yes\n9,no\n100000000030,yes\n"),
+        ("l.tsv", "image_id\tis it a dog?\n000000000009\tyes\n9\tno\n100000000030\tyes\n"),
+        (
+            "l.jsonl",
+            '{"image_id": "000000000009", "is it a dog?": "yes"}\n{"image_id": 9, "is it a dog?": false}\n'
+            '{"image_id": 100000000030.0, "is it a dog?": true}\n',
+        ),
+    ],
+)
+def test_ids_of_labels_are_text_and_strangers_are_shown(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    known = Labels.read(str(tmp_path / name))
+    rows = [{"image_id": key, "scores": scored(0.5, 0.25)} for key in ("000000000009", "100000000030", "25")]
+    samples = question_samples(part(tmp_path, schema.RETRIEVE, rows), known)
+    assert samples[Question("is it a dog?", None)].labels == [True, True]
+    assert known.unmatched() == (
+        "1 of 3 labels are of images that the run has not answered (for example '9'); "
+        "1 images of the run have no label (for example '25')"
+    )

@@ -1,0 +1,82 @@
+"""Small tables beside an input, such as labels: read whole, by the readers of the inputs, without guessing types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pyarrow import parquet
+
+from vqa_ray.errors import RequestError
+from vqa_ray.readers.base import refuse
+from vqa_ray.readers.columnar import values_of
+from vqa_ray.readers.delimited import delimiter_of, records_of
+from vqa_ray.readers.jsonl import parse
+from vqa_ray.readers.kept import parsed
+from vqa_ray.readers.lines import lines_of
+from vqa_ray.readers.listing import list_input, with_kinds
+from vqa_ray.readers.stream import DAMAGE, watched, watched_stream
+
+
+def read_records(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """(file and line or row, values by column) of a Parquet, CSV, TSV or JSON Lines file, a directory or a pattern.
+
+    Text stays text: cells of CSV are strings, lists where they hold a JSON list, None where they are empty; ids of
+    Parquet are as `values_of(…, as_text=True)` gives them.
+
+    Args:
+        uri: of the table.
+        id_column: the column whose values are ids.
+
+    Raises:
+        RequestError: it is missing, of another format, or a line of it cannot be read.
+    """
+    listing = with_kinds(list_input(uri), None)
+    for entry in listing.entries:
+        kind = listing.kind(entry)
+        if kind not in _READERS:
+            raise refuse(f"{entry.uri}: expected a Parquet, CSV, TSV or JSON Lines file")
+        try:
+            yield from _READERS[kind](entry.uri, id_column)
+        except DAMAGE as error:
+            raise refuse(f"{entry.uri}: cannot be read: {error}") from error
+
+
+def _parquet(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    with watched(uri) as file:
+        table = parquet.read_table(file)
+    number = 0
+    for batch in table.combine_chunks().to_batches():
+        columns = {
+            name: values_of(column, as_text=name == id_column)
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        }
+        for i in range(batch.num_rows):
+            yield f"row {number}", {name: values[i] for name, values in columns.items()}
+            number += 1
+
+
+def _csv(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    with watched_stream(uri) as (file, _):
+        records = records_of(file, delimiter_of(uri))
+        header = next(records, None)
+        for record in records:
+            if header is None or header.cells is None or record.cells is None or record.problem:
+                raise RequestError(f"{uri} line {record.number}: {record.problem or 'the header cannot be read'}")
+            cells = dict(zip(header.cells, record.cells, strict=True))
+            yield (
+                f"line {record.number}",
+                {name: (cell or None) if name == id_column else parsed(cell) for name, cell in cells.items()},
+            )
+
+
+def _jsonl(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    with watched_stream(uri) as (file, _):
+        for line in lines_of(file):
+            if line.data.strip():
+                values = parse(line)
+                if isinstance(values, str):
+                    raise RequestError(f"{uri} line {line.number}: {values}")
+                yield f"line {line.number}", values
+
+
+_READERS = {"parquet": _parquet, "csv": _csv, "jsonl": _jsonl}
