@@ -53,8 +53,8 @@ def calibrate(
     unmatched = f"{text}; " if (text := known.unmatched()) else ""
     if not told:
         raise RequestError(
-            f"--labels {labels}: {unmatched}no image of the run has a label; the columns are {', '.join(known.names)}, wanted "
-            f"are {'the texts of its questions' if record.job == 'retrieve' else 'names of its attributes'}"
+            f"--labels {labels}: {unmatched}no image of the run has a label; the columns are {', '.join(known.names)}, "
+            f"wanted are {'the texts of its questions' if record.job == 'retrieve' else 'names of its attributes'}"
         )
     found.write(output)
     if unmatched:
