@@ -21,6 +21,7 @@ COMMANDS = {
     "search": "Find the images of an index most like a text or an image.",
     "browse": "Search an index, or look through results, on a local page.",
     "catalog": "Render a catalogue of product images with known truth.",
+    "models": "List the supported models, or print what one of them can do.",
     "finetune": "Train ViLT on questions and answers of your own.",
     "demo": "Tag and question a small rendered catalogue.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING
 
 import ray
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# A refusal of an actor's constructor, which Ray hands on as text alone.
+_REFUSED = re.compile(r"^(?:\([^)]*\) )?vqa_ray\.errors\.(?:ModelLoadError|RequestError): (.+)$", re.MULTILINE)
 # What Ray's operators are called → what the summary calls them, in order of the data's way.
 _NAMES = (
     ("ReadShards", "read"),
@@ -84,6 +87,9 @@ def _translated(error: BaseException) -> RequestError | RunError:
         if isinstance(cause, RequestError):
             return RequestError(one_line(getattr(cause, "cause", None) or cause))
         cause = getattr(cause, "cause", None) or cause.__cause__
+    refused = _REFUSED.findall(str(error))
+    if refused:
+        return RequestError(one_line(refused[-1], 1000))
     return RunError(f"the run failed, the same command goes on from here: {_last_line(error)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -27,6 +28,8 @@ from vqa_ray.training.source import TrainingSource, open_caption_source, open_tr
 from vqa_ray.training.starts import StartInfo, describe_start
 from vqa_ray.training.task import CONTRASTIVE
 from vqa_ray.training.vocabulary import read_vocabulary
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,7 @@ def _answers(spec: FinetuneSpec) -> _Network:
         shape = _shape(spec.shape, ViltShape)
         return None, shape, ViltTransform(shape["shortest_edge"], shape["patch_size"])
     start = describe_start(spec.model)
+    _tell_notes(start)
     return start, None, ViltTransform.from_config(image_processor_config(start.path), f"model {spec.model}")
 
 
@@ -116,7 +120,13 @@ def _pairs(spec: FinetuneSpec) -> _Network:
         shape = _shape(spec.shape, PairShape)
         return None, shape, transform_of_shape(PairShape(**shape))
     start = describe_pair_start(spec.model)
+    _tell_notes(start)
     return start, None, transform_of(start.path, spec.model)
+
+
+def _tell_notes(start: StartInfo) -> None:
+    for note in start.notes:
+        logger.info("%s", note)
 
 
 def training_root(spec: FinetuneSpec) -> str:

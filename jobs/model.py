@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
+from jobs import logs
 from jobs.spec import AnswerSpec, CaptionSpec, RetrieveSpec, RunSpec, TagSpec
 from vqa_ray.errors import RequestError
 from vqa_ray.models.families import Task
@@ -11,6 +13,8 @@ from vqa_ray.models.generation import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTI
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe
 from vqa_ray.prompts import prompting
 from vqa_ray.run.record import RunRecord
+
+logger = logging.getLogger(__name__)
 
 _MAX_NEW_TOKENS = "max_new_tokens"
 
@@ -26,6 +30,9 @@ def model_of(spec: RunSpec, task: Task) -> ModelInfo:
     options = options_of(spec)
     options.check(info.kind)
     options.check_dtype(info)
+    logs.configure(spec.quiet, spec.log_format)
+    for note in info.notes:
+        logger.info("%s", note)
     if spec.num_gpus is not None and spec.num_gpus > 1 and not info.kind.is_generative:
         raise RequestError(
             f"--num-gpus {spec.num_gpus:g}: model {spec.model}: {info.kind.told} is never spread over several GPUs; "

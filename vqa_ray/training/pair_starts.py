@@ -73,7 +73,8 @@ def describe_pair_start(reference: str) -> StartInfo:
     Raises:
         ModelLoadError: no such checkpoint, not a whole CLIP, or a part of it is missing or damaged.
     """
-    path = checkpoint.local_directory(reference)
+    found_at = checkpoint.locate(reference)
+    path = found_at.path
     config = checkpoint.read_json(path, "config.json")
     found = [str(name) for name in config.get("architectures") or []]
     if config.get("model_type") != "clip" or ARCHITECTURE not in found:
@@ -89,8 +90,10 @@ def describe_pair_start(reference: str) -> StartInfo:
         )
     text = config.get("text_config") or {}
     limit = int(text.get("max_position_embeddings", 77))
-    check_parts(path, config, f"model {reference}", has_vocabulary=False)
-    return StartInfo(path, ARCHITECTURE, None, limit, checkpoint.fingerprint(path))
+    weights = check_parts(path, config, f"model {reference}", has_vocabulary=False)
+    return StartInfo(
+        path, ARCHITECTURE, None, limit, checkpoint.fingerprint(path), (*found_at.told, *weights.notes(reference))
+    )
 
 
 def transform_of(path: Path, reference: str) -> ClipTransform:

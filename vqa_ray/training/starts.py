@@ -41,6 +41,7 @@ class StartInfo:
         vocabulary: the answers its head knows; None when it has no such head.
         max_text_tokens: questions are cut to so many tokens.
         fingerprint: changes when weights, vocabulary or preprocessing change.
+        notes: what a person should know of where it comes from, one line each.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class StartInfo:
     vocabulary: AnswerVocabulary | None
     max_text_tokens: int
     fingerprint: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ def describe_start(reference: str) -> StartInfo:
     Raises:
         ModelLoadError: no such checkpoint, not a ViLT, or a part of it is missing or damaged.
     """
-    path = checkpoint.local_directory(reference)
+    found_at = checkpoint.locate(reference)
+    path = found_at.path
     config = checkpoint.read_json(path, "config.json")
     found = [str(name) for name in config.get("architectures") or []]
     known = [name for name in found if name in _ARCHITECTURES]
@@ -93,10 +96,12 @@ def describe_start(reference: str) -> StartInfo:
         )
     origin = f"model {reference}"
     ViltTransform.from_config(checkpoint.image_processor_config(path), origin)
-    check_parts(path, config, origin, has_vocabulary=known[0] == _ANSWERING)
+    weights = check_parts(path, config, origin, has_vocabulary=known[0] == _ANSWERING)
     vocabulary = AnswerVocabulary.from_config(config, origin) if known[0] == _ANSWERING else None
     fingerprint = checkpoint.fingerprint(path)
-    return StartInfo(path, known[0], vocabulary, int(config.get("max_position_embeddings", 40)), fingerprint)
+    limit = int(config.get("max_position_embeddings", 40))
+    notes = (*found_at.told, *weights.notes(reference))
+    return StartInfo(path, known[0], vocabulary, limit, fingerprint, notes)
 
 
 def start_from(reference: str, vocabulary: AnswerVocabulary, *, seed: int = 0, dropout: float = 0.0) -> Start:
