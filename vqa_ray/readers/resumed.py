@@ -12,7 +12,7 @@ from vqa_ray.readers.base import Format, Source, refuse
 from vqa_ray.readers.digest import content_digest, has_grown
 from vqa_ray.readers.drift import ChangedFile, Drift, named
 from vqa_ray.readers.listing import Listing, with_kinds
-from vqa_ray.readers.snapshot import InputSnapshot, KnownFile, input_place
+from vqa_ray.readers.snapshot import InputSnapshot, KnownFile, input_place, time_us
 from vqa_ray.readers.suffixes import kind_of
 from vqa_ray.storage import FileEntry
 
@@ -79,8 +79,7 @@ def resume(
     if snapshot.format == "images":
         # Each file is a row, also one that is gone: it becomes an error row.
         now = {entry.uri: entry for entry in kept}
-        known = (replace(file.entry, uri=f"{root}/{file.entry.uri}") for file in snapshot.files)
-        kept = [now.get(entry.uri, entry) for entry in known]
+        kept = [now.get(f"{root}/{file.name}") or file.below(root) for file in snapshot.files]
     if snapshot.files and not kept:
         raise refuse(
             f"{listing.uri}: the files that the run began with are gone{named(drift.gone)}; put them back, or use "
@@ -175,20 +174,20 @@ def _compare(
     listed = {listing.relative(entry): entry for entry in listing.entries}
     changed, grown, touched, gone, kept = [], [], [], [], []
     for known in snapshot.files:
-        name = known.entry.uri
+        name = known.name
         now = listed.pop(name, None)
         if now is None:
             gone.append(name)
             continue
         kept.append(now)
-        if _is_untouched(known.entry, now):
+        if (known.size_bytes, known.etag, known.modified_us) == (now.size_bytes, now.etag, time_us(now)):
             continue
         if _is_same(snapshot, known, now):
             touched.append(name)
         elif _has_grown(snapshot, known, now):
-            grown.append(ChangedFile(name, known.entry, now))
+            grown.append(ChangedFile(name, known.below(listing.root), now))
         else:
-            changed.append(ChangedFile(name, known.entry, now))
+            changed.append(ChangedFile(name, known.below(listing.root), now))
     added = _added(listed.values(), snapshot.format, listing, opened) if listed else ()
     names = tuple(map(listing.relative, added))
     return Drift(names, tuple(changed), tuple(grown), tuple(touched), tuple(gone)), kept
@@ -212,16 +211,12 @@ def _added(
             yield entry
 
 
-def _is_untouched(was: FileEntry, now: FileEntry) -> bool:
-    return was.size_bytes == now.size_bytes and was.modified == now.modified and was.etag == now.etag
-
-
 def _is_same(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> bool:
     """Whether a file with another time has the same contents, as far as can be told without reading all of it."""
-    if known.entry.size_bytes != now.size_bytes:
+    if known.size_bytes != now.size_bytes:
         return False
-    if known.entry.etag is not None and now.etag is not None:
-        return known.entry.etag == now.etag
+    if known.etag is not None and now.etag is not None:
+        return known.etag == now.etag
     if known.digest is not None:
         return known.digest == content_digest(now.uri)
     # An image is one row: whatever it holds, its row is the same.
@@ -232,7 +227,7 @@ def _has_grown(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> boo
     """Whether lines were added to a text file, and nothing else."""
     if snapshot.format not in ("jsonl", "csv") or known.digest is None or now.uri.lower().endswith("gz"):
         return False
-    return now.size_bytes > known.entry.size_bytes and has_grown(now.uri, known.entry.size_bytes, known.digest)
+    return now.size_bytes > known.size_bytes and has_grown(now.uri, known.size_bytes, known.digest)
 
 
 def _candidates(listing: Listing, started: str) -> Iterator[Listing]:

@@ -9,7 +9,8 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -23,29 +24,40 @@ from vqa_ray.storage import FileEntry, read_bytes, scheme_of, write_bytes_atomic
 FORMAT = 1
 _METADATA = b"vqa_ray"
 _AT_ONCE = 16
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _FILES = pa.schema(
     [
         # UTF-8, with what is not UTF-8 kept as it is.
         pa.field("name", pa.large_binary(), nullable=False),
         pa.field("size_bytes", pa.int64(), nullable=False),
-        pa.field("modified", pa.timestamp("us", "UTC")),
+        pa.field("modified_us", pa.int64()),
         pa.field("etag", pa.string()),
         pa.field("digest", pa.binary()),
     ]
 )
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """A file as it was when the run began.
+class KnownFile(NamedTuple):
+    """A file as it was when the run began; a tuple, because there can be millions.
 
     Attributes:
-        entry: its name below the root, size, time and etag.
+        name: its path below the root.
+        size_bytes: its size.
+        modified_us: when it was last written, in µs since 1970; None when the store does not say.
+        etag: what an object store says of its contents.
         digest: of its contents, see `content_digest`; None where it was not taken.
     """
 
-    entry: FileEntry
+    name: str
+    size_bytes: int
+    modified_us: int | None
+    etag: str | None
     digest: bytes | None
+
+    def below(self, root: str) -> FileEntry:
+        """As a listing of that root would give it."""
+        at = None if self.modified_us is None else _EPOCH + timedelta(microseconds=self.modified_us)
+        return FileEntry(f"{root.rstrip('/')}/{self.name}", self.size_bytes, at, self.etag)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +100,16 @@ def snapshot_of(source: Source) -> InputSnapshot:
     Table files on a local disk are looked into, so that a new time alone is told from new contents; image files are
     not, and stores give an etag.
     """
-    root = source.root.rstrip("/")
-    files = [replace(entry, uri=entry.uri.removeprefix(f"{root}/")) for entry in source.files]
-    digests: list[bytes | None] = [None] * len(files)
+    above = source.root.rstrip("/") + "/"
+    digests: list[bytes | None] = [None] * len(source.files)
     if source.format != "images" and scheme_of(source.root) == "file":
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             digests = list(pool.map(content_digest, (entry.uri for entry in source.files)))
     shards = (replace(shard, uri=_relative(shard.uri, source.root)) for shard in source.shards)
-    known = tuple(KnownFile(entry, digest) for entry, digest in zip(files, digests, strict=True))
+    known = tuple(
+        KnownFile(entry.uri.removeprefix(above), entry.size_bytes, time_us(entry), entry.etag, digest)
+        for entry, digest in zip(source.files, digests, strict=True)
+    )
     return InputSnapshot(input_place(source.config.uri), source.format, source.fingerprint, tuple(shards), known)
 
 
@@ -109,8 +123,8 @@ def refreshed(known: InputSnapshot, source: Source, names: Collection[str]) -> I
     """
     uris = {f"{source.root.rstrip('/')}/{name}" for name in names}
     now = snapshot_of(replace(source, files=tuple(entry for entry in source.files if entry.uri in uris)))
-    current = {file.entry.uri: file for file in now.files}
-    files = tuple(current.get(file.entry.uri, file) for file in known.files)
+    current = {file.name: file for file in now.files}
+    files = tuple(current.get(file.name, file) for file in known.files)
     return replace(known, files=files, shards=now.shards)
 
 
@@ -123,15 +137,10 @@ def write_snapshot(uri: str, snapshot: InputSnapshot) -> None:
         "fingerprint": snapshot.fingerprint,
         "shards": list(_packed(snapshot)),
     }
-    entries = [file.entry for file in snapshot.files]
+    names, *columns = zip(*snapshot.files, strict=True) if snapshot.files else [()] * len(_FILES)
+    names = tuple(name.encode(errors="surrogatepass") for name in names)
     table = pa.table(
-        [
-            pa.array([entry.uri.encode(errors="surrogatepass") for entry in entries], _FILES.field("name").type),
-            pa.array([entry.size_bytes for entry in entries], pa.int64()),
-            pa.array([entry.modified for entry in entries], _FILES.field("modified").type),
-            pa.array([entry.etag for entry in entries], pa.string()),
-            pa.array([file.digest for file in snapshot.files], pa.binary()),
-        ],
+        [pa.array(values, field.type) for values, field in zip((names, *columns), _FILES, strict=True)],
         schema=_FILES.with_metadata({_METADATA: json.dumps(content).encode()}),
     )
     sink = pa.BufferOutputStream()
@@ -156,18 +165,15 @@ def read_snapshot(uri: str) -> InputSnapshot | None:
     if content["format"] != FORMAT:
         raise RequestError(f"{uri}: format {content['format']!r} of another version; this one reads {FORMAT}")
     names = [name.decode(errors="surrogatepass") for name in table["name"].to_pylist()]
-    columns = (table[name].to_pylist() for name in ("size_bytes", "modified", "etag", "digest"))
-    files = tuple(
-        KnownFile(FileEntry(name, size, modified, etag), digest)
-        for name, size, modified, etag, digest in zip(names, *columns, strict=True)
-    )
+    columns = (table[field.name].to_pylist() for field in list(_FILES)[1:])
+    files = tuple(map(KnownFile._make, zip(names, *columns, strict=True)))
     shards = tuple(_unpacked(content["shards"], names))
     return InputSnapshot(content["place"], content["input_format"], content["fingerprint"], shards, files)
 
 
 def _packed(snapshot: InputSnapshot) -> Sequence[Mapping[str, Any]]:
     """Shards as JSON; names that follow each other in the list of files are told by their place there."""
-    names = [file.entry.uri for file in snapshot.files]
+    names = [file.name for file in snapshot.files]
     packed, first = [], 0
     for shard in snapshot.shards:
         fields = {name: value for name, value in asdict(shard).items() if name != "names"}
@@ -188,6 +194,11 @@ def _unpacked(packed: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Sequ
         rest = {name: value for name, value in fields.items() if name in Shard.__dataclass_fields__}
         shards.append(Shard(**{**rest, "names": tuple(own)}))
     return shards
+
+
+def time_us(entry: FileEntry) -> int | None:
+    """When a file was last written, in µs since 1970."""
+    return None if entry.modified is None else (entry.modified - _EPOCH) // _MICROSECOND
 
 
 def _relative(uri: str, root: str) -> str:
