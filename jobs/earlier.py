@@ -31,7 +31,7 @@ def earlier_run(output: str, name: str = INPUT, *, update: bool = False) -> Earl
         record = RunRecord.read(layout.record)
         snapshot = None if record is None else read_snapshot(layout.listing(name))
     except OSError as error:
-        raise RequestError(f"--output {output}: cannot be read: {one_line(error)}") from error
+        raise RequestError(f"--output {output}: cannot be read: {error.strerror or one_line(error)}") from error
     if record is None or snapshot is not None:
         return EarlierRun(output, snapshot, update=update)
     # Versions before 0.2 kept a fingerprint of the files and nothing more.

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from vqa_ray.readers.base import Contents, Layout
 from vqa_ray.readers.reconcile import check_retried, check_unchanged, read_anew, reconcile
 from vqa_ray.readers.snapshot import read_snapshot, refreshed, snapshot_of, write_snapshot
 from vqa_ray.schema import ROW_BITS
-from vqa_ray.storage import FileEntry
+from vqa_ray.storage import FileEntry, write_bytes_atomic
 
 
 class Run:
@@ -377,3 +378,21 @@ def test_a_dataset_on_a_hub_keeps_its_revision(tmp_path: Path, monkeypatch: pyte
     again = open_source(config, EarlierRun(str(run.output), read_snapshot(run.listing)))
     assert again.shards == first.shards
     assert again.notes == ("org/name: has changed since the run began, which goes on with org/name@1",)
+
+
+def test_objects_that_were_put_again_are_known_by_their_etag(tmp_path: Path, s3_session: str) -> None:
+    run = Run(tmp_path / "in")
+    run.place = f"{s3_session}/etags"
+    text = json.dumps({"image_uri": "a.jpg", "question": "is it?"}).encode()
+    write_bytes_atomic(f"{run.place}/a.jsonl", text)
+    first = run.begin()
+    entry = read_snapshot(run.listing).files[0]
+    # As the run would know an object of another time: the store tells whole seconds.
+    earlier = replace(snapshot_of(first), files=(entry._replace(modified_us=entry.modified_us - 5_000_000),))
+    write_snapshot(run.listing, earlier)
+    write_bytes_atomic(f"{run.place}/a.jsonl", text)
+    again = reconcile(run.resume(f"{run.place}/"), done(0, rows=1))
+    assert again.drift.touched == ("a.jsonl",)
+    write_bytes_atomic(f"{run.place}/a.jsonl", text.replace(b"a.jpg", b"b.jpg"))
+    with pytest.raises(RequestError, match=r"\(a\.jsonl: written 20"):
+        reconcile(run.resume(), done(0, rows=1))
