@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 MODEL, ENCODER = "bundled:catalog-vilt", "bundled:catalog-clip"
 # What is searched for, and what the hits are asked.
-TEXT, VERIFY = "a red mug", '"is there a dog?"'
+TEXT = "a red mug with a dog"
+VERIFY = '"what is it?" = "mug" and "what colour is it?" = "red" and "is there a dog?"'
 _LARGEST_COUNT = 100_000
+_STEPS = 7
 
 
 def demo(
@@ -35,8 +37,8 @@ def demo(
     from jobs.guard import now
     from jobs.session import session
     from vqa_ray.demo import place as directory
-    from vqa_ray.demo.judge import measures
-    from vqa_ray.demo.page import read_results, write_page
+    from vqa_ray.demo.judge import measures, search_result
+    from vqa_ray.demo.page import read_hits, read_results, write_page
     from vqa_ray.demo.shards import write_shards
     from vqa_ray.demo.summary import summary
     from vqa_ray.models.load import describe
@@ -49,35 +51,38 @@ def demo(
     with OutputLock(str(place), now()):
         directory.clear(place)
         steps: list[Step] = []
-        with _timed(steps, f"rendered {count:,} products", directory.PRODUCTS):
+        with _timed(steps, f"rendering {count:,} products", f"rendered {count:,} products", directory.PRODUCTS):
             shards = write_shards(count, seed, str(place / directory.PRODUCTS))
         with ExitStack() as stack:
-            with _timed(steps, "started Ray"):
+            with _timed(steps, "starting Ray", "started Ray"):
                 stack.enter_context(session(None))
-            with _timed(steps, f"tagged by {model}", directory.TAGS):
+            with _timed(steps, "tagging every image", f"tagged by {model}", directory.TAGS):
                 _tag(place, model, quiet)
-            with _timed(steps, f"answered by {model}", directory.ANSWERS):
+            with _timed(steps, "asking five questions of every image", f"answered by {model}", directory.ANSWERS):
                 _answer(place, model, quiet)
-            with _timed(steps, f"indexed by {encoder}", directory.INDEX):
+            with _timed(steps, "indexing every image", f"indexed by {encoder}", directory.INDEX):
                 _index(place, encoder, quiet)
-        with _timed(steps, f'found "{TEXT}" with a dog', directory.HITS_PAGE):
+        with _timed(steps, f'searching for "{TEXT}"', f'searched for "{TEXT}"', directory.HITS_PAGE):
             _search(place, model)
-        with _timed(steps, "measured and drawn", directory.GALLERY):
+        with _timed(steps, "measuring and drawing the gallery", "measured and drawn", directory.GALLERY):
             taxonomy = default_taxonomy()
             judged = read_results(place, shards)
             measured = measures(judged, taxonomy)
             write_page(place, shards, judged, measured, taxonomy=taxonomy, model=model)
-        typer.echo("\n".join(summary(place, steps, judged, measured, model)))
+            found = search_result(judged, read_hits(place))
+        typer.echo("\n".join(summary(place, steps, judged, measured, found=found, model=model)))
         return 0
 
 
 @contextmanager
-def _timed(steps: list[Step], name: str, where: str = "") -> Iterator[None]:
+def _timed(steps: list[Step], doing: str, done: str, where: str = "") -> Iterator[None]:
+    """Announce a step on standard error, and add it to `steps` with its duration when it is done."""
     from vqa_ray.demo.summary import Step
 
+    typer.echo(f"[{len(steps) + 1}/{_STEPS}] {doing} …", err=True)
     begun = time.monotonic()
     yield
-    steps.append(Step(name, time.monotonic() - begun, where))
+    steps.append(Step(done, time.monotonic() - begun, where))
 
 
 def _request(place: Path, output: str, model: str, quiet: bool) -> dict[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from vqa_ray.demo.shards import DOG_KIND, DOG_QUESTION
+from vqa_ray.demo.shards import DOG_KIND, DOG_QUESTION, is_wanted
 from vqa_ray.evaluation.binary import binary_report, said_yes
 from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
 from vqa_ray.question_rows import question_rows
@@ -103,6 +103,27 @@ def _lines_of_tags(judged: Judged, taxonomy: Taxonomy) -> tuple[Line, ...]:
     if judged.tagged["status"] == STATUS_OK:
         return tag_lines(judged.tagged, taxonomy, judged.tag_truth)
     return tuple(Line(name, right=False) for name in judged.tag_truth)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """How well the demo's search did.
+
+    Attributes:
+        hits: images found.
+        right: of these, what was searched for.
+        existing: what was searched for, among all products.
+    """
+
+    hits: int
+    right: int
+    existing: int
+
+
+def search_result(judged: Sequence[Judged], hits: Sequence[str]) -> SearchResult:
+    """Compare the image_ids that the search found with the truth."""
+    wanted = {each.product["image_id"] for each in judged if is_wanted(each.product)}
+    return SearchResult(len(hits), len(wanted.intersection(hits)), len(wanted))
 
 
 def error_counts(judged: Sequence[Judged]) -> dict[str, int]:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqa_ray.demo.judge import Judged, cards, in_order_to_show, is_sound, join_results
-from vqa_ray.demo.place import ANSWERS, GALLERY, TAGS
+from vqa_ray.demo.place import ANSWERS, GALLERY, HITS, TAGS
 from vqa_ray.demo.shards import SCHEMA, read_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, Measure, write_gallery
 from vqa_ray.run.layout import RunLayout
+from vqa_ray.run.tally import read_columns
 from vqa_ray.taxonomy import Taxonomy
 
 
@@ -20,6 +21,12 @@ def read_results(place: Path, shards: Sequence[str]) -> list[Judged]:
     )
     products = list(read_rows(shards, [name for name in SCHEMA.names if name != "image"]))
     return join_results(products, tagged, answered)
+
+
+def read_hits(place: Path) -> list[str]:
+    """The image_id of each hit of the search, best first."""
+    hits: list[str] = read_columns(str(place / HITS), ["image_id"])["image_id"].to_pylist()
+    return hits
 
 
 def write_page(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from vqa_ray.storage import join, write_table_atomic
 DOG_QUESTION = "is there a dog?"
 DOG_KIND = "is_dog"
 ROWS_PER_SHARD = 150
+# What the demo searches for, and how often it occurs: by chance, it would be once in 2,200 products.
+WANTED = {"category": "mug", "colour": "red", "motif": "dog"}
+_WANTED_EVERY, _WANTED_FIRST = 100, 5
 DAMAGED_FILE = "products-damaged.parquet"
 
 SCHEMA = pa.schema(
@@ -44,6 +48,17 @@ _SIDE = b"\xff\xff"
 _GIF_OF_4_GIGAPIXELS = (
     b"GIF89a" + 2 * _SIDE + b"\x80\x00\x00" + bytes(6) + b"," + bytes(4) + 2 * _SIDE + b"\x00" + b"\x02\x02L\x01\x00;"
 )
+
+
+def demo_product(seed: int, index: int) -> Product:
+    """Product number `index` of the catalogue `seed`; one in a hundred is changed into what the demo searches for."""
+    product = sample_product(seed, index)
+    return replace(product, **WANTED) if index % _WANTED_EVERY == _WANTED_FIRST else product
+
+
+def is_wanted(product: Mapping[str, Any]) -> bool:
+    """Whether a row of SCHEMA is what the demo searches for."""
+    return all(product[name] == value for name, value in WANTED.items())
 
 
 def questions_of(product: Product) -> list[CatalogQuestion]:
@@ -114,7 +129,7 @@ def write_shards(count: int, seed: int, output_uri: str) -> list[str]:
     uris = [join(output_uri, name) for name in shard_names(count)]
     for number, uri in enumerate(uris[:-1]):
         indices = range(number * ROWS_PER_SHARD, min(count, (number + 1) * ROWS_PER_SHARD))
-        _write(uri, [product_row(sample_product(seed, index)) for index in indices])
+        _write(uri, [product_row(demo_product(seed, index)) for index in indices])
     _write(uris[-1], damaged_rows(count))
     return uris
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from vqa_ray.demo.judge import Judged, error_counts
+from vqa_ray.demo.judge import Judged, SearchResult, error_counts
 from vqa_ray.demo.place import GALLERY, HITS_PAGE, INDEX, TAGS
 from vqa_ray.report.gallery import Measure
 
@@ -24,7 +24,13 @@ class Step:
 
 
 def summary(
-    place: Path, steps: Sequence[Step], judged: Sequence[Judged], measured: Sequence[Measure], model: str
+    place: Path,
+    steps: Sequence[Step],
+    judged: Sequence[Judged],
+    measured: Sequence[Measure],
+    *,
+    found: SearchResult,
+    model: str,
 ) -> list[str]:
     """Lines for a person: where everything is, how good it is, and what to run next."""
     read = f'import pandas; print(pandas.read_parquet("{place / TAGS}")[["image_id", "tags", "error_code"]])'
@@ -41,6 +47,8 @@ def summary(
         f"Held to the known truth{guesses}",
         *(f"  {100 * each.value:5.1f} %  {each.name:<34} of {each.n:,}" for each in measured),
         "",
+        _searched(found),
+        "",
         "Look at it",
         f"  {(place / GALLERY).resolve().as_uri()}",
         f"  {(place / HITS_PAGE).resolve().as_uri()}",
@@ -56,6 +64,15 @@ def summary(
         "  vqa-ray tag --input PHOTOS --tags tags.yaml --model dandelin/vilt-b32-finetuned-vqa --output my-tags",
         f"      (a tags.yaml to start from: {resources.files('vqa_ray.catalog').joinpath('tags.yaml')})",
     ]
+
+
+def _searched(found: SearchResult) -> str:
+    if found.existing == 0:
+        return "The search: there is no red mug with a dog among so few products; --count 600 has six"
+    return (
+        f"The search for red mugs with a dog: {found.hits} hits, {found.right} of them right, of {found.existing} that "
+        "there are"
+    )
 
 
 def _told(step: Step, place: Path) -> str:

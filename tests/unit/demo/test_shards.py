@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -59,3 +60,11 @@ def test_damaged_rows_fail_each_in_its_way() -> None:
         "damaged-three-pixels-high": ErrorCode.IMAGE_ASPECT_RATIO,
         "damaged-gif-of-4-gigapixels": ErrorCode.IMAGE_TOO_LARGE,
     }
+
+
+def test_what_is_searched_for_is_there() -> None:
+    products = [shards.demo_product(7, index) for index in range(600)]
+    wanted = [each for each in products if shards.is_wanted(asdict(each))]
+    assert len(wanted) >= 6
+    assert wanted[0].index == 5
+    assert shards.questions_of(wanted[0])[0].answer == "yes"
