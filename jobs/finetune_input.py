@@ -151,7 +151,14 @@ def _check_extras(spec: FinetuneSpec) -> None:
 
 def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...], name: str) -> TrainingSource:
     questions = () if spec.question is None else (spec.question,)
-    config = InputConfig(uri=uri, format=spec.input_format, columns=spec.columns, questions=questions)
+    config = InputConfig(
+        uri=uri,
+        format=spec.input_format,
+        columns=spec.columns,
+        questions=questions,
+        image_root=spec.image_root,
+        encoding=spec.encoding,
+    )
     if spec.task == CONTRASTIVE:
         return open_caption_source(config, auxiliary, earlier_run(spec.output, name))
     return open_training_source(config, spec.truth, auxiliary, earlier_run(spec.output, name))

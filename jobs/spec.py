@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from jobs.retry_codes import Retry as Retry  # noqa: PLC0414  part of what this file offers
 from vqa_ray.errors import RequestError
 from vqa_ray.predicates import Algebra
+from vqa_ray.text_encoding import decode_text
 
 Layout = Literal["rows", "nested"]
 Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
@@ -74,6 +75,18 @@ class JobSpec(BaseModel):
     input_format: Format | None = option("Format of the input; guessed from its names without.", None)
     columns: dict[str, str] = option(
         "Ours=theirs, for input columns of other names: question=prompt. Repeatable.", {}, unit="A=B", name="column"
+    )
+    image_root: str | None = option(
+        "Where relative image references are: a directory or prefix, which no reference may leave.",
+        None,
+        unit="URI",
+        since=True,
+    )
+    encoding: str | None = option(
+        "Encoding of text files (CSV, JSON): cp1252, say; without, UTF-8, or UTF-16 as their first bytes say.",
+        None,
+        unit="NAME",
+        since=True,
     )
     limit: int | None = option("Stop after so many input rows, for a try.", None, unit="ROWS", ge=1)
     dtype: Literal["float32", "bfloat16", "float16"] | None = option(
@@ -242,7 +255,7 @@ def load(kind: type[S], file: str | None, options: Mapping[str, Any]) -> S:
 
 def _read(file: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+        values = yaml.safe_load(decode_text(Path(file).read_bytes()))
     except OSError as error:
         raise RequestError(f"{file}: cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -115,6 +115,8 @@ def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool,
         keep_as=keep_as,
         questions=tuple(questions),
         needs_question=needs_question,
+        image_root=spec.image_root,
+        encoding=spec.encoding,
         **reads,
     )
     return open_source(config, earlier_run(spec.output, update=spec.update))

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from vqa_ray import storage
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.taxonomy import Attribute, Taxonomy
+from vqa_ray.text_encoding import decode_text
 
 MAX_TAXONOMY_BYTES = 16 * 2**20
 
@@ -40,7 +41,7 @@ def load_taxonomy(uri: str) -> Taxonomy:
     """
     try:
         data = storage.read_bytes(uri, MAX_TAXONOMY_BYTES)
-        text = data.decode()
+        text = decode_text(data)
     except OSError as error:
         raise RequestError(f"{uri}: the taxonomy cannot be read: {one_line(error)}") from error
     except UnicodeDecodeError as error:

@@ -42,6 +42,7 @@ class InputConfig:
         reads_several: whether rows may bring a list of images each, in a column of its own.
         image_root: the directory or prefix that image references are relative to and must stay below; None takes the
             directory of the file that names them.
+        encoding: of text files; None tells UTF-8 from UTF-16 by their first bytes.
     """
 
     uri: str
@@ -56,6 +57,7 @@ class InputConfig:
     reads_context: bool = False
     reads_several: bool = False
     image_root: str | None = None
+    encoding: str | None = None
 
     @property
     def riding(self) -> tuple[str, ...]:

@@ -8,14 +8,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 from vqa_ray.errors import RunError, one_line
 from vqa_ray.readers.base import Contents, InputConfig, Shard, Source, refuse, told
 from vqa_ray.readers.jsonl import TEXT_ROLES
 from vqa_ray.readers.kept import infer_text, keep_text
-from vqa_ray.readers.layout import present_labels, resolve
-from vqa_ray.readers.lines import Line, lines_of
+from vqa_ray.readers.layout import KNOWN_NAMES, present_labels, resolve
+from vqa_ray.readers.lines import MAX_LINE_BYTES, Line, lines_of
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.sample import take_sample
@@ -24,6 +25,10 @@ from vqa_ray.readers.tables import numbered
 from vqa_ray.readers.values import INT64
 
 _HEADERS_AT_ONCE = 16
+# Fields may be as long as lines, until stray quotes have had so much read in vain; then Python's own limit holds.
+_LOOK_AHEAD_BYTES = 256 * 2**20
+_SHORT_FIELD = 131_072
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +58,14 @@ def open_csv(config: InputConfig, listing: Listing) -> Contents:
     if not files:
         raise refuse(f"{listing.uri}: the input is empty: no lines")
     with ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:
-        headers = list(pool.map(lambda entry: _header(entry.uri), files))
+        headers = list(pool.map(lambda entry: _header(entry.uri, config.encoding), files))
     names = [listing.relative(entry) for entry in files]
     layouts = [resolve(config, header, name, roles=TEXT_ROLES) for name, header in zip(names, headers, strict=True)]
     layout = layouts[0]
     for name, header, other in zip(names, headers, layouts, strict=True):
         if other != layout:
             raise refuse(f"{name}: has other columns than {names[0]}: {told(header)}")
-    sample = take_sample(files, _sample)
+    sample = take_sample(files, partial(_sample, encoding=config.encoding))
     if sample.is_empty:
         raise refuse(f"{listing.uri}: the input is empty: no records after the header")
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
@@ -74,7 +79,7 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
     name = shard.uri.rpartition("/")[2]
     layout, kept = source.layout, source.kept_columns()
     with watched_stream(shard.uri) as (file, watch):
-        records = records_of(file, delimiter_of(shard.uri))
+        records = records_of(file, delimiter_of(shard.uri), source.config.encoding)
         header = next(records, None)
         if header is None or header.cells is None:
             raise RunError(f"{shard.uri}: the file changed after the run had listed it")
@@ -100,6 +105,20 @@ def delimiter_of(uri: str) -> str:
     return "\t" if uri.lower().removesuffix(".gz").endswith(".tsv") else ","
 
 
+def _told_delimiter(header: str, expected: str) -> str:
+    """The delimiter that a header line shows: the one that finds known columns, or the expected one."""
+
+    def known_columns(delimiter: str) -> tuple[int, bool, int]:
+        try:
+            cells = next(csv.reader([header], delimiter=delimiter), [])
+        except csv.Error:
+            cells = []
+        names = [cell.strip().lower() for cell in cells]
+        return len(KNOWN_NAMES.intersection(names)), delimiter == expected and len(cells) > 1, len(cells)
+
+    return max((expected, *(each for each in _DELIMITERS if each != expected)), key=known_columns)
+
+
 class _Lines:
     """Lines for `csv.reader`, which remembers those of the current record and takes some back."""
 
@@ -121,12 +140,23 @@ class _Lines:
         self._returned.extendleft(reversed(lines))
 
 
-def records_of(file: BinaryIO, delimiter: str) -> Iterator[Record]:
-    """The records, the header first. A stray quote costs its own line, not all up to the next quote."""
-    lines = _Lines(lines_of(file))
+def records_of(file: BinaryIO, delimiter: str, encoding: str | None = None) -> Iterator[Record]:
+    """The records, the header first. A stray quote costs its own line, not all up to the next quote.
+
+    Args:
+        file: UTF-8, or as its first bytes or `encoding` say.
+        delimiter: what the name of the file speaks of; the header may show that it is another.
+        encoding: of the file.
+    """
+    in_vain = 0
+    lines = _Lines(lines_of(file, encoding=encoding))
+    header = next((text for text in lines if text.strip()), "")
+    delimiter = _told_delimiter(header, delimiter)
+    lines.give_back(lines.taken)
     width: int | None = None
     while True:
         lines.taken = []
+        csv.field_size_limit(MAX_LINE_BYTES if in_vain < _LOOK_AHEAD_BYTES else _SHORT_FIELD)
         cells, problem = _next_cells(lines, delimiter)
         if not lines.taken:
             return
@@ -135,6 +165,7 @@ def records_of(file: BinaryIO, delimiter: str) -> Iterator[Record]:
         if cells is not None and width is not None and len(cells) != width:
             problem = f"{len(cells)} fields where the header has {width}"
         if problem and len(lines.taken) > 1:
+            in_vain += sum(len(line.data) for line in lines.taken)
             lines.give_back(lines.taken[1:])
             lines.taken = lines.taken[:1]
         first = lines.taken[0]
@@ -152,14 +183,16 @@ def _next_cells(lines: _Lines, delimiter: str) -> tuple[tuple[str, ...] | None, 
         try:
             cell.encode()
         except UnicodeEncodeError:
-            return None, "not UTF-8"
+            return None, "not UTF-8; another encoding is given with --encoding, as cp1252"
     return cells, ""
 
 
-def _header(uri: str) -> list[str]:
+def _header(uri: str, encoding: str | None) -> list[str]:
     with watched_stream(uri) as (file, watch):
         rows = until_damage(
-            enumerate(records_of(file, delimiter_of(uri))), watch, lambda number, error: Record(0, b"", None, "damaged")
+            enumerate(records_of(file, delimiter_of(uri), encoding)),
+            watch,
+            lambda number, error: Record(0, b"", None, "damaged"),
         )
         for _, record in rows:
             if record.cells is None:
@@ -168,10 +201,12 @@ def _header(uri: str) -> list[str]:
     raise refuse(f"{uri}: has no header line")
 
 
-def _sample(uri: str) -> Iterator[tuple[Mapping[str, object] | None, int]]:
+def _sample(uri: str, encoding: str | None = None) -> Iterator[tuple[Mapping[str, object] | None, int]]:
     with watched_stream(uri) as (file, watch):
         records = until_damage(
-            enumerate(records_of(file, delimiter_of(uri))), watch, lambda number, error: Record(0, b"", None, "damaged")
+            enumerate(records_of(file, delimiter_of(uri), encoding)),
+            watch,
+            lambda number, error: Record(0, b"", None, "damaged"),
         )
         _, header = next(records)
         for _, record in records:

@@ -14,7 +14,7 @@ from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, r
 from vqa_ray.readers.columnar import rows_of
 from vqa_ray.readers.kept import infer_arrow
 from vqa_ray.readers.kept_types import notes_on
-from vqa_ray.readers.layout import check_types, present_labels, resolve
+from vqa_ray.readers.layout import check_types, present_labels, resolve, with_named_images
 from vqa_ray.readers.listing import Listing, is_saved_dataset, list_input
 from vqa_ray.readers.parquet import open_parquet, read_parquet
 from vqa_ray.readers.rows import Row, RowMaker
@@ -158,7 +158,7 @@ def _kept(config: InputConfig, arrow: pa.Schema) -> tuple[pa.Field, ...]:
 
 
 def _layout(config: InputConfig, arrow: pa.Schema, where: str) -> Layout:
-    layout = resolve(config, arrow.names, where)
+    layout = resolve(with_named_images(config, arrow), arrow.names, where)
     check_types(layout, arrow, where)
     return layout
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import BinaryIO
+from functools import partial
 
 from vqa_ray.errors import one_line
 from vqa_ray.readers.base import Contents, InputConfig, Shard, Source, refuse
+from vqa_ray.readers.json_lines import json_lines
 from vqa_ray.readers.kept import infer_json, keep_json
 from vqa_ray.readers.layout import ROLES, present_labels, resolve
-from vqa_ray.readers.lines import Line, lines_of
+from vqa_ray.readers.lines import Line
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.sample import take_sample
@@ -28,7 +29,7 @@ def open_jsonl(config: InputConfig, listing: Listing) -> Contents:
         RequestError: a column that is needed stands in none of them, or there are no lines at all.
     """
     files = [entry for entry in listing.of("jsonl") if entry.size_bytes]
-    sample = take_sample(files, _sample)
+    sample = take_sample(files, partial(_sample, encoding=config.encoding))
     if sample.is_empty:
         raise refuse(f"{listing.uri}: the input is empty: no lines")
     if sample.rows:
@@ -52,7 +53,8 @@ def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> I
         return maker.row(values, keep_json(values, kept), line=line.data, where=f"{name} line {line.number}")
 
     with watched_stream(shard.uri) as (file, watch):
-        yield from until_damage(numbered(_written(file), make, wanted), watch, maker.damaged)
+        lines = json_lines(file, source.config.encoding)
+        yield from until_damage(numbered(lines, make, wanted), watch, maker.damaged)
 
 
 def parse(line: Line) -> Mapping[str, object] | str:
@@ -60,9 +62,9 @@ def parse(line: Line) -> Mapping[str, object] | str:
     if line.is_too_long:
         return f"longer than {len(line.data) - 1} bytes"
     try:
-        found = json.loads(line.data.decode())
+        found = json.loads(line.data.decode(), object_pairs_hook=unique)
     except UnicodeDecodeError as error:
-        return f"not UTF-8 (byte {error.start + 1})"
+        return f"not UTF-8 (byte {error.start + 1}); another encoding is given with --encoding, as cp1252"
     except RecursionError:
         return "not JSON: nested too deeply"
     except ValueError as error:
@@ -72,16 +74,26 @@ def parse(line: Line) -> Mapping[str, object] | str:
     return found
 
 
+def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose keys occur once.
+
+    Raises:
+        ValueError: one occurs twice: which value is meant cannot be known.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:60]!r} occurs twice")
+    return found
+
+
 _KINDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
 
 
-def _written(file: BinaryIO) -> Iterator[Line]:
-    return (line for line in lines_of(file) if line.data.strip())
-
-
-def _sample(uri: str) -> Iterator[tuple[Mapping[str, object] | None, int]]:
+def _sample(uri: str, encoding: str | None = None) -> Iterator[tuple[Mapping[str, object] | None, int]]:
     with watched_stream(uri) as (file, watch):
-        numbered_lines = enumerate(_written(file))
+        numbered_lines = enumerate(json_lines(file, encoding))
         for _, line in until_damage(numbered_lines, watch, lambda number, error: Line(0, b"")):
             values = parse(line)
             yield (None if isinstance(values, str) else values), len(line.data)

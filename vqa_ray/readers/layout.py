@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pyarrow as pa
 from pyarrow import types
@@ -25,6 +25,8 @@ _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "row_id": ("row_id",),
 }
 FILE_NAME = "file_name"
+# Columns that are found without being named.
+KNOWN_NAMES = frozenset(name for names in _DEFAULTS.values() for name in names)
 # A user who names one of a pair has chosen: the other is then not looked for.
 _PAIRS = (("image", "image_uri"), ("question", "questions"))
 
@@ -69,6 +71,9 @@ def resolve(
         elif rival not in config.columns:
             candidates = text_question if role == "question" else _DEFAULTS[role]
             found[role] = tuple(name for name in candidates if (open_ended or name in names))
+            if role == "image_uri" and "image" not in roles and not _present(found, names, role) and "image" in names:
+                # LLaVA and others name files in a column `image`; text formats cannot hold anything else in it.
+                found[role] = ("image",)
     if asks:
         _choose_question(found, names, where, config)
     _choose_images(found, names, where, config)
@@ -82,6 +87,15 @@ def resolve(
     layout = Layout(**found)
     check_unique((*layout.names(), *config.keep, *present_labels(config, names)), names, where)
     return layout
+
+
+def with_named_images(config: InputConfig, arrow: pa.Schema) -> InputConfig:
+    """`config`, reading a column `image` of text as references where no other column has any."""
+    at = arrow.get_field_index("image")
+    others = [name for name in _DEFAULTS["image_uri"] if name in arrow.names]
+    if at < 0 or others or {"image", "image_uri"} & config.columns.keys() or not is_text(plain(arrow.field(at).type)):
+        return config
+    return replace(config, columns={**config.columns, "image_uri": "image"})
 
 
 def unseen(config: InputConfig, roles: Sequence[str], text_question: Sequence[str] = ("question",)) -> Layout:
@@ -211,6 +225,12 @@ def _is_turns(given: pa.DataType) -> bool:
     return all(name in parts and is_text(parts[name]) for name in ("question", "answer"))
 
 
+def _is_question(given: pa.DataType) -> bool:
+    is_dialogue = _is_list(given) and types.is_struct(given.value_type)
+    names = {part.name for part in given.value_type} if is_dialogue else set()
+    return is_text(given) or {"from", "value"} <= names or {"role", "content"} <= names
+
+
 def _is_scalar(given: pa.DataType) -> bool:
     return is_text(given) or is_bytes(given) or not types.is_nested(given)
 
@@ -223,7 +243,7 @@ _WANTED: Mapping[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "image": (_is_image, "binary or struct<bytes: binary, path: string>"),
     "image_uri": (is_text, "string"),
     "images": (_is_images, "list<binary>, list<string> or list<struct<bytes: binary, path: string>>"),
-    "question": (is_text, "string"),
+    "question": (_is_question, "string"),
     "questions": (_is_text_list, "list<string>"),
     "context": (_is_turns, "list<struct<question: string, answer: string>>"),
     "image_id": (_is_scalar, "a string or a number"),
@@ -258,6 +278,13 @@ def _choose_question(found: dict[str, tuple[str, ...]], names: Sequence[str], wh
         raise refuse(
             f"{where}: has both {told(found['question'])!r} and {told(found['questions'])!r}; "
             "choose with --column question=NAME or --column questions=NAME"
+        )
+    dialogue = next((name for name in ("conversations", "messages") if name in names), None)
+    if not one and not many and dialogue:
+        raise refuse(
+            f"{where}: no column 'question' or 'questions'; column {dialogue!r} holds dialogues: --column "
+            f"question={dialogue} asks what a person asks in them, where that is one question; or ask every image with "
+            "--question TEXT"
         )
     if not one and not many:
         raise refuse(

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from vqa_ray.text_encoding import as_utf8
+
 MAX_LINE_BYTES = 64 * 2**20
 _BOM = b"\xef\xbb\xbf"
 
@@ -25,8 +27,9 @@ class Line:
     is_too_long: bool = False
 
 
-def lines_of(file: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> Iterator[Line]:
-    """The lines of a file, without a byte order mark."""
+def lines_of(file: BinaryIO, max_bytes: int = MAX_LINE_BYTES, encoding: str | None = None) -> Iterator[Line]:
+    """The lines of a file in UTF-8, without a byte order mark; see `vqa_ray.text_encoding.as_utf8`."""
+    file = as_utf8(file, encoding)
     number = 0
     while data := file.readline(max_bytes + 1):
         number += 1

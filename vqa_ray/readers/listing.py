@@ -12,11 +12,13 @@ from vqa_ray.errors import RequestError
 from vqa_ray.local_files import name_as_text, path_as_text
 from vqa_ray.readers.base import FORMATS, Format, refuse, told
 from vqa_ray.readers.bookkeeping import own_outputs, run_files, without_bookkeeping
+from vqa_ray.readers.json_kind import json_kind
 from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
-from vqa_ray.readers.suffixes import HUB_PARQUET, OTHERS, kind_of, suffix_of
+from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, kind_of, suffix_of
 from vqa_ray.storage import FileEntry, exists, fsspec_for, list_files, scheme_of
 
+_JSON = re.compile(r"\.json(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
 # The table beside the images of a folder, as Hugging Face's ImageFolder names it.
 _METADATA = re.compile(r"(?:^|/)metadata\.(?:csv|jsonl|parquet)$")
 # Formats whose files are known by their first bytes; text is not.
@@ -62,6 +64,8 @@ class Listing:
         if self.is_file:
             return self.entries
         fitting = tuple(entry for entry in self.entries if self.kind(entry) == kind)
+        if not fitting and kind == "jsonl":
+            fitting = tuple(entry for entry in self.entries if _JSON.search(entry.uri))
         if not fitting:
             raise refuse(f"{self.uri}: holds no {kind} files; found {self.found()}")
         return fitting
@@ -158,6 +162,12 @@ def guess_format(listing: Listing) -> Format:
     if is_saved_dataset(listing):
         return "hf"
     kinds = Counter(kind for entry in listing.entries if (kind := listing.kind(entry)))
+    documents = [entry for entry in listing.entries if _JSON.search(entry.uri)]
+    if documents and len(documents) == len(listing.entries) and (len(documents) == 1 or not kinds):
+        return "vqa-v2" if OFFICIAL_QUESTIONS.search(documents[0].uri) else json_kind(documents[0].uri)
+    if set(kinds) == {"images", "vqa-v2"}:
+        tables = [entry for entry in listing.entries if listing.kind(entry) == "vqa-v2"]
+        return "vqa-v2" if any(json_kind(entry.uri) == "vqa-v2" for entry in tables) else "images"
     if not kinds:
         raise refuse(f"{listing.uri}: cannot tell the format; found {listing.found()}; {allowed}")
     if len(kinds) == 2 and (table := _metadata_kind(listing)):

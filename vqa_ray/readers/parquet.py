@@ -14,7 +14,7 @@ from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, r
 from vqa_ray.readers.columnar import rows_of, rows_per_batch
 from vqa_ray.readers.kept import infer_arrow
 from vqa_ray.readers.kept_types import notes_on
-from vqa_ray.readers.layout import check_keep, check_types, check_unique, present_labels, resolve
+from vqa_ray.readers.layout import check_keep, check_types, check_unique, present_labels, resolve, with_named_images
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.stream import DAMAGE, WatchedFile, until_damage, watched
@@ -137,7 +137,8 @@ def _first_layout(config: InputConfig, listing: Listing, files: Sequence[FileEnt
         footer = _footer(entry.uri, Layout(), ())
         if footer is not None:
             names = tuple(footer.schema.names)
-            return resolve(config, names, listing.relative(entry)), names
+            found = with_named_images(config, footer.schema)
+            return resolve(found, names, listing.relative(entry)), names
     return Layout(), ()
 
 

@@ -10,9 +10,9 @@ from vqa_ray.errors import RequestError
 from vqa_ray.readers.base import refuse
 from vqa_ray.readers.columnar import values_of
 from vqa_ray.readers.delimited import delimiter_of, records_of
+from vqa_ray.readers.json_lines import json_lines
 from vqa_ray.readers.jsonl import parse
 from vqa_ray.readers.kept import parsed
-from vqa_ray.readers.lines import lines_of
 from vqa_ray.readers.listing import list_input, with_kinds
 from vqa_ray.readers.stream import DAMAGE, watched, watched_stream
 
@@ -71,12 +71,11 @@ def _csv(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]
 
 def _jsonl(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
     with watched_stream(uri) as (file, _):
-        for line in lines_of(file):
-            if line.data.strip():
-                values = parse(line)
-                if isinstance(values, str):
-                    raise RequestError(f"{uri} line {line.number}: {values}")
-                yield f"line {line.number}", values
+        for line in json_lines(file):
+            values = parse(line)
+            if isinstance(values, str):
+                raise RequestError(f"{uri} line {line.number}: {values}")
+            yield f"line {line.number}", values
 
 
 _READERS = {"parquet": _parquet, "csv": _csv, "jsonl": _jsonl}

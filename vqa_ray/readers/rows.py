@@ -11,7 +11,7 @@ from vqa_ray.errors import ErrorCode, RowError, one_line
 from vqa_ray.readers.base import Source
 from vqa_ray.readers.kept import Kept
 from vqa_ray.readers.pictures import Picture, PictureFinder
-from vqa_ray.readers.values import as_id, as_int64, as_text, as_text_list, as_turns
+from vqa_ray.readers.values import as_id, as_int64, as_question, as_text_list, as_turns
 
 T = TypeVar("T")
 _NO_QUESTIONS: list[str] = []
@@ -155,7 +155,7 @@ class RowMaker:
             questions = as_text_list(value, name)
         else:
             value, name = self._value("question", values)
-            questions = [as_text(value, name)]
+            questions = [as_question(value, name)]
         stripped = [(question or "").strip() for question in questions]
         if not stripped or not all(stripped):
             place = f" {stripped.index('') + 1} of {len(stripped)}" if len(stripped) > 1 else ""

@@ -16,6 +16,7 @@ from vqa_ray.errors import RowError, one_line
 from vqa_ray.readers.stream import DAMAGE
 from vqa_ray.readers.suffixes import IMAGE_SUFFIXES
 from vqa_ray.readers.values import Unreadable
+from vqa_ray.text_encoding import decode_text
 
 TEXT_SUFFIXES = frozenset(["answer", "caption", "cls", "id", "label", "prompt", "question", "text", "txt"])
 # Members that share all before the first dot are held until it changes, but no more of them than this.
@@ -89,7 +90,7 @@ class Sample:
         for member in self.sidecars:
             if member.suffix == "json":
                 try:
-                    found = json.loads(member.data.decode())
+                    found = json.loads(decode_text(member.data))
                 except (ValueError, RecursionError) as error:
                     return f"json: {one_line(error, 120)}"
                 if not isinstance(found, dict):
@@ -178,6 +179,6 @@ def _speaks_for(key: str, other: str) -> bool:
 
 def _text(data: bytes) -> object:
     try:
-        return data.decode().rstrip("\r\n")
+        return decode_text(data).rstrip("\r\n")
     except UnicodeDecodeError:
         return Unreadable("text that is not UTF-8")

@@ -17,7 +17,7 @@ from vqa_ray.readers.delimited import open_csv, read_csv
 from vqa_ray.readers.hf import is_hub_name, open_hf, open_hub, read_hf
 from vqa_ray.readers.image_files import open_images, read_images
 from vqa_ray.readers.jsonl import open_jsonl, read_jsonl
-from vqa_ray.readers.listing import Listing, check_format, guess_format, list_input, told_kinds, with_kinds
+from vqa_ray.readers.listing import Listing, absolute, check_format, guess_format, list_input, told_kinds, with_kinds
 from vqa_ray.readers.parquet import open_parquet, read_parquet
 from vqa_ray.readers.resumed import EarlierRun, pinned, recover, resume, with_totals
 from vqa_ray.readers.rows import Row
@@ -25,7 +25,8 @@ from vqa_ray.readers.tables import tables, wanted_rows
 from vqa_ray.readers.vqa_v2 import open_vqa_v2, read_vqa_v2
 from vqa_ray.readers.webdataset import open_webdataset, read_webdataset
 from vqa_ray.schema import STATUS_ERROR, riding_name
-from vqa_ray.storage import FileEntry
+from vqa_ray.storage import FileEntry, shown_uri
+from vqa_ray.text_encoding import check_encoding
 
 _Open = Callable[[InputConfig, Listing], Contents]
 _Read = Callable[[Source, Shard, Callable[[int], bool]], Iterator[tuple[int, Row | None]]]
@@ -54,6 +55,9 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
     if any(not question.strip() for question in config.questions):
         raise RequestError("--question is blank; give the text of a question")
     given = check_format(config.format) if config.format is not None else None
+    check_encoding(config.encoding)
+    if config.image_root is not None:
+        config = replace(config, image_root=absolute(config.image_root))
     try:
         if given == "hf" and is_hub_name(config.uri):
             listing = Listing(config.uri, config.uri, ())
@@ -78,6 +82,8 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
 def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
     listing = with_kinds(listing, given)
     chosen = given or guess_format(listing)
+    if config.image_root is not None and chosen in ("images", "webdataset"):
+        raise refuse(f"--image-root {shown_uri(config.image_root)}: {chosen} input holds the images itself")
     contents = _READERS[chosen][0](config, listing)
     return _source(config, chosen, listing, contents)
 

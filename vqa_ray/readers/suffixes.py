@@ -20,7 +20,8 @@ _SUFFIXES: Mapping[Format, Collection[str]] = {
 }
 _COMPRESSED = ("gz", "bz2", "xz", "zst", "zstd")
 _KINDS = {suffix: kind for kind, suffixes in _SUFFIXES.items() for suffix in suffixes}
-_VQA_V2 = re.compile(r"OpenEnded[^/]*questions\.json$")
+_VQA_V2 = re.compile(r"questions\.json$")
+OFFICIAL_QUESTIONS = re.compile(r"OpenEnded[^/]*questions\.json$")
 HUB_PARQUET = re.compile(r"(?:^|/)(?P<split>[\w.]+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?\.parquet$")
 # What is certainly no part of an input that lies beside it, although its contents might look like one.
 _OTHERS = """txt md rst log html htm xml json yaml yml toml ini cfg conf py ipynb sh js css c h java pdf doc docx xls

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from vqa_ray.errors import ErrorCode, RowError, one_line
@@ -56,6 +57,8 @@ def as_id(value: object, column: str) -> str | None:
         value = _bytes_as_id(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
+    if isinstance(value, float) and not math.isfinite(value):
+        raise mismatch(column, value, "a string or a finite number")
     if isinstance(value, int | float):
         return str(value)
     if not isinstance(value, str):
@@ -82,6 +85,26 @@ def as_text(value: object, column: str) -> str | None:
     if not isinstance(value, str):
         raise mismatch(column, value, "a string")
     return checked(value, column)
+
+
+def as_question(value: object, column: str) -> str | None:
+    """A question or null; of a dialogue as LLaVA and chat models write it, the one question that a person asks.
+
+    Raises:
+        RowError: it is neither, or a person asks several questions.
+    """
+    if not isinstance(value, list):
+        return as_text(value, column)
+    turns = [turn for turn in value if isinstance(turn, Mapping)]
+    asked = [
+        turn.get("value", turn.get("content"))
+        for turn in turns
+        if turn.get("from", turn.get("role")) in ("human", "user")
+    ]
+    if not turns or len(turns) != len(value) or len(asked) > 1:
+        raise mismatch(column, value, f"a string, or a dialogue with one question (there are {len(asked)})")
+    question = as_text(asked[0], column) if asked else None
+    return None if question is None else question.replace("<image>", "").strip()
 
 
 def as_text_list(value: object, column: str) -> list[str | None]:

@@ -18,6 +18,7 @@ from vqa_ray.readers.pictures import resolve_uri
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.tables import numbered
 from vqa_ray.storage import exists, fsspec_for, read_bytes
+from vqa_ray.text_encoding import decode_text
 
 SHARD_ROWS = 10_000
 _ROLES = ("image_folder", "annotations")
@@ -52,7 +53,7 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> Contents:
         raise refuse(f"{listing.uri}: holds {len(names)} questions files; give one of them: {told(names)}")
     uri, head, count, first = files[0].uri, {}, 0, None
     try:
-        for key, value in members_of(read_bytes(uri).decode(), "questions"):
+        for key, value in members_of(decode_text(read_bytes(uri)), "questions"):
             if key != "questions":
                 head[key] = value
                 continue
@@ -89,7 +90,7 @@ def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
     """The rows of up to 10,000 questions, with what the annotators said when it is to be kept."""
     maker, fields = RowMaker(source, shard.uri), source.kept_columns()
     folder, pattern, annotations = shard.names
-    text = read_bytes(shard.uri).decode()
+    text = decode_text(read_bytes(shard.uri))
     found = (value for key, value in members_of(text, "questions") if key == "questions")
     questions = list(islice(found, shard.start, shard.stop))
     ids = {question.get("question_id") for question in questions if isinstance(question, dict)}
@@ -140,7 +141,7 @@ def _skip(text: str, at: int) -> int:
 
 def _annotations(uri: str, ids: Collection[object]) -> dict[object, dict[str, object]]:
     said: dict[object, dict[str, object]] = {}
-    for key, value in members_of(read_bytes(uri).decode(), "annotations"):
+    for key, value in members_of(decode_text(read_bytes(uri)), "annotations"):
         if key == "annotations" and isinstance(value, dict) and value.get("question_id") in ids:
             answers = [answer.get("answer") for answer in value.get("answers") or [] if isinstance(answer, dict)]
             said[value["question_id"]] = {
@@ -155,8 +156,8 @@ def _find_images(config: InputConfig, root: str, head: Mapping[str, object], fir
     subtype = re.sub(r"^test-\w+?(?=\d)", "test", str(head.get("data_subtype", "")))
     data = str(head.get("data_type", "mscoco"))
     patterns = [f"COCO_{subtype}_{{:012d}}.jpg", f"{data}_{subtype}_{{:012d}}.png", "{:012d}.jpg", "{}.jpg", "{}.png"]
-    if "image_folder" in config.columns:
-        folders = [config.columns["image_folder"]]
+    if "image_folder" in config.columns or config.image_root is not None:
+        folders = [config.columns.get("image_folder") or str(config.image_root)]
     else:
         near = (subtype, f"images/{subtype}", f"Images/{data}/{subtype}", "images", "Images", ".")
         folders = [f"{up}{folder}" for up in ("", "../", "../../") for folder in near]

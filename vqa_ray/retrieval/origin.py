@@ -28,6 +28,7 @@ def write_origin(uri: str, source: Source) -> None:
         "columns": dict(config.columns),
         "keep": list(config.keep),
         "image_root": config.image_root,
+        "encoding": config.encoding,
         "root": source.root,
         "layout": asdict(source.layout),
         "shards": [asdict(shard) for shard in source.shards],
@@ -59,6 +60,7 @@ def read_origin(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[str] = (
         keep_as,
         needs_question=False,
         image_root=content.get("image_root"),
+        encoding=content.get("encoding"),
     )
     shards = tuple(Shard(**{**shard, "names": tuple(shard["names"])}) for shard in content["shards"])
     layout = Layout(**{role: tuple(names) for role, names in content["layout"].items()})

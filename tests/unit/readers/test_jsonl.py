@@ -83,7 +83,7 @@ def test_bad_lines_are_rows_with_their_line_number(tmp_path: Path) -> None:
         (malformed, f"a.jsonl line 2: not JSON: {NO_NAME}"),
         (malformed, "a.jsonl line 5: not a JSON object but an array"),
         (malformed, "a.jsonl line 6: not a JSON object but a string"),
-        (malformed, "a.jsonl line 7: not UTF-8 (byte 15)"),
+        (malformed, "a.jsonl line 7: not UTF-8 (byte 15); another encoding is given with --encoding, as cp1252"),
         (malformed, "a.jsonl line 8: not JSON: nested too deeply"),
         (malformed, f"a.jsonl line 9: not JSON: {TOO_MANY_DIGITS}"),
         (malformed, "a.jsonl line 10: column 'image_uri' holds 5 (an integer); wanted is a string"),
@@ -165,15 +165,15 @@ def test_kept_types_are_those_of_the_first_thousand_lines(tmp_path: Path) -> Non
 
 
 def test_missing_columns_are_refused(tmp_path: Path) -> None:
-    file = write_jsonl(tmp_path / "a.jsonl", [{"image": "i.jpg", "text": "q"}])
+    file = write_jsonl(tmp_path / "a.jsonl", [{"picture": "i.jpg", "text": "q"}])
     assert refused(file, columns={"question": "text"}) == (
-        f"{file}: no column 'image_uri'; the columns are: image, text; name it with --column image_uri=NAME"
+        f"{file}: no column 'image_uri'; the columns are: picture, text; name it with --column image_uri=NAME"
     )
-    assert refused(file, columns={"image": "image"}) == (
-        f"{file}: --column image=image: 'image' cannot be given here; allowed are: "
+    assert refused(file, columns={"image": "picture"}) == (
+        f"{file}: --column image=picture: 'image' cannot be given here; allowed are: "
         "image_uri, images, question, questions, context, image_id, question_id, row_id"
     )
-    (row,) = read(file, columns={"image_uri": "image", "question": "text"})
+    (row,) = read(file, columns={"image_uri": "picture", "question": "text"})
     assert row["image_id"] == "i.jpg"
     assert refused(write_jsonl(tmp_path / "b.jsonl", [b"\n \n"])).endswith("b.jsonl: the input is empty: no lines")
     assert refused(write_jsonl(tmp_path / "c.jsonl", [b"[\n"])).endswith(

@@ -68,7 +68,7 @@ def test_what_cannot_be_guessed_is_refused(tmp_path: Path) -> None:
         f"{tmp_path}/unknown: cannot tell the format; found 2 × .txt, 1 × no suffix, 1 × .json; {FORMATS}"
     )
     assert refused(tmp_path / "unknown/data.json") == (
-        f"{tmp_path}/unknown/data.json: cannot tell the format; found 1 × .json; {FORMATS}"
+        f"{tmp_path}/unknown/data.json: none of the first lines is a JSON object; is this really JSON lines?"
     )
     assert refused(tmp_path / "nothing") == f"{tmp_path}/nothing: no such file, directory or prefix"
     (tmp_path / "empty").mkdir()

@@ -103,7 +103,7 @@ def test_columns_of_nulls_are_row_errors_not_refusals(tmp_path: Path) -> None:
             "a.parquet: column 'image' is int64; wanted for image is binary or struct<bytes: binary, path: string>",
         ),
         (
-            {"image": ["a.jpg"], "question": ["q"]},
+            {"image": ["a.jpg"], "image_uri": ["b.jpg"], "question": ["q"]},
             "a.parquet: column 'image' is string; wanted for image is binary or struct<bytes: binary, path: string> "
             "(names of image files belong in image_uri: --column image_uri=NAME)",
         ),
