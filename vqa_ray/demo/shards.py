@@ -21,7 +21,7 @@ DOG_QUESTION = "is there a dog?"
 DOG_KIND = "is_dog"
 ROWS_PER_SHARD = 150
 # What the demo searches for, and how often it occurs: by chance, it would be once in 2,200 products.
-WANTED = {"category": "mug", "colour": "red", "motif": "dog"}
+WANTED: Mapping[str, Any] = {"category": "mug", "colour": "red", "motif": "dog"}
 _WANTED_EVERY, _WANTED_FIRST = 100, 5
 DAMAGED_FILE = "products-damaged.parquet"
 

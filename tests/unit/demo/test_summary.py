@@ -13,7 +13,9 @@ from vqa_ray.report.gallery import Measure
 def test_tells_where_everything_is_and_what_to_run_next(tmp_path: Path) -> None:
     steps = [Step("tagged by m", 12.34, "tags"), Step("drawn", 0.5, "gallery.html")]
     text = "\n".join(
-        summary(tmp_path, steps, [], [Measure("is there a dog? F1", 0.9534, 600)], SearchResult(5, 4, 6), "m")
+        summary(
+            tmp_path, steps, [], [Measure("is there a dog? F1", 0.9534, 600)], found=SearchResult(5, 4, 6), model="m"
+        )
     )
     assert "vqa-ray demo: 13 s" in text
     assert f"12.3 s  tagged by m                        {tmp_path / 'tags'}" in text
