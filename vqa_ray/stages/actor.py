@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vqa_ray.errors import ErrorCode
+from vqa_ray.errors import ErrorCode, RequestError
 from vqa_ray.schema import STATUS, STATUS_ERROR, STATUS_OK
 from vqa_ray.stages.batch import DEVICE_LOST
 from vqa_ray.stages.journal import CrashJournal
@@ -40,12 +40,24 @@ class ModelActor:
 
     def __init__(self, stage: type, options: Mapping[str, Any], journal: CrashJournal) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vqa-ray-model")
+        self._stage: Any = None
+        self._refusal: RequestError | None = None
         with collecting_later():
-            self._stage = self._thread.submit(stage, **options).result()
+            try:
+                self._stage = self._thread.submit(stage, **options).result()
+            except RequestError as refusal:
+                # Raised by the first call: an actor that cannot be made is tried again, with Ray's traceback each time.
+                self._refusal = refusal
         self._journal = journal
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """What the stage makes of a DECODED table: as many rows, in the same order."""
+        """What the stage makes of a DECODED table: as many rows, in the same order.
+
+        Raises:
+            RequestError: what the stage was made of is wrong, such as a model whose weights do not fit.
+        """
+        if self._refusal is not None:
+            raise self._refusal
         with self._journal.batch(table["source_key"][0].as_py()) as died_before:
             if not died_before:
                 return self._guarded(table)

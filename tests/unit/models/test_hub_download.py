@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import constants
 
 from tests import tiny_encoders
 from tests.hub import TOKEN, Hub, hub_server
-from tests.tiny import ANSWERS, save_tiny_vilt
+from tests.tiny import ANSWERS, random_images, save_tiny_vilt
 from tests.weights import to_pickles
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import load
@@ -41,6 +43,11 @@ def pickled(vilt: Path, tmp_path: Path) -> tuple[Path, bytes]:
     """A checkpoint of pickles, and its weights as safetensors."""
     converted = (vilt / "model.safetensors").read_bytes()
     return to_pickles(vilt), converted
+
+
+def answers(reference: str) -> Any:
+    model = load.load_model(reference, device="cpu", dtype="float32")
+    return model.answer(random_images(1), [["what is it"]], 2)
 
 
 def reason(reference: str) -> str:
@@ -80,6 +87,24 @@ def test_a_conversion_of_the_bot_goes_before_pickles(hub: Hub, pickled: tuple[Pa
     assert not [line for line in hub.requests if line.startswith("POST")]
     assert load.load_model(NAME, device="cpu").labels == ANSWERS  # type: ignore[attr-defined]
     assert start_from(NAME, AnswerVocabulary(ANSWERS)).model.num_labels == len(ANSWERS)
+
+
+def test_a_repository_as_the_first_vilts_lie_there(hub: Hub, pickled: tuple[Path, bytes]) -> None:
+    """Pickles, the image settings with a bare size, and a word list in place of tokenizer.json."""
+    directory, converted = pickled
+    images = json.loads((directory / "processor_config.json").read_text())["image_processor"]
+    images |= {"size": images["size"]["shortest_edge"], "feature_extractor_type": "ViltFeatureExtractor"}
+    (directory / "preprocessor_config.json").write_text(json.dumps(images))
+    vocabulary = json.loads((directory / "tokenizer.json").read_text())["model"]["vocab"]
+    (directory / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)) + "\n")
+    for name in ("processor_config.json", "tokenizer.json"):
+        (directory / name).unlink()
+    hub.add(NAME, directory)
+    first = answers(NAME)
+    hub.add("org/converted", directory)
+    hub.open_pull_request("org/converted", {"model.safetensors": converted})
+    assert answers("org/converted") == first
+    assert {"pytorch_model.bin", "model.safetensors", "vocab.txt"} <= set(hub.downloads)
 
 
 def test_a_conversion_of_an_older_main_is_left_alone(hub: Hub, pickled: tuple[Path, bytes]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from vqa_ray.errors import ModelLoadError
 from vqa_ray.stages.actor import ModelActor
 from vqa_ray.stages.journal import CrashJournal
 from vqa_ray.stages.process import collecting_later
@@ -26,6 +27,20 @@ def test_an_actor_loads_its_model_without_collecting(tmp_path: Path) -> None:
     ModelActor(Stage, {}, CrashJournal("run", tmp_path))
     assert not Stage.collected
     assert gc.isenabled()
+
+
+class Refused:
+    """A stage whose model is wrong."""
+
+    def __init__(self) -> None:
+        raise ModelLoadError("model m: weights are incomplete")
+
+
+def test_a_wrong_model_is_told_by_the_first_call_and_no_sooner(tmp_path: Path) -> None:
+    """Ray makes an actor again and again whose constructor fails, and prints a traceback each time."""
+    actor = ModelActor(Refused, {}, CrashJournal("run", tmp_path))
+    with pytest.raises(ModelLoadError, match="model m: weights are incomplete"):
+        actor(pa.table({"source_key": [1]}))
 
 
 class Where:
