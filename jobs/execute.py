@@ -85,7 +85,9 @@ def _translated(error: BaseException) -> RequestError | RunError:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, RequestError):
-            return RequestError(one_line(getattr(cause, "cause", None) or cause))
+            # Below our line, Ray Data notes how often it tried.
+            lines = str(getattr(cause, "cause", None) or cause).splitlines()
+            return RequestError(one_line(lines[0] if lines else "", 1000))
         cause = getattr(cause, "cause", None) or cause.__cause__
     refused = _REFUSED.findall(str(error))
     if refused:

@@ -66,3 +66,6 @@ def test_what_only_weights_show_is_a_wrong_request() -> None:
     assert isinstance(refused, RequestError)
     assert str(refused) == "model m: weights are incomplete, 1 missing"
     assert isinstance(_translated(RayError("The node died.")), RunError)
+    noted = RayError("Exception occurred in user code")
+    noted.__cause__ = RequestError("model m: damaged\nFailed to apply UDF transform after 1/4 attempts")
+    assert str(_translated(noted)) == "model m: damaged"
