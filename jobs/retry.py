@@ -59,9 +59,9 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
     if not len(keys):
         logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.told()))
         return summary.tell(before, layout.output, job.spec.max_error_fraction)
-    check_retried(job.source, keys)
-    done = swept_and_done(attempt, fence)
     input_rows = np.unique(keys[:, 0])
+    check_retried(job.source, input_rows)
+    done = swept_and_done(attempt, fence)
     asked = questions_of(keys) if job.source.several and "question_index" in job.schema.names else None
     tasks = read_tasks(job.source, keys=input_rows, done=done, asked=asked)
     work = Work(record, attempt, tasks, size(done), len(input_rows), fence)
@@ -86,6 +86,11 @@ def _finished(job: Job, layout: RunLayout) -> tuple[RunRecord, dict[str, Any]]:
             f"--retry-failed: {layout.output} holds no finished run; run the command without --retry-failed first"
         )
     guard.refuse_difference(layout.output, record, job.record)
+    if finished["input"].get("shards") != len(job.source.shards):
+        raise RequestError(
+            f"--retry-failed: {layout.output} does not hold yet what was added to its input; run the command with "
+            "--update and without --retry-failed first"
+        )
     return record, finished
 
 

@@ -82,6 +82,7 @@ def test_photos_that_came_changed_and_went(photos: tuple[Path, Path], said) -> N
     told = said()
     assert "this run has finished already" in told
     assert "1 file was added (new.jpg)" in told
+    assert run_here("answer", source, output, *QUESTION, "--update", "--retry-failed") == 2
     assert run_here("answer", source, output, *QUESTION, "--update") == 0
     assert answers(output) == {**expected, missing[0]: "green", missing[1]: "image_missing", "new.jpg": "green"}
     assert manifest(output)["timing"]["rows_here"] == 1
