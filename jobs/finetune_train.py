@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -21,6 +22,7 @@ from pipelines import finetune as pipeline
 from pipelines.images import ImageConfig
 from pipelines.train_placement import TrainPlacement
 from vqa_ray.errors import RunError, one_line
+from vqa_ray.readers.listing import absolute
 from vqa_ray.run.layout import delete
 from vqa_ray.run.record import RunRecord
 from vqa_ray.stages.augment import AugmentImages
@@ -72,7 +74,8 @@ def course(spec: FinetuneSpec, lesson: Lesson) -> Course:
         ),
         dropout=spec.dropout,
         lora_rank=spec.lora_rank if spec.lora else None,
-        base=spec.model,
+        # An adapter may be used from another directory.
+        base=absolute(spec.model) if Path(spec.model).is_dir() else spec.model,
         auxiliary=tuple(len(classes) for classes in lesson.classes.values()),
         dtype=spec.dtype,
         export_dtype=spec.export_dtype,

@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.adapter import adapter_of
 from vqa_ray.models.tokenizer_files import check_tokenizer
 from vqa_ray.models.vocabulary import AnswerVocabulary, check_head
 from vqa_ray.models.weight_files import WeightFiles, find_weights
+
+# Of InstructBLIP: where the tokenizer of its Q-Former lies.
+QFORMER_TOKENIZER = "qformer_tokenizer"
 
 
 def check_parts(path: Path, config: Mapping[str, Any], origin: str, *, has_vocabulary: bool) -> WeightFiles:
@@ -31,4 +35,13 @@ def check_parts(path: Path, config: Mapping[str, Any], origin: str, *, has_vocab
         if adapter_of(path) is None:
             check_head(vocabulary, weights, origin)
     check_tokenizer(path, config, origin)
+    if config.get("model_type") == "instructblip":
+        _check_qformer_tokenizer(path, config, origin)
     return weights
+
+
+def _check_qformer_tokenizer(path: Path, config: Mapping[str, Any], origin: str) -> None:
+    inner = path / QFORMER_TOKENIZER
+    if not inner.is_dir():
+        raise ModelLoadError(f"{origin}: {QFORMER_TOKENIZER}/ is missing; its Q-Former reads the question")
+    check_tokenizer(inner, {"qformer_config": config.get("qformer_config")}, f"{origin}: {QFORMER_TOKENIZER}/")

@@ -71,6 +71,17 @@ def test_every_family_wants_its_tokenizer(build: Callable[[Path], Path], tmp_pat
             describe_pair_start(str(directory))
 
 
+def test_instructblip_wants_two_tokenizers(tmp_path: Path) -> None:
+    directory = tiny_blip.save(tmp_path / "model", tiny_blip.instructblip("llama"))
+    load.describe(str(directory))
+    remove_tokenizer(directory / "qformer_tokenizer")
+    with pytest.raises(ModelLoadError, match="qformer_tokenizer/: it has no tokenizer"):
+        load.describe(str(directory))
+    shutil.rmtree(directory / "qformer_tokenizer")
+    with pytest.raises(ModelLoadError, match="qformer_tokenizer/ is missing; its Q-Former reads the question"):
+        load.describe(str(directory))
+
+
 def test_an_empty_tokenizer_is_told(broken: Path) -> None:
     edit(broken / "tokenizer.json", lambda content: content["model"].update(vocab={"[PAD]": 0, "[UNK]": 1}))
     edit(broken / "tokenizer.json", lambda content: content.update(added_tokens=[]))
