@@ -5,6 +5,7 @@ Imports next to nothing, so that signals are heeded from the beginning; `jobs.ty
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -25,7 +26,7 @@ COMMANDS = {
     "finetune": "Train ViLT on questions and answers of your own.",
     "demo": "Tag and question a small rendered catalogue.",
 }
-FAILED, REFUSED = 1, 2
+FAILED, REFUSED, TOO_MANY_ERRORS = 1, 2, 3
 INTERRUPTED = 130
 # The commands that the same command line resumes.
 _RESUMABLE = {"answer", "caption", "tag", "retrieve", "index", "finetune"}
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is not None:
         return _run(list(arguments))
+    # Bars of other packages; what takes long is told in lines of our own.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     given = sys.argv[1:]
     STOP.message = lambda number: _stopped(given, number)
     STOP.install()
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    from vqa_ray.errors import RequestError, VqaRayError, one_line
+    from vqa_ray.errors import RequestError, TooManyErrors, VqaRayError, one_line
 
     name = given[0] if given and given[0] in COMMANDS else None
     try:
@@ -68,7 +72,8 @@ def _run(given: list[str]) -> int:
         if STOP.received is None:
             excerpt = getattr(error, "excerpt", "").splitlines()
             line = f"{_prefix(name)}: {one_line(error, 2000)}"
-            return _say("\n".join([line, *excerpt]), REFUSED if isinstance(error, RequestError) else FAILED)
+            code = REFUSED if isinstance(error, RequestError) else FAILED
+            return _say("\n".join([line, *excerpt]), TOO_MANY_ERRORS if isinstance(error, TooManyErrors) else code)
         code = STOP.exit_code
     if STOP.received is not None and code:
         return _say(_stopped(given, STOP.received), STOP.exit_code)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import ray
 from ray.data import DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
-from jobs.progress import Watch, duration
+from jobs.progress import duration
 from jobs.session import Cluster, session
 from jobs.spec import RunSpec
+from jobs.watch import Watch
 from jobs.work import Job, Work
 from pipelines.context import LastStatistics, run_context
 from pipelines.placement import Placement, Wishes, automatic, check, demand
+from pipelines.reports import StopOnRequest, announce, forget
 from pipelines.sink import FencedNames, checkpoint_config, write
 from vqa_ray.errors import RequestError, RunError, one_line
 
@@ -55,9 +58,19 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
         if not spec.wait_for_cluster:
             check(demand(placement), cluster.resources, cluster.name)
         context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
-        context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, LastStatistics]
+        callbacks = [*context.custom_execution_callback_classes, LastStatistics, StopOnRequest]
+        context.custom_execution_callback_classes = callbacks
         LastStatistics.kept = None
-        with DataContext.current(context), Watch(layout, work.total, spec.quiet):
+        announce(context, invocation)
+        watch = Watch(
+            work.total,
+            present=work.present,
+            quiet=spec.quiet,
+            reports=invocation,
+            # A retry meets nothing but rows that have failed before.
+            max_error_fraction=spec.max_error_fraction if layout.attempt == 1 else 1.0,
+        )
+        with DataContext.current(context), watch:
             try:
                 rows = job.build(work, placement)
                 schema, rows_per_file = job.file_schema(work.record), job.rows_per_file(work.total)
@@ -69,6 +82,8 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
                 ) from error
             except (ray.exceptions.RayError, OSError) as error:
                 raise _translated(error) from error
+            finally:
+                forget(invocation)
         assert LastStatistics.kept is not None
         return _statistics(LastStatistics.kept)
 
@@ -82,22 +97,47 @@ def place(spec: RunSpec, cluster: Cluster) -> Placement:
 
 def _translated(error: BaseException) -> RequestError | RunError:
     """What a failure of Ray means: a wrong request that only the worker could see, or a failed run."""
-    cause: BaseException | None = error
-    while cause is not None:
+    causes = list(_causes(error))
+    for cause in causes:
         if isinstance(cause, RequestError):
             # Below our line, Ray Data notes how often it tried.
             lines = str(getattr(cause, "cause", None) or cause).splitlines()
             return RequestError(one_line(lines[0] if lines else "", 1000))
-        cause = getattr(cause, "cause", None) or cause.__cause__
     refused = _REFUSED.findall(str(error))
     if refused:
         return RequestError(one_line(refused[-1], 1000))
-    return RunError(f"the run failed, the same command goes on from here: {_last_line(error)}")
+    return RunError(f"the run failed, the same command goes on from here: {_reason(causes)}")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what caused it, the innermost last."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        inner = getattr(error, "cause", None)
+        error = inner if isinstance(inner, BaseException) else error.__cause__
+
+
+def _reason(causes: Sequence[BaseException]) -> str:
+    """Why a run failed: what its innermost cause says, rather than Ray's advice around it."""
+    for cause in causes:
+        if isinstance(cause, ray.exceptions.OutOfMemoryError) or "OutOfMemory" in str(cause):
+            return (
+                "a worker was ended because the memory of its node was full; fewer --num-actors, a smaller "
+                f"--batch-size or a larger node help ({_last_line(cause)})"
+            )
+    last = causes[-1]
+    kind = "" if isinstance(last, ray.exceptions.RayError) else f"{type(last).__name__}: "
+    return f"{kind}{_last_line(last)}"
 
 
 def _last_line(error: BaseException) -> str:
+    """The line of an error that names it: the last one of a traceback, the first of a plain text."""
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return one_line(lines[-1] if lines else type(error).__name__, 1000)
+    if not lines:
+        return type(error).__name__
+    return one_line(lines[-1 if "Traceback" in str(error) else 0], 1000)
 
 
 def _statistics(last: DatasetStatsSummary) -> tuple[dict[str, float], int]:

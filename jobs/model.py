@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 
 from jobs import logs
+from jobs.progress import told_when_slow
 from jobs.spec import AnswerSpec, CaptionSpec, RetrieveSpec, RunSpec, TagSpec
 from vqa_ray.errors import RequestError
 from vqa_ray.models.families import Task
@@ -25,7 +26,8 @@ def model_of(spec: RunSpec, task: Task) -> ModelInfo:
     Raises:
         RequestError: the family cannot do what the job needs, or knows nothing of an option that was given.
     """
-    info = describe(spec.model)
+    with told_when_slow(f"looking at the model {spec.model}"):
+        info = describe(spec.model)
     info.kind.require(task, spec.model)
     options = options_of(spec)
     options.check(info.kind)

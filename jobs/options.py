@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from jobs import logs
 from jobs.spec import Retry, extra_of, load, option_name
 from vqa_ray.errors import RequestError
 
@@ -63,6 +64,7 @@ def command(kind: type[BaseModel], run: Runner, retries: bool = True) -> Callabl
         file, retry = options.pop("spec"), options.pop("retry_failed", None)
         given = {name: _value(kind, name, value) for name, value in options.items() if value not in (None, [])}
         spec = load(kind, file, given)
+        logs.configure(getattr(spec, "quiet", False), getattr(spec, "log_format", "text"))
         return run(spec, None if retry is None else Retry.parse(retry)) if retries else run(spec)
 
     fields = sorted(kind.model_fields.items(), key=_order)

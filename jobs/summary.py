@@ -10,6 +10,8 @@ from jobs.progress import duration
 
 logger = logging.getLogger(__name__)
 
+# What a job has done to a row.
+_VERBS = {"tag": "tagged", "caption": "captioned", "index": "embedded", "retrieve": "scored"}
 ALL_GOOD, FAILED, TOO_MANY_ERRORS = 0, 1, 3
 
 
@@ -53,10 +55,11 @@ def _input_rows(manifest: Mapping[str, Any]) -> int:
 def lines(manifest: Mapping[str, Any], output: str) -> list[str]:
     """The summary, line by line."""
     timing, speed = manifest["timing"], manifest["throughput"]
+    verb = _VERBS.get(manifest["job"], "answered")
     counted, of = f"{manifest['rows']:,} rows", _input_rows(manifest)
     if of != manifest["rows"]:
         counted = f"{counted} (a question each) of {of:,} input rows"
-    told = [f"{counted}: {manifest['ok']:,} answered, {manifest['failed']:,} failed → {output}"]
+    told = [f"{counted}: {manifest['ok']:,} {verb}, {manifest['failed']:,} failed → {output}"]
     if manifest["errors"]:
         told.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
     if manifest["warnings"]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from jobs.earlier import earlier_run
+from jobs.progress import told_when_slow
 from jobs.spec import RunSpec
 from vqa_ray import schema as columns
 from vqa_ray.calibration_file import Calibration
@@ -21,6 +22,7 @@ from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.run.record import RunRecord
 from vqa_ray.stages.read import ReadShard
+from vqa_ray.storage import shown_uri
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -119,7 +121,8 @@ def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool,
         encoding=spec.encoding,
         **reads,
     )
-    return open_source(config, earlier_run(spec.output, update=spec.update))
+    with told_when_slow(f"reading the listing of {shown_uri(spec.input)}"):
+        return open_source(config, earlier_run(spec.output, update=spec.update))
 
 
 def read_calibration(uri: str | None, model: ModelInfo) -> Calibration | None:

@@ -9,6 +9,7 @@ from typing import Any
 from ray.data import ActorPoolStrategy, Dataset
 
 from pipelines.placement import Placement
+from pipelines.reports import row_report
 from vqa_ray.stages.actor import ModelActor
 from vqa_ray.stages.journal import CrashJournal
 
@@ -32,7 +33,7 @@ def on_actors(images: Dataset, stage: type, options: Mapping[str, Any], placemen
     )
     return images.map_batches(
         ModelActor,
-        fn_constructor_args=(stage, dict(options), CrashJournal(f"model-{uuid.uuid4().hex}")),
+        fn_constructor_args=(stage, dict(options), CrashJournal(f"model-{uuid.uuid4().hex}"), row_report()),
         batch_size=placement.batch_size,
         batch_format="pyarrow",
         compute=pool,

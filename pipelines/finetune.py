@@ -34,6 +34,13 @@ _NAME = "train"
 _BLOCKS_AHEAD = 4
 
 
+class Trainer(TorchTrainer):
+    """Ray's trainer, which leaves Ctrl-C to the command: its own handler waits for the controller, and exits with 0."""
+
+    def _register_sigint_handler(self, controller: object) -> None:
+        """Register none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reads:
     """What is read, and in what order.
@@ -165,7 +172,7 @@ def fit(course: Course, streams: Streams, storage: str, keep_checkpoints: int, m
     placement = streams.placement
     low, high = placement.workers
     filesystem, path = filesystem_for(storage)
-    TorchTrainer(
+    Trainer(
         train_worker,
         train_loop_config={"course": course, "streams": streams},
         torch_config=TorchConfig(),

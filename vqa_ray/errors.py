@@ -5,6 +5,7 @@
     │   └── ModelLoadError    a checkpoint that is missing, incomplete, unsafe or of an unknown family
     ├── RowError          one row cannot be answered: becomes a status row, never leaves a stage
     └── RunError          the run itself failed: exit code 1
+        └── TooManyErrors     so many rows failed that the run was stopped: exit code 3
 
 Messages are one line that says where, what, what was given and what is allowed.
 """
@@ -57,6 +58,10 @@ class ModelLoadError(RequestError):
 
 class RunError(VqaRayError, RuntimeError):
     """The run failed after it had begun."""
+
+
+class TooManyErrors(RunError):
+    """So many rows have failed that the run was stopped before its end."""
 
 
 class RowError(VqaRayError):

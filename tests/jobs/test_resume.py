@@ -176,5 +176,5 @@ def test_interrupted_run_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) 
 
     monkeypatch.setattr("jobs.run.write_rows", interrupted)
     argv = arguments("answer", parquet_input(tmp_path / "in", 4), tmp_path / "out")
-    assert main(argv) == 1
-    assert capsys.readouterr().err == "vqa-ray answer: interrupted; the same command goes on from here\n"
+    assert main(argv) == 130
+    assert capsys.readouterr().err == "vqa-ray answer: stopped by Ctrl-C; the same command goes on from here\n"

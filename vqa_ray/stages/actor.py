@@ -15,6 +15,7 @@ from vqa_ray.schema import STATUS, STATUS_ERROR, STATUS_OK
 from vqa_ray.stages.batch import DEVICE_LOST
 from vqa_ray.stages.journal import CrashJournal
 from vqa_ray.stages.process import collecting_later
+from vqa_ray.stages.row_report import RowReport
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +37,12 @@ class ModelActor:
         options: its keyword arguments.
         journal: where batches under way are noted; its id belongs to one execution, so that batches of a driver that
             was killed are under no suspicion.
+        report: where the rows are counted while the run goes on; None for nowhere.
     """
 
-    def __init__(self, stage: type, options: Mapping[str, Any], journal: CrashJournal) -> None:
+    def __init__(
+        self, stage: type, options: Mapping[str, Any], journal: CrashJournal, report: RowReport | None = None
+    ) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vqa-ray-model")
         self._stage: Any = None
         self._refusal: RequestError | None = None
@@ -48,7 +52,7 @@ class ModelActor:
             except RequestError as refusal:
                 # Raised by the first call: an actor that cannot be made is tried again, with Ray's traceback each time.
                 self._refusal = refusal
-        self._journal = journal
+        self._journal, self._report = journal, report
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """What the stage makes of a DECODED table: as many rows, in the same order.
@@ -58,6 +62,12 @@ class ModelActor:
         """
         if self._refusal is not None:
             raise self._refusal
+        result = self._answered(table)
+        if self._report is not None:
+            self._report.add(result)
+        return result
+
+    def _answered(self, table: pa.Table) -> pa.Table:
         with self._journal.batch(table["source_key"][0].as_py()) as died_before:
             if not died_before:
                 return self._guarded(table)

@@ -1,0 +1,80 @@
+"""Report how many rows a model stage has returned, and its first error, while the run goes on."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vqa_ray.schema import STATUS_ERROR
+
+_EVERY_S = 0.5
+# What names an image, the best first.
+_NAMES = ("image_uri", "image_id", "row_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Rows that model stages have returned.
+
+    Attributes:
+        rows: of them all.
+        failed: those with an error.
+        first_error: `code: message (image)` of the first of those, None without.
+    """
+
+    rows: int = 0
+    failed: int = 0
+    first_error: str | None = None
+
+    def __add__(self, other: Answered) -> Answered:
+        first = self.first_error or other.first_error
+        return Answered(self.rows + other.rows, self.failed + other.failed, first)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Answered:
+        """What a `RowReport` has put."""
+        return cls(**json.loads(data))
+
+
+class RowReport:
+    """Counts the rows of one process, and puts the counts where the driver of the run finds them.
+
+    Args:
+        put: stores bytes under a key, for all processes of the run.
+        prefix: what the keys of the run begin with.
+    """
+
+    def __init__(self, put: Callable[[str, bytes], Any], prefix: str) -> None:
+        self._put, self._prefix = put, prefix
+        self._key = ""
+        self._counts = Answered()
+        self._due = 0.0
+
+    def add(self, table: pa.Table) -> None:
+        """Count a table that a model stage has returned."""
+        is_error = pc.equal(table["status"], STATUS_ERROR)
+        failed = pc.sum(is_error).as_py() or 0
+        is_first = failed and self._counts.first_error is None
+        first = _described(table.filter(is_error).slice(0, 1).to_pylist()[0]) if is_first else None
+        self._counts += Answered(table.num_rows, failed, first)
+        now = time.monotonic()
+        if now >= self._due or is_first:
+            self._due = now + _EVERY_S
+            # Made here, in the process that counts: this object may have been copied to it.
+            self._key = self._key or f"{self._prefix}{uuid.uuid4().hex}"
+            counts = self._counts
+            content = {"rows": counts.rows, "failed": counts.failed, "first_error": counts.first_error}
+            self._put(self._key, json.dumps(content).encode())
+
+
+def _described(row: dict[str, Any]) -> str:
+    name = next((row[name] for name in _NAMES if row.get(name) is not None), None)
+    where = "" if name is None or str(name) in str(row["error_message"]) else f" ({name})"
+    return f"{row['error_code']}: {row['error_message']}{where}"
