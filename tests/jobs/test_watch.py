@@ -30,6 +30,9 @@ def test_when_a_run_is_hopeless(rows: int, failed: int, total: int | None, fract
     assert hopeless(Answered(rows, failed), total, fraction) == stops
 
 
+NONE = {"error_code": None, "error_message": None}
+
+
 def table(*statuses: str) -> pa.Table:
     rows = [
         {
@@ -54,6 +57,14 @@ def test_a_report_counts_and_names_the_first_error() -> None:
     assert Answered.from_json(stored[key]) == Answered(5, 2, "image_missing: no such file (s3://b/1.jpg)")
     report.add(table("error"))
     assert Answered.from_json(stored[key]).rows == 5, "not at every call"
+
+
+def test_a_row_with_several_questions_fails_when_all_of_them_do() -> None:
+    ok, bad = ({"status": "ok"} | NONE, {"status": "error", "error_code": "model_error", "error_message": "no"})
+    rows = [{"image_id": "a", "asked": [ok, bad]}, {"image_id": "b", "asked": [bad, bad]}]
+    stored: dict[str, bytes] = {}
+    RowReport(stored.__setitem__, "run/").add(pa.Table.from_pylist(rows))
+    assert Answered.from_json(*stored.values()) == Answered(2, 1, "model_error: no (b)")
 
 
 @pytest.fixture

@@ -59,10 +59,10 @@ class RowReport:
 
     def add(self, table: pa.Table) -> None:
         """Count a table that a model stage has returned."""
-        is_error = pc.equal(table["status"], STATUS_ERROR)
-        failed = pc.sum(is_error).as_py() or 0
+        failures = _failures(table)
+        failed = len(failures)
         is_first = failed and self._counts.first_error is None
-        first = _described(table.filter(is_error).slice(0, 1).to_pylist()[0]) if is_first else None
+        first = _described(failures[0]) if is_first else None
         self._counts += Answered(table.num_rows, failed, first)
         now = time.monotonic()
         if now >= self._due or is_first:
@@ -72,6 +72,18 @@ class RowReport:
             counts = self._counts
             content = {"rows": counts.rows, "failed": counts.failed, "first_error": counts.first_error}
             self._put(self._key, json.dumps(content).encode())
+
+
+def _failures(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows in error; of those with several questions (`questions.pack`), those without any answer."""
+    if "status" in table.column_names:
+        is_error = pc.equal(table["status"], STATUS_ERROR)
+        names = [name for name in (*_NAMES, "error_code", "error_message") if name in table.column_names]
+        rows: list[dict[str, Any]] = table.select(names).filter(is_error).to_pylist()
+        return rows
+    named = table.select([name for name in _NAMES if name in table.column_names]).to_pylist()
+    packed = zip(named, table["asked"].to_pylist(), strict=True)
+    return [row | asked[0] for row, asked in packed if all(each["status"] == STATUS_ERROR for each in asked)]
 
 
 def _described(row: dict[str, Any]) -> str:
