@@ -102,6 +102,8 @@ class PictureFinder:
             reason = f"column {column!r} holds a reference of {len(written)} characters"
             raise RowError(ErrorCode.ROW_MALFORMED, f"{reason}; at most {MAX_REFERENCE_CHARACTERS} are allowed")
         if self._image_root is not None:
+            # Until it is known to lie below the root: what tells the row apart from others.
+            found.uri = found.reference = written
             found.uri, found.reference = below(self._image_root, written)
             return
         found.uri = resolve_uri(written, self._directory)

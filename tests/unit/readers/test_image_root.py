@@ -22,6 +22,7 @@ def test_references_are_below_the_root(tmp_path: Path) -> None:
     assert [row["image_uri"] for row in rows[:4]] == [f"{root}/{name}" for name in names]
     assert [row["image_id"] for row in rows[:4]] == names
     assert [row["error_code"] for row in rows[4:]] == ["image_fetch_failed"] * len(outside)
+    assert len({row["row_id"] for row in rows}) == len(lines)
     assert "../a.jpg leads out of --image-root" in rows[4]["error_message"]
 
 
