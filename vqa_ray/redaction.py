@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote
+
+_URL = re.compile(r"(\w://)(?:[^\s/'\"]*@)?([^\s?'\"]*)(\?[^\s'\"]*)?")
+
+
+def without_url_secrets(text: str) -> str:
+    """A text without the user names, passwords and queries of the URLs in it."""
+    return _URL.sub(lambda url: f"{url[1]}{url[2]}{'?…' if url[3] else ''}", text) if "://" in text else text
 
 
 def without_secrets(text: str, uri: str) -> str:

@@ -91,6 +91,15 @@ def test_several_images_of_one_row(tmp_path: Path) -> None:
     assert row["others"][0]["image_uri"] == f"{tmp_path}/a.jpg"
 
 
+def test_messages_about_other_values_hide_secrets_too(tmp_path: Path) -> None:
+    secret = ["https://user:s3cret@h/a.jpg?sig=s3cret", "s3://key:s3cret@b/x"]
+    lines: list[dict[str, object]] = [{"image_uri": uri, "question": "q"} for uri in (secret, {"a": secret[1]})]
+    rows = read(write_jsonl(tmp_path / "a.jsonl", lines))
+    for row in rows:
+        assert row["error_code"] == "row_malformed"
+        assert "s3cret" not in row["error_message"]
+
+
 def test_a_cell_of_megabytes_is_a_row_of_its_own(tmp_path: Path) -> None:
     lines: list[dict[str, object]] = [
         {"image_uri": "x" * 2_000_000, "question": "q"},

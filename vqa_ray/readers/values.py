@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from vqa_ray.errors import ErrorCode, RowError, one_line
+from vqa_ray.redaction import without_url_secrets
 
 INT64 = range(-(2**63), 2**63)
 
@@ -31,7 +32,7 @@ def shown(value: object) -> str:
     kind = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list"}.get(type(value))
     if isinstance(value, Mapping):
         kind = "an object"
-    return f"{one_line(repr(value), 60)} ({kind or type(value).__name__})"
+    return f"{one_line(without_url_secrets(repr(value)[:4000]), 60)} ({kind or type(value).__name__})"
 
 
 def as_reference(value: object, column: str) -> str | None:
