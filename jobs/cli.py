@@ -75,6 +75,12 @@ def _run(given: list[str]) -> int:
             code = REFUSED if isinstance(error, RequestError) else FAILED
             return _say("\n".join([line, *excerpt]), TOO_MANY_ERRORS if isinstance(error, TooManyErrors) else code)
         code = STOP.exit_code
+    except Exception as error:
+        # What a store refuses, wherever it is noticed; everything else is a fault of the program, with its traceback.
+        if not _of_storage(error):
+            raise
+        reason = f"{type(error).__name__}: {one_line(error, 1000)}"
+        return _say(f"{_prefix(name)}: a file or its store failed: {reason}", FAILED if _begun() else REFUSED)
     if STOP.received is not None and code:
         return _say(_stopped(given, STOP.received), STOP.exit_code)
     if code == INTERRUPTED:
@@ -87,6 +93,17 @@ def _stopped(given: Sequence[str], number: int) -> str:
     name = given[0] if given and given[0] in COMMANDS else None
     goes_on = "; the same command goes on from here" if name in _RESUMABLE else ""
     return f"{_prefix(name)}: stopped by {describe(number)}{goes_on}"
+
+
+def _of_storage(error: Exception) -> bool:
+    """Whether an error is one of a file system or an object store; those of botocore are no OSErrors."""
+    package = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError) or package in ("botocore", "aiobotocore", "gcsfs", "adlfs", "azure")
+
+
+def _begun() -> bool:
+    """Whether the work on rows has begun: what Ray runs is imported then."""
+    return "jobs.execute" in sys.modules or "jobs.finetune_train" in sys.modules
 
 
 def _prefix(name: str | None) -> str:

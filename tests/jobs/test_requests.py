@@ -150,3 +150,19 @@ def test_help_is_quick_and_light(command: tuple[str, ...]) -> None:
     assert "--help" in done.stdout
     # Under one second on an idle machine; tests share theirs.
     assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_store_that_refuses_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+) -> None:
+    from botocore.exceptions import NoCredentialsError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr("jobs.cli._begun", lambda: begun)
+    monkeypatch.setattr("jobs.guard.existing_record", refuse)
+    assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "out", "--question", "what?") == 2 - begun
+    line = capsys.readouterr().err
+    assert line == "vqa-ray answer: a file or its store failed: NoCredentialsError: Unable to locate credentials\n"
