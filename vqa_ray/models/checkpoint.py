@@ -90,7 +90,8 @@ def locate(reference: str) -> Checkpoint:
     if is_adapter(names):
         path, base = with_base(inner, reference, local_directory)
         return Checkpoint(path, (*found.told, f"model {reference}: a LoRA adapter, merged into its base {base}"))
-    _refuse_foreign(inner, names, reference)
+    below = "" if inner == found.path else f"/{inner.relative_to(found.path).as_posix()}"
+    _refuse_foreign(inner, names, f"{reference}{below}")
     return replace(found, path=_without_marks(inner))
 
 
