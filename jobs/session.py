@@ -17,6 +17,7 @@ import ray
 
 from jobs import local_ray
 from jobs.logs import native_messages_to
+from jobs.progress import told_when_slow
 from jobs.ray_address import Address, reachable
 from jobs.ray_directory import ray_directory
 from jobs.ray_reaper import no_leftovers
@@ -92,8 +93,8 @@ def _given(address: str | None) -> Address | None:
 
 
 def _join(address: Address) -> tuple[Any, Cluster]:
-    logger.info("joining the Ray cluster at %s", address.text)
-    resolved = reachable(address)
+    with told_when_slow(f"looking for the Ray cluster at {address.text}"):
+        resolved = reachable(address)
     try:
         started = ray.init(address=resolved, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
