@@ -116,10 +116,12 @@ def _shared(record: RunRecord) -> tuple[object, object]:
 
 
 def _plan(task: IndexTask, name: str) -> pa.Table:
-    try:
-        return read_columns(task.layout.plan(name)).cast(sources.SOURCES)
-    except FileNotFoundError:
-        return sources.NONE
+    for uri in (task.layout.plan(name), task.layout.plan_of_before(name)):
+        try:
+            return read_columns(uri).cast(sources.SOURCES)
+        except FileNotFoundError:
+            continue
+    return sources.NONE
 
 
 def _ranges(planned: pa.Table) -> Ranges:

@@ -57,11 +57,14 @@ def build(spec: RetrieveSpec, predicate: Predicate, model: ModelInfo, work: Work
 
 def write_matches(spec: RetrieveSpec, parts: Sequence[str]) -> None:
     """Write the matches of these part files, best first, and tell what was asked for them."""
+    from vqa_ray.run.layout import delete
     from vqa_ray.run.matches import MATCHES_FILE, collect
     from vqa_ray.storage import join, write_table_atomic
 
     found = collect(parts, spec.top_k)
     write_table_atomic(join(spec.output, MATCHES_FILE), found.table)
+    # Its name in runs from before: the list there would be out of date.
+    delete(join(spec.output, "_matches.parquet"))
     best = f", the best {found.table.num_rows:,} of them" if found.table.num_rows < found.matches else ""
     logger.info("%d of %d images match → %s%s", found.matches, found.images, join(spec.output, MATCHES_FILE), best)
     if found.asked < found.questions:

@@ -12,12 +12,13 @@ import numpy as np
 from jobs import guard, summary
 from jobs.work import Job, Work
 from vqa_ray.key_ranges import Keys, Ranges, ranges_of, size
+from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.run import commits, manifest
 from vqa_ray.run.claims import Fence
 from vqa_ray.run.completeness import findings, strangers
-from vqa_ray.run.layout import PART_PREFIX, RunLayout
+from vqa_ray.run.layout import CARD, FOR_DATASETS, PART_PREFIX, RunLayout
 from vqa_ray.run.tally import row_count, tally
-from vqa_ray.storage import join, write_table_atomic
+from vqa_ray.storage import join, write_bytes_atomic, write_table_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -87,5 +88,9 @@ def conclude(
         job.conclude(parts)
     content = manifest.build(work.record, counts, timing, found, attempts)
     work.fence.check()
+    if work.record.job != "index":
+        card = dataset_card(content, job.schema)
+        write_bytes_atomic(join(layout.output, CARD), card.encode())
+        write_bytes_atomic(join(layout.output, FOR_DATASETS), data_files().encode())
     manifest.write(layout.manifest, content)
     return summary.tell(content, layout.output, job.spec.max_error_fraction)

@@ -17,6 +17,7 @@ from ray.data.datasource import FilenameProvider
 from pipelines.placement import WRITE_CPUS
 from vqa_ray.run.claims import Fence
 from vqa_ray.run.layout import RunLayout
+from vqa_ray.run.private_names import with_private_names
 from vqa_ray.schema import SOURCE_KEY
 from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.storage import filesystem_for, join
@@ -73,7 +74,7 @@ def checkpoint_config(layout: RunLayout, invocation: str) -> CheckpointConfig:
         id_column=SOURCE_KEY.name,
         checkpoint_path=path,
         delete_checkpoint_on_success=False,
-        override_filesystem=filesystem,
+        override_filesystem=with_private_names(filesystem),
     )
 
 
@@ -113,6 +114,8 @@ def write(rows: Dataset, layout: RunLayout, schema: pa.Schema, names: FencedName
         rows_per_file: input rows that a file should have at least; the last ones have fewer.
     """
     filesystem, path = filesystem_for(layout.parts)
+    if layout.attempt > 1:
+        filesystem = with_private_names(filesystem)
     rows.write_datasink(
         RowSink(path, filesystem, schema, names, rows_per_file),
         ray_remote_args={"num_cpus": WRITE_CPUS, "max_retries": _WRITE_RETRIES},

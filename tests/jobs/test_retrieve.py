@@ -20,7 +20,7 @@ RED = '"what colour is it?" = "red"'
 
 
 def matches(output: Path) -> list[dict[str, Any]]:
-    return pq.read_table(output / "_matches.parquet").to_pylist()
+    return pq.read_table(output / "_matches.pq").to_pylist()
 
 
 def test_every_image_comes_back_and_the_matches_sorted(tmp_path: Path) -> None:

@@ -95,8 +95,8 @@ class Witness:
 
     def look(self) -> None:
         keys: set[int] = set()
-        for path in Path(self._output, "_vqa_ray", "checkpoint").rglob("*.parquet"):
-            if path.name.endswith(".pending.parquet"):
+        for path in Path(self._output, "_vqa_ray", "checkpoint").rglob("*.pq"):
+            if path.name.endswith(".pending.pq"):
                 continue
             part = self._output / f"{path.stem}-0.parquet"
             # A commit without its rows would be a loss, too.

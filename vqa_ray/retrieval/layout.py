@@ -48,7 +48,7 @@ class IndexLayout:
 
     def sources(self, name: str) -> str:
         """The table of everything that the index holds after an update."""
-        return join(self.updates, name, PRIVATE, "sources.parquet")
+        return join(self.updates, name, PRIVATE, "sources.pq")
 
     def origin(self, name: str) -> str:
         """How the input of an update was read."""
@@ -56,11 +56,15 @@ class IndexLayout:
 
     def plan(self, name: str) -> str:
         """What an update set out to do."""
+        return join(self.updates, name, PRIVATE, "plan.pq")
+
+    def plan_of_before(self, name: str) -> str:
+        """The same, as it was called at first."""
         return join(self.updates, name, PRIVATE, "plan.parquet")
 
     def duplicates(self, number: int) -> str:
         """The near-duplicates found for a version."""
-        return join(self.uri, PRIVATE, f"duplicates-{number:06}.parquet")
+        return join(self.uri, PRIVATE, f"duplicates-{number:06}.pq")
 
     @staticmethod
     def ann(name: str) -> str:

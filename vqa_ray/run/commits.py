@@ -1,8 +1,8 @@
 """Which part files count: those whose rows Ray Data's checkpoint lists.
 
-A write task leaves three traces, in this order: `NAME.pending.parquet` in the checkpoint directory of its process, the
-rows as `NAME-0.parquet`, and a rename of the pending file to `NAME.parquet`. Whatever died in between is cleaned up
-here.
+A write task leaves three traces, in this order: `NAME.pending.pq` in the checkpoint directory of its process, the
+rows as `NAME-0.parquet`, and a rename of the pending file to `NAME.pq`. Whatever died in between is cleaned up here.
+In runs from before, the files of the checkpoint end in `.parquet`; rows of a retry end in `.pq` as well.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from vqa_ray.run.layout import RunLayout, delete, name_of
 from vqa_ray.run.tally import read_columns
 from vqa_ray.storage import write_table_atomic
 
-_PENDING = ".pending.parquet"
-_COMMITTED = ".parquet"
+_PENDING = (".pending.pq", ".pending.parquet")
+_COMMITTED = re.compile(r"\.(pq|parquet)$")
 # pyarrow numbers the files of one write task.
-_PART = re.compile(r"^(?P<task>.+)-\d+\.parquet$")
+_PART = re.compile(r"^(?P<task>.+)-\d+\.(pq|parquet)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,9 @@ class Swept:
 def committed_tasks(layout: RunLayout) -> dict[str, str]:
     """Write task → URI of its committed checkpoint file."""
     return {
-        name.removesuffix(_COMMITTED): entry.uri
+        _COMMITTED.sub("", name): entry.uri
         for entry in layout.checkpoint_files()
-        if (name := name_of(entry.uri)).endswith(_COMMITTED) and not name.endswith(_PENDING)
+        if _COMMITTED.search(name := name_of(entry.uri)) and not name.endswith(_PENDING)
     }
 
 

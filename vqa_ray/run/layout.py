@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
+from vqa_ray.run.private_names import PRIVATE_SUFFIX
 from vqa_ray.storage import FileEntry, exists, filesystem_for, join, list_files
 
 PART_PREFIX = "part-"
 PART_SUFFIX = ".parquet"
 PRIVATE = "_vqa_ray"
+# Names that Spark, pandas and pyarrow pass over when they read the directory: a README.md would end their reading.
+CARD = "_README.md"
+FOR_DATASETS = ".huggingface.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +111,4 @@ def delete_directory(uri: str) -> None:
 
 def _is_part(uri: str) -> bool:
     name = name_of(uri)
-    return name.startswith(PART_PREFIX) and name.endswith(PART_SUFFIX)
+    return name.startswith(PART_PREFIX) and name.endswith((PART_SUFFIX, PRIVATE_SUFFIX))

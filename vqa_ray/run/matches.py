@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from vqa_ray.run.tally import asked_questions, read_columns
 from vqa_ray.schema import STATUS_OK
 
-# The underscore keeps it out of what readers take for the rows of the run.
-MATCHES_FILE = "_matches.parquet"
+# Parquet under a name that no reader takes for rows of the run.
+MATCHES_FILE = "_matches.pq"
 _ORDER = [("score", "descending"), ("row_id", "ascending"), ("source_key", "ascending")]
 
 

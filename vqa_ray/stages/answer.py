@@ -28,8 +28,8 @@ class AnswerStage:
         model: which one, and how it is loaded and asked. It is generative where rows bring earlier turns.
         top_k: answers to keep per question, at least 1.
         several: whether rows may bring several questions each; without, ANSWER rows come out.
-        nested: whether those of a row stand in one ANSWERS row; else rows of `questions.packed_schema` come out, of which
-            `questions.one_row_per_question` makes ANSWER rows.
+        nested: whether those of a row stand in one ANSWERS row; else rows of `questions.packed_schema` come out, which
+            `questions.one_row_per_question` makes ANSWER rows of.
         boxes: whether `boxes` are written, see `schema.answer_schema`.
         version: of the columns.
         attempt: how many times these rows have been tried, counting this one.
