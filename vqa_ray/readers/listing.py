@@ -16,6 +16,7 @@ from vqa_ray.readers.json_kind import json_kind
 from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
 from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, kind_of, suffix_of
+from vqa_ray.readers.table_formats import without_removed
 from vqa_ray.storage import FileEntry, exists, fsspec_for, list_files, scheme_of
 
 _JSON = re.compile(r"\.json(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
@@ -228,8 +229,7 @@ def _list_pattern(uri: str) -> Listing:
             glob, root = Glob(pattern[len(fixed) :]), absolute(fixed or ".")
             roots.append(root)
             start = len(root.rstrip("/")) + 1
-            matching = [entry for entry in list_files(root, hidden=True) if glob.matches(entry.uri[start:])]
-            found = _wanted(root, matching, glob)
+            found = _wanted(root, list_files(root, hidden=True), glob)
             named.update(entry.uri for entry in found if glob.names(entry.uri[start:]))
         entries.update((entry.uri, entry) for entry in found)
     if not entries:
@@ -254,6 +254,9 @@ def _wanted(root: str, listed: Sequence[FileEntry], glob: Glob | None = None) ->
     start = len(root.rstrip("/")) + 1
     paths = [entry.uri[start:] for entry in listed]
     wanted = set(without_bookkeeping(paths, glob.spared if glob else None))
+    wanted -= without_removed(root, dict(zip(paths, listed, strict=True)))
+    if glob:
+        wanted = {path for path in wanted if glob.matches(path)}
     if "" in own_outputs(paths) and not glob and any(kind_of(path) not in ("parquet", None) for path in wanted):
         wanted -= set(run_files(wanted))
     return [entry for entry, path in zip(listed, paths, strict=True) if path in wanted]

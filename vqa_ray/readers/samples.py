@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vqa_ray.errors import RowError, one_line
+from vqa_ray.local_files import name_as_text
 from vqa_ray.readers.stream import DAMAGE
 from vqa_ray.readers.suffixes import IMAGE_SUFFIXES
 from vqa_ray.readers.values import Unreadable
@@ -34,6 +35,7 @@ class Member:
         data: the contents; empty when they were not read.
         problem: why they were not.
         is_used: a row was made of it already.
+        turn: how many members of this very name stood before it, as in a tar that was added to (`tar -r`).
     """
 
     key: str
@@ -41,6 +43,7 @@ class Member:
     data: bytes = b""
     problem: RowError | None = None
     is_used: bool = False
+    turn: int = 0
 
     @property
     def is_image(self) -> bool:
@@ -105,7 +108,7 @@ class Sample:
 
 def member_name(path: str) -> tuple[str, str] | None:
     """(key, suffix) of a member, or None for what is no part of a sample: hidden files, names without a suffix."""
-    readable = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace").removeprefix("./")
+    readable = name_as_text(path).removeprefix("./")
     directory, mark, name = readable.rpartition("/")
     base, dot, suffix = name.rpartition(".")
     if not dot or not base or name.startswith((".", "_")):
@@ -121,8 +124,14 @@ def samples_of(members: Iterable[Member]) -> Iterator[Sample]:
             if held and held[0].stem != member.stem:
                 yield from _settle(held, held)
                 held = []
+            member.turn = sum(one.key == member.key and one.suffix == member.suffix for one in held)
             held.append(member)
             if len(held) > _HELD_MEMBERS or sum(len(one.data) for one in held) > _HELD_BYTES:
+                earlier = [one for one in held if one.turn < member.turn]
+                yield from _settle(earlier, earlier)
+                held = [one for one in held if one.turn >= member.turn]
+                for one, turn in [(one, one.turn - member.turn) for one in held]:
+                    one.turn = turn
                 kin = [one for one in held if _speaks_for(one.key, member.key) or _speaks_for(member.key, one.key)]
                 yield from _settle(held, [one for one in held if not any(one is other for other in kin)])
                 yield from _settle(held, [one for one in kin if one.is_image and one.key != member.key])
@@ -134,7 +143,13 @@ def samples_of(members: Iterable[Member]) -> Iterator[Sample]:
 
 
 def _settle(held: Sequence[Member], ready: Sequence[Member]) -> Iterator[Sample]:
-    """The samples that members which share a stem make, as far as they are of those that are ready."""
+    """The samples that members which share a stem make, as far as they are of those that are ready. Of a name that
+    occurs twice, the first image goes with the first sidecar and the second with the second."""
+    for turn in sorted({member.turn for member in held}):
+        yield from _settle_turn([member for member in held if member.turn == turn], ready)
+
+
+def _settle_turn(held: Sequence[Member], ready: Sequence[Member]) -> Iterator[Sample]:
     settled = {id(member) for member in ready}
     images = [member for member in held if member.is_image]
     sidecars = [member for member in held if not member.is_image]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from tests.pictures import encoded, photo
 from tests.unit.readers.inputs import asked, errors, open_at, read, refused, rows_of, tar_bytes, write_tar
 from vqa_ray.readers import read_shard, webdataset
 from vqa_ray.readers.samples import Member, samples_of
@@ -298,3 +299,46 @@ def test_json_questions_are_several(tmp_path: Path) -> None:
     source = open_at(file)
     assert source.several
     assert rows_of(source)[0]["questions"] == ["q", "r"]
+
+
+def test_names_that_occur_twice_are_paired_in_their_order(tmp_path: Path) -> None:
+    one, two = (encoded(photo(16, 12, seed), "PNG") for seed in (1, 2))
+    first, second = asked("first?"), asked("second?")
+    orders = [
+        [("1.png", one), ("1.json", first), ("1.png", two), ("1.json", second)],
+        [("1.png", one), ("1.png", two), ("1.json", first), ("1.json", second)],
+        [("1.json", first), ("1.json", second), ("1.png", one), ("1.png", two)],
+        [("./1.png", one), ("1.json", first), ("2.png", one), ("2.json", first), ("1.png", two), ("./1.json", second)],
+    ]
+    for members in orders:
+        rows = read(write_tar(tmp_path / "a.tar", members))
+        mine = [(row["image"], row["questions"]) for row in rows if row["image_id"] == "1"]
+        assert mine == [(one, ["first?"]), (two, ["second?"])]
+
+
+def test_a_second_name_without_its_sidecar_is_an_error(tmp_path: Path) -> None:
+    image = encoded(photo(16, 12), "PNG")
+    rows = read(write_tar(tmp_path / "a.tar", [("1.png", image), ("1.json", asked("q")), ("1.png", image)]))
+    assert [row["error_code"] for row in rows] == [None, "question_missing"]
+    rows = read(write_tar(tmp_path / "b.tar", [("1.json", asked("q")), ("1.json", asked("r")), ("1.png", image)]))
+    assert [(row["questions"], row["error_code"]) for row in rows] == [(["q"], None), ([], "image_missing")]
+
+
+def test_many_members_of_one_name_are_all_read(tmp_path: Path) -> None:
+    image = encoded(photo(16, 12), "PNG")
+    members = [part for i in range(100) for part in (("1.png", image), ("1.json", asked(f"q{i}")))]
+    assert [row["questions"] for row in read(write_tar(tmp_path / "a.tar", members))] == [[f"q{i}"] for i in range(100)]
+
+
+def test_members_whose_names_are_not_utf8_are_told_apart(tmp_path: Path) -> None:
+    image = encoded(photo(16, 12), "PNG")
+    members = [
+        (f"caf{char}.{suffix}", data)
+        for char in ("\udce8", "\udce9")
+        for suffix, data in (("png", image), ("json", asked(f"{ord(char):x}")))
+    ]
+    rows = read(write_tar(tmp_path / "a.tar", members))
+    assert [(row["image_id"], row["questions"]) for row in rows] == [
+        ("caf\\xe8", ["dce8"]),
+        ("caf\\xe9", ["dce9"]),
+    ]
