@@ -29,7 +29,7 @@ def run(spec: AnswerSpec, retry: Retry | None) -> int:
     from vqa_ray import schema
 
     model = model_of(spec, "answer")
-    takes_context = model.kind.is_generative and not spec.ignore_context
+    takes_context = model.kind.is_generative and model.kind.has_turns and not spec.ignore_context
     takes_several = model.kind.takes_several
     source = open_input(
         spec, spec.question, needs_question=True, reads_context=takes_context, reads_several=takes_several

@@ -31,6 +31,8 @@ def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
     gpus = spec.num_gpus or 1
     if not model.kind.is_chat:
         raise RequestError(f"{_OPTION}: model {spec.model}: {model.kind.told} is not a chat model, which vLLM is for")
+    if not model.kind.has_turns:
+        raise RequestError(f"{_OPTION}: model {spec.model}: {model.kind.told} has no chat template, which vLLM needs")
     if source.several:
         raise RequestError(f"{_OPTION}: rows bring several questions; wanted one question per row")
     if spec.num_beams is not None:

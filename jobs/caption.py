@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from jobs.options import command
 from jobs.spec import CaptionSpec, Retry
+from vqa_ray.errors import RequestError
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -26,6 +27,8 @@ def run(spec: CaptionSpec, retry: Retry | None) -> int:
     from vqa_ray import schema
 
     model = model_of(spec, "caption")
+    if spec.prompt is not None and not model.kind.has_turns:
+        raise RequestError(f"--prompt: model {spec.model}: {model.kind.told} begins its captions by itself")
     source = open_input(spec, (), needs_question=False)
     record = record_length(guard.asked("caption", spec, source, model), spec, model)
     columns = output_schema(schema.caption_schema(model.kind.has_boxes, record.columns_version), source)

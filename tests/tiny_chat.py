@@ -190,7 +190,11 @@ def tiny_chat(family: str, seed: int = 0) -> tuple[Any, Any]:
 
 def save_tiny_chat(directory: Path, family: str, seed: int = 0) -> Path:
     """A whole checkpoint directory: in today's `save_pretrained` layout, or in the older one of the hub."""
-    model, processor = tiny_chat(family, seed)
+    return save_chat(directory, *tiny_chat(family, seed))
+
+
+def save_chat(directory: Path, model: Any, processor: Any) -> Path:
+    """See `save_tiny_chat`."""
     model.save_pretrained(directory)
     if getattr(processor, "video_processor", ...) is not None:
         processor.save_pretrained(directory)
@@ -202,7 +206,8 @@ def save_tiny_chat(directory: Path, family: str, seed: int = 0) -> Path:
     settings["image_processor_type"] = type(processor.image_processor).__name__.removesuffix("Pil")
     settings["processor_class"] = type(processor).__name__
     (directory / "preprocessor_config.json").write_text(json.dumps(settings))
-    (directory / "chat_template.json").write_text(json.dumps({"chat_template": processor.chat_template}))
+    if processor.chat_template is not None:
+        (directory / "chat_template.json").write_text(json.dumps({"chat_template": processor.chat_template}))
     own = {name: getattr(processor, name) for name in PROCESSOR_SETTINGS if hasattr(processor, name)}
     if own:
         own["processor_class"] = type(processor).__name__

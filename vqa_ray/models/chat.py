@@ -135,7 +135,8 @@ class ChatModel:
         """See `GenerativeModel.caption`: the model is asked for one sentence, and `prompt` put into its mouth."""
         opening = " ".join((prompt or "").split())
         limit = self.generation.caption_max_new_tokens
-        prompts = self._prompts(images, [[CAPTION_REQUEST]] * len(images), None, limit, opening)
+        request = self._processor.caption_request or CAPTION_REQUEST
+        prompts = self._prompts(images, [[request]] * len(images), None, limit, opening)
         return self._generate(prompts, limit, self._processor.choice_ids(opening))
 
     def score(

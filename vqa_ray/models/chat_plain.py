@@ -24,7 +24,8 @@ def generate(model: Any, prompts: Sequence[Prompt], closing: Sequence[int], **op
         closing: the ids that end a text.
         options: of `generate`: max_new_tokens, num_beams, length_penalty.
     """
-    inputs = collate([prompt.encoded for prompt in prompts], [prompt.image for prompt in prompts], model.device)
+    # A prompt may begin with its image (PaliGemma); it ends in text.
+    inputs = collate([p.encoded for p in prompts], [p.image for p in prompts], model.device, padding=-1)
     beams = options.get("num_beams", 1) > 1
     outputs = model.generate(
         **inputs,
@@ -60,7 +61,7 @@ def mean_log_probabilities(
     """See `decoding.mean_log_probabilities`; each choice is read behind its whole prompt."""
     pairs = [(prompt, tokens) for prompt, options in zip(prompts, choices, strict=True) for tokens in options]
     rows = [_with_choice(prompt.encoded, tokens) for prompt, tokens in pairs]
-    inputs = collate(rows, [prompt.image for prompt, _ in pairs], model.device)
+    inputs = collate(rows, [prompt.image for prompt, _ in pairs], model.device, padding=-1)
     longest = max(len(tokens) for _, tokens in pairs)
     logits: Tensor = model(**inputs, logits_to_keep=longest + 1).logits[:, -longest - 1 : -1].float()
     wanted = inputs["input_ids"][:, -longest:]
@@ -72,5 +73,11 @@ def mean_log_probabilities(
 
 
 def _with_choice(encoded: Encoded, tokens: Sequence[int]) -> Encoded:
-    kinds = {name: (*values, *[0] * len(tokens)) for name, values in encoded.kinds.items()}
+    kinds = {name: _extended(values, len(tokens)) for name, values in encoded.kinds.items()}
     return Encoded((*encoded.ids, *tokens), kinds)
+
+
+def _extended(values: Tensor, count: int) -> Tensor:
+    """Values per token, with those of `count` tokens of text behind: what they see stays, their kind is text's."""
+    behind = values[-1:] if values.dim() > 1 else torch.zeros_like(values[-1:])
+    return torch.cat([values, behind.expand(count, *values.shape[1:])])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image as PillowImage
 from torch import Tensor
-from transformers import BatchFeature, ProcessorMixin
+from transformers import ProcessorMixin
 
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.base import Image, Shown, Turn
 from vqa_ray.models.checkpoint import image_processor_config
+from vqa_ray.models.prompt_adapters import ADAPTERS, PromptAdapter
+from vqa_ray.models.remembered_images import RememberedImages
+
+# Values per token whose names do not say so.
+_PER_TOKEN = ("cross_attention_mask",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,11 @@ class Encoded:
 
     Attributes:
         ids: token ids.
-        kinds: other values per token that the model wants with them (`mm_token_type_ids`), by name.
+        kinds: tensors (L, …) with values per token that the model wants with them (`mm_token_type_ids`), by name.
     """
 
     ids: tuple[int, ...]
-    kinds: Mapping[str, tuple[int, ...]]
+    kinds: Mapping[str, Tensor]
 
 
 class ChatProcessor:
@@ -39,18 +43,24 @@ class ChatProcessor:
         processor: of transformers, with a chat template.
         image_token_id: the placeholder that the model replaces by image features; None where the model does without.
         origin: who is named in an error, `model DIRECTORY`.
+        adapter: words the prompts of a family that has no chat template.
 
     Raises:
         ModelLoadError: the chat template is missing or shows no image, or the image token is not the model's.
     """
 
-    def __init__(self, processor: Any, image_token_id: int | None, origin: str) -> None:
+    def __init__(
+        self, processor: Any, image_token_id: int | None, origin: str, adapter: PromptAdapter | None = None
+    ) -> None:
         self.tokenizer: Any = processor.tokenizer
+        self._adapter = adapter
         self.image_token_id = image_token_id
         self._processor = processor
-        processor.image_processor = _RememberedImages(processor.image_processor)
+        processor.image_processor = RememberedImages(processor.image_processor)
         if processor.chat_template is None:
             processor.chat_template = getattr(self.tokenizer, "chat_template", None)
+        if adapter is not None:
+            processor.chat_template = adapter.template
         if processor.chat_template is None:
             raise ModelLoadError(
                 f"{origin}: no chat template; wanted chat_template.jinja, chat_template.json or `chat_template` in "
@@ -79,7 +89,7 @@ class ChatProcessor:
                 raise ModelLoadError(f"{origin}: {type(processor).__name__} has no {part.replace('_', ' ')}")
         _complete(processor, config)
         image_token_id = getattr(config, "image_token_id", None) or getattr(config, "image_token_index", None)
-        return cls(processor, image_token_id, origin)
+        return cls(processor, image_token_id, origin, ADAPTERS.get(config.model_type))
 
     def prompt(self, question: str, turns: Sequence[Turn] = (), opening: str = "", images: int = 1) -> str:
         """The text that asks `question` of images after earlier `turns`, oldest first.
@@ -94,10 +104,12 @@ class ChatProcessor:
         messages: list[dict[str, Any]] = []
         for asked, answered in turns:
             messages += [_message("user", asked), _message("assistant", answered)]
-        messages.append(_message("user", question))
+        worded = question if self._adapter is None else self._adapter.word(question)
+        messages.append(_message("user", worded))
         messages[0]["content"][:0] = [{"type": "image"}] * images
         text: str = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        placeholder = getattr(self._processor, "image_token", None)
+        names = ("image_placeholder_token", "image_token")
+        placeholder = next((getattr(self._processor, name) for name in names if hasattr(self._processor, name)), None)
         if placeholder and text.count(placeholder) != images:
             raise RowError(
                 ErrorCode.ROW_MALFORMED,
@@ -105,6 +117,11 @@ class ChatProcessor:
                 "question cannot name that token, nor a row show more images than the model's chat template does",
             )
         return continued(text, opening)
+
+    @property
+    def caption_request(self) -> str | None:
+        """The text that asks for a caption, where the family has one of its own."""
+        return None if self._adapter is None else self._adapter.caption
 
     def about(self, shown: Shown) -> AboutImages:
         """Prompts about one image, uint8 (H, W, 3), or about several."""
@@ -149,10 +166,14 @@ class ChatProcessor:
         if "a?" not in prompts[0]:
             raise ModelLoadError(f"{origin}: its chat template leaves out the question")
         self._ending = prompts[0][prompts[0].rindex("a?") + 1 :]
-        told = getattr(self._processor, "image_token_id", None)
-        if None not in {told, self.image_token_id} and told != self.image_token_id:
+        if self._adapter is not None and self._adapter.ending is not None:
+            self._ending = self._adapter.ending
+        # Gemma 3's processor names the token that opens an image, its tokenizer the one that stands for a part of it.
+        told = [getattr(part, "image_token_id", None) for part in (self._processor, self.tokenizer)]
+        known = [token for token in told if token is not None]
+        if known and self.image_token_id is not None and self.image_token_id not in known:
             raise ModelLoadError(
-                f"{origin}: the processor's image token is {told}, config.json says {self.image_token_id}"
+                f"{origin}: the processor's image token is {known[0]}, config.json says {self.image_token_id}"
             )
 
 
@@ -181,8 +202,8 @@ class AboutImages:
             self._made = list(made)
             ids = features.pop("input_ids")
             features.pop("attention_mask", None)
-            names = [name for name in features if name.endswith("token_type_ids")]
-            kinds = {name: tuple(features.pop(name)[0].tolist()) for name in names}
+            names = [name for name in features if name.endswith("token_type_ids") or name in _PER_TOKEN]
+            kinds = {name: features.pop(name)[0] for name in names}
             self._encoded[prompt] = Encoded(tuple(ids[0].tolist()), kinds)
             self.tensors = {name: value for name, value in features.items() if isinstance(value, Tensor)}
         return self._encoded[prompt]
@@ -200,34 +221,6 @@ class AboutImages:
         _, rows, columns = grid[0].tolist()
         side = int(self._processor.image_processor.patch_size)
         return rows * side, columns * side
-
-
-class _RememberedImages:
-    """An image processor that can be told what it made of images before, instead of making it again."""
-
-    def __init__(self, processor: Any) -> None:
-        self._processor = processor
-        self._made: list[dict[str, Any]] = []
-        self._calls = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._processor, name)
-
-    def __call__(self, *images: Any, **options: Any) -> Any:
-        if self._calls == len(self._made):
-            self._made.append(dict(self._processor(*images, **options)))
-        self._calls += 1
-        # A copy of the mapping: processors take entries out of it.
-        return BatchFeature(dict(self._made[self._calls - 1]))
-
-    @contextlib.contextmanager
-    def remembering(self, made: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
-        """Answer the calls in this context from what was `made` of them, if anything; what they made is given back."""
-        self._made, self._calls = list(made), 0
-        try:
-            yield self._made
-        finally:
-            self._made, self._calls = [], 0
 
 
 def continued(prompt: str, opening: str) -> str:

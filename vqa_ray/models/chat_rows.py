@@ -83,23 +83,32 @@ def batches(prompts: Sequence[Prompt], cost: Callable[[Prompt, bool], int], limi
     return found
 
 
-def collate(rows: Sequence[Encoded], images: Sequence[ImageTensors], device: torch.device) -> dict[str, Tensor]:
+def collate(
+    rows: Sequence[Encoded], images: Sequence[ImageTensors], device: torch.device, padding: int = 0
+) -> dict[str, Tensor]:
     """The arguments of a forward pass over rows that each bring their images.
 
+    Args:
+        rows, images: as many of each.
+        device: where the tensors are wanted.
+        padding: place of the token in each row that also pads it; it must be one of text.
+
     Returns:
-        input_ids and attention_mask, int64 (R, L), left-padded with the row's own first token, which the mask hides:
+        input_ids and attention_mask, int64 (R, L), left-padded with a token of the row's own, which the mask hides:
         so padding adds no token that a repetition penalty would count. Then what else the model wants.
     """
     width = max(len(row.ids) for row in rows)
-    ids = torch.tensor([[row.ids[0]] * (width - len(row.ids)) + list(row.ids) for row in rows])
+    ids = torch.tensor([[row.ids[padding]] * (width - len(row.ids)) + list(row.ids) for row in rows])
     mask = torch.tensor([[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows])
-    kinds = {
-        name: torch.tensor([[0] * (width - len(row.ids)) + list(row.kinds[name]) for row in rows])
-        for name in rows[0].kinds
-    }
+    kinds = {name: torch.stack([_left_padded(row.kinds[name], width) for row in rows]) for name in rows[0].kinds}
     joined = {name: torch.cat([image.tensors[name] for image in images]) for name in images[0].tensors}
     inputs = {"input_ids": ids, "attention_mask": mask, **kinds, **joined}
     return {name: send(tensor, device) for name, tensor in inputs.items()}
+
+
+def _left_padded(values: Tensor, width: int) -> Tensor:
+    """(L, …) → (width, …), zeros before."""
+    return torch.cat([values.new_zeros(width - len(values), *values.shape[1:]), values])
 
 
 def positions(mask: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.generation import NEW_TOKENS
 from vqa_ray.models.generation import SCORE_MEANING as GENERATIVE_SCORE
+from vqa_ray.models.refused_families import REFUSED
 
 Task = Literal["answer", "score", "caption", "embed"]
 
@@ -43,6 +44,7 @@ class Family:
         has_boxes: whether its answers can point at places in the image.
         takes_several: whether a question may be about several images.
         counts_tokens: whether its config and its processor must agree on an image's tokens in the text.
+        has_turns: whether, being generative, it takes earlier turns and a beginning of its captions.
         answer_tokens: limit of an answer's new tokens where neither the user nor the prompt style sets one.
     """
 
@@ -60,6 +62,7 @@ class Family:
     takes_several: bool = False
     counts_tokens: bool = False
     answer_tokens: int = NEW_TOKENS
+    has_turns: bool = True
 
     @property
     def is_chat(self) -> bool:
@@ -112,11 +115,26 @@ _CHAT = Family(
     takes_template=False,
     takes_several=True,
 )
-_CHAT_PREFIX = ("llava", "llava_next", "llava_onevision", "internvl", "idefics3", "smolvlm")
-_CHAT_PREFIX_WITH_BOXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+_CHAT_PREFIX = (
+    *("llava", "llava_next", "llava_onevision", "internvl", "idefics3", "smolvlm"),
+    *("deepseek_vl", "glm4v", "glm4v_moe", "llava_next_video", "vipllava"),
+)
+_CHAT_PREFIX_WITH_BOXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 # Causal from the first token on, image included, so that what stands before a question does not depend on it.
 SHARING_A_PREFIX = frozenset({*_CHAT_PREFIX, *_CHAT_PREFIX_WITH_BOXES})
-_CHAT_OTHERS = ("idefics2",)
+_CHAT_OTHERS = (
+    "idefics2",
+    "aria",
+    "aya_vision",
+    "exaone4_5",
+    "gemma3",
+    "glm46v",
+    "mllama",
+    "lighton_ocr",
+    "paddleocr_vl",
+    "qianfan_ocr",
+)
+_CHAT_OTHERS_WITH_BOXES = ("qwen3_5", "qwen3_5_moe")
 
 _ENCODER = Family(
     name="",
@@ -208,6 +226,8 @@ FAMILIES: tuple[Family, ...] = (
     *(replace(_CHAT, name=name) for name in _CHAT_PREFIX),
     *(replace(_CHAT, name=name, has_boxes=True) for name in _CHAT_PREFIX_WITH_BOXES),
     *(replace(_CHAT, name=name, shares="the processed image") for name in _CHAT_OTHERS),
+    *(replace(_CHAT, name=name, shares="the processed image", has_boxes=True) for name in _CHAT_OTHERS_WITH_BOXES),
+    replace(_CHAT, name="paligemma", shares="the processed image", takes_several=False, has_turns=False),
     replace(
         _ENCODER, name="clip", architecture="CLIPModel", engine=("clip", "ClipEncoder"), transform="clip_transform"
     ),
@@ -241,6 +261,8 @@ def family_of(reference: str, config: Mapping[str, Any]) -> Family:
     """
     kind = config.get("model_type")
     named = [family for family in FAMILIES if family.name == kind]
+    if isinstance(kind, str) and kind in REFUSED:
+        raise ModelLoadError(f"model {reference}: {kind} is not supported: {REFUSED[kind]}")
     if not named:
         raise ModelLoadError(
             f"model {reference}: model_type {kind!r} of config.json is not supported; there are {_names(FAMILIES)}"
