@@ -201,7 +201,9 @@ class AboutImages:
                 features = dict(self._processor(images=[self._images], text=[prompt], return_tensors="pt"))
             self._made = list(made)
             ids = features.pop("input_ids")
-            features.pop("attention_mask", None)
+            # PaliGemma's processor gives labels too, as for training.
+            for name in ("attention_mask", "labels"):
+                features.pop(name, None)
             names = [name for name in features if name.endswith("token_type_ids") or name in _PER_TOKEN]
             kinds = {name: features.pop(name)[0] for name in names}
             self._encoded[prompt] = Encoded(tuple(ids[0].tolist()), kinds)
