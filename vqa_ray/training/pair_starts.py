@@ -15,6 +15,7 @@ from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import checkpoint
 from vqa_ray.models.clip_transform import ClipTransform
 from vqa_ray.models.completeness import check_parts
+from vqa_ray.training.older_readers import add_older_files
 from vqa_ray.training.pair_shape import PairShape
 from vqa_ray.training.starts import StartInfo, quiet
 
@@ -62,6 +63,7 @@ class PairStart:
         (self.model if model is None else model).save_pretrained(directory)
         images = CLIPImageProcessorPil.from_dict(dict(self.images))
         CLIPProcessor(images, self.tokenizer).save_pretrained(directory)
+        add_older_files(directory)
 
 
 def describe_pair_start(reference: str) -> StartInfo:

@@ -13,6 +13,7 @@ import torch
 
 from vqa_ray.errors import RequestError
 from vqa_ray.models.vilt_transform import ViltTransform
+from vqa_ray.training.older_readers import add_older_files
 from vqa_ray.training.shape import ViltShape
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -136,7 +137,7 @@ def save_checkpoint(directory: Path, model: Any, tokenizer: Any, transform: Vilt
 
 
 def save_processor(directory: Path, tokenizer: Any, transform: ViltTransform) -> None:
-    """Write what `ViltProcessor.from_pretrained` loads."""
+    """Write what `ViltProcessor.from_pretrained` loads, of transformers 5 and 4."""
     from transformers import ViltProcessor
     from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
 
@@ -147,3 +148,4 @@ def save_processor(directory: Path, tokenizer: Any, transform: ViltTransform) ->
         image_std=list(transform.std),
     )
     ViltProcessor(images, tokenizer).save_pretrained(directory)
+    add_older_files(directory)

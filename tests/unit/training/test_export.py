@@ -20,7 +20,14 @@ from vqa_ray.training.export import export
 from vqa_ray.training.shape import transform_of
 
 QUESTION = "is there a dog in the picture?"
-FILES = ["config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "tokenizer_config.json"]
+FILES = [
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+]
 
 
 def adapted_model() -> Any:
