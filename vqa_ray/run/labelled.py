@@ -6,6 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from vqa_ray.answers import normalise
@@ -15,7 +16,7 @@ from vqa_ray.readers.records import read_records
 from vqa_ray.readers.values import as_id
 from vqa_ray.run.tally import read_columns
 from vqa_ray.schema import STATUS_OK
-from vqa_ray.taxonomy import Taxonomy
+from vqa_ray.taxonomy import Attribute, Taxonomy
 
 _SAID = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
@@ -136,17 +137,17 @@ def tag_samples(part_uris: Iterable[str], taxonomy: Taxonomy, labels: Labels) ->
     several (`multi`) the score of each choice, right where it is among the labels.
 
     Raises:
-        RequestError: scores below a threshold were left out of the run.
+        RequestError: scores below a threshold were left out of the run, as runs without `tag_scores` do.
     """
     wanted = [attribute for attribute in taxonomy.attributes if attribute.name in labels.names]
     samples: dict[str, Sample] = defaultdict(lambda: Sample([], []))
     columns = [column for attribute in wanted for column in attribute.columns]
-    for row in _rows(part_uris, ("image_id", "status", *columns)):
+    for row in _rows(part_uris, ("image_id", "status", "tag_scores", *columns)):
         for attribute in wanted:
             label = labels.of(row["image_id"], attribute.name)
             if label is None:
                 continue
-            given, scores = (row[column] for column in attribute.columns)
+            given, scores = _scored(row, attribute)
             choices = given if attribute.multi else [given]
             if None in choices or (attribute.multi and len(choices) < len(attribute.choices)):
                 raise RequestError(
@@ -159,6 +160,21 @@ def tag_samples(part_uris: Iterable[str], taxonomy: Taxonomy, labels: Labels) ->
                 sample.scores.append(score)
                 sample.labels.append(any(_same(truth, choice) for truth in truths))
     return dict(samples)
+
+
+def _scored(row: Mapping[str, Any], attribute: Attribute) -> tuple[Any, Any]:
+    """The choices of an attribute and their scores, the best alone where it has one value.
+
+    Runs that kept the score of every choice tell those that were not given, too.
+    """
+    every = [each for each in row.get("tag_scores") or () if each["attribute"] == attribute.name]
+    if not every:
+        given, scores = (row[column] for column in attribute.columns)
+        return given, scores
+    if attribute.multi:
+        return [each["choice"] for each in every], [each["score"] for each in every]
+    best = max(every, key=itemgetter("score"))
+    return best["choice"], best["score"]
 
 
 def _rows(part_uris: Iterable[str], columns: Sequence[str]) -> Iterable[dict[str, Any]]:

@@ -108,6 +108,20 @@ def test_a_run_that_left_out_low_scores_is_refused(tmp_path: Path, row: dict[str
         tag_samples(part(tmp_path, form, [row]), TAXONOMY, known)
 
 
+def test_the_scores_of_choices_that_were_not_given_count_where_they_were_kept(tmp_path: Path) -> None:
+    every = [("colour", "red", 0.2), ("colour", "blue", 0.1), ("motif", "dog", 0.9), ("motif", "cat", 0.3)]
+    scores = [dict(zip(("attribute", "choice", "score"), each, strict=True)) for each in every]
+    form = schema.tag_schema(TAXONOMY.columns)
+    known = labels(tmp_path, [{"image_id": "a", "colour": "red", "motif": ["dog"]}])
+    row = {**tagged("a", None, ["dog"]), "tag_scores": scores}
+    samples = tag_samples(part(tmp_path, form, [row]), TAXONOMY, known)
+    assert {name: (each.scores, each.labels) for name, each in samples.items()} == {
+        "colour": ([pytest.approx(0.2)], [True]),
+        "motif:dog": ([pytest.approx(0.9)], [True]),
+        "motif:cat": ([pytest.approx(0.3)], [False]),
+    }
+
+
 def test_label_files_of_each_kind(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("image_id,is it a dog?\n7,yes\n8,no\n")
     (tmp_path / "l.jsonl").write_text('{"image_id": 7, "is it a dog?": true}\n')
