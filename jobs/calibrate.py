@@ -21,7 +21,7 @@ _AIMS: tuple[Aim, ...] = ("precision", "recall")
 
 def calibrate(
     *,
-    run: Annotated[str, typer.Option(help="a finished run of retrieve (--ask-all) or tag (threshold: 0)")],
+    run: Annotated[str, typer.Option(help="a finished run of retrieve (--ask-all) or tag")],
     labels: Annotated[
         str,
         typer.Option(help="Parquet, CSV, TSV, JSON Lines: image_id, and a column per question text or attribute name"),

@@ -1,0 +1,1 @@
+"""Rows of runs and indexes in the forms of other tools."""
