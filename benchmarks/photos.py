@@ -31,6 +31,11 @@ def source() -> str:
     return "Images: rendered products (VQA_RAY_TEST_DATA names no directory of photos)."
 
 
+def has_photos() -> bool:
+    """Whether there are photos to measure on."""
+    return bool(_files())
+
+
 def encoded(count: int) -> list[bytes]:
     """Image files as they are, spread evenly over all that there are; beyond their number they come again."""
     files = _files()
@@ -41,9 +46,9 @@ def encoded(count: int) -> list[bytes]:
     return [spread[index % len(spread)].read_bytes() for index in range(count)]
 
 
-def rendered(index: int) -> bytes:
+def rendered(index: int, seed: int = _SEED) -> bytes:
     """One product of a catalogue, as an image file."""
-    product = sample_product(_SEED, index)
+    product = sample_product(seed, index)
     return encode(product, render(product))
 
 

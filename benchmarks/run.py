@@ -31,6 +31,7 @@ NAMES = (
     "finetune_memory",
     "memory",
     "accuracy",
+    "familiarity",
     "retrieve",
     "embed",
     "ann",

@@ -12,6 +12,7 @@ logger = logging.getLogger(__name__)
 
 # What a job has done to a row.
 _VERBS = {"tag": "tagged", "caption": "captioned", "index": "embedded", "retrieve": "scored"}
+_BUNDLED = "bundled:"
 ALL_GOOD, FAILED, TOO_MANY_ERRORS = 0, 1, 3
 
 
@@ -64,6 +65,10 @@ def lines(manifest: Mapping[str, Any], output: str) -> list[str]:
         told.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
     if manifest["warnings"]:
         told.append(f"  warnings: {manifest['warnings']:,} rows (column `warning`)")
+    if str(manifest["model"].get("reference", "")).startswith(_BUNDLED):
+        told.append(
+            f"  {manifest['model']['reference']} knows rendered products only: on photos, its results mean little"
+        )
     cut = manifest.get("cut_at_limit", 0)
     if cut:
         what = "captions" if manifest["job"] == "caption" else "answers"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vqa_ray.errors import RequestError
-from vqa_ray.models import checkpoint
+from vqa_ray.models import checkpoint, familiarity
 from vqa_ray.models.base import EmbeddingShape, Encoder, ImageTransform, VqaModel
 from vqa_ray.models.completeness import check_parts
 from vqa_ray.models.embedding_shape import shape_from_config
@@ -246,6 +246,9 @@ def load_model(
     if info.kind.is_generative:
         given["generation"] = options.generation(info)
     model: VqaModel = info.kind.load_engine().from_directory(info.path, **given)
+    measured = info.path / familiarity.FILE
+    if measured.is_file():
+        return familiarity.FamiliarityWarnings(model, familiarity.Familiarity.read(measured))
     return model
 
 
