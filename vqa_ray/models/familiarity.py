@@ -1,8 +1,9 @@
 """Images that are unlike those a model was trained on: told by simple statistics of their pixels. No torch.
 
-The distance of a model's own features does not tell them: by its patch embeddings, its last [CLS] state and the vectors of
-`bundled:catalog-clip`, photos of groceries and clothing lie among the rendered products of `bundled:catalog-vilt` (at 1 %
-false alarms these find 1 %, 10 % and 21 % of the photos). What differs is how rough, grainy and coloured an image is.
+The distance of a model's own features does not tell them: by its patch embeddings, its last [CLS] state and the vectors
+of `bundled:catalog-clip`, photos of groceries and clothing lie among the rendered products of `bundled:catalog-vilt`
+(at 1 % false alarms these find 1 %, 10 % and 21 % of the photos). What differs is how rough, grainy and coloured an
+image is.
 """
 
 from __future__ import annotations
