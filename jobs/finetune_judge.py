@@ -23,6 +23,7 @@ from vqa_ray.schema import STATUS_OK
 from vqa_ray.stages.read import read_tasks
 from vqa_ray.storage import read_bytes
 from vqa_ray.training.course import Places
+from vqa_ray.training.judgement_notes import judgement_notes
 from vqa_ray.training.metrics import TrainingLog, ValidationRecord
 from vqa_ray.training.task import CONTRASTIVE
 from vqa_ray.training.validate import RESULTS, ValidationMetrics, confusion, metrics_of
@@ -40,11 +41,13 @@ class Judged:
         answers: ANSWER rows of the written model, one for each validation row, or what it made of pairs; None without
             validation.
         confusion: of its most frequent answers; None without validation, and of pairs.
+        notes: sentences to stand beside the accuracy.
     """
 
     log: TrainingLog
     answers: pa.Table | None
     confusion: Confusion | None
+    notes: tuple[str, ...] = ()
 
 
 def judge(request: Request, lesson: Lesson, places: Places, images: ImageConfig, cluster: Cluster) -> Judged:
@@ -73,7 +76,8 @@ def judge(request: Request, lesson: Lesson, places: Places, images: ImageConfig,
     results = pa.table([loss if name == "loss" else answers[name] for name in RESULTS.names], schema=RESULTS)
     found = metrics_of(results, lesson.validation)
     log.validations[log.validations.index(best)] = _judged(best, found)
-    return Judged(log, answers, Confusion(*confusion(results, lesson.validation, _MOST_ANSWERS)))
+    notes = judgement_notes(results, lesson.validation, found, lesson.rows)
+    return Judged(log, answers, Confusion(*confusion(results, lesson.validation, _MOST_ANSWERS)), notes)
 
 
 def _judged(record: ValidationRecord, found: ValidationMetrics) -> ValidationRecord:

@@ -78,8 +78,9 @@ def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged,
         duration_s=log.seconds + sum(record.seconds for record in log.validations),
         hardware=_hardware(),
         confusion=judged.confusion,
-        notes=lesson.notes,
-        base_model=spec.model if spec.model != SCRATCH and _is_hub_name(spec.model) else None,
+        notes=(*judged.notes, *([lesson.learnt] if lesson.learnt else []), *lesson.notes),
+        judgement=judged.notes,
+        base_model=spec.model.partition("@")[0] if spec.model != SCRATCH and _is_hub_name(spec.model) else None,
         adapter=spec.lora and spec.lora_export == "adapter",
         task=spec.task,
     )
@@ -132,6 +133,7 @@ def conclude(
         "accuracy": None if best is None else best.accuracy,
         "accuracy_by_type": {} if best is None else dict(best.accuracy_by_type),
         "loss": None if best is None else best.loss,
+        "judgement": list(told.judgement),
         "timing": {**timing, "train_s": log.seconds, "samples_per_s": log.samples_per_s},
     }
     manifest.write(RunLayout(request.spec.output).manifest, content)
@@ -164,6 +166,9 @@ def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
         )
         by_type = content["accuracy_by_type"]
         logger.info("  %s", ", ".join(f"{name} {value:.4f}" for name, value in by_type.items()))
+    # Trainings of earlier versions have no such notes.
+    for note in content.get("judgement", ()):
+        logger.info("  %s", note)
     for entry in content["skipped"]:
         logger.warning("  %s: %d rows left out: %s", entry["where"], entry["rows"], entry["reason"])
     timing = content["timing"]

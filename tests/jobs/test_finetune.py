@@ -126,6 +126,11 @@ class TestOneTraining:
         content = manifest(undisturbed)
         assert content["accuracy"] > 0.9
         assert content["steps"] == 69
+        interval, baseline = content["judgement"]
+        assert interval.endswith("over 58 rows; 58 rows say little")
+        assert baseline.startswith("baseline: always '")
+        for report in ("training.html", "README.md"):
+            assert "baseline: always" in (undisturbed / report).read_text()
         assert losses(undisturbed)[-1] < losses(undisturbed)[0] / 4
 
     def test_answers_with_the_very_scores_of_the_validation(

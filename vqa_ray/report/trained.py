@@ -133,6 +133,7 @@ class Trained:
         tags: for the hub.
         adapter: whether adapters alone were exported, which need their base.
         task: what was learnt.
+        judgement: sentences on the accuracy, also among `notes`: its interval, the baseline.
     """
 
     name: str
@@ -154,6 +155,7 @@ class Trained:
     tags: tuple[str, ...] = field(default=())
     adapter: bool = False
     task: Task = VQA
+    judgement: tuple[str, ...] = ()
 
     @property
     def words(self) -> Words:
