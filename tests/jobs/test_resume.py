@@ -156,7 +156,7 @@ def test_retry_killed_while_it_merges_goes_on(failing: tuple[Path, Path], monkey
 
     monkeypatch.setattr(merge, "write_table_atomic", dies_at_the_second_file)
     assert retry(source, output, "image_missing") == 130
-    assert "interrupted" in capsys.readouterr().err
+    assert "stopped by Ctrl-C" in capsys.readouterr().err
     half = rows(output)
     assert half["row_id"].to_pylist() == list(range(40))
     assert len(set(np.unique(half["attempt"].to_numpy()))) == 2
