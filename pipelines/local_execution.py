@@ -3,7 +3,7 @@
 Before its first task, Ray Data starts three actors: one gathers statistics for the dashboard, one reserves resources
 among the data sets of a cluster, and one tracks the node of each model actor. Each is a process that imports Ray Data,
 and no task is scheduled before the second has answered. On one machine without a dashboard nobody reads the first, and
-the answers of the other two are known beforehand. docs/decisions/0009 tells what they cost.
+the answers of the other two are known beforehand. docs/decisions/0012 tells what they cost.
 """
 
 from __future__ import annotations
