@@ -77,9 +77,10 @@ def demo(
 @contextmanager
 def _timed(steps: list[Step], doing: str, done: str, where: str = "") -> Iterator[None]:
     """Announce a step on standard error, and add it to `steps` with its duration when it is done."""
+    from jobs.logs import console
     from vqa_ray.demo.summary import Step
 
-    typer.echo(f"[{len(steps) + 1}/{_STEPS}] {doing} …", err=True)
+    print(f"[{len(steps) + 1}/{_STEPS}] {doing} …", file=console())
     begun = time.monotonic()
     yield
     steps.append(Step(done, time.monotonic() - begun, where))

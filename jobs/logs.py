@@ -52,6 +52,8 @@ def console() -> TextIO:
 @contextmanager
 def native_messages_to(file: Path) -> Iterator[None]:
     """Send what is written to descriptor 2 past Python to a file: Ray's C++ part notes there what concerns no user."""
+    # Where nothing was logged yet, the console must be taken before descriptor 2 points elsewhere.
+    console()
     saved = os.dup(2)
     with file.open("ab") as sink:
         os.dup2(sink.fileno(), 2)
