@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import ray
@@ -12,6 +11,7 @@ from ray.data import DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
 from jobs.progress import duration
+from jobs.ray_failures import causes, reason
 from jobs.session import Cluster, session
 from jobs.spec import RunSpec
 from jobs.watch import Watch
@@ -97,8 +97,7 @@ def place(spec: RunSpec, cluster: Cluster) -> Placement:
 
 def _translated(error: BaseException) -> RequestError | RunError:
     """What a failure of Ray means: a wrong request that only the worker could see, or a failed run."""
-    causes = list(_causes(error))
-    for cause in causes:
+    for cause in causes(error):
         if isinstance(cause, RequestError):
             # Below our line, Ray Data notes how often it tried.
             lines = str(getattr(cause, "cause", None) or cause).splitlines()
@@ -106,38 +105,7 @@ def _translated(error: BaseException) -> RequestError | RunError:
     refused = _REFUSED.findall(str(error))
     if refused:
         return RequestError(one_line(refused[-1], 1000))
-    return RunError(f"the run failed, the same command goes on from here: {_reason(causes)}")
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what caused it, the innermost last."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        inner = getattr(error, "cause", None)
-        error = inner if isinstance(inner, BaseException) else error.__cause__
-
-
-def _reason(causes: Sequence[BaseException]) -> str:
-    """Why a run failed: what its innermost cause says, rather than Ray's advice around it."""
-    for cause in causes:
-        if isinstance(cause, ray.exceptions.OutOfMemoryError) or "OutOfMemory" in str(cause):
-            return (
-                "a worker was ended because the memory of its node was full; fewer --num-actors, a smaller "
-                f"--batch-size or a larger node help ({_last_line(cause)})"
-            )
-    last = causes[-1]
-    kind = "" if isinstance(last, ray.exceptions.RayError) else f"{type(last).__name__}: "
-    return f"{kind}{_last_line(last)}"
-
-
-def _last_line(error: BaseException) -> str:
-    """The line of an error that names it: the last one of a traceback, the first of a plain text."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return one_line(lines[-1 if "Traceback" in str(error) else 0], 1000)
+    return RunError(f"the run failed, the same command goes on from here: {reason(error)}")
 
 
 def _statistics(last: DatasetStatsSummary) -> tuple[dict[str, float], int]:

@@ -18,10 +18,11 @@ from jobs.finetune_data import Lesson, targets_of
 from jobs.finetune_input import Request, training_root
 from jobs.finetune_spec import FinetuneSpec
 from jobs.progress import duration
+from jobs.ray_failures import reason
 from pipelines import finetune as pipeline
 from pipelines.images import ImageConfig
 from pipelines.train_placement import TrainPlacement
-from vqa_ray.errors import RunError, one_line
+from vqa_ray.errors import RunError
 from vqa_ray.readers.listing import absolute
 from vqa_ray.run.layout import delete
 from vqa_ray.run.record import RunRecord
@@ -106,7 +107,7 @@ def train(request: Request, lesson: Lesson, record: RunRecord, images: ImageConf
             pipeline.fit(plan, streams, storage, spec.keep_checkpoints, spec.max_failures)
         except (TrainingFailedError, ray.exceptions.RayError, OSError) as error:
             raise RunError(
-                f"training failed, the same command goes on from its last checkpoint: {_reason(error)}"
+                f"training failed, the same command goes on from its last checkpoint: {reason(error)}"
             ) from error
     try:
         raise RunError(read_bytes(plan.places.failure).decode())
@@ -119,12 +120,6 @@ def _augment(spec: FinetuneSpec) -> AugmentImages | None:
         return None
     operations = OPERATIONS if spec.augment == "randaug" else GEOMETRIC
     return AugmentImages(spec.seed, spec.augment_operations, spec.augment_magnitude, operations=operations)
-
-
-def _reason(error: BaseException) -> str:
-    """The last line of the traceback of the first rank that failed."""
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return one_line(lines[-1] if lines else type(error).__name__, 1000)
 
 
 @contextmanager

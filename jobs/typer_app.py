@@ -103,7 +103,7 @@ def _app(name: str | None, commands: Mapping[str, str]) -> typer.Typer:
     for command, line in commands.items():
         called = command == name
         function = _imported(command) if called else _stub
-        app.command(command, cls=GroupedCommand, **({} if called else {"help": line}))(function)
+        app.command(command, cls=GroupedCommand, help=None if called else line)(function)
     return app
 
 

@@ -1,0 +1,61 @@
+"""Why Ray failed, in one line: the innermost cause rather than Ray's advice around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import ray
+
+from vqa_ray.errors import VqaRayError, one_line
+
+# Where Ray's exceptions keep the exception that they wrap: tasks, the controller of a training, a worker of it that
+# stopped answering, and user code in such a worker.
+_WRAPPED = ("cause", "controller_failure", "health_check_failure", "_base_exc")
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it, the innermost last."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = _inner(error)
+
+
+def reason(error: BaseException) -> str:
+    """Describe the innermost cause of an error, or the innermost of our own exceptions among the causes.
+
+    A worker that was killed because its node ran out of memory is named as such.
+    """
+    chain = list(causes(error))
+    killed = [cause for cause in chain if isinstance(cause, ray.exceptions.OutOfMemoryError)]
+    if killed:
+        return (
+            "a worker was ended because the memory of its node was full; fewer --num-actors, a smaller "
+            f"--batch-size or a larger node help ({_last_line(killed[-1])})"
+        )
+    ours = [cause for cause in chain if isinstance(cause, VqaRayError)]
+    last = (ours or chain)[-1]
+    plain = ours or type(last).__module__.partition(".")[0] == "ray"
+    return f"{'' if plain else f'{type(last).__name__}: '}{_last_line(last)}"
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    """The exception that `error` wraps, or that it was raised from."""
+    for name in _WRAPPED:
+        inner = getattr(error, name, None)
+        if isinstance(inner, BaseException):
+            return inner
+    failures = getattr(error, "worker_failures", None)
+    if failures:
+        first: BaseException = failures[min(failures)]
+        return first
+    return error.__cause__
+
+
+def _last_line(error: BaseException) -> str:
+    """The line of an error that names it: the last one of a traceback, the first of a plain text."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return one_line(lines[-1 if "Traceback" in str(error) else 0], 1000)
