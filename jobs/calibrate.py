@@ -47,7 +47,7 @@ def calibrate(
         found = Calibration(record.model["reference"], record.model["fingerprint"], questions=fits)
         told = {_name(question): fit for question, fit in fits.items()}
     else:
-        tags = tag_samples(parts, _taxonomy(record), known)
+        tags = tag_samples(parts, taxonomy_of(record, "--run"), known)
         told = {tag: _fitted(tag, sample, wanted) for tag, sample in tags.items()}
         found = Calibration(record.model["reference"], record.model["fingerprint"], tags=told)
     unmatched = f"{text}; " if (text := known.unmatched()) else ""
@@ -111,11 +111,20 @@ def _name(question: Question) -> str:
     return f'"{question.text}"' + (f' = "{question.answer}"' if question.answer else "")
 
 
-def _taxonomy(record: RunRecord) -> Taxonomy:
+def taxonomy_of(record: RunRecord, option: str) -> Taxonomy:
+    """The taxonomy that a run of `tag` was made with, read again from where it was.
+
+    Args:
+        record: of the run.
+        option: that named the run, for the message.
+
+    Raises:
+        RequestError: it has changed since.
+    """
     from vqa_ray.taxonomy_file import default_taxonomy, load_taxonomy
 
     tags = record.command.get("tags")
     taxonomy = load_taxonomy(tags) if tags else default_taxonomy()
     if taxonomy.fingerprint != record.command.get("tags_fingerprint"):
-        raise RequestError(f"--run: {tags or 'the built-in taxonomy'} has changed since")
+        raise RequestError(f"{option}: {tags or 'the built-in taxonomy'} has changed since")
     return taxonomy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
@@ -28,6 +29,7 @@ _GROUPS = {
 }
 _OWN_GROUPS = {
     "AnswerSpec": "Questions and answers",
+    "RethresholdSpec": "Tags",
     "TagSpec": "Tags",
     "CaptionSpec": "Captions",
     "RetrieveSpec": "What to find",
@@ -51,24 +53,66 @@ _RETRY = Annotated[
 ]
 
 
-def command(kind: type[BaseModel], run: Runner, retries: bool = True) -> Callable[..., int]:
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Another form of a command, chosen by one option that the command's own spec lacks.
+
+    Attributes:
+        field: of `kind`; its option chooses the form.
+        kind: the spec of the form, whose other fields are fields of the command, too.
+        run: called with the spec; gives the exit code.
+    """
+
+    field: str
+    kind: type[BaseModel]
+    run: Runner
+
+    def load(self, file: str | None, given: dict[str, Any], command: type[BaseModel]) -> BaseModel:
+        """The spec of the form.
+
+        Raises:
+            RequestError: an option is given that does not go with it; see `jobs.spec.load`.
+        """
+        for name in given:
+            if name not in self.kind.model_fields:
+                allowed = (option_name(each, command) for each in self.kind.model_fields if each != self.field)
+                raise RequestError(
+                    f"{option_name(name, command)}: does not go with {option_name(self.field, self.kind)}, which takes "
+                    f"{', '.join(allowed)}"
+                )
+        return load(self.kind, file, given)
+
+
+def command(
+    kind: type[BaseModel], run: Runner, retries: bool = True, variant: Variant | None = None
+) -> Callable[..., int]:
     """A Typer command whose options are the fields of `kind`.
 
     Args:
         kind: the spec.
         run: called with the spec, and where there are retries with what to retry (None: nothing); gives the exit code.
         retries: whether rows that failed can be answered again.
+        variant: another form of the command.
     """
 
     def called(**options: Any) -> int:
         file, retry = options.pop("spec"), options.pop("retry_failed", None)
+        chosen = options.pop(variant.field, None) if variant else None
         given = {name: _value(kind, name, value) for name, value in options.items() if value not in (None, [])}
+        if variant is not None and chosen is not None:
+            if retry is not None:
+                raise RequestError(f"--retry-failed: does not go with {option_name(variant.field, variant.kind)}")
+            other = variant.load(file, {variant.field: chosen, **given}, kind)
+            logs.configure(getattr(other, "quiet", False), getattr(other, "log_format", "text"))
+            return variant.run(other)
         spec = load(kind, file, given)
         logs.configure(getattr(spec, "quiet", False), getattr(spec, "log_format", "text"))
         return run(spec, None if retry is None else Retry.parse(retry)) if retries else run(spec)
 
     fields = sorted(kind.model_fields.items(), key=_order)
     parameters = [_parameter(kind, name, field) for name, field in fields]
+    if variant is not None:
+        parameters.append(_parameter(variant.kind, variant.field, variant.kind.model_fields[variant.field]))
     extra = [_keyword("spec", _SPEC), *([_keyword("retry_failed", _RETRY)] if retries else [])]
     called.__signature__ = inspect.Signature([*parameters, *extra], return_annotation=int)  # type: ignore[attr-defined]
     called.__annotations__ = {p.name: p.annotation for p in (*parameters, *extra)} | {"return": int}
@@ -106,7 +150,7 @@ def _parameter(kind: type[BaseModel], name: str, field: FieldInfo) -> inspect.Pa
 def _note(field: FieldInfo, default: Any) -> str:
     if field.is_required():
         return " [required]"
-    return "" if default in (None, [], {}, False) else f" [default: {default}]"
+    return "" if default in (None, "", [], {}, False) else f" [default: {default}]"
 
 
 def _plain(annotation: Any) -> Any:

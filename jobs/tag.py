@@ -6,7 +6,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.options import command
+from jobs.options import Variant, command
+from jobs.rethreshold_spec import RethresholdSpec
 from jobs.spec import Retry, TagSpec
 
 if TYPE_CHECKING:
@@ -55,7 +56,14 @@ def build(spec: TagSpec, taxonomy: Taxonomy, work: Work, placement: Placement) -
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 
-tag = command(TagSpec, run)
+def rethreshold(spec: RethresholdSpec) -> int:
+    """Decide the tags of a finished run anew; see `jobs.rethreshold`."""
+    from jobs.rethreshold import run
+
+    return run(spec)
+
+
+tag = command(TagSpec, run, variant=Variant("rethreshold", RethresholdSpec, rethreshold))
 
 if __name__ == "__main__":
     from jobs.cli import main

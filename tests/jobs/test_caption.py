@@ -220,7 +220,7 @@ def test_what_a_closed_vocabulary_cannot_do_is_refused(
         ("answer", ("--num-beams", "0"), "--num-beams: input should be greater than or equal to 1, given 0"),
         ("caption", ("--prompt", ""), "--prompt: string should have at least 1 character, given ''"),
         ("caption", ("--keep", "caption"), "under another name: --keep input_caption=caption"),
-        ("caption", ("--question", "why?"), "No such option: --question"),
+        ("caption", ("--question", "why?"), "no such option: --question"),
     ],
 )
 def test_wrong_requests(tmp_path: Path, capsys, command: str, more: tuple[str, ...], message: str) -> None:
@@ -236,7 +236,7 @@ def test_ways_of_asking_make_another_run(tmp_path: Path, capsys) -> None:
     assert run_here("answer", source, output, "--prompt-template", "Q: {} A:") == 0
     assert json.loads((output / "_vqa_ray" / "run.json").read_text())["command"]["prompt_template"] == "Q: {} A:"
     assert run_here("answer", source, output) == 2
-    assert 'prompt_template: "Q: {} A:" → null' in capsys.readouterr().err
+    assert "--prompt-template: Q: {} A: → not given" in capsys.readouterr().err
     plain = CaptionSpec.model_validate({"input": "i", "output": "o", "model": "fake:"}).command()
     assert not {"max_new_tokens", "num_beams"} & set(plain)
 

@@ -185,7 +185,7 @@ def test_what_was_embedded_before_a_kill_is_not_embedded_again(
     with monkeypatch.context() as patch:
         patch.setattr("jobs.index_publish.versions.publish", killed)
         assert run_here("index", source, output) == 130
-    assert "interrupted" in capsys.readouterr().err
+    assert "stopped by Ctrl-C" in capsys.readouterr().err
     (update,) = IndexLayout(str(output)).update_names()
     # Meanwhile two images have changed and one is new: the ten others are taken in as they are.
     (source / "00000.jpg").write_bytes(picture(30))
@@ -200,7 +200,7 @@ def test_what_was_embedded_before_a_kill_is_not_embedded_again(
     with monkeypatch.context() as patch:
         (source / "last.jpg").write_bytes(picture(32))
         patch.setattr("jobs.index_publish.versions.publish", killed)
-        assert run_here("index", source, output) == 1
+        assert run_here("index", source, output) == 130
         patch.undo()
         patch.setattr("jobs.steps.write_rows", None)
         assert colours(build(source, output)) == truth(source)

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.run.layout import PRIVATE
+from vqa_ray.run.layout import CARD, FOR_DATASETS, PRIVATE
 
 MARKER = ".vqa-ray-demo.json"
 PRODUCTS, TAGS, ANSWERS, GALLERY = "products", "tags", "answers", "gallery.html"
@@ -18,6 +18,7 @@ _OWN_FILES = (
     f"{PRODUCTS}/products-*.parquet",
     f"{TAGS}/part-*.parquet",
     f"{ANSWERS}/part-*.parquet",
+    *(f"{folder}/{name}" for folder in (TAGS, ANSWERS, INDEX) for name in (CARD, FOR_DATASETS)),
     GALLERY,
     HITS,
     HITS_PAGE,

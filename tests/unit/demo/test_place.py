@@ -27,6 +27,9 @@ OWN = [
     "tags/_vqa_ray/checkpoint/1.parquet",
     "answers/part-1-0.parquet",
     "answers/_vqa_ray/manifest.json",
+    "tags/_README.md",
+    "tags/.huggingface.yaml",
+    "index/.huggingface.yaml",
     "gallery.html",
 ]
 FOREIGN = ["notes.txt"]
@@ -56,7 +59,7 @@ def test_files_among_its_own_are_refused_before_any_is_removed(tmp_path: Path, n
 
 def test_a_directory_of_others_is_refused_and_left_alone(tmp_path: Path) -> None:
     fill(tmp_path, *OWN, *FOREIGN)
-    with pytest.raises(RequestError, match=r"holds files that no demo made \(answers, gallery.html, notes.txt\)"):
+    with pytest.raises(RequestError, match=r"holds files that no demo made \(answers, gallery.html, index\)"):
         claim(str(tmp_path))
     assert files(tmp_path) == {*OWN, *FOREIGN}
 
