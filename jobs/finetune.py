@@ -29,7 +29,7 @@ def run(spec: FinetuneSpec) -> int:
     from jobs import guard, logs
     from jobs.earlier import tell_drift
     from jobs.finetune_input import as_begun, open_request
-    from jobs.finetune_publish import tell
+    from jobs.finetune_publish import amend, push, tell
     from jobs.session import session
     from vqa_ray.readers.reconcile import check_unchanged
     from vqa_ray.run import manifest
@@ -39,6 +39,7 @@ def run(spec: FinetuneSpec) -> int:
     logs.configure(spec.quiet, spec.log_format)
     spec = as_begun(spec)
     request = open_request(spec)
+    spec = request.spec
     layout = RunLayout(spec.output)
     guard.existing_record(layout, request.record)
     with OutputLock(layout.output, request.record.started, wait=spec.wait) as lock:
@@ -46,7 +47,10 @@ def run(spec: FinetuneSpec) -> int:
         finished = manifest.read(layout.manifest)
         if finished is not None:
             logger.info("%s: this training has finished already (%s)", spec.output, finished["timing"]["finished"])
-            return tell(finished, spec)
+            amend(spec)
+            code = tell(finished, spec)
+            push(spec)
+            return code
         for source in request.listings(layout).values():
             tell_drift(source, trains=True)
             # Its rows are read again in every epoch.
@@ -55,7 +59,9 @@ def run(spec: FinetuneSpec) -> int:
             logger.warning("%s", note)
         with session(spec.address) as cluster:
             content = execute(request, record, cluster, lock.fence)
-    return tell(content, spec)
+        code = tell(content, spec)
+        push(spec)
+    return code
 
 
 def execute(request: Request, record: RunRecord, cluster: Cluster, fence: Fence) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class Request:
     """A training that can be begun.
 
     Attributes:
-        spec: as it was given.
+        spec: as it was given, `push_to_hub` with its namespace.
         record: what the output remembers of it.
         train: what is learnt from.
         validation: what is validated on; None for a part of `train`, or nothing.
@@ -91,6 +91,7 @@ def open_request(spec: FinetuneSpec) -> Request:
         RequestError: something of it cannot be done.
     """
     _check_extras(spec)
+    spec = _with_repository(spec)
     is_pairs = spec.task == CONTRASTIVE
     train = _open(spec, spec.input, tuple(spec.auxiliary), INPUT)
     validation = _open(spec, spec.validation, (), VALIDATION) if spec.validation else None
@@ -141,12 +142,17 @@ def _check_extras(spec: FinetuneSpec) -> None:
         from vqa_ray.training.tensorboard import check_tensorboard
 
         check_tensorboard()
-    if spec.push_to_hub is not None:
-        from vqa_ray.training.hub import check_repo
-
-        check_repo(spec.push_to_hub)
     if spec.lora and not _installed("peft"):
         raise RequestError("--lora: the package peft is not installed; pip install 'vqa-ray[lora]'")
+
+
+def _with_repository(spec: FinetuneSpec) -> FinetuneSpec:
+    """The spec with the full name of the repository to upload to, which the hub will take."""
+    if spec.push_to_hub is None:
+        return spec
+    from vqa_ray.training.hub import check_push
+
+    return spec.model_copy(update={"push_to_hub": check_push(spec.push_to_hub)})
 
 
 def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...], name: str) -> TrainingSource:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,16 +19,27 @@ import pyarrow as pa
 from jobs.finetune_data import Lesson, recipe
 from jobs.finetune_input import Request
 from jobs.finetune_judge import Judged
-from jobs.finetune_spec import SCRATCH, FinetuneSpec
+from jobs.finetune_spec import FinetuneSpec
 from jobs.progress import duration
 from jobs.summary import ALL_GOOD, TOO_MANY_ERRORS
+from vqa_ray.models.model_card import card_of
+from vqa_ray.readers.layout import ROLES
+from vqa_ray.report.licences import licence_of
 from vqa_ray.report.trained import WORDS, Skipped, Trained, TrainingData
 from vqa_ray.report.training import write_training
 from vqa_ray.report.training_card import write_card
 from vqa_ray.run import manifest
 from vqa_ray.run.layout import RunLayout, name_of
 from vqa_ray.run.record import FORMAT, RunRecord
-from vqa_ray.storage import copy_file, fsspec_for, join, list_files, write_table_atomic
+from vqa_ray.storage import (
+    copy_file,
+    fsspec_for,
+    join,
+    list_files,
+    read_bytes,
+    write_bytes_atomic,
+    write_table_atomic,
+)
 from vqa_ray.training.captions import NO_CAPTION
 from vqa_ray.training.metrics import TrainingLog
 from vqa_ray.training.task import CONTRASTIVE, VQA
@@ -35,8 +48,6 @@ logger = logging.getLogger(__name__)
 
 # What makes a directory a model that can be loaded; so it comes last.
 _LAST = "config.json"
-# The command that a trained model is for.
-_NEXT = {VQA: "answer", CONTRASTIVE: "index"}
 
 
 def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged, timing: Mapping[str, Any]) -> Trained:
@@ -80,7 +91,8 @@ def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged,
         confusion=judged.confusion,
         notes=(*judged.notes, *([lesson.learnt] if lesson.learnt else []), *lesson.notes),
         judgement=judged.notes,
-        base_model=spec.model.partition("@")[0] if spec.model != SCRATCH and _is_hub_name(spec.model) else None,
+        base_model=_hub_name(spec.model),
+        license=spec.licence or _licence_of_base(request),
         adapter=spec.lora and spec.lora_export == "adapter",
         task=spec.task,
     )
@@ -107,8 +119,6 @@ def publish(told: Trained, spec: FinetuneSpec, model: str, answers: pa.Table | N
         write_scalars(join(output, "tensorboard"), told.log, started=datetime.fromisoformat(started).timestamp())
     for name, uri in sorted(_files(model), key=lambda file: file[0] == _LAST):
         copy_file(uri, join(output, name))
-    if spec.push_to_hub is not None:
-        _push(output, spec.push_to_hub)
 
 
 def conclude(
@@ -156,9 +166,10 @@ def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
         logger.info("%d steps on %d rows, not validated → %s", content["steps"], content["rows"], spec.output)
     else:
         logger.info(
-            "%s %.4f on %d validation rows, after step %d of %d → %s",
+            "%s %.4f, loss %s, on %d validation rows, after step %d of %d → %s",
             WORDS[spec.task].measure,
             accuracy,
+            "unknown" if content["loss"] is None else format(content["loss"], ".4f"),
             content["validation_rows"],
             content["exported_step"],
             content["steps"],
@@ -173,7 +184,7 @@ def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
         logger.warning("  %s: %d rows left out: %s", entry["where"], entry["rows"], entry["reason"])
     timing = content["timing"]
     logger.info("  %s of training, %.1f rows/s", duration(timing["train_s"]), timing["samples_per_s"])
-    logger.info("  next: vqa-ray %s --model %s --input … --output …", _NEXT[spec.task], spec.output)
+    logger.info("  next: %s", next_command(spec))
     if content["skipped_fraction"] > spec.max_error_fraction:
         logger.error(
             "%s: %.1f%% of the rows could not be used, more than --max-error-fraction %g",
@@ -183,6 +194,25 @@ def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
         )
         return TOO_MANY_ERRORS
     return ALL_GOOD
+
+
+def next_command(spec: FinetuneSpec) -> str:
+    """A command that runs as it is: the trained model on the images that it was validated on, or trained on."""
+    job, suffix = ("index", "index") if spec.task == CONTRASTIVE else ("answer", "answers")
+    words = ["vqa-ray", job, "--input", spec.validation or spec.input]
+    words += ["--output", f"{spec.output.rstrip('/')}-{suffix}", "--model", spec.output]
+    if spec.input_format is not None:
+        words += ["--input-format", spec.input_format]
+    if job == "answer" and spec.question is not None:
+        words += ["--question", spec.question]
+    for ours, theirs in spec.columns.items():
+        # The others name right answers.
+        if ours in ROLES:
+            words += ["--column", f"{ours}={theirs}"]
+    for option, value in (("--image-root", spec.image_root), ("--encoding", spec.encoding)):
+        words += [] if value is None else [option, value]
+    words += ["--allow-http"] if spec.allow_http else []
+    return shlex.join(words)
 
 
 def _told_shape(shape: Mapping[str, int]) -> str:
@@ -199,14 +229,17 @@ def _command() -> list[str]:
     return [program if program == "vqa-ray" else "vqa-ray", *sys.argv[1:]]
 
 
-def _is_hub_name(reference: str) -> bool:
+def _licence_of_base(request: Request) -> str | None:
+    if request.start is None:
+        return None
+    card = card_of(request.spec.model, request.start.path)
+    return None if card is None else licence_of(card)
+
+
+def _hub_name(reference: str) -> str | None:
+    """The name of a model on the hub, without a revision; None where the reference is another."""
     name = reference.partition("@")[0]
-    return (
-        "://" not in reference
-        and not reference.startswith("bundled:")
-        and name.count("/") == 1
-        and not Path(name).exists()
-    )
+    return name if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).exists() else None
 
 
 def _files(directory: str) -> list[tuple[str, str]]:
@@ -215,13 +248,37 @@ def _files(directory: str) -> list[tuple[str, str]]:
     return [(fsspec_for(entry.uri)[1].removeprefix(root), entry.uri) for entry in list_files(directory)]
 
 
-def _push(output: str, repository: str) -> None:
-    from vqa_ray.training.hub import push
+def amend(spec: FinetuneSpec) -> None:
+    """Give the card of a finished training the licence and the repository's name that are asked for now."""
+    if spec.licence is None and spec.push_to_hub is None:
+        return
+    from vqa_ray.report.amended_card import amended_card
+
+    uri = join(spec.output, "README.md")
+    try:
+        card = read_bytes(uri).decode("utf-8", "replace")
+    except FileNotFoundError:
+        logger.warning("%s: the card is gone; neither --licence nor the repository's name is written", uri)
+        return
+    amended = amended_card(card, name=spec.push_to_hub, licence=spec.licence)
+    if amended != card:
+        write_bytes_atomic(uri, amended.encode())
+
+
+def push(spec: FinetuneSpec) -> None:
+    """Upload a finished training where that is asked for.
+
+    Raises:
+        RunError: the hub does not take it; the training stays finished.
+    """
+    if spec.push_to_hub is None:
+        return
+    from vqa_ray.training.hub import push as upload
 
     with tempfile.TemporaryDirectory() as directory:
-        for name, uri in _files(output):
+        for name, uri in _files(spec.output):
             copy_file(uri, str(Path(directory) / name))
-        logger.info("%s", push(Path(directory), repository))
+        logger.info("uploaded to %s", upload(Path(directory), spec.push_to_hub))
 
 
 def _hardware() -> str:

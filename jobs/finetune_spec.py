@@ -120,6 +120,14 @@ class FinetuneSpec(JobSpec):
     push_to_hub: str | None = option(
         "Upload the finished directory to this repository.", None, unit="ORG/NAME", command=False
     )
+    licence: str | None = option(
+        "Licence of the written model, for its card: apache-2.0, cc-by-4.0, … or in words; that of the base without.",
+        None,
+        unit="TEXT",
+        alias="--license",
+        min_length=1,
+        command=False,
+    )
     num_workers: Workers = option(
         "Training processes: 4, or 2-8 to follow the cluster.", "1", unit="N|MIN-MAX", command=False
     )

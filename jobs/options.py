@@ -22,7 +22,7 @@ Runner = Callable[..., int]
 _GROUPS = {
     "Input": "input input_format columns image_root limit allow_http max_image_bytes max_image_pixels fast_decode",
     "Model": "model dtype device compile engine calibration prompt_template max_new_tokens num_beams",
-    "Output": "output keep layout rows_per_file thumbnails gallery scores max_error_fraction",
+    "Output": "output licence push_to_hub keep layout rows_per_file thumbnails gallery scores max_error_fraction",
     "Cluster": "address wait_for_cluster num_gpus num_actors num_workers gpus_per_worker batch_size max_failures "
     "no_progress_timeout_s",
     "Logging": "quiet log_format tensorboard",
@@ -138,6 +138,7 @@ def _parameter(kind: type[BaseModel], name: str, field: FieldInfo) -> inspect.Pa
         return _keyword(name, Annotated[shape | None, argument])
     info = typer.Option(
         option_name(name, kind) + ("/" + option_name(name, kind).replace("--", "--no-") if shape is bool else ""),
+        *([extra_of(field)["alias"]] if extra_of(field)["alias"] else []),
         help=(field.description or "") + _note(field, default),
         metavar=unit or ("TEXT" if shape in (str, list, dict) else None),
         show_default=False,

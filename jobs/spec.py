@@ -33,6 +33,7 @@ def option(
     command: bool = True,
     since: bool = False,
     argument: bool = False,
+    alias: str = "",
     **limits: Any,
 ) -> Any:
     """A field of a spec.
@@ -45,9 +46,10 @@ def option(
         command: whether it decides the answers.
         since: whether it is newer than runs that may be resumed: with its default it is left out of what is recorded.
         argument: whether it stands on the command line by its place, without a name.
+        alias: another spelling of the option, `--license`.
         limits: pydantic's (`ge`, `le`, …).
     """
-    extra = {"unit": unit, "option": name, "command": command, "since": since, "argument": argument}
+    extra = {"unit": unit, "option": name, "command": command, "since": since, "argument": argument, "alias": alias}
     return Field(default, description=help, json_schema_extra=extra, **limits)
 
 

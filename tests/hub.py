@@ -75,6 +75,8 @@ class Hub:
         url: of its root.
         requests: `METHOD path` of every request.
         tokens: token → user.
+        organisations: of every user, name → their role there.
+        access: token → what it may do: `{"role": "read"}`; "write" of those that are not named.
         failures: path fragment → HTTP status that requests to such paths get; "" matches all.
     """
 
@@ -83,6 +85,8 @@ class Hub:
         self.requests: list[str] = []
         self.repositories: dict[str, Repository] = {}
         self.tokens = {TOKEN: USER}
+        self.organisations: dict[str, str] = {}
+        self.access: dict[str, dict[str, object]] = {}
         self.failures: dict[str, int] = {}
         self._count = 0
 
@@ -199,9 +203,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(json.dumps(content).encode(), status, {"Content-Type": "application/json"})
 
     @property
+    def _token(self) -> str:
+        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
+    @property
     def _user(self) -> str | None:
-        given = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        return self.hub.tokens.get(given)
+        return self.hub.tokens.get(self._token)
 
     def _repository(self, name: str) -> Repository:
         repository = self.hub.repositories.get(name)
@@ -220,7 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/api/whoami-v2":
             if self._user is None:
                 raise _Refusal(401, message="Invalid username or password.")
-            self._json({"name": self._user, "type": "user", "orgs": [], "auth": {"accessToken": {"role": "write"}}})
+            access = self.hub.access.get(self._token, {"role": "write"})
+            orgs = [{"name": name, "roleInOrg": role} for name, role in self.hub.organisations.items()]
+            self._json({"name": self._user, "type": "user", "orgs": orgs, "auth": {"accessToken": access}})
         elif "/resolve/" in path:
             self._file(path)
         elif path.startswith("/api/models/"):

@@ -129,7 +129,7 @@ class Trained:
         confusion: of the most frequent answers, in the validation of the exported weights.
         notes: sentences about the way: rows of the head that were kept, an early stop.
         base_model: the hub name of the checkpoint that it started from, where it has one.
-        license: as the hub names it; None when it is not known.
+        license: as the hub names it, or in words; None when it is not known.
         tags: for the hub.
         adapter: whether adapters alone were exported, which need their base.
         task: what was learnt.

@@ -12,6 +12,7 @@ import yaml
 
 from vqa_ray.errors import one_line
 from vqa_ray.report import pair_card
+from vqa_ray.report.licences import licence_fields
 from vqa_ray.report.markdown import fenced, text
 from vqa_ray.report.trained import Trained, duration, without_credentials
 from vqa_ray.report.training import natural
@@ -22,6 +23,7 @@ SCORE_MEANING = (
     "A score is the sigmoid of the answer's logit: each answer is scored on its own between 0 and 1, so that the "
     "scores of a question do not sum to 1. It is not calibrated; choose thresholds on labelled rows of your own."
 )
+NO_LICENCE = "- No licence was stated for these weights."
 _PIPELINE = "visual-question-answering"
 _TAGS = ("vilt", "vqa", "vqa-ray")
 
@@ -60,7 +62,7 @@ def write_card(uri: str, trained: Trained) -> None:
 def _front_matter(trained: Trained) -> str:
     is_pairs = trained.task == CONTRASTIVE
     content: dict[str, Any] = {
-        "license": trained.license,
+        **licence_fields(trained.license),
         "library_name": "peft" if trained.adapter else "transformers",
         "pipeline_tag": pair_card.PIPELINE if is_pairs else _PIPELINE,
         "base_model": trained.base_model,
@@ -69,8 +71,13 @@ def _front_matter(trained: Trained) -> str:
         "metrics": ["recall" if is_pairs else "accuracy"] if trained.judged else None,
     }
     known = {name: value for name, value in content.items() if value is not None}
+    return front_matter_text(known)
+
+
+def front_matter_text(metadata: Mapping[str, Any]) -> str:
+    """Metadata as the first lines of a card."""
     # On one line each: a line of its own could end the front matter.
-    return f"---\n{yaml.safe_dump(known, sort_keys=False, allow_unicode=True, width=math.inf).strip()}\n---"
+    return f"---\n{yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=math.inf).strip()}\n---"
 
 
 def _about(trained: Trained) -> str:
@@ -110,12 +117,8 @@ def _use(trained: Trained) -> str:
         "best = int(scores.argmax())\n"
         "print(model.config.id2label[best], float(scores[best]))"
     )
-    with_package = (
-        ""
-        if trained.adapter
-        else f"Over many images, with vqa-ray:\n\n{fenced(ask, 'sh')}\n\nOr with transformers:\n\n"
-    )
-    return f"{with_package}{fenced(python, 'python')}"
+    program = "peft" if trained.adapter else "transformers"
+    return f"Over many images, with vqa-ray:\n\n{fenced(ask, 'sh')}\n\nOr with {program}:\n\n{fenced(python, 'python')}"
 
 
 def _data(trained: Trained) -> str:
@@ -167,7 +170,7 @@ def _limits(trained: Trained) -> str:
     if trained.judged is None:
         lines.append("- How accurate it is was not measured.")
     if trained.license is None:
-        lines.append("- No licence was stated for these weights.")
+        lines.append(NO_LICENCE)
     lines += [f"- {text(note)}" for note in trained.notes]
     if not data.skipped:
         return "\n".join([*lines, "- No row was left out."])

@@ -6,6 +6,7 @@ peft knows no defaults for ViLT: query and value are adapted, as in the paper, a
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,8 +47,19 @@ def adapt(model: Any, options: LoraOptions, *, seed: int = 0, base: str | None =
     with torch.random.fork_rng(devices=[]), _older_names():
         torch.manual_seed(seed)
         adapted = get_peft_model(model, config)
-    adapted.peft_config["default"].base_model_name_or_path = base
+    name, revision = _split(base)
+    adapted.peft_config["default"].base_model_name_or_path = name
+    if revision:
+        adapted.peft_config["default"].revision = revision
     return adapted
+
+
+def _split(base: str | None) -> tuple[str | None, str]:
+    """The name and the revision of `org/name@revision`; anything else as it is."""
+    if base is None or not re.fullmatch(r"[\w.-]+/[\w.-]+@[\w./-]+", base):
+        return base, ""
+    name, _, revision = base.partition("@")
+    return name, revision
 
 
 def is_adapted(model: Any) -> bool:

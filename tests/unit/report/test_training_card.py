@@ -151,7 +151,7 @@ def test_the_lines_that_load_adapters_run(tmp_path: Path, capsys: pytest.Capture
     model, tokenizer = tiny_model()
     export(str(adapters), adapt(model, LoraOptions(rank=2)), tokenizer, transform_of(SHAPE), adapter=True)
     card = render_card(trained(str(adapters), start=str(base), adapter=True))
-    assert "vqa-ray answer" not in card
+    assert f"--model {adapters} --question" in card
     expected = run_python(render_card(trained(str(base))), tmp_path, capsys)
     assert run_python(card, tmp_path, capsys) == (expected[0], pytest.approx(expected[1], abs=1e-5))
 

@@ -1,4 +1,4 @@
-"""Upload to a hub: names are checked before anything else, and each failure is one line."""
+"""Upload to a hub: names and permission are checked before anything else, and each failure is one line."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import filter_repo_objects
 
+from tests.hub import TOKEN, Hub, hub_server
 from vqa_ray.errors import RequestError, RunError
-from vqa_ray.training.hub import check_repo, push
+from vqa_ray.training.hub import check_push, check_repo, push
 
 
 @dataclass
@@ -26,6 +27,11 @@ class KeptHub:
     error: Exception | None = None
     repositories: list[tuple[str, bool | None]] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+
+    def whoami(self) -> dict[str, Any]:
+        if self.error is not None:
+            raise self.error
+        return {"name": "acme", "orgs": []}
 
     def create_repo(self, repo_id: str, *, private: bool | None = None, exist_ok: bool = False) -> Any:
         assert exist_ok
@@ -111,8 +117,8 @@ def test_failures_are_one_line(tmp_path: Path, error: Exception, told: str) -> N
     with pytest.raises(RunError) as caught:
         push(model_directory(tmp_path), "acme/shelf", api=KeptHub(error))
     assert told in str(caught.value)
-    assert "upload of" in str(caught.value)
-    assert str(caught.value).endswith("the model itself is finished")
+    assert "upload to acme/shelf" in str(caught.value)
+    assert str(caught.value).endswith("the model itself is finished, the same command uploads it")
     assert "\n" not in str(caught.value)
 
 
@@ -151,5 +157,85 @@ def test_what_the_hub_refuses_is_told(tmp_path: Path, status: int, told: str) ->
 def test_a_hub_that_is_not_there_is_told(tmp_path: Path) -> None:
     with refusing(400) as endpoint:
         pass
-    with pytest.raises(RunError, match=r"upload of .* to acme/shelf: the hub did not take it: "):
+    with pytest.raises(RunError, match=r"upload to acme/shelf: the hub did not take it: "):
         push(model_directory(tmp_path), "acme/shelf", api=HfApi(endpoint=endpoint, token="hf_none"))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Hub]:
+    with hub_server(tmp_path / "cache") as hub:
+        yield hub
+
+
+class TestBeforeTheTraining:
+    def test_a_repository_of_the_user_or_an_organisation(self, served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        served.organisations = {"acme": "write"}
+        assert check_push("shelf") == "tester/shelf"
+        assert check_push("Acme/shelf") == "Acme/shelf"
+        assert served.requests == ["GET /api/whoami-v2"] * 2
+        assert served.repositories == {}
+
+    @pytest.mark.parametrize(
+        ("name", "access", "told"),
+        [
+            ("other/shelf", {"role": "write"}, "the user tester is no member of other; allowed .* of tester, acme"),
+            ("acme/shelf", {"role": "write"}, "the user tester may only read in the organisation acme"),
+            ("shelf", {"role": "read"}, "the token may only read"),
+            ("shelf", {"role": "fineGrained"}, "the token has no permission repo.write for tester/shelf"),
+        ],
+    )
+    def test_what_the_token_may_not_do(
+        self, served: Hub, monkeypatch: pytest.MonkeyPatch, name: str, access: dict[str, object], told: str
+    ) -> None:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        served.organisations, served.access = {"acme": "read"}, {TOKEN: access}
+        with pytest.raises(RequestError, match=f"^--push-to-hub {name}: {told}") as caught:
+            check_push(name)
+        assert "\n" not in str(caught.value)
+        assert TOKEN not in str(caught.value)
+
+    @pytest.mark.parametrize("entity", ["tester", "tester/shelf"])
+    def test_a_token_for_one_place(self, served: Hub, monkeypatch: pytest.MonkeyPatch, entity: str) -> None:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        scope = {"entity": {"name": entity, "type": "user"}, "permissions": ["repo.content.read", "repo.write"]}
+        served.access = {TOKEN: {"role": "fineGrained", "fineGrained": {"scoped": [scope]}}}
+        assert check_push("shelf") == "tester/shelf"
+
+    def test_no_token(self, served: Hub) -> None:
+        with pytest.raises(RequestError, match=r"^--push-to-hub shelf: not logged in: run `hf auth login`"):
+            check_push("shelf")
+        assert served.requests == []
+
+    def test_a_token_that_the_hub_does_not_know(self, served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_TOKEN", "hf_other")
+        with pytest.raises(RequestError, match="the hub does not know the token; not logged in"):
+            check_push("shelf")
+
+    def test_offline(self, served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        with pytest.raises(RequestError, match="offline: HF_HUB_OFFLINE is set"):
+            check_push("shelf")
+
+    def test_a_hub_in_trouble_and_none_at_all(self, served: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        served.failures["whoami"] = 500
+        with pytest.raises(RequestError, match=r"the hub at http://\S+ gave an error: "):
+            check_push("shelf")
+        with refusing(400) as endpoint:
+            pass
+        with pytest.raises(RequestError, match=r"the hub at \S+ cannot be reached: "):
+            check_push("shelf", api=HfApi(endpoint=endpoint, token="hf_none"))
+
+    def test_a_hub_that_gives_no_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("vqa_ray.training.hub._ANSWER_TIMEOUT_S", 0.05)
+        silence = threading.Event()
+
+        class Silent(KeptHub):
+            def whoami(self) -> dict[str, Any]:
+                silence.wait(30)
+                return {}
+
+        with pytest.raises(RequestError, match="gave no answer within"):
+            check_push("shelf", api=Silent())
+        silence.set()
