@@ -21,7 +21,7 @@ COMMANDS = {
     "calibrate": "Fit thresholds and probabilities to a labelled sample.",
     "search": "Find the images of an index most like a text or an image.",
     "browse": "Search an index, or look through results, on a local page.",
-    "export": "Write the rows of a run or an index as CSV or JSON Lines.",
+    "export": "Write a run or an index as CSV, JSON Lines, COCO, or for other tools.",
     "catalog": "Render a catalogue of product images with known truth.",
     "models": "List the supported models, or print what one of them can do.",
     "finetune": "Train ViLT on questions and answers of your own.",

@@ -1,4 +1,4 @@
-"""`vqa-ray export`: the rows of a run or of an index as a file of another kind."""
+"""`vqa-ray export`: the rows of a run or of an index in the form of other tools."""
 
 from __future__ import annotations
 
@@ -17,39 +17,75 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("csv", "jsonl")
+TEXT = ("csv", "jsonl")
+ANNOTATIONS = ("coco", "label-studio", "fiftyone")
+_ROWS = 1024
+FORMATS = (*TEXT, *ANNOTATIONS)
 
 
 def export(
     run: Annotated[str, typer.Argument(help="a finished run, or an index", metavar="RUN")],
     *,
-    to: Annotated[str, typer.Option(help="csv or jsonl", metavar="FORMAT")],
-    output: Annotated[str, typer.Option(help="the file to write; an older one is replaced", metavar="URI")],
-    errors: Annotated[bool, typer.Option("--errors", help="write the rows that failed, too")] = False,
+    to: Annotated[str, typer.Option(help="csv, jsonl, coco, label-studio or fiftyone", metavar="FORMAT")],
+    output: Annotated[
+        str, typer.Option(help="the file to write, a directory for fiftyone; an older one is replaced", metavar="URI")
+    ],
+    errors: Annotated[bool, typer.Option("--errors", help="csv, jsonl: write the rows that failed, too")] = False,
 ) -> None:
-    """Write the rows of a run or of an index as CSV or JSON Lines; those that failed are left out and counted."""
+    """Write the rows of a run or an index as CSV or JSON Lines, or the labels of a run for annotation tools.
+
+    Rows that failed are left out and counted.
+    """
     from jobs import logs
-    from vqa_ray.export.text_files import csv_lines, exported_columns, jsonl_lines
-    from vqa_ray.storage import copy_file
 
     logs.configure(False, "text")
     if to not in FORMATS:
-        raise RequestError(f"--to {to}: unknown format; wanted {' or '.join(FORMATS)}")
+        raise RequestError(f"--to {to}: unknown format; wanted {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
+    if errors and to not in TEXT:
+        raise RequestError(f"--errors: failed rows have no labels; it goes with --to {' and '.join(TEXT)}")
     uris, schema = _files(run)
-    columns = exported_columns(schema)
     counts = {"ok": 0, "error": 0}
-    rows = _rows(uris, columns, errors, counts)
     with tempfile.TemporaryDirectory() as place:
-        file = Path(place, "rows")
-        with file.open("w", encoding="utf-8", newline="") as opened:
-            opened.writelines(csv_lines(rows, columns) if to == "csv" else jsonl_lines(rows))
+        told = _write(to, uris, schema, Path(place), errors=errors, counts=counts, run=run)
         try:
-            copy_file(str(file), output + ".part")
-            _rename(output)
+            for file in Path(place).iterdir():
+                # A directory is written for a format of several files.
+                target = output if to != "fiftyone" else f"{output.rstrip('/')}/{file.name}"
+                copy_and_rename(file, target)
         except OSError as error:
             raise RequestError(f"--output {output}: cannot be written: {error}") from error
-    failed = "failed rows written too" if errors else "failed rows left out (--errors writes them)"
-    logger.info("%d rows → %s; %d %s", counts["ok"], output, counts["error"], failed)
+    failed = "failed rows written too" if errors else "failed rows left out"
+    hint = "" if errors or to not in TEXT else " (--errors writes them)"
+    logger.info("%s → %s; %d %s%s", told, output, counts["error"], failed, hint)
+
+
+def _write(
+    to: str, uris: Sequence[str], schema: pa.Schema, place: Path, *, errors: bool, counts: dict[str, int], run: str
+) -> str:
+    """Write the files of a format into a local directory; what was written, counted, in words."""
+    from vqa_ray.export.coco import write_coco
+    from vqa_ray.export.fiftyone import write_fiftyone
+    from vqa_ray.export.image_sizes import ImageSizes
+    from vqa_ray.export.label_studio import write_tasks
+    from vqa_ray.export.labels import check_columns
+    from vqa_ray.export.text_files import csv_lines, exported_columns, jsonl_lines
+    from vqa_ray.schema import metadata_of
+
+    columns, file = exported_columns(schema), place / "rows"
+    batches = _batches(uris, columns, errors, counts)
+    if to in TEXT:
+        rows = (row for batch in batches for row in batch)
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            opened.writelines(csv_lines(rows, columns) if to == "csv" else jsonl_lines(rows))
+        return f"{counts['ok'] + (counts['error'] if errors else 0)} rows"
+    check_columns(schema, run, to)
+    if to == "fiftyone":
+        return write_fiftyone(batches, place)
+    model = metadata_of(schema).get("model")
+    reference = str(model["reference"]) if isinstance(model, dict) else "vqa-ray"
+    if to == "coco":
+        return write_coco(batches, file, ImageSizes(), f"made by vqa-ray with {reference}")
+    return write_tasks(batches, file, ImageSizes(), reference)
 
 
 def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
@@ -70,19 +106,23 @@ def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
     return uris, read_columns(uris[0]).slice(0, 0).schema
 
 
-def _rows(uris: Sequence[str], columns: Sequence[str], errors: bool, counts: dict[str, int]) -> Iterator[Any]:
+def _batches(
+    uris: Sequence[str], columns: Sequence[str], errors: bool, counts: dict[str, int]
+) -> Iterator[list[dict[str, Any]]]:
     from vqa_ray.run.tally import read_columns
 
     for uri in uris:
-        for batch in read_columns(uri, columns).to_batches(1024):
-            for row in batch.to_pylist():
+        for batch in read_columns(uri, columns).to_batches(_ROWS):
+            rows = batch.to_pylist()
+            for row in rows:
                 counts[row["status"]] += 1
-                if errors or row["status"] == "ok":
-                    yield row
+            yield rows if errors else [row for row in rows if row["status"] == "ok"]
 
 
-def _rename(output: str) -> None:
-    from vqa_ray.storage import filesystem_for
+def copy_and_rename(file: Path, target: str) -> None:
+    """Put a local file in its place, so that a reader finds all of it or the older one."""
+    from vqa_ray.storage import copy_file, filesystem_for
 
-    filesystem, path = filesystem_for(output)
+    copy_file(str(file), target + ".part")
+    filesystem, path = filesystem_for(target)
     filesystem.move(path + ".part", path)

@@ -95,6 +95,15 @@ def decode(data: bytes, limits: ImageLimits, *, draft_for: tuple[int, int] | Non
     return _turned(decoded.pixels, decoded.orientation)
 
 
+def upright_size(data: bytes, limits: ImageLimits) -> tuple[int, int]:
+    """The (height, width) of an image file turned upright; JPEG is decoded at its smallest.
+
+    Raises:
+        RowError: as `decode`.
+    """
+    return _decode(data, limits, lambda _height, _width: (1, 1)).upright_size
+
+
 def decode_for(data: bytes, limits: ImageLimits, transform: ImageTransform, *, fast: bool = False) -> Image:
     """Decode an image as a model wants it: its transform's size, by its interpolation; otherwise as `decode_resized`.
 

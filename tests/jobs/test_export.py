@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jobs.cli import main
 from tests.unit.browse.site import table_of, write_run
@@ -47,6 +48,130 @@ def test_json_lines_hold_the_failed_rows_on_request(run: str, tmp_path: Path) ->
 def test_what_cannot_be_exported_is_refused(run: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = ("--output", str(tmp_path / "rows"))
     assert main(["export", run, "--to", "xml", *output]) == 2
-    assert "--to xml: unknown format; wanted csv or jsonl" in capfd.readouterr().err
+    assert "--to xml: unknown format; wanted csv, jsonl, coco, label-studio or fiftyone" in capfd.readouterr().err
     assert main(["export", str(tmp_path / "none"), "--to", "csv", *output]) == 2
     assert "neither a finished run nor an index" in capfd.readouterr().err
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[str]:
+    """Two images of 40 × 20 pixels, one of them lying on its side, and one that is gone."""
+    for name, size, turned in (("a", (40, 20), 1), ("b", (20, 40), 6)):
+        exif = Image.Exif()
+        exif[0x0112] = turned
+        Image.new("RGB", size, "red").save(tmp_path / f"{name}.jpg", exif=exif)
+    return [str(tmp_path / f"{name}.jpg") for name in ("a", "b", "gone")]
+
+
+def tag_run(tmp_path: Path, pictures: list[str]) -> str:
+    scores = [
+        {"attribute": "colour", "choice": "red", "score": 0.5},
+        {"attribute": "motif", "choice": "red", "score": 0.25},
+    ]
+    rows = [
+        {"image_uri": pictures[0], "tags": ["colour:red", "motif:red"], "tag_scores": scores},
+        {"image_uri": pictures[1], "tags": ["colour:red"], "tag_scores": scores},
+        {"image_uri": pictures[2], "tags": ["colour:red"], "tag_scores": scores},
+        {"status": "error", "error_code": "image_missing", "error_message": "gone"},
+    ]
+    return write_run(
+        tmp_path / "tagged", "tag", table_of(schema.tag_schema([("colour", False), ("motif", True)]), rows)
+    )
+
+
+def boxed_run(tmp_path: Path, pictures: list[str]) -> str:
+    box = {"label": "dog", "x0": 4.0, "y0": 2.0, "x1": 24.0, "y1": 12.0}
+    rows = [
+        {"image_uri": pictures[0], "question": "where?", "answer": "here", "answer_score": 0.5, "boxes": [box]},
+        {"image_uri": pictures[2], "question": "where?", "answer": "here", "answer_score": 0.5, "boxes": [box]},
+        {"image_uri": pictures[0], "question": "red?", "answer": "yes", "answer_score": 0.5, "boxes": []},
+    ]
+    return write_run(tmp_path / "boxed", "answer", table_of(schema.answer_schema(False, boxes=True), rows))
+
+
+def exported(run: str, to: str, output: Path) -> object:
+    assert main(["export", run, "--to", to, "--output", str(output)]) == 0
+    return json.loads(output.read_text("utf-8"))
+
+
+def test_tags_are_categories_of_coco(tmp_path: Path, pictures: list[str]) -> None:
+    found = exported(tag_run(tmp_path, pictures), "coco", tmp_path / "coco.json")
+    assert isinstance(found, dict)
+    assert [(each["file_name"], each.get("width"), each.get("height")) for each in found["images"]] == [
+        (pictures[0], 40, 20),
+        (pictures[1], 40, 20),
+        (pictures[2], None, None),
+    ]
+    names = [(each["name"], each["supercategory"]) for each in found["categories"]]
+    assert names == [("colour:red", "colour"), ("motif:red", "motif")]
+    assert [(each["image_id"], each["category_id"], each["bbox"], each["score"]) for each in found["annotations"]] == [
+        (1, 1, [0, 0, 40, 20], 0.5),
+        (1, 2, [0, 0, 40, 20], 0.25),
+        (2, 1, [0, 0, 40, 20], 0.5),
+    ]
+    assert [each["id"] for each in found["annotations"]] == [1, 2, 3]
+
+
+def test_boxes_are_annotations_of_coco(tmp_path: Path, pictures: list[str]) -> None:
+    found = exported(boxed_run(tmp_path, pictures), "coco", tmp_path / "coco.json")
+    assert isinstance(found, dict)
+    assert [each["file_name"] for each in found["images"]] == [pictures[0], pictures[2]]
+    assert [(each["image_id"], each["bbox"], each["area"]) for each in found["annotations"]] == [
+        (1, [4, 2, 20, 10], 200),
+        (2, [4, 2, 20, 10], 200),
+        (1, [0, 0, 40, 20], 800),
+    ]
+    assert [each["name"] for each in found["categories"]] == ["dog", "yes"]
+
+
+def test_coco_without_any_place_is_refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    rows = [{"image_uri": str(tmp_path / "gone.jpg"), "question": "red?", "answer": "yes", "answer_score": 0.5}]
+    gone = write_run(tmp_path / "gone", "answer", table_of(schema.ANSWER, rows))
+    assert main(["export", gone, "--to", "coco", "--output", str(tmp_path / "coco.json")]) == 2
+    assert "no image of the run can be read (for its size) and no row has boxes" in capfd.readouterr().err
+    assert not (tmp_path / "coco.json").exists()
+
+
+def test_captions_are_annotations_of_coco(tmp_path: Path) -> None:
+    rows = [{"image_uri": str(tmp_path / "gone.jpg"), "caption": "a dog", "caption_score": 0.5}]
+    run = write_run(tmp_path / "captions", "caption", table_of(schema.CAPTION, rows))
+    found = exported(run, "coco", tmp_path / "coco.json")
+    assert isinstance(found, dict)
+    assert found["annotations"] == [{"id": 1, "image_id": 1, "row_id": 0, "score": 0.5, "caption": "a dog"}]
+
+
+def test_label_studio_gets_tasks_with_predictions(tmp_path: Path, pictures: list[str]) -> None:
+    tasks = exported(tag_run(tmp_path, pictures), "label-studio", tmp_path / "tasks.json")
+    assert isinstance(tasks, list)
+    assert [task["data"]["image"] for task in tasks] == pictures
+    (prediction,) = tasks[0]["predictions"]
+    assert prediction["score"] == 0.25
+    assert prediction["result"] == [
+        {"from_name": name, "to_name": "image", "type": "choices", "value": {"choices": ["red"]}}
+        for name in ("colour", "motif")
+    ]
+    boxed, lost, plain = exported(boxed_run(tmp_path, pictures), "label-studio", tmp_path / "boxes.json")  # type: ignore[misc]
+    (result,) = boxed["predictions"][0]["result"]
+    place = {"x": 10, "y": 10, "width": 50, "height": 50, "rotation": 0, "rectanglelabels": ["dog"]}
+    assert (result["type"], result["value"]) == ("rectanglelabels", place)
+    assert (result["original_width"], result["original_height"]) == (40, 20)
+    assert lost["predictions"][0]["result"] == []
+    assert plain["predictions"][0]["result"][0]["value"] == {"text": ["yes"]}
+    assert plain["data"]["question"] == "red?"
+
+
+def test_fiftyone_gets_a_sample_for_each_input_row(tmp_path: Path, pictures: list[str]) -> None:
+    run, output = tag_run(tmp_path, pictures), tmp_path / "fiftyone"
+    assert main(["export", run, "--to", "fiftyone", "--output", str(output)]) == 0
+    assert json.loads((output / "data.json").read_text()) == {"0": pictures[0], "1": pictures[1], "2": pictures[2]}
+    labels = json.loads((output / "labels.json").read_text())["labels"]
+    assert [(each["label"], each["confidence"]) for each in labels["0"]] == [("red", 0.5), ("red", 0.25)]
+    assert sorted(path.name for path in output.iterdir()) == ["data.json", "labels.json"]
+
+
+def test_runs_without_labels_are_refused(tmp_path: Path, run: str, capfd: pytest.CaptureFixture[str]) -> None:
+    matches = write_run(tmp_path / "found", "retrieve", table_of(schema.RETRIEVE, [{"match": True}]))
+    assert main(["export", matches, "--to", "coco", "--output", str(tmp_path / "coco.json")]) == 2
+    assert "--to coco needs tags, answers or captions" in capfd.readouterr().err
+    assert main(["export", run, "--to", "coco", "--output", str(tmp_path / "coco.json"), "--errors"]) == 2
+    assert "--errors: failed rows have no labels" in capfd.readouterr().err

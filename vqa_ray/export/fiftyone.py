@@ -1,0 +1,62 @@
+"""Rows as a directory that FiftyOne reads: `FiftyOneImageClassificationDataset` with a manifest of media.
+
+fo.Dataset.from_dir(DIRECTORY, fo.types.FiftyOneImageClassificationDataset, data_path="data.json")
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import chain, groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from vqa_ray.export.labels import Row, labels_of
+from vqa_ray.storage import scheme_of
+
+DATA, LABELS = "data.json", "labels.json"
+
+
+def write_fiftyone(batches: Iterable[Sequence[Row]], directory: Path) -> str:
+    """Write `labels.json` and `data.json` into a directory: a sample for each input row; images stay where they are.
+
+    Args:
+        batches: answered rows.
+        directory: an existing one.
+
+    Returns:
+        What was written, counted, in words.
+    """
+    samples = without = remote = 0
+    with (
+        (directory / LABELS).open("w", encoding="utf-8") as labels,
+        (directory / DATA).open("w", encoding="utf-8") as data,
+    ):
+        labels.write('{"labels": {')
+        data.write("{")
+        for key, same in groupby(chain.from_iterable(batches), itemgetter("source_key")):
+            group = list(same)
+            uri, question = group[0].get("image_uri"), group[0].get("question_index") or 0
+            if not uri:
+                without += 1
+                continue
+            remote += scheme_of(uri) != "file"
+            # Questions of a row that do not follow one another are samples of their own.
+            comma, name = ("," if samples else ""), json.dumps(f"{key}-{question}" if question else str(key))
+            labels.write(f"{comma}\n{name}: {json.dumps(_targets(group), ensure_ascii=False)}")
+            data.write(f"{comma}\n{name}: {json.dumps(uri.removeprefix('file://'), ensure_ascii=False)}")
+            samples += 1
+        labels.write("\n}}\n")
+        data.write("\n}\n")
+    told = f"{samples} samples" + (f"; {without} input rows left out: they have no image_uri" if without else "")
+    return told + (f"; {remote} images are no local files, which FiftyOne needs" if remote else "")
+
+
+def _targets(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The labels of a sample; with several questions or attributes, each names its own."""
+    return [
+        {"label": label.name, "confidence": label.score, "attributes": {"of": label.group, "row_id": row["row_id"]}}
+        for row in rows
+        for label in labels_of(row)
+    ]

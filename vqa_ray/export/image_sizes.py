@@ -1,0 +1,42 @@
+"""Width and height of images, from their headers, turned upright."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from vqa_ray.errors import RowError
+from vqa_ray.fetch import ImageFetcher
+from vqa_ray.images import ImageLimits, upright_size
+
+# (width, height) in pixels.
+Size = tuple[int, int]
+
+
+class ImageSizes:
+    """Reads sizes of images by their URIs.
+
+    Args:
+        limits: what an image may cost.
+
+    Attributes:
+        unknown: images that could not be read so far.
+    """
+
+    def __init__(self, limits: ImageLimits | None = None) -> None:
+        self._limits = limits or ImageLimits()
+        self._fetcher = ImageFetcher(self._limits.max_image_bytes)
+        self.unknown = 0
+
+    def of(self, uris: Iterable[str]) -> Mapping[str, Size]:
+        """URI → size, of those that could be read."""
+        found: dict[str, Size] = {}
+        for uri, data in self._fetcher.fetch_all(list(uris)).items():
+            try:
+                if isinstance(data, RowError):
+                    raise data
+                height, width = upright_size(data, self._limits)
+            except RowError:
+                self.unknown += 1
+            else:
+                found[uri] = (width, height)
+        return found

@@ -1,0 +1,90 @@
+"""Rows as tasks of Label Studio with predictions: a JSON list, a task a row, written as they come.
+
+The names that a labelling configuration needs: `<Image name="image" value="$image"/>`, and of each prediction the
+attribute, or `answer` or `caption`, as `name` with `toName="image"`: Choices for tags, TextArea for answers and
+captions, RectangleLabels named `boxes` for boxes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vqa_ray.export.image_sizes import ImageSizes, Size
+from vqa_ray.export.labels import Label, Row, labels_of
+
+
+def write_tasks(batches: Iterable[Sequence[Row]], file: Path, sizes: ImageSizes, model: str) -> str:
+    """Write the tasks.
+
+    Args:
+        batches: answered rows.
+        file: to write.
+        sizes: of the images; boxes need them.
+        model: the `model_version` of the predictions.
+
+    Returns:
+        What was written, counted, in words.
+    """
+    tasks = left_out = 0
+    with file.open("w", encoding="utf-8") as opened:
+        opened.write("[")
+        for rows in batches:
+            labels = [labels_of(row) for row in rows]
+            boxed = {
+                row["image_uri"] for row, each in zip(rows, labels, strict=True) if any(label.box for label in each)
+            }
+            known = sizes.of(uri for uri in boxed if uri)
+            for row, each in zip(rows, labels, strict=True):
+                size = known.get(row.get("image_uri") or "")
+                usable = [label for label in each if label.box is None or size is not None]
+                left_out += len(each) - len(usable)
+                opened.write(
+                    (",\n" if tasks else "\n") + json.dumps(_task(row, usable, size, model), ensure_ascii=False)
+                )
+                tasks += 1
+        opened.write("\n]\n")
+    return f"{tasks} tasks" + (f"; {left_out} boxes left out: their images could not be read" if left_out else "")
+
+
+def _task(row: Row, labels: Sequence[Label], size: Size | None, model: str) -> dict[str, Any]:
+    data = {name: row[name] for name in ("image_id", "row_id", "question") if row.get(name) is not None}
+    scores = [label.score for label in labels if label.score is not None]
+    prediction: dict[str, Any] = {"model_version": model, "result": _results(row, labels, size)}
+    if scores:
+        prediction["score"] = min(scores)
+    return {"data": {"image": row.get("image_uri") or row.get("image_id"), **data}, "predictions": [prediction]}
+
+
+def _results(row: Row, labels: Sequence[Label], size: Size | None) -> list[dict[str, Any]]:
+    if row.get("tags") is not None:
+        groups = dict.fromkeys(label.group for label in labels)
+        chosen = {group: [label.name for label in labels if label.group == group] for group in groups}
+        return [_result(group, "choices", {"choices": names}) for group, names in chosen.items()]
+    results = []
+    for label in labels:
+        if label.box is not None and size is not None:
+            results.append(_rectangle(label, label.box, size))
+        else:
+            results.append(
+                _result("caption" if label.group == "caption" else "answer", "textarea", {"text": [label.name]})
+            )
+    return results
+
+
+def _rectangle(label: Label, box: tuple[float, float, float, float], size: Size) -> dict[str, Any]:
+    (left, upper, right, lower), (width, height) = box, size
+    place = {
+        "x": 100 * left / width,
+        "y": 100 * upper / height,
+        "width": 100 * (right - left) / width,
+        "height": 100 * (lower - upper) / height,
+    }
+    value = {**place, "rotation": 0, "rectanglelabels": [label.name]}
+    return {**_result("boxes", "rectanglelabels", value), "original_width": width, "original_height": height}
+
+
+def _result(name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"from_name": name, "to_name": "image", "type": kind, "value": value}
