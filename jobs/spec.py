@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from jobs.retry_codes import Retry as Retry  # noqa: PLC0414  part of what this file offers
 from vqa_ray.errors import RequestError
 from vqa_ray.predicates import Algebra
+from vqa_ray.strict_yaml import StrictLoader
 from vqa_ray.text_encoding import decode_text
 
 Layout = Literal["rows", "nested"]
@@ -257,9 +258,13 @@ def load(kind: type[S], file: str | None, options: Mapping[str, Any]) -> S:
 
 def _read(file: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(decode_text(Path(file).read_bytes()))
+        values = yaml.load(decode_text(Path(file).read_bytes()), StrictLoader)
     except OSError as error:
         raise RequestError(f"{file}: cannot be read: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        hint = "; a value with a colon needs quotes" if "mapping values" in str(error.problem) else ""
+        raise RequestError(f"{file}: not YAML: {line}{error.problem}{hint}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RequestError(f"{file}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):

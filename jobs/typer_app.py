@@ -29,7 +29,23 @@ _TYPED = ("_TYPER_COMPLETE_ARGS", "COMP_WORDS")
 
 
 class GroupedCommand(TyperCommand):
-    """A command whose `--help` shows the options by group, as plain text of any width."""
+    """A command whose `--help` shows the options by group, as plain text of any width.
+
+    Its options take one value, once; what would keep the last of several in silence is refused.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as Typer does, after the check of what was given twice or without content."""
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in order:
+            if getattr(parameter, "multiple", False) or getattr(parameter, "is_flag", False):
+                continue
+            name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar
+            if order.count(parameter) > 1:
+                raise RequestError(f"{name}: given {order.count(parameter)} times; wanted once")
+            if values.get(parameter.name or "") == "":
+                raise RequestError(f"{name}: is empty; wanted a value, or leave the option out")
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections."""

@@ -6,6 +6,7 @@ caching and error messages are the same for input, images, output, checkpoints a
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import uuid
@@ -37,6 +38,8 @@ from vqa_ray.local_files import (
 from vqa_ray.object_files import object_files
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+# `pathlib` makes one slash of two; such a path must not become a local folder named `s3:`.
+_ONE_SLASH = re.compile(r"^(s3a?|gs|gcs|az|abfss?|hf|hdfs|memory|https?|file):/(?!/)", re.IGNORECASE)
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
 # fsspec reads ahead by a block whenever a reader moves; its default for S3 (50 MB) would fetch far more than asked.
 _S3_BLOCK_BYTES = 8 * 2**20
@@ -107,14 +110,11 @@ def filesystem_for(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def fsspec_for(uri: str) -> tuple[Any, str]:
-    """As `filesystem_for`, as a fsspec filesystem: for single requests, which need no open file.
-
-    Raises:
-        RequestError: an unknown scheme, or one whose package is not installed.
-    """
+    """As `filesystem_for`, errors too, as a fsspec filesystem: for single requests, which need no open file."""
     scheme = scheme_of(uri)
     if scheme == "file":
         return LocalFileSystem(), _local_path(uri)
+    uri = scheme + uri[len(scheme) :]
     if scheme in ("http", "https"):
         raise RequestError(f"{uri}: {scheme}:// is for image references only (with --allow-http), not for files")
     options: dict[str, Any] = {"use_listings_cache": False} if scheme != "memory" else {}
@@ -124,6 +124,9 @@ def fsspec_for(uri: str) -> tuple[Any, str]:
         options["default_block_size"] = _S3_BLOCK_BYTES
         options["config_kwargs"] = _S3_CONFIG
     try:
+        needed = list(inspect.signature(fsspec.get_filesystem_class(scheme).__init__).parameters.values())[1:]
+        if any(each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD for each in needed):
+            raise ValueError("it needs more than a URI, as ftp and github do")
         filesystem = fsspec.filesystem(scheme, **options)
     except ImportError as error:
         package = _PACKAGES.get(scheme)
@@ -277,6 +280,10 @@ def copy_file(source: str, target: str) -> None:
 
 
 def _local_path(uri: str) -> str:
+    if not uri:
+        raise RequestError("the path is empty; . is the working directory")
+    if one := _ONE_SLASH.match(uri):
+        raise RequestError(f"{uri}: wanted two slashes after the colon: {one[1].lower()}://")
     if not _SCHEME.match(uri):
         return find_local(str(Path(os.path.expanduser(uri)).absolute()))  # noqa: PTH111  Path's raises for ~nobody.
     host, slash, path = uri[len("file://") :].partition("/")

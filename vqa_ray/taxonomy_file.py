@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable
 from importlib import resources
 from typing import Any
 
@@ -12,25 +11,13 @@ from pydantic import ValidationError
 
 from vqa_ray import storage
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.strict_yaml import StrictLoader
 from vqa_ray.taxonomy import Attribute, Taxonomy
 from vqa_ray.text_encoding import decode_text
 
 MAX_TAXONOMY_BYTES = 16 * 2**20
 
 _NEEDED = ("attributes", "name", "question", "choices")
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping; YAML would keep the last one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key!r} stands there twice", problem_mark=key_node.start_mark)
-            seen.add(key if isinstance(key, Hashable) else id(key_node))
-        return super().construct_mapping(node, deep)
 
 
 def load_taxonomy(uri: str) -> Taxonomy:
@@ -64,7 +51,7 @@ def parse_taxonomy(text: str, where: str) -> Taxonomy:
         RequestError: one line with the file, the attribute, what was given and what is allowed.
     """
     try:
-        document = yaml.load(text, _StrictLoader)  # a SafeLoader: builds plain values only
+        document = yaml.load(text, StrictLoader)  # a SafeLoader: builds plain values only
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         at = f", line {mark.line + 1}" if mark else ""

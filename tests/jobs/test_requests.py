@@ -166,3 +166,46 @@ def test_a_store_that_refuses_is_one_line(
     assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "out", "--question", "what?") == 2 - begun
     line = capsys.readouterr().err
     assert line == "vqa-ray answer: a file or its store failed: NoCredentialsError: Unable to locate credentials\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["answer", *FULL, "--input", "more"], "vqa-ray answer: --input: given 2 times; wanted once"),
+        (["search", "index", "--text", "a", "--text", "b"], "vqa-ray search: --text: given 2 times; wanted once"),
+        (["export", "run", "--to", "csv", "--to", "jsonl"], "vqa-ray export: --to: given 2 times; wanted once"),
+        (
+            ["answer", "--input", "", *FULL[2:]],
+            "vqa-ray answer: --input: is empty; wanted a value, or leave the option out",
+        ),
+        (
+            ["answer", *FULL[:2], "--output", "", *FULL[4:]],
+            "vqa-ray answer: --output: is empty; wanted a value, or leave the option out",
+        ),
+        (["models", ""], "vqa-ray models: MODEL: is empty; wanted a value, or leave the option out"),
+        (
+            ["answer", "--input", "ftp://host/x", *FULL[2:], "--question", "x"],
+            "vqa-ray answer: ftp://host/x: unknown scheme 'ftp'; known are paths, file://, s3://, gs://",
+        ),
+        (
+            ["answer", "--input", "s3:/bucket/x", *FULL[2:], "--question", "x"],
+            "vqa-ray answer: s3:/bucket/x: wanted two slashes after the colon: s3://",
+        ),
+    ],
+)
+def test_values_that_would_be_lost_or_misread_are_refused(
+    capsys: pytest.CaptureFixture[str], argv: list[str], line: str
+) -> None:
+    assert refused(capsys, *argv) == line
+
+
+@pytest.mark.parametrize("output", ["s3:/bucket/out", "foo://bucket/out", "ftp://host/out"])
+def test_output_of_a_wrong_scheme_is_refused_and_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(table(2), tmp_path / "in.parquet")
+    line = refused(capsys, "answer", "--input", "in.parquet", "--output", output, "--model", "fake:")
+    assert output in line
+    assert "not JSON" not in line
+    assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]

@@ -121,3 +121,13 @@ def test_wrong_number_of_actors(given: object) -> None:
 def test_retry_codes() -> None:
     assert Retry.parse("all").codes is None
     assert Retry.parse("image_missing, model_error").told() == ["image_missing", "model_error"]
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text("question: [a]\nquestion: [b]\n")
+    with pytest.raises(RequestError, match="not YAML: line 2: 'question' stands there twice"):
+        load(AnswerSpec, str(file), FULL)
+    file.write_text("model: fake:\n")
+    with pytest.raises(RequestError, match=r"not YAML: line 1: .*a value with a colon needs quotes"):
+        load(AnswerSpec, str(file), {})

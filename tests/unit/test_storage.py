@@ -173,6 +173,9 @@ def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
+        ("ftp://x/y", "unknown scheme 'ftp'; known are paths, file://, s3://, gs://"),
+        ("s3:/x/y", "wanted two slashes after the colon: s3://"),
+        ("", "the path is empty; . is the working directory"),
         ("foo://x/y", "unknown scheme 'foo'; known are paths, file://, s3://, gs://"),
         ("gs://b/x", "pip install gcsfs"),
         ("https://host/x.parquet", "only .with --allow-http., not for files"),

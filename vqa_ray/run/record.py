@@ -66,9 +66,11 @@ class RunRecord:
             RequestError: it is not a record of this format.
         """
         try:
-            content = json.loads(read_bytes(uri))
+            data = read_bytes(uri)
         except FileNotFoundError:
             return None
+        try:
+            content = json.loads(data)
         except ValueError as error:
             raise RequestError(f"{uri}: not JSON: {error}") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
