@@ -50,6 +50,20 @@ def _start_and_closing(model: Any, prompt: torch.Tensor | None) -> tuple[int, tu
     return length or (model.config.num_query_tokens + 1), (text.eos_token_id,)
 
 
+# Two tokens whose logits differ by less are a tie: which one is larger depends on the order in which a CPU adds.
+_TIE = 1e-4
+
+
+def is_tie(model: Any, inputs: Any, ours: list[int], stock: list[int]) -> bool:
+    """Whether the first token in which two texts differ is as likely as the other, by the logits of `generate`."""
+    pairs = list(zip([*ours, None], [*stock, None], strict=False))
+    place = next(index for index, (one, other) in enumerate(pairs) if one != other)
+    options = {"max_new_tokens": 20, "do_sample": False, "num_beams": 1}
+    told = model.generate(**inputs, **options, output_logits=True, return_dict_in_generate=True)
+    best, second = told.logits[place][0].float().topk(2).values.tolist()
+    return best - second < _TIE
+
+
 def show_tokens(engine: Generative, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make an engine's answers the ids of their tokens, as text may hide a difference."""
     monkeypatch.setattr(engine, "_text", lambda tokens: " ".join(map(str, tokens)))
@@ -63,7 +77,7 @@ def tokens_of(answer: Answer) -> list[int]:
 def assert_equal_on_mixed_pairs(
     engine: Generative, model: Any, processor: Any, prompt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Identical tokens on 100 pairs, of answers that differ between images and between questions."""
+    """Identical tokens on 100 pairs (but for one tie), of answers that differ between images and between questions."""
     show_tokens(engine, monkeypatch)
     images, asked = mixed_pairs()
     answered = engine.answer(images, asked, 1)
@@ -71,14 +85,19 @@ def assert_equal_on_mixed_pairs(
     by_question: dict[str, set[str]] = {}
     lengths: list[int] = []
     differ: list[bool] = []
+    ties = 0
     for image, questions, answers in zip(images, asked, answered, strict=True):
         for question, answer in zip(questions, answers, strict=True):
             tokens = stock_tokens(model, processor, image, prompt(question))
-            assert tokens_of(answer) == tokens, f"{question!r}"
+            if tokens_of(answer) != tokens:
+                ties += 1
+                inputs = processor(images=image, text=prompt(question), return_tensors="pt", do_resize=False)
+                assert is_tie(model, inputs, tokens_of(answer), tokens), f"{question!r}"
             by_question.setdefault(question, set()).add(answer.answers[0][0])
             lengths.append(len(tokens))
         if len(questions) > 1:
             differ.append(len({answer.answers[0][0] for answer in answers}) > 1)
+    assert ties <= 1, "more than one of 100 pairs is decided by rounding"
     assert sum(differ) > len(differ) / 2, "the comparison means nothing if questions do not matter"
     for question, texts_of_question in by_question.items():
         assert len(texts_of_question) > 3, f"the image does not matter to {question!r}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,12 +38,6 @@ def test_the_score_is_that_of_the_contrastive_head(built: tuple[Any, Any], encod
     scores = np.einsum("ivd,td->itv", of_images, encoder.encode_texts(texts)).max(axis=-1)
     np.testing.assert_allclose(scores, wanted, atol=1e-5)
     assert np.abs(of_images[:, 0] - of_images[:, 1]).max() > 0.1, "one vector would do if all were alike"
-
-
-def test_float16_is_for_cuda(built: tuple[Any, Any], tmp_path: Path) -> None:
-    directory = tiny_encoders.save(tmp_path, built)
-    with pytest.raises(ModelLoadError, match="float16 is for CUDA devices"):
-        Blip2Encoder.from_directory(directory, device="cpu", dtype="float16")
 
 
 def test_sizes_that_a_config_leaves_out_are_those_of_transformers() -> None:

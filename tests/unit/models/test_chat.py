@@ -325,7 +325,7 @@ def test_bfloat16_answers(directories: Any) -> None:
         (lambda d: (d / "chat_template.jinja").write_text("{{ nothing.at.all }}"), "chat template fails"),
         (lambda d: (d / "tokenizer.json").unlink(), "its processor cannot be loaded"),
         (lambda d: (d / "processor_config.json").unlink(), "preprocessor_config.json is missing"),
-        (lambda d: (d / "model.safetensors").rename(d / "pytorch_model.bin"), "pickles can run code"),
+        (lambda d: (d / "model.safetensors").rename(d / "pytorch_model.bin"), "pytorch_model.bin: damaged, cut short"),
         (lambda d: (d / "model.safetensors").write_bytes(b"no weights"), "model "),
         (lambda d: change(d, image_token_index=7), "the processor's image token is 4, config.json says 7"),
         (lambda d: change(d, model_type="no_such_model"), "no_such_model"),

@@ -22,7 +22,13 @@ from vqa_ray.models.vocabulary import AnswerVocabulary
 from vqa_ray.training.starts import start_from
 
 NAME = "org/vilt"
-SMALL = ["config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json"]
+SMALL = [
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+]
 
 
 @pytest.fixture
