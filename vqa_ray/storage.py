@@ -36,6 +36,7 @@ from vqa_ray.local_files import (
     too_big,
 )
 from vqa_ray.object_files import object_files
+from vqa_ray.redaction import without_url_secrets
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 # `pathlib` makes one slash of two; such a path must not become a local folder named `s3:`.
@@ -89,6 +90,9 @@ def shown_uri(uri: str) -> str:
         place, slash, path = rest.partition("/")
         path = path.partition("?")[0] if scheme.lower() in ("http", "https") else path
         shown = f"{scheme}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"
+    else:
+        # A path that only looks like one: a list written as text, for instance.
+        shown = without_url_secrets(uri)
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"…{shown[1 - _SHOWN_CHARACTERS :]}"
 
 
