@@ -101,7 +101,8 @@ def open_streamed(config: InputConfig, name: str, revision: str, configuration: 
     count = int(stream.num_shards)
     place = f"{name}@{revision}"
     shards = tuple(Shard(i, place, i, count, (name, revision, configuration, split)) for i in range(count))
-    kept = _kept(config, table.schema)
+    described = table.schema if stream.features is None else stream.features.arrow_schema
+    kept = _kept(config, table.schema.with_metadata(described.metadata))
     columns = tuple(table.schema.names)
     return Contents(shards, layout, kept, revision=f"{place}#{configuration}/{split}", columns=columns)
 
@@ -154,7 +155,8 @@ def _open_saved(config: InputConfig, listing: Listing) -> Contents:
 
 
 def _kept(config: InputConfig, arrow: pa.Schema) -> tuple[pa.Field, ...]:
-    return infer_arrow((*config.keep, *present_labels(config, arrow.names)), [arrow])
+    labels = present_labels(config, arrow.names)
+    return infer_arrow((*config.keep, *labels), [arrow], labels)
 
 
 def _layout(config: InputConfig, arrow: pa.Schema, where: str) -> Layout:

@@ -12,6 +12,7 @@ from pyarrow import compute, types
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.readers.base import LABEL
+from vqa_ray.readers.class_labels import named_values, with_class_names
 from vqa_ray.readers.kept_types import common
 from vqa_ray.readers.values import INT64, checked, mismatch
 
@@ -55,18 +56,23 @@ def parsed(cell: object) -> object:
         return cell
 
 
-def infer_arrow(names: Sequence[str], schemas: Iterable[pa.Schema]) -> tuple[pa.Field, ...]:
+def infer_arrow(names: Sequence[str], schemas: Iterable[pa.Schema], labels: Sequence[str] = ()) -> tuple[pa.Field, ...]:
     """Fields for columns of Arrow tables, of types that can be written.
 
+    Args:
+        names: of the columns.
+        schemas: of the tables.
+        labels: which columns are labels; their classes are text where the tables name them.
+
     Raises:
-        RequestError: a column is of a type that cannot be.
+        RequestError: a column is of a type that cannot be, or tables name the classes of a label differently.
     """
     given = list(schemas)
     fields = []
     for name in names:
         found = [arrow.field(arrow.get_all_field_indices(name)[0]).type for arrow in given]
         fields.append(pa.field(name, common(name, found)))
-    return tuple(fields)
+    return tuple(with_class_names(fields, labels, given))
 
 
 def keep_json(values: Mapping[str, object], fields: Sequence[pa.Field]) -> Kept:
@@ -164,6 +170,7 @@ def _cast_array(column: pa.Array, part: pa.Field) -> list[object]:
     try:
         if types.is_run_end_encoded(column.type):
             column = compute.run_end_decode(column)
+        column = named_values(column, part)
         cast = column if column.type == part.type else compute.cast(column, part.type)
         cast.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:

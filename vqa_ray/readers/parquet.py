@@ -59,7 +59,7 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
     if not shards:
         raise refuse(f"{listing.uri}: the input is empty: {len(files)} Parquet files hold no rows")
     schemas = [footer.schema for footer in footers if footer]
-    kept = infer_arrow(config.riding, schemas)
+    kept = infer_arrow(config.riding, schemas, config.labels)
     return Contents(tuple(shards), layout, kept, notes_on(config.keep, schemas, kept), columns=names)
 
 
