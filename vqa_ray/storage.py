@@ -82,7 +82,6 @@ def scheme_of(uri: str) -> str:
 
 def shown_uri(uri: str) -> str:
     """`uri` as it may stand in a message: without user name, password and query, which may hold secrets, and short."""
-    shown = uri
     if is_data_uri(uri):
         shown = short_data_uri(uri)
     elif scheme_of(uri) != "file":
@@ -91,7 +90,6 @@ def shown_uri(uri: str) -> str:
         path = path.partition("?")[0] if scheme.lower() in ("http", "https") else path
         shown = f"{scheme}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"
     else:
-        # A path that only looks like one: a list written as text, for instance.
         shown = without_url_secrets(uri)
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"…{shown[1 - _SHOWN_CHARACTERS :]}"
 
