@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import ray
@@ -21,6 +22,7 @@ from pipelines.placement import Placement, Wishes, automatic, check, demand
 from pipelines.reports import StopOnRequest, announce, forget
 from pipelines.sink import FencedNames, checkpoint_config, write
 from vqa_ray.errors import RequestError, RunError, one_line
+from vqa_ray.readers.estimate import estimate_rows
 
 if TYPE_CHECKING:
     from ray.data._internal.stats import DatasetStatsSummary
@@ -68,6 +70,7 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
             quiet=spec.quiet,
             reports=invocation,
             # A retry meets nothing but rows that have failed before.
+            estimate=partial(estimate_rows, job.source),
             max_error_fraction=spec.max_error_fraction if layout.attempt == 1 else 1.0,
         )
         with DataContext.current(context), watch:

@@ -77,6 +77,7 @@ def execute(request: Request, record: RunRecord, cluster: Cluster, fence: Fence)
     started, begun = now(), time.monotonic()
     placement = place(request, cluster)
     images = image_config(request, record)
+    logger.info("reading the rows to train on")
     lesson = gather(request, placement)
     for note in lesson.notes:
         logger.warning("%s", note)

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 _POLL_S = 2.0
 _LINE_EVERY_S = 15.0
+_STARTING = "starting the training workers and loading the model"
 # Of AdamW, as ViLT (torch's own) and CLIP (Radford et al. 2021, table 18) were trained.
 _EPSILON, _CLIP_EPSILON = 1e-8, 1e-6
 
@@ -138,17 +139,30 @@ def _watch(progress: str, quiet: bool) -> Iterator[None]:
 
 
 def _tell(progress: str, stop: threading.Event) -> None:
-    told, last = -1, time.monotonic()
+    begun = last = time.monotonic()
+    # An earlier try has left its progress.
+    told = (_progress(progress) or {"step": -1})["step"]
+    logger.info(_STARTING)
+    is_starting = True
     while not stop.wait(_POLL_S):
         if time.monotonic() - last < _LINE_EVERY_S:
             continue
-        try:
-            content: dict[str, Any] = json.loads(read_bytes(progress))
-        except FileNotFoundError:
-            continue
-        if content["step"] != told:
-            told, last = content["step"], time.monotonic()
+        content = _progress(progress)
+        if content is not None and content["step"] != told:
+            told, last, is_starting = content["step"], time.monotonic(), False
             logger.info("%s", line(content), extra={"fields": content})
+        elif is_starting:
+            last = time.monotonic()
+            logger.info("%s: %s", _STARTING, duration(last - begun))
+
+
+def _progress(uri: str) -> dict[str, Any] | None:
+    """What the training has written of its progress, None before its first step."""
+    try:
+        content: dict[str, Any] = json.loads(read_bytes(uri))
+    except FileNotFoundError:
+        return None
+    return content
 
 
 def line(progress: dict[str, Any]) -> str:

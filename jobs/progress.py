@@ -24,19 +24,28 @@ def told_when_slow(what: str) -> Iterator[None]:
         timer.cancel()
 
 
-def line(rows: int, total: int | None, speed: float) -> str:
+def line(rows: int, total: int | None, speed: float, *, is_estimate: bool = False) -> str:
     """One line of progress.
 
     Args:
         rows: answered by now.
         total: rows in all, or None.
         speed: rows per second.
+        is_estimate: whether `total` is an estimate, which is left out once it is reached.
     """
-    if total is None:
+    if total is None or (is_estimate and rows >= total):
         return f"{rows:,} rows, {speed:,.1f} rows/s"
     share = rows / total if total else 1.0
     left = f", about {duration((total - rows) / speed)} left" if speed > 0 else ""
-    return f"{rows:,} of {total:,} rows ({share:.0%}), {speed:,.1f} rows/s{left}"
+    about = "about " if is_estimate else ""
+    return (
+        f"{rows:,} of {about}{rounded(total) if is_estimate else total:,} rows ({share:.0%}), {speed:,.1f} rows/s{left}"
+    )
+
+
+def rounded(rows: int) -> int:
+    """An estimate with no more digits than it deserves: 12,345 → 12,000."""
+    return int(float(f"{rows:.2g}"))
 
 
 def duration(seconds: float) -> str:

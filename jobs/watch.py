@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 import ray
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from jobs.logs import console
-from jobs.progress import duration, line
+from jobs.progress import duration, line, rounded
 from pipelines.reports import StopOnRequest, answered
-from vqa_ray.errors import TooManyErrors
+from vqa_ray.errors import TooManyErrors, VqaRayError
+from vqa_ray.readers.estimate import Estimate
 from vqa_ray.stages.row_report import Answered
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ class Watch:
 
     Args:
         total: rows in all, or None when unknown.
+        estimate: gives the total, or an estimate of it, where it is unknown; called in a thread of its own.
         present: rows written before.
         quiet: show warnings only.
         reports: what the model actors' reports begin with.
@@ -47,7 +50,10 @@ class Watch:
         quiet: bool,
         reports: str,
         max_error_fraction: float,
+        estimate: Callable[[], Estimate | None] | None = None,
     ) -> None:
+        self._estimate = estimate
+        self._about: int | None = None
         self._total, self._present, self._quiet = total, present, quiet
         self._reports, self._max_error_fraction = reports, max_error_fraction
         self._answered = Answered()
@@ -57,6 +63,8 @@ class Watch:
     def __enter__(self) -> Watch:
         StopOnRequest.error = None
         self._thread.start()
+        if self._total is None and self._estimate is not None and not self._quiet:
+            threading.Thread(target=self._count, args=(self._estimate,), name="estimate", daemon=True).start()
         return self
 
     def __exit__(
@@ -74,6 +82,20 @@ class Watch:
                 self._bar()
         except (OSError, ray.exceptions.RayError) as error:
             logger.warning("progress is not shown any more: %s", error)
+
+    def _count(self, estimate: Callable[[], Estimate | None]) -> None:
+        try:
+            found = estimate()
+        except (OSError, VqaRayError) as error:
+            # Whoever reads the rows meets the same error, and tells it.
+            logger.debug("the number of rows is not estimated: %s", error)
+            return
+        if found is None:
+            return
+        if found.is_exact:
+            self._total = found.rows
+        else:
+            self._about = found.rows
 
     def _look(self) -> int:
         """Rows answered by now, those written before included; tells the first error, stops what is hopeless."""
@@ -106,7 +128,12 @@ class Watch:
                 rows = self._look()
                 speed = (rows - self._present) / (time.monotonic() - begun)
                 shown = "rows" if rows > self._present else _LOADING
-                bar.update(task, completed=rows, speed=f"{speed:,.1f} rows/s" if speed else "", description=shown)
+                total = self._total
+                if total is None and self._about is not None and rows < self._about:
+                    total, shown = rounded(self._about), f"{shown}, total estimated"
+                bar.update(
+                    task, total=total, completed=rows, speed=f"{speed:,.1f} rows/s" if speed else "", description=shown
+                )
 
     def _lines(self) -> None:
         begun = last = time.monotonic()
@@ -121,10 +148,13 @@ class Watch:
             fields = {
                 "rows": rows,
                 "total": self._total,
+                "total_estimate": self._about,
                 "rows_per_s": round(speed, 2),
                 "failed": self._answered.failed,
             }
-            said = line(rows, self._total, speed) if self._answered.rows else f"{_LOADING}: {duration(now - begun)}"
+            total, is_estimate = (self._total, False) if self._total is not None else (self._about, True)
+            shown = line(rows, total, speed, is_estimate=is_estimate)
+            said = shown if self._answered.rows else f"{_LOADING}: {duration(now - begun)}"
             logger.info("%s", said, extra={"fields": fields})
 
 

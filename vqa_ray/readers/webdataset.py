@@ -126,6 +126,11 @@ def _row(item: Sample | str, maker: RowMaker, source: Source, fields: Sequence[p
     return maker.row(values, kept, image=(item.image.data, item.image_id), line=known_by, where=where)
 
 
+def rows_in(file: BinaryIO) -> Iterator[object]:
+    """Something for every row of a tar, in their order; images are passed over, not read."""
+    return _items(file, reads_images=False)
+
+
 def _items(file: BinaryIO, reads_images: bool = True) -> Iterator[Sample | str]:
     """The samples; a text for each stretch of a tar that is none."""
     gaps: list[str] = []
