@@ -14,6 +14,7 @@ from vqa_ray.readers.base import FORMATS, Format, refuse, told
 from vqa_ray.readers.bookkeeping import own_outputs, run_files, without_bookkeeping
 from vqa_ray.readers.json_kind import json_kind
 from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
+from vqa_ray.readers.references import refer_to_images
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
 from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, kind_of, suffix_of
 from vqa_ray.readers.table_formats import without_removed
@@ -171,7 +172,7 @@ def guess_format(listing: Listing) -> Format:
         return "vqa-v2" if any(json_kind(entry.uri) == "vqa-v2" for entry in tables) else "images"
     if not kinds:
         raise refuse(f"{listing.uri}: cannot tell the format; found {listing.found()}; {allowed}")
-    if len(kinds) == 2 and (table := _metadata_kind(listing)):
+    if len(kinds) == 2 and (table := _metadata_kind(listing) or _referring_kind(listing)):
         return table
     if len(kinds) > 1:
         counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -191,6 +192,18 @@ def _metadata_kind(listing: Listing) -> Format | None:
     tables = [entry for entry in listing.entries if listing.kind(entry) not in ("images", None)]
     (kind,) = kinds if len(kinds) == 1 else (None,)
     return kind if all(_METADATA.search(entry.uri) for entry in tables) else None
+
+
+def _referring_kind(listing: Listing) -> Format | None:
+    """The format of CSV files or JSON lines that name image files in folders below them; None where there are other
+    files."""
+    kinds = {kind for entry in listing.entries if (kind := listing.kind(entry))}
+    (table,) = kinds - {"images"} if "images" in kinds else {None}
+    if table not in ("csv", "jsonl"):
+        return None
+    tables = [entry for entry in listing.entries if listing.kind(entry) == table]
+    images = [entry for entry in listing.entries if listing.kind(entry) == "images"]
+    return table if refer_to_images(tables, images) else None
 
 
 def is_saved_dataset(listing: Listing) -> bool:

@@ -114,6 +114,32 @@ def test_other_tables_beside_images_are_not_guessed_at(tmp_path: Path) -> None:
     assert "holds files of several formats (2 csv, 1 images)" in refused(tmp_path, questions=("q",))
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_tables_that_name_images_in_folders_below_them_are_the_input(tmp_path: Path, kind: str) -> None:
+    touch(tmp_path, "images/a, b.jpg", "images/c.PNG", "images/other.jpg")
+    columns, values = ("image", "question"), [("images/a, b.jpg", "q"), ("./images/c.PNG", "r")]
+    for name, row in zip(("train", "val"), values, strict=True):
+        if kind == "csv":
+            write_csv(tmp_path / f"{name}.csv", columns, [row])
+        else:
+            write_jsonl(tmp_path / f"{name}.jsonl", [dict(zip(columns, row, strict=True))])
+    source = open_at(tmp_path)
+    assert (source.format, len(source.shards)) == (kind, 2)
+    assert [row["image_uri"] for row in rows_of(source)] == [f"{tmp_path}/images/a, b.jpg", f"{tmp_path}/images/c.PNG"]
+    # One that names none leaves it open what is meant.
+    write_csv(tmp_path / "prices.csv", ["name", "price"], [["other.jpg", 3]])
+    assert "holds files of several formats" in refused(tmp_path)
+
+
+def test_damaged_tables_and_images_of_elsewhere_name_none(tmp_path: Path) -> None:
+    touch(tmp_path, "images/a.jpg")
+    (tmp_path / "rows.jsonl.gz").write_bytes(b"\x1f\x8b no gzip")
+    assert "holds files of several formats" in refused(tmp_path)
+    (tmp_path / "rows.jsonl.gz").unlink()
+    write_jsonl(tmp_path / "rows.jsonl", [{"image": "elsewhere/a.jpg", "question": "q"}])
+    assert "holds files of several formats" in refused(tmp_path)
+
+
 def test_a_file_name_column_counts_only_where_nothing_else_holds_the_image(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["file_name", "url"], [["x.jpg", "http://host/y.jpg"]])
     assert open_at(tmp_path, needs_question=False).layout.image_uri == ("url",)
