@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from jobs import guard, logs, summary
+from jobs import guard, logs, run_gallery, summary
 from jobs.earlier import tell_drift
 from jobs.retry import retry_failed
 from jobs.spec import Retry
@@ -35,6 +35,13 @@ def run(job: Job, retry: Retry | None) -> int:
         RunError: the pipeline failed; the same command goes on from there.
     """
     logs.configure(job.spec.quiet, job.spec.log_format)
+    run_gallery.check(job.spec)
+    code = _execute(job, retry)
+    run_gallery.write(job)
+    return code
+
+
+def _execute(job: Job, retry: Retry | None) -> int:
     layout = RunLayout(job.spec.output)
     guard.existing_record(layout, job.record)
     if retry is None and job.conclude is None and _finished(job, layout) is not None:

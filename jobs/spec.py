@@ -148,6 +148,9 @@ class RunSpec(JobSpec):
         ge=1,
         command=False,
     )
+    gallery: str | None = option(
+        "HTML page to write at the end: images with their results.", None, unit="FILE", command=False
+    )
     update: bool = option("Also take in files that were added to the input since the run began.", False, command=False)
     batch_size: int | None = option(
         "Rows per model call; 32 on CPUs, 256 on GPUs.", None, unit="ROWS", ge=1, command=False

@@ -1,0 +1,127 @@
+"""The rows of a finished run that its gallery shows: a bounded number, chosen the same way every time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vqa_ray.run.tally import read_columns
+from vqa_ray.schema import ROW_BITS, STATUS_OK
+
+Keys = npt.NDArray[np.int64]
+
+# Failed rows take no more of the page than this while sound ones want the room.
+_FAILED_SHARE = 0.2
+# Embedded images cost the reading of a file or a shard, so few of them are opened.
+MOST_SHARDS = 16
+_COLUMNS = ("source_key", "status", "score", "image_uri")
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenRows:
+    """What a gallery shows, and how much there is.
+
+    Attributes:
+        images: of each input row its output rows, several where each question has a row; sound ones first.
+        total: input rows in all.
+        failed: those of them with a row in error.
+    """
+
+    images: tuple[tuple[dict[str, Any], ...], ...]
+    total: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """Input rows in the order of their keys: int64, bool, float32 and bool arrays of (N,)."""
+
+    keys: Keys
+    failed: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.float32]
+    embedded: npt.NDArray[np.bool_]
+
+
+def choose_rows(parts: Sequence[str], limit: int, *, best_first: bool = False) -> ChosenRows:
+    """Read the part files twice, one at a time: first to choose, then to fetch what was chosen.
+
+    Args:
+        parts: URIs of the part files of a run.
+        limit: input rows to choose.
+        best_first: take those with the best `score`; otherwise rows from all over the run.
+    """
+    inputs = _inputs(parts)
+    failed = np.flatnonzero(inputs.failed)
+    sound = np.flatnonzero(~inputs.failed)
+    room_for_failed = max(int(limit * _FAILED_SHARE), limit - len(sound))
+    failed_shown = _spread(_in_few_shards(inputs, failed), room_for_failed)
+    room = limit - len(failed_shown)
+    if best_first:
+        sound_shown = sound[np.lexsort((inputs.keys[sound], -inputs.scores[sound]))][:room]
+    else:
+        sound_shown = _spread(_in_few_shards(inputs, sound), room)
+    keys = inputs.keys[np.concatenate([sound_shown, failed_shown])]
+    rows = _rows(parts, keys)
+    return ChosenRows(tuple(tuple(rows[key]) for key in keys.tolist()), len(inputs.keys), len(failed))
+
+
+def _inputs(parts: Sequence[str]) -> _Inputs:
+    keys, failed, scores, embedded = [np.empty(0, np.int64)], [np.empty(0, bool)], [np.empty(0, np.float32)], []
+    embedded.append(np.empty(0, bool))
+    for uri in parts:
+        table = read_columns(uri, _COLUMNS)
+        keys.append(table["source_key"].to_numpy())
+        failed.append(np.asarray(pc.not_equal(table["status"], STATUS_OK)))
+        known = "score" in table.column_names
+        # -1: what has no score comes after what has one.
+        score = table["score"].fill_null(-1.0).to_numpy() if known else np.zeros(table.num_rows)
+        scores.append(score.astype(np.float32))
+        has_uri = "image_uri" in table.column_names
+        embedded.append(np.asarray(table["image_uri"].is_null()) if has_uri else np.ones(table.num_rows, bool))
+    every = np.concatenate(keys)
+    order = np.argsort(every, kind="stable")
+    distinct, first = np.unique(every[order], return_index=True)
+    if not len(distinct):
+        return _Inputs(distinct, failed[0], scores[0], embedded[0])
+    return _Inputs(
+        distinct,
+        np.logical_or.reduceat(np.concatenate(failed)[order], first),
+        np.concatenate(scores)[order][first],
+        np.concatenate(embedded)[order][first],
+    )
+
+
+def _in_few_shards(inputs: _Inputs, places: Keys) -> Keys:
+    """Without the embedded images of all but a few shards."""
+    shards = inputs.keys[places] >> ROW_BITS
+    embedded = inputs.embedded[places]
+    few = _spread(np.unique(shards[embedded]), MOST_SHARDS)
+    return places[~embedded | np.isin(shards, few)]
+
+
+def _spread(values: Keys, count: int) -> Keys:
+    """`count` of them at even distances, the first and the last among them."""
+    if len(values) <= count:
+        return values
+    return values[np.unique(np.linspace(0, len(values) - 1, max(count, 0)).round().astype(np.int64))]
+
+
+def _rows(parts: Sequence[str], keys: Keys) -> dict[int, list[dict[str, Any]]]:
+    """Source key → its rows, in the order of their questions."""
+    wanted = pa.array(keys, pa.int64())
+    found: dict[int, list[dict[str, Any]]] = {key: [] for key in keys.tolist()}
+    for uri in parts:
+        if not pc.any(pc.is_in(read_columns(uri, ("source_key",))["source_key"], value_set=wanted)).as_py():
+            continue
+        table = read_columns(uri)
+        for row in table.filter(pc.is_in(table["source_key"], value_set=wanted)).to_pylist():
+            found[row["source_key"]].append(row)
+    for rows in found.values():
+        rows.sort(key=lambda row: row.get("question_index", 0))
+    return found

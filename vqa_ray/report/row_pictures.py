@@ -1,0 +1,106 @@
+"""Small pictures of the rows of a run, read again from where their images are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vqa_ray.errors import RowError, RunError, one_line
+from vqa_ray.fetch import ImageFetcher
+from vqa_ray.readers import Source, read_shard
+from vqa_ray.report.card import Placed, thumbnail, upright_size
+from vqa_ray.report.chosen_rows import MOST_SHARDS
+from vqa_ray.schema import ROW_BITS, STATUS_OK
+from vqa_ray.storage import shown_uri
+
+# Larger than a card, so that it stays sharp there; small enough to hold hundreds.
+_SIDE = 640
+# Images held at once while they are made small.
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RowPicture:
+    """A picture of one input row, or the reason why there is none.
+
+    Attributes:
+        data: a small JPEG; None where there is none.
+        scale: its size by that of the image.
+        reason: why there is none; empty where there is one.
+    """
+
+    data: bytes | None = field(default=None, repr=False)
+    scale: tuple[float, float] = (1.0, 1.0)
+    reason: str = ""
+
+    def scaled(self, box: Placed) -> Placed:
+        """A box of the image as a box of the picture."""
+        width, height = self.scale
+        return Placed(box.label, box.x0 * width, box.y0 * height, box.x1 * width, box.y1 * height)
+
+
+def row_pictures(rows: Sequence[dict[str, Any]], source: Source, fetcher: ImageFetcher) -> dict[int, RowPicture]:
+    """Source key → its picture.
+
+    Args:
+        rows: `source_key` and `image_uri`; the image of a row without a URI is read through `source`.
+        source: the input of the run, opened.
+        fetcher: of the images that have a URI.
+    """
+    by_uri = [(row["source_key"], row["image_uri"]) for row in rows if row.get("image_uri")]
+    found = dict(_fetched(by_uri, fetcher))
+    found.update(_reread([row["source_key"] for row in rows if not row.get("image_uri")], source, fetcher))
+    return found
+
+
+def _fetched(wanted: Sequence[tuple[int, str]], fetcher: ImageFetcher) -> Iterator[tuple[int, RowPicture]]:
+    for first in range(0, len(wanted), _BATCH):
+        batch = wanted[first : first + _BATCH]
+        outcomes = fetcher.fetch_all([uri for _, uri in batch])
+        for key, uri in batch:
+            outcome = outcomes[uri]
+            if isinstance(outcome, RowError):
+                yield key, RowPicture(reason=f"{shown_uri(uri)}: {outcome.message}")
+            else:
+                yield key, _small(outcome)
+
+
+def _reread(keys: Sequence[int], source: Source, fetcher: ImageFetcher) -> Iterator[tuple[int, RowPicture]]:
+    by_shard: dict[int, set[int]] = {}
+    for key in keys:
+        by_shard.setdefault(key >> ROW_BITS, set()).add(key)
+    for place, (shard, wanted) in enumerate(by_shard.items()):
+        if place >= MOST_SHARDS:
+            reason = f"the image is in a file that was not read again: at most {MOST_SHARDS} are"
+            yield from ((key, RowPicture(reason=reason)) for key in wanted)
+            continue
+        left = set(wanted)
+        reason = "the image is not where it was"
+        try:
+            for table in read_shard(source.with_images(), source.shards[shard], wanted):
+                for row in table.select(["source_key", "image_uri", "image", "status", "error_message"]).to_pylist():
+                    left.discard(row["source_key"])
+                    yield row["source_key"], _of_read(row, fetcher)
+        except (OSError, RunError) as error:
+            reason = f"the image cannot be read again: {one_line(error)}"
+        yield from ((key, RowPicture(reason=reason)) for key in left)
+
+
+def _of_read(row: dict[str, Any], fetcher: ImageFetcher) -> RowPicture:
+    if row["status"] != STATUS_OK:
+        return RowPicture(reason=row["error_message"] or "the row cannot be read")
+    if row["image"] is not None:
+        return _small(row["image"])
+    try:
+        return _small(fetcher.fetch(row["image_uri"]))
+    except RowError as error:
+        return RowPicture(reason=error.message)
+
+
+def _small(data: bytes) -> RowPicture:
+    small = thumbnail(data, _SIDE)
+    before, after = upright_size(data), upright_size(small)
+    if small is None or before is None or after is None:
+        return RowPicture(reason="the image cannot be decoded")
+    return RowPicture(small, (after[1] / before[1], after[0] / before[0]))

@@ -1,0 +1,120 @@
+"""The gallery of a finished run: some of its images with what was said of them, and rows in error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vqa_ray.browse.cards import CardMaker, Tag, tag_attributes
+from vqa_ray.fetch import ImageFetcher
+from vqa_ray.readers import Source
+from vqa_ray.report.card import Card, Line, Scored
+from vqa_ray.report.chosen_rows import ChosenRows, choose_rows
+from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, write_gallery
+from vqa_ray.report.row_pictures import RowPicture, row_pictures
+from vqa_ray.run.tally import read_columns
+
+_MOST_LINES = 16
+_MOST_TAGS = 40
+_LONGEST_TEXT = 600
+
+
+def write_run_gallery(
+    uri: str,
+    job: str,
+    parts: Sequence[str],
+    *,
+    source: Source,
+    fetcher: ImageFetcher,
+    about: str,
+    limit: int = DEFAULT_CARDS,
+) -> int:
+    """Write the gallery of a run of `answer`, `tag`, `caption` or `retrieve` to one HTML file.
+
+    The page is bounded: in cards, and in what a card holds. Of `retrieve` it shows the best matches, of other jobs rows
+    from all over the run, and of each some rows in error.
+
+    Args:
+        uri: the HTML file.
+        job: which of them.
+        parts: at least one part file of the run.
+        source: its input, opened; embedded images are read through it.
+        fetcher: of the images that have a URI.
+        about: a sentence about the run.
+        limit: images to show.
+
+    Returns:
+        How many images it shows.
+
+    Raises:
+        RequestError: Jinja2 is not installed.
+        OSError: the file cannot be written.
+    """
+    chosen = choose_rows(parts, limit, best_first=job == "retrieve")
+    pictures = row_pictures([rows[0] for rows in chosen.images], source, fetcher)
+    form = read_columns(parts[0]).schema
+    maker = CardMaker(job, form.names, tag_attributes(form))
+    facts = (Fact("images", f"{chosen.total:,}"), *([Fact("failed", f"{chosen.failed:,}")] if chosen.failed else []))
+    header = Header(f"vqa-ray {job}", about, chosen.total, facts)
+    write_gallery(uri, header, _cards(job, maker, chosen, pictures), limit)
+    return len(chosen.images)
+
+
+def _cards(job: str, maker: CardMaker, chosen: ChosenRows, pictures: Mapping[int, RowPicture]) -> Iterator[Card]:
+    for rows in chosen.images:
+        picture = pictures[rows[0]["source_key"]]
+        row = _joined(rows) if "question" in rows[0] else rows[0]
+        card = maker.card(row)
+        tags = maker.tags(row) if job == "tag" else ()
+        lines = (*_tag_lines(tags), *_verdict_lines(maker, row), *card.lines)
+        warning = card.warning
+        if picture.reason and card.error_code is None:
+            warning = "; ".join(filter(None, (warning, f"no picture: {picture.reason}")))
+        yield replace(
+            card,
+            title=_cut(card.title),
+            image=picture.data,
+            tags=tuple(_cut(f"{tag.attribute}:{tag.value}" if tag.attribute else tag.value) for tag in tags)[
+                :_MOST_TAGS
+            ],
+            lines=_bounded(lines if lines or card.error_code or job != "tag" else (Line("tags"),)),
+            boxes=tuple(picture.scaled(box) for box in card.boxes[:_MOST_TAGS]),
+            error_message=None if card.error_message is None else _cut(card.error_message),
+            warning=None if warning is None else _cut(warning),
+        )
+
+
+def _joined(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The rows of an image's questions as one row with `results`; in error where one of them is."""
+    first = next((row for row in rows if row["error_code"] is not None), rows[0])
+    warnings = dict.fromkeys(row["warning"] for row in rows if row["warning"])
+    return {**first, "warning": "; ".join(warnings) or None, "results": list(rows)}
+
+
+def _tag_lines(tags: Sequence[Tag]) -> Iterator[Line]:
+    by_attribute: dict[str, list[Scored]] = {}
+    for tag in tags:
+        by_attribute.setdefault(tag.attribute, []).append(Scored(tag.value, tag.score))
+    yield from (Line(name, tuple(said)) for name, said in by_attribute.items())
+
+
+def _verdict_lines(maker: CardMaker, row: Mapping[str, Any]) -> Iterator[Line]:
+    verdict = maker.verdict(row)
+    if verdict is None or verdict.error is not None:
+        return
+    yield Line("match", (Scored("yes" if verdict.match else "no", verdict.score),))
+    yield from verdict.lines
+
+
+def _bounded(lines: Sequence[Line]) -> tuple[Line, ...]:
+    shown = tuple(
+        replace(line, asked=_cut(line.asked), said=tuple(replace(each, text=_cut(each.text)) for each in line.said))
+        for line in lines[:_MOST_LINES]
+    )
+    more = len(lines) - len(shown)
+    return (*shown, Line("…", (Scored(f"{more:,} more in the Parquet files"),))) if more else shown
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
