@@ -21,6 +21,9 @@ _PATTERNS = re.compile(
 )
 # What a run of ours writes beside its private folder.
 _RUN_FILE = re.compile(r"(?:part-|matches)[^/]*\.parquet|gallery\.html")
+# What `vqa-ray catalog` writes beside its products; the first of them marks its directories.
+_CATALOGUE_MARK = "_catalog.json"
+_CATALOGUE_FILE = re.compile(r"_catalog\.json|_answers\.txt|_truth-[0-9]+\.jsonl")
 
 
 def is_bookkeeping(name: str) -> bool:
@@ -36,7 +39,7 @@ def own_outputs(paths: Iterable[str]) -> frozenset[str]:
 
 
 def without_bookkeeping(paths: Iterable[str], spared: re.Pattern[str] | None = None) -> Iterator[str]:
-    """The relative paths none of whose parts is bookkeeping, and that no run of ours wrote below the root.
+    """Leave out bookkeeping, what a run of ours wrote below the root, and the truth beside the images of a catalogue.
 
     Args:
         paths: below the root of an input.
@@ -44,11 +47,15 @@ def without_bookkeeping(paths: Iterable[str], spared: re.Pattern[str] | None = N
     """
     listed = list(paths)
     outputs = own_outputs(listed) - {""}
+    catalogues = {path.rpartition("/")[0] for path in listed if path.rpartition("/")[2] == _CATALOGUE_MARK}
     for path in listed:
         directory, _, name = path.rpartition("/")
         if directory in outputs and _RUN_FILE.fullmatch(name):
             continue
-        if not any(is_bookkeeping(part) and not (spared and spared.fullmatch(part)) for part in path.split("/")):
+        hidden = [part for part in path.split("/") if is_bookkeeping(part)]
+        if directory in catalogues and _CATALOGUE_FILE.fullmatch(name):
+            hidden.append(name)
+        if all(spared and spared.fullmatch(part) for part in hidden):
             yield path
 
 

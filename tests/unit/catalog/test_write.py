@@ -21,7 +21,7 @@ from vqa_ray.catalog.render import encode, render
 from vqa_ray.catalog.rows import rows_of
 from vqa_ray.catalog.write import FORMATS, write_catalogue
 from vqa_ray.errors import RequestError
-from vqa_ray.storage import list_files
+from vqa_ray.readers.listing import guess_format, list_input
 
 COUNT, SEED, PER_SHARD = 7, 31, 3
 TRUTH = ("category", "colour", "pattern", "motif")
@@ -108,8 +108,14 @@ def test_the_same_request_writes_the_same_bytes(format: str, tmp_path: Path) -> 
 
 def test_the_truth_is_hidden_from_readers_of_images(tmp_path: Path) -> None:
     write_catalogue(5, 2, str(tmp_path), "images", 2)
-    assert {Path(entry.uri).suffix for entry in list_files(str(tmp_path))} <= {".jpg", ".png"}
-    assert len(list_files(str(tmp_path))) == 5
+    listed = list_input(str(tmp_path))
+    assert guess_format(listed) == "images"
+    assert len(listed.entries) == 5
+    # Named by itself it is read, and what another program wrote is not hidden for its name.
+    assert guess_format(list_input(f"{tmp_path}/_truth-*.jsonl")) == "jsonl"
+    (tmp_path / "_catalog.json").unlink()
+    with pytest.raises(RequestError, match="files of several formats"):
+        guess_format(list_input(str(tmp_path)))
 
 
 def test_any_filesystem_will_do() -> None:
