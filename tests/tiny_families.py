@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -297,18 +298,46 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """Random weights with which both image and question change the answer.
+
+    Attributes:
+        norm: of the language model's normalisations: a large one makes its attention choose.
+    """
+
+    seed: int = 0
+    scale: float = 0.25
+    norm: float = 1.0
+
+
+_WEIGHTS: Mapping[str, _Weights] = {
+    "aya_vision": _Weights(seed=2, scale=0.6),
+    "exaone4_5": _Weights(seed=1, norm=2.0),
+    "gemma3": _Weights(norm=3.0),
+    "paligemma": _Weights(seed=2),
+    "qwen3_5": _Weights(seed=1),
+    "qwen3_5_moe": _Weights(seed=1, norm=2.0),
+}
+
+
 def tiny_family(name: str) -> tuple[Any, Any]:
     """(model, processor) of transformers, with random weights."""
     from transformers import AutoModelForImageTextToText
 
+    weights = _WEIGHTS.get(name, _Weights())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         config, processor = BUILDERS[name]()
-        model = randomise(AutoModelForImageTextToText.from_config(config), 0)
+        model = randomise(AutoModelForImageTextToText.from_config(config), weights.seed, weights.scale)
     with torch.no_grad():
         for parameter_name, parameter in model.named_parameters():
-            if "gate" in parameter_name and parameter.dim() <= 1:
+            if parameter.dim() > 1:
+                continue
+            if "gate" in parameter_name:
                 parameter.fill_(0.7)
+            elif "norm" in parameter_name and "vis" not in parameter_name and weights.norm != 1:
+                parameter.fill_(weights.norm)
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     return model, processor

@@ -105,13 +105,13 @@ def texts(answers: Any) -> list[str]:
     return [answer.answers[0][0] for per_image in answers for answer in per_image]
 
 
-def test_equals_stock_generate_on_100_mixed_pairs(model: ChatModel, family: str) -> None:
-    images = random_images(20)
-    found = texts(model.answer(images, [QUESTIONS] * 20, 1))
+def test_equals_stock_generate_on_50_mixed_pairs(model: ChatModel, family: str) -> None:
+    images = random_images(10)
+    found = texts(model.answer(images, [QUESTIONS] * 10, 1))
     wanted = [stock(family).answer(image, question) for image in images for question in QUESTIONS]
     assert found == wanted
-    assert len(set(wanted)) >= 80, "the comparison means nothing if the answers are alike"
-    assert all(len(set(wanted[start : start + 5])) > 1 for start in range(0, 100, 5)), "questions do not matter"
+    assert len(set(wanted)) >= 40, "the comparison means nothing if the answers are alike"
+    assert all(len(set(wanted[start : start + 5])) > 1 for start in range(0, 50, 5)), "questions do not matter"
 
 
 def test_questions_about_several_images_equal_stock_generate(model: ChatModel, family: str) -> None:

@@ -65,18 +65,26 @@ def test_a_family_answers_as_stock_generate_does(name: str, tmp_path: Path) -> N
     generation = GenerationConfig(NEW_TOKENS, NEW_TOKENS)
     engine = ChatModel.from_directory(tmp_path, device="cpu", dtype="float32", generation=generation)
     assert engine.shares == (name in SHARING_A_PREFIX)
-    images, asked = random_images(3), [list(QUESTIONS[:3]), list(QUESTIONS[1:3]), list(QUESTIONS[2:5])]
+    images = random_images(4)
+    asked = [list(QUESTIONS[first:last]) for first, last in ((0, 3), (1, 3), (2, 5), (1, 3))]
     adapter = ADAPTERS.get(name)
     if adapter is not None:
         processor.chat_template = adapter.template
-    found = [answer.answers[0][0] for answers in engine.answer(images, asked, 1) for answer in answers]
+    found = [[answer.answers[0][0] for answer in answers] for answers in engine.answer(images, asked, 1)]
     wanted = [
-        stock(model, processor, image, prompt(processor, adapter.word(question) if adapter else question))
+        [
+            stock(model, processor, image, prompt(processor, adapter.word(each) if adapter else each))
+            for each in questions
+        ]
         for image, questions in zip(images, asked, strict=True)
-        for question in questions
     ]
     assert found == wanted
-    assert len(set(wanted)) > 1, "the comparison means nothing if the answers are alike"
+    same = {answers[questions.index(QUESTIONS[2])] for answers, questions in zip(wanted, asked, strict=True)}
+    assert len(same) == len(images), "the comparison means nothing if the image does not matter"
+    assert any(len(set(answers)) > 1 for answers in wanted), "nor if the question does not"
+    for image, questions, answers in zip(images, asked, wanted, strict=True):
+        ((alone,),) = engine.answer([image], [questions[-1:]], 1)
+        assert alone.answers[0][0] == answers[-1], "the rows of a batch change each other"
     ((caption,),) = [engine.caption(images[:1])]
     request = adapter.caption if adapter else CAPTION_REQUEST
     assert caption.answers[0][0] == stock(model, processor, images[0], prompt(processor, request))
