@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
 import subprocess
 import sys
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as PillowImage
 from transformers.image_transforms import get_resize_output_image_size
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
+from tests.tiny_families import BUILDERS
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat_transform import (
     LONGEST_EDGE,
@@ -23,6 +26,7 @@ from vqa_ray.models.chat_transform import (
     WholePatches,
     transform_from_config,
 )
+from vqa_ray.resize import resample_of, resize
 
 CLIP = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 336}, "resample": 3}
 QWEN = {"image_processor_type": "Qwen2VLImageProcessor", "min_pixels": 3136, "max_pixels": 12_845_056}
@@ -36,6 +40,14 @@ SIDES = st.integers(1, 6_000)
         ({**CLIP, "size": 336}, ShortestEdge(336)),
         ({"feature_extractor_type": "CLIPFeatureExtractor", "size": 224}, ShortestEdge(224)),
         ({**CLIP, "image_processor_type": "CLIPImageProcessorFast"}, ShortestEdge(336)),
+        (
+            {"image_processor_type": "Glm46VImageProcessor", "temporal_patch_size": 2},
+            WholePatches(28, 112 * 112, 28 * 28 * 15_000, frames=2, growth="down"),
+        ),
+        (
+            {"image_processor_type": "PaddleOCRVLImageProcessor"},
+            WholePatches(28, 384 * 384, 1536 * 1536, growth="nearest"),
+        ),
         ({**CLIP, "resample": 2}, Bounded()),
         ({**CLIP, "do_resize": False}, Bounded()),
         ({**CLIP, "size": {"longest_edge": 300}}, Bounded()),
@@ -76,6 +88,40 @@ def test_whole_patches_equal_smart_resize_and_stay(height: int, width: int) -> N
         assert smart_resize(*size, 28, 3136, 1_003_520) == size
 
 
+GLM = {"image_processor_type": "Glm4vImageProcessor", "patch_size": 14, "merge_size": 2, "temporal_patch_size": 2}
+
+
+@given(SIDES, SIDES)
+def test_glm_counts_two_frames_and_grows_narrow_images(height: int, width: int) -> None:
+    from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize as glm
+
+    config = {**GLM, "size": {"shortest_edge": 12_544, "longest_edge": 3_000_000}}
+    _check_size(
+        transform_from_config(config, "model x"), lambda h, w: glm(2, h, w, 2, 28, 12_544, 3_000_000), height, width
+    )
+
+
+@given(SIDES, SIDES)
+def test_paddleocr_grows_narrow_images_to_the_nearest(height: int, width: int) -> None:
+    from transformers.models.paddleocr_vl.image_processing_pil_paddleocr_vl import smart_resize as paddle
+
+    transform = transform_from_config({"image_processor_type": "PaddleOCRVLImageProcessorFast"}, "model x")
+    _check_size(transform, paddle, height, width)
+
+
+def _check_size(transform: Any, stock: Any, height: int, width: int) -> None:
+    try:
+        size = transform.target_size(height, width)
+    except RowError:
+        with pytest.raises(ValueError, match="aspect ratio"):
+            stock(height, width)
+        return
+    assert size == stock(height, width)
+    if min(height, width) >= transform.factor and max(size) <= 200 * min(size):
+        # The processor's own resize of the resized image is the identity.
+        assert stock(*size) == size
+
+
 @given(SIDES, SIDES)
 def test_shortest_edge_equals_clip(height: int, width: int) -> None:
     if max(height, width) <= 200 * min(height, width):
@@ -99,3 +145,36 @@ def test_bounded_leaves_what_fits_and_keeps_the_shape(height: int, width: int) -
 def test_is_light() -> None:
     code = "import sys, vqa_ray.models.chat_transform; assert not {'torch', 'transformers', 'ray'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("name", sorted(BUILDERS))
+def test_the_processor_makes_of_a_sized_image_what_it_makes_of_the_image(name: str) -> None:
+    """Pixel values, and with them their number, and tokens."""
+    _, processor = BUILDERS[name]()
+    for height, width in ((60, 200), (200, 60), (333, 500), (1300, 900)):
+        _compare(processor.image_processor, height, width)
+
+
+# Above `LONGEST_EDGE` on one side, and within what the processor keeps.
+@pytest.mark.parametrize(("kind", "height", "width"), [("glm4v", 1500, 2700), ("paddleocr_vl", 800, 2800)])
+def test_a_large_image_keeps_the_size_of_the_stock_processor(kind: str, height: int, width: int) -> None:
+    names = {"glm4v": "Glm4vImageProcessorPil", "paddleocr_vl": "PaddleOCRVLImageProcessorPil"}
+    module = importlib.import_module(f"transformers.models.{kind}.image_processing_pil_{kind}")
+    _compare(getattr(module, names[kind])(), height, width)
+
+
+def _compare(images: Any, height: int, width: int) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    pixels = np.asarray(PillowImage.fromarray(coarse).resize((width, height), PillowImage.Resampling.BICUBIC))
+    config = images.to_dict()
+    config["image_processor_type"] = type(images).__name__
+    transform = transform_from_config(config, "model x")
+    sized = resize(pixels, *transform.target_size(height, width), resample_of(transform))
+    ours, stock = (images(PillowImage.fromarray(each), return_tensors="pt") for each in (sized, pixels))
+    assert set(ours) == set(stock)
+    for key in stock:
+        found, wanted = np.asarray(ours[key]), np.asarray(stock[key])
+        assert found.shape == wanted.shape, key
+        # One step of 255, over the smallest deviation that a processor divides by.
+        np.testing.assert_allclose(found, wanted, atol=1 / 255 / 0.2, err_msg=key)
