@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +91,8 @@ def write_model(destination: str, write: Callable[[Path], None]) -> None:
         # Staged within a local destination, so that moving is renaming.
         with tempfile.TemporaryDirectory(dir=target, prefix=".export-") as name:
             staged = Path(name)
-            write(staged)
+            with _without_bars():
+                write(staged)
             if target is not None:
                 _move(staged, target)
             else:
@@ -97,6 +100,23 @@ def write_model(destination: str, write: Callable[[Path], None]) -> None:
     except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise RunError(f"export to {storage.shown_uri(destination)}: cannot be written: {reason}") from error
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """Keep transformers from drawing progress bars while the block runs."""
+    from transformers.utils import logging
+
+    was_drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_drawn:
+            with warnings.catch_warnings():
+                # The hub's client has a setting of its own, which wins.
+                warnings.filterwarnings("ignore", message="Cannot enable progress bars")
+                logging.enable_progress_bar()
 
 
 def _save_adapter(directory: Path, model: Any) -> None:

@@ -89,6 +89,21 @@ def test_half_precision_halves_the_file_and_leaves_the_model_alone(tmp_path: Pat
     assert not (tmp_path / "other").exists()
 
 
+def test_no_bars_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from transformers.utils import logging
+
+    model, tokenizer = tiny_model()
+    was_drawn = logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
+    try:
+        export(str(tmp_path), model, tokenizer, transform_of(SHAPE))
+        assert logging.is_progress_bar_enabled()
+    finally:
+        if not was_drawn:
+            logging.disable_progress_bar()
+    assert "Writing model shards" not in capsys.readouterr().err
+
+
 def test_an_older_export_is_replaced(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path, seed=1)
     model, tokenizer = tiny_model(seed=2)
