@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,25 @@ def test_a_refusal_names_its_reason(kind: str) -> None:
         family_of("x", {"model_type": kind})
     assert "\n" not in str(caught.value)
     assert REFUSED[kind] in str(caught.value)
+
+
+def test_what_the_installed_processors_say_of_refused_families_is_so() -> None:
+    from transformers import (
+        Florence2Config,
+        FuyuProcessor,
+        GotOcr2Processor,
+        IdeficsProcessor,
+        Kosmos2_5Processor,
+        UdopConfig,
+    )
+
+    assert Florence2Config().is_encoder_decoder
+    assert UdopConfig().is_encoder_decoder
+    source = inspect.getsource
+    assert "BEGINNING_OF_ANSWER_STRING" in source(FuyuProcessor.prepare_inputs_layout)
+    assert "[sample, *image_list]" in source(IdeficsProcessor.__call__)
+    assert "Nested images are only supported with `multi_page`" in source(GotOcr2Processor._make_list_of_inputs)
+    assert "prompt + text" in source(Kosmos2_5Processor.__call__)
 
 
 def test_every_chat_family_is_held_to_transformers() -> None:
