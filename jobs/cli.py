@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     from vqa_ray.errors import RequestError, TooManyErrors, VqaRayError, one_line
+    from vqa_ray.store_errors import store_reason
 
     name = given[0] if given and given[0] in COMMANDS else None
     try:
@@ -80,7 +81,7 @@ def _run(given: list[str]) -> int:
         # What a store refuses, wherever it is noticed; everything else is a fault of the program, with its traceback.
         if not _of_storage(error):
             raise
-        reason = f"{type(error).__name__}: {one_line(error, 1000)}"
+        reason = f"{type(error).__name__}: {store_reason(error)}"
         return _say(f"{_prefix(name)}: a file or its store failed: {reason}", FAILED if _begun() else REFUSED)
     if STOP.received is not None and code:
         return _say(_stopped(given, STOP.received), STOP.exit_code)

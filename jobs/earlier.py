@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import RequestError
 from vqa_ray.readers import EarlierRun, Source
 from vqa_ray.readers.snapshot import read_snapshot
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.run.record import RunRecord
+from vqa_ray.store_errors import store_failures, store_reason
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,8 @@ def earlier_run(output: str, name: str = INPUT, *, update: bool = False) -> Earl
     try:
         record = RunRecord.read(layout.record)
         snapshot = None if record is None else read_snapshot(layout.listing(name))
-    except OSError as error:
-        raise RequestError(f"--output {output}: cannot be read: {error.strerror or one_line(error)}") from error
+    except store_failures() as error:
+        raise RequestError(f"--output {output}: cannot be read: {store_reason(error)}") from error
     if record is None or snapshot is not None:
         return EarlierRun(output, snapshot, update=update)
     # Versions before 0.2 kept a fingerprint of the files and nothing more.

@@ -19,6 +19,7 @@ from vqa_ray.readers.snapshot import input_place, read_snapshot, snapshot_of, wr
 from vqa_ray.run.layout import RunLayout, name_of
 from vqa_ray.run.record import RunRecord
 from vqa_ray.schema import COLUMNS_VERSION
+from vqa_ray.store_errors import store_failures, store_reason
 
 _PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
 _SHOWN = 3
@@ -121,8 +122,8 @@ def admit(layout: RunLayout, wanted: RunRecord, inputs: Mapping[str, Source]) ->
                 existing.write(layout.record)
             return existing, False
         wanted.write(layout.record)
-    except OSError as error:
-        raise RequestError(f"--output {layout.output}: cannot be written: {_reason(error)}") from error
+    except store_failures() as error:
+        raise RequestError(f"--output {layout.output}: cannot be written: {store_reason(error)}") from error
     return wanted, True
 
 
@@ -133,8 +134,8 @@ def _has_grown(source: Source) -> bool:
 def _record_at(layout: RunLayout) -> RunRecord | None:
     try:
         return RunRecord.read(layout.record)
-    except OSError as error:
-        raise RequestError(f"--output {layout.output}: cannot be read: {_reason(error)}") from error
+    except store_failures() as error:
+        raise RequestError(f"--output {layout.output}: cannot be read: {store_reason(error)}") from error
 
 
 def refuse_difference(output: str, existing: RunRecord, wanted: RunRecord) -> None:
@@ -150,7 +151,3 @@ def refuse_difference(output: str, existing: RunRecord, wanted: RunRecord) -> No
 def now() -> str:
     """The time, UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or f"{type(error).__name__}: {error}"

@@ -33,6 +33,7 @@ from vqa_ray.run.layout import name_of
 from vqa_ray.run.record import RunRecord
 from vqa_ray.schema import riding_name
 from vqa_ray.storage import exists
+from vqa_ray.store_errors import store_failures, store_reason
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -144,8 +145,8 @@ def _base(layout: IndexLayout) -> Version | None:
                 )
     except NotADirectoryError as error:
         raise RequestError(f"--output {layout.uri}: a part of the path is a file, not a directory") from error
-    except OSError as error:
-        raise RequestError(f"--output {layout.uri}: cannot be read: {error.strerror or error}") from error
+    except store_failures() as error:
+        raise RequestError(f"--output {layout.uri}: cannot be read: {store_reason(error)}") from error
     return base
 
 

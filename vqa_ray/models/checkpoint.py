@@ -30,6 +30,7 @@ from vqa_ray.models.foreign_layout import directory_hint, original_layout, weigh
 from vqa_ray.models.hub_download import download, find_revision
 from vqa_ray.models.json_files import image_processor_config, read_json
 from vqa_ray.models.weight_files import listed_shards, weight_files
+from vqa_ray.store_errors import store_failures, store_reason
 
 __all__ = [
     "BUNDLED",
@@ -157,8 +158,8 @@ def _copied(uri: str) -> Path:
     """Copy a directory from object storage; the cache key holds sizes and dates, so a changed model is copied anew."""
     try:
         files = storage.list_files(uri)
-    except OSError as error:
-        raise ModelLoadError(f"model {storage.shown_uri(uri)}: cannot be listed: {one_line(error, 160)}") from error
+    except store_failures() as error:
+        raise ModelLoadError(f"model {storage.shown_uri(uri)}: cannot be listed: {store_reason(error)}") from error
     if not files:
         raise ModelLoadError(f"model {uri}: nothing there")
     listing = "\n".join(f"{f.uri} {f.size_bytes} {f.modified}" for f in files)

@@ -26,6 +26,7 @@ from vqa_ray.readers.vqa_v2 import open_vqa_v2, read_vqa_v2
 from vqa_ray.readers.webdataset import open_webdataset, read_webdataset
 from vqa_ray.schema import STATUS_ERROR, riding_name
 from vqa_ray.storage import FileEntry, shown_uri
+from vqa_ray.store_errors import store_failures, store_reason
 from vqa_ray.text_encoding import check_encoding
 
 _Open = Callable[[InputConfig, Listing], Contents]
@@ -73,10 +74,8 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
             return resume(listing, snapshot, partial(_opened, config, snapshot.format), update=earlier.update)
         source = _opened(config, given, listing)
         return recover(listing, earlier, partial(_opened, config, given), source) if earlier.fingerprint else source
-    except Exception as error:
-        if not _is_of_store(error):
-            raise
-        raise refuse(f"{config.uri}: the input cannot be read: {error or type(error).__name__}") from error
+    except store_failures() as error:
+        raise refuse(f"{config.uri}: the input cannot be read: {store_reason(error, named=True)}") from error
 
 
 def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
@@ -190,11 +189,6 @@ def _is_of_dataset(chosen: Format, entry: FileEntry) -> bool:
     if chosen == "hf":
         return name in ("dataset_dict.json", "dataset_infos.json", "dataset_info.json", "state.json", "README.md")
     return chosen == "vqa-v2" and name.endswith(("annotations.json", "questions.json"))
-
-
-def _is_of_store(error: Exception) -> bool:
-    """Whether the store raised it. botocore's exceptions are no `OSError`s, and it is only loaded for S3."""
-    return isinstance(error, OSError) or any(kind.__module__.startswith("botocore.") for kind in type(error).__mro__)
 
 
 def _files(listing: Listing, contents: Contents) -> tuple[FileEntry, ...]:
