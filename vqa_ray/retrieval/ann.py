@@ -21,7 +21,7 @@ from vqa_ray.errors import RequestError, RunError
 from vqa_ray.retrieval.index import as_matrix, in_turn, ok_rows
 from vqa_ray.retrieval.layout import IndexLayout
 from vqa_ray.retrieval.version import AnnState, IndexFile, Version
-from vqa_ray.run.tally import read_columns
+from vqa_ray.run.tally import open_rows, read_columns
 from vqa_ray.storage import filesystem_for, scheme_of
 
 # Fewer vectors are searched exactly in a moment; it is also what `--ann auto` goes by.
@@ -214,8 +214,7 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file that have a vector; of them only those with these keys."""
     form = _schema(dimension)
-    filesystem, path = filesystem_for(layout.path(file.path))
-    with filesystem.open_input_file(path) as opened:
+    with open_rows(layout.path(file.path)) as opened:
         reader = parquet.ParquetFile(opened, pre_buffer=False, buffer_size=2**20)
         for batch in reader.iter_batches(_BATCH_ROWS, columns=["embedding", "status", "source_key"], use_threads=False):
             table = pa.Table.from_batches([batch])

@@ -10,7 +10,8 @@ from vqa_ray.retrieval.ann import clean_up as clean_up_ann
 from vqa_ray.retrieval.layout import UPDATES, IndexLayout, files
 from vqa_ray.retrieval.version import Version
 from vqa_ray.run.layout import delete, delete_directory
-from vqa_ray.storage import read_bytes
+from vqa_ray.run.private_names import private, public
+from vqa_ray.storage import filesystem_for, read_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -18,18 +19,23 @@ logger = logging.getLogger(__name__)
 def clean_up(layout: IndexLayout, current: Version, previous: Version | None) -> None:
     """Keep the files of two versions: readers of the previous one are not disturbed.
 
+    Files that only the previous one has get private names, which no reader's `**/*.parquet` matches; ours look there.
+
     Args:
         layout: of the index.
         current: the version just published.
         previous: the one before it.
     """
     kept = [current] if previous is None else [current, previous]
-    paths = {file.path for version in kept for file in version.files}
+    here, paths = {file.path for file in current.files}, {file.path for version in kept for file in version.files}
     names = {update.name for version in kept for update in version.updates}
     for entry in files(layout.updates):
         path = f"{UPDATES}/{entry.uri.rpartition(f'/{UPDATES}/')[2]}"
-        if path not in paths and path.split("/")[1] in names:
+        if public(path) not in paths and path.split("/")[1] in names:
             delete(entry.uri)
+        elif path in paths - here:
+            filesystem, inside = filesystem_for(entry.uri)
+            filesystem.move(inside, private(inside))
     older = [number for number in layout.version_numbers() if number < min(version.number for version in kept)]
     for number in older:
         for name in _updates(layout, number) - names:

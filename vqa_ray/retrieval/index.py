@@ -18,9 +18,8 @@ from vqa_ray.errors import RequestError, RunError
 from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.layout import IndexLayout
 from vqa_ray.retrieval.version import IndexFile, Version
-from vqa_ray.run.tally import read_columns
+from vqa_ray.run.tally import open_rows, read_columns
 from vqa_ray.schema import STATUS_OK
-from vqa_ray.storage import filesystem_for
 
 if TYPE_CHECKING:
     from vqa_ray.retrieval.nearest import Ann
@@ -71,8 +70,7 @@ class Index:
     @property
     def schema(self) -> pa.Schema:
         """Of the files: `vqa_ray.schema.embedding_schema` and the kept columns."""
-        filesystem, path = filesystem_for(self.file_uri(self.version.files[0]))
-        with filesystem.open_input_file(path) as opened:
+        with open_rows(self.file_uri(self.version.files[0])) as opened:
             return parquet.read_schema(opened)
 
     def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -161,8 +159,7 @@ class Index:
         return self.layout.path(file.path)
 
     def _take_of(self, file: IndexFile, places: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
-        filesystem, path = filesystem_for(self.file_uri(file))
-        with filesystem.open_input_file(path) as opened:
+        with open_rows(self.file_uri(file)) as opened:
             reader = parquet.ParquetFile(opened)
             sizes = [reader.metadata.row_group(i).num_rows for i in range(reader.metadata.num_row_groups)]
             starts = np.cumsum([0, *sizes])

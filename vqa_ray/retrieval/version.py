@@ -11,6 +11,7 @@ from typing import Any
 from vqa_ray.errors import RequestError
 from vqa_ray.exclusive import create
 from vqa_ray.retrieval.layout import UPDATES, IndexLayout, files
+from vqa_ray.run.private_names import public
 from vqa_ray.run.record import to_json
 from vqa_ray.storage import read_bytes
 
@@ -207,7 +208,9 @@ def publish(layout: IndexLayout, version: Version) -> bool:
 
 def _sizes(layout: IndexLayout) -> dict[str, int]:
     """Path relative to the index → bytes. A listing may spell the index's place differently (file://, ./)."""
-    return {f"{UPDATES}/{entry.uri.rpartition(f'/{UPDATES}/')[2]}": entry.size_bytes for entry in files(layout.updates)}
+    entries = ((entry.uri.rpartition(f"/{UPDATES}/")[2], entry.size_bytes) for entry in files(layout.updates))
+    # Files of an earlier version have their private names.
+    return {f"{UPDATES}/{public(path)}": size for path, size in entries}
 
 
 def _checked(layout: IndexLayout, number: int, sizes: Mapping[str, int]) -> tuple[str, Version | None]:

@@ -19,6 +19,11 @@ def private(path: str) -> str:
     return path.removesuffix(_PARQUET) + PRIVATE_SUFFIX if path.endswith(_PARQUET) else path
 
 
+def public(path: str) -> str:
+    """The name of `private` undone."""
+    return path.removesuffix(PRIVATE_SUFFIX) + _PARQUET if path.endswith(PRIVATE_SUFFIX) else path
+
+
 def with_private_names(filesystem: fs.FileSystem) -> fs.PyFileSystem:
     """The same filesystem for whoever writes and reads `NAME.parquet`, which is stored as `NAME.pq`."""
     return fs.PyFileSystem(PrivateNames(filesystem))
@@ -50,7 +55,7 @@ class PrivateNames(fs.FileSystemHandler):  # type: ignore[misc]
         return [_named(info, path) for path, info in zip(paths, self._inner.get_file_info(_stored(paths)), strict=True)]
 
     def get_file_info_selector(self, selector: fs.FileSelector) -> list[fs.FileInfo]:
-        return [_named(info, _shown(info.path)) for info in self._inner.get_file_info(selector)]
+        return [_named(info, public(info.path)) for info in self._inner.get_file_info(selector)]
 
     def create_dir(self, path: str, recursive: bool) -> None:
         self._inner.create_dir(path, recursive=recursive)
@@ -88,10 +93,6 @@ class PrivateNames(fs.FileSystemHandler):  # type: ignore[misc]
 
 def _stored(paths: list[str]) -> list[str]:
     return [private(path) for path in paths]
-
-
-def _shown(path: str) -> str:
-    return path.removesuffix(PRIVATE_SUFFIX) + _PARQUET if path.endswith(PRIVATE_SUFFIX) else path
 
 
 def _named(info: fs.FileInfo, path: str) -> fs.FileInfo:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vqa_ray.errors import ErrorCode
+from vqa_ray.run.private_names import private
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage import filesystem_for
 
@@ -124,12 +125,22 @@ def failed_keys(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.N
 
 
 def read_columns(uri: str, columns: Iterable[str] | None = None) -> pa.Table:
-    """Those of the columns that a part file has; None for all."""
-    filesystem, path = filesystem_for(uri)
-    with filesystem.open_input_file(path) as source:
+    """Those of the columns that a part file has; None for all. See `open_rows` for where it is."""
+    with open_rows(uri) as source:
         file = pq.ParquetFile(source)
         wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
         return file.read(wanted)
+
+
+def open_rows(uri: str) -> pa.NativeFile:
+    """Open a Parquet file for reading, by its private name where it has been superseded in an index."""
+    filesystem, path = filesystem_for(uri)
+    try:
+        return filesystem.open_input_file(path)
+    except FileNotFoundError:
+        if private(path) == path:
+            raise
+        return filesystem.open_input_file(private(path))
 
 
 def row_count(uri: str) -> int:

@@ -6,6 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,12 +18,16 @@ from tests.index_updates import BROKEN, DATE, DIMENSION, KIND, opened, update, v
 from tests.indexes import random_vectors, write_index
 from vqa_ray.errors import RunError
 from vqa_ray.key_ranges import ranges_of
+from vqa_ray.report.dataset_card import data_files
 from vqa_ray.retrieval import version as versions
+from vqa_ray.retrieval.cleanup import clean_up
 from vqa_ray.retrieval.index import Index, open_index
 from vqa_ray.retrieval.layout import IndexLayout
 from vqa_ray.retrieval.sources import NONE
 from vqa_ray.retrieval.update import Change, apply, check_vectors, conflicting_ids, read_sources
 from vqa_ray.retrieval.version import Update
+from vqa_ray.run.layout import FOR_DATASETS
+from vqa_ray.storage import write_bytes_atomic
 
 NAMES = [f"{number}.png" for number in range(6)]
 # What one file holds: an image, another, or something broken; None for no file.
@@ -115,6 +120,39 @@ def test_what_has_not_changed_is_not_read(tmp_path: Path) -> None:
     assert (second.updates[-1].added, second.updates[-1].replaced, second.updates[-1].removed) == (1, 1, 1)
     # Readers of the first version find it as it was.
     assert content(open_index(layout.uri, 1)) == content(Index(layout, first))
+
+
+def test_readers_of_all_parquet_find_the_current_rows(tmp_path: Path) -> None:
+    layout, place = IndexLayout(str(tmp_path / "index")), tmp_path / "in"
+    write_images(place, dict.fromkeys(NAMES, b"one"), 1)
+    first = update(layout, opened(place))
+    before = content(open_index(layout.uri))
+    write_images(place, {NAMES[2]: b"other", "new.png": b"one"}, 2)
+    (place / NAMES[3]).unlink()
+    second = update(layout, opened(place))
+    held = Index(layout, first)
+    clean_up(layout, second, first)
+    clean_up(layout, second, first)
+    # What only the first version has is read under its private name, by whoever had it open as well.
+    assert [path.name for path in (tmp_path / "index").glob("updates/*1-*/*.pq")] != []
+    assert content(held) == content(open_index(layout.uri, 1)) == before
+    assert held.take([0], ["row_id"]).num_rows == 1
+    assert len(held.vectors()[0]) == first.ok
+    wanted = sorted(open_index(layout.uri).rows(["row_id"])["row_id"].to_pylist())
+    files = [str(path) for path in (tmp_path / "index").glob("**/*.parquet")]
+    assert sorted(layout.path(file.path) for file in second.files) == sorted(files)
+    write_bytes_atomic(layout.path(FOR_DATASETS), data_files([file.path for file in second.files]).encode())
+    loaded = datasets.load_dataset(layout.uri, split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted(loaded["row_id"]) == wanted
+    # The next update removes them.
+    (place / NAMES[2]).unlink()
+    third = update(layout, opened(place))
+    clean_up(layout, third, second)
+    assert layout.version_numbers() == [2, 3]
+    assert versions.read(layout, 2) == second
+    assert len(list((tmp_path / "index").glob("updates/*/*.p*q*"))) == len(
+        {file.path for version in (second, third) for file in version.files}
+    )
 
 
 def test_another_input_joins_and_a_missing_one_stays(tmp_path: Path) -> None:
