@@ -20,15 +20,20 @@ logger = logging.getLogger(__name__)
 TEXT = ("csv", "jsonl")
 ANNOTATIONS = ("coco", "label-studio", "fiftyone")
 _ROWS = 1024
-FORMATS = (*TEXT, *ANNOTATIONS)
+FORMATS = (*TEXT, *ANNOTATIONS, "hub")
 
 
 def export(
     run: Annotated[str, typer.Argument(help="a finished run, or an index", metavar="RUN")],
     *,
-    to: Annotated[str, typer.Option(help="csv, jsonl, coco, label-studio or fiftyone", metavar="FORMAT")],
+    to: Annotated[str, typer.Option(help="csv, jsonl, coco, label-studio, fiftyone or hub", metavar="FORMAT")],
     output: Annotated[
-        str, typer.Option(help="the file to write, a directory for fiftyone; an older one is replaced", metavar="URI")
+        str,
+        typer.Option(
+            help="the file to write, an older one is replaced; a directory for fiftyone; for hub ORG/NAME of a data "
+            "set, private if it is new",
+            metavar="URI",
+        ),
     ],
     errors: Annotated[bool, typer.Option("--errors", help="csv, jsonl: write the rows that failed, too")] = False,
 ) -> None:
@@ -43,6 +48,9 @@ def export(
         raise RequestError(f"--to {to}: unknown format; wanted {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     if errors and to not in TEXT:
         raise RequestError(f"--errors: failed rows have no labels; it goes with --to {' and '.join(TEXT)}")
+    if to == "hub":
+        _to_hub(run, output)
+        return
     uris, schema = _files(run)
     counts = {"ok": 0, "error": 0}
     with tempfile.TemporaryDirectory() as place:
@@ -57,6 +65,24 @@ def export(
     failed = "failed rows written too" if errors else "failed rows left out"
     hint = "" if errors or to not in TEXT else " (--errors writes them)"
     logger.info("%s → %s; %d %s%s", told, output, counts["error"], failed, hint)
+
+
+def _to_hub(run: str, repository: str) -> None:
+    """Upload all rows of a finished run, those that failed too, with its card."""
+    from vqa_ray.export.hub import check_repository, upload
+    from vqa_ray.report.dataset_card import dataset_card
+    from vqa_ray.retrieval.layout import IndexLayout
+    from vqa_ray.run import manifest
+    from vqa_ray.run.layout import RunLayout
+
+    if IndexLayout(run).version_numbers():
+        raise RequestError(f"{run}: --to hub takes runs; export an index with --to jsonl, or upload its files")
+    full = check_repository(repository)
+    uris, schema = _files(run)
+    content = manifest.read(RunLayout(run).manifest)
+    assert content is not None
+    place = upload(uris, dataset_card(content, schema), full)
+    logger.info("%d rows, %d of them failed → %s", content["rows"], content["failed"], place)
 
 
 def _write(

@@ -13,15 +13,16 @@ from jobs.index_duplicates import report
 from jobs.index_open import IndexTask
 from jobs.progress import duration
 from vqa_ray.errors import RunError, one_line
-from vqa_ray.report.dataset_card import data_files
+from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.retrieval import ann
 from vqa_ray.retrieval import version as versions
 from vqa_ray.retrieval.cleanup import clean_up
+from vqa_ray.retrieval.index import Index
 from vqa_ray.retrieval.recall import measured
 from vqa_ray.retrieval.sources import Difference
 from vqa_ray.retrieval.update import Change, apply, conflicting_ids
 from vqa_ray.retrieval.version import AnnState, Update, Version
-from vqa_ray.run.layout import FOR_DATASETS, delete_directory
+from vqa_ray.run.layout import CARD, FOR_DATASETS, delete_directory
 from vqa_ray.run.lock import OutputLock
 from vqa_ray.storage import write_bytes_atomic
 
@@ -92,8 +93,12 @@ def _publish(task: IndexTask, lock: OutputLock, version: Version) -> None:
             f"{task.layout.uri}: another process has published version {version.number} meanwhile; what was embedded "
             "is kept, run the same command again"
         )
-    files = data_files([file.path for file in version.files])
-    write_bytes_atomic(task.layout.path(FOR_DATASETS), files.encode())
+    files = [file.path for file in version.files]
+    write_bytes_atomic(task.layout.path(FOR_DATASETS), data_files(files).encode())
+    counts = {"rows": version.rows, "ok": version.ok, "failed": version.rows - version.ok, "errors": {}}
+    content = {"job": "index", "model": version.model, **counts}
+    card = dataset_card(content, Index(task.layout, version).schema, files)
+    write_bytes_atomic(task.layout.path(CARD), card.encode())
 
 
 def _tell(task: IndexTask, version: Version) -> None:

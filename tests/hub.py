@@ -185,7 +185,8 @@ class _Handler(BaseHTTPRequestHandler):
                 if fragment in path:
                     raise _Refusal(status, message="the loopback hub fails on purpose")
             assert callable(handle)
-            handle(path, query, body)
+            # Data sets are kept like models.
+            handle(path.replace("/api/datasets/", "/api/models/", 1), query, body)
         except _Refusal as refusal:
             headers = {"X-Error-Code": refusal.code, "X-Error-Message": refusal.message}
             self._send(json.dumps({"error": refusal.message}).encode(), refusal.status, headers)

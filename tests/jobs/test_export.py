@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from jobs.cli import main
+from tests.hub import TOKEN, USER, hub_server
 from tests.unit.browse.site import table_of, write_run
 from vqa_ray import schema
+from vqa_ray.run import manifest
+from vqa_ray.run.layout import RunLayout
+from vqa_ray.run.record import RunRecord
+from vqa_ray.run.tally import tally
 
 ROWS = [
     {"question": 'a "red", mug?\n', "answer": "yes", "answer_score": 0.5, "answers": [{"answer": "yes", "score": 0.5}]},
@@ -48,7 +55,7 @@ def test_json_lines_hold_the_failed_rows_on_request(run: str, tmp_path: Path) ->
 def test_what_cannot_be_exported_is_refused(run: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = ("--output", str(tmp_path / "rows"))
     assert main(["export", run, "--to", "xml", *output]) == 2
-    assert "--to xml: unknown format; wanted csv, jsonl, coco, label-studio or fiftyone" in capfd.readouterr().err
+    assert "--to xml: unknown format; wanted csv, jsonl, coco, label-studio, fiftyone or hub" in capfd.readouterr().err
     assert main(["export", str(tmp_path / "none"), "--to", "csv", *output]) == 2
     assert "neither a finished run nor an index" in capfd.readouterr().err
 
@@ -175,3 +182,37 @@ def test_runs_without_labels_are_refused(tmp_path: Path, run: str, capfd: pytest
     assert "--to coco needs tags, answers or captions" in capfd.readouterr().err
     assert main(["export", run, "--to", "coco", "--output", str(tmp_path / "coco.json"), "--errors"]) == 2
     assert "--errors: failed rows have no labels" in capfd.readouterr().err
+
+
+def hub_run(tmp_path: Path) -> str:
+    run = write_run(tmp_path / "run", "answer", table_of(schema.ANSWER, ROWS))
+    layout = RunLayout(run)
+    record = RunRecord.read(layout.record)
+    assert record is not None
+    counts = tally(entry.uri for entry in layout.part_files())
+    timing = manifest.Timing("then", "then", 1.0, counts.rows, {}, 0)
+    manifest.write(layout.manifest, manifest.build(record, counts, timing, (), ()))
+    return run
+
+
+def test_a_hub_gets_rows_and_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = hub_run(tmp_path)
+    with hub_server(tmp_path / "cache") as hub:
+        assert main(["export", run, "--to", "hub", "--output", "answers"]) == 2
+        assert "--output answers: not logged in: run `hf auth login`" in capfd.readouterr().err
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        assert main(["export", run, "--to", "hub", "--output", "other/answers"]) == 2
+        assert "no member of other" in capfd.readouterr().err
+        assert hub.repositories == {}
+        assert main(["export", run, "--to", "hub", "--output", "answers"]) == 0
+        repository = hub.repositories[f"{USER}/answers"]
+        assert repository.private
+        files = repository.refs["main"].files
+        assert sorted(files) == [".gitattributes", "README.md", "part-000000.parquet"]
+        assert pq.read_table(io.BytesIO(files["part-000000.parquet"])).num_rows == 3
+        assert "part-*.parquet" in files["README.md"].decode()
+        hub.failures["commit"] = 403
+        assert main(["export", run, "--to", "hub", "--output", "answers"]) == 1
+        assert "upload to tester/answers: the hub did not take it" in capfd.readouterr().err

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,6 +82,12 @@ def test_it_follows_its_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert (second.version.number, update.added, update.replaced, update.removed) == (2, 1, 1, 1)
     manifest = json.loads(Path(second.layout.update(update.name).manifest).read_text())
     assert manifest["rows"] == 2, "only what is new is embedded"
+    # Other readers find these rows and no others.
+    loaded = datasets.load_dataset(str(output), split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted(loaded["image_id"]) == sorted(truth(source))
+    files = [pq.read_table(path, columns=["image_id"]) for path in output.glob("**/*.parquet")]
+    assert sorted(pa.concat_tables(files)["image_id"].to_pylist()) == sorted(truth(source))
+    assert "20 rows: 20 ok, 0 failed." in (output / "_README.md").read_text()
     # A third version: files that neither it nor the second needs are gone, the second is still whole.
     (source / "00005.jpg").unlink()
     third = build(source, output)

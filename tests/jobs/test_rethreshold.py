@@ -111,6 +111,10 @@ def test_the_same_command_again_is_told_and_another_refused(
     assert (output / "part-0.parquet").stat().st_mtime_ns == before
     assert rethreshold(run, output, "--tags", taxonomy(tmp_path / "other.yaml", COLOUR)) == 2
     assert "holds another run" in capfd.readouterr().err
+    plain = ("tag", "--input", str(tmp_path), "--input-format", "images", "--model", "fake:", "--output", str(output))
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert main([*plain]) == 2
+    assert f"): --rethreshold: {run} → not given; use another" in capfd.readouterr().err
     # Retried meanwhile, the run is no longer the one that the output was made of.
     write_run(Path(run), tags, finished="later")
     assert rethreshold(run, output, "--tags", tags) == 2

@@ -43,6 +43,8 @@ def dataset_card(manifest: Mapping[str, Any], columns: pa.Schema, files: Sequenc
         **_configs(files),
     }
     model = manifest["model"]
+    # In an index other files lie beside the rows, and older rows below it.
+    whole = all("/" not in each for each in files)
     facts = [
         f"Made by `vqa-ray {manifest['job']}` with the model {text(model['reference'])}.",
         f"{manifest['rows']:,} rows: {manifest['ok']:,} ok, {manifest['failed']:,} failed.",
@@ -70,13 +72,13 @@ def dataset_card(manifest: Mapping[str, Any], columns: pa.Schema, files: Sequenc
         "## Reading",
         "",
         "```python",
-        "import datasets, pandas",
+        "import datasets, pandas" if whole else "import datasets",
         'datasets.load_dataset("DIRECTORY")  # this directory',
-        'pandas.read_parquet("DIRECTORY")',
+        *(['pandas.read_parquet("DIRECTORY")'] if whole else []),
         "```",
         "",
         "```sql",
-        "SELECT * FROM 'DIRECTORY/*.parquet' WHERE status = 'ok';  -- DuckDB",
+        f"SELECT * FROM 'DIRECTORY/{'*.parquet' if whole else '**/*.parquet'}' WHERE status = 'ok';  -- DuckDB",
         "```",
         "",
     ]

@@ -39,6 +39,8 @@ def differences(
     """
     if was["job"] != now["job"]:
         return [f"it is a run of `{was['job']}`, not of `{now['job']}`"]
+    if ("rethreshold" in was) != ("rethreshold" in now):
+        return [f"--rethreshold: {told(was.get('rethreshold'))} → {told(now.get('rethreshold'))}"]
     return [*_of_input(input_was, input_now), *_of_fields(was, now)]
 
 

@@ -1,0 +1,78 @@
+"""The rows and the card of a run as a data set of a Hugging Face hub."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from vqa_ray.errors import RequestError, RunError, one_line
+from vqa_ray.storage import copy_file, filesystem_for, scheme_of
+from vqa_ray.training.hub import check_push
+
+
+def check_repository(name: str) -> str:
+    """Check before any work that a data set can be written; ORG/NAME.
+
+    Raises:
+        RequestError: no such name is possible, offline, no token, no answer, or no permission.
+    """
+    try:
+        return check_push(name)
+    except RequestError as error:
+        raise RequestError(str(error).replace(f"--push-to-hub {name}", f"--output {name}", 1)) from error
+
+
+def upload(parts: Sequence[str], card: str, repository: str) -> str:
+    """Upload part files and the card, in one commit; a repository that is not there is made, private.
+
+    Args:
+        parts: URIs of the files with the rows; remote ones are fetched into a temporary directory first.
+        card: Markdown, the README.md of the data set.
+        repository: ORG/NAME.
+
+    Returns:
+        Where it can be looked at.
+
+    Raises:
+        RunError: the hub cannot be reached or refuses.
+    """
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    unreachable: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
+    hub = huggingface_hub.HfApi()
+    with tempfile.TemporaryDirectory() as place:
+        for uri in parts:
+            _bring(uri, Path(place))
+        Path(place, "README.md").write_text(card, "utf-8")
+        try:
+            made = hub.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
+            with warnings.catch_warnings():
+                # Files of rows are what this is for.
+                warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
+                hub.upload_folder(
+                    repo_id=repository,
+                    repo_type="dataset",
+                    folder_path=place,
+                    # What an earlier upload had in other files would be rows, too.
+                    delete_patterns=["*.parquet"],
+                    commit_message="Rows written by vqa-ray",
+                )
+        except (unreachable, OSError, RuntimeError, ValueError) as error:
+            raise RunError(f"upload to {repository}: the hub did not take it: {one_line(error, 400)}") from error
+    return str(made)
+
+
+def _bring(uri: str, place: Path) -> None:
+    target = place / uri.rsplit("/", 1)[-1]
+    if scheme_of(uri) != "file":
+        copy_file(uri, str(target))
+        return
+    source = Path(filesystem_for(uri)[1])
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
