@@ -46,7 +46,9 @@ def configure(quiet: bool, log_format: str) -> None:
 @cache
 def console() -> TextIO:
     """Standard error as it was when the process began, whatever descriptor 2 points to by now."""
-    return os.fdopen(os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2), "w", buffering=1)
+    number = os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2)
+    # Open until the process ends: threads may still log then.
+    return os.fdopen(number, "w", buffering=1, closefd=False)
 
 
 @contextmanager
