@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import RequestError, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,7 +120,6 @@ def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
     from vqa_ray.retrieval.layout import IndexLayout
     from vqa_ray.run import manifest
     from vqa_ray.run.layout import RunLayout
-    from vqa_ray.run.tally import read_columns
 
     if IndexLayout(run).version_numbers():
         index = open_index(run)
@@ -129,16 +128,28 @@ def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
     if manifest.read(layout.manifest) is None:
         raise RequestError(f"{run}: neither a finished run nor an index; finish the run with the command that began it")
     uris = [entry.uri for entry in layout.part_files()]
-    return uris, read_columns(uris[0]).slice(0, 0).schema
+    if not uris:
+        raise RequestError(f"{run}: its files of rows are gone; nothing is left to export")
+    return uris, _table(uris[0]).schema
+
+
+def _table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """One file of rows, or the refusal of one that is damaged or gone."""
+    import pyarrow as pa
+
+    from vqa_ray.run.tally import read_columns
+
+    try:
+        return read_columns(uri, columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RequestError(f"{uri}: cannot be read: {one_line(error)}") from error
 
 
 def _batches(
     uris: Sequence[str], columns: Sequence[str], errors: bool, counts: dict[str, int]
 ) -> Iterator[list[dict[str, Any]]]:
-    from vqa_ray.run.tally import read_columns
-
     for uri in uris:
-        for batch in read_columns(uri, columns).to_batches(_ROWS):
+        for batch in _table(uri, columns).to_batches(_ROWS):
             rows = batch.to_pylist()
             for row in rows:
                 counts[row["status"]] += 1

@@ -216,3 +216,17 @@ def test_a_hub_gets_rows_and_card(
         hub.failures["commit"] = 403
         assert main(["export", run, "--to", "hub", "--output", "answers"]) == 1
         assert "upload to tester/answers: the hub did not take it" in capfd.readouterr().err
+
+
+def test_a_damaged_or_missing_file_of_rows_is_one_line_that_names_it(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (part,) = Path(run).glob("*.parquet")
+    part.write_bytes(part.read_bytes()[:-9])
+    argv = ["export", run, "--to", "csv", "--output", str(tmp_path / "rows.csv")]
+    assert main(argv) == 2
+    assert f"{part.name}: cannot be read: " in capsys.readouterr().err
+    part.unlink()
+    assert main(argv) == 2
+    assert f"{run}: its files of rows are gone" in capsys.readouterr().err
+    assert not (tmp_path / "rows.csv").exists()
