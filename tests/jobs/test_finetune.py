@@ -43,7 +43,12 @@ def arguments(source: Path, output: Path | str, *more: str) -> list[str]:
     """A small training from scratch, of 23 steps an epoch."""
     asked = ["finetune", "--input", str(source), "--output", str(output), "--model", "scratch", *TINY, *EXACT]
     sizes = ["--batch-size", "10", "--learning-rate", "1e-2", "--head-multiplier", "1", "--validation-fraction", "0.2"]
-    return [*asked, *sizes, "--quiet", *more]
+    # What is given once more takes the place of what is usual here.
+    usual = [word for at in range(0, len(sizes), 2) if sizes[at] not in more for word in sizes[at : at + 2]]
+    if "--model" in more:
+        asked.remove("--model")
+        asked.remove("scratch")
+    return [*asked, *usual, "--quiet", *more]
 
 
 def losses(output: Path) -> list[float]:
