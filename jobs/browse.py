@@ -30,7 +30,9 @@ def browse(
         str, typer.Argument(metavar="INDEX_OR_RESULTS", help="An index, or a run of answer, tag, caption or retrieve.")
     ],
     tags: Annotated[str | None, typer.Option(help="Run of tag over the same images, to narrow by.")] = None,
-    index: Annotated[str | None, typer.Option(help="Index of the same images, for the pictures of a run.")] = None,
+    index: Annotated[
+        str | None, typer.Option(help="Index of the same images, for the pictures of a run whose images were embedded.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="The index's model, where it has moved.")] = None,
     verify_model: Annotated[str | None, typer.Option(help="Model that answers questions about hits.")] = None,
     device: Annotated[str | None, typer.Option(help="Device of the models: cpu, cuda; the best found without.")] = None,
@@ -40,7 +42,7 @@ def browse(
     port: Annotated[int, typer.Option(help="Port to listen at; 0 for any that is free.", min=0, max=65_535)] = 8765,
     allow_host: Annotated[list[str] | None, typer.Option(help="Name that browsers may ask by. Repeatable.")] = None,
     allow_http: Annotated[
-        bool, typer.Option("--allow-http", help="Verify images of http:// and https:// too.")
+        bool, typer.Option("--allow-http", help="Show and verify images of http:// and https:// too.")
     ] = False,
     max_upload: Annotated[int, typer.Option(help="Largest image to search by, in MiB.", min=1, max=1024)] = 16,
     timeout: Annotated[float, typer.Option(help="How long a search is waited for, in seconds.", min=1)] = 120.0,
@@ -56,7 +58,7 @@ def browse(
     check()
     listener = _listen(host, port)
     with listener:
-        collection = open_collection(what, tags=tags, index=index)
+        collection = open_collection(what, tags=tags, index=index, allow_http=allow_http)
         limits = ImageLimits(max_image_bytes=max_upload * _MIB)
         finder = None
         if collection.index is not None:

@@ -144,7 +144,8 @@
   document.addEventListener("click", event => {
     if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     const link = event.target.closest("a[href]");
-    if (!link || link.classList.contains("skip")) return;
+    if (!link || link.matches(".skip, [data-plain]")) return;
+    if (link.hasAttribute("data-whole")) { event.preventDefault(); link.classList.toggle("whole"); return; }
     event.preventDefault();
     if (link.hasAttribute("data-open")) { openRow(link); return; }
     if (dialog.open) { opened = null; dialog.close(); }

@@ -13,9 +13,13 @@ import pyarrow.compute as pc
 
 from vqa_ray.browse.cards import KINDS, CardMaker, tag_attributes
 from vqa_ray.browse.facets import Facets, find_facets
+from vqa_ray.browse.originals import Originals
 from vqa_ray.browse.pictures import Pictures
+from vqa_ray.browse.scores import Scores, scores_of
 from vqa_ray.browse.text import with_valid_text
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.fetch import ImageFetcher
+from vqa_ray.images import ImageLimits
 from vqa_ray.retrieval.index import Index, open_index
 from vqa_ray.retrieval.layout import IndexLayout
 from vqa_ray.retrieval.tags import tagged
@@ -26,6 +30,8 @@ from vqa_ray.run.tally import read_columns
 from vqa_ray.schema import STATUS_OK
 
 Positions = npt.NDArray[np.int64]
+
+_EMBEDDED = "have no image_uri, since their images are inside the input's files: pictures with --index INDEX."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,9 @@ class Collection:
         order: int64 (N,), the order in which they are shown while nothing is searched for.
         cards: makes cards of them.
         facets: what they can be narrowed by.
-        pictures: their thumbnails.
+        pictures: their thumbnails in an index.
+        originals: their images, where rows say where these are.
+        scores: float32 (N,), what they can be sorted by, NaN for none; None where they have no scores.
         index: what can be searched; None for a run.
         notes: what is to be known of them, one line each.
     """
@@ -53,6 +61,8 @@ class Collection:
     cards: CardMaker
     facets: Facets
     pictures: Pictures
+    originals: Originals
+    scores: Scores | None = None
     index: Index | None = None
     notes: tuple[str, ...] = ()
 
@@ -72,13 +82,16 @@ class Collection:
         return rows
 
 
-def open_collection(uri: str, *, tags: str | None = None, index: str | None = None) -> Collection:
+def open_collection(
+    uri: str, *, tags: str | None = None, index: str | None = None, allow_http: bool = False
+) -> Collection:
     """Read an index or a run.
 
     Args:
         uri: of an index, or of a run of `answer`, `tag`, `caption` or `retrieve`.
         tags: a finished run of `tag` over the same images, whose tags are shown beside the rows.
         index: an index of the same images, for the thumbnails of a run.
+        allow_http: whether pictures are made of images at http:// and https:// URIs.
 
     Raises:
         RequestError: there is neither an index nor a run, it cannot be read, or an option does not go with it.
@@ -87,27 +100,28 @@ def open_collection(uri: str, *, tags: str | None = None, index: str | None = No
         if IndexLayout(uri).version_numbers():
             if index is not None:
                 raise RequestError(f"--index {index}: {uri} is an index itself; --index is for the results of a run")
-            return _of_index(open_index(uri), tags)
+            return _of_index(open_index(uri), tags, allow_http)
         record = RunRecord.read(RunLayout(uri).record)
         if record is None:
             raise RequestError(f"{uri}: neither an index nor the results of a run; wanted what `vqa-ray` has written")
-        return _of_run(uri, record, tags, index)
+        return _of_run(uri, record, tags, index, allow_http)
     except NotADirectoryError as error:
         raise RequestError(f"{uri}: a file; wanted the directory of an index, or of the results of a run") from error
     except (OSError, pa.ArrowException) as error:
         raise RequestError(f"{uri}: cannot be read: {one_line(error)}") from error
 
 
-def _of_index(index: Index, tags: str | None) -> Collection:
+def _of_index(index: Index, tags: str | None, allow_http: bool) -> Collection:
     version = index.version
     rows = _with_tags(index.rows(), tags)
     order = np.arange(rows.num_rows, dtype=np.int64)
     pictures = Pictures(index, order) if "thumbnail" in index.columns else Pictures()
     model = str(version.model["reference"])
-    return Collection(index.uri, "index", model, **_shown("index", rows), order=order, pictures=pictures, index=index)
+    shown = _shown("index", rows, allow_http)
+    return Collection(index.uri, "index", model, **shown, order=order, pictures=pictures, index=index)
 
 
-def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None) -> Collection:
+def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None, allow_http: bool) -> Collection:
     if record.job not in KINDS:
         known = ", ".join(kind for kind in KINDS if kind != "index")
         raise RequestError(f"{uri}: a run of {record.job}; shown are indexes and runs of {known}")
@@ -129,15 +143,21 @@ def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None) ->
         opened = open_index(index)
         pictures = Pictures.of_rows(opened, rows)
         notes += () if pictures.found else (f"No row is in the index {index} by its row_id or image_id: no pictures.",)
+    shown = _shown(record.job, rows, allow_http)
+    if index is None:
+        missing = shown["originals"].missing
+        notes += (f"{missing:,} rows {_EMBEDDED}",) if missing else ()
     model = str(record.model["reference"])
-    return Collection(uri, record.job, model, **_shown(record.job, rows), order=order, pictures=pictures, notes=notes)
+    return Collection(uri, record.job, model, **shown, order=order, pictures=pictures, notes=notes)
 
 
-def _shown(kind: str, rows: pa.Table) -> dict[str, Any]:
+def _shown(kind: str, rows: pa.Table, allow_http: bool) -> dict[str, Any]:
     """The fields of a collection that follow from its rows."""
     valid = with_valid_text(rows)
     cards = CardMaker(kind, valid.column_names, tag_attributes(valid.schema))
-    return {"rows": valid, "cards": cards, "facets": find_facets(valid)}
+    fetch = ImageFetcher(ImageLimits().max_image_bytes, allow_http=allow_http).fetch
+    found = {"facets": find_facets(valid), "originals": Originals(valid, fetch), "scores": scores_of(kind, valid)}
+    return {"rows": valid, "cards": cards, **found}
 
 
 def _with_tags(rows: pa.Table, tags: str | None) -> pa.Table:

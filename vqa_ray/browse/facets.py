@@ -25,6 +25,8 @@ _NEVER = frozenset(
     (*_IDENTITY, "question_index", "error_message", "warning", "caption", "tags", "embedding", "thumbnail", "image")
 )
 _FIRST = ("status", "error_code", "match")
+# Whether a row that was answered has a tag; made here, unless there is a column of this name.
+_TAGGED = "tagged"
 
 Chosen = Mapping[str, Collection[str]]
 """Facet → the values of which a row must have one."""
@@ -121,6 +123,10 @@ def find_facets(table: pa.Table) -> Facets:
     names = [name for name in table.column_names if name not in _NEVER]
     names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     found = [facet for name in names for facet in _of_column(name, table[name].combine_chunks())]
+    if "tags" in table.column_names and pa.types.is_list(table["tags"].type) and _TAGGED not in names:
+        has_tags = pc.greater(pc.list_value_length(table["tags"].combine_chunks()), 0)
+        # An array of booleans with null for rows in error, which are neither.
+        found.insert(0, _facet(_TAGGED, has_tags, np.arange(table.num_rows, dtype=np.int32)))
     return Facets([facet for facet in found if _narrows(facet, table.num_rows)][:_MOST_FACETS], table.num_rows)
 
 

@@ -12,6 +12,7 @@ from vqa_ray.browse.cards import Field, Tag, Verdict, fields_of
 from vqa_ray.browse.collection import Collection, Positions
 from vqa_ray.browse.facets import Counted
 from vqa_ray.browse.finder import Found
+from vqa_ray.browse.scores import by_score
 from vqa_ray.browse.text import Mask
 from vqa_ray.browse.told import about, name_of, nothing, told
 from vqa_ray.browse.view import PAGE_ROWS, View
@@ -113,6 +114,8 @@ class Page:
     chosen: list[tuple[str, str, str]]
     hits: list[Hit]
     pages: int
+    exports: tuple[tuple[str, str], ...]
+    can_sort: bool
     query_picture: QueryPicture | None
     offered: Offered
     problem: Problem | None
@@ -137,9 +140,12 @@ class Listed:
     found: Found | None = None
 
 
-def rows_in_order(collection: Collection, among: Mask, pool: Mask) -> Listed:
+def rows_in_order(collection: Collection, view: View, among: Mask, pool: Mask) -> Listed:
     """The rows while nothing is searched for."""
-    return Listed(collection.order[among[collection.order]], pool)
+    positions = collection.order[among[collection.order]]
+    if view.sort and collection.scores is not None:
+        positions = by_score(positions, collection.scores, lowest_first=view.sort == "worst")
+    return Listed(positions, pool)
 
 
 def rows_found(found: Found, view: View, pool: Mask) -> Listed:
@@ -180,6 +186,8 @@ def make_page(
         chosen=[(name, value, view.toggled(name, value).url()) for name, value in view.chosen],
         hits=_hits(collection, view, listed) if listed else [],
         pages=pages,
+        exports=tuple((form.upper(), view.export_url(form)) for form in ("csv", "json")) if total else (),
+        can_sort=collection.scores is not None,
         query_picture=_query_picture(view),
         offered=offered,
         problem=problem,
@@ -202,7 +210,7 @@ def row_values(collection: Collection, position: int) -> dict[str, Any]:
         "card": collection.cards.card(row),
         "chips_of_row": [_chip(collection, View(), tag) for tag in collection.cards.tags(row)],
         "fields": fields,
-        "has_picture": picture is not None,
+        "has_picture": picture is not None or collection.originals.has(position),
         "shown_verdict": collection.cards.verdict(row),
         "similar": _similar(collection, row, position),
     }
@@ -214,7 +222,7 @@ def _hits(collection: Collection, view: View, listed: Listed) -> list[Hit]:
     positions = listed.positions[here].tolist()
     rows, pictures = collection.take(positions), collection.pictures.of(positions)
     cards = [collection.cards.card(row) for row in rows]
-    sizes = collection.pictures.sizes(positions) if any(card.boxes for card in cards) else [None] * len(rows)
+    sizes = _sizes(collection, positions, cards)
     found = listed.found
     scores = [None] * len(rows) if found is None else found.scores[here].tolist()
     asked: Sequence[Verdict | None] = [collection.cards.verdict(row) for row in rows]
@@ -226,7 +234,7 @@ def _hits(collection: Collection, view: View, listed: Listed) -> list[Hit]:
             first + place + 1,
             *_split(cards[place].title),
             cards[place],
-            pictures[place] is not None,
+            pictures[place] is not None or collection.originals.has(position),
             scores[place],
             asked[place],
             tuple(_chip(collection, view, tag) for tag in collection.cards.tags(rows[place])),
@@ -235,6 +243,18 @@ def _hits(collection: Collection, view: View, listed: Listed) -> list[Hit]:
         )
         for place, position in enumerate(positions)
     ]
+
+
+def _sizes(collection: Collection, positions: Sequence[int], cards: Sequence[Card]) -> list[tuple[int, int] | None]:
+    """(height, width) of the images of cards with boxes, as far as they are known."""
+    found: list[tuple[int, int] | None] = [None] * len(positions)
+    boxed = [place for place, card in enumerate(cards) if card.boxes]
+    for place, size in zip(boxed, collection.pictures.sizes([positions[each] for each in boxed]), strict=True):
+        found[place] = size
+    unknown = [place for place in boxed if found[place] is None]
+    for place, size in zip(unknown, collection.originals.sizes([positions[each] for each in unknown]), strict=True):
+        found[place] = size
+    return found
 
 
 def _split(title: str) -> tuple[str, str]:

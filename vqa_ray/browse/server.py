@@ -15,21 +15,24 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from vqa_ray.browse.collection import Collection
+from vqa_ray.browse.export import MEDIA_TYPES, Form, exported
 from vqa_ray.browse.finder import Finder, Found, Look
-from vqa_ray.browse.guard import guarded
+from vqa_ray.browse.guard import HEADERS, guarded
 from vqa_ray.browse.model_queue import BusyError, ModelQueue
+from vqa_ray.browse.originals import LARGE_SIDE
 from vqa_ray.browse.page import Listed, Offered, Problem, make_page, row_values, rows_found, rows_in_order
+from vqa_ray.browse.replies import MIB, html, jpeg, picture_missing, plain, problem_page, told_of, too_large
 from vqa_ray.browse.templates import render
 from vqa_ray.browse.text import Mask, rows_with_words
 from vqa_ray.browse.uploads import Uploads
-from vqa_ray.browse.view import View
-from vqa_ray.errors import RequestError, RowError, one_line
+from vqa_ray.browse.view import By, View
+from vqa_ray.errors import RequestError, RowError
 from vqa_ray.images import ImageLimits
+from vqa_ray.report.card import THUMBNAIL_SIDE
 
 logger = logging.getLogger(__name__)
 
 _ASSETS = {"browse.css": "text/css", "browse.js": "text/javascript", "icon.svg": "image/svg+xml"}
-_MIB = 2**20
 _SHUTDOWN_S = 2.0
 
 
@@ -45,7 +48,7 @@ class Settings:
     """
 
     hosts: Several[str] = ()
-    limits: ImageLimits = field(default_factory=lambda: ImageLimits(max_image_bytes=16 * _MIB))
+    limits: ImageLimits = field(default_factory=lambda: ImageLimits(max_image_bytes=16 * MIB))
     timeout_s: float = 120.0
     longest_queue: int = 16
 
@@ -73,6 +76,7 @@ class Server:
         self._settings = settings or Settings()
         most = self._settings.limits.max_image_bytes
         self._offered = Offered(finder is not None, finder is not None and can_verify, most)
+        self._default_by: By = "look" if finder is not None else "words"
         self._uploads = Uploads(self._settings.limits)
         self._assets = {name: resources.files("vqa_ray.browse").joinpath(name).read_bytes() for name in _ASSETS}
 
@@ -85,6 +89,8 @@ class Server:
         app.router.add_get("/", self._page)
         app.router.add_get(r"/row/{position:[0-9]{1,12}}", self._row)
         app.router.add_get(r"/thumbnail/{position:[0-9]{1,12}}", self._thumbnail)
+        app.router.add_get(r"/picture/{position:[0-9]{1,12}}", self._picture)
+        app.router.add_get(r"/export.{form:csv|json}", self._export)
         app.router.add_get(r"/query-image/{token:[0-9a-f]{32}}", self._query_image)
         app.router.add_post("/image", self._upload)
         for name in _ASSETS:
@@ -124,14 +130,14 @@ class Server:
         try:
             return await handler(request)
         except web.HTTPRequestEntityTooLarge:
-            return _too_large(self._settings.limits.max_image_bytes)
+            return too_large(self._settings.limits.max_image_bytes)
         except web.HTTPNotFound:
-            return _problem(404, "Not here", "There is nothing at this address.")
+            return problem_page(404, "Not here", "There is nothing at this address.")
         except web.HTTPException as error:
-            return _problem(error.status, error.reason, "The server does not do that.")
+            return problem_page(error.status, error.reason, "The server does not do that.")
         except (OSError, pa.ArrowException):
             logger.exception("%s %s failed", request.method, request.path)
-            return _problem(
+            return problem_page(
                 500,
                 "The files cannot be read",
                 "They have changed or gone since vqa-ray browse was started, or their store does not answer; "
@@ -140,29 +146,28 @@ class Server:
         except Exception:
             # Whatever it was, the next request may be fine; the person at the terminal is told all.
             logger.exception("%s %s failed", request.method, request.path)
-            return _problem(500, "That failed", "The reason stands in the terminal where vqa-ray browse runs.")
+            return problem_page(500, "That failed", "The reason stands in the terminal where vqa-ray browse runs.")
 
     async def _page(self, request: web.Request) -> web.Response:
         status, problem, listed = 200, None, None
-        default = "look" if self._offered.can_look else "words"
         try:
-            view = View.parse(request.query.items(), "look" if default == "look" else "words")
+            view = View.parse(request.query.items(), self._default_by)
         except RequestError as error:
-            view = View(by="look" if default == "look" else "words")
-            return await self._answer(400, view, None, _told_of("The address asks for what there is not", error))
+            view = View(by=self._default_by)
+            return await self._answer(400, view, None, told_of("The address asks for what there is not", error))
         try:
             listed = await self._listed(view)
         except BusyError as error:
-            status, problem = 503, _told_of("The model is busy", error)
+            status, problem = 503, told_of("The model is busy", error)
         except RequestError as error:
-            status, problem = 400, _told_of("That cannot be searched for", error)
+            status, problem = 400, told_of("That cannot be searched for", error)
         return await self._answer(status, view, listed, problem)
 
     async def _answer(self, status: int, view: View, listed: Listed | None, problem: Problem | None) -> web.Response:
         def made() -> bytes:
             return render("page.html.j2", page=make_page(self._collection, view, listed, self._offered, problem))
 
-        response = _html(status, await asyncio.to_thread(made))
+        response = html(status, await asyncio.to_thread(made))
         if status == 503:
             response.headers["Retry-After"] = "5"
         return response
@@ -170,7 +175,7 @@ class Server:
     async def _listed(self, view: View) -> Listed:
         among, pool = await asyncio.to_thread(self._narrowed, view)
         if not view.is_search:
-            return rows_in_order(self._collection, among & pool, pool)
+            return rows_in_order(self._collection, view, among & pool, pool)
         if self._finder is None:
             raise RequestError("images cannot be searched by their look here; search for words instead")
         found = await self._found(self._finder, view, among & pool)
@@ -193,65 +198,73 @@ class Server:
         try:
             values = await asyncio.to_thread(row_values, self._collection, position)
         except IndexError:
-            return _problem(404, "No such row", f"There are {len(self._collection):,} rows, counted from 0.")
-        return _html(200, await asyncio.to_thread(lambda: render("row.html.j2", **values)))
+            return problem_page(404, "No such row", f"There are {len(self._collection):,} rows, counted from 0.")
+        return html(200, await asyncio.to_thread(lambda: render("row.html.j2", **values)))
 
     async def _thumbnail(self, request: web.Request) -> web.Response:
         position = int(request.match_info["position"])
         if position >= len(self._collection):
             raise web.HTTPNotFound
         (picture,) = await asyncio.to_thread(self._collection.pictures.of, [position])
-        if picture is None:
+        return await self._original(position, THUMBNAIL_SIDE) if picture is None else jpeg(picture)
+
+    async def _picture(self, request: web.Request) -> web.Response:
+        position = int(request.match_info["position"])
+        if position >= len(self._collection):
             raise web.HTTPNotFound
-        return _jpeg(picture)
+        if self._collection.originals.has(position):
+            large = await self._original(position, LARGE_SIDE)
+            if large.status == 200:
+                return large
+        (picture,) = await asyncio.to_thread(self._collection.pictures.of, [position])
+        return await self._original(position, LARGE_SIDE) if picture is None else jpeg(picture)
+
+    async def _original(self, position: int, side: int) -> web.Response:
+        """A picture made of the image of a row; where it cannot be had, a drawing that says why."""
+        if not self._collection.originals.has(position):
+            raise web.HTTPNotFound
+        try:
+            copy = await asyncio.to_thread(self._collection.originals.copy, position, side)
+        except RowError as error:
+            return picture_missing(error)
+        return jpeg(copy.data)
+
+    async def _export(self, request: web.Request) -> web.StreamResponse:
+        form: Form = "csv" if request.match_info["form"] == "csv" else "json"
+        try:
+            listed = await self._listed(View.parse(request.query.items(), self._default_by))
+        except BusyError as error:
+            return plain(503, str(error))
+        except RequestError as error:
+            return plain(400, str(error))
+        response = web.StreamResponse(headers=HEADERS)
+        response.content_type, response.charset = MEDIA_TYPES[form], "utf-8"
+        response.headers["Content-Disposition"] = f'attachment; filename="selection.{form}"'
+        await response.prepare(request)
+        pieces = exported(self._collection, listed, form)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            await response.write(piece)
+        await response.write_eof()
+        return response
 
     async def _query_image(self, request: web.Request) -> web.Response:
         try:
-            return _jpeg(self._uploads.get(request.match_info["token"]).thumbnail)
+            return jpeg(self._uploads.get(request.match_info["token"]).thumbnail)
         except RequestError as error:
             raise web.HTTPNotFound from error
 
     async def _upload(self, request: web.Request) -> web.Response:
         if not self._offered.can_look:
-            return _plain(409, "images cannot be searched by their look here")
+            return plain(409, "images cannot be searched by their look here")
         if (request.content_length or 0) > self._settings.limits.max_image_bytes:
-            return _too_large(self._settings.limits.max_image_bytes)
+            return too_large(self._settings.limits.max_image_bytes)
         data = await request.read()
         try:
             token = await asyncio.to_thread(self._uploads.add, data)
         except RowError as error:
-            return _plain(422, f"this cannot be searched by: {error.message} ({error.code})")
+            return plain(422, f"this cannot be searched by: {error.message} ({error.code})")
         return web.json_response({"image": token})
 
     async def _asset(self, request: web.Request) -> web.Response:
         name = request.path.rpartition("/")[2]
         return web.Response(body=self._assets[name], content_type=_ASSETS[name], charset="utf-8")
-
-
-def _told_of(title: str, error: Exception) -> Problem:
-    return Problem(title, one_line(error, 1_000), getattr(error, "excerpt", ""))
-
-
-def _problem(status: int, title: str, message: str) -> web.Response:
-    return _html(status, render("problem.html.j2", problem=Problem(title, message)))
-
-
-def _html(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="text/html", charset="utf-8")
-
-
-def _plain(status: int, message: str) -> web.Response:
-    return web.Response(status=status, body=f"{message}\n".encode("utf-8", "replace"), content_type="text/plain")
-
-
-def _jpeg(data: bytes) -> web.Response:
-    response = web.Response(body=data, content_type="image/jpeg")
-    response.headers["Cache-Control"] = "private, max-age=600"
-    return response
-
-
-def _too_large(most: int) -> web.Response:
-    response = _plain(413, f"the image is larger than {most / _MIB:.3g} MiB, the most that is taken")
-    # The rest of the body is not read.
-    response.force_close()
-    return response

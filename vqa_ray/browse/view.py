@@ -11,13 +11,14 @@ from vqa_ray.browse.facets import together
 from vqa_ray.errors import RequestError
 
 By = Literal["look", "words"]
+Sort = Literal["", "best", "worst"]
 
 PAGE_ROWS = 24
 _LONGEST_TEXT = 1_000
 _LONGEST_VERIFY = 4_000
 _MOST_CHOSEN = 100
 _FACET = "f."
-_SINGLE = ("text", "by", "image", "like", "verify", "only", "page")
+_SINGLE = ("text", "by", "image", "like", "verify", "only", "sort", "page")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class View:
         like: the row that hits are to look like.
         verify: the expression or question that hits are asked; empty for none.
         only: whether to leave out the hits that do not match `verify`.
+        sort: by score, the best or the worst first; empty for the order of the rows. A search has its own.
         chosen: (facet, value) pairs.
         page: counted from 1.
     """
@@ -41,6 +43,7 @@ class View:
     like: int | None = None
     verify: str = ""
     only: bool = False
+    sort: Sort = ""
     chosen: tuple[tuple[str, str], ...] = ()
     page: int = 1
 
@@ -65,6 +68,9 @@ class View:
         by = given.get("by", default_by)
         if by not in ("look", "words"):
             raise RequestError(f"by: wanted look or words, given {by!r}")
+        sort = given.get("sort", "")
+        if sort not in ("", "best", "worst"):
+            raise RequestError(f"sort: wanted best or worst, given {sort[:40]!r}")
         return cls(
             text=_bounded("text", given.get("text", ""), _LONGEST_TEXT),
             by="look" if by == "look" else "words",
@@ -72,6 +78,7 @@ class View:
             like=_number("like", given["like"]) if "like" in given else None,
             verify=_bounded("verify", given.get("verify", ""), _LONGEST_VERIFY),
             only="only" in given,
+            sort="best" if sort == "best" else "worst" if sort == "worst" else "",
             chosen=tuple(dict.fromkeys(chosen)),
             page=max(1, _number("page", given.get("page", "1"))),
         )
@@ -110,6 +117,7 @@ class View:
             "like": "" if self.like is None else str(self.like),
             "verify": self.verify,
             "only": "1" if self.only else "",
+            "sort": self.sort,
             "page": "" if self.page == 1 else str(self.page),
         }
         given = [(name, values[name]) for name in names if values.get(name)]
@@ -119,6 +127,10 @@ class View:
         """The address of this page."""
         query = urlencode(self.fields(*_SINGLE, "f"), errors="replace")
         return f"/?{query}" if query else "/"
+
+    def export_url(self, form: str) -> str:
+        """The address of all of its rows as a file."""
+        return f"/export.{form}{self.but().url()[1:]}"
 
 
 def _bounded(name: str, value: str, most: int) -> str:

@@ -79,7 +79,7 @@ def test_what_is_no_jpeg_is_no_picture(tmp_path: Path) -> None:
 
 def test_a_run_that_has_not_finished_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path, "caption", table_of(schema.CAPTION, [{"caption": "a dog"}]), finished=False)
-    assert open_collection(run).notes == ("This run has not finished: more rows may come.",)
+    assert open_collection(run).notes[0] == "This run has not finished: more rows may come."
 
 
 def test_text_that_is_not_utf8_is_shown_all_the_same(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_a_row_shows_everything(site: Site) -> None:
     for shown in ("images/4.jpg", "image_undecodable", "not an image", "colour", "red", "row_id", "source_key"):
         assert shown in page.text
     assert not page.all("img")
-    assert site.get("/row/3").page.all("img", src="/thumbnail/3")
+    assert site.get("/row/3").page.all("img", src="/picture/3")
     assert site.get("/row/30").status == 404
 
 

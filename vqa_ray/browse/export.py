@@ -1,0 +1,71 @@
+"""The selection as a file: ids and columns of the rows that a view comes to, as CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from vqa_ray.browse.collection import Collection
+from vqa_ray.browse.page import Listed
+from vqa_ray.retrieval.results import to_plain
+
+Form = Literal["csv", "json"]
+
+MEDIA_TYPES: dict[str, str] = {"csv": "text/csv", "json": "application/json"}
+# Rows that are turned into text at a time.
+_STEP = 500
+# What spreadsheets take for a formula.
+_FORMULA = ("=", "+", "@", "\t", "\r")
+
+
+def exported(collection: Collection, listed: Listed, form: Form) -> Iterator[bytes]:
+    """The rows of a view, in its order, piece by piece; without columns of bytes and vectors.
+
+    Args:
+        collection: of the rows.
+        listed: which of them; a search adds a column `likeness`.
+        form: `csv`, with lists and structs as JSON, or `json`, a list of objects.
+    """
+    names = [field.name for field in collection.rows.schema if _is_shown(field)]
+    found = listed.found
+    header = [*(["likeness"] if found is not None else []), *names]
+    yield _csv([header]) if form == "csv" else b"["
+    for first in range(0, len(listed.positions), _STEP):
+        here = slice(first, first + _STEP)
+        rows = collection.take(listed.positions[here].tolist())
+        if found is not None:
+            scores = found.scores[here].tolist()
+            rows = [{"likeness": round(score, 6), **row} for score, row in zip(scores, rows, strict=True)]
+        if form == "csv":
+            yield _csv([[_cell(row[name]) for name in header] for row in rows])
+        else:
+            objects = (json.dumps(to_plain({name: row[name] for name in header}), allow_nan=False) for row in rows)
+            yield ((",\n" if first else "\n") + ",\n".join(objects)).encode()
+    if form == "json":
+        yield b"\n]\n"
+
+
+def _is_shown(field: pa.Field) -> bool:
+    kind = field.type
+    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
+    return not (is_bytes or pa.types.is_fixed_size_list(kind))
+
+
+def _csv(rows: list[list[Any]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "replace")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        # A stranger's text that a spreadsheet would run stays text.
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    if isinstance(value, list | dict):
+        return json.dumps(to_plain({"": value})[""], ensure_ascii=False)
+    return value
