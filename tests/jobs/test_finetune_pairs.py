@@ -47,7 +47,9 @@ def arguments(source: Path, output: Path | str, *more: str) -> list[str]:
     asked = ["finetune", "--task", "contrastive", "--input", str(source), "--output", str(output), *EXACT, "--quiet"]
     model = () if "--model" in more else ("--model", "scratch", *TINY, *COLOURS)
     sizes = ["--batch-size", "10", "--learning-rate", "3e-3", "--validation-fraction", "0.2"]
-    return [*asked, *sizes, *model, *more]
+    # What is given once more takes the place of what is usual here.
+    usual = [word for at in range(0, len(sizes), 2) if sizes[at] not in more for word in sizes[at : at + 2]]
+    return [*asked, *usual, *model, *more]
 
 
 @pytest.fixture(scope="module")
