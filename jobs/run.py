@@ -17,6 +17,7 @@ from vqa_ray.readers.reconcile import read_anew, reconcile
 from vqa_ray.readers.snapshot import read_snapshot, refreshed, write_snapshot
 from vqa_ray.run import manifest
 from vqa_ray.run.claims import Fence
+from vqa_ray.run.commits import lost_tasks
 from vqa_ray.run.layout import RunLayout
 from vqa_ray.run.lock import OutputLock
 from vqa_ray.stages.read import limits_for, read_tasks
@@ -82,9 +83,13 @@ def _limited(job: Job) -> Job:
 
 
 def _finished(job: Job, layout: RunLayout) -> dict[str, Any] | None:
-    """The manifest of a run that has finished, but for one whose rows are wrong, or whose input has been added to."""
+    """The manifest of a run that has finished, but for one whose rows are wrong or gone, or whose input has grown."""
     content = manifest.read(layout.manifest)
     if content is None or content["findings"] or content["input"].get("shards") != len(job.source.shards):
+        return None
+    lost = lost_tasks(layout)
+    if lost:
+        logger.warning("%s: %d files of rows are gone; their rows are answered again", layout.output, len(lost))
         return None
     return None if job.spec.update and job.source.drift and job.source.drift.grown else content
 

@@ -60,6 +60,17 @@ def answers(output: Path) -> dict[str, str]:
     return {row["image_id"]: row["answer"] or row["error_code"] for row in rows(output).to_pylist()}
 
 
+def test_rows_that_somebody_deleted_from_a_finished_run_are_answered_again(photos: tuple[Path, Path], said) -> None:
+    source, output = photos
+    assert run_here("answer", source, output, *QUESTION) == 0
+    (part,) = RunLayout(str(output)).part_files()
+    Path(part.uri).unlink()
+    said()
+    assert run_here("answer", source, output, *QUESTION) == 0
+    assert "1 files of rows are gone; their rows are answered again" in said()
+    assert len(answers(output)) == 12
+
+
 def test_photos_that_came_changed_and_went(photos: tuple[Path, Path], said) -> None:
     source, output = photos
     assert run_here("answer", source, output, *QUESTION) == 0

@@ -63,6 +63,11 @@ def parts_by_task(layout: RunLayout) -> dict[str, list[str]]:
     return found
 
 
+def lost_tasks(layout: RunLayout) -> list[str]:
+    """The write tasks whose committed rows somebody deleted, in alphabetical order."""
+    return sorted(committed_tasks(layout).keys() - parts_by_task(layout).keys())
+
+
 def sweep(layout: RunLayout) -> Swept:
     """Make part files and checkpoint agree: call it while nobody writes.
 
