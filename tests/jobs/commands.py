@@ -25,8 +25,9 @@ DEADLINE_S = 300
 
 
 def arguments(command: str, source: Path | str, output: Path | str, *more: str) -> list[str]:
-    """A command on the fake model."""
-    return [command, "--input", str(source), "--output", str(output), "--model", "fake:", "--quiet", *more]
+    """A command, on the fake model unless `more` names another."""
+    model = () if "--model" in more else ("--model", "fake:")
+    return [command, "--input", str(source), "--output", str(output), *model, "--quiet", *more]
 
 
 def run_here(command: str, source: Path | str, output: Path | str, *more: str) -> int:

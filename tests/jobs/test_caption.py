@@ -218,7 +218,7 @@ def test_what_a_closed_vocabulary_cannot_do_is_refused(
         ("answer", ("--prompt-template", "what?"), "prompt template 'what?': holds {} 0 times; wanted is a text that"),
         ("answer", ("--prompt-template", "{} {}"), "prompt template '{} {}': holds {} 2 times; wanted is a text that"),
         ("answer", ("--num-beams", "0"), "--num-beams: input should be greater than or equal to 1, given 0"),
-        ("caption", ("--prompt", ""), "--prompt: string should have at least 1 character, given ''"),
+        ("caption", ("--prompt", ""), "--prompt: is empty"),
         ("caption", ("--keep", "caption"), "under another name: --keep input_caption=caption"),
         ("caption", ("--question", "why?"), "no such option: --question"),
     ],
