@@ -162,15 +162,17 @@ def records_of(file: BinaryIO, delimiter: str, encoding: str | None = None) -> I
             return
         if cells == ():
             continue
-        if cells is not None and width is not None and len(cells) != width:
+        # A record of the right width is whole, whatever its text is encoded in.
+        is_whole = cells is not None and len(cells) == width
+        if cells is not None and width is not None and not is_whole:
             problem = f"{len(cells)} fields where the header has {width}"
-        if problem and len(lines.taken) > 1:
+        if problem and not is_whole and len(lines.taken) > 1:
             in_vain += sum(len(line.data) for line in lines.taken)
             lines.give_back(lines.taken[1:])
             lines.taken = lines.taken[:1]
         first = lines.taken[0]
         width = len(cells) if width is None and cells is not None else width
-        yield Record(first.number, b"".join(line.data for line in lines.taken), cells, problem)
+        yield Record(first.number, b"".join(line.data for line in lines.taken), None if problem and is_whole else cells, problem)
 
 
 def _next_cells(lines: _Lines, delimiter: str) -> tuple[tuple[str, ...] | None, str]:
@@ -183,7 +185,7 @@ def _next_cells(lines: _Lines, delimiter: str) -> tuple[tuple[str, ...] | None, 
         try:
             cell.encode()
         except UnicodeEncodeError:
-            return None, "not UTF-8; another encoding is given with --encoding, as cp1252"
+            return cells, "not UTF-8; another encoding is given with --encoding, as cp1252"
     return cells, ""
 
 

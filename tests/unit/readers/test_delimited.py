@@ -59,6 +59,13 @@ def test_bad_lines_are_rows_with_their_line_number(tmp_path: Path) -> None:
     ]
 
 
+def test_a_record_over_two_lines_in_another_encoding_is_one_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(HEAD + b'1.jpg,"caf\xe9\nnoir",1\r\n2.jpg,q,1')
+    rows = read(tmp_path / "a.csv")
+    assert [row["status"] for row in rows] == ["error", "ok"]
+    assert "line 2: not UTF-8" in rows[0]["error_message"]
+
+
 def test_values_of_the_wrong_type_are_malformed(tmp_path: Path) -> None:
     file = write_csv(
         tmp_path / "a.csv", ["url", "question", "row_id"], [["a", "q", "x1"], ["a", "q", 2**63], ["a", "q", -5]]
