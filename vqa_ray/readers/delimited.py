@@ -172,7 +172,9 @@ def records_of(file: BinaryIO, delimiter: str, encoding: str | None = None) -> I
             lines.taken = lines.taken[:1]
         first = lines.taken[0]
         width = len(cells) if width is None and cells is not None else width
-        yield Record(first.number, b"".join(line.data for line in lines.taken), None if problem and is_whole else cells, problem)
+        yield Record(
+            first.number, b"".join(line.data for line in lines.taken), None if problem and is_whole else cells, problem
+        )
 
 
 def _next_cells(lines: _Lines, delimiter: str) -> tuple[tuple[str, ...] | None, str]:
