@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pyarrow as pa
 from pyarrow import compute, types
@@ -11,6 +11,7 @@ from pyarrow import compute, types
 from vqa_ray.readers.base import Source
 from vqa_ray.readers.kept import keep_arrow
 from vqa_ray.readers.layout import is_bytes, is_text, plain
+from vqa_ray.readers.partitions import with_path_columns
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.tables import MAX_TABLE_BYTES, MAX_TABLE_ROWS
 from vqa_ray.readers.values import Unreadable
@@ -22,11 +23,22 @@ def rows_of(
     source: Source,
     maker: RowMaker,
     wanted: Callable[[int], bool],
+    *,
+    path: Mapping[str, str | None],
 ) -> Iterator[tuple[int, Row | None]]:
-    """(number, row) of each row of the batches, numbered from `first`; unwanted rows are None."""
+    """(number, row) of each row of the batches, numbered from `first`; unwanted rows are None.
+
+    Args:
+        batches: of one file.
+        first: the number of their first row.
+        source: what is read.
+        maker: makes the rows.
+        wanted: which numbers are.
+        path: the named columns that the file's path speaks of.
+    """
     number = first
     for batch in batches:
-        for piece in _pieces(batch):
+        for piece in _pieces(with_path_columns(batch, path)):
             indices = [i for i in range(piece.num_rows) if wanted(number + i)]
             chosen = piece if len(indices) == piece.num_rows else piece.take(pa.array(indices, pa.int64()))
             rows = iter(_make(chosen, source, maker))

@@ -18,6 +18,7 @@ from vqa_ray.readers.kept import infer_text, keep_text
 from vqa_ray.readers.layout import KNOWN_NAMES, present_labels, resolve
 from vqa_ray.readers.lines import MAX_LINE_BYTES, Line, lines_of
 from vqa_ray.readers.listing import Listing
+from vqa_ray.readers.partitions import named_path_values, path_names, with_path_names
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.sample import take_sample
 from vqa_ray.readers.stream import until_damage, watched_stream
@@ -59,6 +60,10 @@ def open_csv(config: InputConfig, listing: Listing) -> Contents:
         raise refuse(f"{listing.uri}: the input is empty: no lines")
     with ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:
         headers = list(pool.map(lambda entry: _header(entry.uri, config.encoding), files))
+    headers = [
+        with_path_names(config, header, path_names([entry.uri], listing.root))
+        for entry, header in zip(files, headers, strict=True)
+    ]
     names = [listing.relative(entry) for entry in files]
     layouts = [resolve(config, header, name, roles=TEXT_ROLES) for name, header in zip(names, headers, strict=True)]
     layout = layouts[0]
@@ -77,7 +82,7 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
     """The rows of one file; an empty cell is null."""
     maker = RowMaker(source, shard.uri)
     name = shard.uri.rpartition("/")[2]
-    layout, kept = source.layout, source.kept_columns()
+    layout, kept, path = source.layout, source.kept_columns(), named_path_values(source, shard.uri)
     with watched_stream(shard.uri) as (file, watch):
         records = records_of(file, delimiter_of(shard.uri), source.config.encoding)
         header = next(records, None)
@@ -89,7 +94,7 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
             where = f"{name} line {record.number}"
             if record.cells is None or record.problem:
                 return maker.malformed(f"{where}: {record.problem}", record.data)
-            cells = dict(zip(names, record.cells, strict=True))
+            cells = {**path, **dict(zip(names, record.cells, strict=True))}
             values: dict[str, object] = {key: cell or None for key, cell in cells.items()}
             for key in layout.row_id:
                 values[key] = _number(cells.get(key) or None)

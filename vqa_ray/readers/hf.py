@@ -17,6 +17,7 @@ from vqa_ray.readers.kept_types import notes_on
 from vqa_ray.readers.layout import check_types, present_labels, resolve, with_named_images
 from vqa_ray.readers.listing import Listing, is_saved_dataset, list_input
 from vqa_ray.readers.parquet import open_parquet, read_parquet
+from vqa_ray.readers.partitions import CONFIGURATION, SPLIT, named_path_values, path_names, with_path_fields
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.stream import DAMAGE, until_damage, watched_stream
 from vqa_ray.readers.suffixes import HUB_PARQUET
@@ -35,7 +36,7 @@ def open_hf(config: InputConfig, listing: Listing) -> Contents:
         RequestError: it is no dataset, has several splits and none is named, or lacks a column.
     """
     if is_saved_dataset(listing):
-        return _open_saved(config, _choose_saved(listing))
+        return _open_saved(config, _choose_saved(listing), listing.root)
     parquet = [entry for entry in listing.entries if listing.kind(entry) == "parquet"]
     if not parquet:
         raise refuse(
@@ -56,7 +57,8 @@ def read_hf(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iter
     elif shard.uri.endswith(".arrow"):
         maker = RowMaker(source, shard.uri)
         with watched_stream(shard.uri) as (file, watch):
-            rows = rows_of(_batches(file, source), 0, source, maker, wanted)
+            path = named_path_values(source, shard.uri)
+            rows = rows_of(_batches(file, source), 0, source, maker, wanted, path=path)
             yield from until_damage(rows, watch, maker.damaged)
     else:
         yield from read_parquet(source, shard, wanted)
@@ -97,20 +99,22 @@ def open_streamed(config: InputConfig, name: str, revision: str, configuration: 
     table = next(iter(stream.with_format("arrow").iter(1)), None)
     if table is None:
         raise refuse(f"{config.uri}: the input is empty: no rows in split {split!r}")
-    layout = _layout(config, table.schema, config.uri)
+    schema = with_path_fields(config, table.schema, (CONFIGURATION, SPLIT))
+    layout = _layout(config, schema, config.uri)
     count = int(stream.num_shards)
     place = f"{name}@{revision}"
     shards = tuple(Shard(i, place, i, count, (name, revision, configuration, split)) for i in range(count))
     described = table.schema if stream.features is None else stream.features.arrow_schema
-    kept = _kept(config, table.schema.with_metadata(described.metadata))
-    columns = tuple(table.schema.names)
+    kept = _kept(config, schema.with_metadata(described.metadata))
+    columns = tuple(schema.names)
     return Contents(shards, layout, kept, revision=f"{place}#{configuration}/{split}", columns=columns)
 
 
 def _read_hub(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     stream = _stream(*shard.names).shard(num_shards=shard.stop, index=shard.start).with_format("arrow")
     batches = (batch for table in stream.iter(_HUB_ROWS) for batch in table.combine_chunks().to_batches())
-    return rows_of(batches, 0, source, RowMaker(source, shard.uri), wanted)
+    named = {CONFIGURATION: shard.names[2], SPLIT: shard.names[3]}
+    return rows_of(batches, 0, source, RowMaker(source, shard.uri), wanted, path=named)
 
 
 def _stream(name: str, revision: str, configuration: str, split: str) -> Any:
@@ -129,7 +133,7 @@ def _choose_saved(listing: Listing) -> Listing:
     return list_input(f"{listing.root}/{_choose(listing.uri, listing.fragment, splits)}")
 
 
-def _open_saved(config: InputConfig, listing: Listing) -> Contents:
+def _open_saved(config: InputConfig, listing: Listing, root: str) -> Contents:
     entries = {listing.relative(entry): entry for entry in listing.entries}
     try:
         state = json.loads(read_bytes(entries["state.json"].uri))
@@ -140,6 +144,8 @@ def _open_saved(config: InputConfig, listing: Listing) -> Contents:
     if missing:
         raise refuse(f"{listing.uri}: the data files that state.json names are not there: {told(missing)}")
     arrow = _first_schema([entries[name].uri for name in names])
+    if arrow is not None:
+        arrow = with_path_fields(config, arrow, path_names([entries[names[0]].uri], root))
     layout = Layout() if arrow is None else _layout(config, arrow, listing.uri)
     shards = (
         Shard(i, entries[name].uri, rows=_count(entries[name].uri), size_bytes=entries[name].size_bytes)

@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 
-from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse
-from vqa_ray.readers.layout import check_names
+from vqa_ray.readers.base import Contents, InputConfig, Layout, Shard, Source, refuse, told
+from vqa_ray.readers.layout import check_keep, check_names
 from vqa_ray.readers.listing import Listing
+from vqa_ray.readers.partitions import path_names, path_values
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.tables import numbered
+from vqa_ray.storage import FileEntry
 
 SHARD_FILES = 256
 FOLDER_LABEL = "label"
-"""The label column of image files: the name of the folder that a file lies in, null for files beside the folders."""
+"""The column of image files that is the name of the folder that a file lies in, null for files beside the folders."""
+_ROLES = ("image_id", "question_id", "question")
 
 
 def open_images(config: InputConfig, listing: Listing) -> Contents:
     """Group the image files into shards.
 
     Raises:
-        RequestError: columns are asked for, no question is given though one is needed, or there are no images.
+        RequestError: a column is named that the paths do not give, no question is given though one is needed, or
+            there are no images.
     """
-    check_names(config, (), listing.uri)
-    if config.keep:
-        raise refuse(f"{listing.uri}: --keep {config.keep[0]}: image files have no columns")
-    if config.needs_question and not config.questions:
-        raise refuse(f"{listing.uri}: image files bring no questions; ask every image with --question TEXT")
     files = listing.of("images")
+    layout, columns = _layout(config, listing, files)
+    if config.needs_question and not config.questions and not layout.question:
+        raise refuse(f"{listing.uri}: image files bring no questions; ask every image with --question TEXT")
     shards = [
         Shard(
             index=index,
@@ -40,10 +42,26 @@ def open_images(config: InputConfig, listing: Listing) -> Contents:
         )
         for index, group in enumerate(files[i : i + SHARD_FILES] for i in range(0, len(files), SHARD_FILES))
     ]
-    has_folders = any("/" in name for shard in shards for name in shard.names)
-    kept = (pa.field(FOLDER_LABEL, pa.string()),) if has_folders and FOLDER_LABEL in config.labels else ()
-    columns = (FOLDER_LABEL,) if has_folders else ()
-    return Contents(tuple(shards), Layout(), kept, columns=columns)
+    is_labelled = FOLDER_LABEL in columns and FOLDER_LABEL in config.labels and FOLDER_LABEL not in config.keep
+    kept = tuple(pa.field(name, pa.string()) for name in (*config.keep, *((FOLDER_LABEL,) if is_labelled else ())))
+    return Contents(tuple(shards), layout, kept, columns=columns)
+
+
+def _layout(config: InputConfig, listing: Listing, files: Sequence[FileEntry]) -> tuple[Layout, tuple[str, ...]]:
+    """Which columns of the paths hold what, and all that there are."""
+    offered = path_names((entry.uri for entry in files), listing.root, by_file_name=False)
+    has_folders = any("/" in listing.relative(entry) for entry in files)
+    columns = tuple(dict.fromkeys((*((FOLDER_LABEL,) if has_folders else ()), *offered)))
+    if not columns:
+        check_names(config, (), listing.uri)
+        if config.keep:
+            raise refuse(f"{listing.uri}: --keep {config.keep[0]}: image files have no columns")
+    check_names(config, _ROLES, listing.uri)
+    for ours, theirs in config.columns.items():
+        if theirs not in columns:
+            raise refuse(f"{listing.uri}: no column {theirs!r} (--column {ours}={theirs}); there are: {told(columns)}")
+    check_keep(config, columns, listing.uri)
+    return Layout(**{ours: (theirs,) for ours, theirs in config.columns.items()}), columns
 
 
 def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -51,8 +69,14 @@ def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
     maker = RowMaker(source, shard.uri)
     root = shard.uri.rstrip("/")
 
+    names = [part.name for part in source.kept_columns()]
+    needs_path = bool(names or source.layout.names())
+
     def make(name: str) -> Row:
-        kept = [posixpath.basename(posixpath.dirname(name)) or None] if source.kept else ()
-        return maker.row({}, kept, uri=(f"{root}/{name}", name))
+        uri, values = f"{root}/{name}", {}
+        if needs_path:
+            folder = {FOLDER_LABEL: posixpath.basename(posixpath.dirname(name)) or None}
+            values = {**folder, **path_values(uri, source.root, by_file_name=False)}
+        return maker.row(values, [values.get(each) for each in names], uri=(uri, name))
 
     return numbered(shard.names, make, wanted)

@@ -13,6 +13,7 @@ from vqa_ray.readers.kept import infer_json, keep_json
 from vqa_ray.readers.layout import ROLES, present_labels, resolve
 from vqa_ray.readers.lines import Line
 from vqa_ray.readers.listing import Listing
+from vqa_ray.readers.partitions import named_path_values, path_names, with_path_names
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.sample import take_sample
 from vqa_ray.readers.stream import until_damage, watched_stream
@@ -32,24 +33,27 @@ def open_jsonl(config: InputConfig, listing: Listing) -> Contents:
     sample = take_sample(files, partial(_sample, encoding=config.encoding))
     if sample.is_empty:
         raise refuse(f"{listing.uri}: the input is empty: no lines")
+    names = with_path_names(config, sample.names, path_names((entry.uri for entry in files), listing.root))
     if sample.rows:
-        layout = resolve(config, sample.names, listing.uri, roles=TEXT_ROLES, open_ended=True)
+        layout = resolve(config, names, listing.uri, roles=TEXT_ROLES, open_ended=True)
     else:
         raise refuse(f"{listing.uri}: none of the first lines is a JSON object; is this really JSON lines?")
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
     kept = infer_json(config.keep, sample.rows, present_labels(config, sample.names))
-    return Contents(tuple(shards), layout, kept, columns=tuple(sample.names))
+    return Contents(tuple(shards), layout, kept, columns=tuple(names))
 
 
 def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one file."""
     maker, kept = RowMaker(source, shard.uri), source.kept_columns()
     name = shard.uri.rpartition("/")[2]
+    path = named_path_values(source, shard.uri)
 
     def make(line: Line) -> Row:
         values = parse(line)
         if isinstance(values, str):
             return maker.malformed(f"{name} line {line.number}: {values}", line.data)
+        values = {**path, **values}
         return maker.row(values, keep_json(values, kept), line=line.data, where=f"{name} line {line.number}")
 
     with watched_stream(shard.uri) as (file, watch):

@@ -16,6 +16,7 @@ from vqa_ray.readers.kept import infer_arrow
 from vqa_ray.readers.kept_types import notes_on
 from vqa_ray.readers.layout import check_keep, check_types, check_unique, present_labels, resolve, with_named_images
 from vqa_ray.readers.listing import Listing
+from vqa_ray.readers.partitions import named_path_values, path_names, with_path_fields
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.stream import DAMAGE, WatchedFile, until_damage, watched
 from vqa_ray.storage import FileEntry
@@ -48,7 +49,9 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
     config = replace(config, labels=present_labels(config, names))
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
         footers = list(
-            pool.map(lambda entry: _check(_footer(entry.uri, layout, config.riding), entry, layout, config), files)
+            pool.map(
+                lambda entry: _check(_footer(entry.uri, layout, config.riding), entry, layout, config, listing), files
+            )
         )
     shards: list[Shard] = []
     for entry, footer in zip(files, footers, strict=True):
@@ -81,6 +84,7 @@ def _rows(
     opened = parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
     if opened.metadata.num_row_groups < shard.stop or shard.stop == 0:
         raise RunError(f"{shard.uri}: the file changed after the run had listed it")
+    path = named_path_values(source, shard.uri)
     names = _needed(source.layout, source.config.riding)
     if not source.config.reads_images:
         names = [f"{name}.path" if name in source.layout.image else name for name in names]
@@ -96,7 +100,7 @@ def _rows(
             continue
         size_bytes = sum(metadata.column(i).total_uncompressed_size for i in leaves)
         batches = _batches(opened, group, names, rows_per_batch(rows, size_bytes))
-        yield from rows_of(batches, number, source, maker, wanted)
+        yield from rows_of(batches, number, source, maker, wanted, path=path)
         number += rows
 
 
@@ -136,15 +140,19 @@ def _first_layout(config: InputConfig, listing: Listing, files: Sequence[FileEnt
     for entry in files:
         footer = _footer(entry.uri, Layout(), ())
         if footer is not None:
-            names = tuple(footer.schema.names)
+            names = tuple(with_path_fields(config, footer.schema, path_names([entry.uri], listing.root)).names)
             found = with_named_images(config, footer.schema)
             return resolve(found, names, listing.relative(entry)), names
     return Layout(), ()
 
 
-def _check(footer: _Footer | None, entry: FileEntry, layout: Layout, config: InputConfig) -> _Footer | None:
+def _check(
+    footer: _Footer | None, entry: FileEntry, layout: Layout, config: InputConfig, listing: Listing
+) -> _Footer | None:
+    """The footer, its schema with the columns of the file's path."""
     if footer is None:
         return None
+    footer = replace(footer, schema=with_path_fields(config, footer.schema, path_names([entry.uri], listing.root)))
     where, names = entry.uri.rpartition("/")[2], footer.schema.names
     labels = ((name,) for name in config.labels)
     for role in (layout.question, layout.questions, (*layout.image, *layout.image_uri), *labels):

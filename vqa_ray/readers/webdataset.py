@@ -13,6 +13,7 @@ from vqa_ray.readers.base import Contents, InputConfig, Shard, Source, refuse
 from vqa_ray.readers.kept import infer_json, keep_json
 from vqa_ray.readers.layout import ROLES, present_labels, resolve, unseen
 from vqa_ray.readers.listing import Listing
+from vqa_ray.readers.partitions import named_path_values, path_names, with_path_names
 from vqa_ray.readers.rows import Row, RowMaker
 from vqa_ray.readers.sample import take_sample
 from vqa_ray.readers.samples import TEXT_SUFFIXES, Member, Sample, member_name, samples_of
@@ -76,10 +77,11 @@ def open_webdataset(config: InputConfig, listing: Listing) -> Contents:
     sample = take_sample(files, _sample)
     if sample.is_empty:
         raise refuse(f"{listing.uri}: the input is empty: no samples")
+    names = with_path_names(config, sample.names, path_names((entry.uri for entry in files), listing.root))
     if sample.rows:
         layout = resolve(
             config,
-            sample.names,
+            names,
             listing.uri,
             roles=_ROLES,
             text_question=_QUESTIONS,
@@ -90,21 +92,32 @@ def open_webdataset(config: InputConfig, listing: Listing) -> Contents:
         layout = unseen(config, _ROLES, _QUESTIONS)
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
     kept = infer_json(config.keep, sample.rows, present_labels(config, sample.names))
-    return Contents(tuple(shards), layout, kept, columns=tuple(sample.names))
+    return Contents(tuple(shards), layout, kept, columns=tuple(names))
 
 
 def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one tar: one for each image, and one for each key that has none."""
     maker, kept = RowMaker(source, shard.uri), source.kept_columns()
     name = shard.uri.rpartition("/")[2]
+    path = named_path_values(source, shard.uri)
     with watched_stream(shard.uri) as (file, watch):
         rows = numbered(
-            _items(file, source.config.reads_images), lambda item: _row(item, maker, source, kept, name), wanted
+            _items(file, source.config.reads_images),
+            lambda item: _row(item, maker, source, kept, name, path=path),
+            wanted,
         )
         yield from until_damage(rows, watch, maker.damaged)
 
 
-def _row(item: Sample | str, maker: RowMaker, source: Source, fields: Sequence[pa.Field], shard: str) -> Row:
+def _row(
+    item: Sample | str,
+    maker: RowMaker,
+    source: Source,
+    fields: Sequence[pa.Field],
+    shard: str,
+    *,
+    path: Mapping[str, str | None],
+) -> Row:
     if isinstance(item, str):
         return maker.malformed(f"{shard}: {item}", f"{shard}\0{item}".encode())
     where = f"{shard} sample {item.image_id}"
@@ -119,6 +132,7 @@ def _row(item: Sample | str, maker: RowMaker, source: Source, fields: Sequence[p
         suffixes = ", ".join(dict.fromkeys(member.suffix for member in item.sidecars))
         error = RowError(ErrorCode.IMAGE_MISSING, f"{where}: no image, only {suffixes}")
         return maker.failed(error, known_by, item.image_id)
+    values = {**path, **values}
     kept = keep_json(values, fields)
     if item.part:
         given = {name: item.with_part(values[name]) for name in source.layout.image_id if values.get(name) is not None}
