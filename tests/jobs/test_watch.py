@@ -71,7 +71,7 @@ def test_a_row_with_several_questions_fails_when_all_of_them_do() -> None:
 def missing(tmp_path: Path) -> Path:
     """Rows whose images are all gone."""
     (tmp_path / "in").mkdir()
-    uris = [f"{tmp_path}/gone-{number}.jpg" for number in range(1500)]
+    uris = [f"{tmp_path}/gone-{number}.jpg" for number in range(4000)]
     pq.write_table(pa.table({"image_uri": uris, "image_id": uris}), tmp_path / "in" / "a.parquet")
     return tmp_path / "in"
 
@@ -89,4 +89,4 @@ def test_a_run_whose_rows_all_fail_is_stopped_and_goes_on(
     assert "the same command goes on from there, with --max-error-fraction 1 to the end" in said
     assert "Traceback" not in said
     assert run_here("answer", missing, tmp_path / "out", *ask, "--max-error-fraction", "1") == 0
-    assert json.loads((tmp_path / "out" / "_vqa_ray" / "manifest.json").read_text())["failed"] == 1500
+    assert json.loads((tmp_path / "out" / "_vqa_ray" / "manifest.json").read_text())["failed"] == 4000
