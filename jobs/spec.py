@@ -137,7 +137,7 @@ class RunSpec(JobSpec):
     """What `answer`, `tag`, `caption` and `retrieve` share."""
 
     keep: list[str] = option(
-        "An input column to carry through to the output; NEW=COLUMN under another name. Repeatable.",
+        "An input column (directories count, as split=test/) to carry through; NEW=COLUMN renames it. Repeatable.",
         [],
         unit="[NEW=]COLUMN",
     )

@@ -71,12 +71,15 @@ def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
 
     names = [part.name for part in source.kept_columns()]
     needs_path = bool(names or source.layout.names())
+    # A training that names no column sees whole folder names, `label=cat` too, as it did before partitions were read.
+    is_label_named = FOLDER_LABEL in (*source.config.keep, *source.config.columns.values())
 
     def make(name: str) -> Row:
         uri, values = f"{root}/{name}", {}
         if needs_path:
             folder = {FOLDER_LABEL: posixpath.basename(posixpath.dirname(name)) or None}
-            values = {**folder, **path_values(uri, source.root, by_file_name=False)}
+            found = path_values(uri, source.root, by_file_name=False)
+            values = {**folder, **found} if is_label_named else {**found, **folder}
         return maker.row(values, [values.get(each) for each in names], uri=(uri, name))
 
     return numbered(shard.names, make, wanted)

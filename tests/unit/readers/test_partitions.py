@@ -103,3 +103,12 @@ def test_directories_change_no_input_that_does_not_name_them(tmp_path: Path) -> 
     assert [row["row_id"] for row in plain] != [1]
     assert ours[0]["image_id"] != "7"
     assert "question" not in open_at(tmp_path / "image_id=7", questions=("q?",)).columns[2:]
+
+
+@pytest.mark.parametrize(("root", "labels"), [("in", ["label=cat", "label=dog"]), ("label=v2/in", ["cat", "dog"])])
+def test_a_training_label_is_the_whole_name_of_the_folder(tmp_path: Path, root: str, labels: list[str]) -> None:
+    for name in labels:
+        (tmp_path / root / name).mkdir(parents=True)
+        (tmp_path / root / name / "a.png").write_bytes(b"not read")
+    rows = read(tmp_path / root, questions=("q?",), labels=("label",))
+    assert [row["label"] for row in rows] == labels
