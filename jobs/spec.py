@@ -137,7 +137,7 @@ class RunSpec(JobSpec):
     """What `answer`, `tag`, `caption` and `retrieve` share."""
 
     keep: list[str] = option(
-        "An input column (directories count, as split=test/) to carry through; NEW=COLUMN renames it. Repeatable.",
+        "An input column, or one of directories (split=test), to carry through; NEW=COLUMN. Repeatable.",
         [],
         unit="[NEW=]COLUMN",
     )
