@@ -59,9 +59,6 @@ def test_file_is_read_in_one_sitting(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name)
 def test_imports_go_one_way(path: Path) -> None:
     package = name(path).split("/")[0]
-    if name(path) == "vqa_ray/__main__.py":
-        # `python -m vqa_ray` is the command under another name; nothing imports it.
-        return
     forbidden = {"vqa_ray": ("ray", "pipelines", "jobs"), "pipelines": ("jobs",), "jobs": ()}[package]
     found = [module for module, _ in imports(path) if under(module, *forbidden)]
     assert not found, f"{name(path)} imports {found}"
