@@ -77,10 +77,7 @@ class JobSpec(BaseModel):
     model: str = option("Model: org/name@revision, a directory or URI, bundled:NAME, or fake: for a try.", unit="MODEL")
     input_format: Format | None = option("Format of the input; guessed from its names without.", None)
     columns: dict[str, str] = option(
-        "Ours=theirs, for columns (or directories) of other names: question=prompt. Repeatable.",
-        {},
-        unit="A=B",
-        name="column",
+        "Ours=theirs, for columns or directories: question=prompt. Repeatable.", {}, unit="A=B", name="column"
     )
     image_root: str | None = option(
         "Where relative image references are: a directory or prefix, which no reference may leave.",
