@@ -14,8 +14,8 @@ from benchmarks import machine, synthetic_index
 from benchmarks.peak import MIB
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
-from vqa_ray.retrieval.index import open_index
-from vqa_ray.retrieval.search import Query, Searcher
+from vqa_ray.index.reader import open_index
+from vqa_ray.index.search.searcher import Query, Searcher
 
 _ROWS, _DIMENSION, _CLUSTERS, _QUERIES, _K = 1_000_000, 512, 10_000, 1_000, 10
 _QUERY_SEED, _WARM_UP = 7, 50

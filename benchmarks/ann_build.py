@@ -8,9 +8,9 @@ import sys
 import time
 from dataclasses import replace
 
-from vqa_ray.retrieval import ann
-from vqa_ray.retrieval import version as versions
-from vqa_ray.retrieval.layout import IndexLayout
+from vqa_ray.index import version as versions
+from vqa_ray.index.ann import build as ann
+from vqa_ray.index.paths import IndexLayout
 
 
 def main(uri: str) -> None:

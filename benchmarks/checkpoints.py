@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vqa_ray.training.scratch import build_tokenizer, build_vilt, save_checkpoint
-from vqa_ray.training.shape import ViltShape, transform_of
+from vqa_ray.training.tokenizer import build_tokenizer, build_vilt, save_checkpoint
+from vqa_ray.training.vqa.shape import ViltShape, transform_of
 
 QUESTIONS = (
     "what is in the picture?",
@@ -56,14 +56,14 @@ def small_model(quick: bool) -> str:
 
 def small_directory(quick: bool) -> Path:
     """Where the files of `small_model` lie."""
-    from vqa_ray.models.checkpoint import local_directory
+    from vqa_ray.models.checkpoint.files import local_directory
 
     return local_directory(small_model(quick))
 
 
 def has_bundled() -> bool:
     """Whether the bundled model is in the package."""
-    from vqa_ray.models.checkpoint import bundled_names
+    from vqa_ray.models.checkpoint.files import bundled_names
 
     return BUNDLED.partition(":")[2] in bundled_names()
 

@@ -19,10 +19,10 @@ from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios
-from vqa_ray.images import ImageLimits, TargetSize, decode_resized
+from vqa_ray.images.decode import ImageLimits, TargetSize, decode_resized
 from vqa_ray.models.load import load_transform
-from vqa_ray.models.square_transform import SquareTransform
-from vqa_ray.stages.process import prepare_for_decoding
+from vqa_ray.models.transforms.square import SquareTransform
+from vqa_ray.process import prepare_for_decoding
 
 _ROUNDS = 7
 # The side of BLIP-2's images, in pixels.

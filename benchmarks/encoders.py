@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jobs import index as index_job
-from jobs.index_spec import IndexSpec
+from jobs.index import command as index_job
+from jobs.index.spec import IndexSpec
 from vqa_ray.errors import RunError
-from vqa_ray.models.checkpoint import bundled_names
-from vqa_ray.retrieval.index import Index, open_index
+from vqa_ray.index.reader import Index, open_index
+from vqa_ray.models.checkpoint.files import bundled_names
 
 BUNDLED = "bundled:catalog-clip"
 # Names another encoder: a directory, a URI or a hub name.

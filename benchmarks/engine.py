@@ -10,10 +10,10 @@ from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from vqa_ray.models.base import Image, ImageTransform
-from vqa_ray.models.device import DTYPES
+from vqa_ray.models.layers.device import DTYPES
 from vqa_ray.models.load import load_transform
-from vqa_ray.models.vilt import Vilt
+from vqa_ray.models.protocols import Image, ImageTransform
+from vqa_ray.models.vilt.model import Vilt
 
 _PAIRS, _ROUNDS = 40, 3
 _BATCH = 8

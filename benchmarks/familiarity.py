@@ -13,12 +13,12 @@ import numpy as np
 from benchmarks import photos
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
-from vqa_ray.images import ImageLimits, decode
-from vqa_ray.models.base import Image
-from vqa_ray.models.checkpoint import local_directory
+from vqa_ray.images.decode import ImageLimits, decode
+from vqa_ray.images.resize import resize
+from vqa_ray.models.checkpoint.files import local_directory
 from vqa_ray.models.familiarity import FILE, Familiarity
 from vqa_ray.models.load import load_transform
-from vqa_ray.resize import resize
+from vqa_ray.models.protocols import Image
 
 _MODEL = "bundled:catalog-vilt"
 # The first lesson's seed, and one that the model has not seen.

@@ -13,14 +13,14 @@ from benchmarks import checkpoints, photos, prepared
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios
-from vqa_ray.models.device import DTYPES, choose_device, choose_dtype
+from vqa_ray.models.layers.device import DTYPES, choose_device, choose_dtype
 from vqa_ray.models.load import load_transform, load_vocabulary
-from vqa_ray.models.vilt_network import ViltNetwork
-from vqa_ray.training.batch import Sample, collate
-from vqa_ray.training.loop import Trainer
+from vqa_ray.models.vilt.network import ViltNetwork
+from vqa_ray.training.data.batch import Sample, collate
 from vqa_ray.training.optimizer import OptimizerConfig
-from vqa_ray.training.scratch import question_tokenizer
-from vqa_ray.training.starts import start_from
+from vqa_ray.training.tokenizer import question_tokenizer
+from vqa_ray.training.vqa.initialise import start_from
+from vqa_ray.training.vqa.trainer import Trainer
 
 _ROWS, _BATCH, _ROUNDS = 24, 8, 5
 

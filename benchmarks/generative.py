@@ -16,10 +16,10 @@ from benchmarks import checkpoints, limit, photos, prepared
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from vqa_ray.models.blip2 import Blip2
-from vqa_ray.models.generation import GenerationConfig
-from vqa_ray.models.square_transform import SquareTransform
-from vqa_ray.prompts import Prompting
+from vqa_ray.models.blip.blip2 import Blip2
+from vqa_ray.models.generation.config import GenerationConfig
+from vqa_ray.models.generation.prompts import Prompting
+from vqa_ray.models.transforms.square import SquareTransform
 
 _IMAGES, _ROUNDS = 8, 3
 _BATCHES = (10, 40)

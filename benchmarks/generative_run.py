@@ -9,10 +9,10 @@ from benchmarks import checkpoints, generative, photos, prepared, runs
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from jobs.session import session
-from vqa_ray.models.blip2 import Blip2
-from vqa_ray.models.generation import GenerationConfig
-from vqa_ray.models.square_transform import SquareTransform
+from jobs.runtime.cluster.connect import session
+from vqa_ray.models.blip.blip2 import Blip2
+from vqa_ray.models.generation.config import GenerationConfig
+from vqa_ray.models.transforms.square import SquareTransform
 
 _IMAGES, _ROUNDS = 64, 1
 _BATCH, _TOKENS = 8, 10

@@ -14,8 +14,8 @@ from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from vqa_ray.models.base import Image
 from vqa_ray.models.load import load_transform
+from vqa_ray.models.protocols import Image
 
 _ROUNDS = 7
 _PAIRS = 4_096

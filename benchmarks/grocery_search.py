@@ -12,10 +12,10 @@ import numpy as np
 from benchmarks import encoders
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
-from vqa_ray.images import ImageLimits
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.index.search.query import decode_image, query_of
+from vqa_ray.index.search.searcher import Searcher
 from vqa_ray.models.load import load_encoder, load_transform
-from vqa_ray.retrieval.query import decode_image, query_of
-from vqa_ray.retrieval.search import Searcher
 
 _RECALL_AT = (1, 5, 10)
 _SET = "grocery"

@@ -14,8 +14,8 @@ from PIL import Image
 from benchmarks import machine
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
-from vqa_ray.models.checkpoint import bundled_names
-from vqa_ray.retrieval.index import open_index
+from vqa_ray.index.reader import open_index
+from vqa_ray.models.checkpoint.files import bundled_names
 
 _IMAGES, _PERCENT, _SIDE, _GRID = 100_000, 1, 64, 4
 _ENCODER = "catalog-clip"

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from benchmarks.timing import synchronise
-from vqa_ray.training.shape import ViltShape
+from vqa_ray.training.vqa.shape import ViltShape
 
 _BURST_S = 0.15
 

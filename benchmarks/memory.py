@@ -13,7 +13,7 @@ from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, ratios
 from vqa_ray.catalog.write import write_catalogue
-from vqa_ray.run.layout import RunLayout
+from vqa_ray.runs.directory import RunLayout
 
 _FEW, _TIMES, _ROUNDS = 2_000, 10, 1
 _SEED = 5

@@ -13,9 +13,9 @@ from benchmarks import checkpoints, photos, prepared
 from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
-from vqa_ray.models.base import Answer, Image
 from vqa_ray.models.load import load_transform
-from vqa_ray.models.vilt import Vilt
+from vqa_ray.models.protocols import Answer, Image
+from vqa_ray.models.vilt.model import Vilt
 
 _PAIRS = 200
 

@@ -14,10 +14,10 @@ from benchmarks.settings import Settings
 from vqa_ray import schema
 from vqa_ray.catalog.product import Product, sample_product
 from vqa_ray.catalog.render import encode, render
-from vqa_ray.images import ImageLimits, decode_resized
-from vqa_ray.models.base import Image
+from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.models.load import ModelOptions, load_transform
-from vqa_ray.predicate_text import parse
+from vqa_ray.models.protocols import Image
+from vqa_ray.predicates.parser import parse
 from vqa_ray.stages.retrieve import RetrieveStage
 
 WHERE = '"is there a dog?" and "is it red?" and not "is it a mug?"'

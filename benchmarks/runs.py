@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from benchmarks import plain_ray
 from benchmarks.timing import steady_rate
 from jobs import answer as answer_job
-from jobs.spec import AnswerSpec
+from jobs.spec.base import AnswerSpec
 from vqa_ray.errors import RunError
 
 

@@ -16,12 +16,12 @@ from vqa_ray.catalog.captions import with_article
 from vqa_ray.catalog.product import Product, sample_product
 from vqa_ray.catalog.queries import CatalogQuery, all_queries
 from vqa_ray.catalog.write import write_catalogue
+from vqa_ray.index.reader import Index
+from vqa_ray.index.search.hits import settled
+from vqa_ray.index.search.searcher import Hits, Query, Searcher
+from vqa_ray.index.search.verify import Check, verify
 from vqa_ray.models.load import ModelOptions, load_encoder
-from vqa_ray.predicate_text import parse
-from vqa_ray.retrieval.index import Index
-from vqa_ray.retrieval.results import settled
-from vqa_ray.retrieval.search import Hits, Query, Searcher
-from vqa_ray.retrieval.verify import Check, verify
+from vqa_ray.predicates.parser import parse
 
 _PRODUCTS, _SEED = 2_000, 7_000_003
 _TOP_K, _CANDIDATES = 10, 40

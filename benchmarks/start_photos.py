@@ -13,7 +13,7 @@ from benchmarks import checkpoints, machine, photos
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, ratios
-from vqa_ray.models.checkpoint import bundled_names
+from vqa_ray.models.checkpoint.files import bundled_names
 
 _COUNTS, _ROUNDS = (1, 64, 128, 512), 3
 _SIDE = 348

@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.retrieval.layout import IndexLayout
-from vqa_ray.retrieval.version import IndexFile, Update, Version, publish
-from vqa_ray.storage import filesystem_for, write_table_atomic
+from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.version import IndexFile, Update, Version, publish
+from vqa_ray.storage.filesystem import filesystem_for, write_table_atomic
 
 FILE_ROWS = 10_000
 _UPDATE, _DATE = "000001-drawn", "2026-01-01T00:00:00Z"

@@ -6,26 +6,26 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.options import command
-from jobs.spec import AnswerSpec, Retry
+from jobs.spec.base import AnswerSpec, Retry
+from jobs.spec.cli import command
 from vqa_ray.errors import RequestError
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.work import Work
-    from pipelines.placement import Placement
+    from jobs.runtime.job import Work
+    from pipelines.resources import Placement
     from vqa_ray.models.load import ModelInfo
     from vqa_ray.readers import Source
-    from vqa_ray.run.record import RunRecord
+    from vqa_ray.runs.record import RunRecord
 
 
 def run(spec: AnswerSpec, retry: Retry | None) -> int:
     """Answer the input of `spec`, or its failed rows again; gives the exit code."""
-    from jobs import guard
-    from jobs.model import model_of, record_length
-    from jobs.run import run as run_job
-    from jobs.work import Job, open_input, output_schema
+    from jobs.runtime import admission as guard
+    from jobs.runtime.job import Job, open_input, output_schema
+    from jobs.runtime.model import model_of, record_length
+    from jobs.runtime.run import run as run_job
     from vqa_ray import schema
 
     model = model_of(spec, "answer")
@@ -65,10 +65,10 @@ def _refuse_context(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
 
 def build_own(spec: AnswerSpec, source: Source, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec on our own engines, lazily."""
-    from jobs.model import recorded_options
-    from jobs.work import image_config
-    from pipelines.answer import AnswerConfig
-    from pipelines.answer import answer as pipeline
+    from jobs.runtime.job import image_config
+    from jobs.runtime.model import recorded_options
+    from pipelines.inference import AnswerConfig
+    from pipelines.inference import answer as pipeline
 
     record = work.record
     options, nested = recorded_options(spec, model, record), is_nested(spec, source, record)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.signals import STOP
+from jobs.runtime.signals import STOP
 from vqa_ray.errors import RequestError, one_line
 
 if TYPE_CHECKING:
-    from vqa_ray.browse.finder import Asking, Finder
-    from vqa_ray.predicates import Predicate
-    from vqa_ray.retrieval.index import Index
+    from vqa_ray.browse.search import Asking, Finder
+    from vqa_ray.index.reader import Index
+    from vqa_ray.predicates.predicate import Predicate
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +48,11 @@ def browse(
     timeout: Annotated[float, typer.Option(help="How long a search is waited for, in seconds.", min=1)] = 120.0,
 ) -> int:
     """Show an index or the results of a run as a local web page. Nothing is written; Ctrl-C ends it."""
-    from jobs import logs
-    from vqa_ray.browse.collection import open_collection
+    from jobs.runtime import logs
+    from vqa_ray.browse.dataset import open_collection
     from vqa_ray.browse.server import Server, Settings
     from vqa_ray.browse.templates import check
-    from vqa_ray.images import ImageLimits
+    from vqa_ray.images.decode import ImageLimits
 
     logs.configure(False, "text")
     check()
@@ -114,9 +114,9 @@ def _finder(
     index: Index, model: str | None, device: str | None, limits: object, asking: Asking | None
 ) -> Finder | None:
     """What searches the index; None, and a warning, where its model is not to be had and none was named."""
-    from vqa_ray.browse.finder import Finder
+    from vqa_ray.browse.search import Finder
+    from vqa_ray.index.search.query import encoder_of
     from vqa_ray.models.load import ModelOptions
-    from vqa_ray.retrieval.query import encoder_of
 
     try:
         encoder = encoder_of(index.version, model)
@@ -130,8 +130,8 @@ def _finder(
 
 
 def _asking(reference: str, device: str | None, allow_http: bool) -> Asking:
-    from jobs.predicate import predicate_of
-    from vqa_ray.browse.finder import Asking
+    from jobs.runtime.predicate import predicate_of
+    from vqa_ray.browse.search import Asking
     from vqa_ray.models.load import ModelOptions, describe
 
     info = describe(reference)

@@ -10,11 +10,11 @@ import typer
 from vqa_ray.errors import RequestError
 
 if TYPE_CHECKING:
+    from vqa_ray.calibration.samples import Sample
     from vqa_ray.evaluation.calibration import Aim, Fit, Target
-    from vqa_ray.predicates import Question
-    from vqa_ray.run.labelled import Sample
-    from vqa_ray.run.record import RunRecord
-    from vqa_ray.taxonomy import Taxonomy
+    from vqa_ray.predicates.predicate import Question
+    from vqa_ray.runs.record import RunRecord
+    from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 _AIMS: tuple[Aim, ...] = ("precision", "recall")
 
@@ -30,11 +30,11 @@ def calibrate(
     target: Annotated[str, typer.Option(help="f1, precision=0..1 or recall=0..1")] = "f1",
 ) -> None:
     """Fit thresholds and probabilities to a labelled sample, and tell what precision and recall to expect."""
-    from vqa_ray.calibration_file import Calibration
-    from vqa_ray.run import manifest
-    from vqa_ray.run.labelled import Labels, question_samples, tag_samples
-    from vqa_ray.run.layout import RunLayout
-    from vqa_ray.run.record import RunRecord
+    from vqa_ray.calibration.file import Calibration
+    from vqa_ray.calibration.samples import Labels, question_samples, tag_samples
+    from vqa_ray.runs import manifest
+    from vqa_ray.runs.directory import RunLayout
+    from vqa_ray.runs.record import RunRecord
 
     wanted, layout, known = parse_target(target), RunLayout(run), Labels.read(labels)
     record = RunRecord.read(layout.record)
@@ -121,7 +121,7 @@ def taxonomy_of(record: RunRecord, option: str) -> Taxonomy:
     Raises:
         RequestError: it has changed since.
     """
-    from vqa_ray.taxonomy_file import default_taxonomy, load_taxonomy
+    from vqa_ray.taxonomy.file import default_taxonomy, load_taxonomy
 
     tags = record.command.get("tags")
     taxonomy = load_taxonomy(tags) if tags else default_taxonomy()

@@ -6,24 +6,24 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.options import command
-from jobs.spec import CaptionSpec, Retry
+from jobs.spec.base import CaptionSpec, Retry
+from jobs.spec.cli import command
 from vqa_ray.errors import RequestError
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.work import Work
-    from pipelines.placement import Placement
+    from jobs.runtime.job import Work
+    from pipelines.resources import Placement
     from vqa_ray.models.load import ModelInfo
 
 
 def run(spec: CaptionSpec, retry: Retry | None) -> int:
     """Caption the input of `spec`, or its failed rows again; gives the exit code."""
-    from jobs import guard
-    from jobs.model import model_of, record_length
-    from jobs.run import run as run_job
-    from jobs.work import Job, open_input, output_schema
+    from jobs.runtime import admission as guard
+    from jobs.runtime.job import Job, open_input, output_schema
+    from jobs.runtime.model import model_of, record_length
+    from jobs.runtime.run import run as run_job
     from vqa_ray import schema
 
     model = model_of(spec, "caption")
@@ -37,8 +37,8 @@ def run(spec: CaptionSpec, retry: Retry | None) -> int:
 
 def build(spec: CaptionSpec, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
-    from jobs.model import recorded_options
-    from jobs.work import image_config
+    from jobs.runtime.job import image_config
+    from jobs.runtime.model import recorded_options
     from pipelines.caption import CaptionConfig
     from pipelines.caption import caption as pipeline
 

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from jobs.signals import STOP, describe, leave
+from jobs.runtime.signals import STOP, describe, leave
 
 # Command → its one line in the list of commands. The function of that name in `jobs.<command>` is it.
 COMMANDS = {
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: list[str]) -> int:
     from vqa_ray.errors import RequestError, TooManyErrors, VqaRayError, one_line
-    from vqa_ray.store_errors import store_reason
+    from vqa_ray.storage.store_errors import store_reason
 
     name = given[0] if given and given[0] in COMMANDS else None
     try:
@@ -105,7 +105,7 @@ def _of_storage(error: Exception) -> bool:
 
 def _begun() -> bool:
     """Whether the work on rows has begun: what Ray runs is imported then."""
-    return "jobs.execute" in sys.modules or "jobs.finetune_train" in sys.modules
+    return "jobs.runtime.execute" in sys.modules or "jobs.finetune.train" in sys.modules
 
 
 def _prefix(name: str | None) -> str:

@@ -41,7 +41,7 @@ def export(
 
     Rows that failed are left out and counted.
     """
-    from jobs import logs
+    from jobs.runtime import logs
 
     logs.configure(False, "text")
     if to not in FORMATS:
@@ -70,10 +70,10 @@ def export(
 def _to_hub(run: str, repository: str) -> None:
     """Upload all rows of a finished run, those that failed too, with its card."""
     from vqa_ray.export.hub import check_repository, upload
+    from vqa_ray.index.paths import IndexLayout
     from vqa_ray.report.dataset_card import dataset_card
-    from vqa_ray.retrieval.layout import IndexLayout
-    from vqa_ray.run import manifest
-    from vqa_ray.run.layout import RunLayout
+    from vqa_ray.runs import manifest
+    from vqa_ray.runs.directory import RunLayout
 
     if IndexLayout(run).version_numbers():
         raise RequestError(f"{run}: --to hub takes runs; export an index with --to jsonl, or upload its files")
@@ -116,10 +116,10 @@ def _write(
 
 def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
     """The files with the rows of a finished run or of the latest version of an index, and their schema."""
-    from vqa_ray.retrieval.index import open_index
-    from vqa_ray.retrieval.layout import IndexLayout
-    from vqa_ray.run import manifest
-    from vqa_ray.run.layout import RunLayout
+    from vqa_ray.index.paths import IndexLayout
+    from vqa_ray.index.reader import open_index
+    from vqa_ray.runs import manifest
+    from vqa_ray.runs.directory import RunLayout
 
     if IndexLayout(run).version_numbers():
         index = open_index(run)
@@ -137,7 +137,7 @@ def _table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """One file of rows, or the refusal of one that is damaged or gone."""
     import pyarrow as pa
 
-    from vqa_ray.run.tally import read_columns
+    from vqa_ray.runs.counts import read_columns
 
     try:
         return read_columns(uri, columns)
@@ -158,7 +158,7 @@ def _batches(
 
 def copy_and_rename(file: Path, target: str) -> None:
     """Put a local file in its place, so that a reader finds all of it or the older one."""
-    from vqa_ray.storage import copy_file, filesystem_for
+    from vqa_ray.storage.filesystem import copy_file, filesystem_for
 
     copy_file(str(file), target + ".part")
     filesystem, path = filesystem_for(target)

@@ -21,7 +21,7 @@ def models(
     ] = False,
 ) -> None:
     """List the supported model families, or print one model's family, jobs, scores, limits, weights and vocabulary."""
-    from vqa_ray.models import card
+    from vqa_ray.models import description as card
 
     if model is None:
         typer.echo("\n".join(card.list_families()))

@@ -8,27 +8,27 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.options import command
-from jobs.spec import RetrieveSpec, Retry
+from jobs.spec.base import RetrieveSpec, Retry
+from jobs.spec.cli import command
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.work import Work
-    from pipelines.placement import Placement
+    from jobs.runtime.job import Work
+    from pipelines.resources import Placement
     from vqa_ray.models.load import ModelInfo
-    from vqa_ray.predicates import Predicate
+    from vqa_ray.predicates.predicate import Predicate
 
 logger = logging.getLogger(__name__)
 
 
 def run(spec: RetrieveSpec, retry: Retry | None) -> int:
     """Ask the questions of `spec`, or those of its failed rows again; gives the exit code."""
-    from jobs import guard
-    from jobs.model import model_of
-    from jobs.predicate import predicate_of
-    from jobs.run import run as run_job
-    from jobs.work import Job, fingerprint_of, open_input, output_schema, read_calibration
+    from jobs.runtime import admission as guard
+    from jobs.runtime.job import Job, fingerprint_of, open_input, output_schema, read_calibration
+    from jobs.runtime.model import model_of
+    from jobs.runtime.predicate import predicate_of
+    from jobs.runtime.run import run as run_job
     from vqa_ray import schema
 
     model = model_of(spec, "score")
@@ -45,8 +45,8 @@ def run(spec: RetrieveSpec, retry: Retry | None) -> int:
 
 def build(spec: RetrieveSpec, predicate: Predicate, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
-    from jobs.model import options_of
-    from jobs.work import image_config
+    from jobs.runtime.job import image_config
+    from jobs.runtime.model import options_of
     from pipelines.retrieve import RetrieveConfig
     from pipelines.retrieve import retrieve as pipeline
 
@@ -57,9 +57,9 @@ def build(spec: RetrieveSpec, predicate: Predicate, model: ModelInfo, work: Work
 
 def write_matches(spec: RetrieveSpec, parts: Sequence[str]) -> None:
     """Write the matches of these part files, best first, and tell what was asked for them."""
-    from vqa_ray.run.layout import delete
-    from vqa_ray.run.matches import MATCHES_FILE, collect
-    from vqa_ray.storage import join, write_table_atomic
+    from vqa_ray.runs.directory import delete
+    from vqa_ray.runs.matches import MATCHES_FILE, collect
+    from vqa_ray.storage.filesystem import join, write_table_atomic
 
     found = collect(parts, spec.top_k)
     write_table_atomic(join(spec.output, MATCHES_FILE), found.table)

@@ -6,28 +6,28 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.options import Variant, command
-from jobs.rethreshold_spec import RethresholdSpec
-from jobs.spec import Retry, TagSpec
+from jobs.rethreshold.spec import RethresholdSpec
+from jobs.spec.base import Retry, TagSpec
+from jobs.spec.cli import Variant, command
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.work import Work
-    from pipelines.placement import Placement
-    from vqa_ray.taxonomy import Taxonomy
+    from jobs.runtime.job import Work
+    from pipelines.resources import Placement
+    from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 
 def run(spec: TagSpec, retry: Retry | None) -> int:
     """Tag the input of `spec`, or its failed rows again; gives the exit code."""
-    from jobs import guard
-    from jobs.model import model_of
-    from jobs.run import run as run_job
-    from jobs.work import Job, fingerprint_of, open_input, output_schema, read_calibration
+    from jobs.runtime import admission as guard
+    from jobs.runtime.job import Job, fingerprint_of, open_input, output_schema, read_calibration
+    from jobs.runtime.model import model_of
+    from jobs.runtime.run import run as run_job
     from vqa_ray import schema
     from vqa_ray.models.load import load_vocabulary
-    from vqa_ray.readers.base import parse_keep
-    from vqa_ray.taxonomy_file import default_taxonomy, load_taxonomy
+    from vqa_ray.readers.source import parse_keep
+    from vqa_ray.taxonomy.file import default_taxonomy, load_taxonomy
 
     taxonomy = load_taxonomy(spec.tags) if spec.tags else default_taxonomy()
     taxonomy.check_kept(parse_keep(spec.keep)[1])
@@ -47,8 +47,8 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
 
 def build(spec: TagSpec, taxonomy: Taxonomy, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
-    from jobs.model import options_of
-    from jobs.work import image_config
+    from jobs.runtime.job import image_config
+    from jobs.runtime.model import options_of
     from pipelines.tag import TagConfig
     from pipelines.tag import tag as pipeline
 
@@ -57,8 +57,8 @@ def build(spec: TagSpec, taxonomy: Taxonomy, work: Work, placement: Placement) -
 
 
 def rethreshold(spec: RethresholdSpec) -> int:
-    """Decide the tags of a finished run anew; see `jobs.rethreshold`."""
-    from jobs.rethreshold import run
+    """Decide the tags of a finished run anew; see `jobs.rethreshold.command`."""
+    from jobs.rethreshold.command import run
 
     return run(spec)
 

@@ -21,6 +21,8 @@ from vqa_ray.errors import RequestError, one_line
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
 _PACKAGES = ("ray", "torch", "transformers", "pyarrow")
+# The commands that are packages of several files.
+_ROOMS = ("demo", "finetune", "index", "search")
 # In the order of `--help`; the groups of a command's own options come between.
 _FIRST_GROUPS, _LAST_GROUPS = ("Arguments", "Input", "Model"), ("Output", "Cluster", "Logging", "Options")
 _COMPLETION = "_VQA_RAY_COMPLETE"
@@ -128,7 +130,8 @@ def _version(version: bool = typer.Option(False, "--version", help="Print versio
 
 
 def _imported(command: str) -> Callable[..., Any]:
-    function: Callable[..., Any] = getattr(importlib.import_module(f"jobs.{command}"), command)
+    module = f"jobs.{command}.command" if command in _ROOMS else f"jobs.{command}"
+    function: Callable[..., Any] = getattr(importlib.import_module(module), command)
     return function
 
 

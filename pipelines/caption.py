@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ray.data import Dataset
 
-from pipelines.actors import on_actors
-from pipelines.images import ImageConfig, read_and_decode
-from pipelines.placement import Placement
+from pipelines.actor_pool import on_actors
+from pipelines.read_images import ImageConfig, read_and_decode
+from pipelines.resources import Placement
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.schema import COLUMNS_VERSION
 from vqa_ray.stages.caption import CaptionStage

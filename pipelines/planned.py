@@ -10,9 +10,9 @@ from ray.data import Dataset, TaskPoolStrategy
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
-from pipelines.placement import READ_CPUS, Placement
-from pipelines.source import FixedTasks
-from vqa_ray.stages.read_planned import ReadPlanned
+from pipelines.datasource import FixedTasks
+from pipelines.resources import READ_CPUS, Placement
+from vqa_ray.training.stages.read_scheduled import ReadPlanned
 
 
 def planned(tasks: Sequence[ReadPlanned], placement: Placement) -> Dataset:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.s3 import s3_bucket
+from tests.helpers.s3 import s3_bucket
 
 # Warnings of Ray's own, on every use of Ray Data.
 _RAY_WARNINGS = ("ignore::DeprecationWarning:ray", "ignore:`target_shuffle_max_block_size`:UserWarning")
@@ -25,9 +25,9 @@ def _loggers_as_they_were() -> Iterator[None]:
     """A command that ran in this process sends our messages to standard error; `caplog` should find them again."""
     ours = [logging.getLogger(name) for name in ("vqa_ray", "pipelines", "jobs")]
     before = [(logger.handlers, logger.level, logger.propagate) for logger in ours]
-    if "jobs.logs" in sys.modules:
+    if "jobs.runtime.logs" in sys.modules:
         # Descriptor 2 is another one in each test that captures it.
-        sys.modules["jobs.logs"].console.cache_clear()
+        sys.modules["jobs.runtime.logs"].console.cache_clear()
     yield
     for logger, (handlers, level, propagate) in zip(ours, before, strict=True):
         logger.handlers, logger.propagate = handlers, propagate

@@ -86,7 +86,7 @@ def test_torch_and_transformers_stay_where_models_are(path: Path) -> None:
 def test_only_stages_know_models_and_nobody_knows_stages(path: Path) -> None:
     place = name(path)
     # Verifying hits runs the stages of `retrieve` in its own process.
-    if place.startswith(("vqa_ray/stages/", "vqa_ray/demo/", "vqa_ray/retrieval/verify.py")):
+    if place.startswith(("vqa_ray/stages/", "vqa_ray/training/stages/", "vqa_ray/index/search/verify.py")):
         return
     assert not [module for module, _ in imports(path) if under(module, "vqa_ray.stages")]
 

@@ -13,7 +13,7 @@ def release_memory() -> None:
 
     To be called between pieces of work. A worker process that Ray keeps for its next task would hold it, 60 to 100 MiB,
     and there are as many of them as tasks have ever run at a time; a training process gathers 300 MiB in its first
-    minutes. Within a piece of work the memory is reused, see `vqa_ray.stages.process.prepare_for_decoding`.
+    minutes. Within a piece of work the memory is reused, see `vqa_ray.process.prepare_for_decoding`.
     """
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux":

@@ -222,7 +222,7 @@ def embedding_schema(vectors: int, dimension: int) -> pa.Schema:
     """The schema of an `index` run.
 
     Args:
-        vectors: of an image, see `vqa_ray.models.base.Encoder`.
+        vectors: of an image, see `vqa_ray.models.protocols.Encoder`.
         dimension: of one vector.
     """
     return pa.schema(

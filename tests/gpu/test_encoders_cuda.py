@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests import tiny_encoders
-from vqa_ray.models.dual_encoder import DualEncoder
+from tests.helpers import tiny_encoders
+from vqa_ray.models.encoders.dual_encoder import DualEncoder
 from vqa_ray.models.load import load_encoder
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import random_images, save_tiny_vilt
-from vqa_ray.models.vilt import Vilt
-from vqa_ray.models.vilt_network import Pairs
+from tests.helpers.tiny import random_images, save_tiny_vilt
+from vqa_ray.models.vilt.model import Vilt
+from vqa_ray.models.vilt.network import Pairs
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.cli import main
-from vqa_ray.run.commits import committed_tasks
-from vqa_ray.run.layout import RunLayout
+from vqa_ray.runs.commits import committed_tasks
+from vqa_ray.runs.directory import RunLayout
 
 ROOT = Path(__file__).parents[2]
 # Far more than a run takes, for machines that have much else to do.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vqa_ray.storage import exists, filesystem_for, list_files
+from vqa_ray.storage.filesystem import exists, filesystem_for, list_files
 
 DATA = Path(os.environ.get("VQA_RAY_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 EXTENSIONS = {".jpg", ".jpeg", ".png"}

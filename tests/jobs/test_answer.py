@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.coloured import NAMES, images_input, jsonl_input, parquet_input, picture, table, webdataset_input
+from tests.helpers.coloured import NAMES, images_input, jsonl_input, parquet_input, picture, table, webdataset_input
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray import schema
-from vqa_ray.models.fake import FAILURE
+from vqa_ray.models.fake.model import FAILURE
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import main
-from tests.coloured import NAMES, parquet_input, table
+from tests.helpers.coloured import NAMES, parquet_input, table
 from tests.jobs.commands import rows, run_here
 
 pytestmark = pytest.mark.usefixtures("local_ray")

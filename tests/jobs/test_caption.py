@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from jobs.spec import CaptionSpec
-from jobs.summary import lines
-from tests.coloured import NAMES, images_input, parquet_input, picture, table
+from jobs.runtime.summary import lines
+from jobs.spec.base import CaptionSpec
+from tests.helpers.coloured import NAMES, images_input, parquet_input, picture, table
+from tests.helpers.tiny import save_tiny_vilt
+from tests.helpers.tiny_chat import save_tiny_chat
 from tests.jobs.commands import manifest, rows, run_here
-from tests.tiny import save_tiny_vilt
-from tests.tiny_chat import save_tiny_chat
 from vqa_ray import schema
-from vqa_ray.run.layout import RunLayout
+from vqa_ray.runs.directory import RunLayout
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

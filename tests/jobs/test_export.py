@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 
 from jobs.cli import main
-from tests.hub import TOKEN, USER, hub_server
+from tests.helpers.hub import TOKEN, USER, hub_server
 from tests.unit.browse.site import table_of, write_run
 from vqa_ray import schema
-from vqa_ray.run import manifest
-from vqa_ray.run.layout import RunLayout
-from vqa_ray.run.record import RunRecord
-from vqa_ray.run.tally import tally
+from vqa_ray.runs import manifest
+from vqa_ray.runs.counts import tally
+from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.record import RunRecord
 
 ROWS = [
     {"question": 'a "red", mug?\n', "answer": "yes", "answer_score": 0.5, "answers": [{"answer": "yes", "score": 0.5}]},

@@ -11,10 +11,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.coloured import picture
+from tests.helpers.coloured import picture
 from tests.jobs.commands import manifest, rows, run_here
-from vqa_ray.run.commits import committed_tasks
-from vqa_ray.run.layout import RunLayout
+from vqa_ray.runs.commits import committed_tasks
+from vqa_ray.runs.directory import RunLayout
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 QUESTION = ("--question", "what colour is it?", "--no-quiet", "--rows-per-file", "4", "--batch-size", "4")
@@ -34,7 +34,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     """What was logged since the last call."""
-    monkeypatch.setattr("jobs.logs.configure", lambda *_: None)
+    monkeypatch.setattr("jobs.runtime.logs.configure", lambda *_: None)
     caplog.set_level(logging.INFO, "jobs")
 
     def new() -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.coloured import NAMES, picture
+from tests.helpers.coloured import NAMES, picture
+from tests.helpers.pictures import gif_claiming, png_claiming
 from tests.jobs.commands import manifest, rows, run_here
-from tests.pictures import gif_claiming, png_claiming
 from vqa_ray.errors import ErrorCode
 
 pytestmark = pytest.mark.usefixtures("local_ray")

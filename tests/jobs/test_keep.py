@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.coloured import picture
+from tests.helpers.coloured import picture
+from tests.helpers.kept_columns import KEPT_COLUMNS
 from tests.jobs.commands import manifest, rows, run_here
-from tests.kept_columns import KEPT_COLUMNS
-from vqa_ray.retrieval.index import open_index
+from vqa_ray.index.reader import open_index
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

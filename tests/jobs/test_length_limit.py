@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from jobs.model import options_of, record_length, recorded_options
-from jobs.spec import AnswerSpec, CaptionSpec
-from vqa_ray.models.families import FAMILIES
+from jobs.runtime.model import options_of, record_length, recorded_options
+from jobs.spec.base import AnswerSpec, CaptionSpec
 from vqa_ray.models.load import ModelInfo
-from vqa_ray.run.record import RunRecord
+from vqa_ray.models.registry import FAMILIES
+from vqa_ray.runs.record import RunRecord
 
 GIVEN = {"input": "in", "output": "out", "model": "m"}
 

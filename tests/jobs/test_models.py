@@ -8,12 +8,12 @@ import pytest
 from ray.exceptions import RayError
 
 from jobs.cli import main
-from jobs.execute import _translated
-from tests import tiny_blip
-from tests.tiny import ANSWERS, save_tiny_vilt
-from tests.weights import to_pickles
+from jobs.runtime.execute import _translated
+from tests.helpers import tiny_blip
+from tests.helpers.tiny import ANSWERS, save_tiny_vilt
+from tests.helpers.weights import to_pickles
 from vqa_ray.errors import RequestError, RunError
-from vqa_ray.models.families import FAMILIES
+from vqa_ray.models.registry import FAMILIES
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -10,9 +10,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from tests.coloured import images_input
+from tests.helpers.coloured import images_input
 from tests.jobs.commands import manifest, run_here
-from vqa_ray.models.fake import FAILURE
+from vqa_ray.models.fake.model import FAILURE
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

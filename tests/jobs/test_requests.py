@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import COMMANDS, main
-from tests.coloured import parquet_input, table
+from tests.helpers.coloured import parquet_input, table
 from tests.jobs.commands import ROOT, run_here
 
 FULL = ["--input", "in", "--output", "out", "--model", "fake:"]
@@ -162,7 +162,7 @@ def test_a_store_that_refuses_is_one_line(
         raise NoCredentialsError
 
     monkeypatch.setattr("jobs.cli._begun", lambda: begun)
-    monkeypatch.setattr("jobs.guard.existing_record", refuse)
+    monkeypatch.setattr("jobs.runtime.admission.existing_record", refuse)
     assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "out", "--question", "what?") == 2 - begun
     line = capsys.readouterr().err
     said = "vqa-ray answer: a file or its store failed: NoCredentialsError: Unable to locate credentials: set AWS_ACC"

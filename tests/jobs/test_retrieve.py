@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.spec import RetrieveSpec
-from tests.coloured import images_input, jsonl_input, parquet_input, picture
+from jobs.spec.base import RetrieveSpec
+from tests.helpers.coloured import images_input, jsonl_input, parquet_input, picture
+from tests.helpers.tiny import save_tiny_vilt
 from tests.jobs.commands import manifest, rows, run_here
-from tests.tiny import save_tiny_vilt
 from vqa_ray import schema
 
 pytestmark = pytest.mark.usefixtures("local_ray")

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.coloured import NAMES, parquet_input, picture
+from tests.helpers.coloured import NAMES, parquet_input, picture
 from tests.jobs.commands import arguments, finish, kill_after_first_commit, run_here
-from vqa_ray.run.commits import committed_tasks
-from vqa_ray.run.layout import RunLayout
-from vqa_ray.storage import filesystem_for, read_bytes, write_bytes_atomic
+from vqa_ray.runs.commits import committed_tasks
+from vqa_ray.runs.directory import RunLayout
+from vqa_ray.storage.filesystem import filesystem_for, read_bytes, write_bytes_atomic
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pytest
 
+from tests.helpers.s3 import s3_bucket
+from tests.jobs.finetune.test_command import arguments, training_input
 from tests.jobs.soak import call, read_output, written
-from tests.jobs.test_finetune import arguments, training_input
-from tests.s3 import s3_bucket
-from vqa_ray.storage import exists, write_bytes_atomic
+from vqa_ray.storage.filesystem import exists, write_bytes_atomic
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.s3 import s3_bucket
+from tests.helpers.tiny_blip import blip2, save
+from tests.helpers.tiny_chat import save_tiny_chat
 from tests.jobs.soak import DATA, call, name_of, photos, read_output
-from tests.s3 import s3_bucket
-from tests.tiny_blip import blip2, save
-from tests.tiny_chat import save_tiny_chat
-from vqa_ray.storage import write_bytes_atomic
+from vqa_ray.storage.filesystem import write_bytes_atomic
 
 FOLDER = "clothing/validation"
 QUESTIONS = ("what is this?", "is there a person?", "what colour is it?")

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.helpers.s3 import s3_bucket
 from tests.jobs.soak import DATA, call, name_of, photos, read_output, written
-from tests.s3 import s3_bucket
-from vqa_ray.storage import write_bytes_atomic
+from vqa_ray.storage.filesystem import write_bytes_atomic
 
 ROWS_PER_SHARD = 500
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.helpers.s3 import s3_bucket
 from tests.jobs.soak import DATA, call, name_of, photos
 from tests.jobs.test_browse import browsing
-from tests.s3 import s3_bucket
-from vqa_ray.retrieval.index import open_index
-from vqa_ray.run.layout import delete
-from vqa_ray.storage import read_bytes, write_bytes_atomic
+from vqa_ray.index.reader import open_index
+from vqa_ray.runs.directory import delete
+from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
 
 ENCODER, VERIFIER = "bundled:catalog-clip", "bundled:catalog-vilt"
 FOLDERS = ("clothing", "grocery")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs.options import command
-from jobs.spec import AnswerSpec, CaptionSpec, Retry, RunSpec, TagSpec, load
+from jobs.spec.base import AnswerSpec, CaptionSpec, Retry, RunSpec, TagSpec, load
+from jobs.spec.cli import command
 from tests.jobs.commands import ROOT
 from vqa_ray.errors import RequestError
 
@@ -19,7 +19,7 @@ FULL = {"input": "in", "output": "out", "model": "fake:"}
     ("file", "kind"), [("answer.yaml", AnswerSpec), ("tag.yaml", TagSpec), ("caption.yaml", CaptionSpec)]
 )
 def test_examples_are_valid(file: str, kind: type[RunSpec]) -> None:
-    spec = load(kind, str(ROOT / "jobs" / "specs" / file), {})
+    spec = load(kind, str(ROOT / "examples" / file), {})
     assert spec.output.startswith("s3://")
 
 

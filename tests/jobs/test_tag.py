@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.coloured import NAMES, images_input, parquet_input
+from tests.helpers.coloured import NAMES, images_input, parquet_input
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray import schema
 

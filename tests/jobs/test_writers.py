@@ -16,10 +16,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.coloured import parquet_input, picture
+from tests.helpers.coloured import parquet_input, picture
 from tests.jobs.commands import DEADLINE_S, ROOT, arguments, manifest, rows, run_here
-from vqa_ray.run.claims import claim_uri
-from vqa_ray.run.lock import OutputLock
+from vqa_ray.runs.claims import claim_uri
+from vqa_ray.runs.lock import OutputLock
 
 DATE = "2026-01-01T00:00:00Z"
 ROWS = 2000
@@ -39,7 +39,7 @@ def test_a_second_process_is_refused_and_touches_nothing(tmp_path: Path, capsys,
     if not more:
         Path(output, "_vqa_ray", "manifest.json").unlink()
     before = snapshot(output)
-    monkeypatch.setattr("vqa_ray.run.lock.BEAT_S", 0.05)
+    monkeypatch.setattr("vqa_ray.runs.lock.BEAT_S", 0.05)
     capsys.readouterr()
     with OutputLock(str(output), DATE, beat_s=0.05):
         assert run_here("answer", source, output, *more) == 2
@@ -53,7 +53,7 @@ def test_a_second_process_is_refused_and_touches_nothing(tmp_path: Path, capsys,
 def test_a_process_that_was_taken_over_from_writes_and_deletes_nothing(tmp_path: Path, capsys, monkeypatch) -> None:
     """Another one takes over while the rows are written: the first one stops, what it finished stays."""
     source, output = parquet_input(tmp_path / "in", 64), tmp_path / "out"
-    from jobs import execute
+    from jobs.runtime import execute
 
     real = execute.write
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from vqa_ray.browse.collection import Collection
-from vqa_ray.browse.page import Listed
-from vqa_ray.retrieval.results import to_plain
+from vqa_ray.browse.dataset import Collection
+from vqa_ray.browse.view_model import Listed
+from vqa_ray.index.search.hits import to_plain
 
 Form = Literal["csv", "json"]
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vqa_ray.browse.text import Mask
+from vqa_ray.browse.text_filter import Mask
 
 SHOWN_VALUES = 40
 _MOST_FACETS = 16

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.fetch import ImageFetcher
-from vqa_ray.images import ImageLimits
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.report.card import THUMBNAIL_SIDE, thumbnail, upright_size
 from vqa_ray.schema import STATUS_OK
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from vqa_ray.browse.page import Problem
 from vqa_ray.browse.placeholder import placeholder
 from vqa_ray.browse.templates import render
+from vqa_ray.browse.view_model import Problem
 from vqa_ray.errors import RowError, one_line
 
 MIB = 2**20

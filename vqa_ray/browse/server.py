@@ -14,20 +14,20 @@ import pyarrow as pa
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from vqa_ray.browse.collection import Collection
+from vqa_ray.browse.csrf import HEADERS, guarded
+from vqa_ray.browse.dataset import Collection
 from vqa_ray.browse.export import MEDIA_TYPES, Form, exported
-from vqa_ray.browse.finder import Finder, Found, Look
-from vqa_ray.browse.guard import HEADERS, guarded
 from vqa_ray.browse.model_queue import BusyError, ModelQueue
 from vqa_ray.browse.originals import LARGE_SIDE
-from vqa_ray.browse.page import Listed, Offered, Problem, make_page, row_values, rows_found, rows_in_order
 from vqa_ray.browse.replies import MIB, html, jpeg, picture_missing, plain, problem_page, told_of, too_large
+from vqa_ray.browse.search import Finder, Found, Look
 from vqa_ray.browse.templates import render
-from vqa_ray.browse.text import Mask, rows_with_words
+from vqa_ray.browse.text_filter import Mask, rows_with_words
 from vqa_ray.browse.uploads import Uploads
-from vqa_ray.browse.view import By, View
+from vqa_ray.browse.url_state import By, View
+from vqa_ray.browse.view_model import Listed, Offered, Problem, make_page, row_values, rows_found, rows_in_order
 from vqa_ray.errors import RequestError, RowError
-from vqa_ray.images import ImageLimits
+from vqa_ray.images.decode import ImageLimits
 from vqa_ray.report.card import THUMBNAIL_SIDE
 
 logger = logging.getLogger(__name__)

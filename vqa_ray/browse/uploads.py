@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
-from vqa_ray.images import ImageLimits, decode
+from vqa_ray.images.decode import ImageLimits, decode
 from vqa_ray.report.card import thumbnail
 
 _TOKEN_CHARACTERS = 32

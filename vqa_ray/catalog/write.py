@@ -18,8 +18,8 @@ from vqa_ray.catalog.questions import ANSWERS
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.catalog.rows import row_fields, rows_of
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.exclusive import create
-from vqa_ray.storage import exists, join, list_files, read_bytes, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.exclusive import create
+from vqa_ray.storage.filesystem import exists, join, list_files, read_bytes, write_bytes_atomic, write_table_atomic
 
 FORMATS = ("parquet", "webdataset", "jsonl", "images")
 # Says what the directory holds. Readers leave names with an underscore out.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from vqa_ray.answers import normalise
+from vqa_ray.text import normalise
 
 _POPE_NO_WORDS = frozenset({"No", "not", "no"})
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from vqa_ray.answers import normalise, strip_answer
+from vqa_ray.text import normalise, strip_answer
 
 AGREEING_FOR_FULL_SCORE = 3
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vqa_ray.models.base import Answer, ChoiceScores, Image, VqaModel
+from vqa_ray.models.protocols import Answer, ChoiceScores, Image, VqaModel
 
 FILE = "familiarity.npz"
 WARNING = "the image is unlike those the model was trained on"

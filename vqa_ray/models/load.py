@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from vqa_ray.errors import RequestError
-from vqa_ray.models import checkpoint, familiarity
-from vqa_ray.models.base import EmbeddingShape, Encoder, ImageTransform, VqaModel
-from vqa_ray.models.completeness import check_parts
-from vqa_ray.models.embedding_shape import shape_from_config
-from vqa_ray.models.families import COSINE_SCORE, FAKES, MULTIPLE_VECTORS_SCORE, Family, family_of
-from vqa_ray.models.generation import NEW_TOKENS, GenerationConfig
-from vqa_ray.models.half import HALF, half_refusal
-from vqa_ray.models.vocabulary import AnswerVocabulary
-from vqa_ray.prompts import prompting
+from vqa_ray.models import familiarity
+from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.models.checkpoint import files as checkpoint
+from vqa_ray.models.checkpoint.completeness import check_parts
+from vqa_ray.models.encoders.shape import shape_from_config
+from vqa_ray.models.float16 import HALF, half_refusal
+from vqa_ray.models.generation.config import NEW_TOKENS, GenerationConfig
+from vqa_ray.models.generation.prompts import prompting
+from vqa_ray.models.protocols import EmbeddingShape, Encoder, ImageTransform, VqaModel
+from vqa_ray.models.registry import COSINE_SCORE, FAKES, MULTIPLE_VECTORS_SCORE, Family, family_of
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class ModelOptions:
             sees several, spreads it over them.
         dtype: `float32`, `bfloat16` or `float16`; None takes the best of the device, see `choose_dtype`.
         compile: run the network through `torch.compile` (CUDA only).
-        prompt_template: a style of `vqa_ray.prompts` or a template; None for the family's own.
+        prompt_template: a style of `vqa_ray.models.generation.prompts` or a template; None for the family's own.
         max_new_tokens: the most tokens of an answer or caption; None for the style's or the family's own limit.
         num_beams: of the search; None for the style's own, or the likeliest token each time.
     """
@@ -185,7 +186,7 @@ def load_transform(reference: str) -> ImageTransform:
         ModelLoadError: see `describe`.
     """
     if reference in FAKES:
-        from vqa_ray.models.fake import FakeTransform
+        from vqa_ray.models.fake.model import FakeTransform
 
         return FakeTransform()
     path = checkpoint.local_directory(reference)
@@ -232,7 +233,7 @@ def load_model(
     if info.kind.tasks == {"embed"}:
         info.kind.require("answer", reference)
     if info.path is None:
-        from vqa_ray.models.fake import FakeModel
+        from vqa_ray.models.fake.model import FakeModel
 
         return FakeModel(
             prompting(prompt_template or info.kind.template),
@@ -265,7 +266,7 @@ def load_encoder(reference: str, *, device: str | None = None, dtype: str | None
     info = describe(reference)
     info.kind.require("embed", reference)
     if info.path is None:
-        from vqa_ray.models.fake_encoder import FakeEncoder
+        from vqa_ray.models.fake.encoder import FakeEncoder
 
         return FakeEncoder(embedding_shape(reference).vectors)
     encoder: Encoder = info.kind.load_engine().from_directory(info.path, device=device, dtype=dtype)
@@ -282,7 +283,7 @@ def embedding_shape(reference: str) -> EmbeddingShape:
     info = describe(reference)
     info.kind.require("embed", reference)
     if info.path is None:
-        from vqa_ray.models.fake_encoder import SHAPES
+        from vqa_ray.models.fake.encoder import SHAPES
 
         return SHAPES[reference]
     return shape_from_config(info.family, checkpoint.read_json(info.path, "config.json"), f"model {info.path}")

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute, types
 
-from vqa_ray.readers.base import refuse, told
+from vqa_ray.readers.source import refuse, told
 
 _DATASETS = b"huggingface"
 _NAMES = b"class_names"

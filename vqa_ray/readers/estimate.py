@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from vqa_ray.readers.base import Format, Shard, Source
-from vqa_ray.readers.delimited import delimiter_of, records_of
-from vqa_ray.readers.json_lines import json_lines
-from vqa_ray.readers.stream import DAMAGE, watched_stream
-from vqa_ray.readers.webdataset import rows_in
+from vqa_ray.readers.damage import DAMAGE, watched_stream
+from vqa_ray.readers.formats.csv import delimiter_of, records_of
+from vqa_ray.readers.formats.json_lines import json_lines
+from vqa_ray.readers.formats.webdataset import rows_in
+from vqa_ray.readers.source import Format, Shard, Source
 
 logger = logging.getLogger(__name__)
 

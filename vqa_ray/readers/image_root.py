@@ -6,7 +6,7 @@ import posixpath
 from urllib.parse import unquote
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.storage import scheme_of, shown_uri
+from vqa_ray.storage.filesystem import scheme_of, shown_uri
 
 
 def below(root: str, written: str) -> tuple[str, str]:

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vqa_ray.errors import RequestError
-from vqa_ray.local_files import name_as_text, path_as_text
-from vqa_ray.readers.base import FORMATS, Format, refuse, told
 from vqa_ray.readers.bookkeeping import own_outputs, run_files, without_bookkeeping
-from vqa_ray.readers.json_kind import json_kind
+from vqa_ray.readers.formats.json_kind import json_kind
 from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
 from vqa_ray.readers.references import refer_to_images
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
+from vqa_ray.readers.source import FORMATS, Format, refuse, told
 from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, kind_of, suffix_of
 from vqa_ray.readers.table_formats import without_removed
-from vqa_ray.storage import FileEntry, exists, fsspec_for, list_files, scheme_of
+from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files, scheme_of
+from vqa_ray.storage.local_files import name_as_text, path_as_text
 
 _JSON = re.compile(r"\.json(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
 # The table beside the images of a folder, as Hugging Face's ImageFolder names it.

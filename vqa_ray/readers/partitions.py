@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from vqa_ray.readers.base import InputConfig, Source
-from vqa_ray.readers.layout import FILE_NAME, KNOWN_NAMES
+from vqa_ray.readers.columns import FILE_NAME, KNOWN_NAMES
+from vqa_ray.readers.source import InputConfig, Source
 
 SPLIT, CONFIGURATION = "split", "config"
 _NULL = "__HIVE_DEFAULT_PARTITION__"

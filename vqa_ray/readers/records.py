@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping
 from pyarrow import parquet
 
 from vqa_ray.errors import RequestError
-from vqa_ray.readers.base import refuse
-from vqa_ray.readers.columnar import values_of
-from vqa_ray.readers.delimited import delimiter_of, records_of
-from vqa_ray.readers.json_lines import json_lines
-from vqa_ray.readers.jsonl import parse
-from vqa_ray.readers.kept import parsed
+from vqa_ray.readers.arrow_rows import values_of
+from vqa_ray.readers.damage import DAMAGE, watched, watched_stream
+from vqa_ray.readers.formats.csv import delimiter_of, records_of
+from vqa_ray.readers.formats.json_lines import json_lines
+from vqa_ray.readers.formats.jsonl import parse
 from vqa_ray.readers.listing import list_input, with_kinds
-from vqa_ray.readers.stream import DAMAGE, watched, watched_stream
+from vqa_ray.readers.passthrough import parsed
+from vqa_ray.readers.source import refuse
 
 
 def read_records(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -6,9 +6,9 @@ import posixpath
 import re
 from collections.abc import Sequence
 
-from vqa_ray.readers.stream import DAMAGE, watched_stream
+from vqa_ray.readers.damage import DAMAGE, watched_stream
 from vqa_ray.readers.suffixes import IMAGE_SUFFIXES
-from vqa_ray.storage import FileEntry
+from vqa_ray.storage.filesystem import FileEntry
 from vqa_ray.text_encoding import encoding_of
 
 _HEAD_BYTES = 2**16

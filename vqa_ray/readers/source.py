@@ -1,211 +1,212 @@
-"""Any input as a source of rows: what a user names, opened and checked before any work, then read shard by shard."""
+"""What a reader is asked for, and what it finds: the input of a run as a list of shards."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias, get_args
 
 import pyarrow as pa
-from pyarrow import compute
 
-from vqa_ray.errors import RequestError
-from vqa_ray.readers.base import FORMATS, Contents, Format, InputConfig, Shard, Source, refuse
-from vqa_ray.readers.delimited import open_csv, read_csv
-from vqa_ray.readers.hf import is_hub_name, open_hf, open_hub, read_hf
-from vqa_ray.readers.image_files import open_images, read_images
-from vqa_ray.readers.jsonl import open_jsonl, read_jsonl
-from vqa_ray.readers.listing import Listing, absolute, check_format, guess_format, list_input, told_kinds, with_kinds
-from vqa_ray.readers.parquet import open_parquet, read_parquet
-from vqa_ray.readers.resumed import EarlierRun, pinned, recover, resume, with_totals
-from vqa_ray.readers.rows import Row
-from vqa_ray.readers.tables import tables, wanted_rows
-from vqa_ray.readers.vqa_v2 import open_vqa_v2, read_vqa_v2
-from vqa_ray.readers.webdataset import open_webdataset, read_webdataset
-from vqa_ray.schema import STATUS_ERROR, riding_name
-from vqa_ray.storage import FileEntry, shown_uri
-from vqa_ray.store_errors import store_failures, store_reason
-from vqa_ray.text_encoding import check_encoding
+from vqa_ray.errors import RequestError, one_line
+from vqa_ray.readers.changes.drift import Drift
+from vqa_ray.storage.filesystem import FileEntry
 
-_Open = Callable[[InputConfig, Listing], Contents]
-_Read = Callable[[Source, Shard, Callable[[int], bool]], Iterator[tuple[int, Row | None]]]
-_READERS: dict[Format, tuple[_Open, _Read]] = {
-    "parquet": (open_parquet, read_parquet),
-    "webdataset": (open_webdataset, read_webdataset),
-    "jsonl": (open_jsonl, read_jsonl),
-    "csv": (open_csv, read_csv),
-    "images": (open_images, read_images),
-    "vqa-v2": (open_vqa_v2, read_vqa_v2),
-    "hf": (open_hf, read_hf),
-}
+Format: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+# Soft targets as Graphcore/vqa and the Hugging Face guide to ViLT lay them out: answers, each with its weight.
+LABEL = pa.struct([("ids", pa.list_(pa.string())), ("weights", pa.list_(pa.float64()))])
+
+_NAMES_TOLD = 40
 
 
-def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Source:
-    """List the input, tell its format and check its columns, before any work.
+@dataclass(frozen=True, slots=True)
+class InputConfig:
+    """What to read, and as what.
 
-    Args:
-        config: what to read.
-        earlier: what the output knows of the input; the files of a run that goes on are those it began with.
+    Attributes:
+        uri: a file, a directory or prefix, or a pattern (`*`, `**`, `?`, `[…]`, `{a,b}`, `{000..127}`).
+        format: one of `FORMATS`; None guesses from the names of the files.
+        columns: our column → the input's own name for it, where they differ.
+        keep: columns of the input that ride along to the output.
+        keep_as: what each of `keep` is called in the output, in the same order; empty keeps their names.
+        questions: asked of every image, instead of the input's own questions.
+        needs_question: False when the job brings its own questions; those of the input are then ignored.
+        labels: columns that say what is right, read after `keep` where the input has them. They are not written under
+            these names, so one may be called `answer`. In formats without a schema they hold text, lists of text or
+            `LABEL` structs.
+        reads_images: False leaves embedded images where they are, as far as the format allows and they have names:
+            rows then have none and are not in error for it.
+        reads_context: whether a column of earlier questions and answers is read where there is one.
+        reads_several: whether rows may bring a list of images each, in a column of its own.
+        image_root: the directory or prefix that image references are relative to and must stay below; None takes the
+            directory of the file that names them.
+        encoding: of text files; None tells UTF-8 from UTF-16 by their first bytes.
+    """
+
+    uri: str
+    format: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    keep: tuple[str, ...] = ()
+    keep_as: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    needs_question: bool = True
+    labels: tuple[str, ...] = ()
+    reads_images: bool = True
+    reads_context: bool = False
+    reads_several: bool = False
+    image_root: str | None = None
+    encoding: str | None = None
+
+    @property
+    def riding(self) -> tuple[str, ...]:
+        """The columns that are read beside our own: `keep`, then `labels`."""
+        return (*self.keep, *self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which columns of the input hold what; of several candidates, the first that is not null counts."""
+
+    image: tuple[str, ...] = ()
+    image_uri: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    question: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+    image_id: tuple[str, ...] = ()
+    question_id: tuple[str, ...] = ()
+    row_id: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """All columns named, each once."""
+        roles = (self.image, self.image_uri, self.images, self.question, self.questions, self.context)
+        return tuple(dict.fromkeys(sum((*roles, self.image_id, self.question_id, self.row_id), ())))
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of the input that one task reads.
+
+    Attributes:
+        index: its place in the sorted list of shards; the upper half of its rows' `source_key`.
+        uri: the file; for `images` the prefix; for a dataset on a hub its name and revision.
+        start, stop: row groups (parquet), rows (vqa-v2) or this shard of so many (hub); unused otherwise.
+        names: for `images` the files below `uri`; for vqa-v2 the image folder, the pattern of image names and the
+            annotation file; for a dataset on a hub its configuration and split.
+        rows: how many rows it has when undamaged; None where only reading tells.
+        size_bytes: how much is read, about.
+    """
+
+    index: int
+    uri: str
+    start: int = 0
+    stop: int = 0
+    names: tuple[str, ...] = ()
+    rows: int | None = None
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What one format's `open_…` found. `revision` goes into the fingerprint beside the listing; `columns` are the
+    names of the input's columns, as far as they are known."""
+
+    shards: tuple[Shard, ...]
+    layout: Layout
+    kept: tuple[pa.Field, ...] = ()
+    notes: tuple[str, ...] = ()
+    revision: str = ""
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An opened input.
+
+    Attributes:
+        config: what was asked for; of its `labels` those that the input has.
+        format: one of `FORMATS`.
+        root: the directory or prefix that ids and relative references are told from.
+        shards: sorted; `shards[i].index == i`. Empty in `for_workers()`.
+        kept: the fields of `config.riding`, in that order, under the names that they have in READ tables.
+        layout: where the columns are.
+        total_rows: the rows of all shards when undamaged, or None where only reading tells.
+        fingerprint: changes when a file is added, removed, resized or rewritten; what is asked of them is not in it.
+        several: whether a row brings several questions, and so gets `results` instead of one answer.
+        notes: what a person should know: files that were left out, for instance.
+        columns: the names of the input's columns, as far as they are known; for messages.
+        files: those that are read, sorted; empty for a dataset on a hub, and in `for_workers()`.
+        drift: what has changed since the run began that goes on with it; None for a new run.
+        current: file that has changed → its shards as they would be now.
+    """
+
+    config: InputConfig
+    format: Format
+    root: str
+    shards: tuple[Shard, ...]
+    kept: tuple[pa.Field, ...]
+    layout: Layout
+    total_rows: int | None
+    fingerprint: str
+    several: bool
+    notes: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    files: tuple[FileEntry, ...] = ()
+    drift: Drift | None = None
+    current: Mapping[str, tuple[Shard, ...]] = field(default_factory=dict)
+
+    def for_workers(self) -> Source:
+        """The same without the list of shards: all that `read_shard` needs, small to send however many there are."""
+        return replace(self, shards=(), columns=(), files=(), drift=None, current={})
+
+    def without_images(self) -> Source:
+        """The same rows under the same keys, but embedded images stay where they are."""
+        return replace(self, config=replace(self.config, reads_images=False))
+
+    def with_images(self) -> Source:
+        """The same rows under the same keys, with embedded images."""
+        return replace(self, config=replace(self.config, reads_images=True))
+
+    def kept_columns(self) -> tuple[pa.Field, ...]:
+        """`kept` under the input's own names."""
+        return tuple(part.with_name(name) for part, name in zip(self.kept, self.config.riding, strict=True))
+
+    def with_labels(self, labels: Sequence[str]) -> Source:
+        """The same rows under the same keys, with only these of its label columns."""
+        count = len(self.config.keep)
+        kept = (*self.kept[:count], *(part for part in self.kept[count:] if part.name in labels))
+        present = tuple(part.name for part in kept[count:])
+        return replace(self, config=replace(self.config, labels=present), kept=kept)
+
+
+def parse_keep(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`NAME` and `NEW=NAME` as (names in the input, names in the output).
 
     Raises:
-        RequestError: the input is missing, empty, unreadable, of a mixed or unknown format, or lacks a column;
-            the message says what was found and what is allowed.
+        RequestError: a name is empty, or two columns would have the same name in the output.
     """
-    if any(not question.strip() for question in config.questions):
-        raise RequestError("--question is blank; give the text of a question")
-    given = check_format(config.format) if config.format is not None else None
-    check_encoding(config.encoding)
-    if config.image_root is not None:
-        config = replace(config, image_root=absolute(config.image_root))
-    try:
-        if given == "hf" and is_hub_name(config.uri):
-            listing = Listing(config.uri, config.uri, ())
-            source = _source(config, given, listing, open_hub(config))
-            snapshot = earlier.snapshot_for(config.uri) if earlier else None
-            return source if snapshot is None else pinned(source, snapshot)
-        listing = list_input(config.uri)
-        if earlier is None:
-            return _opened(config, given, listing)
-        listing = earlier.without_output(listing)
-        snapshot = earlier.snapshot_for(config.uri)
-        if snapshot is not None:
-            return resume(listing, snapshot, partial(_opened, config, snapshot.format), update=earlier.update)
-        source = _opened(config, given, listing)
-        return recover(listing, earlier, partial(_opened, config, given), source) if earlier.fingerprint else source
-    except store_failures() as error:
-        raise refuse(f"{config.uri}: the input cannot be read: {store_reason(error, named=True)}") from error
+    theirs, ours = [], []
+    for part in given:
+        new, mark, name = part.partition("=")
+        if not new or (mark and not name):
+            raise refuse(f"--keep {part}: wanted is NAME, or NEW=NAME for a column NAME that is to be called NEW")
+        theirs.append(name if mark else new)
+        ours.append(new)
+    for name in ours:
+        if ours.count(name) > 1:
+            raise refuse(f"--keep: {ours.count(name)} columns would be called {name!r} in the output")
+    return tuple(theirs), tuple(ours)
 
 
-def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
-    listing = with_kinds(listing, given)
-    chosen = given or guess_format(listing)
-    if config.image_root is not None and chosen in ("images", "webdataset"):
-        raise refuse(f"--image-root {shown_uri(config.image_root)}: {chosen} input holds the images itself")
-    contents = _READERS[chosen][0](config, listing)
-    return _source(config, chosen, listing, contents)
+def told(names: Sequence[str]) -> str:
+    """Names for a message: sorted as they came, each once, cut when there are very many."""
+    unique = list(dict.fromkeys(names))
+    more = f" and {len(unique) - _NAMES_TOLD} more" if len(unique) > _NAMES_TOLD else ""
+    return (", ".join(unique[:_NAMES_TOLD]) or "none") + more
 
 
-def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Contents) -> Source:
-    files = _files(listing, contents)
-    notes = (*contents.notes, *_beside(chosen, listing), *_left_out(chosen, listing, files))
-    source = Source(
-        config=replace(config, labels=tuple(part.name for part in contents.kept[len(config.keep) :])),
-        format=chosen,
-        root=listing.root,
-        shards=contents.shards,
-        kept=_riding(config, contents.kept),
-        layout=contents.layout,
-        total_rows=None,
-        fingerprint=_fingerprint(chosen, listing, contents, files),
-        several=config.needs_question and (bool(contents.layout.questions) or len(config.questions) > 1),
-        notes=notes,
-        columns=contents.columns,
-        files=files,
-    )
-    return with_totals(source)
-
-
-def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None) -> Iterator[pa.Table]:
-    """The rows of one shard, numbered without gaps, as tables of at most 256 rows and (but for one row) 16 MiB.
-
-    What is wrong with a row is told in the row: `status`, `error_code`, `error_message`. Where the source does not read
-    images, they are left out as long as each has a name of its own.
-
-    Args:
-        source: `open_source(…)`, or its `for_workers()`.
-        shard: one of its shards.
-        keys: only rows with these source keys; None for all.
-
-    Returns:
-        Tables of `schema.with_kept(schema.READ, source.kept)`.
-
-    Raises:
-        OSError: the store cannot be read, or the file is gone: the task is worth trying again.
-        RunError: the file changed since it was opened.
-    """
-    wanted = wanted_rows(shard, keys)
-    if source.config.reads_images:
-        yield from _tables(source, shard, wanted)
-    else:
-        yield from _without_images(source, shard, wanted)
-
-
-def _tables(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
-    return tables(_READERS[source.format][1](source, shard, wanted), source, shard, wanted)
-
-
-def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
-    """As `_tables`; from the first table on with an image that only its bytes tell from others, these are read."""
-    last = -1
-    for table in _tables(source, shard, wanted):
-        is_named = compute.or_(compute.is_valid(table["image_id"]), compute.equal(table["status"], STATUS_ERROR))
-        if not compute.all(is_named).as_py():
-            break
-        last = table["source_key"][-1].as_py()
-        yield table
-    else:
-        return
-    for table in _tables(source.with_images(), shard, wanted):
-        rest = table.filter(compute.greater(table["source_key"], last))
-        if rest.num_rows:
-            yield rest
-
-
-def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
-    """A note on image files that lie beside the tables that are read."""
-    images = sum(listing.kind(entry) == "images" for entry in listing.entries)
-    if not images or chosen not in ("csv", "jsonl", "parquet") or listing.is_file:
-        return ()
-    return (f"{images} image files lie beside the {chosen} files; those that a row names are read, others are not",)
-
-
-def _riding(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ...]:
-    """The kept fields under the names that they ride by; labels keep theirs."""
-    names = [riding_name(name) for name in config.keep_as or config.keep]
-    return (*(part.with_name(name) for part, name in zip(kept, names, strict=False)), *kept[len(names) :])
-
-
-def _left_out(chosen: Format, listing: Listing, files: Sequence[FileEntry]) -> tuple[str, ...]:
-    """A note on the files that are not read, by kind, with an example of each."""
-    known = {entry.uri for entry in files}
-    # Image files beside tables are read by their references, and of a data set on disk other splits are not wanted.
-    elsewhere = {"images": (), "webdataset": (), "hf": ("parquet",)}.get(chosen, ("images",))
-    others = [
-        entry
-        for entry in listing.entries
-        if entry.uri not in known and listing.kind(entry) not in elsewhere and not _is_of_dataset(chosen, entry)
-    ]
-    if not others or listing.is_file:
-        return ()
-    was = "file was" if len(others) == 1 else "files were"
-    return (f"{len(others)} {was} left out: {told_kinds(others, examples=True)}",)
-
-
-def _is_of_dataset(chosen: Format, entry: FileEntry) -> bool:
-    """Whether a file describes the data set rather than belonging to its rows."""
-    name = entry.uri.rpartition("/")[2]
-    if chosen == "hf":
-        return name in ("dataset_dict.json", "dataset_infos.json", "dataset_info.json", "state.json", "README.md")
-    return chosen == "vqa-v2" and name.endswith(("annotations.json", "questions.json"))
-
-
-def _files(listing: Listing, contents: Contents) -> tuple[FileEntry, ...]:
-    """The files of a listing that are read."""
-    read = {shard.uri for shard in contents.shards}
-    read |= {f"{listing.root}/{name}" for shard in contents.shards for name in shard.names}
-    return tuple(entry for entry in listing.entries if entry.uri in read)
-
-
-def _fingerprint(chosen: Format, listing: Listing, contents: Contents, files: Sequence[FileEntry]) -> str:
-    """A SHA-256 over the format and each file that is read: path below the root, size, time."""
-    told = [
-        (listing.relative(entry), entry.size_bytes, entry.modified.isoformat() if entry.modified else "")
-        for entry in files
-    ]
-    described = json.dumps([chosen, listing.fragment, contents.revision, told])
-    return hashlib.sha256(described.encode()).hexdigest()
-
-
-__all__ = ["FORMATS", "EarlierRun", "InputConfig", "Shard", "Source", "open_source", "read_shard"]
+def refuse(message: str) -> RequestError:
+    """A `RequestError` whose message is one line, of up to 1,000 characters: lists of columns are worth reading."""
+    return RequestError(one_line(message, 1000))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from vqa_ray.readers.base import Format
+from vqa_ray.readers.source import Format
 
 IMAGE_SUFFIXES = frozenset(
     {"apng", "avif", "avifs", "bmp", "dib", "gif", "heic", "heif", "ico", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg"}

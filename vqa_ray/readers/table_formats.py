@@ -17,9 +17,9 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from vqa_ray.errors import RequestError
-from vqa_ray.readers.base import refuse
-from vqa_ray.readers.stream import watched
-from vqa_ray.storage import FileEntry, read_bytes
+from vqa_ray.readers.damage import watched
+from vqa_ray.readers.source import refuse
+from vqa_ray.storage.filesystem import FileEntry, read_bytes
 
 _LOG = "_delta_log"
 _COMMIT = re.compile(r"(\d{20})\.json")

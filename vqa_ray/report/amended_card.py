@@ -8,7 +8,7 @@ import shlex
 
 from vqa_ray.report.licences import front_matter, licence_fields
 from vqa_ray.report.markdown import text
-from vqa_ray.report.training_card import NO_LICENCE, front_matter_text
+from vqa_ray.report.model_card import NO_LICENCE, front_matter_text
 
 _ESCAPED = re.compile(r"\\(.)")
 _USE = re.compile(r"^## Use$.*?(?=^## )", re.DOTALL | re.MULTILINE)

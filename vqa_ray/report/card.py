@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from vqa_ray.answers import normalise
 from vqa_ray.errors import RowError
-from vqa_ray.images import ImageLimits, decode
+from vqa_ray.images.decode import ImageLimits, decode
 from vqa_ray.schema import STATUS_OK
-from vqa_ray.taxonomy import Taxonomy
+from vqa_ray.taxonomy.taxonomy import Taxonomy
+from vqa_ray.text import normalise
 
 THUMBNAIL_SIDE = 320
 _THUMBNAIL_QUALITY = 78

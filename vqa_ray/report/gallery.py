@@ -11,7 +11,7 @@ from itertools import islice
 
 from vqa_ray.errors import RequestError
 from vqa_ray.report.card import Card, thumbnail, upright_size
-from vqa_ray.storage import write_bytes_atomic
+from vqa_ray.storage.filesystem import write_bytes_atomic
 
 DEFAULT_CARDS = 240
 _TAGS_TO_FILTER_BY = 60

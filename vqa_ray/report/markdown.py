@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from vqa_ray.errors import one_line
-from vqa_ray.report.trained import without_credentials
+from vqa_ray.report.training_summary import without_credentials
 
 # What Markdown or HTML could take for markup.
 _MARKUP = re.compile(r"([\\`*_\[\]<>~$&|@]|:(?=//)|^[-+#])")

@@ -6,7 +6,7 @@ import json
 import shlex
 
 from vqa_ray.report.markdown import fenced, text
-from vqa_ray.report.trained import Trained
+from vqa_ray.report.training_summary import Trained
 
 PIPELINE = "zero-shot-image-classification"
 TAGS = ("clip", "image-text-retrieval", "vqa-ray")

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vqa_ray.errors import RowError, RunError, one_line
-from vqa_ray.fetch import ImageFetcher
+from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.readers import Source, read_shard
 from vqa_ray.report.card import Placed, thumbnail, upright_size
 from vqa_ray.report.chosen_rows import MOST_SHARDS
 from vqa_ray.schema import ROW_BITS, STATUS_OK
-from vqa_ray.storage import shown_uri
+from vqa_ray.storage.filesystem import shown_uri
 
 # Larger than a card, so that it stays sharp there; small enough to hold hundreds.
 _SIDE = 640

@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import RowError
-from vqa_ray.models.base import Answer, GenerativeModel
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages import batch
+from vqa_ray.models.protocols import Answer, GenerativeModel
+from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import checked, limit_threads
-from vqa_ray.stages.boxes import SourceSizes
+from vqa_ray.stages.source_boxes import SourceSizes
 
 
 class CaptionStage:

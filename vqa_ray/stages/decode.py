@@ -12,13 +12,13 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images import ImageLimits
-from vqa_ray.models.base import ImageTransform
-from vqa_ray.stages.isolate import IsolatedDecoder
-from vqa_ray.stages.journal import CrashJournal
-from vqa_ray.stages.process import prepare_for_decoding
-from vqa_ray.stages.sized import SizedImage, decode_sized
-from vqa_ray.storage import shown_uri
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.sized import SizedImage, decode_sized
+from vqa_ray.models.protocols import ImageTransform
+from vqa_ray.process import prepare_for_decoding
+from vqa_ray.stages.crash_journal import CrashJournal
+from vqa_ray.stages.isolated_decoder import IsolatedDecoder
+from vqa_ray.storage.filesystem import shown_uri
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages import batch
+from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import limit_threads
-from vqa_ray.stages.describe import DESCRIPTION
+from vqa_ray.stages.image_metadata import DESCRIPTION
 
 Vectors = npt.NDArray[np.float32]
 

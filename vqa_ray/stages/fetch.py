@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import RowError
-from vqa_ray.fetch import ImageFetcher
-from vqa_ray.images import ImageLimits
-from vqa_ray.storage import shown_uri
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.storage.filesystem import shown_uri
 
 
 class FetchImages:

@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from vqa_ray.memory import release_memory
 from vqa_ray.stages.decode import DecodeImages
-from vqa_ray.stages.describe import DescribeImages
 from vqa_ray.stages.fetch import FetchImages
+from vqa_ray.stages.image_metadata import DescribeImages
 
 
 class PrepareImages:

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from vqa_ray import schema
 from vqa_ray.errors import RequestError, RunError
-from vqa_ray.image_tags import ImageTags
 from vqa_ray.stages.tag import tag_scores
-from vqa_ray.taxonomy import Taxonomy
+from vqa_ray.taxonomy.image_tags import ImageTags
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 KEPT_SCORES = schema.TAG_SCORES.name
 _SHOWN = 5

@@ -10,12 +10,12 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import RowError
-from vqa_ray.image_tags import ImageTags
-from vqa_ray.models.base import ChoiceScores
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages import batch
+from vqa_ray.models.protocols import ChoiceScores
+from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import limit_threads
-from vqa_ray.taxonomy import Taxonomy
+from vqa_ray.taxonomy.image_tags import ImageTags
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import RowError
-from vqa_ray.models import vllm_engine
-from vqa_ray.models.base import Answer
-from vqa_ray.models.vllm_engine import VllmOptions
-from vqa_ray.stages import batch
+from vqa_ray.models.chat import vllm as vllm_engine
+from vqa_ray.models.chat.vllm import VllmOptions
+from vqa_ray.models.protocols import Answer
+from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import checked
-from vqa_ray.stages.boxes import SourceSizes
+from vqa_ray.stages.source_boxes import SourceSizes
 
 Batch = dict[str, npt.NDArray[Any]]
 

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vqa_ray import storage
 from vqa_ray.errors import RequestError, RunError
-from vqa_ray.models.device import DTYPES
-from vqa_ray.models.vilt_transform import ViltTransform
-from vqa_ray.training import lora
-from vqa_ray.training.scratch import save_processor
+from vqa_ray.models.layers.device import DTYPES
+from vqa_ray.models.transforms.vilt import ViltTransform
+from vqa_ray.storage import filesystem as storage
+from vqa_ray.training.tokenizer import save_processor
+from vqa_ray.training.vqa import lora
 
 _LAST = "config.json"
 

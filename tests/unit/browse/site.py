@@ -19,19 +19,19 @@ import numpy as np
 import pyarrow as pa
 from aiohttp import web
 
-from tests.coloured import COLOURS, NAMES
-from tests.indexes import thumbnail, write_index
-from vqa_ray.browse.collection import Collection, open_collection
-from vqa_ray.browse.finder import Asking, Finder
+from tests.helpers.coloured import COLOURS, NAMES
+from tests.helpers.indexes import thumbnail, write_index
+from vqa_ray.browse.dataset import Collection, open_collection
+from vqa_ray.browse.search import Asking, Finder
 from vqa_ray.browse.server import Server, Settings
-from vqa_ray.images import ImageLimits
-from vqa_ray.models.fake_encoder import FakeEncoder
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.models.fake.encoder import FakeEncoder
 from vqa_ray.models.load import ModelOptions, describe
-from vqa_ray.predicate_text import parse
-from vqa_ray.run import manifest
-from vqa_ray.run.layout import RunLayout
-from vqa_ray.run.record import RunRecord
-from vqa_ray.storage import join, write_table_atomic
+from vqa_ray.predicates.parser import parse
+from vqa_ray.runs import manifest
+from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.storage.filesystem import join, write_table_atomic
 
 MARKUP = "<script>document.title='taken'</script>\"'&<img src=x onerror=alert(1)>"
 HOSTILE = (
@@ -157,7 +157,7 @@ def served(server: Server) -> Iterator[Site]:
 
 
 def coloured_vectors(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """What the fake encoder makes of `tests.coloured` pictures: row i is of the colour `NAMES[i % 4]`."""
+    """What the fake encoder makes of `tests.helpers.coloured` pictures: row i is of the colour `NAMES[i % 4]`."""
     images = [np.full((8, 8, 3), COLOURS[NAMES[row % len(NAMES)]], np.uint8) for row in range(count)]
     return FakeEncoder().encode_images(images)
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from tests.coloured import picture
+from tests.helpers.coloured import picture
 from tests.unit.browse.site import (
     HOSTILE,
     MARKUP,
@@ -29,10 +29,10 @@ from tests.unit.browse.site import (
     write_run,
 )
 from vqa_ray import schema
-from vqa_ray.browse.collection import Collection, open_collection
-from vqa_ray.browse.finder import Finder, Found
+from vqa_ray.browse.dataset import Collection, open_collection
+from vqa_ray.browse.search import Finder, Found
 from vqa_ray.browse.server import Server, Settings
-from vqa_ray.images import ImageLimits
+from vqa_ray.images.decode import ImageLimits
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.unit.browse.site import MARKUP, Site, served, server_of, table_of, write_run
 from vqa_ray import schema
-from vqa_ray.browse.collection import open_collection
+from vqa_ray.browse.dataset import open_collection
 from vqa_ray.browse.originals import Originals
 from vqa_ray.browse.placeholder import placeholder
 from vqa_ray.browse.scores import scores_of

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.indexes import thumbnail, write_index
+from tests.helpers.indexes import thumbnail, write_index
 from tests.unit.browse.site import (
     HOSTILE,
     MARKUP,
@@ -29,10 +29,10 @@ from tests.unit.browse.site import (
     write_run,
 )
 from vqa_ray import schema
-from vqa_ray.browse.collection import open_collection
-from vqa_ray.browse.finder import Finder, Found
+from vqa_ray.browse.dataset import open_collection
+from vqa_ray.browse.search import Finder, Found
 from vqa_ray.browse.server import Server, Settings
-from vqa_ray.images import ImageLimits
+from vqa_ray.images.decode import ImageLimits
 
 
 def jpeg(colour: tuple[int, int, int] = (220, 30, 30), size: tuple[int, int] = (40, 30)) -> bytes:

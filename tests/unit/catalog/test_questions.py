@@ -23,7 +23,7 @@ from vqa_ray.catalog.questions import (
     questions_for,
     truth,
 )
-from vqa_ray.taxonomy_file import parse_taxonomy
+from vqa_ray.taxonomy.file import parse_taxonomy
 
 VALUES = {"category": CATEGORIES, "colour": tuple(COLOURS), "pattern": PATTERNS, "motif": (*MOTIFS, NOTHING)}
 CLOSED = [kind for kind in KINDS if kind.startswith("is_")]

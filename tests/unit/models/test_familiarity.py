@@ -11,12 +11,12 @@ from PIL import Image as PillowImage
 
 from vqa_ray.catalog.product import sample_product
 from vqa_ray.catalog.render import encode, render
-from vqa_ray.models.base import Image
-from vqa_ray.models.fake import FakeModel
+from vqa_ray.images.resize import resize
+from vqa_ray.models.fake.model import FakeModel
 from vqa_ray.models.familiarity import WARNING, Familiarity, FamiliarityWarnings, image_statistics
+from vqa_ray.models.generation.prompts import prompting
 from vqa_ray.models.load import load_model, load_transform
-from vqa_ray.prompts import prompting
-from vqa_ray.resize import resize
+from vqa_ray.models.protocols import Image
 
 BUNDLED = "bundled:catalog-vilt"
 

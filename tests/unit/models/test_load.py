@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.tiny import ANSWERS, save_tiny_vilt
+from tests.helpers.tiny import ANSWERS, save_tiny_vilt
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import load
-from vqa_ray.models.vilt import Vilt
+from vqa_ray.models.vilt.model import Vilt
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 
 from vqa_ray.errors import RequestError
 from vqa_ray.readers import InputConfig, read_shard
-from vqa_ray.readers.hf import open_streamed
+from vqa_ray.readers.formats.hf import open_streamed
 from vqa_ray.schema import STATUS_ERROR
-from vqa_ray.training.source import TrainingSource, open_training_source
+from vqa_ray.training.data.source import TrainingSource, open_training_source
 
 NAMES = ["cat", "dog"]
 
@@ -61,7 +61,7 @@ def test_classes_are_learnt_by_their_names(tmp_path: Path, kind: str, several: b
 
 def test_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = dataset().to_iterable_dataset()
-    monkeypatch.setattr("vqa_ray.readers.hf._stream", lambda *_: made)
+    monkeypatch.setattr("vqa_ray.readers.formats.hf._stream", lambda *_: made)
     contents = open_streamed(InputConfig("org/name", labels=("label",)), "org/name", "r", "default", "train")
     assert [part.type for part in contents.kept] == [pa.string()]
 

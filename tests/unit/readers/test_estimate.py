@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.progress import line
+from jobs.runtime.progress import line
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.readers import estimate as estimates
-from vqa_ray.readers.base import Source
 from vqa_ray.readers.estimate import Estimate, estimate_rows
+from vqa_ray.readers.source import Source
 
 
 def opened(path: Path) -> Source:

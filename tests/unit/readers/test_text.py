@@ -13,9 +13,9 @@ import pytest
 
 from tests.unit.readers.inputs import errors, read, refused
 from vqa_ray.errors import RequestError
-from vqa_ray.readers.delimited import records_of
-from vqa_ray.readers.json_lines import json_lines
-from vqa_ray.taxonomy_file import load_taxonomy
+from vqa_ray.readers.formats.csv import records_of
+from vqa_ray.readers.formats.json_lines import json_lines
+from vqa_ray.taxonomy.file import load_taxonomy
 from vqa_ray.text_encoding import check_encoding, decode_text
 
 MARKED = {

@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.readers.inputs import asked, open_at, rows_of, tar_bytes, write_parquet
 from vqa_ray.readers import Source
-from vqa_ray.readers import parquet as reader
+from vqa_ray.readers.formats import parquet as reader
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 KEPT = ("source_key", "row_id", "image_id", "question_id", "questions", "status", "error_message")

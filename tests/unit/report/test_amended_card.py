@@ -10,8 +10,8 @@ from huggingface_hub import ModelCard
 from tests.unit.report.trained import trained
 from vqa_ray.report.amended_card import amended_card
 from vqa_ray.report.licences import licence_fields, licence_of
-from vqa_ray.report.trained import Trained
-from vqa_ray.report.training_card import render_card
+from vqa_ray.report.model_card import render_card
+from vqa_ray.report.training_summary import Trained
 from vqa_ray.training.task import CONTRASTIVE
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from vqa_ray.report.card import Card, Line, Scored, answer_lines, failure, tag_lines, thumbnail
-from vqa_ray.taxonomy import Taxonomy
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.model_validate(
     {

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from tests.unit.report.trained import MARKUP, trained
-from vqa_ray.report.trained import Trained
-from vqa_ray.report.training import natural, render_training
-from vqa_ray.report.training_card import render_card
+from vqa_ray.report.model_card import render_card
+from vqa_ray.report.training_page import natural, render_training
+from vqa_ray.report.training_summary import Trained
 
 RECALLS = {f"{way}@{k}": k / 20 for way in ("text_to_image", "image_to_text") for k in (1, 5, 10)}
 

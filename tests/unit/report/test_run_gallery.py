@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from tests.coloured import parquet_input, picture
+from tests.helpers.coloured import parquet_input, picture
 from tests.unit.browse.site import table_of
 from tests.unit.report.test_gallery import Page
 from vqa_ray import schema
-from vqa_ray.fetch import ImageFetcher
+from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.report.chosen_rows import MOST_SHARDS, choose_rows
 from vqa_ray.report.run_gallery import write_run_gallery
 from vqa_ray.schema import ROW_BITS
-from vqa_ray.storage import write_table_atomic
+from vqa_ray.storage.filesystem import write_table_atomic
 
 FETCHER = ImageFetcher(10_000_000)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from vqa_ray.report.trained import Confusion, Skipped, Trained, TrainingData
-from vqa_ray.training.metrics import StepRecord, TrainingLog, ValidationRecord
+from vqa_ray.report.training_summary import Confusion, Skipped, Trained, TrainingData
+from vqa_ray.training.log import StepRecord, TrainingLog, ValidationRecord
 
 MARKUP = "<script>alert('x')</script>\"'&</title><img src=x onerror=alert(1)>"
 

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 
 from vqa_ray import schema
-from vqa_ray.models.base import Answer, Image
-from vqa_ray.models.fake import FAILURE
+from vqa_ray.models.fake.model import FAILURE
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages import batch
-from vqa_ray.stages.actor import EXIT_CODE, ModelActor
+from vqa_ray.models.protocols import Answer, Image
+from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import AnswerStage
-from vqa_ray.stages.journal import CrashJournal
+from vqa_ray.stages.crash_journal import CrashJournal
+from vqa_ray.stages.model_actor import EXIT_CODE, ModelActor
 from vqa_ray.stages.questions import one_row_per_question, packed_schema
 
 QUESTION = "what colour is it?"

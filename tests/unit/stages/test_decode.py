@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from vqa_ray import images, schema
+from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
-from vqa_ray.images import ImageLimits, decode_resized
-from vqa_ray.models.fake import FakeTransform
-from vqa_ray.stages import sized
+from vqa_ray.images import decode as images
+from vqa_ray.images import sized
+from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.models.fake.model import FakeTransform
+from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.decode import DecodeImages, image_key
-from vqa_ray.stages.journal import CrashJournal
 
 KEPT = pa.field("price", pa.float64())
 
@@ -205,7 +206,7 @@ from pathlib import Path
 import pyarrow as pa
 from killer import Killer
 from vqa_ray.stages.decode import DecodeImages
-from vqa_ray.stages.journal import CrashJournal
+from vqa_ray.stages.crash_journal import CrashJournal
 with pa.ipc.open_stream(sys.argv[1]) as reader: table = reader.read_all()
 result = DecodeImages(Killer(), journal=CrashJournal("run", Path({str(notes)!r})))(table)
 with pa.OSFile(sys.argv[2], "wb") as file, pa.ipc.new_stream(file, result.schema) as writer: writer.write_table(result)

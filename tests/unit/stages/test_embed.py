@@ -12,9 +12,9 @@ import pytest
 from tests.unit.stages.test_answer import BLUE, RED, decoded
 from vqa_ray import schema
 from vqa_ray.errors import RequestError
-from vqa_ray.models.base import Image
-from vqa_ray.models.fake_encoder import FakeEncoder
+from vqa_ray.models.fake.encoder import FakeEncoder
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.models.protocols import Image
 from vqa_ray.stages.embed import EmbedStage
 
 FAKE = ModelOptions("fake:")

@@ -7,13 +7,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.s3 import s3_bucket
+from tests.helpers.s3 import s3_bucket
 from tests.unit.stages.test_decode import KEPT, table_of
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
-from vqa_ray.images import ImageLimits
+from vqa_ray.images.decode import ImageLimits
 from vqa_ray.stages.fetch import FetchImages
-from vqa_ray.storage import write_bytes_atomic
+from vqa_ray.storage.filesystem import write_bytes_atomic
 
 
 @pytest.fixture(scope="module")

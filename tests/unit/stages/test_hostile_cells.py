@@ -15,26 +15,26 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from tests.pictures import encoded, photo
+from tests.helpers.pictures import encoded, photo
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
-from vqa_ray.fetch import ImageFetcher
-from vqa_ray.models.fake import FakeTransform
+from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.models.fake.model import FakeTransform
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.predicate_text import parse
+from vqa_ray.predicates.parser import parse
 from vqa_ray.readers import InputConfig, open_source, read_shard
 from vqa_ray.stages.answer import AnswerStage
 from vqa_ray.stages.caption import CaptionStage
+from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.decode import DecodeImages
-from vqa_ray.stages.describe import DescribeImages
 from vqa_ray.stages.embed import EmbedStage
 from vqa_ray.stages.fetch import FetchImages
-from vqa_ray.stages.index_rows import IndexRows
-from vqa_ray.stages.journal import CrashJournal
+from vqa_ray.stages.image_metadata import DescribeImages
 from vqa_ray.stages.retrieve import RetrieveStage
 from vqa_ray.stages.tag import TagStage
-from vqa_ray.taxonomy_file import parse_taxonomy
-from vqa_ray.training.source import open_training_source
+from vqa_ray.taxonomy.file import parse_taxonomy
+from vqa_ray.training.data.source import open_training_source
+from vqa_ray.training.stages.extract_labels import IndexRows
 
 FAKE = ModelOptions("fake:")
 GOOD = "data:image/png;base64," + base64.b64encode(encoded(photo(20, 10), "PNG")).decode()

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[3]
 SCRIPT = """
 from pathlib import Path
 
-from tests.pictures import encoded, photo
+from tests.helpers.pictures import encoded, photo
 from tests.unit.stages.test_decode import table_of
-from vqa_ray.images import ImageLimits
-from vqa_ray.models.fake import FakeTransform
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.models.fake.model import FakeTransform
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.prepare import PrepareImages

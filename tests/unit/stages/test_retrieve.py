@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from vqa_ray import schema
-from vqa_ray.models.base import Answer, ChoiceScores
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.predicate_text import parse
+from vqa_ray.models.protocols import Answer, ChoiceScores
+from vqa_ray.predicates.parser import parse
 from vqa_ray.stages.retrieve import RetrieveStage
 
 WHERE = '"is it bright?" and not "is it rare?" and ("what is it?" = "b" or "is it even?" >= 0.5)'

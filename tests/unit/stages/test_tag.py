@@ -11,11 +11,11 @@ import pytest
 
 from vqa_ray import schema
 from vqa_ray.errors import RequestError
-from vqa_ray.models.base import ChoiceScores
-from vqa_ray.models.fake import FAILURE
+from vqa_ray.models.fake.model import FAILURE
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.models.protocols import ChoiceScores
 from vqa_ray.stages.tag import TagStage
-from vqa_ray.taxonomy import Taxonomy
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.model_validate(
     {

@@ -12,7 +12,7 @@ import pyarrow as pa
 from PIL import Image as PillowImage
 
 from vqa_ray import schema
-from vqa_ray.models.vllm_engine import VllmOptions
+from vqa_ray.models.chat.vllm import VllmOptions
 from vqa_ray.stages.vllm import VllmAnswers, VllmRequests
 
 KEPT = [pa.field("sku", pa.string())]

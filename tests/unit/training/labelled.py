@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.training.labels import LabelledRows
+from vqa_ray.training.data.labelled_rows import LabelledRows
 
 
 def index_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:

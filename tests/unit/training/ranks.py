@@ -11,12 +11,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from tests.tiny import ANSWERS, random_images, tiny_model
+from tests.helpers.tiny import ANSWERS, random_images, tiny_model
 from vqa_ray.errors import RunError
-from vqa_ray.models.vilt_network import ViltNetwork
-from vqa_ray.training.batch import Group, Sample, collate
-from vqa_ray.training.loop import Trainer
+from vqa_ray.models.vilt.network import ViltNetwork
+from vqa_ray.training.data.batch import Group, Sample, collate
 from vqa_ray.training.optimizer import OptimizerConfig
+from vqa_ray.training.vqa.trainer import Trainer
 
 QUESTIONS = ("what is this?", "is there a dog in the picture?", "what colour is it?")
 STEPS = 20

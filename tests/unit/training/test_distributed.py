@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tiny import ANSWERS, tiny_model
+from tests.helpers.tiny import ANSWERS, tiny_model
 from tests.unit.training import ranks
-from vqa_ray.models.vilt_network import ViltNetwork
-from vqa_ray.training.loop import Trainer
+from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.optimizer import OptimizerConfig
+from vqa_ray.training.vqa.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.s3 import s3_bucket
-from tests.tiny import ANSWERS, SHAPE, random_images, save_tiny_vilt, tiny_model
+from tests.helpers.s3 import s3_bucket
+from tests.helpers.tiny import ANSWERS, SHAPE, random_images, save_tiny_vilt, tiny_model
 from vqa_ray.errors import ModelLoadError, RequestError, RunError
 from vqa_ray.models.load import load_model
-from vqa_ray.models.vilt_network import Pairs, ViltNetwork
-from vqa_ray.models.vilt_transform import ViltTransform
-from vqa_ray.training import lora
+from vqa_ray.models.transforms.vilt import ViltTransform
+from vqa_ray.models.vilt.network import Pairs, ViltNetwork
 from vqa_ray.training.export import export
-from vqa_ray.training.shape import transform_of
+from vqa_ray.training.vqa import lora
+from vqa_ray.training.vqa.shape import transform_of
 
 QUESTION = "is there a dog in the picture?"
 FILES = [

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import filter_repo_objects
 
-from tests.hub import TOKEN, Hub, hub_server
+from tests.helpers.hub import TOKEN, Hub, hub_server
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.training.hub import check_push, check_repo, push
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.tiny import tiny_model
+from tests.helpers.tiny import tiny_model
 from vqa_ray.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, schedule_factor
 
 

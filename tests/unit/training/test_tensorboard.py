@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from vqa_ray.errors import RequestError
-from vqa_ray.training.metrics import StepRecord, TrainingLog, ValidationRecord
+from vqa_ray.training.log import StepRecord, TrainingLog, ValidationRecord
 from vqa_ray.training.tensorboard import WRITERS, check_tensorboard, write_scalars
 
 Scalars = dict[str, list[tuple[int, float, float]]]

@@ -1,0 +1,78 @@
+"""The directory of a demo: what it writes there, and what the next demo may remove."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from vqa_ray.errors import RequestError, one_line
+from vqa_ray.runs.directory import CARD, FOR_DATASETS, PRIVATE
+
+MARKER = ".vqa-ray-demo.json"
+PRODUCTS, TAGS, ANSWERS, GALLERY = "products", "tags", "answers", "gallery.html"
+INDEX, HITS, HITS_PAGE = "index", "hits.parquet", "hits.html"
+
+# All that a demo writes, and all that the next one in the same directory removes.
+_OWN_FILES = (
+    f"{PRODUCTS}/products-*.parquet",
+    f"{TAGS}/part-*.parquet",
+    f"{ANSWERS}/part-*.parquet",
+    *(f"{folder}/{name}" for folder in (TAGS, ANSWERS, INDEX) for name in (CARD, FOR_DATASETS)),
+    GALLERY,
+    HITS,
+    HITS_PAGE,
+)
+_OWN_DIRECTORIES = (f"{TAGS}/_vqa_ray", f"{ANSWERS}/_vqa_ray", f"{INDEX}/_vqa_ray", f"{INDEX}/updates")
+
+
+def claim(output: str) -> Path:
+    """Check the demo's directory, and make it where it is missing; what an earlier demo wrote stays, see `clear`.
+
+    Raises:
+        RequestError: it is no local directory, cannot be written, or holds files that no demo made.
+    """
+    if "://" in output:
+        raise RequestError(f"--output {output}: the demo writes to a local directory; answer and tag write anywhere")
+    place = Path(output).expanduser()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if not (place / MARKER).is_file():
+            strangers = sorted(each.name for each in place.iterdir() if each.name != PRIVATE)
+            if strangers:
+                raise RequestError(
+                    f"--output {output}: holds files that no demo made ({', '.join(strangers[:3])}); wanted a new or"
+                    " empty directory, or one of an earlier demo"
+                )
+            (place / MARKER).write_text(json.dumps({"made_by": "vqa-ray demo"}) + "\n")
+    except OSError as error:
+        raise RequestError(f"--output {output}: cannot be written: {one_line(error)}") from error
+    return place
+
+
+def clear(place: Path) -> None:
+    """Remove what an earlier demo wrote; nothing else is touched. Call it with the lock of the directory.
+
+    Raises:
+        RequestError: files that no demo made stand among it, or it cannot be removed.
+    """
+    try:
+        _remove_own(place)
+    except OSError as error:
+        raise RequestError(f"--output {place}: cannot be written: {one_line(error)}") from error
+
+
+def _remove_own(place: Path) -> None:
+    own = {path for pattern in (*_OWN_FILES, *_OWN_DIRECTORIES) for path in place.glob(pattern)}
+    for folder in (place / PRODUCTS, place / TAGS, place / ANSWERS, place / INDEX):
+        if folder.is_symlink():
+            raise RequestError(f"--output {place}: {folder.name} is a link, which no demo made; remove it")
+        strangers = sorted(each.name for each in folder.iterdir() if each not in own) if folder.exists() else []
+        if strangers:
+            named = ", ".join(strangers[:3])
+            raise RequestError(f"--output {place}: {folder.name}/ holds files that no demo made ({named}); move them")
+    for path in own:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -1,0 +1,170 @@
+"""The demo's results held to the truth: measures, and cards for the gallery."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from jobs.demo.inputs import DOG_KIND, DOG_QUESTION, is_wanted
+from vqa_ray.evaluation.binary import binary_report, said_yes
+from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
+from vqa_ray.report.card import Card, Line, answer_lines, failure, tag_lines
+from vqa_ray.report.gallery import Measure
+from vqa_ray.runs.question_rows import question_rows
+from vqa_ray.schema import STATUS_OK
+from vqa_ray.taxonomy.taxonomy import Taxonomy
+
+Row = Mapping[str, Any]
+
+_CARDS_BEFORE_ERRORS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One input row with what came of it.
+
+    Attributes:
+        product: the row of the demo's shard, without its image.
+        tagged: its TAG row.
+        answered: its ANSWER rows, in the order of the questions; at least one.
+    """
+
+    product: Row
+    tagged: Row
+    answered: Sequence[Row]
+
+    @property
+    def tag_truth(self) -> dict[str, set[str]]:
+        """Attribute → the choices that are right; empty for a damaged row."""
+        names = ("category", "colour", "pattern", "motif") if self.product["category"] is not None else ()
+        return {name: {self.product[name]} - {None} for name in names}
+
+    @property
+    def answers(self) -> Sequence[Row]:
+        """What was answered to each question; empty where one of them failed."""
+        return self.answered if all(row["status"] == STATUS_OK for row in self.answered) else ()
+
+    def judged_answers(self) -> list[JudgedAnswer]:
+        """Each question that has a right answer, a failed row's counted as wrong."""
+        said = [each["answer"] for each in self.answers]
+        right = self.product["right_answers"] or []
+        given = said if len(said) == len(right) else [None] * len(right)
+        return [
+            JudgedAnswer(answer, [truth], kind)
+            for answer, truth, kind in zip(given, right, self.product["kinds"] or [], strict=True)
+        ]
+
+
+def join_results(products: Sequence[Row], tagged: Sequence[Row], answered: Sequence[Row]) -> list[Judged]:
+    """Rows of the three tables with the same image_id, in the order of `products`.
+
+    Raises:
+        KeyError: a product has no TAG or no ANSWER row.
+    """
+    tags = {row["image_id"]: row for row in tagged}
+    answers: dict[str, list[Row]] = {}
+    for row in sorted(question_rows(answered), key=itemgetter("question_index")):
+        answers.setdefault(row["image_id"], []).append(row)
+    return [Judged(row, tags[row["image_id"]], answers[row["image_id"]]) for row in products]
+
+
+def measures(judged: Sequence[Judged], taxonomy: Taxonomy) -> list[Measure]:
+    """How good tags and answers are: a share of the undamaged images for each tag, VQA accuracy by kind of question."""
+    sound = [each for each in judged if each.tag_truth]
+    marks: dict[str, list[bool]] = {}
+    for each in sound:
+        for line in _lines_of_tags(each, taxonomy):
+            if line.right is not None:
+                marks.setdefault(line.asked, []).append(line.right)
+    result = [Measure(f"tag: {name}", sum(right) / len(right), len(right)) for name, right in marks.items()]
+    answers = [answer for each in sound for answer in each.judged_answers()]
+    accuracy = vqa_accuracy(answers)
+    result.append(Measure("answers: all", accuracy.overall, accuracy.n))
+    result += [
+        Measure(f"answers: {kind.replace('_', ' ')}", value, accuracy.n_by_type[kind])
+        for kind, value in accuracy.by_type.items()
+        if kind != DOG_KIND
+    ]
+    dogs = [
+        (said_yes(each.answer), said_yes(each.annotator_answers[0])) for each in answers if each.answer_type == DOG_KIND
+    ]
+    report = binary_report(dogs)
+    return [
+        *result,
+        Measure(f"{DOG_QUESTION} accuracy", report.accuracy, report.n),
+        Measure(f"{DOG_QUESTION} F1", report.f1, report.n),
+    ]
+
+
+def _lines_of_tags(judged: Judged, taxonomy: Taxonomy) -> tuple[Line, ...]:
+    if judged.tagged["status"] == STATUS_OK:
+        return tag_lines(judged.tagged, taxonomy, judged.tag_truth)
+    return tuple(Line(name, right=False) for name in judged.tag_truth)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """How well the demo's search did.
+
+    Attributes:
+        hits: images found.
+        right: of these, what was searched for.
+        existing: what was searched for, among all products.
+    """
+
+    hits: int
+    right: int
+    existing: int
+
+
+def search_result(judged: Sequence[Judged], hits: Sequence[str]) -> SearchResult:
+    """Compare the image_ids that the search found with the truth."""
+    wanted = {each.product["image_id"] for each in judged if is_wanted(each.product)}
+    return SearchResult(len(hits), len(wanted.intersection(hits)), len(wanted))
+
+
+def error_counts(judged: Sequence[Judged]) -> dict[str, int]:
+    """Error code → images that were not tagged or not answered for that reason, most first."""
+    codes = Counter(_failed(each)["error_code"] for each in judged if not is_sound(each))
+    return dict(codes.most_common())
+
+
+def in_order_to_show(judged: Sequence[Judged]) -> list[Judged]:
+    """A few good rows, then those that failed, then the others: a gallery that shows fewer shows these."""
+    good = [each for each in judged if is_sound(each)]
+    failed = [each for each in judged if not is_sound(each)]
+    return good[:_CARDS_BEFORE_ERRORS] + failed + good[_CARDS_BEFORE_ERRORS:]
+
+
+def is_sound(judged: Judged) -> bool:
+    """Whether it was both tagged and answered."""
+    return all(row["status"] == STATUS_OK for row in (judged.tagged, *judged.answered))
+
+
+def _failed(judged: Judged) -> Row:
+    """The first of its rows that failed, or else its TAG row."""
+    rows = (judged.tagged, *judged.answered)
+    return next((row for row in rows if row["status"] != STATUS_OK), judged.tagged)
+
+
+def cards(judged: Sequence[Judged], images: Mapping[str, bytes | None], taxonomy: Taxonomy) -> Iterator[Card]:
+    """A card of each.
+
+    Args:
+        judged: in the order to show.
+        images: image_id → encoded bytes, looked up as cards are drawn.
+        taxonomy: what the images were tagged with.
+    """
+    for each in judged:
+        right = dict(zip(each.product["questions"] or [], each.product["right_answers"] or [], strict=False))
+        lines = (*_shown_tags(each, taxonomy), *answer_lines(each.answers, right))
+        told = failure(_failed(each))
+        image_id = each.product["image_id"]
+        yield Card(image_id, images.get(image_id), tuple(each.tagged["tags"] or ()), lines, **told)
+
+
+def _shown_tags(judged: Judged, taxonomy: Taxonomy) -> tuple[Line, ...]:
+    return tag_lines(judged.tagged, taxonomy, judged.tag_truth) if judged.tagged["status"] == STATUS_OK else ()

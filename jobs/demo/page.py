@@ -1,0 +1,59 @@
+"""The demo's results, read back from Parquet, and its gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.demo.directory import ANSWERS, GALLERY, HITS, TAGS
+from jobs.demo.evaluate import Judged, cards, in_order_to_show, is_sound, join_results
+from jobs.demo.inputs import SCHEMA, read_rows
+from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, Measure, write_gallery
+from vqa_ray.runs.counts import read_columns
+from vqa_ray.runs.directory import RunLayout
+from vqa_ray.taxonomy.taxonomy import Taxonomy
+
+
+def read_results(place: Path, shards: Sequence[str]) -> list[Judged]:
+    """Every input row (without its image) with what was written about it."""
+    tagged, answered = (
+        list(read_rows([entry.uri for entry in RunLayout(str(place / name)).part_files()])) for name in (TAGS, ANSWERS)
+    )
+    products = list(read_rows(shards, [name for name in SCHEMA.names if name != "image"]))
+    return join_results(products, tagged, answered)
+
+
+def read_hits(place: Path) -> list[str]:
+    """The image_id of each hit of the search, best first."""
+    hits: list[str] = read_columns(str(place / HITS), ["image_id"])["image_id"].to_pylist()
+    return hits
+
+
+def write_page(
+    place: Path,
+    shards: Sequence[str],
+    judged: Sequence[Judged],
+    measured: Sequence[Measure],
+    *,
+    taxonomy: Taxonomy,
+    model: str,
+) -> None:
+    """Write the gallery; only the images that it shows are held."""
+    shown = in_order_to_show(judged)[:DEFAULT_CARDS]
+    wanted = {each.product["image_id"] for each in shown}
+    rows = read_rows(shards, ["image_id", "image"])
+    images = {row["image_id"]: row["image"] for row in rows if row["image_id"] in wanted}
+    facts = {
+        "images": len(judged),
+        "tags given": sum(len(each.tagged["tags"] or ()) for each in judged),
+        "questions answered": sum(len(each.answers) for each in judged),
+        "images with an error": sum(not is_sound(each) for each in judged),
+    }
+    header = Header(
+        title="vqa-ray demo",
+        about=f"Model {model}: rendered products and a few damaged rows, tagged and asked questions of.",
+        total=len(judged),
+        facts=tuple(Fact(name, f"{value:,}") for name, value in facts.items()),
+        measures=tuple(measured),
+    )
+    write_gallery(str(place / GALLERY), header, cards(shown, images, taxonomy))

@@ -1,0 +1,80 @@
+"""What the demo tells at its end."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from jobs.demo.directory import GALLERY, HITS_PAGE, INDEX, TAGS
+from jobs.demo.evaluate import Judged, SearchResult, error_counts
+from vqa_ray.report.gallery import Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something the demo did, how long it took, and where in the demo's directory the result is, if there is one."""
+
+    name: str
+    duration_s: float
+    where: str
+
+
+def summary(
+    place: Path,
+    steps: Sequence[Step],
+    judged: Sequence[Judged],
+    measured: Sequence[Measure],
+    *,
+    found: SearchResult,
+    model: str,
+) -> list[str]:
+    """Lines for a person: where everything is, how good it is, and what to run next."""
+    read = f'import pandas; print(pandas.read_parquet("{place / TAGS}")[["image_id", "tags", "error_code"]])'
+    index, tags = shlex.quote(str(place / INDEX)), shlex.quote(str(place / TAGS))
+    guesses = " (fake: only guesses, so these mean nothing)" if model == "fake:" else ""
+    return [
+        "",
+        f"vqa-ray demo: {sum(step.duration_s for step in steps):.0f} s",
+        *(_told(step, place) for step in steps),
+        "",
+        "Damaged rows come back as typed errors and cost their neighbours nothing",
+        *(f"  {rows:5,}    {code}" for code, rows in error_counts(judged).items()),
+        "",
+        f"Held to the known truth{guesses}",
+        *(f"  {100 * each.value:5.1f} %  {each.name:<34} of {each.n:,}" for each in measured),
+        "",
+        _searched(found),
+        "",
+        "Look at it",
+        f"  {(place / GALLERY).resolve().as_uri()}",
+        f"  {(place / HITS_PAGE).resolve().as_uri()}",
+        "Search it",
+        f"  vqa-ray search {index} --text 'a striped blue t-shirt'",
+        f"  vqa-ray browse {index} --tags {tags} --verify-model {model}",
+        "Read it",
+        f"  {shlex.quote(sys.executable)} -c {shlex.quote(read)}",
+        "",
+        "Next: your own photos (PHOTOS: a folder, s3://bucket/prefix, a tar, or Parquet with an image column)",
+        "  vqa-ray answer --input PHOTOS --question 'is there a dog?' --model dandelin/vilt-b32-finetuned-vqa \\",
+        "      --output my-answers",
+        "  vqa-ray tag --input PHOTOS --tags tags.yaml --model dandelin/vilt-b32-finetuned-vqa --output my-tags",
+        f"      (a tags.yaml to start from: {resources.files('vqa_ray.catalog').joinpath('tags.yaml')})",
+    ]
+
+
+def _searched(found: SearchResult) -> str:
+    if found.existing == 0:
+        return "The search: there is no red mug with a dog among so few products; --count 600 has six"
+    return (
+        f"The search for red mugs with a dog: {found.hits} hits, {found.right} of them right, of {found.existing} that "
+        "there are"
+    )
+
+
+def _told(step: Step, place: Path) -> str:
+    where = str(place / step.where) if step.where else ""
+    return f"  {step.duration_s:5.1f} s  {step.name:<34} {where}".rstrip()

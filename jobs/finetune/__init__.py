@@ -1,0 +1,1 @@
+"""`vqa-ray finetune`: from a request to a published model."""

@@ -1,0 +1,211 @@
+"""What `finetune` is asked, opened and checked before any work: no Ray, no torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import uuid
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from jobs.finetune.spec import SCRATCH, FinetuneSpec
+from jobs.runtime.admission import input_of, now, versions
+from jobs.runtime.recorded_input import INPUT, VALIDATION, earlier_run
+from vqa_ray.errors import RequestError
+from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.models.checkpoint.files import image_processor_config
+from vqa_ray.models.protocols import ImageTransform
+from vqa_ray.models.transforms.vilt import ViltTransform
+from vqa_ray.readers import InputConfig, Source
+from vqa_ray.readers.changes.snapshot import input_place
+from vqa_ray.readers.listing import absolute
+from vqa_ray.runs.directory import PRIVATE, RunLayout
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.storage.filesystem import join
+from vqa_ray.training.contrastive.shape import PairShape
+from vqa_ray.training.data.source import TrainingSource, open_caption_source, open_training_source
+from vqa_ray.training.data.vocabulary import read_vocabulary
+from vqa_ray.training.task import CONTRASTIVE
+from vqa_ray.training.vqa.initialise import StartInfo, describe_start
+from vqa_ray.training.vqa.shape import ViltShape
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A training that can be begun.
+
+    Attributes:
+        spec: as it was given, `push_to_hub` with its namespace.
+        record: what the output remembers of it.
+        train: what is learnt from.
+        validation: what is validated on; None for a part of `train`, or nothing.
+        start: the checkpoint that it starts from; None for a new network.
+        shape: the size of a new network, by name; None otherwise.
+        vocabulary: the answers to learn where a file names them.
+        transform: the size that images must have.
+    """
+
+    spec: FinetuneSpec
+    record: RunRecord
+    train: TrainingSource
+    validation: TrainingSource | None
+    start: StartInfo | None
+    shape: dict[str, int] | None
+    vocabulary: AnswerVocabulary | None
+    transform: ImageTransform
+
+    def listings(self, layout: RunLayout) -> dict[str, Source]:
+        """The inputs by where their files are taken down."""
+        found = {layout.listing(INPUT): self.train.source}
+        return found | ({layout.listing(VALIDATION): self.validation.source} if self.validation else {})
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the inputs."""
+        return (*self.train.source.notes, *(self.validation.source.notes if self.validation else ()))
+
+
+# The least count of an answer before it followed the number of rows.
+_FORMER_LEAST_COUNT = 9
+
+
+def as_begun(spec: FinetuneSpec) -> FinetuneSpec:
+    """The spec with the default of `min_answer_count` that its output was begun with, where that was the former one."""
+    try:
+        existing = RunRecord.read(RunLayout(spec.output).record)
+    except OSError:
+        # Told with the output's name when it is claimed.
+        return spec
+    if existing is None or spec.min_answer_count is not None:
+        return spec
+    is_former = existing.command.get("min_answer_count") == _FORMER_LEAST_COUNT
+    return spec.model_copy(update={"min_answer_count": _FORMER_LEAST_COUNT}) if is_former else spec
+
+
+def open_request(spec: FinetuneSpec) -> Request:
+    """Open and check everything that can be checked without reading rows.
+
+    Raises:
+        RequestError: something of it cannot be done.
+    """
+    _check_extras(spec)
+    spec = _with_repository(spec)
+    is_pairs = spec.task == CONTRASTIVE
+    train = _open(spec, spec.input, tuple(spec.auxiliary), INPUT)
+    validation = _open(spec, spec.validation, (), VALIDATION) if spec.validation else None
+    vocabulary = read_vocabulary(spec.vocabulary) if spec.vocabulary else None
+    start, shape, transform = (_pairs if is_pairs else _answers)(spec)
+    return Request(
+        spec, _record(spec, train, validation, start), train, validation, start, shape, vocabulary, transform
+    )
+
+
+_Network = tuple[StartInfo | None, dict[str, int] | None, ImageTransform]
+
+
+def _answers(spec: FinetuneSpec) -> _Network:
+    if spec.model == SCRATCH:
+        shape = _shape(spec.shape, ViltShape)
+        return None, shape, ViltTransform(shape["shortest_edge"], shape["patch_size"])
+    start = describe_start(spec.model)
+    _tell_notes(start)
+    return start, None, ViltTransform.from_config(image_processor_config(start.path), f"model {spec.model}")
+
+
+def _pairs(spec: FinetuneSpec) -> _Network:
+    from vqa_ray.training.contrastive.initialise import describe_pair_start, transform_of, transform_of_shape
+
+    if spec.model == SCRATCH:
+        shape = _shape(spec.shape, PairShape)
+        return None, shape, transform_of_shape(PairShape(**shape))
+    start = describe_pair_start(spec.model)
+    _tell_notes(start)
+    return start, None, transform_of(start.path, spec.model)
+
+
+def _tell_notes(start: StartInfo) -> None:
+    for note in start.notes:
+        logger.info("%s", note)
+
+
+def training_root(spec: FinetuneSpec) -> str:
+    """Where a training keeps its parts: absolute, because Ray Train gives each worker a directory of its own."""
+    return join(absolute(spec.output), PRIVATE, "training")
+
+
+def _check_extras(spec: FinetuneSpec) -> None:
+    if spec.batch_size < spec.workers()[1]:
+        raise RequestError(f"--batch-size {spec.batch_size}: fewer rows per step than --num-workers {spec.num_workers}")
+    if spec.tensorboard:
+        from vqa_ray.training.tensorboard import check_tensorboard
+
+        check_tensorboard()
+    if spec.lora and not _installed("peft"):
+        raise RequestError("--lora: the package peft is not installed; pip install 'vqa-ray[lora]'")
+
+
+def _with_repository(spec: FinetuneSpec) -> FinetuneSpec:
+    """The spec with the full name of the repository to upload to, which the hub will take."""
+    if spec.push_to_hub is None:
+        return spec
+    from vqa_ray.training.hub import check_push
+
+    return spec.model_copy(update={"push_to_hub": check_push(spec.push_to_hub)})
+
+
+def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...], name: str) -> TrainingSource:
+    questions = () if spec.question is None else (spec.question,)
+    config = InputConfig(
+        uri=uri,
+        format=spec.input_format,
+        columns=spec.columns,
+        questions=questions,
+        image_root=spec.image_root,
+        encoding=spec.encoding,
+    )
+    if spec.task == CONTRASTIVE:
+        return open_caption_source(config, auxiliary, earlier_run(spec.output, name))
+    return open_training_source(config, spec.truth, auxiliary, earlier_run(spec.output, name))
+
+
+def _shape(given: dict[str, str], kind: type[ViltShape | PairShape]) -> dict[str, int]:
+    """The size of a new network; what is not given is as usual."""
+    known = asdict(kind())
+    for name, value in given.items():
+        if name not in known or not value.isdigit():
+            allowed = ", ".join(known)
+            raise RequestError(f"--shape {name}={value}: wanted NAME=N, with a name of {allowed} and a whole number")
+    return asdict(kind(**(known | {name: int(value) for name, value in given.items()})))
+
+
+def _record(
+    spec: FinetuneSpec, train: TrainingSource, validation: TrainingSource | None, start: StartInfo | None
+) -> RunRecord:
+    extra: dict[str, Any] = {"input": input_place(spec.input)}
+    if validation:
+        extra["validation"] = input_place(validation.source.config.uri)
+        extra["validation_fingerprint"] = validation.source.fingerprint
+    model: dict[str, Any] = {
+        "reference": spec.model,
+        "family": "clip" if spec.task == CONTRASTIVE else "vilt",
+        "fingerprint": start.fingerprint if start else SCRATCH,
+    }
+    return RunRecord(
+        run_id=uuid.uuid4().hex[:12],
+        job="finetune",
+        started=now(),
+        command=spec.command() | extra,
+        model=model,
+        input=input_of(train.source),
+        versions=versions(),
+    )
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,36 @@
+"""Where a training runs on the cluster that it found, and how it decodes images."""
+
+from __future__ import annotations
+
+from jobs.finetune.request import Request
+from jobs.runtime.cluster.connect import Cluster
+from pipelines.read_images import ImageConfig
+from pipelines.resources import check
+from pipelines.training_resources import TrainPlacement, TrainWishes, automatic_training, training_demand
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.runs.record import RunRecord
+
+# An image of the usual shape, height and width in pixels, to know about how many bytes a decoded one takes.
+_USUAL = (480, 640)
+
+
+def place(request: Request, cluster: Cluster) -> TrainPlacement:
+    """Where the parts of a training run.
+
+    Raises:
+        RequestError: the cluster is too small.
+    """
+    spec, resources = request.spec, cluster.resources
+    height, width = request.transform.target_size(*_USUAL)
+    wishes = TrainWishes(spec.workers(), spec.num_gpus, spec.batch_size, height * width * 3, spec.no_progress_timeout_s)
+    placement = automatic_training(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wishes, cluster.cores)
+    if not spec.wait_for_cluster:
+        check(training_demand(placement), resources, cluster.name)
+    return placement
+
+
+def image_config(request: Request, record: RunRecord) -> ImageConfig:
+    """How images are fetched and decoded."""
+    spec = request.spec
+    limits = ImageLimits(max_image_bytes=spec.max_image_bytes, max_image_pixels=spec.max_image_pixels)
+    return ImageConfig(request.transform, limits, spec.fast_decode, spec.allow_http, record.run_id)

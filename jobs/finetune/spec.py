@@ -1,0 +1,161 @@
+"""What can be asked of `finetune`: a strict model from which its command line is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from jobs.spec.base import JobSpec, Workers, bounds, option, option_name
+from vqa_ray.training.task import CONTRASTIVE, Task
+
+SCRATCH = "scratch"
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+# What only answers have; and what is usual for captions, where it is not what is usual for answers.
+_OF_ANSWERS = (
+    "question",
+    "truth",
+    "vocabulary",
+    "min_answer_count",
+    "max_answers",
+    "lora",
+    "lora_rank",
+    "lora_export",
+)
+_USUAL_FOR_CAPTIONS = {"learning_rate": 1e-5, "weight_decay": 0.1, "dropout": 0.0, "augment": "none"}
+
+
+class FinetuneSpec(JobSpec):
+    """Train ViLT on questions and answers of your own, or CLIP on captions; writes a checkpoint directory that every
+    other job loads."""
+
+    task: Task = option(
+        "What is learnt: vqa, to answer questions; contrastive, which caption belongs to which image.",
+        "vqa",
+        since=True,
+    )
+
+    input: str = option("Images to train on, with questions and answers or captions (path, s3://, gs://).", unit="URI")
+    output: str = option(
+        "Directory of the model and its report; the same command again resumes.", unit="URI", command=False
+    )
+    model: str = option(
+        "Checkpoint to start from: org/name@revision, a directory or URI, bundled:NAME, or scratch.", unit="MODEL"
+    )
+    validation: str | None = option("Rows to validate on; without, a fraction of the input.", None, unit="URI")
+    validation_fraction: Fraction = option(
+        "Fraction of the images to validate on where --validation is not given; 0 for none.", 0.1, unit="0..1"
+    )
+    limit: int | None = option("Use only so many input rows, for a try.", None, unit="ROWS", ge=1)
+    question: str | None = option(
+        "Ask this of every image, where the input brings labels and no questions (photos/LABEL/*.jpg).",
+        None,
+        unit="TEXT",
+        min_length=1,
+        since=True,
+    )
+    truth: str | None = option(
+        "Column with the right answers; without, annotator_answers, answer, label or labels.", None, unit="COLUMN"
+    )
+    auxiliary: list[str] = option(
+        "A category column (product type, colour) to learn beside answers or captions. Repeatable.", [], unit="COLUMN"
+    )
+    vocabulary: str | None = option(
+        "File of the answers to learn, one per line; made from the training answers without.", None, unit="FILE"
+    )
+    min_answer_count: int | None = option(
+        "Answers seen less often stay out of the vocabulary; by the number of rows without: 1 below 1,000, 2 below "
+        "10,000, 4 below 100,000, else 9.",
+        None,
+        unit="N",
+        ge=1,
+    )
+    max_answers: int | None = option("Largest answer vocabulary.", None, unit="N", ge=2)
+    epochs: int = option("Passes over the training rows.", 10, unit="N", ge=1)
+    batch_size: int = option("Rows per optimiser step, over all workers.", 256, unit="ROWS", ge=1)
+    learning_rate: float = option(
+        "Of the encoder, at the top of the schedule; 1e-5 for captions.", 1e-4, unit="RATE", gt=0
+    )
+    head_multiplier: float = option(
+        "The heads, of answers and auxiliary ones, learn this many times faster.", 10.0, unit="TIMES", gt=0
+    )
+    weight_decay: float = option("On matrices, never on biases and norms; 0.1 for captions.", 0.01, unit="RATE", ge=0)
+    warmup_fraction: Fraction = option("Of all steps; then the rate falls linearly to 0.", 0.1, unit="0..1")
+    gradient_clip: float = option("Largest norm of the gradient.", 1.0, unit="NORM", gt=0)
+    dropout: Fraction = option("In the encoder, while training; 0 for captions.", 0.1, unit="0..1")
+    augment: Literal["randaug", "geometric", "none"] = option(
+        "RandAugment with all its operations, only those that move pixels and leave colours, or none, as for captions.",
+        "randaug",
+    )
+    augment_operations: int = option("RandAugment operations per image.", 2, unit="N", ge=1, le=10)
+    augment_magnitude: int = option("Their strength.", 9, unit="0..30", ge=0, le=30)
+    seed: int = option("Of the order of rows, fresh weights, dropout and augmentation.", 0, unit="N", ge=0)
+    lora: bool = option("Train low-rank adapters instead of all weights.", False)
+    lora_rank: int = option("Rank of the adapters.", 16, unit="N", ge=1)
+    lora_export: Literal["merged", "adapter"] = option("Write the merged model, or the adapter alone.", "merged")
+    dtype: Literal["float32", "bfloat16"] | None = option("Precision of the model; the device's best without.", None)
+    export_dtype: Literal["float32", "bfloat16"] = option("Precision of the written weights.", "float32")
+    shape: dict[str, str] = option(
+        "Size of a model from scratch: hidden_size, layers, heads, intermediate_size, patch_size, max_text_tokens, and "
+        "shortest_edge, or for captions image_size, text_hidden_size, text_layers, text_heads, projection_size. "
+        "Repeatable.",
+        {},
+        unit="NAME=N",
+    )
+    vocab_size: int = option("Largest WordPiece vocabulary of a model from scratch.", 8_000, unit="N", ge=100)
+    patience: int | None = option(
+        "Stop when the validation accuracy has not risen for so many epochs.", None, unit="EPOCHS", ge=1
+    )
+    checkpoint_every: int | None = option(
+        "Optimiser steps between two checkpoints; at the end of each epoch without.",
+        None,
+        unit="STEPS",
+        ge=1,
+        command=False,
+    )
+    keep_checkpoints: int = option("Checkpoints to keep, beside the best model.", 2, unit="N", ge=1, command=False)
+    tensorboard: bool = option("Also write TensorBoard scalars.", False, command=False)
+    push_to_hub: str | None = option(
+        "Upload the finished directory to this repository.", None, unit="ORG/NAME", command=False
+    )
+    licence: str | None = option(
+        "Licence of the written model, for its card: apache-2.0, cc-by-4.0, … or in words; that of the base without.",
+        None,
+        unit="TEXT",
+        alias="--license",
+        min_length=1,
+        command=False,
+    )
+    num_workers: Workers = option(
+        "Training processes: 4, or 2-8 to follow the cluster.", "1", unit="N|MIN-MAX", command=False
+    )
+    num_gpus: float | None = option(
+        "GPUs of each; 1 where there are GPUs, else 0.", None, unit="GPUS", ge=0, command=False
+    )
+    max_failures: int = option("Restarts after a worker died.", 3, unit="N", ge=0, command=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_task(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("task") != CONTRASTIVE:
+            return given
+        foreign = [name for name in _OF_ANSWERS if name in given]
+        if foreign:
+            raise ValueError(
+                f"{option_name(foreign[0], cls)} is for --task vqa; there are no answers in contrastive training"
+            )
+        return {**_USUAL_FOR_CAPTIONS, **given}
+
+    @model_validator(mode="after")
+    def _agree(self) -> FinetuneSpec:
+        if self.shape and self.model != SCRATCH:
+            raise ValueError(f"shape is for --model {SCRATCH} only")
+        if self.lora and self.model == SCRATCH:
+            raise ValueError("lora needs a trained model to start from, not scratch")
+        return self
+
+    def workers(self) -> tuple[int, int]:
+        """(min, max) of `num_workers`."""
+        return bounds(self.num_workers)

@@ -1,0 +1,179 @@
+"""The training itself, on Ray; the only place that turns the failures of Ray Train into ours."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import TrainingFailedError
+
+from jobs.finetune.prepare import Lesson, targets_of
+from jobs.finetune.request import Request, training_root
+from jobs.finetune.spec import FinetuneSpec
+from jobs.runtime.cluster.failures import reason
+from jobs.runtime.progress import duration
+from pipelines import training as pipeline
+from pipelines.read_images import ImageConfig
+from pipelines.training_resources import TrainPlacement
+from vqa_ray.errors import RunError
+from vqa_ray.readers.listing import absolute
+from vqa_ray.runs.directory import delete
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.storage.filesystem import join, read_bytes
+from vqa_ray.training.data.randaugment import GEOMETRIC, OPERATIONS
+from vqa_ray.training.data.schedule import evaluation_parts
+from vqa_ray.training.loop import Course, Places
+from vqa_ray.training.optimizer import OptimizerConfig
+from vqa_ray.training.stages.augment import AugmentImages
+from vqa_ray.training.stages.read_scheduled import planned_reads
+from vqa_ray.training.task import CONTRASTIVE, VQA
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 2.0
+_LINE_EVERY_S = 15.0
+_STARTING = "starting the training workers and loading the model"
+# Of AdamW, as ViLT (torch's own) and CLIP (Radford et al. 2021, table 18) were trained.
+_EPSILON, _CLIP_EPSILON = 1e-8, 1e-6
+
+
+def places(spec: FinetuneSpec, lesson: Lesson) -> Places:
+    """Where the training of a spec reads and writes."""
+    root = training_root(spec)
+    return Places(
+        start=lesson.start,
+        validation_rows=lesson.validation_rows if len(lesson.validation) else None,
+        best=join(root, "best"),
+        adapter=join(root, "adapter") if spec.lora_export == "adapter" and spec.lora else None,
+        log=join(root, "log.json"),
+        progress=join(root, "progress.json"),
+        failure=join(root, "failure.txt"),
+    )
+
+
+def course(spec: FinetuneSpec, lesson: Lesson) -> Course:
+    """All that decides the training of a spec but its rows."""
+    return Course(
+        task=spec.task,
+        epochs=spec.epochs,
+        steps_per_epoch=lesson.plan.steps_per_epoch,
+        rows=len(lesson.plan),
+        batch_size=spec.batch_size,
+        optimizer=OptimizerConfig(
+            learning_rate=spec.learning_rate,
+            head_multiplier=spec.head_multiplier,
+            weight_decay=spec.weight_decay,
+            warmup_fraction=spec.warmup_fraction,
+            gradient_clip=spec.gradient_clip,
+            epsilon=_CLIP_EPSILON if spec.task == CONTRASTIVE else _EPSILON,
+        ),
+        dropout=spec.dropout,
+        lora_rank=spec.lora_rank if spec.lora else None,
+        # An adapter may be used from another directory.
+        base=absolute(spec.model) if Path(spec.model).is_dir() else spec.model,
+        auxiliary=tuple(len(classes) for classes in lesson.classes.values()),
+        dtype=spec.dtype,
+        export_dtype=spec.export_dtype,
+        seed=spec.seed,
+        checkpoint_every=spec.checkpoint_every,
+        patience=spec.patience,
+        places=places(spec, lesson),
+    )
+
+
+def train(request: Request, lesson: Lesson, record: RunRecord, images: ImageConfig, placement: TrainPlacement) -> None:
+    """Train to the end, or on from where an earlier try came.
+
+    Raises:
+        RunError: it failed; the same command goes on from the last checkpoint.
+    """
+    spec = request.spec
+    plan = course(spec, lesson)
+    held_out = request.validation or request.train
+    evaluation = evaluation_parts(lesson.validation.keys, targets_of(lesson.validation, lesson.vocabulary))
+    validation = planned_reads(held_out.images, evaluation, held_out.captions)
+    reads = pipeline.Reads(lesson.plan, request.train.images, validation, request.train.captions)
+    streams = pipeline.Streams(ray.put(reads), images, _augment(spec), placement)
+    storage = join(training_root(spec), "checkpoints")
+    delete(plan.places.failure)
+    with _watch(plan.places.progress, spec.quiet):
+        try:
+            pipeline.fit(plan, streams, storage, spec.keep_checkpoints, spec.max_failures)
+        except (TrainingFailedError, ray.exceptions.RayError, OSError) as error:
+            raise RunError(
+                f"training failed, the same command goes on from its last checkpoint: {reason(error)}"
+            ) from error
+    try:
+        raise RunError(read_bytes(plan.places.failure).decode())
+    except FileNotFoundError:
+        return
+
+
+def _augment(spec: FinetuneSpec) -> AugmentImages | None:
+    if spec.augment == "none":
+        return None
+    operations = OPERATIONS if spec.augment == "randaug" else GEOMETRIC
+    return AugmentImages(spec.seed, spec.augment_operations, spec.augment_magnitude, operations=operations)
+
+
+@contextmanager
+def _watch(progress: str, quiet: bool) -> Iterator[None]:
+    """Tell how far training is, every so often, while the block runs."""
+    stop = threading.Event()
+    thread = threading.Thread(target=_tell, args=(progress, stop), name="progress", daemon=True)
+    if not quiet:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if not quiet:
+            thread.join()
+
+
+def _tell(progress: str, stop: threading.Event) -> None:
+    begun = last = time.monotonic()
+    # An earlier try has left its progress.
+    told = (_progress(progress) or {"step": -1})["step"]
+    logger.info(_STARTING)
+    is_starting = True
+    while not stop.wait(_POLL_S):
+        if time.monotonic() - last < _LINE_EVERY_S:
+            continue
+        content = _progress(progress)
+        if content is not None and content["step"] != told:
+            told, last, is_starting = content["step"], time.monotonic(), False
+            logger.info("%s", line(content), extra={"fields": content})
+        elif is_starting:
+            last = time.monotonic()
+            logger.info("%s: %s", _STARTING, duration(last - begun))
+
+
+def _progress(uri: str) -> dict[str, Any] | None:
+    """What the training has written of its progress, None before its first step."""
+    try:
+        content: dict[str, Any] = json.loads(read_bytes(uri))
+    except FileNotFoundError:
+        return None
+    return content
+
+
+def line(progress: dict[str, Any]) -> str:
+    """One line of progress; see `Course`."""
+    left = ""
+    if progress["steps_per_s"] > 0:
+        left = f", about {duration((progress['steps'] - progress['step']) / progress['steps_per_s'])} left"
+    what = "accuracy" if progress["task"] == VQA else "mean recall"
+    judged = "" if progress["accuracy"] is None else f", best {what} {progress['accuracy']:.4f}"
+    epoch = min(progress["epoch"] + 1, progress["epochs"])
+    return (
+        f"step {progress['step']:,} of {progress['steps']:,} (epoch {epoch} of {progress['epochs']}), "
+        f"loss {progress['loss']:.4f}, {progress['samples_per_s']:,.1f} rows/s{judged}{left}"
+    )

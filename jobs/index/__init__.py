@@ -1,0 +1,1 @@
+"""`vqa-ray index`: build an index of embeddings and keep it up to date."""

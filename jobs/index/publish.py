@@ -1,0 +1,165 @@
+"""From written rows to a version that readers see: what is derived from them, then one exclusive write."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+import pyarrow as pa
+
+from jobs.index.duplicates import report
+from jobs.index.open import IndexTask
+from jobs.runtime import admission as guard
+from jobs.runtime.progress import duration
+from vqa_ray.errors import RunError, one_line
+from vqa_ray.index import version as versions
+from vqa_ray.index.ann import build as ann
+from vqa_ray.index.garbage import clean_up
+from vqa_ray.index.input_files import Difference
+from vqa_ray.index.reader import Index
+from vqa_ray.index.search.recall import measured
+from vqa_ray.index.update import Change, apply, conflicting_ids
+from vqa_ray.index.version import AnnState, Update, Version
+from vqa_ray.report.dataset_card import data_files, dataset_card
+from vqa_ray.runs.directory import CARD, FOR_DATASETS, delete_directory
+from vqa_ray.runs.lock import OutputLock
+from vqa_ray.storage.filesystem import write_bytes_atomic
+
+logger = logging.getLogger(__name__)
+
+
+def publish(task: IndexTask, lock: OutputLock, base: Version | None, change: Change) -> Version:
+    """Make the next version of what an update has written.
+
+    Raises:
+        RunError: rows have unusable vectors, or another process has published meanwhile.
+    """
+    version = apply(task.layout, base, task.kind, change, guard.now())
+    version = replace(version, ann=_approximate(task, base, version))
+    _publish(task, lock, version)
+    clean_up(task.layout, version, base)
+    update = change.update
+    logger.info(
+        "%s: version %d: %d rows, %d with a vector; %d sources added, %d replaced, %d removed",
+        task.layout.uri,
+        version.number,
+        version.rows,
+        version.ok,
+        update.added,
+        update.replaced,
+        update.removed,
+    )
+    _tell(task, version)
+    return version
+
+
+def entry(task: IndexTask, changes: Difference, planned: pa.Table, name: str) -> Update:
+    """What a version says of an update.
+
+    Args:
+        task: of the command.
+        changes: what is different.
+        planned: SOURCES that are read of it.
+        name: of the update.
+    """
+    read = set(planned["uri"].to_pylist())
+    return Update(
+        name=name,
+        started=task.record.started,
+        input=task.spec.input,
+        added=sum(uri in read for uri in changes.added),
+        replaced=sum(uri in read for uri in changes.changed),
+        removed=len(changes.gone),
+    )
+
+
+def finish(task: IndexTask, lock: OutputLock, base: Version) -> int:
+    """With nothing to embed: derive what is asked for and not there; gives the exit code."""
+    state = _approximate(task, base, base)
+    if state != base.ann:
+        version = replace(base, number=base.number + 1, created=guard.now(), ann=state)
+        _publish(task, lock, version)
+        clean_up(task.layout, version, base)
+        base = version
+    _tell(task, base)
+    return 0
+
+
+def _publish(task: IndexTask, lock: OutputLock, version: Version) -> None:
+    lock.check()
+    if not versions.publish(task.layout, version):
+        raise RunError(
+            f"{task.layout.uri}: another process has published version {version.number} meanwhile; what was embedded "
+            "is kept, run the same command again"
+        )
+    files = [file.path for file in version.files]
+    write_bytes_atomic(task.layout.path(FOR_DATASETS), data_files(files).encode())
+    counts = {"rows": version.rows, "ok": version.ok, "failed": version.rows - version.ok, "errors": {}}
+    content = {"job": "index", "model": version.model, **counts}
+    card = dataset_card(content, Index(task.layout, version).schema, files)
+    write_bytes_atomic(task.layout.path(CARD), card.encode())
+
+
+def _tell(task: IndexTask, version: Version) -> None:
+    if not version.ok:
+        logger.warning("%s: the index is empty: no image has a vector; every search finds nothing", task.layout.uri)
+    conflicts = conflicting_ids(task.layout, version.files)
+    if conflicts:
+        logger.warning("%s: %d row_ids stand for different images (sha256)", task.layout.uri, conflicts)
+    if version.ann is not None and version.ann.partitions:
+        logger.info(
+            "  approximate search: %d partitions, %d sub-vectors, recall@%d %.3f over %d of its images",
+            version.ann.partitions,
+            version.ann.sub_vectors,
+            version.ann.recall_k,
+            version.ann.recall or 0.0,
+            version.ann.recall_queries,
+        )
+    if task.spec.dedupe is not None:
+        report(task, version, task.spec.dedupe)
+
+
+def _approximate(task: IndexTask, base: Version | None, version: Version) -> AnnState | None:
+    """The approximate index of a version: that of the one before extended, one built anew, or none."""
+    if not _wanted(task, base, version):
+        return None
+    if base is not None and base.ann is not None and not task.spec.rebuild_ann:
+        try:
+            begun = time.monotonic()
+            state = ann.extend(task.layout, base, version)
+            if state is not None:
+                if base is not version:
+                    logger.info("%s: approximate index brought up to date in %s", task.layout.uri, _since(begun))
+                return state
+        except ann.ERRORS as error:
+            logger.warning("%s: the approximate index is damaged (%s)", task.layout.uri, one_line(error, 200))
+    begun = time.monotonic()
+    name = version.updates[-1].name if base is not version else f"{version.number + 1:06}-rebuilt"
+    path = task.layout.ann(name)
+    # What a process that died has left there is of no use.
+    delete_directory(task.layout.path(path))
+    state = ann.build(task.layout, version, path)
+    logger.info("%s: approximate index built in %s", task.layout.uri, _since(begun))
+    return measured(task.layout, version, state)
+
+
+def _since(begun: float) -> str:
+    return duration(time.monotonic() - begun)
+
+
+def _wanted(task: IndexTask, base: Version | None, version: Version) -> bool:
+    choice = task.spec.ann
+    if choice == "never":
+        return False
+    if version.vectors > 1:
+        return False
+    there = base is not None and base.ann is not None
+    if choice == "auto" and version.ok < ann.FROM_VECTORS and not there:
+        return False
+    if not ann.is_installed():
+        logger.warning(
+            "%s: search will be exact: the approximate one needs pip install 'vqa-ray[index]'", task.layout.uri
+        )
+        return False
+    return True

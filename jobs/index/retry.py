@@ -1,0 +1,77 @@
+"""`index --retry-failed`: rows without a vector are embedded again and take their places in the next version."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import replace
+from functools import partial
+
+from jobs.index.open import IndexTask
+from jobs.index.publish import publish
+from jobs.index.recover import record_of, under_way
+from jobs.index.update import embed, part_uris
+from jobs.runtime.job import Job
+from jobs.runtime.summary import FAILED
+from jobs.spec.base import Retry
+from vqa_ray.index import version as versions
+from vqa_ray.index.input_snapshot import read_origin
+from vqa_ray.index.update import Change, read_sources
+from vqa_ray.index.version import Update, Version
+from vqa_ray.keys import Keys, ranges_of
+from vqa_ray.readers.source import parse_keep
+from vqa_ray.runs.counts import failed_keys
+from vqa_ray.runs.lock import OutputLock
+from vqa_ray.stages.read import read_tasks
+
+logger = logging.getLogger(__name__)
+
+
+def retry_failed(task: IndexTask, lock: OutputLock, retry: Retry) -> int:
+    """Embed the failed rows again, those of each update that read some as an update of its own; gives the exit code."""
+    base = versions.latest(task.layout)
+    assert base is not None
+    code = 0
+    failed = _failed(task, base, retry)
+    if not failed:
+        logger.info("%s: no failed rows of %s", task.layout.uri, ", ".join(retry.told()))
+    for read_as, keys in failed.items():
+        base, worse = _again(task, lock, base, retry, read_as=read_as, keys=keys)
+        code = max(code, worse)
+        if code == FAILED:
+            break
+    return code
+
+
+def _again(
+    task: IndexTask, lock: OutputLock, base: Version, retry: Retry, *, read_as: str, keys: Keys
+) -> tuple[Version, int]:
+    keep, keep_as = parse_keep(task.spec.keep)
+    source = read_origin(task.layout.origin(read_as), tuple(task.schema.field(name) for name in keep_as), keep)
+    asked = record_of(task, base)
+    record = replace(asked, command={**asked.command, "retry_failed": retry.told(), "of": read_as})
+    name = under_way(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
+    layout = task.layout.update(name)
+    job = Job(record, task.spec, source, task.schema, partial(task.build, task.spec))
+    code = embed(job, layout, lock.fence, partial(read_tasks, source, keys=keys), keys)
+    if code == FAILED:
+        return base, code
+    change = Change(
+        update=Update(name, record.started, task.spec.input, 0, 0, 0),
+        drop={read_as: ranges_of(keys)},
+        parts=part_uris(layout),
+        read_as=read_as,
+        sources=read_sources(task.layout, base),
+    )
+    return publish(task, lock, base, change), code
+
+
+def _failed(task: IndexTask, base: Version, retry: Retry) -> dict[str, Keys]:
+    """Update → the keys of the rows it read that have failed, int64 (N,), ascending."""
+    found = {}
+    for name in dict.fromkeys(file.update for file in base.files):
+        uris = [task.layout.path(file.path) for file in base.files if file.update == name]
+        keys = failed_keys(uris, retry.codes)
+        if len(keys):
+            found[name] = keys
+    return found

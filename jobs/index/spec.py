@@ -1,0 +1,35 @@
+"""What can be asked of `index`: a strict model from which its command line is made."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from jobs.spec.base import RunSpec, option
+
+# What belongs to one update; the rest of a command is shared by all updates of an index.
+OF_ONE_UPDATE = ("input", "input_format", "columns", "limit", "model")
+
+
+class IndexSpec(RunSpec):
+    """Embed images and keep an index of them up to date: what is new is added, what is gone is removed."""
+
+    input: str = option("Where the images are: a file, a directory or a prefix (path, s3://, gs://).", unit="URI")
+    output: str = option("Index directory; the same command again brings it up to date.", unit="URI", command=False)
+    model: str = option("Dual encoder: org/name@revision, a directory or URI, bundled:NAME, or fake:.", unit="MODEL")
+    thumbnails: bool = option("Keep a small JPEG of each image, for pages of hits.", True)
+    dedupe: float | None = option(
+        "Report groups of images at least so alike: 0.97.", None, unit="0..1", gt=0, le=1, command=False
+    )
+    ann: Literal["auto", "always", "never"] = option(
+        "Approximate search beside the exact one; auto: from 50,000 vectors.", "auto", command=False
+    )
+    rebuild_ann: bool = option("Make the approximate index anew.", False, command=False)
+    allow_empty: bool = option(
+        "Let an input without any files remove all that came from it; refused without.", False, command=False
+    )
+
+    update: bool = option("Always so: an index takes in what was added to its input.", True, command=False)
+
+    def shared(self) -> dict[str, Any]:
+        """What all updates of an index must agree on, beside the model."""
+        return {name: value for name, value in self.command().items() if name not in OF_ONE_UPDATE}

@@ -1,0 +1,115 @@
+"""One update of an index: what has changed is embedded as a run of its own, then published at once."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import pyarrow as pa
+
+from jobs.index.open import IndexTask, check_kind
+from jobs.index.publish import entry, finish, publish
+from jobs.index.recover import discard, record_of, take_in, under_way
+from jobs.runtime import admission as guard
+from jobs.runtime import summary
+from jobs.runtime.commit import conclude, swept_and_done, write_rows
+from jobs.runtime.job import Job, Work
+from jobs.runtime.summary import FAILED
+from vqa_ray.index import input_files as sources
+from vqa_ray.index import version as versions
+from vqa_ray.index.input_files import Difference
+from vqa_ray.index.input_snapshot import write_origin
+from vqa_ray.index.update import Change, read_sources
+from vqa_ray.index.version import Version
+from vqa_ray.keys import NOTHING, Keys, size
+from vqa_ray.runs import manifest
+from vqa_ray.runs.claims import Fence
+from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.lock import OutputLock
+from vqa_ray.stages.read import ReadShard, limits_for, read_tasks
+from vqa_ray.storage.filesystem import write_table_atomic
+
+logger = logging.getLogger(__name__)
+
+# Thumbnails are read a file at a time, a few kB each.
+_MAX_ROWS_PER_FILE = 2_000
+
+
+def bring_up_to_date(task: IndexTask, lock: OutputLock) -> int:
+    """Embed what is new, take out what is gone, publish; gives the exit code.
+
+    Raises:
+        RequestError: the index has become another one meanwhile.
+        RunError: the pipeline failed; the same command goes on from there.
+    """
+    base = versions.latest(task.layout)
+    if base is not None:
+        check_kind(task.layout, task.kind, base)
+    for note in task.source.notes:
+        logger.warning("%s", note)
+    changes = sources.difference(read_sources(task.layout, base), task.source)
+    name = under_way(task, record_of(task, base), base)
+    if name is None and changes:
+        base, changes = take_in(task, lock, base, changes)
+    if name is None and not changes and base is not None:
+        logger.info("%s: up to date with %s", task.layout.uri, task.spec.input)
+        return finish(task, lock, base)
+    number = base.number + 1 if base else 1
+    name = name or f"{number:06}-{uuid.uuid4().hex[:8]}"
+    return _update(task, lock, base, changes, name)
+
+
+def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Difference, name: str) -> int:
+    """Embed what is to be read as the update of that name, and publish it."""
+    source = sources.restricted(task.source, changes.to_read)
+    limits = None if task.spec.limit is None else limits_for(source, task.spec.limit)
+    planned = sources.places(source, name, limits)
+    write_table_atomic(task.layout.plan(name), planned)
+    write_origin(task.layout.origin(name), source)
+    job = Job(record_of(task, base), task.spec, source, task.schema, partial(task.build, task.spec), limits)
+    code = embed(job, task.layout.update(name), lock.fence, partial(read_tasks, source, limits=limits))
+    if code == FAILED:
+        return code
+    known = read_sources(task.layout, base)
+    leaving = {*changes.gone, *planned["uri"].to_pylist()}
+    change = Change(
+        update=entry(task, changes, planned, name),
+        drop=sources.keys_of(known, leaving),
+        parts=part_uris(task.layout.update(name)),
+        read_as=name,
+        sources=pa.concat_tables([sources.without(known, leaving), planned]),
+    )
+    publish(task, lock, base, change)
+    discard(task)
+    return code
+
+
+def embed(
+    job: Job, layout: RunLayout, fence: Fence, tasks: Callable[..., list[ReadShard]], keys: Keys | None = None
+) -> int:
+    """Write the rows of a job as a run in the directory of an update, or what is left of it; gives the exit code.
+
+    Args:
+        job: what is asked.
+        layout: of the run.
+        fence: the right to write to the index.
+        tasks: the shards to read, called with what is `done`.
+        keys: int64 (N,), the rows that are read, where these are not all rows of the job's source.
+    """
+    rows_per_file = job.spec.rows_per_file or min(job.rows_per_file(job.total), _MAX_ROWS_PER_FILE)
+    job = replace(job, spec=job.spec.model_copy(update={"rows_per_file": rows_per_file}))
+    record, new = guard.admit(layout, job.record, {})
+    finished = manifest.read(layout.manifest)
+    if finished is not None:
+        return summary.tell(finished, layout.output, job.spec.max_error_fraction)
+    done = NOTHING if new else swept_and_done(layout, fence)
+    work = Work(record, layout, tasks(done=done), size(done), job.total, fence)
+    return conclude(job, work, write_rows(job, work), keys=keys)
+
+
+def part_uris(layout: RunLayout) -> list[str]:
+    """The files with the rows of a run."""
+    return [entry.uri for entry in layout.part_files()]

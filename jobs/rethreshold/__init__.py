@@ -1,0 +1,1 @@
+"""`vqa-ray tag --rethreshold`: decide the tags of a finished run anew from its scores."""

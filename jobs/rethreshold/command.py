@@ -1,0 +1,161 @@
+"""`vqa-ray tag --rethreshold RUN`: tags decided anew from the kept scores of a finished run; no model, no Ray."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from jobs.calibrate import taxonomy_of
+from jobs.rethreshold.spec import RethresholdSpec
+from jobs.runtime import admission as guard
+from jobs.runtime import summary
+from vqa_ray import schema
+from vqa_ray.calibration.file import Calibration
+from vqa_ray.errors import RequestError, RunError
+from vqa_ray.report.dataset_card import data_files, dataset_card
+from vqa_ray.runs import manifest
+from vqa_ray.runs.completeness import strangers
+from vqa_ray.runs.counts import keys_of_parts, read_columns, tally
+from vqa_ray.runs.directory import CARD, FOR_DATASETS, RunLayout, name_of
+from vqa_ray.runs.lock import OutputLock
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.stages.rethreshold import KEPT_SCORES, Rethreshold, changed_tags
+from vqa_ray.storage.canonical import canonical_uri, is_same_place, path_below
+from vqa_ray.storage.filesystem import join, write_bytes_atomic, write_table_atomic
+from vqa_ray.taxonomy.file import load_taxonomy
+from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
+
+logger = logging.getLogger(__name__)
+
+
+def run(spec: RethresholdSpec) -> int:
+    """Write a run with the rows of another one, and tags by other thresholds; gives the exit code.
+
+    Raises:
+        RequestError: the run cannot be used so, or the output holds something else.
+        RunError: the rows of the run changed meanwhile.
+    """
+    parent, finished = _parent(spec)
+    taxonomy, decides = _taxonomy(spec, parent)
+    parts = [entry.uri for entry in RunLayout(spec.rethreshold).part_files()]
+    where = spec.tags or f"the taxonomy of {spec.rethreshold}"
+    try:
+        retag = Rethreshold(taxonomy, read_columns(parts[0]).slice(0, 0).schema)
+    except RequestError as error:
+        raise RequestError(f"--rethreshold {spec.rethreshold}: {error}") from error
+    # A run has the scores of the same choices in all of its rows.
+    any(retag.check(read_columns(uri, ("status", KEPT_SCORES)), where) for uri in parts)
+    record = _record(spec, parent, finished, decides)
+    layout = RunLayout(spec.output)
+    if guard.existing_record(layout, record) is not None and (done := manifest.read(layout.manifest)):
+        logger.info("%s: this run has finished already (%s)", spec.output, done["timing"]["finished"])
+        return summary.tell(done, spec.output, 1.0)
+    with OutputLock(spec.output, record.started, wait=spec.wait) as lock:
+        record, _ = guard.admit(layout, record, {})
+        started, begun = guard.now(), time.monotonic()
+        file_schema = _file_schema(record, retag.schema)
+        changed = 0
+        for uri in parts:
+            lock.check()
+            before = read_columns(uri)
+            after = retag(before)
+            changed += changed_tags(before, after)
+            write_table_atomic(join(spec.output, name_of(uri)), after.cast(file_schema))
+        counts = tally(entry.uri for entry in layout.part_files())
+        if found := strangers(counts.keys, keys_of_parts(parts)[:, 0]):
+            raise RunError(f"--rethreshold {spec.rethreshold}: {found[0]}; it has changed meanwhile")
+        timing = manifest.Timing(started, guard.now(), time.monotonic() - begun, counts.rows, {}, 0)
+        content = manifest.build(record, counts, timing, found, ())
+        content["parent"] = {"output": spec.rethreshold, "run_id": parent.run_id, "finished": finished}
+        lock.check()
+        write_bytes_atomic(join(spec.output, CARD), dataset_card(content, retag.schema).encode())
+        write_bytes_atomic(join(spec.output, FOR_DATASETS), data_files().encode())
+        manifest.write(layout.manifest, content)
+    logger.info("%s: %d of %d images have other tags than in %s", spec.output, changed, counts.ok, spec.rethreshold)
+    return summary.tell(content, spec.output, 1.0)
+
+
+def _parent(spec: RethresholdSpec) -> tuple[RunRecord, str]:
+    """The record of the run whose scores decide, and when it finished."""
+    place = f"--rethreshold {spec.rethreshold}"
+    layout = RunLayout(spec.rethreshold)
+    record, done = RunRecord.read(layout.record), manifest.read(layout.manifest)
+    if record is None or record.job != "tag":
+        raise RequestError(f"{place}: expected a run directory of `vqa-ray tag`")
+    if done is None or done["findings"]:
+        raise RequestError(f"{place}: the run has not finished; finish it with the command that began it")
+    if is_same_place(spec.output, spec.rethreshold) or path_below(spec.output, spec.rethreshold):
+        raise RequestError(f"--output {spec.output}: lies in the run whose scores decide; use another directory")
+    if spec.tags is None and spec.calibration is None:
+        raise RequestError("--rethreshold: nothing else is given; expected --tags, --calibration or both")
+    return record, done["timing"]["finished"]
+
+
+def _taxonomy(spec: RethresholdSpec, parent: RunRecord) -> tuple[Taxonomy, dict[str, str | None]]:
+    """The taxonomy that decides, and what the record says of it."""
+    if spec.tags is None:
+        taxonomy, tags = taxonomy_of(parent, "--rethreshold"), parent.command.get("tags")
+    else:
+        taxonomy, tags = load_taxonomy(spec.tags), spec.tags
+        _check_questions(spec, taxonomy, parent)
+    decides = {"tags": tags, "tags_fingerprint": taxonomy.fingerprint, "calibration": spec.calibration}
+    if spec.calibration is not None:
+        calibration = Calibration.read(spec.calibration)
+        calibration.check_model(parent.model["reference"], parent.model["fingerprint"], spec.calibration)
+        taxonomy = taxonomy.calibrated({tag: fit.threshold for tag, fit in calibration.tags.items()})
+        decides["calibration_fingerprint"] = calibration.digest
+    return taxonomy, decides
+
+
+def _check_questions(spec: RethresholdSpec, taxonomy: Taxonomy, parent: RunRecord) -> None:
+    """Refuse attributes whose scores answer another question; a taxonomy that has changed since cannot be compared."""
+    try:
+        earlier = taxonomy_of(parent, "--rethreshold")
+    except RequestError:
+        logger.warning(
+            "--tags %s: the taxonomy of %s is no longer as it was, so questions and phrases cannot be compared; the "
+            "kept scores are those of its questions",
+            spec.tags,
+            spec.rethreshold,
+        )
+        return
+    for attribute in taxonomy.attributes:
+        for was in earlier.attributes:
+            if was.name == attribute.name and (text := _other_question(was, attribute)):
+                raise RequestError(
+                    f"--tags {spec.tags}: attribute {attribute.name!r}: {text}; its scores belong to another question, "
+                    "run `vqa-ray tag` for it"
+                )
+
+
+def _other_question(was: Attribute, now: Attribute) -> str:
+    if (was.question, was.mode) != (now.question, now.mode):
+        return f"{was.question!r} ({was.mode}) → {now.question!r} ({now.mode})"
+    shared = [choice for choice in now.choices if choice in was.choices and now.choices[choice] != was.choices[choice]]
+    return f"choice {shared[0]!r}: {was.choices[shared[0]]!r} → {now.choices[shared[0]]!r}" if shared else ""
+
+
+def _record(spec: RethresholdSpec, parent: RunRecord, finished: str, decides: Mapping[str, str | None]) -> RunRecord:
+    # A retry of the failed rows changes when the run finished, and so what this command gives.
+    source = {
+        "rethreshold": canonical_uri(spec.rethreshold),
+        "rethreshold_finished": f"{parent.run_id}, {finished}",
+    }
+    return RunRecord(
+        run_id=uuid.uuid4().hex[:12],
+        job="tag",
+        started=guard.now(),
+        command={**source, "keep": parent.command.get("keep", []), **decides},
+        model=parent.model,
+        input=parent.input,
+        versions=guard.versions(),
+    )
+
+
+def _file_schema(record: RunRecord, columns: pa.Schema) -> pa.Schema:
+    told = {"version": record.versions["vqa_ray"], "job": record.job, "run_id": record.run_id}
+    return schema.with_metadata(columns, {**told, "spec_hash": record.spec_hash, "model": dict(record.model)})

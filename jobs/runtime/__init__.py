@@ -1,0 +1,1 @@
+"""What every job that writes an output shares: admission, execution, commits, progress, summary."""

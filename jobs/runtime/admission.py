@@ -1,0 +1,153 @@
+"""Whether a command may write to its output: a new one, the rest of the same run, or a refusal."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from jobs.spec.base import RunSpec
+from vqa_ray import __version__
+from vqa_ray.errors import RequestError
+from vqa_ray.models.load import ModelInfo
+from vqa_ray.readers import Source
+from vqa_ray.readers.changes.snapshot import input_place, read_snapshot, snapshot_of, write_snapshot
+from vqa_ray.runs.directory import RunLayout, name_of
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.schema import COLUMNS_VERSION
+from vqa_ray.storage.store_errors import store_failures, store_reason
+
+_PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
+_SHOWN = 3
+
+
+def asked(job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict[str, Any] | None = None) -> RunRecord:
+    """The record of a command, as if its run were new.
+
+    Args:
+        job: `answer`, `tag`, `caption` or `retrieve`.
+        spec, source, model: what it works with.
+        extra: more that decides the answers: the content of a taxonomy file, for instance.
+    """
+    return RunRecord(
+        run_id=uuid.uuid4().hex[:12],
+        job=job,
+        started=now(),
+        command=spec.command() | {"input": input_place(spec.input)} | (extra or {}),
+        model={
+            "reference": model.reference,
+            "family": model.family,
+            "fingerprint": model.fingerprint,
+            "score_meaning": model.score_meaning,
+        },
+        input=input_of(source),
+        versions=versions(),
+        columns_version=columns_version(spec.output),
+    )
+
+
+def columns_version(output: str) -> int:
+    """The version of the columns that a command writes to an output: that of the run it goes on with, or ours.
+
+    Raises:
+        RequestError: what lies there cannot be read.
+    """
+    existing = _record_at(RunLayout(output))
+    return COLUMNS_VERSION if existing is None else existing.columns_version
+
+
+def input_of(source: Source) -> dict[str, Any]:
+    """What a record remembers of an input."""
+    return {
+        "uri": source.config.uri,
+        "place": input_place(source.config.uri),
+        "format": source.format,
+        "fingerprint": source.fingerprint,
+        "shards": len(source.shards),
+        "rows": source.total_rows,
+        "several": source.several,
+        "notes": list(source.notes),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that matter."""
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"vqa_ray": __version__, "python": platform.python_version(), **packages}
+
+
+def existing_record(layout: RunLayout, wanted: RunRecord) -> RunRecord | None:
+    """Find the record that a command continues, without writing anything; None for a new output.
+
+    Raises:
+        RequestError: the output holds another run or other files, or cannot be read.
+    """
+    existing = _record_at(layout)
+    if existing is not None:
+        refuse_difference(layout.output, existing, wanted)
+        return existing
+    foreign = [name_of(entry.uri) for entry in (*layout.foreign_files(), *layout.part_files())]
+    if foreign:
+        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
+        raise RequestError(
+            f"--output {layout.output}: holds files that are not of a run ({', '.join(foreign[:_SHOWN])}{more}); "
+            "wanted a new or empty directory"
+        )
+    return None
+
+
+def admit(layout: RunLayout, wanted: RunRecord, inputs: Mapping[str, Source]) -> tuple[RunRecord, bool]:
+    """Give the record that a command continues, and whether it is new. A new one is written at once.
+
+    Args:
+        layout: the run directory.
+        wanted: what is asked.
+        inputs: URI → the source whose files are to be kept there, so that the run can go on with them.
+
+    Raises:
+        RequestError: the output holds another run or other files, or cannot be written.
+    """
+    existing = existing_record(layout, wanted)
+    try:
+        for uri, source in inputs.items():
+            if existing is None or _has_grown(source) or read_snapshot(uri) is None:
+                write_snapshot(uri, snapshot_of(source))
+        if existing is not None:
+            if existing.input.get("shards") != wanted.input["shards"]:
+                existing = replace(existing, input=wanted.input)
+                existing.write(layout.record)
+            return existing, False
+        wanted.write(layout.record)
+    except store_failures() as error:
+        raise RequestError(f"--output {layout.output}: cannot be written: {store_reason(error)}") from error
+    return wanted, True
+
+
+def _has_grown(source: Source) -> bool:
+    return source.drift is not None and bool(source.drift.taken_in)
+
+
+def _record_at(layout: RunLayout) -> RunRecord | None:
+    try:
+        return RunRecord.read(layout.record)
+    except store_failures() as error:
+        raise RequestError(f"--output {layout.output}: cannot be read: {store_reason(error)}") from error
+
+
+def refuse_difference(output: str, existing: RunRecord, wanted: RunRecord) -> None:
+    """Raise a RequestError when `wanted` is not what the output holds."""
+    differences = existing.differences(wanted)
+    if differences:
+        raise RequestError(
+            f"--output {output}: holds another run ({existing.job} of {existing.started}): {'; '.join(differences)}; "
+            "use another --output, or the command it was made with"
+        )
+
+
+def now() -> str:
+    """The time, UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

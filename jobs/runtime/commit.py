@@ -1,0 +1,97 @@
+"""The steps of an execution that a run and a retry share: write the rows, check them, write the manifest."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from jobs.runtime import admission as guard
+from jobs.runtime import summary
+from jobs.runtime.job import Job, Work
+from vqa_ray.keys import Keys, Ranges, ranges_of, size
+from vqa_ray.report.dataset_card import data_files, dataset_card
+from vqa_ray.runs import commits, manifest
+from vqa_ray.runs.claims import Fence
+from vqa_ray.runs.completeness import findings, strangers
+from vqa_ray.runs.counts import row_count, tally
+from vqa_ray.runs.directory import CARD, FOR_DATASETS, PART_PREFIX, RunLayout
+from vqa_ray.storage.filesystem import join, write_bytes_atomic, write_table_atomic
+
+logger = logging.getLogger(__name__)
+
+
+def swept_and_done(layout: RunLayout, fence: Fence) -> Ranges:
+    """Clean up after a process that died, and tell which rows are written. int64 (R, 2) ranges of source_keys.
+
+    Only files that were never committed go, and second copies of rows.
+    """
+    fence.check()
+    commits.sweep(layout)
+    keys = commits.keys_by_task(layout)
+    commits.remove_repeated_rows(layout, keys)
+    done = ranges_of(np.concatenate([np.empty(0, np.int64), *keys.values()]))
+    if len(done):
+        logger.info("%s: resumed, %d rows are there already", layout.output, size(done))
+    return done
+
+
+def write_rows(job: Job, work: Work) -> manifest.Timing:
+    """Run the pipeline over the rows that are not written yet."""
+    started, begun = guard.now(), time.monotonic()
+    stages: dict[str, float] = {}
+    spilled = 0
+    if work.tasks:
+        from jobs.runtime.execute import execute
+
+        before = set(commits.committed_tasks(work.layout))
+        invocation = f"{PART_PREFIX}{uuid.uuid4().hex[:8]}"
+        stages, spilled = execute(job, work, invocation)
+        work.fence.check()
+        commits.sweep(work.layout)
+        others = set(commits.committed_tasks(work.layout)) - before
+        if any(not task.startswith(invocation) for task in others):
+            copies = commits.remove_repeated_rows(work.layout, commits.keys_by_task(work.layout))
+            logger.warning("a process that had died wrote %d rows late; one copy of each is kept", copies)
+    rows = sum(row_count(uri) for uri in commits.committed_tasks(work.layout).values())
+    return manifest.Timing(started, guard.now(), time.monotonic() - begun, rows - work.present, stages, spilled)
+
+
+def conclude(
+    job: Job,
+    work: Work,
+    timing: manifest.Timing,
+    attempts: Sequence[Mapping[str, object]] = (),
+    keys: Keys | None = None,
+) -> int:
+    """Check that every row is there once, write the manifest, tell the summary; gives the exit code.
+
+    Args:
+        job, work, timing, attempts: of the run.
+        keys: int64 (N,), the rows that should be there; those of all shards without.
+    """
+    work.fence.check()
+    layout = RunLayout(work.layout.output)
+    parts = [entry.uri for entry in layout.part_files()]
+    if not parts:
+        none = join(layout.parts, f"{PART_PREFIX}empty.parquet")
+        write_table_atomic(none, job.file_schema(work.record).empty_table())
+        parts = [none]
+    counts = tally(parts)
+    if keys is None:
+        found = findings(counts.keys, job.known_rows(), counts.malformed, counts.torn)
+    else:
+        found = strangers(counts.keys, keys)
+    if job.conclude is not None:
+        job.conclude(parts)
+    content = manifest.build(work.record, counts, timing, found, attempts)
+    work.fence.check()
+    if work.record.job != "index":
+        card = dataset_card(content, job.schema)
+        write_bytes_atomic(join(layout.output, CARD), card.encode())
+        write_bytes_atomic(join(layout.output, FOR_DATASETS), data_files().encode())
+    manifest.write(layout.manifest, content)
+    return summary.tell(content, layout.output, job.spec.max_error_fraction)

@@ -1,0 +1,125 @@
+"""Running one pipeline on Ray; the only place that turns Ray's failures into ours."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+import ray
+from ray.data import DataContext
+from ray.data.exceptions import ExecutionTimeoutError
+
+from jobs.runtime.cluster.connect import Cluster, session
+from jobs.runtime.cluster.failures import causes, reason
+from jobs.runtime.job import Job, Work
+from jobs.runtime.progress import duration
+from jobs.runtime.watch import Watch
+from jobs.spec.base import RunSpec
+from pipelines.ray_context import LastStatistics, run_context
+from pipelines.reports import StopOnRequest, announce, forget
+from pipelines.resources import Placement, Wishes, automatic, check, demand
+from pipelines.write import FencedNames, checkpoint_config, write
+from vqa_ray.errors import RequestError, RunError, one_line
+from vqa_ray.readers.estimate import estimate_rows
+
+if TYPE_CHECKING:
+    from ray.data._internal.stats import DatasetStatsSummary
+
+logger = logging.getLogger(__name__)
+
+# A refusal of an actor's constructor, which Ray hands on as text alone.
+_REFUSED = re.compile(r"^(?:\([^)]*\) )?vqa_ray\.errors\.(?:ModelLoadError|RequestError): (.+)$", re.MULTILINE)
+# What Ray's operators are called → what the summary calls them, in order of the data's way.
+_NAMES = (
+    ("ReadShards", "read"),
+    ("PrepareImages", "decode"),
+    ("ModelActor", "model"),
+    ("Write", "write"),
+)
+
+
+def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], int]:
+    """Run a job's pipeline.
+
+    Args:
+        job, work: what to do.
+        invocation: what the names of the files written begin with.
+
+    Returns:
+        Seconds of work by stage, and bytes spilled to disk.
+
+    Raises:
+        RequestError: the cluster is too small.
+        RunError: the pipeline failed.
+    """
+    spec, layout = job.spec, work.layout
+    with session(spec.address) as cluster:
+        placement = place(spec, cluster)
+        if not spec.wait_for_cluster:
+            check(demand(placement), cluster.resources, cluster.name)
+        context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
+        callbacks = [*context.custom_execution_callback_classes, LastStatistics, StopOnRequest]
+        context.custom_execution_callback_classes = callbacks
+        LastStatistics.kept = None
+        announce(context, invocation)
+        watch = Watch(
+            work.total,
+            present=work.present,
+            quiet=spec.quiet,
+            reports=invocation,
+            # A retry meets nothing but rows that have failed before.
+            estimate=partial(estimate_rows, job.source),
+            max_error_fraction=spec.max_error_fraction if layout.attempt == 1 else 1.0,
+        )
+        with DataContext.current(context), watch:
+            try:
+                rows = job.build(work, placement)
+                schema, rows_per_file = job.file_schema(work.record), job.rows_per_file(work.total)
+                write(rows, layout, schema, FencedNames(invocation, work.fence), rows_per_file)
+            except ExecutionTimeoutError as error:
+                raise RunError(
+                    f"nothing has moved for {duration(spec.no_progress_timeout_s)} (--no-progress-timeout-s): "
+                    f"{one_line(error)}"
+                ) from error
+            except (ray.exceptions.RayError, OSError) as error:
+                raise _translated(error) from error
+            finally:
+                forget(invocation)
+        assert LastStatistics.kept is not None
+        return _statistics(LastStatistics.kept)
+
+
+def place(spec: RunSpec, cluster: Cluster) -> Placement:
+    """Where the parts of the job run."""
+    low, high = spec.actors() or (None, None)
+    wishes = Wishes(spec.batch_size, low, high, spec.num_gpus, spec.device)
+    return automatic(cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0), wishes, cluster.cores)
+
+
+def _translated(error: BaseException) -> RequestError | RunError:
+    """What a failure of Ray means: a wrong request that only the worker could see, or a failed run."""
+    for cause in causes(error):
+        if isinstance(cause, RequestError):
+            # Below our line, Ray Data notes how often it tried.
+            lines = str(getattr(cause, "cause", None) or cause).splitlines()
+            return RequestError(one_line(lines[0] if lines else "", 1000))
+    refused = _REFUSED.findall(str(error))
+    if refused:
+        return RequestError(one_line(refused[-1], 1000))
+    return RunError(f"the run failed, the same command goes on from here: {reason(error)}")
+
+
+def _statistics(last: DatasetStatsSummary) -> tuple[dict[str, float], int]:
+    """Seconds of work by stage, added up over tasks, and bytes spilled, of an execution."""
+    seconds: dict[str, float] = {}
+    summaries = [last]
+    while summaries:
+        summary = summaries.pop()
+        summaries += summary.parents
+        for operator in summary.operators_stats:
+            name = next((ours for theirs, ours in _NAMES if theirs in operator.operator_name), None)
+            if name is not None and operator.wall_time is not None:
+                seconds[name] = round(seconds.get(name, 0.0) + operator.wall_time.sum, 3)
+    return {name: seconds[name] for _, name in _NAMES if name in seconds}, int(last.global_bytes_spilled)

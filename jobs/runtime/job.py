@@ -1,0 +1,174 @@
+"""What a job has to do, opened and checked: no Ray yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from jobs.runtime.progress import told_when_slow
+from jobs.runtime.recorded_input import earlier_run
+from jobs.spec.base import RunSpec
+from vqa_ray import schema as columns
+from vqa_ray.calibration.file import Calibration
+from vqa_ray.errors import RequestError
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.models.load import ModelInfo, load_transform
+from vqa_ray.readers import InputConfig, Source, open_source
+from vqa_ray.readers.source import parse_keep
+from vqa_ray.runs.claims import Fence
+from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.stages.read import ReadShard
+from vqa_ray.storage.filesystem import shown_uri
+
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
+    from pipelines.read_images import ImageConfig
+    from pipelines.resources import Placement
+
+_FILES_PER_RUN, _MIN_ROWS_PER_FILE, _MAX_ROWS_PER_FILE = 64, 128, 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The rows that one execution writes, and where.
+
+    Attributes:
+        record: what is asked; its run_id is that of the run directory.
+        layout: where the rows go.
+        tasks: the shards to read, without the rows that are written already.
+        present: rows that are written already.
+        total: rows in all, None when unknown.
+        fence: the right to write there.
+    """
+
+    record: RunRecord
+    layout: RunLayout
+    tasks: Sequence[ReadShard]
+    present: int
+    total: int | None
+    fence: Fence
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A command, opened and checked.
+
+    Attributes:
+        record: what is asked, as if it were new.
+        spec, source: what it works with.
+        schema: of the output, kept columns included.
+        build: makes the lazy pipeline.
+        limits: shard → rows to read of it; None for all.
+        conclude: called with the part files when all rows are there, before the manifest says so.
+    """
+
+    record: RunRecord
+    spec: RunSpec
+    source: Source
+    schema: pa.Schema
+    build: Callable[[Work, Placement], Dataset]
+    limits: Mapping[int, int] | None = None
+    conclude: Callable[[Sequence[str]], None] | None = None
+
+    @property
+    def total(self) -> int | None:
+        """Rows in all, None when unknown."""
+        return self.source.total_rows if self.limits is None else sum(self.limits.values())
+
+    def file_schema(self, record: RunRecord) -> pa.Schema:
+        """The schema of the part files, with metadata."""
+        metadata = {
+            "version": record.versions["vqa_ray"],
+            "job": record.job,
+            "run_id": record.run_id,
+            "spec_hash": record.spec_hash,
+            "model": dict(record.model),
+        }
+        return columns.with_metadata(self.schema, metadata)
+
+    def rows_per_file(self, total: int | None) -> int:
+        """As asked, or so that a run makes some tens of files."""
+        if self.spec.rows_per_file is not None:
+            return self.spec.rows_per_file
+        if total is None:
+            return _MIN_ROWS_PER_FILE * 8
+        return min(max(total // _FILES_PER_RUN, _MIN_ROWS_PER_FILE), _MAX_ROWS_PER_FILE)
+
+    def known_rows(self) -> Mapping[int, int]:
+        """Shard → rows that the output must have of it, where that is known."""
+        if self.limits is not None:
+            return self.limits
+        return {shard.index: shard.rows for shard in self.source.shards if shard.rows is not None}
+
+
+def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool, **reads: bool) -> Source:
+    """Open the input of a spec; see `vqa_ray.readers.open_source`, and `InputConfig` for what it `reads`."""
+    keep, keep_as = parse_keep(spec.keep)
+    config = InputConfig(
+        uri=spec.input,
+        format=spec.input_format,
+        columns=spec.columns,
+        keep=keep,
+        keep_as=keep_as,
+        questions=tuple(questions),
+        needs_question=needs_question,
+        image_root=spec.image_root,
+        encoding=spec.encoding,
+        **reads,
+    )
+    with told_when_slow(f"reading the listing of {shown_uri(spec.input)}"):
+        return open_source(config, earlier_run(spec.output, update=spec.update))
+
+
+def read_calibration(uri: str | None, model: ModelInfo) -> Calibration | None:
+    """The calibration at `uri`, if one is asked for.
+
+    Raises:
+        RequestError: it cannot be read, or was made for another model.
+    """
+    if uri is None:
+        return None
+    calibration = Calibration.read(uri)
+    calibration.check_model(model.reference, model.fingerprint, uri)
+    return calibration
+
+
+def fingerprint_of(calibration: Calibration | None) -> dict[str, str]:
+    """What a record remembers of a calibration, so that another content is another command."""
+    return {} if calibration is None else {"calibration_fingerprint": calibration.digest}
+
+
+def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
+    """An output form, followed by the columns that are kept.
+
+    Raises:
+        RequestError: a kept column has the name of one of the form's.
+    """
+    kept = [field.with_name(columns.written_name(field.name)) for field in source.kept]
+    for field, theirs in zip(kept, source.config.keep, strict=False):
+        if field.name in form.names:
+            new = "truth" if theirs in ("answer", "answers") else f"input_{theirs}"
+            raise RequestError(
+                f"--keep {theirs}: the output has a column {field.name!r} of its own; keep yours under another name: "
+                f"--keep {new}={theirs}"
+            )
+    return columns.with_kept(form, kept)
+
+
+def image_config(spec: RunSpec, work: Work) -> ImageConfig:
+    """How the images of a spec are fetched and decoded."""
+    from pipelines.read_images import ImageConfig
+
+    limits = ImageLimits(max_image_bytes=spec.max_image_bytes, max_image_pixels=spec.max_image_pixels)
+    return ImageConfig(
+        load_transform(spec.model),
+        limits,
+        spec.fast_decode,
+        spec.allow_http,
+        f"{work.record.run_id}-{work.layout.attempt}",
+    )

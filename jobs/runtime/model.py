@@ -1,0 +1,78 @@
+"""The model of a job, checked for what it is asked to do."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from jobs.runtime import logs
+from jobs.runtime.progress import told_when_slow
+from jobs.spec.base import AnswerSpec, CaptionSpec, RetrieveSpec, RunSpec, TagSpec
+from vqa_ray.errors import RequestError
+from vqa_ray.models.generation.config import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS
+from vqa_ray.models.generation.prompts import prompting
+from vqa_ray.models.load import ModelInfo, ModelOptions, describe
+from vqa_ray.models.registry import Task
+from vqa_ray.runs.record import RunRecord
+
+logger = logging.getLogger(__name__)
+
+_MAX_NEW_TOKENS = "max_new_tokens"
+
+
+def model_of(spec: RunSpec, task: Task) -> ModelInfo:
+    """What is known of the model of a spec.
+
+    Raises:
+        RequestError: the family cannot do what the job needs, or knows nothing of an option that was given.
+    """
+    with told_when_slow(f"looking at the model {spec.model}"):
+        info = describe(spec.model)
+    info.kind.require(task, spec.model)
+    options = options_of(spec)
+    options.check(info.kind)
+    options.check_dtype(info)
+    logs.configure(spec.quiet, spec.log_format)
+    for note in info.notes:
+        logger.info("%s", note)
+    if spec.num_gpus is not None and spec.num_gpus > 1 and not info.kind.is_generative:
+        raise RequestError(
+            f"--num-gpus {spec.num_gpus:g}: model {spec.model}: {info.kind.told} is never spread over several GPUs; "
+            "wanted at most 1"
+        )
+    return info
+
+
+def options_of(spec: RunSpec) -> ModelOptions:
+    """How the model of a spec is loaded and asked."""
+    return ModelOptions(
+        spec.model,
+        spec.device,
+        spec.dtype,
+        spec.compile,
+        prompt_template=spec.prompt_template if isinstance(spec, AnswerSpec | TagSpec | RetrieveSpec) else None,
+        max_new_tokens=spec.max_new_tokens if isinstance(spec, AnswerSpec | CaptionSpec) else None,
+        num_beams=spec.num_beams if isinstance(spec, AnswerSpec | CaptionSpec) else None,
+    )
+
+
+def record_length(record: RunRecord, spec: AnswerSpec | CaptionSpec, model: ModelInfo) -> RunRecord:
+    """A record that also holds the limit of new tokens, so that a run keeps it when a later default differs."""
+    if not model.kind.is_generative:
+        return record
+    generation = options_of(spec).generation(model)
+    limit = generation.max_new_tokens if isinstance(spec, AnswerSpec) else generation.caption_max_new_tokens
+    return replace(record, model={**record.model, _MAX_NEW_TOKENS: limit})
+
+
+def recorded_options(spec: AnswerSpec | CaptionSpec, model: ModelInfo, record: RunRecord) -> ModelOptions:
+    """The options of a spec with the limit of new tokens that its run began with."""
+    options = options_of(spec)
+    if not model.kind.is_generative or spec.max_new_tokens is not None:
+        return options
+    limit = record.model.get(_MAX_NEW_TOKENS)
+    if limit is None:
+        style = prompting(options.prompt_template or model.kind.template)
+        answer = style.max_new_tokens or UNRECORDED_ANSWER_TOKENS
+        limit = answer if isinstance(spec, AnswerSpec) else UNRECORDED_CAPTION_TOKENS
+    return replace(options, max_new_tokens=limit)

@@ -1,0 +1,118 @@
+"""`--retry-failed`: the failed rows of a finished run are answered again and take their places."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.runtime import admission as guard
+from jobs.runtime import summary
+from jobs.runtime.commit import conclude, swept_and_done, write_rows
+from jobs.runtime.job import Job, Work
+from jobs.spec.base import Retry
+from vqa_ray.errors import RequestError, RunError
+from vqa_ray.keys import size
+from vqa_ray.readers.changes.reconcile import check_retried
+from vqa_ray.runs import manifest
+from vqa_ray.runs.apply_retry import merge
+from vqa_ray.runs.claims import Fence
+from vqa_ray.runs.counts import failed_rows, keys_of_parts, tally
+from vqa_ray.runs.directory import RunLayout, delete_directory
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.stages.read import questions_of, read_tasks
+from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
+
+logger = logging.getLogger(__name__)
+
+
+def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
+    """Answer the failed rows of a finished run again, as a new attempt, or what is left of one.
+
+    The attempt is a small run of its own below the run directory, so it can be killed and resumed like one; its rows
+    are then put in the places of those that had failed, file by file.
+
+    Args:
+        job: whose rows had failed.
+        retry: which of them.
+        fence: the right to write to the output.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RequestError: there is no finished run of this command, or an attempt with other codes is under way.
+        RunError: see `jobs.runtime.run.run`.
+    """
+    layout = RunLayout(job.spec.output)
+    record, before = _finished(job, layout)
+    attempts: list[Mapping[str, Any]] = before["attempts"]
+    fence.check()
+    for done in range(len(attempts)):
+        delete_directory(layout.later(done + 2).parts)
+    attempt = layout.later(len(attempts) + 2)
+    keys = _keys(layout, attempt, job, record, retry)
+    if not len(keys):
+        logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.told()))
+        return summary.tell(before, layout.output, job.spec.max_error_fraction)
+    input_rows = np.unique(keys[:, 0])
+    check_retried(job.source, input_rows)
+    done = swept_and_done(attempt, fence)
+    asked = questions_of(keys) if job.source.several and "question_index" in job.schema.names else None
+    tasks = read_tasks(job.source, keys=input_rows, done=done, asked=asked)
+    work = Work(record, attempt, tasks, size(done), len(input_rows), fence)
+    timing = write_rows(job, work)
+    uris = [entry.uri for entry in attempt.part_files()]
+    came_back = keys_of_parts(uris)
+    if not np.array_equal(came_back[np.lexsort((came_back[:, 1], came_back[:, 0]))], keys):
+        raise RunError(f"{attempt.parts}: {len(came_back)} rows came back for {len(keys)} failed ones")
+    counts = tally(uris)
+    fence.check()
+    merge([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
+    entry = {"attempt": attempt.attempt, "codes": retry.told(), "rows": counts.rows, "ok": counts.ok}
+    code = conclude(job, work, timing, [*attempts, entry])
+    delete_directory(attempt.parts)
+    return code
+
+
+def _finished(job: Job, layout: RunLayout) -> tuple[RunRecord, dict[str, Any]]:
+    record, finished = RunRecord.read(layout.record), manifest.read(layout.manifest)
+    if record is None or finished is None:
+        raise RequestError(
+            f"--retry-failed: {layout.output} holds no finished run; run the command without --retry-failed first"
+        )
+    guard.refuse_difference(layout.output, record, job.record)
+    if finished["input"].get("shards") != len(job.source.shards):
+        raise RequestError(
+            f"--retry-failed: {layout.output} does not hold yet what was added to its input; run the command with "
+            "--update and without --retry-failed first"
+        )
+    return record, finished
+
+
+def _keys(layout: RunLayout, attempt: RunLayout, job: Job, record: RunRecord, retry: Retry) -> npt.NDArray[np.int64]:
+    """The keys of an attempt: those it began with, or the rows that have failed by now. See `failed_rows`."""
+    under_way = RunRecord.read(attempt.record)
+    if under_way is not None:
+        codes = under_way.command["retry_failed"]
+        if codes != retry.told():
+            raise RequestError(
+                f"--retry-failed: an attempt for {','.join(codes)} is under way in {layout.output}; finish it with "
+                f"--retry-failed {','.join(codes)}"
+            )
+        keys: npt.NDArray[np.int64] = np.load(io.BytesIO(read_bytes(attempt.keys)))
+        # Attempts from before tell no places of questions.
+        return keys if keys.ndim == 2 else np.stack([keys, np.zeros_like(keys)], axis=1)
+    keys = failed_rows([entry.uri for entry in layout.part_files()], retry.codes)
+    if len(keys):
+        buffer = io.BytesIO()
+        np.save(buffer, keys)
+        write_bytes_atomic(attempt.keys, buffer.getvalue())
+        # Written after the keys: where there is a record, the keys are whole.
+        replace(record, command={**record.command, "retry_failed": retry.told()}).write(attempt.record)
+    return keys

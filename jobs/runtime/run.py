@@ -1,0 +1,105 @@
+"""One execution of `answer`, `tag`, `caption` or `retrieve`: a run, the rest of one, or a retry of its failed rows."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+from jobs.runtime import admission as guard
+from jobs.runtime import logs, run_gallery, summary
+from jobs.runtime.commit import conclude, swept_and_done, write_rows
+from jobs.runtime.job import Job, Work
+from jobs.runtime.recorded_input import tell_drift
+from jobs.runtime.retry import retry_failed
+from jobs.spec.base import Retry
+from vqa_ray.keys import NOTHING, Ranges, size
+from vqa_ray.readers.changes.reconcile import read_anew, reconcile
+from vqa_ray.readers.changes.snapshot import read_snapshot, refreshed, write_snapshot
+from vqa_ray.runs import manifest
+from vqa_ray.runs.claims import Fence
+from vqa_ray.runs.commits import lost_tasks
+from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.lock import OutputLock
+from vqa_ray.stages.read import limits_for, read_tasks
+
+logger = logging.getLogger(__name__)
+
+
+def run(job: Job, retry: Retry | None) -> int:
+    """Run a job, or what is left of it, or answer its failed rows again.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RequestError: the output holds something else, or the cluster is too small.
+        RunError: the pipeline failed; the same command goes on from there.
+    """
+    logs.configure(job.spec.quiet, job.spec.log_format)
+    run_gallery.check(job.spec)
+    code = _execute(job, retry)
+    run_gallery.write(job)
+    return code
+
+
+def _execute(job: Job, retry: Retry | None) -> int:
+    layout = RunLayout(job.spec.output)
+    guard.existing_record(layout, job.record)
+    if retry is None and job.conclude is None and _finished(job, layout) is not None:
+        return _tell_finished(job, layout)
+    with OutputLock(layout.output, job.record.started, wait=job.spec.wait) as lock:
+        return _run(job, layout, lock.fence) if retry is None else retry_failed(_limited(job), retry, lock.fence)
+
+
+def _run(job: Job, layout: RunLayout, fence: Fence) -> int:
+    record, new = guard.admit(layout, job.record, {layout.listing(): job.source})
+    if _finished(job, layout) is not None:
+        return _tell_finished(job, layout)
+    for note in job.source.notes:
+        logger.warning("%s", note)
+    tell_drift(job.source)
+    done = NOTHING if new else swept_and_done(layout, fence)
+    job = _limited(_reconciled(job, layout, done))
+    tasks = read_tasks(job.source, limits=job.limits, done=done)
+    work = Work(record, layout, tasks, size(done), job.total, fence)
+    attempts = (manifest.read(layout.manifest) or {}).get("attempts", ())
+    return conclude(job, work, write_rows(job, work), attempts)
+
+
+def _reconciled(job: Job, layout: RunLayout, done: Ranges) -> Job:
+    """The job with the input as it can be read now; see `vqa_ray.readers.changes.reconcile`."""
+    source = reconcile(job.source, done)
+    known, names = read_snapshot(layout.listing()), read_anew(source, job.source)
+    if names and known is not None:
+        # From here on, these files belong to the run as they are now.
+        write_snapshot(layout.listing(), refreshed(known, source, names))
+    return replace(job, source=source)
+
+
+def _limited(job: Job) -> Job:
+    if job.spec.limit is None:
+        return job
+    return replace(job, limits=limits_for(job.source, job.spec.limit))
+
+
+def _finished(job: Job, layout: RunLayout) -> dict[str, Any] | None:
+    """The manifest of a run that has finished, but for one whose rows are wrong or gone, or whose input has grown."""
+    content = manifest.read(layout.manifest)
+    if content is None or content["findings"] or content["input"].get("shards") != len(job.source.shards):
+        return None
+    lost = lost_tasks(layout)
+    if lost:
+        logger.warning("%s: %d files of rows are gone; their rows are answered again", layout.output, len(lost))
+        return None
+    return None if job.spec.update and job.source.drift and job.source.drift.grown else content
+
+
+def _tell_finished(job: Job, layout: RunLayout) -> int:
+    finished = manifest.read(layout.manifest)
+    assert finished is not None
+    logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
+    tell_drift(job.source)
+    if job.conclude is not None:
+        job.conclude([entry.uri for entry in layout.part_files()])
+    return summary.tell(finished, layout.output, job.spec.max_error_fraction)

@@ -1,0 +1,87 @@
+"""What a finished run tells: a few lines for a person, and the exit code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from jobs.runtime.progress import duration
+
+logger = logging.getLogger(__name__)
+
+# What a job has done to a row.
+_VERBS = {"tag": "tagged", "caption": "captioned", "index": "embedded", "retrieve": "scored"}
+_BUNDLED = "bundled:"
+ALL_GOOD, FAILED, TOO_MANY_ERRORS = 0, 1, 3
+
+
+def exit_code(manifest: Mapping[str, Any], max_error_fraction: float) -> int:
+    """0 all good, 1 rows are missing or doubled, 3 a larger fraction of the rows failed."""
+    if manifest["findings"]:
+        return FAILED
+    if manifest["failed"] > max_error_fraction * manifest["rows"]:
+        return TOO_MANY_ERRORS
+    return ALL_GOOD
+
+
+def tell(manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> int:
+    """Log the summary of a run and give its exit code."""
+    told = {name: manifest[name] for name in ("rows", "ok", "failed", "errors", "warnings", "images", "questions")}
+    told["input_rows"] = _input_rows(manifest)
+    fields = {**told, "output": output, "seconds": manifest["timing"]["duration_s"], **manifest["throughput"]}
+    first, *rest = lines(manifest, output)
+    logger.info("%s", first, extra={"fields": fields})
+    for line in rest:
+        logger.info("%s", line)
+    for finding in manifest["findings"]:
+        logger.error("%s: %s", output, finding)
+    code = exit_code(manifest, max_error_fraction)
+    if code == TOO_MANY_ERRORS:
+        logger.error(
+            "%s: %d of %d rows failed, more than --max-error-fraction %g; --retry-failed answers them again",
+            output,
+            manifest["failed"],
+            manifest["rows"],
+            max_error_fraction,
+        )
+    return code
+
+
+def _input_rows(manifest: Mapping[str, Any]) -> int:
+    """The rows of the input; manifests from before have no number of their own for them."""
+    return int(manifest.get("input_rows", manifest["rows"]))
+
+
+def lines(manifest: Mapping[str, Any], output: str) -> list[str]:
+    """The summary, line by line."""
+    timing, speed = manifest["timing"], manifest["throughput"]
+    verb = _VERBS.get(manifest["job"], "answered")
+    counted, of = f"{manifest['rows']:,} rows", _input_rows(manifest)
+    if of != manifest["rows"]:
+        counted = f"{counted} (a question each) of {of:,} input rows"
+    told = [f"{counted}: {manifest['ok']:,} {verb}, {manifest['failed']:,} failed → {output}"]
+    if manifest["errors"]:
+        told.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
+    if manifest["warnings"]:
+        told.append(f"  warnings: {manifest['warnings']:,} rows (column `warning`)")
+    if str(manifest["model"].get("reference", "")).startswith(_BUNDLED):
+        told.append(
+            f"  {manifest['model']['reference']} knows rendered products only: on photos, its results mean little"
+        )
+    cut = manifest.get("cut_at_limit", 0)
+    if cut:
+        what = "captions" if manifest["job"] == "caption" else "answers"
+        limit = manifest["model"].get("max_new_tokens", "the limit of new")
+        told.append(f"  {cut:,} {what} were cut at {limit} tokens; --max-new-tokens allows more")
+    if manifest["rows_sharing_a_row_id"]:
+        told.append(f"  {manifest['rows_sharing_a_row_id']:,} rows share their row_id with another row")
+    questions = f", {speed['questions_per_s']:,.1f} questions/s" if manifest["questions"] else ""
+    earlier = _input_rows(manifest) - timing["rows_here"]
+    told.append(
+        f"  {duration(timing['duration_s'])}, {speed['images_per_s']:,.1f} images/s{questions}"
+        + (f"; {earlier:,} rows stood there already" if earlier else "")
+    )
+    if timing["stages_s"]:
+        told.append("  work: " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in timing["stages_s"].items()))
+    return told

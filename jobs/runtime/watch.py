@@ -1,0 +1,173 @@
+"""How far a run is, from the rows that its model has answered."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import ray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jobs.runtime.logs import console
+from jobs.runtime.progress import duration, line, rounded
+from pipelines.reports import StopOnRequest, answered
+from vqa_ray.errors import TooManyErrors, VqaRayError
+from vqa_ray.readers.estimate import Estimate
+from vqa_ray.stages.row_report import Answered
+
+logger = logging.getLogger(__name__)
+
+_POLL_S = 2.0
+_LINE_EVERY_S = 15.0
+# Fewer rows than that tell nothing of the rest.
+_SAMPLE_ROWS = 200
+_LOADING = "loading the model"
+
+
+class Watch:
+    """Watches a run while a `with` block runs: a bar on a terminal, lines elsewhere, nothing when quiet.
+
+    The first error is told when it comes, and a run whose errors make it hopeless is stopped.
+
+    Args:
+        total: rows in all, or None when unknown.
+        estimate: gives the total, or an estimate of it, where it is unknown; called in a thread of its own.
+        present: rows written before.
+        quiet: show warnings only.
+        reports: what the model actors' reports begin with.
+        max_error_fraction: more failed rows than that make a run hopeless.
+    """
+
+    def __init__(
+        self,
+        total: int | None,
+        *,
+        present: int,
+        quiet: bool,
+        reports: str,
+        max_error_fraction: float,
+        estimate: Callable[[], Estimate | None] | None = None,
+    ) -> None:
+        self._estimate = estimate
+        self._about: int | None = None
+        self._total, self._present, self._quiet = total, present, quiet
+        self._reports, self._max_error_fraction = reports, max_error_fraction
+        self._answered = Answered()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def __enter__(self) -> Watch:
+        StopOnRequest.error = None
+        self._thread.start()
+        if self._total is None and self._estimate is not None and not self._quiet:
+            threading.Thread(target=self._count, args=(self._estimate,), name="estimate", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        StopOnRequest.error = None
+
+    def _run(self) -> None:
+        try:
+            if self._quiet or not console().isatty():
+                self._lines()
+            else:
+                self._bar()
+        except (OSError, ray.exceptions.RayError) as error:
+            logger.warning("progress is not shown any more: %s", error)
+
+    def _count(self, estimate: Callable[[], Estimate | None]) -> None:
+        try:
+            found = estimate()
+        except (OSError, VqaRayError) as error:
+            # Whoever reads the rows meets the same error, and tells it.
+            logger.debug("the number of rows is not estimated: %s", error)
+            return
+        if found is None:
+            return
+        if found.is_exact:
+            self._total = found.rows
+        else:
+            self._about = found.rows
+
+    def _look(self) -> int:
+        """Rows answered by now, those written before included; tells the first error, stops what is hopeless."""
+        before, now = self._answered, answered(self._reports)
+        self._answered = now
+        if now.first_error is not None and before.first_error is None:
+            logger.warning("first error: %s", now.first_error, extra={"fields": {"first_error": now.first_error}})
+        # A row that is repeated after a failure counts twice.
+        rows = self._present + now.rows
+        if StopOnRequest.error is None and hopeless(now, self._total, self._max_error_fraction):
+            StopOnRequest.error = TooManyErrors(
+                f"stopped: {now.failed:,} of the first {now.rows:,} rows failed, more than --max-error-fraction "
+                f"{self._max_error_fraction:g} allows ({now.first_error}); what is written stays: the same command "
+                "goes on from there, with --max-error-fraction 1 to the end"
+            )
+        return rows if self._total is None else min(rows, self._total)
+
+    def _bar(self) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+        )
+        begun = time.monotonic()
+        with Progress(*columns, console=Console(file=console()), transient=True) as bar:
+            task = bar.add_task(_LOADING, total=self._total, completed=self._present, speed="")
+            while not self._stop.wait(_POLL_S):
+                rows = self._look()
+                speed = (rows - self._present) / (time.monotonic() - begun)
+                shown = "rows" if rows > self._present else _LOADING
+                total = self._total
+                if total is None and self._about is not None and rows < self._about:
+                    total, shown = rounded(self._about), f"{shown}, total estimated"
+                bar.update(
+                    task, total=total, completed=rows, speed=f"{speed:,.1f} rows/s" if speed else "", description=shown
+                )
+
+    def _lines(self) -> None:
+        begun = last = time.monotonic()
+        if not self._quiet:
+            logger.info(_LOADING)
+        while not self._stop.wait(_POLL_S):
+            rows, now = self._look(), time.monotonic()
+            if self._quiet or now - last < _LINE_EVERY_S:
+                continue
+            last = now
+            speed = (rows - self._present) / (now - begun)
+            fields = {
+                "rows": rows,
+                "total": self._total,
+                "total_estimate": self._about,
+                "rows_per_s": round(speed, 2),
+                "failed": self._answered.failed,
+            }
+            total, is_estimate = (self._total, False) if self._total is not None else (self._about, True)
+            shown = line(rows, total, speed, is_estimate=is_estimate)
+            said = shown if self._answered.rows else f"{_LOADING}: {duration(now - begun)}"
+            logger.info("%s", said, extra={"fields": fields})
+
+
+def hopeless(now: Answered, total: int | None, max_error_fraction: float) -> bool:
+    """Whether a run can only end with too many errors, or has met nothing else in its first rows.
+
+    Args:
+        now: rows answered and failed by now.
+        total: rows in all, None when unknown.
+        max_error_fraction: of all rows.
+    """
+    if now.rows < _SAMPLE_ROWS or max_error_fraction >= 1:
+        return False
+    if total is not None and now.failed > max_error_fraction * total:
+        return True
+    return now.failed == now.rows

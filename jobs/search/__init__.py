@@ -1,0 +1,1 @@
+"""`vqa-ray search`: search an index by text or image."""

@@ -1,0 +1,53 @@
+"""`vqa-ray search`: the images of an index that are most like a text or an image, verified by a VQA model."""
+
+from __future__ import annotations
+
+import sys
+
+from jobs.search.spec import SearchSpec
+from jobs.spec.cli import command
+from vqa_ray.errors import RequestError
+
+
+def run(spec: SearchSpec) -> int:
+    """Search, and print or write what was found; gives the exit code."""
+    from jobs.runtime import logs
+    from jobs.search import output as search_output
+    from jobs.search.outcome import Outcome
+    from jobs.search.query import check_of, pictures, query_of
+    from vqa_ray.index.reader import open_index
+    from vqa_ray.index.search.hits import Ranked, settled, table_of
+    from vqa_ray.index.search.query import encoder_of
+    from vqa_ray.index.search.row_table import KnownRows
+    from vqa_ray.index.search.searcher import search as search_index
+    from vqa_ray.index.search.verify import verify
+
+    logs.configure(spec.quiet, spec.log_format)
+    check = check_of(spec)
+    index = open_index(spec.index)
+    model = encoder_of(index.version, spec.model)
+    if not index.version.ok:
+        raise RequestError(f"{spec.index}: nothing to search: none of its {len(index):,} rows has a vector")
+    rows = KnownRows(index, spec.tags)
+    filter = None if spec.filter is None else rows.matching(spec.filter)
+    query = query_of(spec, model)
+    hits = search_index(index, query, top_k=spec.wanted, filter=filter, exact=True if spec.exact else None)
+    ranked, verified = Ranked(hits.positions, hits.scores), None
+    if check is not None:
+        verified = verify(check, index, hits.positions.tolist(), spec.top_k)
+        ranked = settled(hits.positions, hits.scores, verified, spec.top_k)
+    table = table_of(ranked, rows.take(ranked.positions))
+    outcome = Outcome(spec, index, model, rows.tagged, hits, verified, table)
+    search_output.write(outcome, spec.output)
+    if spec.gallery is not None:
+        search_output.write_page(outcome, pictures(spec, index, ranked.positions.tolist()), spec.gallery)
+    outcome.tell()
+    return 0
+
+
+search = command(SearchSpec, run, retries=False)
+
+if __name__ == "__main__":
+    from jobs.cli import main
+
+    sys.exit(main(["search", *sys.argv[1:]]))

@@ -1,0 +1,127 @@
+"""What a search tells of itself: the header of its output, a sentence, and a few lines on standard error."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from jobs.search.spec import SearchSpec
+from vqa_ray import __version__
+from vqa_ray.index.reader import Index
+from vqa_ray.index.search.hits import conflicts
+from vqa_ray.index.search.searcher import Hits, How
+from vqa_ray.index.search.tags import Tagged
+from vqa_ray.index.search.verify import Verified
+from vqa_ray.models.load import ModelInfo
+from vqa_ray.storage.filesystem import shown_uri
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A search that was done.
+
+    Attributes:
+        spec: what was asked.
+        index, model: of what.
+        tagged: the tags that joined its rows; None for none.
+        found: what the search found.
+        verified: what a VQA model said of that; None where none was asked.
+        hits: what is left; see `vqa_ray.index.search.hits.table_of`.
+    """
+
+    spec: SearchSpec
+    index: Index
+    model: ModelInfo
+    tagged: Tagged | None
+    found: Hits
+    verified: Verified | None
+    hits: pa.Table
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What was asked, of what, and how it was found, for JSON and the metadata of Parquet."""
+        spec, version, verified = self.spec, self.index.version, self.verified
+        asked = {"text": spec.text, "image": spec.image and shown_uri(spec.image)}
+        return {
+            "version": __version__,
+            "job": "search",
+            "query": {**asked, "filter": spec.filter, "tags": spec.tags, "top_k": spec.top_k},
+            "index": {"uri": self.index.uri, "version": version.number, "rows": version.rows, "images": version.ok},
+            "model": {
+                "reference": self.model.reference,
+                "family": self.model.family,
+                "fingerprint": self.model.fingerprint,
+                "score_meaning": self.model.similarity_meaning,
+            },
+            "search": {"images": self.found.images, **asdict(self.found.how)},
+            "verification": None
+            if verified is None
+            else {
+                "expression": spec.verify,
+                "model": spec.verify_model,
+                "calibration": spec.calibration,
+                "threshold": spec.threshold,
+                "combine": spec.combine,
+                "candidates": verified.table.num_rows,
+                "matched": verified.matched,
+                "rejected": verified.rejected,
+                "failed": verified.failed,
+            },
+        }
+
+    @property
+    def about(self) -> str:
+        """A sentence: what was looked for, where, and how."""
+        spec = self.spec
+        asked = [*([f"“{spec.text}”"] if spec.text else []), *([shown_uri(spec.image)] if spec.image else [])]
+        where = f" where {spec.filter}" if spec.filter else ""
+        verified = f", verified: {spec.verify} ({spec.verify_model})" if spec.verify else ""
+        return f"{' and '.join(asked)} in {self.index.uri}{where}, {how_told(self.found.how)}{verified}."
+
+    def tell(self) -> None:
+        """Log what a person should know of the hits."""
+        spec, found, verified = self.spec, self.found, self.verified
+        logger.info("%d hits of %d images, %s", self.hits.num_rows, found.images, how_told(found.how))
+        if self.tagged is not None:
+            logger.info("%d of %d rows of the index are tagged in %s", self.tagged.found, len(self.index), spec.tags)
+        if found.images < spec.top_k:
+            which = "that fit --filter" if spec.filter else "in the index"
+            logger.warning("--top-k %d: there are only %d images %s", spec.top_k, found.images, which)
+        if verified is not None:
+            logger.info(
+                "%d of %d candidates verified (%s): %d fit, %d do not",
+                verified.table.num_rows,
+                len(found.positions),
+                spec.verify_model,
+                verified.matched,
+                verified.rejected,
+            )
+            if verified.failed:
+                logger.warning("%d candidates could not be looked at again: see their error_code", verified.failed)
+            if verified.matched < spec.top_k and found.images > len(found.positions):
+                logger.warning(
+                    "%d of %d hits wanted fit; --candidates above %d may find more",
+                    verified.matched,
+                    spec.top_k,
+                    len(found.positions),
+                )
+        for row_id in conflicts(self.hits):
+            logger.warning("row_id %d stands for several different images among the hits", row_id)
+
+
+def how_told(how: How) -> str:
+    """`exact search`, or what is known of an approximate one."""
+    if how.exact:
+        return "exact search"
+    told = ", ".join(f"{name} {value}" for name, value in how.parameters.items())
+    if how.recall is None:
+        return f"approximate search ({told}; recall not measured)"
+    if not how.recall_queries:
+        return f"approximate index without partitions: each image compared ({told})"
+    measured = f"recall@{how.recall_k} {how.recall:.3f} over {how.recall_queries} queries"
+    return f"approximate search ({told}; {measured})"

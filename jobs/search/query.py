@@ -1,0 +1,72 @@
+"""What a search works with: its query, what candidates are asked, pictures of the hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jobs.runtime.job import read_calibration
+from jobs.runtime.predicate import predicate_of
+from jobs.search.spec import SearchSpec
+from vqa_ray.errors import RequestError
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.index.reader import Index
+from vqa_ray.index.search import query
+from vqa_ray.index.search.scoring import Query
+from vqa_ray.index.search.verify import Check
+from vqa_ray.models.load import ModelInfo, ModelOptions, describe, load_encoder, load_transform
+from vqa_ray.stages.fetch import FetchImages
+from vqa_ray.storage.filesystem import shown_uri
+
+
+def check_of(spec: SearchSpec) -> Check | None:
+    """What candidates are asked, checked against the model that is to answer; None where nothing is.
+
+    Raises:
+        RequestError: the expression does not parse, or the model cannot answer it.
+    """
+    if spec.verify is None or spec.verify_model is None:
+        return None
+    model = describe(spec.verify_model)
+    model.kind.require("score", spec.verify_model)
+    options = ModelOptions(spec.verify_model, spec.device, spec.dtype, prompt_template=spec.prompt_template)
+    options.check(model.kind)
+    options.check_dtype(model)
+    calibration = read_calibration(spec.calibration, model)
+    predicate = predicate_of(
+        "--verify", spec.verify, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
+    )
+    return Check(options, predicate, model.kind.is_generative, limits_of(spec), spec.allow_http)
+
+
+def query_of(spec: SearchSpec, model: ModelInfo) -> Query:
+    """The vectors of what is looked for. The image is read before the model is loaded.
+
+    Raises:
+        RequestError: the image cannot be read, or the model fails.
+    """
+    image, limits = None, limits_of(spec)
+    if spec.image is not None:
+        try:
+            data = query.fetch_image(spec.image, limits, allow_http=spec.allow_http)
+            image = query.decode_image(data, load_transform(model.reference), limits)
+        except RequestError as error:
+            raise RequestError(f"--image {shown_uri(spec.image)}: {error}") from error
+    encoder = load_encoder(model.reference, device=spec.device, dtype=spec.dtype)
+    return query.query_of(encoder, spec.text, image)
+
+
+def pictures(spec: SearchSpec, index: Index, positions: Sequence[int]) -> list[bytes | None]:
+    """A picture of each hit: its thumbnail or, where the index has none, the image itself if it can be had."""
+    found = index.thumbnails(positions)
+    missing = [place for place, thumbnail in enumerate(found) if thumbnail is None]
+    if missing:
+        fetch = FetchImages(limits_of(spec), allow_http=spec.allow_http)
+        images = fetch(index.images([positions[place] for place in missing]))["image"]
+        for place, image in zip(missing, images, strict=True):
+            found[place] = image.as_py()
+    return found
+
+
+def limits_of(spec: SearchSpec) -> ImageLimits:
+    """What an image may cost."""
+    return ImageLimits(max_image_bytes=spec.max_image_bytes, max_image_pixels=spec.max_image_pixels)

@@ -1,0 +1,43 @@
+"""The pool of actors that hold the model."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from ray.data import ActorPoolStrategy, Dataset
+
+from pipelines.reports import row_report
+from pipelines.resources import Placement
+from vqa_ray.stages.crash_journal import CrashJournal
+from vqa_ray.stages.model_actor import ModelActor
+
+
+def on_actors(images: Dataset, stage: type, options: Mapping[str, Any], placement: Placement) -> Dataset:
+    """Rows of a model stage that runs on the actor pool, an operator of its own also where there is no GPU.
+
+    Args:
+        images: DECODED rows.
+        stage: the stage class, see `ModelActor`.
+        options: its keyword arguments.
+        placement: resources, pool and batch size.
+    """
+    pool = ActorPoolStrategy(
+        min_size=placement.min_actors,
+        max_size=placement.max_actors,
+        initial_size=placement.max_actors,
+        # The next batch is put together while the model works on this one.
+        max_concurrent_calls_per_actor=2,
+        max_tasks_in_flight_per_actor=4,
+    )
+    return images.map_batches(
+        ModelActor,
+        fn_constructor_args=(stage, dict(options), CrashJournal(f"model-{uuid.uuid4().hex}"), row_report()),
+        batch_size=placement.batch_size,
+        batch_format="pyarrow",
+        compute=pool,
+        num_cpus=placement.actor_cpus,
+        num_gpus=placement.actor_gpus or None,
+        udf_modifying_row_count=False,
+    )

@@ -1,0 +1,50 @@
+"""Questions about images → answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ray.data import Dataset
+
+from pipelines.actor_pool import on_actors
+from pipelines.read_images import ImageConfig, read_and_decode
+from pipelines.resources import Placement
+from vqa_ray.models.load import ModelOptions
+from vqa_ray.schema import COLUMNS_VERSION
+from vqa_ray.stages.answer import AnswerStage
+from vqa_ray.stages.read import ReadShard
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerConfig:
+    """What decides the answers; see `AnswerStage`."""
+
+    model: ModelOptions
+    top_k: int
+    several: bool = False
+    nested: bool = False
+    boxes: bool = False
+    version: int = COLUMNS_VERSION
+
+
+def answer(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: AnswerConfig, placement: Placement, attempt: int
+) -> Dataset:
+    """ANSWER or ANSWERS rows, lazily, or packed ones that the sink writes as such: read → fetch → decode → answer."""
+    decoded = read_and_decode(tasks, images, placement)
+    return on_actors(
+        decoded,
+        AnswerStage,
+        {
+            "model": config.model,
+            "top_k": config.top_k,
+            "several": config.several,
+            "nested": config.nested,
+            "boxes": config.boxes,
+            "version": config.version,
+            "attempt": attempt,
+            "threads": placement.actor_threads,
+        },
+        placement,
+    )

@@ -1,0 +1,19 @@
+"""Questions and answers of an input, gathered without its images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from pipelines.read_images import read
+from pipelines.resources import READ_CPUS, Placement
+from vqa_ray.stages.read import ReadShard
+from vqa_ray.training.stages.extract_labels import IndexRows
+
+
+def index(tasks: Sequence[ReadShard], stage: IndexRows, placement: Placement) -> Iterator[pa.Table]:
+    """Tables of `stage`, in any order."""
+    rows = read(tasks, placement)
+    indexed = rows.map_batches(stage, batch_size=None, batch_format="pyarrow", num_cpus=READ_CPUS)
+    return iter(indexed.iter_batches(batch_size=None, batch_format="pyarrow"))

@@ -1,0 +1,74 @@
+"""Ray Data's settings for one run, as a copy: the settings of whoever uses the library stay as they are."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ray.data import DataContext, ExecutionResources
+from ray.data._internal.execution.execution_callback import ExecutionCallback
+from ray.data.checkpoint import CheckpointConfig
+
+from pipelines.resources import Placement
+
+if TYPE_CHECKING:
+    from ray.data._internal.stats import DatasetStatsSummary
+
+# Storage that stumbles: the task goes on where it was.
+_PASSING_ERRORS = ("OSError", "ConnectionError", "Timeout", "ClientError", "IncompleteRead")
+_RETRIES = 3
+_PAUSE_S = 0.02
+
+
+class Unhurried(ExecutionCallback):
+    """A short rest after each turn of Ray Data's scheduler, for a stream whose reader is slower than its tasks.
+
+    The scheduler waits for tasks that have something to give. Where all of them have, but none may give it before the
+    reader has made room, it does not wait at all and takes most of a core for itself.
+    """
+
+    def on_execution_step(self, executor: object) -> None:
+        """Called by Ray Data after each turn."""
+        time.sleep(_PAUSE_S)
+
+
+class LastStatistics(ExecutionCallback):
+    """Keeps, in this process, the statistics of the last execution that succeeded.
+
+    Ray Data's own collection starts a process for it at the end of the execution, which takes a second.
+    """
+
+    kept: ClassVar[DatasetStatsSummary | None] = None
+
+    def after_execution_succeeds(self, executor: Any) -> None:
+        """Called by Ray Data."""
+        LastStatistics.kept = executor.get_stats().to_summary()
+
+
+def run_context(placement: Placement, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float) -> DataContext:
+    """Settings for one run.
+
+    Args:
+        placement: gives block and buffer sizes.
+        checkpoint: what is already written; None for a run that cannot be resumed.
+        no_progress_timeout_s: seconds without any block moved until the run fails.
+    """
+    context = DataContext.get_current().copy()
+    context.target_max_block_size = placement.block_bytes
+    context.target_min_block_size = min(context.target_min_block_size, placement.block_bytes)
+    context.execution_options.resource_limits = ExecutionResources.for_limits(
+        object_store_memory=placement.buffer_bytes
+    )
+    context.execution_no_progress_timeout_s = no_progress_timeout_s
+    context.enable_progress_bars = False
+    context.enable_operator_progress_bars = False
+    context.enable_rich_progress_bars = False
+    context.print_on_execution_start = False
+    context.enable_auto_log_stats = False
+    # A model that fails to load has a reason that a second try does not change.
+    context.max_consecutive_actor_init_deaths = 0
+    context.raise_original_map_exception = True
+    context.retried_map_errors = list(_PASSING_ERRORS)
+    context.max_map_retries = _RETRIES
+    context.checkpoint_config = checkpoint
+    return context

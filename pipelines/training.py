@@ -1,0 +1,196 @@
+"""Training on a Ray cluster: rows stream from storage over CPU tasks to the training processes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.train
+from ray.data import DataContext, DataIterator, Dataset, ExecutionResources
+from ray.train.collective import broadcast_from_rank_zero
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+
+from pipelines.planned import planned
+from pipelines.ray_context import Unhurried, run_context
+from pipelines.read_images import ImageConfig, decode
+from pipelines.resources import DECODE_CPUS
+from pipelines.training_resources import TrainPlacement
+from vqa_ray.readers import Source
+from vqa_ray.storage.filesystem import filesystem_for
+from vqa_ray.training.data.schedule import TrainingPlan
+from vqa_ray.training.loop import Course, train
+from vqa_ray.training.stages.augment import AugmentImages
+from vqa_ray.training.stages.read_scheduled import ReadPlanned, planned_reads
+
+_NAME = "train"
+# Each is asked for over several processes, which takes longer than a small step.
+_BLOCKS_AHEAD = 4
+
+
+class Trainer(TorchTrainer):
+    """Ray's trainer, which leaves Ctrl-C to the command: its own handler waits for the controller, and exits with 0."""
+
+    def _register_sigint_handler(self, controller: object) -> None:
+        """Register none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What is read, and in what order.
+
+    Attributes:
+        plan: which row is trained on at which step.
+        source: what is trained on, with its shards.
+        validation: reads every validation row once; empty for none.
+        captions: the column of captions that stand in place of questions; None where there are questions.
+    """
+
+    plan: TrainingPlan
+    source: Source
+    validation: Sequence[ReadPlanned]
+    captions: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """The rows of a training, as they flow.
+
+    Attributes:
+        reads: an object reference of `Reads`.
+        images: how they are decoded.
+        augment: what is done to images that are trained on; None for nothing.
+        placement: where all of it runs.
+    """
+
+    reads: ray.ObjectRef[Reads]
+    images: ImageConfig
+    augment: AugmentImages | None
+    placement: TrainPlacement
+
+    def training(self, epoch: int, first_step: int) -> Dataset:
+        """The rows of an epoch from `first_step` on, in the plan's order, decoded and augmented."""
+        reads = ray.get(self.reads)
+        tasks = planned_reads(reads.source, reads.plan.parts(epoch, first_step), reads.captions)
+        rows = decode(planned(tasks, self.placement.rows), self.images, self.placement.rows)
+        if self.augment is None:
+            return rows
+        return rows.map_batches(self.augment, batch_size=None, batch_format="pyarrow", num_cpus=DECODE_CPUS)
+
+    def validating(self) -> Dataset:
+        """Every validation row, decoded."""
+        tasks = ray.get(self.reads).validation
+        return decode(planned(tasks, self.placement.rows), self.images, self.placement.rows)
+
+
+class RayPorts:
+    """What a `Course` asks of its surroundings, in a training process of Ray Train; see `vqa_ray.training.loop`."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+        context = ray.train.get_context()
+        self.rank, self._ranks = context.get_world_rank(), context.get_world_size()
+        self.device = get_device()
+        self.threads = streams.placement.threads
+        self._shared: list[DataIterator] = []
+
+    def training_rows(self, epoch: int, first_step: int) -> Iterator[pa.Table]:
+        """This rank's share of an epoch's rows; every rank must call."""
+        return self._share(partial(self._streams.training, epoch, first_step))
+
+    def validation_rows(self) -> Iterator[pa.Table]:
+        """This rank's share of the validation rows; every rank must call."""
+        return self._share(self._streams.validating)
+
+    def _share(self, build: Callable[[], Dataset]) -> Iterator[pa.Table]:
+        splits = None
+        if self.rank == 0:
+            with DataContext.current(self._context()):
+                splits = build().streaming_split(self._ranks, equal=False)
+        shares = broadcast_from_rank_zero(splits)
+        # Every rank is here, so none reads the stream before this one any more.
+        if self.rank == 0:
+            _end(self._shared)
+        self._shared = shares
+        mine = shares[self.rank]
+        return iter(mine.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=_BLOCKS_AHEAD))
+
+    def _context(self) -> DataContext:
+        placement = self._streams.placement
+        context = run_context(placement.rows, None, placement.no_progress_timeout_s)
+        context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, Unhurried]
+        # The rows of a step must not overtake those of an earlier one.
+        context.execution_options.preserve_order = True
+        context.execution_options.exclude_resources = ExecutionResources(
+            cpu=placement.cpus * self._ranks, gpu=placement.gpus * self._ranks
+        )
+        return context
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[Path | None]:
+        """The directory of the last checkpoint, None when there is none."""
+        last = ray.train.get_checkpoint()
+        if last is None:
+            yield None
+        else:
+            with last.as_directory() as directory:
+                yield Path(directory)
+
+    def save(self, write: Callable[[Path], None], metrics: Mapping[str, Any]) -> None:
+        """Make a checkpoint of what rank 0 writes; every rank must call. How many ranks there are is told with it."""
+        with tempfile.TemporaryDirectory() as directory:
+            saved = None
+            if self.rank == 0:
+                write(Path(directory))
+                saved = ray.train.Checkpoint.from_directory(directory)
+            ray.train.report({**metrics, "workers": self._ranks}, checkpoint=saved)
+
+
+def _end(shares: Sequence[DataIterator]) -> None:
+    """Stop the process that dealt out a stream: it would live, and go on polling, as long as the training."""
+    for share in shares[:1]:
+        ray.kill(share._coord_actor)  # type: ignore[attr-defined]
+
+
+def fit(course: Course, streams: Streams, storage: str, keep_checkpoints: int, max_failures: int) -> None:
+    """Train to the end, from the last checkpoint in `storage` if there is one.
+
+    Args:
+        storage: URI of the directory of checkpoints.
+        keep_checkpoints: how many of the last ones stay.
+        max_failures: how often a training process may die; its group starts again from the last checkpoint.
+
+    Raises:
+        ray.train.TrainingFailedError: it failed, or died too often.
+    """
+    placement = streams.placement
+    low, high = placement.workers
+    filesystem, path = filesystem_for(storage)
+    Trainer(
+        train_worker,
+        train_loop_config={"course": course, "streams": streams},
+        torch_config=TorchConfig(),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=low if low == high else (low, high),
+            use_gpu=placement.gpus > 0,
+            resources_per_worker={"CPU": placement.cpus} | ({"GPU": placement.gpus} if placement.gpus else {}),
+        ),
+        run_config=ray.train.RunConfig(
+            name=_NAME,
+            storage_path=path,
+            storage_filesystem=filesystem,
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=keep_checkpoints),
+            failure_config=ray.train.FailureConfig(max_failures=max_failures),
+        ),
+    ).fit()
+
+
+def train_worker(config: Mapping[str, Any]) -> None:
+    """What each training process runs."""
+    train(config["course"], RayPorts(config["streams"]))

@@ -1,0 +1,97 @@
+"""Where the parts of a training run: numbers only, no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pipelines.resources import DECODE_CPUS, READ_CPUS, Placement, Wishes, automatic
+
+_SMALL_MACHINE_CPUS = 8
+_THREADS_ON_LARGE_MACHINE = 4
+# Several workers each need their rows of a step about when the others have theirs: so many blocks per worker and step.
+_BLOCKS_PER_SHARE = 2
+# A single worker takes rows as they come: so many steps per block, where images are small.
+_STEPS_PER_BLOCK = 4
+_MIN_BLOCK_BYTES = 64 * 2**10
+# What flows is encoded first and raw pixels later, which are smaller where the model's images are small.
+_ENCODED_BYTES = 100_000
+_BLOCKS_BUFFERED = 6
+_MIN_BUFFER_BYTES = 128 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPlacement:
+    """Where training runs.
+
+    Attributes:
+        workers: (min, max) training processes; Ray restarts them with as many as the cluster has room for.
+        cpus, gpus: of each.
+        threads: CPU threads of each; None leaves them alone (GPU).
+        rows: how the rows flow to them.
+        no_progress_timeout_s: seconds without any block moved until the run fails.
+    """
+
+    workers: tuple[int, int]
+    cpus: float
+    gpus: float
+    threads: int | None
+    rows: Placement
+    no_progress_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrainWishes:
+    """What the user asked for.
+
+    Attributes:
+        workers: (min, max) training processes.
+        gpus_per_worker: None where the cluster decides.
+        batch_size: rows per step over all workers.
+        image_bytes: of one image at the model's size, raw.
+        no_progress_timeout_s: see `TrainPlacement`.
+    """
+
+    workers: tuple[int, int]
+    gpus_per_worker: float | None
+    batch_size: int
+    image_bytes: int
+    no_progress_timeout_s: float
+
+
+def automatic_training(cpus: float, gpus: float, wishes: TrainWishes, cores: int | None = None) -> TrainPlacement:
+    """A placement for a cluster.
+
+    Args:
+        cpus, gpus: logical CPUs and GPUs of the cluster.
+        cores: CPU cores of the machine where logical CPUs do not tell (a local Ray); None: as many as `cpus`.
+    """
+    low, high = wishes.workers
+    worker_gpus = wishes.gpus_per_worker if wishes.gpus_per_worker is not None else float(gpus > 0)
+    cores = cores or int(cpus)
+    if worker_gpus:
+        worker_cpus, threads = 1.0, None
+    elif cores <= _SMALL_MACHINE_CPUS:
+        worker_cpus, threads = 1.0, max(1, cores // high)
+    else:
+        threads = max(1, min(_THREADS_ON_LARGE_MACHINE, cores // high))
+        worker_cpus = float(threads)
+    if high == 1:
+        share = wishes.batch_size * _STEPS_PER_BLOCK
+    else:
+        share = max(1, wishes.batch_size // (high * _BLOCKS_PER_SHARE))
+    rows = automatic(cpus, 0.0, Wishes(batch_size=min(share, 256)), cores)
+    block_bytes = min(rows.block_bytes, max(_MIN_BLOCK_BYTES, share * wishes.image_bytes))
+    held_bytes = _BLOCKS_BUFFERED * min(share, 256) * max(wishes.image_bytes, _ENCODED_BYTES)
+    flow = replace(
+        rows,
+        rows_per_block=max(8, min(share, 256)),
+        block_bytes=block_bytes,
+        buffer_bytes=max(_MIN_BUFFER_BYTES, min(rows.buffer_bytes, held_bytes)),
+    )
+    return TrainPlacement((low, high), worker_cpus, worker_gpus, threads, flow, wishes.no_progress_timeout_s)
+
+
+def training_demand(placement: TrainPlacement) -> dict[str, float]:
+    """What must be free at the same time: the fewest workers, and one task that reads and one that decodes."""
+    workers = placement.workers[0]
+    return {"CPU": workers * placement.cpus + READ_CPUS + DECODE_CPUS, "GPU": workers * placement.gpus}

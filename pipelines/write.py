@@ -1,0 +1,122 @@
+"""Writing rows as Parquet, with Ray Data's checkpoint beside them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+import pyarrow as pa
+from ray import cloudpickle
+from ray.data import Dataset, SaveMode
+from ray.data._internal.datasource.parquet_datasink import ParquetDatasink
+from ray.data._internal.execution.interfaces import TaskContext
+from ray.data.block import Block, BlockAccessor
+from ray.data.checkpoint import CheckpointConfig
+from ray.data.datasource import FilenameProvider
+
+from pipelines.resources import WRITE_CPUS
+from vqa_ray.runs.claims import Fence
+from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.private_names import with_private_names
+from vqa_ray.schema import SOURCE_KEY
+from vqa_ray.stages.questions import one_row_per_question
+from vqa_ray.storage.filesystem import filesystem_for, join
+
+# A write task that dies is repeated this often; its file names stay the same, so nothing is written twice.
+_WRITE_RETRIES = 5
+# Workers import the library alone: what of this file they need travels to them as it is.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+class RowSink(ParquetDatasink):  # type: ignore[misc]
+    """Writes each question of an input row as a row of its own.
+
+    Ray Data commits and counts what comes in, which is one row for an input row, so its questions are never parted.
+
+    Args:
+        path, filesystem: where.
+        schema: of the files, with metadata.
+        names: of the files.
+        rows_per_file: input rows that a file should have at least.
+    """
+
+    def __init__(
+        self, path: str, filesystem: object, schema: pa.Schema, names: FilenameProvider, rows_per_file: int
+    ) -> None:
+        super().__init__(
+            path,
+            filesystem=filesystem,
+            mode=SaveMode.APPEND,
+            filename_provider=names,
+            min_rows_per_file=rows_per_file,
+            arrow_parquet_args={"schema": schema, "compression": "zstd"},
+        )
+        self._rows = schema
+
+    def write(self, blocks: Iterable[Block], ctx: TaskContext) -> None:
+        """Called by Ray Data in a task of its own."""
+        tables = (BlockAccessor.for_block(block).to_arrow() for block in blocks)
+        ParquetDatasink.write(self, [one_row_per_question(table, self._rows) for table in tables], ctx)
+
+
+def checkpoint_config(layout: RunLayout, invocation: str) -> CheckpointConfig:
+    """Ray Data's two-phase commit of the rows written, known by their source_key.
+
+    Each process has a directory of its own, so Ray Data finds nothing to filter: rows that are written already are not
+    even read (`vqa_ray.run.done`), which costs no actor and no read of what is complete.
+
+    Args:
+        layout: the run directory.
+        invocation: names the process.
+    """
+    filesystem, path = filesystem_for(join(layout.checkpoint, invocation))
+    return CheckpointConfig(
+        id_column=SOURCE_KEY.name,
+        checkpoint_path=path,
+        delete_checkpoint_on_success=False,
+        override_filesystem=with_private_names(filesystem),
+    )
+
+
+class FencedNames(FilenameProvider):
+    """Names the files of one process, for as long as it is the writer of its output.
+
+    Ray Data asks for a name in the write task, before it writes: the last moment at which a process that was taken for
+    dead can be kept from adding rows that another one writes by now.
+
+    Args:
+        invocation: `part-…`, what the names begin with: unique to the process.
+        fence: its right to write.
+    """
+
+    def __init__(self, invocation: str, fence: Fence) -> None:
+        super().__init__(dataset_uuid=invocation, file_format="parquet")
+        self._fence = fence
+
+    def get_filename_for_task(self, write_uuid: str, task_index: int) -> str:
+        """See `FilenameProvider`.
+
+        Raises:
+            RunError: another process has taken over.
+        """
+        self._fence.check()
+        return super().get_filename_for_task(write_uuid, task_index)
+
+
+def write(rows: Dataset, layout: RunLayout, schema: pa.Schema, names: FencedNames, rows_per_file: int) -> None:
+    """Run the pipeline and append its rows to the run directory.
+
+    Args:
+        rows: the lazy pipeline, built under a context whose checkpoint is that of `layout`; an input row is one row.
+        layout: the run directory.
+        schema: of the files, with metadata.
+        names: of the files.
+        rows_per_file: input rows that a file should have at least; the last ones have fewer.
+    """
+    filesystem, path = filesystem_for(layout.parts)
+    if layout.attempt > 1:
+        filesystem = with_private_names(filesystem)
+    rows.write_datasink(
+        RowSink(path, filesystem, schema, names, rows_per_file),
+        ray_remote_args={"num_cpus": WRITE_CPUS, "max_retries": _WRITE_RETRIES},
+    )

@@ -1,0 +1,91 @@
+"""Why Ray failed: the innermost cause, and workers that were killed because memory was short."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import ray
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError, UserCodeException
+from ray.train import ControllerError, WorkerGroupError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
+
+from jobs.runtime.cluster.failures import reason
+from jobs.runtime.execute import _translated
+from vqa_ray.errors import RequestError, RunError
+
+_MEMORY = "Task was killed due to the node running low on memory.\nRefer to the documentation on how to address it."
+_NAMED = "a worker was ended because the memory of its node was full"
+
+
+def of_task(cause: Exception) -> Exception:
+    """What the driver gets of an exception in a task."""
+    error = RayTaskError("work", f"Traceback (most recent call last):\n{type(cause).__name__}: {cause}\n", cause)
+    return error.as_instanceof_cause()
+
+
+def raised_from(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (of_task(ValueError("bad scale")), "ValueError: bad scale"),
+        (of_task(raised_from(UserCodeException("advice of Ray"), KeyError("q"))), "KeyError: 'q'"),
+        (
+            raised_from(RuntimeError("outer"), of_task(OSError(28, "No space left"))),
+            "OSError: [Errno 28] No space left",
+        ),
+        (of_task(raised_from(RunError("rows are missing"), KeyError("q"))), "rows are missing"),
+        (ActorDiedError(), "The actor died unexpectedly before finishing this task."),
+        (RuntimeError(""), "RuntimeError: RuntimeError"),
+        (
+            WorkerGroupError("advice", {1: ValueError("later"), 0: UserExceptionWithTraceback(ValueError("nan"), "…")}),
+            "ValueError: nan",
+        ),
+        (ControllerError(OSError("no bucket")), "OSError: no bucket"),
+    ],
+)
+def test_the_innermost_cause_is_quoted(error: Exception, expected: str) -> None:
+    assert reason(error) == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutOfMemoryError(_MEMORY),
+        raised_from(UserCodeException("advice"), OutOfMemoryError(_MEMORY)),
+        of_task(OutOfMemoryError(_MEMORY)),
+        WorkerGroupError("advice", {0: WorkerHealthCheckFailedError("no answer", OutOfMemoryError(_MEMORY))}),
+    ],
+)
+def test_a_worker_killed_for_memory_is_named(error: Exception) -> None:
+    assert reason(error).startswith(_NAMED)
+    assert "Task was killed due to the node running low on memory." in reason(error)
+    assert str(_translated(error)).startswith(f"the run failed, the same command goes on from here: {_NAMED}")
+
+
+def test_a_gpu_out_of_memory_is_no_worker_killed_for_memory() -> None:
+    class OutOfMemoryError(RuntimeError):
+        """As torch.cuda.OutOfMemoryError is called."""
+
+    text = "CUDA out of memory. Tried to allocate 20.00 MiB. OutOfMemory"
+    assert reason(of_task(OutOfMemoryError(text))) == f"OutOfMemoryError: {text}"
+
+
+def test_a_refusal_of_a_worker_is_a_wrong_request() -> None:
+    assert isinstance(_translated(of_task(RequestError("model m: damaged"))), RequestError)
+
+
+def test_an_error_that_causes_itself_ends() -> None:
+    error = RuntimeError("round")
+    error.__cause__ = error
+    assert reason(error) == "RuntimeError: round"
+
+
+def test_causes_survive_the_way_between_processes() -> None:
+    failed = WorkerGroupError("advice", {0: UserExceptionWithTraceback(ValueError("nan"), "…")})
+    assert reason(pickle.loads(pickle.dumps(failed))) == "ValueError: nan"
+    assert ray.exceptions.OutOfMemoryError is OutOfMemoryError

@@ -1,0 +1,72 @@
+"""A Ray of the command's own starts what a run needs, and nothing that only a cluster needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.replaced import replaced
+
+# In a process of its own: the Ray of the other tests was started in another way.
+_RUN = """
+import json, pathlib
+import ray
+from jobs.runtime.cluster.connect import session
+
+class Doubled:
+    def __call__(self, batch):
+        return {"id": batch["id"] * 2}
+
+with session(None) as cluster:
+    from ray.data import ActorPoolStrategy
+    rows = ray.data.range(20).map_batches(lambda batch: batch)
+    doubled = rows.map_batches(Doubled, compute=ActorPoolStrategy(min_size=1, max_size=2), num_cpus=0.5)
+    total = sum(row["id"] for row in doubled.take_all())
+    found = []
+    for name, namespace in (
+        ("AutoscalingCoordinator", "AutoscalingCoordinator"),
+        ("ActorLocationTracker", "ActorLocationTracker"),
+        ("datasets_stats_actor", "_dataset_stats_actor"),
+    ):
+        try:
+            ray.get_actor(name, namespace=namespace)
+            found.append(name)
+        except ValueError:
+            pass
+    logs = pathlib.Path(ray._private.worker._global_node.get_logs_dir_path())
+    print(json.dumps([total, found, sorted(path.name for path in logs.glob("dashboard.*")), cluster.cores]))
+"""
+
+
+def test_a_local_run_starts_no_helper_actors_and_no_dashboard() -> None:
+    done = subprocess.run([sys.executable, "-c", _RUN], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("[380, [], [], "), done.stdout
+
+
+class Owner:
+    kept = "before"
+
+    @staticmethod
+    def call() -> str:
+        return "before"
+
+
+def test_attributes_are_restored_also_after_an_error() -> None:
+    def fail() -> None:
+        with replaced(Owner, kept="after", call=staticmethod(lambda: "after")):
+            assert (Owner.kept, Owner.call()) == ("after", "after")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert (Owner.kept, Owner.call()) == ("before", "before")
+
+
+def test_an_attribute_that_is_not_there_is_not_made() -> None:
+    with pytest.raises(AttributeError, match="absent"), replaced(Owner, kept="after", absent=1):
+        pass
+    assert Owner.kept == "before"
+    assert not hasattr(Owner, "absent")

@@ -1,0 +1,92 @@
+"""What is told while a run goes on: counts and the first error, and when a run is given up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.runtime.watch import hopeless
+from tests.jobs.commands import run_here
+from vqa_ray.stages.row_report import Answered, RowReport
+
+
+@pytest.mark.parametrize(
+    ("rows", "failed", "total", "fraction", "stops"),
+    [
+        (199, 199, None, 0.1, False),
+        (200, 200, None, 0.1, True),
+        (200, 199, None, 0.1, False),
+        (200, 200, None, 1.0, False),
+        (200, 30, 250, 0.1, True),
+        (200, 25, 250, 0.1, False),
+        (100, 100, 150, 0.1, False),
+    ],
+)
+def test_when_a_run_is_hopeless(rows: int, failed: int, total: int | None, fraction: float, stops: bool) -> None:
+    assert hopeless(Answered(rows, failed), total, fraction) == stops
+
+
+NONE = {"error_code": None, "error_message": None}
+
+
+def table(*statuses: str) -> pa.Table:
+    rows = [
+        {
+            "image_id": str(number),
+            "image_uri": f"s3://b/{number}.jpg" if number else None,
+            "status": status,
+            "error_code": None if status == "ok" else "image_missing",
+            "error_message": None if status == "ok" else "no such file",
+        }
+        for number, status in enumerate(statuses)
+    ]
+    return pa.Table.from_pylist(rows)
+
+
+def test_a_report_counts_and_names_the_first_error() -> None:
+    stored: dict[str, bytes] = {}
+    report = RowReport(stored.__setitem__, "run/")
+    report.add(table("ok", "ok"))
+    report.add(table("ok", "error", "error"))
+    (key,) = stored
+    assert key.startswith("run/")
+    assert Answered.from_json(stored[key]) == Answered(5, 2, "image_missing: no such file (s3://b/1.jpg)")
+    report.add(table("error"))
+    assert Answered.from_json(stored[key]).rows == 5, "not at every call"
+
+
+def test_a_row_with_several_questions_fails_when_all_of_them_do() -> None:
+    ok, bad = ({"status": "ok"} | NONE, {"status": "error", "error_code": "model_error", "error_message": "no"})
+    rows = [{"image_id": "a", "asked": [ok, bad]}, {"image_id": "b", "asked": [bad, bad]}]
+    stored: dict[str, bytes] = {}
+    RowReport(stored.__setitem__, "run/").add(pa.Table.from_pylist(rows))
+    assert Answered.from_json(*stored.values()) == Answered(2, 1, "model_error: no (b)")
+
+
+@pytest.fixture
+def missing(tmp_path: Path) -> Path:
+    """Rows whose images are all gone."""
+    (tmp_path / "in").mkdir()
+    uris = [f"{tmp_path}/gone-{number}.jpg" for number in range(4000)]
+    pq.write_table(pa.table({"image_uri": uris, "image_id": uris}), tmp_path / "in" / "a.parquet")
+    return tmp_path / "in"
+
+
+def test_a_run_whose_rows_all_fail_is_stopped_and_goes_on(
+    local_ray: None, missing: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.runtime.watch._POLL_S", 0.05)
+    ask = ("--question", "what?", "--batch-size", "20", "--rows-per-file", "100")
+    assert run_here("answer", missing, tmp_path / "out", *ask) == 3
+    assert not (tmp_path / "out" / "_vqa_ray" / "manifest.json").exists()
+    said = capfd.readouterr().err
+    # The line that ends the run quotes the first error, which may come too soon for a line of its own.
+    assert "(image_missing: " in said
+    assert "the same command goes on from there, with --max-error-fraction 1 to the end" in said
+    assert "Traceback" not in said
+    assert run_here("answer", missing, tmp_path / "out", *ask, "--max-error-fraction", "1") == 0
+    assert json.loads((tmp_path / "out" / "_vqa_ray" / "manifest.json").read_text())["failed"] == 4000

@@ -1,0 +1,172 @@
+"""Scores of a run beside labels of the same images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from vqa_ray import schema
+from vqa_ray.calibration.samples import Labels, question_samples, tag_samples
+from vqa_ray.errors import RequestError
+from vqa_ray.predicates.predicate import Question
+from vqa_ray.taxonomy.taxonomy import Taxonomy
+
+TAXONOMY = Taxonomy.model_validate(
+    {
+        "attributes": [
+            {"name": "colour", "question": "which?", "choices": ["red", "blue"]},
+            {
+                "name": "motif",
+                "question": "is there {choice}?",
+                "choices": ["dog", "cat"],
+                "mode": "yes_no",
+                "multi": True,
+            },
+        ]
+    }
+)
+
+
+def part(place: Path, form: pa.Schema, rows: list[dict[str, Any]]) -> list[str]:
+    whole = [{"row_id": i, "source_key": i, "attempt": 1, "status": "ok", **row} for i, row in enumerate(rows)]
+    pq.write_table(pa.Table.from_pylist(whole, form), place / "part-0.parquet")
+    return [str(place / "part-0.parquet")]
+
+
+def labels(place: Path, rows: list[dict[str, Any]]) -> Labels:
+    pq.write_table(pa.Table.from_pylist(rows), place / "labels.parquet")
+    return Labels.read(str(place / "labels.parquet"))
+
+
+def scored(dog: float | None, red: float) -> list[dict[str, Any]]:
+    return [
+        {"question": "is it a dog?", "answer": None, "score": dog},
+        {"question": "what colour?", "answer": "red", "score": red},
+        {"question": "is it new?", "answer": None, "score": None},
+    ]
+
+
+def test_questions_meet_labels_by_image_id(tmp_path: Path) -> None:
+    rows = [
+        {"image_id": "a", "scores": scored(0.5, 0.25)},
+        {"image_id": "b", "scores": scored(0.75, 0.5)},
+        {"image_id": "unlabelled", "scores": scored(0.1, 0.1)},
+        {"image_id": "c", "status": "error", "error_code": "image_missing"},
+    ]
+    known = [
+        {"image_id": "b", "is it a dog?": "Yes", "what colour?": "The red."},
+        {"image_id": "a", "is it a dog?": "no", "what colour?": None},
+        {"image_id": "c", "is it a dog?": "no", "what colour?": "red"},
+    ]
+    samples = question_samples(part(tmp_path, schema.RETRIEVE, rows), labels(tmp_path, known))
+    assert set(samples) == {Question("is it a dog?"), Question("what colour?", "red")}
+    assert samples[Question("is it a dog?")].scores == [0.5, 0.75]
+    assert samples[Question("is it a dog?")].labels == [False, True]
+    assert samples[Question("what colour?", "red")].labels == [True]
+
+
+@pytest.mark.parametrize(
+    ("score", "label", "told"),
+    [(None, "yes", "was not asked of every image"), (0.5, "perhaps", "holds 'perhaps'; wanted is yes or no")],
+)
+def test_samples_that_are_not_fair_are_refused(tmp_path: Path, score: float | None, label: str, told: str) -> None:
+    uris = part(tmp_path, schema.RETRIEVE, [{"image_id": "a", "scores": scored(score, 0.5)}])
+    with pytest.raises(RequestError, match=told):
+        question_samples(uris, labels(tmp_path, [{"image_id": "a", "is it a dog?": label}]))
+
+
+def tagged(image_id: str, colour: str | None, motifs: list[str]) -> dict[str, Any]:
+    scores = [0.9 - place / 10 for place in range(len(motifs))]
+    return {"image_id": image_id, "colour": colour, "colour_score": 0.5, "motif": motifs, "motif_score": scores}
+
+
+def test_tags_meet_labels(tmp_path: Path) -> None:
+    rows = [tagged("a", "red", ["dog", "cat"]), tagged("b", "blue", ["cat", "dog"])]
+    known = [
+        {"image_id": "a", "colour": "red", "motif": ["dog"]},
+        {"image_id": "b", "colour": "red", "motif": []},
+    ]
+    form = schema.tag_schema(TAXONOMY.columns)
+    samples = tag_samples(part(tmp_path, form, rows), TAXONOMY, labels(tmp_path, known))
+    assert samples["colour"].labels == [True, False]
+    assert (samples["motif:dog"].scores, samples["motif:dog"].labels) == (
+        [pytest.approx(0.9), pytest.approx(0.8)],
+        [True, False],
+    )
+    assert samples["motif:cat"].labels == [False, False]
+
+
+@pytest.mark.parametrize("row", [tagged("a", None, ["dog", "cat"]), tagged("a", "red", ["dog"])])
+def test_a_run_that_left_out_low_scores_is_refused(tmp_path: Path, row: dict[str, Any]) -> None:
+    form = schema.tag_schema(TAXONOMY.columns)
+    known = labels(tmp_path, [{"image_id": "a", "colour": "red", "motif": ["dog"]}])
+    with pytest.raises(RequestError, match="left out choices below its threshold; use a run with `threshold: 0`"):
+        tag_samples(part(tmp_path, form, [row]), TAXONOMY, known)
+
+
+def test_the_scores_of_choices_that_were_not_given_count_where_they_were_kept(tmp_path: Path) -> None:
+    every = [("colour", "red", 0.2), ("colour", "blue", 0.1), ("motif", "dog", 0.9), ("motif", "cat", 0.3)]
+    scores = [dict(zip(("attribute", "choice", "score"), each, strict=True)) for each in every]
+    form = schema.tag_schema(TAXONOMY.columns)
+    known = labels(tmp_path, [{"image_id": "a", "colour": "red", "motif": ["dog"]}])
+    row = {**tagged("a", None, ["dog"]), "tag_scores": scores}
+    samples = tag_samples(part(tmp_path, form, [row]), TAXONOMY, known)
+    assert {name: (each.scores, each.labels) for name, each in samples.items()} == {
+        "colour": ([pytest.approx(0.2)], [True]),
+        "motif:dog": ([pytest.approx(0.9)], [True]),
+        "motif:cat": ([pytest.approx(0.3)], [False]),
+    }
+
+
+def test_label_files_of_each_kind(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_text("image_id,is it a dog?\n7,yes\n8,no\n")
+    (tmp_path / "l.jsonl").write_text('{"image_id": 7, "is it a dog?": true}\n')
+    assert Labels.read(str(tmp_path / "l.csv")).of("7", "is it a dog?") == "yes"
+    assert Labels.read(str(tmp_path / "l.jsonl")).of("7", "is it a dog?") is True
+    assert Labels.read(str(tmp_path / "l.csv")).of("9", "is it a dog?") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("l.csv", "id,a\n1,yes\n", "no column 'image_id'; the columns are: id, a"),
+        ("l.csv", "image_id,a\n1,yes\n1,no\n", "1 rows have an image_id that occurs in an earlier row"),
+        ("l.parquet", "no parquet", "cannot be read"),
+        ("absent.csv", None, "no such file"),
+        ("l.csv", "image_id,a\n1,yes,no\n", "line 2: 3 fields where the header has 2"),
+        ("l.jsonl", "no\n", "line 1: not JSON"),
+    ],
+)
+def test_label_files_that_are_none_are_refused(tmp_path: Path, name: str, content: str | None, told: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(RequestError, match=told):
+        Labels.read(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.csv", "image_id,is it a dog?\n000000000009,yes\n9,no\n100000000030,yes\n"),
+        ("l.tsv", "image_id\tis it a dog?\n000000000009\tyes\n9\tno\n100000000030\tyes\n"),
+        (
+            "l.jsonl",
+            '{"image_id": "000000000009", "is it a dog?": "yes"}\n{"image_id": 9, "is it a dog?": false}\n'
+            '{"image_id": 100000000030.0, "is it a dog?": true}\n',
+        ),
+    ],
+)
+def test_ids_of_labels_are_text_and_strangers_are_shown(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    known = Labels.read(str(tmp_path / name))
+    rows = [{"image_id": key, "scores": scored(0.5, 0.25)} for key in ("000000000009", "100000000030", "25")]
+    samples = question_samples(part(tmp_path, schema.RETRIEVE, rows), known)
+    assert samples[Question("is it a dog?", None)].labels == [True, True]
+    assert known.unmatched() == (
+        "1 of 3 labels are of images that the run has not answered (for example '9'); "
+        "1 images of the run have no label (for example '25')"
+    )

@@ -1,0 +1,213 @@
+"""Models of a hub, through the loopback stand-in: which revision, which files, and what a person is told."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+
+from tests.helpers import tiny_encoders
+from tests.helpers.hub import TOKEN, Hub, hub_server
+from tests.helpers.tiny import ANSWERS, random_images, save_tiny_vilt
+from tests.helpers.weights import to_pickles
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models import load
+from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.models.checkpoint.files import locate
+from vqa_ray.training.vqa.initialise import start_from
+
+NAME = "org/vilt"
+SMALL = [
+    "config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.setenv("VQA_RAY_CACHE", str(tmp_path / "vqa-ray"))
+    monkeypatch.chdir(tmp_path)
+    with hub_server(tmp_path / "cache") as served:
+        yield served
+
+
+@pytest.fixture
+def vilt(tmp_path: Path) -> Path:
+    return save_tiny_vilt(tmp_path / "source")
+
+
+@pytest.fixture
+def pickled(vilt: Path, tmp_path: Path) -> tuple[Path, bytes]:
+    """A checkpoint of pickles, and its weights as safetensors."""
+    converted = (vilt / "model.safetensors").read_bytes()
+    return to_pickles(vilt), converted
+
+
+def answers(reference: str) -> Any:
+    model = load.load_model(reference, device="cpu", dtype="float32")
+    return model.answer(random_images(1), [["what is it"]], 2)
+
+
+def reason(reference: str) -> str:
+    with pytest.raises(ModelLoadError) as refusal:
+        locate(reference)
+    assert "\n" not in str(refusal.value)
+    return str(refusal.value)
+
+
+def test_safetensors_are_fetched_and_nothing_beside_them(hub: Hub, vilt: Path) -> None:
+    (vilt / "pytorch_model.bin").write_bytes(b"not fetched")
+    (vilt / "tf_model.h5").write_bytes(b"not fetched")
+    (vilt / "onnx").mkdir()
+    (vilt / "onnx/config.json").write_text("{}")
+    hub.add(NAME, vilt)
+    info = load.describe(NAME)
+    assert hub.downloads == sorted([*SMALL, "model.safetensors"])
+    assert info.notes == ()
+    assert info.fingerprint == load.describe(str(vilt)).fingerprint
+    asked = len(hub.requests)
+    load.load_transform(NAME)
+    assert len(hub.requests) == asked
+
+
+def test_a_conversion_of_the_bot_goes_before_pickles(hub: Hub, pickled: tuple[Path, bytes]) -> None:
+    hub.add(NAME, pickled[0])
+    hub.open_pull_request(NAME, {"model.safetensors": b"x"}, author="somebody")
+    hub.open_pull_request(NAME, {"model.safetensors": b"x"}, title="Another title")
+    hub.open_pull_request(NAME, {"model.safetensors": b"x"}, status="closed")
+    hub.open_pull_request(NAME, {"model.safetensors": pickled[1]})
+    info = load.describe(NAME)
+    told = (
+        f"model {NAME}: weights: the hub's own conversion to safetensors (refs/pr/4), in place of the pickles of main"
+    )
+    assert info.notes == (told,)
+    assert hub.downloads == sorted([*SMALL, "model.safetensors"])
+    assert not [line for line in hub.requests if line.startswith("POST")]
+    assert load.load_model(NAME, device="cpu").labels == ANSWERS  # type: ignore[attr-defined]
+    assert start_from(NAME, AnswerVocabulary(ANSWERS)).model.num_labels == len(ANSWERS)
+
+
+def test_a_repository_as_the_first_vilts_lie_there(hub: Hub, pickled: tuple[Path, bytes]) -> None:
+    """Pickles, the image settings with a bare size, and a word list in place of tokenizer.json."""
+    directory, converted = pickled
+    images = json.loads((directory / "processor_config.json").read_text())["image_processor"]
+    images |= {"size": images["size"]["shortest_edge"], "feature_extractor_type": "ViltFeatureExtractor"}
+    (directory / "preprocessor_config.json").write_text(json.dumps(images))
+    vocabulary = json.loads((directory / "tokenizer.json").read_text())["model"]["vocab"]
+    (directory / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)) + "\n")
+    for name in ("processor_config.json", "tokenizer.json"):
+        (directory / name).unlink()
+    hub.add(NAME, directory)
+    first = answers(NAME)
+    hub.add("org/converted", directory)
+    hub.open_pull_request("org/converted", {"model.safetensors": converted})
+    assert answers("org/converted") == first
+    assert {"pytorch_model.bin", "model.safetensors", "vocab.txt"} <= set(hub.downloads)
+
+
+def test_a_conversion_of_an_older_main_is_left_alone(hub: Hub, pickled: tuple[Path, bytes]) -> None:
+    hub.add(NAME, pickled[0])
+    hub.open_pull_request(NAME, {"model.safetensors": pickled[1]})
+    hub.commit(NAME, {"pytorch_model.bin": (pickled[0] / "pytorch_model.bin").read_bytes()})
+    assert load.describe(NAME).notes == (f"model {NAME}: weights are pickles, of which only tensors are read",)
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_pickles_are_fetched_where_there_is_nothing_else(hub: Hub, vilt: Path, shards: int) -> None:
+    hub.add(NAME, to_pickles(vilt, shards=shards))
+    load.load_model(NAME, device="cpu")
+    assert len([file for file in hub.downloads if file.endswith(".bin")]) == shards
+
+
+def test_a_named_revision_is_taken_as_it_is(hub: Hub, pickled: tuple[Path, bytes]) -> None:
+    hub.add(NAME, pickled[0])
+    ref = hub.open_pull_request(NAME, {"model.safetensors": pickled[1]}, author="somebody")
+    commit = hub.repositories[NAME].refs["main"].sha
+    assert "weights are pickles" in load.describe(f"{NAME}@{commit}").notes[0]
+    assert load.describe(f"{NAME}@{ref}").notes == ()
+
+
+def test_a_hub_without_pull_requests_gives_its_pickles(hub: Hub, pickled: tuple[Path, bytes]) -> None:
+    hub.add(NAME, pickled[0])
+    hub.failures["/discussions"] = 403
+    first, second = load.describe(NAME).notes
+    assert first.startswith(f"model {NAME}: conversions to safetensors cannot be listed (")
+    assert "weights are pickles" in second
+
+
+def test_what_was_fetched_is_found_again_without_a_network(
+    hub: Hub, pickled: tuple[Path, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(NAME, pickled[0])
+    hub.open_pull_request(NAME, {"model.safetensors": pickled[1]})
+    first = load.describe(NAME)
+    monkeypatch.setattr("vqa_ray.models.checkpoint.files._downloaded_before", {})
+    hub.failures[""] = 503
+    assert load.describe(NAME) == first
+    hub.failures.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert load.describe(NAME) == first
+
+
+def test_a_repository_of_sentence_transformers(hub: Hub, tmp_path: Path) -> None:
+    inner = tiny_encoders.save(tmp_path / "clip", tiny_encoders.clip())
+    hub.add("org/clip", tiny_encoders.to_sentence_transformers(to_pickles(inner), tmp_path / "st"))
+    load.load_encoder("org/clip", device="cpu")
+    assert [file for file in hub.downloads if file.endswith(".bin")] == ["0_CLIPModel/pytorch_model.bin"]
+
+
+def test_other_layouts_are_refused_before_their_weights_are_fetched(hub: Hub, vilt: Path) -> None:
+    config = b'{"model_type": "llava_llama", "architectures": ["LlavaLlamaForCausalLM"]}'
+    hub.add("org/llava", {"config.json": config, "pytorch_model.bin": b"x" * 100})
+    assert "original LLaVA code's layout" in reason("org/llava")
+    hub.add("org/gguf", {"README.md": b"", "model-q4.gguf": b"x"})
+    assert reason("org/gguf").startswith("model org/gguf: config.json is missing: the model is in GGUF")
+    hub.add("org/onnx", {"config.json": (vilt / "config.json").read_bytes(), "onnx/model.onnx": b"x"})
+    assert "the model is in ONNX" in reason("org/onnx")
+    hub.add(
+        "org/part", {"config.json": b"{}", "model.safetensors.index.json": b'{"weight_map": {"a": "b.safetensors"}}'}
+    )
+    assert "weights are incomplete, missing b.safetensors" in reason("org/part")
+    assert not [file for file in hub.downloads if not file.endswith(".json")]
+
+
+def test_failures_of_the_hub_are_one_line_each(hub: Hub, vilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add(NAME, vilt)
+    hub.add("org/private", vilt, private=True)
+    hub.add("org/gated", vilt, gated=True)
+    assert reason("org/absent") == reason("org/private").replace("org/private", "org/absent")
+    assert f"no such repository at {hub.url}, or a private one: check the name; a private one needs" in reason(
+        "org/absent"
+    )
+    assert f"is gated: accept its terms at {hub.url}/org/gated, then log in" in reason("org/gated")
+    assert f"model {NAME}@v9: {NAME} has no revision 'v9': expected a branch" in reason(f"{NAME}@v9")
+    for status, told in ((429, "takes no more requests"), (500, "failed with status 500"), (403, "refuses (403)")):
+        hub.failures = {"": status}
+        assert told in reason(NAME)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    assert "and the hub at http://127.0.0.1:1 cannot be reached: " in reason(NAME)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE is set and the model is not, or not wholly, in " in reason(NAME)
+
+
+def test_a_token_opens_what_is_private(hub: Hub, vilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("org/private", vilt, private=True, gated=True)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert load.describe("org/private").family == "vilt"
+
+
+def test_addresses_of_pages_are_told_the_name() -> None:
+    for page, name in (
+        ("https://huggingface.co/org/name", "org/name"),
+        ("https://huggingface.co/org/name/tree/v1", "org/name@v1"),
+    ):
+        with pytest.raises(ModelLoadError, match=re.escape(f"is a page of the hub; its models are named {name},")):
+            locate(page)

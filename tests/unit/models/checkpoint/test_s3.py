@@ -1,0 +1,67 @@
+"""Models in a bucket: the files that are read are copied once, whatever the form of their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.s3 import s3_bucket
+from tests.helpers.tiny import save_tiny_vilt
+from tests.helpers.weights import to_pickles
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models import load
+from vqa_ray.storage import filesystem as storage
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    with s3_bucket("models") as uri:
+        yield uri
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VQA_RAY_CACHE", str(tmp_path / "cache"))
+
+
+def put(directory: Path, uri: str) -> str:
+    for path in directory.rglob("*"):
+        if path.is_file():
+            storage.copy_file(str(path), f"{uri}/{path.relative_to(directory).as_posix()}")
+    return uri
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_pickles_in_a_bucket_are_read_and_nothing_beside_them(bucket: str, tmp_path: Path, shards: int) -> None:
+    directory = to_pickles(save_tiny_vilt(tmp_path / "model"), shards=shards)
+    (directory / "optimizer.pt").write_bytes(b"not copied")
+    (directory / "checkpoint-5").mkdir()
+    (directory / "checkpoint-5" / "config.json").write_text("{}")
+    uri = put(directory, f"{bucket}/vilt-{shards}")
+    info = load.describe(uri)
+    assert info.notes == (f"model {uri}: weights are pickles, of which only tensors are read",)
+    assert info.path is not None
+    copied = {path.relative_to(info.path).as_posix() for path in info.path.rglob("*") if path.is_file()}
+    assert copied == {path.name for path in directory.iterdir() if path.is_file()} - {"optimizer.pt"}
+    assert info.fingerprint == load.describe(str(directory)).fingerprint
+    assert load.load_model(uri, device="cpu").score_meaning
+
+
+def test_safetensors_in_a_bucket_go_before_pickles(bucket: str, tmp_path: Path) -> None:
+    directory = save_tiny_vilt(tmp_path / "model")
+    (directory / "pytorch_model.bin").write_bytes(b"not copied")
+    info = load.describe(put(directory, f"{bucket}/both"))
+    assert info.path is not None
+    assert not (info.path / "pytorch_model.bin").exists()
+
+
+def test_what_is_wrong_in_a_bucket_is_told_before_weights_are_copied(bucket: str, tmp_path: Path) -> None:
+    storage.write_bytes_atomic(f"{bucket}/gguf/model.gguf", b"x")
+    with pytest.raises(ModelLoadError, match=f"model {bucket}/gguf: config.json is missing: the model is in GGUF"):
+        load.describe(f"{bucket}/gguf")
+    storage.write_bytes_atomic(f"{bucket}/trainer/checkpoint-7/config.json", b"{}")
+    with pytest.raises(ModelLoadError, match="the newest is checkpoint-7: pass that"):
+        load.describe(f"{bucket}/trainer")
+    assert not list((tmp_path / "cache").rglob("*.gguf"))

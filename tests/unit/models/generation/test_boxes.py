@@ -1,0 +1,117 @@
+"""Boxes out of answers: the notations, what becomes of malformed ones, and that no text raises."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes, json_boxes, patch_boxes, tagged_boxes
+from vqa_ray.models.protocols import Box
+
+LABELS = st.text(st.characters(codec="utf-8", exclude_characters="<>{}"), max_size=12).map(
+    lambda s: " ".join(s.split())
+)
+_MARKS = "<ref> </ref> <box> </box> <|box_start|> <|box_end|> <phrase> </phrase> <object> </object> <patch_index_0044>"
+_VALUES = '<patch_index_9999> {"bbox_2d": [1,2,3,4] "label": (1,2) (3, 4) , } ] [ 1e999 NaN -7 ```json dog'
+PIECES = st.sampled_from([*_MARKS.split(), *_VALUES.split(), "9" * 400, "\n", "\u200b"])
+
+
+def corners(box: Box) -> tuple[float, float, float, float]:
+    return box.x0, box.y0, box.x1, box.y1
+
+
+def test_qwen_vl_tags() -> None:
+    text = "There is <ref>a dog</ref><box>(100,200),(300,400)</box> and <ref> two  cats </ref><box>(0,0),(10,10)</box>"
+    text += "<box>(990,980),(1000,999)</box>."
+    assert tagged_boxes(text) == (
+        Box("a dog", 0.1, 0.2, 0.3, 0.4),
+        Box("two cats", 0.0, 0.0, 0.01, 0.01),
+        Box("two cats", 0.99, 0.98, 1.0, 0.999),
+    )
+
+
+def test_qwen2_vl_tokens_and_a_box_without_label() -> None:
+    text = "<|object_ref_start|>a dog<|object_ref_end|><|box_start|>(100, 200), (300, 400)<|box_end|><|im_end|>"
+    assert tagged_boxes(text) == (Box("a dog", 0.1, 0.2, 0.3, 0.4),)
+    assert tagged_boxes("<box>(1,2),(3,4)</box>") == (Box("", 0.001, 0.002, 0.003, 0.004),)
+
+
+def test_qwen25_json_is_in_pixels_of_the_image_the_model_saw() -> None:
+    text = '```json\n[\n\t{"bbox_2d": [56, 28, 112, 84], "label": "a dog"},\n\t{"bbox_2d": [0, 0, 14, 7.5]}\n]\n```'
+    assert json_boxes(text, 280, 560) == (Box("a dog", 0.1, 0.1, 0.2, 0.3), Box("", 0.0, 0.0, 0.025, 7.5 / 280))
+
+
+def test_cut_json_gives_the_boxes_that_are_whole() -> None:
+    whole = '{"bbox_2d": [10, 10, 20, 20], "label": "a"}, {"bbox_2d": [30, 30, 40, 40], "label": "b"}'
+    text = f'```json\n[{whole}, {{"bbox_2d": [5'
+    assert [box.label for box in json_boxes(text, 100, 100)] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        '{"bbox_2d": [1, 2, 3]}',
+        '{"bbox_2d": [1, 2, 3, 4, 5]}',
+        '{"bbox_2d": ["1", "2", "3", "4"]}',
+        '{"bbox_2d": [true, 2, 3, 4]}',
+        '{"bbox_2d": null}',
+        '{"bbox_2d": [1, 2, NaN, 4]}',
+        '{"bbox_2d": [1, 2, Infinity, 4]}',
+        '{"bbox_2d": [1, 2, 1, 4]}',
+        '{"bbox_2d": [200, 200, 300, 300]}',
+        '{"bbox_2d" [1, 2, 3, 4]}',
+    ],
+)
+def test_malformed_json_boxes_are_left_out(entry: str) -> None:
+    good = '{"bbox_2d": [10, 10, 20, 20], "label": "good"}'
+    assert [box.label for box in json_boxes(f"[{entry}, {good}]", 100, 100)] == ["good"]
+
+
+def test_swapped_corners_are_put_right_and_boxes_clipped() -> None:
+    assert json_boxes('{"bbox_2d": [90, 80, 10, 20]}', 100, 100) == (Box("", 0.1, 0.2, 0.9, 0.8),)
+    assert json_boxes('{"bbox_2d": [-50, 20, 50, 200]}', 100, 100) == (Box("", 0.0, 0.2, 0.5, 1.0),)
+    assert tagged_boxes("<box>(300,400),(100,1200)</box>") == (Box("", 0.1, 0.4, 0.3, 1.0),)
+
+
+def test_kosmos_patches_equal_its_own_post_processing() -> None:
+    text = (
+        "<grounding> An image of<phrase> a snowman</phrase><object><patch_index_0044><patch_index_0863></object> "
+        "warming himself by<phrase> a fire</phrase><object><patch_index_0005><patch_index_0911>"
+        "</delimiter_of_multi_objects/><patch_index_0033><patch_index_0039></object>"
+        "<object><patch_index_0000><patch_index_0000></object>"
+    )
+    from transformers.models.kosmos2.processing_kosmos2 import clean_text_and_extract_entities_with_bboxes
+
+    _, entities = clean_text_and_extract_entities_with_bboxes(text)
+    wanted = [box for *_, boxes in entities for box in boxes]
+    found = patch_boxes(text)
+    assert [box.label for box in found] == ["a snowman", "a fire", "a fire", ""]
+    assert [pytest.approx(box) for box in wanted] == list(map(corners, found))
+
+
+def test_patches_outside_the_grid_are_left_out() -> None:
+    assert patch_boxes("<object><patch_index_1024><patch_index_0863></object>") == ()
+    assert patch_boxes("<object><patch_index_44><patch_index_0863></object>") == ()
+
+
+@given(LABELS, st.lists(st.integers(0, 1000), min_size=4, max_size=4))
+def test_every_notation_gives_back_what_was_written(label: str, values: list[int]) -> None:
+    x0, x1, y0, y1 = (value / THOUSANDTHS for value in [*sorted(values[:2]), *sorted(values[2:])])
+    wanted = (Box(label, x0, y0, x1, y1),) if x0 < x1 and y0 < y1 else ()
+    first, second, third, fourth = values[0], values[2], values[1], values[3]
+    tagged = f"<ref>{label}</ref><box>({first},{second}),({third},{fourth})</box>"
+    assert find_boxes(tagged, 7, 7) == wanted
+    as_json = json.dumps({"bbox_2d": [first, second, third, fourth], "label": label})
+    assert find_boxes(f"```json\n[{as_json}]\n```", THOUSANDTHS, THOUSANDTHS) == wanted
+
+
+@given(
+    st.lists(st.one_of(PIECES, st.text(max_size=8)), max_size=40).map("".join), st.floats(0, 5_000), st.floats(0, 5_000)
+)
+def test_no_text_raises_and_all_boxes_lie_inside(text: str, height: float, width: float) -> None:
+    for box in find_boxes(text, height, width):
+        assert 0 <= box.x0 < box.x1 <= 1
+        assert 0 <= box.y0 < box.y1 <= 1

@@ -1,0 +1,51 @@
+"""The sentences on a page that tell what is shown."""
+
+from __future__ import annotations
+
+from vqa_ray.browse.dataset import Collection
+from vqa_ray.browse.search import Found
+from vqa_ray.browse.url_state import View
+from vqa_ray.storage.filesystem import shown_uri
+
+
+def name_of(uri: str) -> str:
+    """What a place is called: the last part of its URI."""
+    return shown_uri(uri).rstrip("/").rpartition("/")[2] or shown_uri(uri)
+
+
+def about(collection: Collection) -> str:
+    """Where the rows are from, and how many there are."""
+    what = "index" if collection.kind == "index" else f"results of {collection.kind}"
+    version = f", version {collection.index.version.number}" if collection.index else ""
+    failed = f", {collection.failed:,} in error" if collection.failed else ""
+    return (
+        f"{shown_uri(collection.uri)}: {what}{version}, {len(collection):,} rows{failed}, "
+        f"model {shown_uri(collection.model)}"
+    )
+
+
+def told(collection: Collection, view: View, total: int, found: Found | None) -> str:
+    """What a view came to: `total` rows."""
+    if found is None:
+        of = "" if total == len(collection) else f" of {len(collection):,}"
+        return f"{total:,}{of} rows" if total != 1 or of else "1 row"
+    line = f"{total:,} of {found.images:,} images" if total != found.images else f"{total:,} images"
+    line += f", the most alike first; {found.how}"
+    if found.verdicts is not None:
+        matches = sum(bool(each.match) for each in found.verdicts)
+        failed = sum(bool(each.error) for each in found.verdicts)
+        line = f"{matches:,} of the {total:,} most alike match" if not view.only else f"{matches:,} match"
+        line += f", {failed:,} could not be asked" if failed else ""
+        line += f"; of {found.images:,} images, {found.how}"
+    return line
+
+
+def nothing(collection: Collection, view: View) -> str:
+    """Why a view has no rows."""
+    if not len(collection):
+        return "Nothing is in here yet: it holds no rows."
+    if view.only and view.verify:
+        return "None of the best hits matches."
+    if view.chosen or view.words:
+        return "No row fits."
+    return "No image can be searched: every row is in error."

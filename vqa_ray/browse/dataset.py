@@ -1,0 +1,169 @@
+"""What the page shows: the rows of an index or of a finished run, with what they are narrowed by and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vqa_ray.browse.cards import KINDS, CardMaker, tag_attributes
+from vqa_ray.browse.facets import Facets, find_facets
+from vqa_ray.browse.originals import Originals
+from vqa_ray.browse.scores import Scores, scores_of
+from vqa_ray.browse.text_filter import with_valid_text
+from vqa_ray.browse.thumbnails import Pictures
+from vqa_ray.errors import RequestError, one_line
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.reader import Index, open_index
+from vqa_ray.index.search.tags import tagged
+from vqa_ray.runs import manifest
+from vqa_ray.runs.counts import read_columns
+from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.schema import STATUS_OK
+
+Positions = npt.NDArray[np.int64]
+
+_EMBEDDED = "have no image_uri, since their images are inside the input's files: pictures with --index INDEX."
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Rows to be shown. Nothing of it changes.
+
+    Attributes:
+        uri: where they were read.
+        kind: `index`, or the job that wrote them.
+        model: what made them.
+        rows: all of them; text is valid.
+        order: int64 (N,), the order in which they are shown while nothing is searched for.
+        cards: makes cards of them.
+        facets: what they can be narrowed by.
+        pictures: their thumbnails in an index.
+        originals: their images, where rows say where these are.
+        scores: float32 (N,), what they can be sorted by, NaN for none; None where they have no scores.
+        index: what can be searched; None for a run.
+        notes: what is to be known of them, one line each.
+    """
+
+    uri: str
+    kind: str
+    model: str
+    rows: pa.Table
+    order: Positions
+    cards: CardMaker
+    facets: Facets
+    pictures: Pictures
+    originals: Originals
+    scores: Scores | None = None
+    index: Index | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.rows.num_rows)
+
+    @property
+    def failed(self) -> int:
+        """Rows in error."""
+        ok = pc.sum(pc.equal(self.rows["status"], STATUS_OK)).as_py() or 0
+        return len(self) - int(ok)
+
+    def take(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows of these positions, in this order."""
+        taken = self.rows.take(pa.array(positions, pa.int64()))
+        rows: list[dict[str, Any]] = taken.to_pylist()
+        return rows
+
+
+def open_collection(
+    uri: str, *, tags: str | None = None, index: str | None = None, allow_http: bool = False
+) -> Collection:
+    """Read an index or a run.
+
+    Args:
+        uri: of an index, or of a run of `answer`, `tag`, `caption` or `retrieve`.
+        tags: a finished run of `tag` over the same images, whose tags are shown beside the rows.
+        index: an index of the same images, for the thumbnails of a run.
+        allow_http: whether pictures are made of images at http:// and https:// URIs.
+
+    Raises:
+        RequestError: there is neither an index nor a run, it cannot be read, or an option does not go with it.
+    """
+    try:
+        if IndexLayout(uri).version_numbers():
+            if index is not None:
+                raise RequestError(f"--index {index}: {uri} is an index itself; --index is for the results of a run")
+            return _of_index(open_index(uri), tags, allow_http)
+        record = RunRecord.read(RunLayout(uri).record)
+        if record is None:
+            raise RequestError(f"{uri}: neither an index nor the results of a run; wanted what `vqa-ray` has written")
+        return _of_run(uri, record, tags, index, allow_http)
+    except NotADirectoryError as error:
+        raise RequestError(f"{uri}: a file; wanted the directory of an index, or of the results of a run") from error
+    except (OSError, pa.ArrowException) as error:
+        raise RequestError(f"{uri}: cannot be read: {one_line(error)}") from error
+
+
+def _of_index(index: Index, tags: str | None, allow_http: bool) -> Collection:
+    version = index.version
+    rows = _with_tags(index.rows(), tags)
+    order = np.arange(rows.num_rows, dtype=np.int64)
+    pictures = Pictures(index, order) if "thumbnail" in index.columns else Pictures()
+    model = str(version.model["reference"])
+    shown = _shown("index", rows, allow_http)
+    return Collection(index.uri, "index", model, **shown, order=order, pictures=pictures, index=index)
+
+
+def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None, allow_http: bool) -> Collection:
+    if record.job not in KINDS:
+        known = ", ".join(kind for kind in KINDS if kind != "index")
+        raise RequestError(f"{uri}: a run of {record.job}; shown are indexes and runs of {known}")
+    layout = RunLayout(uri)
+    parts = [read_columns(entry.uri).replace_schema_metadata(None) for entry in layout.part_files()]
+    if not parts:
+        raise RequestError(f"{uri}: the run of {record.job} has no rows yet")
+    rows = _with_tags(pa.concat_tables(parts), tags)
+    notes: tuple[str, ...] = (
+        () if manifest.read(layout.manifest) else ("This run has not finished: more rows may come.",)
+    )
+    order = np.arange(rows.num_rows, dtype=np.int64)
+    if record.job == "retrieve":
+        # -1 for what has no score: images that are certainly no match, and errors.
+        scores = rows["score"].combine_chunks().fill_null(-1.0).to_numpy()
+        order = np.lexsort((rows["row_id"].to_numpy(), -scores)).astype(np.int64)
+    pictures = Pictures()
+    if index is not None:
+        opened = open_index(index)
+        pictures = Pictures.of_rows(opened, rows)
+        notes += () if pictures.found else (f"No row is in the index {index} by its row_id or image_id: no pictures.",)
+    shown = _shown(record.job, rows, allow_http)
+    if index is None:
+        missing = shown["originals"].missing
+        notes += (f"{missing:,} rows {_EMBEDDED}",) if missing else ()
+    model = str(record.model["reference"])
+    return Collection(uri, record.job, model, **shown, order=order, pictures=pictures, notes=notes)
+
+
+def _shown(kind: str, rows: pa.Table, allow_http: bool) -> dict[str, Any]:
+    """The fields of a collection that follow from its rows."""
+    valid = with_valid_text(rows)
+    cards = CardMaker(kind, valid.column_names, tag_attributes(valid.schema))
+    fetch = ImageFetcher(ImageLimits().max_image_bytes, allow_http=allow_http).fetch
+    found = {"facets": find_facets(valid), "originals": Originals(valid, fetch), "scores": scores_of(kind, valid)}
+    return {"rows": valid, "cards": cards, **found}
+
+
+def _with_tags(rows: pa.Table, tags: str | None) -> pa.Table:
+    if tags is None:
+        return rows
+    columns = tagged(rows, tags).columns
+    for name in columns.column_names:
+        rows = rows.append_column(name, columns[name])
+    return rows

@@ -1,0 +1,1 @@
+"""Calibration files and the labelled samples they are fitted to."""

@@ -1,0 +1,101 @@
+"""`calibration.json`: what a labelled sample said of scores, written by `calibrate`, taken by `retrieve` and `tag`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vqa_ray.errors import RequestError, one_line
+from vqa_ray.evaluation.calibration import Fit, Measure, Steps
+from vqa_ray.predicates.predicate import Question
+from vqa_ray.storage import filesystem as storage
+
+FORMAT = 1
+_MAX_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What is known of the scores of one model.
+
+    Attributes:
+        model: its reference, for messages.
+        fingerprint: of the model; scores of another are not what was fitted.
+        questions: of `retrieve`.
+        tags: of `tag`: `attribute`, or `attribute:choice` where an image may have several of an attribute.
+        digest: of the file it was read from: another content is another command.
+    """
+
+    model: str
+    fingerprint: str
+    questions: Mapping[Question, Fit] = field(default_factory=dict)
+    tags: Mapping[str, Fit] = field(default_factory=dict)
+    digest: str = field(default="", compare=False)
+
+    def check_model(self, reference: str, fingerprint: str, where: str) -> None:
+        """Whether it was fitted to scores of this model.
+
+        Raises:
+            RequestError: it was not; names both.
+        """
+        if fingerprint != self.fingerprint:
+            raise RequestError(
+                f"--calibration {where}: was made for model {self.model} ({self.fingerprint}), "
+                f"this is {reference} ({fingerprint})"
+            )
+
+    def write(self, uri: str) -> None:
+        """Write it as JSON, atomically."""
+        content = {
+            "format": FORMAT,
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "questions": [{**asdict(question), **_told(fit)} for question, fit in self.questions.items()],
+            "tags": [{"tag": tag, **_told(fit)} for tag, fit in self.tags.items()],
+        }
+        storage.write_bytes_atomic(uri, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+    @classmethod
+    def read(cls, uri: str) -> Calibration:
+        """The calibration at `uri`.
+
+        Raises:
+            RequestError: there is none, or it is not one of this format.
+        """
+        try:
+            data = storage.read_bytes(uri, _MAX_BYTES)
+            content = json.loads(data)
+            if content["format"] != FORMAT:
+                raise ValueError(f"format {content['format']!r}, wanted {FORMAT}")
+            return cls(
+                content["model"],
+                content["fingerprint"],
+                {Question(each["text"], each["answer"]): _fit(each) for each in content["questions"]},
+                {each["tag"]: _fit(each) for each in content["tags"]},
+                hashlib.sha256(data).hexdigest()[:16],
+            )
+        except OSError as error:
+            raise RequestError(f"--calibration {uri}: cannot be read: {one_line(error)}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise RequestError(f"--calibration {uri}: not a calibration: {one_line(repr(error))}") from error
+
+
+def _told(fit: Fit) -> dict[str, Any]:
+    return {**asdict(fit), "f1": fit.f1}
+
+
+def _fit(content: Mapping[str, Any]) -> Fit:
+    steps = Steps(tuple(map(float, content["steps"]["starts"])), tuple(map(float, content["steps"]["probabilities"])))
+    if not steps.starts or len(steps.starts) != len(steps.probabilities):
+        raise ValueError("steps need as many starts as probabilities, one at least")
+    return Fit(
+        steps,
+        float(content["threshold"]),
+        int(content["rows"]),
+        int(content["positives"]),
+        Measure(**content["precision"]),
+        Measure(**content["recall"]),
+    )

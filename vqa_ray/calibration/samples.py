@@ -1,0 +1,195 @@
+"""The scores of a finished run beside labels of the same images: what `calibrate` fits."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+from vqa_ray.errors import RequestError, RowError, one_line
+from vqa_ray.predicates.predicate import Question
+from vqa_ray.readers.coerce import as_id
+from vqa_ray.readers.records import read_records
+from vqa_ray.runs.counts import read_columns
+from vqa_ray.schema import STATUS_OK
+from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
+from vqa_ray.text import normalise
+
+_SAID = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+@dataclass(slots=True)
+class Sample:
+    """Scores of one question or tag, each with whether it is right."""
+
+    scores: list[float]
+    labels: list[bool]
+
+
+class Labels:
+    """What is known of images, by image_id.
+
+    Args:
+        columns: image_id → column → label.
+        names: the columns of labels.
+        where: the file, for messages.
+    """
+
+    def __init__(self, columns: Mapping[str, Mapping[str, Any]], names: Sequence[str], where: str) -> None:
+        self.names = names
+        self.where = where
+        self._columns = columns
+        # é is one character or two, by the system that a file name comes from.
+        self._composed = {unicodedata.normalize("NFC", key): key for key in columns if not key.isascii()}
+        self._found: set[str] = set()
+        self._strangers: dict[str, None] = {}
+
+    @classmethod
+    def read(cls, uri: str) -> Labels:
+        """Read a Parquet, CSV, TSV or JSON Lines file with a column `image_id` and one for each thing that is known.
+
+        Ids are text as they stand there: leading zeros count.
+
+        Raises:
+            RequestError: it cannot be read, has no `image_id`, or one image twice.
+        """
+        found: dict[str, Mapping[str, Any]] = {}
+        names: dict[str, None] = {}
+        doubled = 0
+        try:
+            for where, row in read_records(uri, "image_id"):
+                names |= dict.fromkeys(row)
+                if "image_id" not in row:
+                    raise RequestError(f"{uri} {where}: no column 'image_id'; the columns are: {', '.join(row)}")
+                key = as_id(row["image_id"], "image_id")
+                if key is None:
+                    raise RequestError(f"{uri} {where}: image_id is empty")
+                doubled += key in found
+                found[key] = row
+        except (OSError, RowError, RequestError) as error:
+            reason = error.message if isinstance(error, RowError) else one_line(error)
+            mark = "" if reason.startswith(uri) else f"{uri}: "
+            raise RequestError(f"--labels {mark}{reason}") from error
+        if doubled:
+            raise RequestError(f"--labels {uri}: {doubled} rows have an image_id that occurs in an earlier row")
+        return cls(found, [name for name in names if name != "image_id"], uri)
+
+    def of(self, image_id: str | None, column: str) -> Any:
+        """Look up a label of an image of the run; None where there is none."""
+        key = str(image_id)
+        if key not in self._columns and not key.isascii():
+            key = self._composed.get(unicodedata.normalize("NFC", key), key)
+        row = self._columns.get(key)
+        if row is None:
+            self._strangers[key] = None
+            return None
+        self._found.add(key)
+        return row.get(column)
+
+    def unmatched(self) -> str:
+        """Count the labels that no image of the run has, and the images that have no label, with examples of both.
+
+        Returns:
+            A sentence; empty where every label met its image, or none was looked up.
+        """
+        lonely = [key for key in self._columns if key not in self._found]
+        if not lonely or not (self._found or self._strangers):
+            return ""
+        text = f"{len(lonely)} of {len(self._columns)} labels are of images that the run has not answered"
+        text += f" (for example {one_line(repr(lonely[0]), 80)})"
+        if self._strangers:
+            text += f"; {len(self._strangers)} images of the run have no label"
+            text += f" (for example {one_line(repr(next(iter(self._strangers))), 80)})"
+        return text
+
+
+def question_samples(part_uris: Iterable[str], labels: Labels) -> dict[Question, Sample]:
+    """The scores of a `retrieve` run's questions for which labels have a column of the question's text.
+
+    Raises:
+        RequestError: a score is missing because the question was not asked, or a label cannot be read.
+    """
+    samples: dict[Question, Sample] = defaultdict(lambda: Sample([], []))
+    for row in _rows(part_uris, ("image_id", "scores", "status")):
+        for each in row["scores"]:
+            question = Question(each["question"], each["answer"])
+            label = labels.of(row["image_id"], question.text)
+            if label is None:
+                continue
+            if each["score"] is None:
+                raise RequestError(
+                    f"--run: {question.text!r} was not asked of every image, and those it was asked of are no fair "
+                    "sample; use a run with --ask-all"
+                )
+            truth = _yes(label, labels, question.text) if question.answer is None else _same(label, question.answer)
+            samples[question].scores.append(each["score"])
+            samples[question].labels.append(truth)
+    return dict(samples)
+
+
+def tag_samples(part_uris: Iterable[str], taxonomy: Taxonomy, labels: Labels) -> dict[str, Sample]:
+    """The scores of a `tag` run's attributes for which labels have a column of the attribute's name.
+
+    Of an attribute with one value it is the score of the best choice, right where that is the label; of one with
+    several (`multi`) the score of each choice, right where it is among the labels.
+
+    Raises:
+        RequestError: scores below a threshold were left out of the run, as runs without `tag_scores` do.
+    """
+    wanted = [attribute for attribute in taxonomy.attributes if attribute.name in labels.names]
+    samples: dict[str, Sample] = defaultdict(lambda: Sample([], []))
+    columns = [column for attribute in wanted for column in attribute.columns]
+    for row in _rows(part_uris, ("image_id", "status", "tag_scores", *columns)):
+        for attribute in wanted:
+            label = labels.of(row["image_id"], attribute.name)
+            if label is None:
+                continue
+            given, scores = _scored(row, attribute)
+            choices = given if attribute.multi else [given]
+            if None in choices or (attribute.multi and len(choices) < len(attribute.choices)):
+                raise RequestError(
+                    f"--run: attribute {attribute.name!r} left out choices below its threshold; use a run with "
+                    "`threshold: 0` in its tags.yaml"
+                )
+            truths = label if isinstance(label, list) else [label]
+            for choice, score in zip(choices, scores if attribute.multi else [scores], strict=True):
+                sample = samples[f"{attribute.name}:{choice}" if attribute.multi else attribute.name]
+                sample.scores.append(score)
+                sample.labels.append(any(_same(truth, choice) for truth in truths))
+    return dict(samples)
+
+
+def _scored(row: Mapping[str, Any], attribute: Attribute) -> tuple[Any, Any]:
+    """The choices of an attribute and their scores, the best alone where it has one value.
+
+    Runs that kept the score of every choice tell those that were not given, too.
+    """
+    every = [each for each in row.get("tag_scores") or () if each["attribute"] == attribute.name]
+    if not every:
+        given, scores = (row[column] for column in attribute.columns)
+        return given, scores
+    if attribute.multi:
+        return [each["choice"] for each in every], [each["score"] for each in every]
+    best = max(every, key=itemgetter("score"))
+    return best["choice"], best["score"]
+
+
+def _rows(part_uris: Iterable[str], columns: Sequence[str]) -> Iterable[dict[str, Any]]:
+    for uri in part_uris:
+        for row in read_columns(uri, columns).to_pylist():
+            if row["status"] == STATUS_OK:
+                yield row
+
+
+def _yes(label: Any, labels: Labels, column: str) -> bool:
+    said = _SAID.get(str(label).strip().lower())
+    if said is None:
+        raise RequestError(f"--labels {labels.where}: column {column!r} holds {label!r}; wanted is yes or no")
+    return said
+
+
+def _same(label: Any, answer: str) -> bool:
+    return normalise(str(label)) == normalise(answer)

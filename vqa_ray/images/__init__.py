@@ -1,0 +1,1 @@
+"""Encoded images: fetch, recognise, decode, resize."""

@@ -1,0 +1,1 @@
+"""The approximate nearest-neighbour index (Lance) of an embedding index."""

@@ -1,0 +1,209 @@
+"""What an index was made from, and what of an input is new to it. Pure but for the reading of the table.
+
+A *source* is what changes as a whole: an image file, a shard file of a table, or a dataset on a hub at one revision.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vqa_ray.keys import Ranges, within
+from vqa_ray.readers import Shard, Source
+from vqa_ray.readers.formats.hf import is_hub_name
+from vqa_ray.readers.formats.images import SHARD_FILES
+from vqa_ray.readers.listing import absolute
+from vqa_ray.schema import ROW_BITS
+from vqa_ray.storage.filesystem import FileEntry
+
+# `size_bytes` of a source that was read in part only (`--limit`): no file is of that size, so it is read again.
+IN_PART = -1
+_ROWS = 1 << ROW_BITS
+
+SOURCES = pa.schema(
+    [
+        pa.field("uri", pa.string(), nullable=False),
+        # The input that brought it: what is gone from there is gone from the index.
+        pa.field("input", pa.string(), nullable=False),
+        # The update that read it, in which the keys of its rows are `first_key` to `last_key`, both included. A file
+        # that was read as several shards stands here as often; of a shard whose rows are not known the last key is the
+        # largest that is possible.
+        pa.field("update", pa.string(), nullable=False),
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("modified", pa.timestamp("us", "UTC")),
+        pa.field("first_key", pa.int64(), nullable=False),
+        pa.field("last_key", pa.int64(), nullable=False),
+    ]
+)
+NONE = SOURCES.empty_table()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What an input has that an index does not, and the other way round: URIs of sources, in order."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+    @property
+    def to_read(self) -> frozenset[str]:
+        """Added or changed."""
+        return frozenset((*self.added, *self.changed))
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.gone)
+
+
+def input_name(uri: str) -> str:
+    """An input as the table names it: absolute, however it was written."""
+    return uri if is_hub_name(uri) and "://" not in uri else absolute(uri)
+
+
+def difference(known: pa.Table, source: Source) -> Difference:
+    """Compare an input with what an index holds.
+
+    Args:
+        known: SOURCES of the index.
+        source: the input.
+    """
+    states = _states(known["uri"].to_pylist(), known["size_bytes"].to_pylist(), known["modified"])
+    files = list(_files(source))
+    modified = pa.array([entry.modified for entry in files], known["modified"].type)
+    listed = _states([entry.uri for entry in files], [entry.size_bytes for entry in files], modified)
+    own = dict.fromkeys(known.filter(pc.equal(known["input"], input_name(source.config.uri)))["uri"].to_pylist())
+    return Difference(
+        added=tuple(uri for uri in listed if uri not in states),
+        changed=tuple(uri for uri, state in listed.items() if uri in states and states[uri] != state),
+        gone=tuple(uri for uri in own if uri not in listed),
+    )
+
+
+def _states(
+    uris: Sequence[str], sizes: Sequence[int], modified: pa.Array | pa.ChunkedArray
+) -> dict[str, tuple[int, int | None]]:
+    """URI → (bytes, when it was written in µs), as numbers because an index has millions."""
+    return dict(zip(uris, zip(sizes, modified.cast(pa.int64()).to_pylist(), strict=True), strict=True))
+
+
+def restricted(source: Source, uris: Collection[str]) -> Source:
+    """Only these of its sources, numbered anew; the fingerprint stays that of the whole."""
+    files = tuple(entry for entry in source.files if entry.uri in uris)
+    if source.format == "images":
+        sizes = {entry.uri: entry.size_bytes for entry in files}
+        shards = tuple(_image_shards(source, sizes))
+    else:
+        wanted = (shard for shard in source.shards if _uri(source, shard) in uris)
+        shards = tuple(replace(shard, index=index) for index, shard in enumerate(wanted))
+    rows = [shard.rows for shard in shards]
+    total = None if None in rows else sum(count or 0 for count in rows)
+    return replace(source, shards=shards, files=files, total_rows=total)
+
+
+def places(source: Source, update: str, limits: Mapping[int, int] | None = None) -> pa.Table:
+    """SOURCES of what an update reads.
+
+    Args:
+        source: `restricted` to it.
+        update: its name.
+        limits: shard → rows that are read of it; None for all.
+    """
+    states = {entry.uri: (entry.size_bytes, entry.modified) for entry in _files(source)}
+    found = list(_ranges(source, limits))
+    sizes = [states[uri][0] if whole else IN_PART for uri, _, _, whole in found]
+    columns = {
+        "uri": [uri for uri, *_ in found],
+        "input": [input_name(source.config.uri)] * len(found),
+        "update": [update] * len(found),
+        "size_bytes": sizes,
+        "modified": [states[uri][1] for uri, *_ in found],
+        "first_key": [first for _, first, _, _ in found],
+        "last_key": [last for _, _, last, _ in found],
+    }
+    return pa.table([pa.array(columns[part.name], part.type) for part in SOURCES], schema=SOURCES)
+
+
+def keys_of(known: pa.Table, uris: Collection[str]) -> dict[str, Ranges]:
+    """Update → the keys of these sources in it: int64 (R, 2) ranges, ascending, both ends included."""
+    rows = known.filter(pc.is_in(known["uri"], pa.array(sorted(uris), pa.string()))).sort_by("first_key")
+    found = {}
+    for update in pc.unique(rows["update"]).to_pylist():
+        part = rows.filter(pc.equal(rows["update"], update))
+        found[update] = np.stack([part["first_key"].to_numpy(), part["last_key"].to_numpy()], axis=1)
+    return found
+
+
+def without(known: pa.Table, uris: Collection[str]) -> pa.Table:
+    """`known` without these sources."""
+    return known.filter(pc.invert(pc.is_in(known["uri"], pa.array(sorted(uris), pa.string()))))
+
+
+def finished(planned: pa.Table, written: Ranges) -> pa.Table:
+    """Those of the planned sources that are certainly written whole.
+
+    Args:
+        planned: SOURCES of an update that was cut short.
+        written: its source_keys, int64 (R, 2) ranges, ascending.
+    """
+    first, last = planned["first_key"].to_numpy(), planned["last_key"].to_numpy()
+    place = np.searchsorted(written[:, 0], first, side="right") - 1
+    covered = within(first, written)
+    covered[covered] = last[covered] <= written[place[covered], 1]
+    return without(planned, set(planned.filter(pa.array(~covered))["uri"].to_pylist()))
+
+
+def current(planned: pa.Table, source: Source, uris: Collection[str]) -> pa.Table:
+    """Those of the planned sources that are among `uris` and still as they were when they were read."""
+    listed = {entry.uri: (entry.size_bytes, entry.modified) for entry in _files(source) if entry.uri in uris}
+    states = zip(*(planned[name].to_pylist() for name in ("uri", "size_bytes", "modified")), strict=True)
+    return planned.filter(pa.array([listed.get(uri) == (size, modified) for uri, size, modified in states], pa.bool_()))
+
+
+def _files(source: Source) -> Iterator[FileEntry]:
+    """The sources of an input with their states. What is not a file changes its URI when it changes."""
+    if source.format == "images":
+        yield from source.files
+        return
+    known = {_uri(source, shard) for shard in source.shards}
+    if source.files:
+        yield from (entry for entry in source.files if entry.uri in known)
+    else:
+        yield from (FileEntry(uri, 0, None) for uri in sorted(known))
+
+
+def _uri(source: Source, shard: Shard) -> str:
+    """The source that a shard is of; a dataset on a hub is told by its revision, configuration and split."""
+    return shard.uri if source.files else f"{shard.uri}#{'/'.join(shard.names[2:])}"
+
+
+def _image_shards(source: Source, sizes: Mapping[str, int]) -> Iterator[Shard]:
+    root = source.root.rstrip("/")
+    names = [name for shard in source.shards for name in shard.names if f"{root}/{name}" in sizes]
+    for index, start in enumerate(range(0, len(names), SHARD_FILES)):
+        group = tuple(names[start : start + SHARD_FILES])
+        size_bytes = sum(sizes[f"{root}/{name}"] for name in group)
+        yield Shard(index, source.root, names=group, rows=len(group), size_bytes=size_bytes)
+
+
+def _ranges(source: Source, limits: Mapping[int, int] | None) -> Iterator[tuple[str, int, int, bool]]:
+    """(URI, first key, last key, whether all of the source is read) of each image file, or of each shard."""
+    if source.format == "images":
+        for shard in source.shards:
+            read = shard.names if limits is None else shard.names[: limits.get(shard.index, 0)]
+            for number, name in enumerate(read):
+                key = shard.index * _ROWS + number
+                yield posixpath.join(shard.uri, name), key, key, True
+        return
+    cut = {
+        _uri(source, shard) for shard in source.shards if limits is not None and limits.get(shard.index) != shard.rows
+    }
+    for shard in source.shards:
+        if limits is not None and not limits.get(shard.index):
+            continue
+        first, uri = shard.index * _ROWS, _uri(source, shard)
+        yield uri, first, first + (_ROWS if shard.rows is None else max(1, shard.rows)) - 1, uri not in cut

@@ -1,0 +1,100 @@
+"""How the input of an update was read, kept so that its rows can be read again by their keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+
+from vqa_ray.errors import RequestError
+from vqa_ray.readers import InputConfig, Shard, Source, read_shard
+from vqa_ray.readers.source import Layout
+from vqa_ray.schema import READ, ROW_BITS, riding_name, with_kept
+from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
+
+FORMAT = 1
+
+
+def write_origin(uri: str, source: Source) -> None:
+    """Note how a source is read: its shards, its columns."""
+    config = source.config
+    content = {
+        "format": FORMAT,
+        "uri": config.uri,
+        "input_format": source.format,
+        "columns": dict(config.columns),
+        "keep": list(config.keep),
+        "image_root": config.image_root,
+        "encoding": config.encoding,
+        "root": source.root,
+        "layout": asdict(source.layout),
+        "shards": [asdict(shard) for shard in source.shards],
+    }
+    write_bytes_atomic(uri, json.dumps(content).encode())
+
+
+def read_origin(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[str] = ()) -> Source:
+    """The source again.
+
+    Args:
+        uri: where `write_origin` put it.
+        kept: the fields of its kept columns as they are written, in order; none leaves these columns out.
+        keep: what they are called in the input, where the names differ.
+
+    Raises:
+        RequestError: it is of another format.
+        FileNotFoundError: there is none.
+    """
+    content = json.loads(read_bytes(uri))
+    if content["format"] != FORMAT:
+        raise RequestError(f"{uri}: format {content['format']!r} of another version; this one reads {FORMAT}")
+    keep_as = tuple(field.name for field in kept)
+    config = InputConfig(
+        content["uri"],
+        content["input_format"],
+        content["columns"],
+        tuple(keep) or keep_as,
+        keep_as,
+        needs_question=False,
+        image_root=content.get("image_root"),
+        encoding=content.get("encoding"),
+    )
+    shards = tuple(Shard(**{**shard, "names": tuple(shard["names"])}) for shard in content["shards"])
+    layout = Layout(**{role: tuple(names) for role, names in content["layout"].items()})
+    return Source(
+        config=config,
+        format=content["input_format"],
+        root=content["root"],
+        shards=shards,
+        kept=tuple(field.with_name(riding_name(field.name)) for field in kept),
+        layout=layout,
+        total_rows=None,
+        fingerprint="",
+        several=False,
+    )
+
+
+def read_rows(source: Source, keys: Sequence[int]) -> pa.Table:
+    """These rows again, in this order.
+
+    Args:
+        source: of the update that read them.
+        keys: their source_keys in it.
+
+    Returns:
+        READ and the kept columns; fewer rows than keys where the input has lost some.
+
+    Raises:
+        OSError, RunError: a file is gone or has changed; see `read_shard`.
+    """
+    wanted = np.asarray(keys, np.int64)
+    tables = [with_kept(READ, source.kept).empty_table()]
+    for index in np.unique(wanted >> ROW_BITS).tolist():
+        of_shard = set(wanted[wanted >> ROW_BITS == index].tolist())
+        tables += read_shard(source, source.shards[index], of_shard)
+    table = pa.concat_tables(tables)
+    places = {key: row for row, key in enumerate(table["source_key"].to_pylist())}
+    return table.take(pa.array([places[key] for key in wanted.tolist() if key in places], pa.int64()))

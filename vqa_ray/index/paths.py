@@ -1,0 +1,102 @@
+"""The names of everything in an index directory."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from vqa_ray.runs.directory import PRIVATE, RunLayout, name_of
+from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, join, list_files
+
+UPDATES = "updates"
+REWRITTEN_PREFIX = "rewritten-"
+_ANN = "ann-"
+_ANN_SUFFIX = ".lance"
+_VERSION = re.compile(r"^(?P<number>\d{6,})\.json$")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexLayout:
+    """An index directory.
+
+    `updates/NAME/` are run directories with the rows that one update added, `_vqa_ray/versions/NNNNNN.json` say which
+    of their files make up the index, and `ann-NAME.lance` is what is derived from them for fast search.
+
+    Attributes:
+        uri: of the index.
+    """
+
+    uri: str
+
+    @property
+    def versions(self) -> str:
+        """The directory of the versions."""
+        return join(self.uri, PRIVATE, "versions")
+
+    @property
+    def updates(self) -> str:
+        """The directory of the updates."""
+        return join(self.uri, UPDATES)
+
+    def version(self, number: int) -> str:
+        """What makes up one version."""
+        return join(self.versions, f"{number:06}.json")
+
+    def update(self, name: str) -> RunLayout:
+        """The run directory of an update."""
+        return RunLayout(join(self.updates, name))
+
+    def sources(self, name: str) -> str:
+        """The table of everything that the index holds after an update."""
+        return join(self.updates, name, PRIVATE, "sources.pq")
+
+    def origin(self, name: str) -> str:
+        """How the input of an update was read."""
+        return join(self.updates, name, PRIVATE, "origin.json")
+
+    def plan(self, name: str) -> str:
+        """What an update set out to do."""
+        return join(self.updates, name, PRIVATE, "plan.pq")
+
+    def plan_of_before(self, name: str) -> str:
+        """The same, as it was called at first."""
+        return join(self.updates, name, PRIVATE, "plan.parquet")
+
+    def duplicates(self, number: int) -> str:
+        """The near-duplicates found for a version."""
+        return join(self.uri, PRIVATE, f"duplicates-{number:06}.pq")
+
+    @staticmethod
+    def ann(name: str) -> str:
+        """The Lance dataset that was built with an update, relative to the index."""
+        return f"{_ANN}{name}{_ANN_SUFFIX}"
+
+    def path(self, relative: str) -> str:
+        """The URI of a path that is relative to the index."""
+        return join(self.uri, relative)
+
+    def version_numbers(self) -> list[int]:
+        """Of all versions, ascending, the broken ones too."""
+        matches = (_VERSION.match(name_of(entry.uri)) for entry in files(self.versions))
+        return sorted(int(match["number"]) for match in matches if match)
+
+    def update_names(self) -> list[str]:
+        """Of all updates, the unfinished ones too, sorted."""
+        return sorted(_directories(self.updates))
+
+    def ann_paths(self) -> list[str]:
+        """Of all Lance datasets, relative to the index."""
+        return sorted(n for n in _directories(self.uri) if n.startswith(_ANN) and n.endswith(_ANN_SUFFIX))
+
+
+def _directories(uri: str) -> list[str]:
+    filesystem, path = fsspec_for(uri)
+    if not filesystem.exists(path):
+        return []
+    found = filesystem.ls(path, detail=True)
+    return [name_of(entry["name"]) for entry in found if entry["type"] == "directory"]
+
+
+def files(uri: str) -> list[FileEntry]:
+    """The files below `uri`; none where it does not exist."""
+    return list_files(uri) if exists(uri) else []

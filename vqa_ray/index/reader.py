@@ -1,0 +1,202 @@
+"""An index of embeddings, opened for reading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
+
+from vqa_ray.errors import RequestError, RunError
+from vqa_ray.index import version as versions
+from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.version import IndexFile, Version
+from vqa_ray.runs.counts import open_rows, read_columns
+from vqa_ray.schema import STATUS_OK
+
+if TYPE_CHECKING:
+    from vqa_ray.index.ann.nearest import Ann
+
+# Too large to be read with every row.
+LARGE = ("embedding", "thumbnail")
+_FILES_AT_ONCE = 8
+
+
+def open_index(uri: str, version: int | None = None) -> Index:
+    """Open an index for reading: its latest whole version, or the one that is asked for.
+
+    Raises:
+        RequestError: no index is there, none of its versions is whole, or that version is not there.
+    """
+    layout = IndexLayout(uri)
+    found = versions.latest(layout) if version is None else versions.read(layout, version)
+    if found is None:
+        raise RequestError(f"{uri}: no index is there; `vqa-ray index` makes one")
+    return Index(layout, found)
+
+
+class Index:
+    """One version of an index; later updates do not change what it gives.
+
+    A *position* is the place of a row in `rows()`: files in the order of the version, rows in the order of their file.
+
+    Args:
+        layout: where it is.
+        version: what makes it up.
+    """
+
+    def __init__(self, layout: IndexLayout, version: Version) -> None:
+        self.uri = layout.uri
+        self.layout = layout
+        self.version = version
+        self._starts = [0, *accumulate(file.rows for file in version.files)]
+
+    def __len__(self) -> int:
+        """Rows, those in error too."""
+        return self.version.rows
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns."""
+        return list(self.schema.names)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the files: `vqa_ray.schema.embedding_schema` and the kept columns."""
+        with open_rows(self.file_uri(self.version.files[0])) as opened:
+            return parquet.read_schema(opened)
+
+    def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, those in error too, by position.
+
+        Args:
+            columns: those wanted; without, all but the embedding and the thumbnail.
+
+        Raises:
+            RequestError: there is no such column.
+        """
+        known = self.columns
+        wanted = [name for name in known if name not in LARGE] if columns is None else list(columns)
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            raise RequestError(f"{self.uri}: no column {unknown[0]!r}; the columns are: {', '.join(known)}")
+        tables = [table.select(wanted).replace_schema_metadata(None) for table in self._read(wanted)]
+        return pa.concat_tables(tables)
+
+    def vectors(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """The vectors of all rows that have one.
+
+        Returns:
+            float32 (N, vectors * dimension), each vector of length 1, and int64 (N,), their positions, ascending.
+
+        Raises:
+            RunError: the files do not hold what the version says.
+        """
+        vectors = np.empty((self.version.ok, self.version.width), np.float32)
+        positions = np.empty(self.version.ok, np.int64)
+        filled = 0
+        for start, file, table in zip(self._starts, self.version.files, self._read(_VECTOR_COLUMNS), strict=False):
+            places = ok_rows(table)
+            if len(places) != file.ok:
+                raise RunError(f"{self.uri}: {file.path} has {len(places)} vectors; the index wants {file.ok}")
+            vectors[filled : filled + file.ok] = as_matrix(table["embedding"].take(pa.array(places)), vectors.shape[1])
+            positions[filled : filled + file.ok] = start + places
+            filled += file.ok
+        return vectors, positions
+
+    def thumbnails(self, positions: Sequence[int]) -> list[bytes | None]:
+        """The JPEG thumbnails of these rows, None where a row has none."""
+        return [value.as_py() for value in self.take(positions, ["thumbnail"])["thumbnail"]]
+
+    def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
+        """These rows, in this order; only the row groups that hold them are read.
+
+        Raises:
+            IndexError: a position is outside the index.
+        """
+        wanted = np.asarray(positions, np.int64)
+        if len(wanted) and (wanted.min() < 0 or wanted.max() >= len(self)):
+            raise IndexError(f"positions {wanted.min()} to {wanted.max()} of an index of {len(self)} rows")
+        owners = np.searchsorted(self._starts, wanted, side="right") - 1
+        parts, order = [], []
+        for owner in np.unique(owners):
+            places = np.flatnonzero(owners == owner)
+            parts.append(self._take_of(self.version.files[owner], wanted[places] - self._starts[owner], columns))
+            order.append(places)
+        if not parts:
+            return self.rows(columns).slice(0, 0)
+        return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(order))))
+
+    @cached_property
+    def ann(self) -> Ann | None:
+        """The approximate index, opened at first use; None where search is exact."""
+        from vqa_ray.index.ann.nearest import open_ann
+
+        return open_ann(self.layout, self.version)
+
+    def images(self, positions: Sequence[int]) -> pa.Table:
+        """These rows as their readers gave them, in this order: READ, with the encoded bytes or the URI of the image.
+
+        What can no longer be read, or has other bytes than were embedded, is an error row.
+        """
+        from vqa_ray.index.source_images import reread
+
+        return reread(self, positions)
+
+    def update_of(self, position: int) -> str:
+        """The update whose reading the `source_key` of a row tells the place of."""
+        return self.version.files[int(np.searchsorted(self._starts, position, side="right")) - 1].update
+
+    def file_uri(self, file: IndexFile) -> str:
+        """Where a file of the version is."""
+        return self.layout.path(file.path)
+
+    def _take_of(self, file: IndexFile, places: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+        with open_rows(self.file_uri(file)) as opened:
+            reader = parquet.ParquetFile(opened)
+            sizes = [reader.metadata.row_group(i).num_rows for i in range(reader.metadata.num_row_groups)]
+            starts = np.cumsum([0, *sizes])
+            groups = np.searchsorted(starts, places, side="right") - 1
+            needed = np.unique(groups)
+            table = reader.read_row_groups(needed.tolist(), columns=list(columns)).replace_schema_metadata(None)
+        before = np.cumsum([0, *(sizes[group] for group in needed)])
+        inside = before[np.searchsorted(needed, groups)] + places - starts[groups]
+        return table.take(pa.array(inside))
+
+    def _read(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """These columns of each file, in order; the next files are read meanwhile."""
+        return in_turn(lambda file: read_columns(self.file_uri(file), columns), self.version.files)
+
+
+_VECTOR_COLUMNS = ("embedding", "status")
+
+
+def in_turn(read: Callable[[IndexFile], pa.Table], files: Sequence[IndexFile]) -> Iterator[pa.Table]:
+    """`read` of each file, in order, a few ahead of whoever takes them: memory is bounded."""
+    with ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="index") as pool:
+        ahead = [pool.submit(read, file) for file in files[:_FILES_AT_ONCE]]
+        for place in range(len(files)):
+            table = ahead.pop(0).result()
+            if place + _FILES_AT_ONCE < len(files):
+                ahead.append(pool.submit(read, files[place + _FILES_AT_ONCE]))
+            yield table
+            del table
+
+
+def ok_rows(table: pa.Table) -> npt.NDArray[np.int64]:
+    """The places of the rows that have a vector: int64, ascending."""
+    return np.flatnonzero(pc.equal(table["status"], STATUS_OK).to_numpy(zero_copy_only=False)).astype(np.int64)
+
+
+def as_matrix(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.float32]:
+    """An `embedding` column without nulls as float32 (N, width)."""
+    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    matrix: npt.NDArray[np.float32] = values.reshape(-1, width)
+    return matrix

@@ -1,0 +1,1 @@
+"""Search in an index: exact or approximate, filtered, verified by a question."""

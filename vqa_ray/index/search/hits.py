@@ -1,0 +1,113 @@
+"""Hits as a table: what a search writes, and what its page shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vqa_ray import schema
+from vqa_ray.index.search.scoring import Scores
+from vqa_ray.index.search.top_k import Ids
+from vqa_ray.index.search.verify import Verified
+
+# A hit is what is found, best first; `score` is that of the search. Then come the verdict of a VQA model and the status
+# of the verification where there was one, then the kept columns of the index and the tags.
+HIT = pa.schema(
+    [
+        pa.field("rank", pa.int32(), nullable=False),
+        *schema.IDENTITY[:2],
+        pa.field("image_uri", pa.string()),
+        pa.field("score", pa.float32(), nullable=False),
+    ]
+)
+VERDICT = (
+    # Of the whole expression; null where the image could not be looked at again.
+    pa.field("verified_score", pa.float32()),
+    # Each question of the expression in its order, as in `retrieve`.
+    pa.field("verified_scores", pa.list_(schema.QUESTION_SCORE)),
+)
+_OF_IMAGE = (pa.field("height", pa.int32()), pa.field("width", pa.int32()), pa.field("sha256", pa.string()))
+_TAIL = (*schema.STATUS, schema.WARNING)
+# What a column of the user's is called where a hit has one of its name.
+PREFIX = "index_"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """What is left of candidates.
+
+    Attributes:
+        positions: int64 (K,), in the index.
+        scores: float32 (K,), of the search.
+        verdicts: RETRIEVE rows, in the same order; None where nothing was verified.
+    """
+
+    positions: Ids
+    scores: Scores
+    verdicts: pa.Table | None = None
+
+
+def settled(positions: Ids, scores: Scores, verified: Verified, top_k: int) -> Ranked:
+    """The hits among verified candidates: those that match, in the order of the search, then those that failed.
+
+    Args:
+        positions, scores: of all candidates, best first.
+        verified: of the first of them.
+        top_k: how many matches to keep; all that failed are.
+    """
+    matched = np.flatnonzero(pc.fill_null(verified.table["match"], False).to_numpy(zero_copy_only=False))[:top_k]
+    failed = np.flatnonzero(pc.not_equal(verified.table["status"], schema.STATUS_OK).to_numpy(zero_copy_only=False))
+    kept = np.concatenate([matched, failed])
+    return Ranked(positions[kept], scores[kept], verified.table.take(pa.array(kept)))
+
+
+def table_of(ranked: Ranked, rows: pa.Table) -> pa.Table:
+    """The hits with all that is known of them.
+
+    Args:
+        ranked: the hits.
+        rows: their rows in the index, in the same order, with the columns of tags. A column of the user's whose name a
+            hit has is called `index_` and that name.
+    """
+    verdicts = ranked.verdicts
+    form = pa.schema([*HIT, *(VERDICT if verdicts is not None else ()), *_OF_IMAGE, *_TAIL])
+    made: dict[str, Any] = {"rank": pa.array(range(1, len(ranked.positions) + 1)), "score": pa.array(ranked.scores)}
+    if verdicts is not None:
+        made |= {"verified_score": verdicts["score"], "verified_scores": verdicts["scores"]}
+        made |= {field.name: verdicts[field.name] for field in _TAIL}
+    columns = [made[field.name] if field.name in made else rows[field.name] for field in form]
+    own = schema.embedding_schema(1, 1).names
+    theirs = [field for field in rows.schema if field.name not in own]
+    named = [field.with_name(PREFIX + field.name) if field.name in form.names else field for field in theirs]
+    cast = [column.cast(field.type) for column, field in zip(columns, form, strict=True)]
+    return pa.table([*cast, *(rows[field.name] for field in theirs)], schema=pa.schema([*form, *named]))
+
+
+def conflicts(hits: pa.Table) -> list[int]:
+    """The row_ids that stand for several different images among the hits, ascending."""
+    images: dict[int, set[str]] = {}
+    for row_id, sha256 in zip(hits["row_id"].to_pylist(), hits["sha256"].to_pylist(), strict=True):
+        images.setdefault(row_id, set()).add(sha256)
+    return sorted(row_id for row_id, different in images.items() if len(different) > 1)
+
+
+def to_plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as JSON can hold it: bytes as hex, dates as text, numbers that JSON lacks as null."""
+    return {name: _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return to_plain(value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(each) for each in value]
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

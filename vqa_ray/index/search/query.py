@@ -1,0 +1,88 @@
+"""A text or an image as the encoder of an index sees it."""
+
+from __future__ import annotations
+
+from vqa_ray.errors import RequestError, RowError, one_line
+from vqa_ray.images.decode import ImageLimits, decode_for
+from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.index.search.scoring import Query
+from vqa_ray.index.version import Version
+from vqa_ray.models.load import ModelInfo, describe, embedding_shape
+from vqa_ray.models.protocols import Encoder, Image, ImageTransform
+
+
+def encoder_of(version: Version, reference: str | None = None) -> ModelInfo:
+    """The model that an index is searched with: the one it was built with.
+
+    Args:
+        version: of the index.
+        reference: where that model is; where it was when the index was built, without.
+
+    Raises:
+        RequestError: no model is there, or another one; both are named.
+    """
+    built = version.model
+    where = reference or str(built["reference"])
+    try:
+        info = describe(where)
+    except RequestError as error:
+        hint = "" if reference else "; the index was built with it: --model names where it is now"
+        raise RequestError(f"{error}{hint}") from error
+    info.kind.require("embed", where)
+    if info.fingerprint != built["fingerprint"]:
+        raise RequestError(
+            f"the index was built with model {built['reference']} ({built['fingerprint']}), {where} is another "
+            f"({info.fingerprint}); their vectors cannot be compared"
+        )
+    shape = embedding_shape(where)
+    if (shape.vectors, shape.dimension) != (version.vectors, version.dimension):
+        raise RequestError(
+            f"the index was built with model {built['reference']} and holds {version.vectors} × {version.dimension} "
+            f"numbers per image, model {where} makes {shape.vectors} × {shape.dimension}"
+        )
+    return info
+
+
+def fetch_image(uri: str, limits: ImageLimits, *, allow_http: bool = False) -> bytes:
+    """The bytes of an image to search by.
+
+    Raises:
+        RequestError: it cannot be had; the message begins with the error code.
+    """
+    try:
+        return ImageFetcher(limits.max_image_bytes, allow_http=allow_http).fetch(uri)
+    except RowError as error:
+        raise RequestError(str(error)) from error
+
+
+def decode_image(data: bytes, transform: ImageTransform, limits: ImageLimits) -> Image:
+    """An image to search by, of the size that the encoder wants: uint8 (H, W, 3).
+
+    Raises:
+        RequestError: it cannot be decoded; the message begins with the error code.
+    """
+    try:
+        return decode_for(data, limits, transform)
+    except RowError as error:
+        raise RequestError(str(error)) from error
+
+
+def query_of(encoder: Encoder, text: str | None = None, image: Image | None = None) -> Query:
+    """The vectors of a text, an image or both.
+
+    Args:
+        encoder: of the index.
+        text: what to look for.
+        image: uint8 (H, W, 3) of the size that the encoder wants.
+
+    Raises:
+        RequestError: the model fails on them.
+    """
+    try:
+        return Query(
+            None if text is None else encoder.encode_texts([text])[0],
+            None if image is None else encoder.encode_images([image])[0],
+        )
+    except Exception as error:
+        # A model may raise anything on an input it cannot take.
+        raise RequestError(f"the model cannot embed the query: {one_line(repr(error))}") from error

@@ -1,0 +1,36 @@
+"""How many of the exact hits the approximate index of an index finds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from vqa_ray.index.ann.nearest import Ann
+from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.reader import Index, as_matrix
+from vqa_ray.index.search.approximate import recall
+from vqa_ray.index.search.candidates import Candidates
+from vqa_ray.index.version import AnnState, Version
+
+K = 10
+_QUERIES, _SEED = 100, 0
+
+
+def measured(layout: IndexLayout, version: Version, state: AnnState) -> AnnState:
+    """`state` with its recall@10 for the vectors of 100 images drawn from the index; all vectors are read once.
+
+    Args:
+        layout, version: of the index.
+        state: of its approximate index; one without partitions finds everything, and is not measured.
+    """
+    if not state.partitions:
+        return replace(state, recall=1.0, recall_queries=0, recall_k=K)
+    index = Index(layout, replace(version, ann=state))
+    candidates = Candidates(index)
+    everything = candidates.with_vector
+    places = np.flatnonzero(everything)
+    drawn = np.random.default_rng(_SEED).choice(places, min(_QUERIES, len(places)), replace=False)
+    queries = as_matrix(index.take(np.sort(drawn).tolist(), ["embedding"])["embedding"], version.width)
+    share = recall(Ann(layout, version, state), queries, candidates.blocks(everything), K)
+    return replace(state, recall=share, recall_queries=len(queries), recall_k=K)

@@ -1,0 +1,49 @@
+"""What is known of the images of an index: its columns and, beside them, those of a tag run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vqa_ray.index.reader import LARGE, Index
+from vqa_ray.index.search.filter import Mask, matching
+from vqa_ray.index.search.tags import Tagged, tagged
+
+
+class KnownRows:
+    """The columns of an index and of a tag run over the same images; read when they are needed.
+
+    Args:
+        index: whose rows they are.
+        tags: URI of a finished run of `tag`; None for none.
+
+    Raises:
+        RequestError: it is no finished run of `tag`.
+    """
+
+    def __init__(self, index: Index, tags: str | None = None) -> None:
+        self._index = index
+        self._rows: pa.Table | None = None
+        self.tagged: Tagged | None = None
+        """The tags; None where there is no tag run."""
+        if tags is not None:
+            self._rows = index.rows()
+            self.tagged = tagged(self._rows, tags)
+            for name in self.tagged.columns.column_names:
+                self._rows = self._rows.append_column(name, self.tagged.columns[name])
+
+    def matching(self, condition: str) -> Mask:
+        """bool (rows,), by position: where a SQL condition holds; see `filters.matching`."""
+        if self._rows is None:
+            self._rows = self._index.rows()
+        return matching(self._rows, condition)
+
+    def take(self, positions: Sequence[int] | npt.NDArray[np.int64]) -> pa.Table:
+        """All columns of these rows, in this order."""
+        places = np.asarray(positions, np.int64)
+        if self._rows is None:
+            return self._index.take(places.tolist(), [name for name in self._index.columns if name not in LARGE])
+        return self._rows.take(pa.array(places))

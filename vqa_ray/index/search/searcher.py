@@ -1,0 +1,133 @@
+"""Search in an index: exact where that is quick, approximate where it is not, and which of the two it was."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vqa_ray.errors import RequestError, one_line
+from vqa_ray.index.ann.build import ERRORS
+from vqa_ray.index.reader import Index
+from vqa_ray.index.search import approximate
+from vqa_ray.index.search.candidates import Candidates, Mask
+from vqa_ray.index.search.exact import nearest
+from vqa_ray.index.search.scoring import Query, Scorer, Scores
+from vqa_ray.index.search.top_k import Ids
+
+__all__ = ["Hits", "How", "Query", "Searcher", "search"]
+
+logger = logging.getLogger(__name__)
+
+# Looking at every one of fewer images takes moments.
+FEW_IMAGES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How hits were found.
+
+    Attributes:
+        exact: whether every image was looked at; else an approximate index was asked.
+        parameters: of the approximate index.
+        recall: the share of the exact hits that it finds, in the mean over `recall_queries` queries; None where it was
+            not measured.
+        recall_queries, recall_k: with how many queries, for how many hits each.
+    """
+
+    exact: bool
+    parameters: Mapping[str, int] = field(default_factory=dict)
+    recall: float | None = None
+    recall_queries: int = 0
+    recall_k: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What a search found.
+
+    Attributes:
+        positions: int64 (K,), rows of the index; the highest score first, of equal ones the smallest row_id.
+        scores: float32 (K,).
+        images: how many could have been hits: with a vector, each once, and let through by the filter.
+        how: exact or not.
+    """
+
+    positions: Ids
+    scores: Scores
+    images: int
+    how: How
+
+
+class Searcher:
+    """Searches one version of an index.
+
+    Args:
+        index: what is searched.
+        hold: keep in memory what exact searches read, for many searches.
+    """
+
+    def __init__(self, index: Index, *, hold: bool = False) -> None:
+        self._index = index
+        self._candidates = Candidates(index, hold=hold)
+
+    def search(self, query: Query, *, top_k: int, filter: Mask | None = None, exact: bool | None = None) -> Hits:
+        """The images most like a query.
+
+        Args:
+            query: a text, an image or both.
+            top_k: how many, at least 1; fewer are found where there are no more.
+            filter: bool (rows,), by position: which rows may be hits; None for all.
+            exact: look at every image, or (False) ask the approximate index; None takes what suits.
+
+        Raises:
+            RequestError: the query does not fit the index, or it has no approximate index and one is asked for.
+        """
+        version = self._index.version
+        scorer = Scorer(query, version.vectors, version.dimension)
+        if filter is not None and filter.shape != (version.rows,):
+            raise RequestError(f"the filter has {len(filter)} rows, the index {version.rows}")
+        mask = self._candidates.mask(filter)
+        images = int(np.count_nonzero(mask))
+        k = min(top_k, max(1, images))
+        if self._asks_approximate(images, exact):
+            fetched = self._approximately(scorer, mask, k)
+            if fetched is not None:
+                how = How(False, fetched.parameters, *self._recall())
+                return Hits(fetched.best.positions, fetched.best.scores, images, how)
+        best = nearest(scorer, self._candidates.blocks(mask), k)
+        return Hits(best.positions, best.scores, images, How(True))
+
+    def _approximately(self, scorer: Scorer, mask: Mask, k: int) -> approximate.Fetched | None:
+        """Of the approximate index; None where the exact search is to be done instead."""
+        assert self._index.ann is not None
+        try:
+            return approximate.nearest(self._index.ann, scorer, self._candidates.ids, mask, k)
+        except ERRORS as error:
+            reason = one_line(error, 200)
+            logger.warning("%s: search is exact, because the approximate index failed (%s)", self._index.uri, reason)
+            return None
+
+    def _recall(self) -> tuple[float | None, int, int]:
+        """What was measured when the approximate index was made."""
+        state = self._index.version.ann
+        return (None, 0, 0) if state is None else (state.recall, state.recall_queries, state.recall_k)
+
+    def _asks_approximate(self, images: int, exact: bool | None) -> bool:
+        """Whether an approximate index is to be asked about so many images.
+
+        Raises:
+            RequestError: it is asked for, and there is none.
+        """
+        if exact or (exact is None and images < FEW_IMAGES):
+            return False
+        if self._index.ann is None and exact is False:
+            raise RequestError(f"{self._index.uri}: the index has no approximate index to ask")
+        return self._index.ann is not None
+
+
+def search(index: Index, query: Query, *, top_k: int, filter: Mask | None = None, exact: bool | None = None) -> Hits:
+    """As `Searcher.search`, for a single search."""
+    return Searcher(index).search(query, top_k=top_k, filter=filter, exact=exact)

@@ -1,0 +1,228 @@
+"""What makes up an index at one moment: its files, its model, what is derived from it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vqa_ray.errors import RequestError
+from vqa_ray.index.paths import UPDATES, IndexLayout, files
+from vqa_ray.runs.private_names import public
+from vqa_ray.runs.record import to_json
+from vqa_ray.storage.exclusive import create
+from vqa_ray.storage.filesystem import read_bytes
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFile:
+    """A Parquet file of an index.
+
+    Attributes:
+        path: relative to the index.
+        update: the name of the update whose reading the `source_key`s of its rows tell the places of.
+        rows, ok: rows, and those of them that have a vector.
+        size_bytes: of the file.
+    """
+
+    path: str
+    update: str
+    rows: int
+    ok: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Something that changed an index.
+
+    Attributes:
+        name: of its directory.
+        started: UTC, ISO 8601.
+        input: the URI that was read.
+        added, replaced, removed: sources (files of the input).
+    """
+
+    name: str
+    started: str
+    input: str
+    added: int
+    replaced: int
+    removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnnState:
+    """The approximate index that belongs to a version.
+
+    Attributes:
+        path: of the Lance dataset, relative to the index.
+        version: of the Lance dataset.
+        rows: images in it.
+        trained_rows: images it was built of; later ones came in `additions`.
+        partitions, sub_vectors: of the IVF_PQ index; 0 partitions where there are too few images for one.
+        additions: how often images were added since.
+        recall: the share of the exact best `recall_k` that it finds, in the mean over `recall_queries` of its images;
+            None where it was not measured.
+    """
+
+    path: str
+    version: int
+    rows: int
+    trained_rows: int
+    partitions: int
+    sub_vectors: int
+    additions: int = 0
+    recall: float | None = None
+    recall_queries: int = 0
+    recall_k: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What makes up an index at one moment; never changed once it is published.
+
+    Attributes:
+        number: 1, 2, ….
+        created: UTC, ISO 8601.
+        model: reference, family, fingerprint, score_meaning.
+        vectors, dimension: of an image; see `vqa_ray.models.protocols.EmbeddingShape`.
+        command: the options that all updates share.
+        files: in the order of the rows; at least one, be it without rows.
+        updates: by which it came about, oldest first; those only of which rows are left, and the last.
+        sources: path of the table of sources, relative to the index; None for an index of arrays.
+        rows, ok: rows, and those of them that have a vector.
+        ann: None where search is exact.
+    """
+
+    number: int
+    created: str
+    model: Mapping[str, Any]
+    vectors: int
+    dimension: int
+    command: Mapping[str, Any]
+    files: tuple[IndexFile, ...]
+    updates: tuple[Update, ...]
+    sources: str | None
+    rows: int
+    ok: int
+    ann: AnnState | None = None
+
+    @property
+    def width(self) -> int:
+        """Numbers in an `embedding`."""
+        return self.vectors * self.dimension
+
+    def to_bytes(self) -> bytes:
+        """As JSON."""
+        return to_json({"format": FORMAT, **asdict(self)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Version:
+        """Of `to_bytes`.
+
+        Raises:
+            ValueError: it is not whole.
+            RequestError: it is of another format.
+        """
+        content = json.loads(data)
+        if not isinstance(content, dict) or "format" not in content:
+            raise ValueError("not a version of an index")
+        if content.pop("format") != FORMAT:
+            raise RequestError(f"the index was made by another version of vqa-ray; this one reads format {FORMAT}")
+        try:
+            ann = content["ann"]
+            return cls(
+                **{
+                    **content,
+                    "files": tuple(IndexFile(**each) for each in content["files"]),
+                    "updates": tuple(Update(**each) for each in content["updates"]),
+                    "ann": None if ann is None else AnnState(**ann),
+                }
+            )
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a version of an index: {error}") from error
+
+
+def latest(layout: IndexLayout) -> Version | None:
+    """The highest version that is whole; None where there is no index. A higher one that is broken is told.
+
+    Raises:
+        RequestError: there are versions, but each is broken.
+    """
+    numbers = layout.version_numbers()
+    if not numbers:
+        return None
+    sizes = _sizes(layout)
+    faults: list[str] = []
+    for number in reversed(numbers):
+        fault, version = _checked(layout, number, sizes)
+        if version is not None:
+            for other in faults:
+                logger.warning("%s: %s; version %d is used", layout.uri, other, number)
+            return version
+        faults.append(fault)
+    raise RequestError(f"{layout.uri}: no version of this index is whole: {'; '.join(faults)}")
+
+
+def read(layout: IndexLayout, number: int) -> Version:
+    """One version.
+
+    Raises:
+        RequestError: it is not there, or broken.
+    """
+    numbers = layout.version_numbers()
+    if number not in numbers:
+        known = ", ".join(map(str, numbers)) or "none"
+        raise RequestError(f"{layout.uri}: no version {number}; there are: {known}")
+    fault, version = _checked(layout, number, _sizes(layout))
+    if version is None:
+        raise RequestError(f"{layout.uri}: {fault}")
+    return version
+
+
+def published_updates(layout: IndexLayout) -> set[str]:
+    """The names of the updates that any version is made of."""
+    found: set[str] = set()
+    for number in layout.version_numbers():
+        try:
+            version = Version.from_bytes(read_bytes(layout.version(number)))
+        except ValueError as error:
+            if isinstance(error, RequestError):
+                raise
+            continue
+        found |= {update.name for update in version.updates}
+    return found
+
+
+def publish(layout: IndexLayout, version: Version) -> bool:
+    """Make it the latest, at once and for all readers. Whether it was: False when its number is taken."""
+    return create(layout.version(version.number), version.to_bytes())
+
+
+def _sizes(layout: IndexLayout) -> dict[str, int]:
+    """Path relative to the index → bytes. A listing may spell the index's place differently (file://, ./)."""
+    entries = ((entry.uri.rpartition(f"/{UPDATES}/")[2], entry.size_bytes) for entry in files(layout.updates))
+    # Files of an earlier version have their private names.
+    return {f"{UPDATES}/{public(path)}": size for path, size in entries}
+
+
+def _checked(layout: IndexLayout, number: int, sizes: Mapping[str, int]) -> tuple[str, Version | None]:
+    try:
+        version = Version.from_bytes(read_bytes(layout.version(number)))
+    except ValueError as error:
+        if isinstance(error, RequestError):
+            raise
+        return f"version {number} cannot be read ({error})", None
+    wrong = [file for file in version.files if sizes.get(file.path) != file.size_bytes]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        what = "is not there" if wrong[0].path not in sizes else "has another size"
+        return f"version {number} is broken: {wrong[0].path} {what}{more}", None
+    return "", version

@@ -1,0 +1,67 @@
+"""What a generative family brings: the tensors' side of images, prompts and continuations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from vqa_ray.models.generation.decoding import Decoding
+from vqa_ray.models.generation.prompt_budget import Prompt
+
+
+class Network(Protocol):
+    """The tensors' side of a family."""
+
+    device: torch.device
+    """Where pixels are wanted."""
+    tokenizer: Any
+    image_tokens: int
+    """Tokens that an image takes up in front of a prompt, in the language model's memory."""
+    prompt_limit: int
+    """Tokens of a prompt and its continuation together."""
+    image_token: int | None
+    """The id that stands for an image in text; None where there is none."""
+    closing: tuple[int, ...]
+    """The ids that end a text."""
+    pads: bool
+    """Whether prompts of different lengths can run together."""
+    answers: bool
+    """Whether it answers questions."""
+    captions: bool
+    """Whether it describes images."""
+
+    def tokenize(self, text: str) -> Sequence[int]:
+        """A prompt's token ids, special tokens included; of "" the ones that a caption starts from."""
+        ...
+
+    def choice_tokens(self, choice: str) -> tuple[int, ...]:
+        """The ids of a choice as a continuation, without special tokens."""
+        ...
+
+    def encode(self, pixels: Tensor) -> Any:
+        """What questions of the same image share.
+
+        Args:
+            pixels: uint8 (B, H, W, 3), on the device.
+        """
+        ...
+
+    def begin(self, encoded: Any, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
+        """Read prompts.
+
+        Args:
+            encoded: of B images.
+            images: (R,) int64 on the device, which of them each prompt is about.
+            prompts: R.
+            room: tokens that will follow.
+        """
+        ...
+
+    def beams(
+        self, encoded: Any, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
+    ) -> list[list[list[int]]]:
+        """Of each prompt the `count` best continuations of transformers' `generate(**options)`, as it gives them."""
+        ...

@@ -1,0 +1,109 @@
+"""BLIP-2 with OPT or Flan-T5: frozen image features in front of a language model (Li et al. 2023, arXiv:2301.12597)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqa_ray.models.blip import checkpoint as blip_checkpoint
+from vqa_ray.models.blip.engine import Generative
+from vqa_ray.models.checkpoint.files import check_image_token
+from vqa_ray.models.generation.decoding import Decoding
+from vqa_ray.models.generation.language_model import Shared, reader_of
+from vqa_ray.models.generation.prompt_budget import Prompt
+from vqa_ray.models.generation.prompts import Prompting
+from vqa_ray.models.transforms.square import SquareTransform, transform_from_config
+
+__all__ = ["Blip2", "Blip2Network", "transform_from_config"]
+
+
+class Blip2(Generative):
+    """A loaded `Blip2ForConditionalGeneration`.
+
+    Vision and Q-Former run once per image however many questions it brings. With a decoder-only language model (OPT)
+    its reading of the image is shared too; T5's encoder reads image and question together, so there only the features
+    are.
+    """
+
+    prompting = Prompting()
+
+    @classmethod
+    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
+        """See `Generative.load_network`. `float16` is taken for OPT on CUDA; its Q-Former then stays in float32.
+
+        Raises:
+            ModelLoadError: see `blip_checkpoint`.
+        """
+        from transformers import Blip2ForConditionalGeneration
+
+        check_image_token(path)
+        model, where, transform = blip_checkpoint.load(Blip2ForConditionalGeneration, path, device=device, dtype=dtype)
+        tokenizer = blip_checkpoint.load_tokenizer(path, model.config.image_token_index)
+        return Blip2Network(model, tokenizer, transform, where)
+
+
+class Blip2Network:
+    """See `Network`.
+
+    Args:
+        model: a `Blip2ForConditionalGeneration` in evaluation mode.
+        tokenizer: of its language model.
+        transform: the size and the normalisation of its images.
+        device: of its vision encoder.
+    """
+
+    answers = captions = pads = True
+
+    def __init__(self, model: Any, tokenizer: Any, transform: SquareTransform, device: torch.device) -> None:
+        self.device = device
+        self.tokenizer = tokenizer
+        self.vision: Any = model.vision_model
+        self.image_tokens: int = model.config.num_query_tokens
+        self.image_token: int | None = model.config.image_token_index
+        self.prompt_limit = blip_checkpoint.context_limit(model.config.text_config, tokenizer) - self.image_tokens
+        self.reader = reader_of(model.language_model, tokenizer)
+        self.closing = self.reader.closing
+        self._model = model
+        self._pixels = blip_checkpoint.Pixels(transform, device, next(model.vision_model.parameters()).dtype)
+
+    def tokenize(self, text: str) -> Sequence[int]:
+        """See `Network.tokenize`."""
+        return self.reader.tokenize(text)
+
+    def choice_tokens(self, choice: str) -> tuple[int, ...]:
+        """See `Network.choice_tokens`."""
+        return self.reader.choice_tokens(choice)
+
+    def encode(self, pixels: Tensor) -> Shared:
+        """See `Network.encode`."""
+        return self.reader.share(self.features(pixels))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) → what the language model sees of each image, (B, image_tokens, D)."""
+        seen = self.vision(pixel_values=self._pixels(pixels)).last_hidden_state
+        queries = self._model.query_tokens.expand(len(seen), -1, -1)
+        # In float16 the Q-Former stays in float32, and transformers loads it so.
+        found = self._model.qformer(
+            query_embeds=queries, encoder_hidden_states=seen.to(queries.dtype)
+        ).last_hidden_state
+        projection = self._model.language_projection
+        features: Tensor = projection(found.to(projection.weight.dtype))
+        if features.shape[:2] != (len(pixels), self.image_tokens):
+            raise AssertionError(
+                f"{len(pixels)} images gave features of shape {tuple(features.shape)}, wanted {self.image_tokens} each"
+            )
+        return features
+
+    def begin(self, encoded: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
+        """See `Network.begin`."""
+        return self.reader.begin(encoded, images, prompts, room)
+
+    def beams(
+        self, encoded: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
+    ) -> list[list[list[int]]]:
+        """See `Network.beams`."""
+        return self.reader.beams(encoded, images, prompts, count, options)

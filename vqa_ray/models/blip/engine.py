@@ -1,0 +1,295 @@
+"""Questions, captions and closed choices, for every family that encodes an image once and then generates text."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqa_ray.errors import RequestError
+from vqa_ray.models.blip.backbone import Network
+from vqa_ray.models.generation.choices import probabilities
+from vqa_ray.models.generation.config import SCORE_MEANING, GenerationConfig, finish_warning, join_warnings
+from vqa_ray.models.generation.decoding import Generated, ended, greedy, mean_log_probabilities, up_to_closing
+from vqa_ray.models.generation.prompt_budget import Prompt, PromptFit
+from vqa_ray.models.generation.prompts import Prompting
+from vqa_ray.models.layers.device import send
+from vqa_ray.models.layers.microbatch import by_length, nest, run_passes
+from vqa_ray.models.protocols import Answer, ChoiceScores, Image, Turn
+from vqa_ray.models.transforms.unknown_words import unknown_warning
+
+T = TypeVar("T")
+
+# Images that are encoded together, whose shared state is held while their questions are answered.
+_IMAGES_PER_GROUP = {"cpu": 32, "cuda": 128}
+# Tokens (image, prompt and answer, summed over rows) that are read and continued together.
+_TOKENS_PER_PASS = {"cpu": 8_192, "cuda": 32_768}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One prompt about one image; `index` is its place among all of the call."""
+
+    index: int
+    image: int
+    prompt: Prompt
+    choices: tuple[tuple[int, ...], ...] = ()
+
+
+class Generative:
+    """A loaded generative model.
+
+    An image is encoded once however many questions it brings; prompts of similar length run together.
+
+    Args:
+        network: on its device and in its dtype, in evaluation mode.
+        prompting: words the questions.
+        generation: limits and search.
+    """
+
+    score_meaning = SCORE_MEANING
+    # How a family is asked where the user does not say.
+    prompting = Prompting()
+
+    @classmethod
+    def from_directory(
+        cls,
+        path: Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        compile: bool = False,
+        prompting: Prompting | None = None,
+        generation: GenerationConfig | None = None,
+    ) -> Self:
+        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+
+        Args:
+            path: the directory.
+            device, dtype: see `load_model`; a family's `load_network` says where `float16` is taken.
+            compile: run the vision encoder through `torch.compile` (CUDA only).
+            prompting: by default the family's own.
+            generation: by default greedy, 20 tokens.
+
+        Raises:
+            ModelLoadError: see the family's `load_network`.
+        """
+        network = cls.load_network(path, device, dtype)
+        if compile and network.device.type == "cuda":
+            network.vision = torch.compile(network.vision, dynamic=True)
+        return cls(network, prompting or cls.prompting, generation or GenerationConfig())
+
+    @classmethod
+    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
+        """The `Network` of a checkpoint directory, on its device."""
+        raise NotImplementedError
+
+    def __init__(self, network: Network, prompting: Prompting, generation: GenerationConfig) -> None:
+        self.network = network
+        self.device = network.device
+        self.generation = generation
+        kind = self.device.type if self.device.type in _TOKENS_PER_PASS else "cpu"
+        self._images_per_group = _IMAGES_PER_GROUP[kind]
+        self._tokens_per_pass = _TOKENS_PER_PASS[kind]
+        self._prompting = prompting
+        self._fitted = functools.lru_cache(maxsize=65_536)(self._fit)
+        self._choice = functools.lru_cache(maxsize=65_536)(network.choice_tokens)
+
+    def answer(
+        self,
+        images: Sequence[Image],
+        questions: Sequence[Sequence[str]],
+        top_k: int,
+        contexts: Sequence[Sequence[Sequence[Turn]]] | None = None,
+    ) -> list[list[Answer]]:
+        """See `GenerativeModel.answer`; one answer each, or with beams at most as many as those.
+
+        Raises:
+            RequestError: the checkpoint only describes images.
+            RowError: `row_malformed`, see `PromptFit.fit`.
+        """
+        if not self.network.answers:
+            raise RequestError("the model describes images and does not answer questions; caption with it instead")
+        rows = self._rows(images, questions, contexts, self.generation.max_new_tokens)
+        return nest(self._generate(images, rows, self.generation.max_new_tokens, top_k), questions)
+
+    def caption(self, images: Sequence[Image], prompt: str | None = None) -> list[Answer]:
+        """See `GenerativeModel.caption`.
+
+        Raises:
+            RequestError: the checkpoint only answers questions.
+            RowError: `row_malformed` when the prompt is too long.
+        """
+        if not self.network.captions:
+            raise RequestError("the model answers questions and does not describe images; ask it a question instead")
+        limit = self.generation.caption_max_new_tokens
+        words = (prompt or "").strip()
+        begun = self._prompts(limit).plain(words)
+        rows = [_Row(index, index, begun) for index in range(len(images))]
+        captions = self._generate(images, rows, limit, 1)
+        return [
+            replace(caption, answers=tuple((f"{words} {text}".strip(), score) for text, score in caption.answers))
+            for caption in captions
+        ]
+
+    def score(
+        self,
+        images: Sequence[Image],
+        questions: Sequence[Sequence[str]],
+        choices: Sequence[Sequence[Sequence[str]]],
+    ) -> list[list[ChoiceScores]]:
+        """See `VqaModel.score`: a softmax over the choices of the mean log-probability of their tokens.
+
+        Raises:
+            RequestError: the checkpoint only describes images.
+            RowError: `row_malformed`, see `PromptFit.fit`.
+        """
+        if not self.network.answers:
+            raise RequestError("the model describes images and does not answer questions; caption with it instead")
+        said = [tuple(map(self._choice, option)) for per_image in choices for option in per_image]
+        longest = max((len(tokens) for option in said for tokens in option), default=1)
+        rows = self._rows(images, questions, None, longest)
+        if len(said) != len(rows):
+            raise ValueError(f"score: {len(rows)} questions but {len(said)} lists of choices")
+        known = [tuple(filter(None, option)) for option in said]
+        rows = [_Row(row.index, row.image, row.prompt, known[row.index]) for row in rows if known[row.index]]
+
+        def work(encoded: Any, images: Tensor, part: Sequence[_Row]) -> list[list[float]]:
+            decoding = self.network.begin(encoded, images, [row.prompt for row in part], longest)
+            return mean_log_probabilities(decoding, [row.choices for row in part], max(len(part), 16))
+
+        found = self._run(images, rows, longest, work)
+        warnings = {row.index: row.prompt.warning for row in rows}
+        flat = []
+        for index, option in enumerate(said):
+            values = iter(found.get(index, ()))
+            means = [next(values) if tokens else math.nan for tokens in option]
+            flat.append(ChoiceScores(probabilities(means), warnings.get(index)))
+        return nest(flat, questions)
+
+    def known_choices(self, choices: Sequence[str]) -> list[bool]:
+        """Whether each choice has any text; a generative model can say whatever does."""
+        return [bool(self._choice(choice)) for choice in choices]
+
+    def _prompts(self, new_tokens: int) -> PromptFit:
+        limit = self.network.prompt_limit - new_tokens
+        if limit < 1:
+            raise RequestError(
+                f"generation: {new_tokens} new tokens leave no room for a prompt; the model's context holds "
+                f"{self.network.prompt_limit} tokens beside the image"
+            )
+        return PromptFit(self.network.tokenize, self._prompting, limit, self.network.image_token)
+
+    def _fit(self, question: str, turns: tuple[Turn, ...], new_tokens: int) -> Prompt:
+        prompt = self._prompts(new_tokens).fit(question, turns)
+        return replace(prompt, warning=join_warnings(prompt.warning, unknown_warning(self.network.tokenizer, question)))
+
+    def _rows(
+        self,
+        images: Sequence[Image],
+        questions: Sequence[Sequence[str]],
+        contexts: Sequence[Sequence[Sequence[Turn]]] | None,
+        new_tokens: int,
+    ) -> list[_Row]:
+        if len(images) != len(questions):
+            raise ValueError(f"{len(images)} images but {len(questions)} lists of questions")
+        turns = contexts if contexts is not None else [[()] * len(texts) for texts in questions]
+        asked = [
+            (image, text, tuple((each[0], each[1]) for each in earlier))
+            for image, (texts, earliers) in enumerate(zip(questions, turns, strict=True))
+            for text, earlier in zip(texts, earliers, strict=True)
+        ]
+        return [
+            _Row(index, image, self._fitted(text, earlier, new_tokens))
+            for index, (image, text, earlier) in enumerate(asked)
+        ]
+
+    def _generate(self, images: Sequence[Image], rows: Sequence[_Row], new_tokens: int, top_k: int) -> list[Answer]:
+        search = self.generation
+        count = min(top_k, search.num_beams)
+
+        def work(encoded: Any, images: Tensor, part: Sequence[_Row]) -> list[list[Generated]]:
+            prompts = [row.prompt for row in part]
+            if search.num_beams == 1:
+                decoding = self.network.begin(encoded, images, prompts, new_tokens)
+                return [[one] for one in greedy(decoding, self.network.closing, new_tokens)]
+            return self._search(encoded, images, prompts, count, new_tokens)
+
+        found = self._run(images, rows, new_tokens * search.num_beams, work)
+        answers = []
+        for row in rows:
+            texts, finish = found[row.index], found[row.index][0].finish_reason
+            scored = tuple((self._text(one.tokens), math.exp(one.log_probability)) for one in texts)
+            warning = finish_warning(finish, new_tokens, row.prompt.warning)
+            answers.append(Answer(scored, warning, finish_reason=finish))
+        return answers
+
+    def _search(
+        self, encoded: Any, images: Tensor, prompts: Sequence[Prompt], count: int, new_tokens: int
+    ) -> list[list[Generated]]:
+        """Beam search by transformers; each text is then scored as greedy ones are."""
+        options = {
+            "num_beams": self.generation.num_beams,
+            "num_return_sequences": count,
+            "length_penalty": self.generation.length_penalty,
+            "max_new_tokens": new_tokens,
+            "do_sample": False,
+        }
+        closing = self.network.closing
+        found = self.network.beams(encoded, images, prompts, count, options)
+        texts = [[up_to_closing(ids, closing) for ids in each] for each in found]
+        decoding = self.network.begin(encoded, images, prompts, new_tokens)
+        means = mean_log_probabilities(decoding, texts, max(len(prompts), 16))
+        return [
+            [ended(ids, value, closing) for ids, value in zip(each, values, strict=True)]
+            for each, values in zip(texts, means, strict=True)
+        ]
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return str(self.network.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+
+    @torch.inference_mode()
+    def _run(
+        self,
+        images: Sequence[Image],
+        rows: Sequence[_Row],
+        room: int,
+        work: Callable[[Any, Tensor, Sequence[_Row]], Sequence[T]],
+    ) -> dict[int, T]:
+        """`work(encoded, images, rows)` of all rows, as {row index: result}."""
+        results: dict[int, T] = {}
+        of_image: dict[int, list[_Row]] = defaultdict(list)
+        for row in rows:
+            of_image[row.image].append(row)
+        shown = sorted(of_image)
+        most = self.network.image_tokens + room
+
+        def group(members: Sequence[int]) -> None:
+            pixels = torch.from_numpy(np.stack([images[image] for image in members]))
+            encoded = self.network.encode(send(pixels, self.device))
+            place = {image: position for position, image in enumerate(members)}
+
+            def one_pass(part: Sequence[_Row]) -> None:
+                order = send(torch.tensor([place[row.image] for row in part]), self.device)
+                found = work(encoded, order, part)
+                results.update(zip([row.index for row in part], found, strict=True))
+
+            waiting = [row for image in members for row in of_image[image]]
+            parts = by_length(
+                waiting, lambda row: most + len(row.prompt.ids), self._tokens_per_pass, padded=self.network.pads
+            )
+            halved = run_passes(parts, one_pass)
+            self._tokens_per_pass = max(self._tokens_per_pass >> min(halved, 1), 256)
+
+        size = self._images_per_group
+        halved = run_passes([shown[start : start + size] for start in range(0, len(shown), size)], group)
+        self._images_per_group = max(size >> min(halved, 1), 1)
+        return results

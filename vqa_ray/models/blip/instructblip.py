@@ -1,0 +1,129 @@
+"""InstructBLIP: BLIP-2 whose Q-Former reads the question too (Dai et al. 2023, arXiv:2305.06500)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.blip import checkpoint as blip_checkpoint
+from vqa_ray.models.blip.engine import Generative
+from vqa_ray.models.checkpoint.files import check_image_token
+from vqa_ray.models.checkpoint.weights import load_text_tokenizer
+from vqa_ray.models.generation.decoding import Decoding
+from vqa_ray.models.generation.kv_cache import pad
+from vqa_ray.models.generation.language_model import reader_of
+from vqa_ray.models.generation.prompt_budget import Prompt
+from vqa_ray.models.generation.prompts import Prompting
+from vqa_ray.models.transforms.square import SquareTransform, transform_from_config
+
+__all__ = ["InstructBlip", "InstructBlipNetwork", "transform_from_config"]
+
+_QFORMER_TOKENIZER = "qformer_tokenizer"
+
+
+class InstructBlip(Generative):
+    """A loaded `InstructBlipForConditionalGeneration`, with Vicuna or Flan-T5.
+
+    Only the vision encoder runs once per image: what the Q-Former makes of it depends on the question.
+    """
+
+    prompting = Prompting("{}")
+
+    @classmethod
+    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
+        """See `Generative.load_network`. `float16` is taken on CUDA, but not for T5.
+
+        Raises:
+            ModelLoadError: see `blip_checkpoint`; also a missing Q-Former tokenizer.
+        """
+        from transformers import InstructBlipForConditionalGeneration
+
+        check_image_token(path)
+        if not (path / _QFORMER_TOKENIZER).is_dir():
+            raise ModelLoadError(f"model {path}: {_QFORMER_TOKENIZER}/ is missing; its Q-Former reads the question")
+        model, where, transform = blip_checkpoint.load(
+            InstructBlipForConditionalGeneration, path, device=device, dtype=dtype
+        )
+        tokenizer = blip_checkpoint.load_tokenizer(path, model.config.image_token_index)
+        qformer_tokenizer = load_text_tokenizer(path / _QFORMER_TOKENIZER)
+        return InstructBlipNetwork(model, tokenizer, qformer_tokenizer, transform, where)
+
+
+class InstructBlipNetwork:
+    """See `Network`.
+
+    Args:
+        model: an `InstructBlipForConditionalGeneration` in evaluation mode.
+        tokenizer: of its language model.
+        qformer_tokenizer: of its Q-Former.
+        transform: the size and the normalisation of its images.
+        device: of its vision encoder.
+    """
+
+    answers = captions = pads = True
+
+    def __init__(
+        self, model: Any, tokenizer: Any, qformer_tokenizer: Any, transform: SquareTransform, device: torch.device
+    ) -> None:
+        self.device = device
+        self.tokenizer = tokenizer
+        self.vision: Any = model.vision_model
+        self.image_tokens: int = model.config.num_query_tokens
+        self.image_token: int | None = model.config.image_token_index
+        self.prompt_limit = blip_checkpoint.context_limit(model.config.text_config, tokenizer) - self.image_tokens
+        self.reader = reader_of(model.language_model, tokenizer)
+        self.closing = self.reader.closing
+        self._model = model
+        self._qformer_tokenizer = qformer_tokenizer
+        self._question_limit: int = model.config.qformer_config.max_position_embeddings
+        self._pixels = blip_checkpoint.Pixels(transform, device, next(model.vision_model.parameters()).dtype)
+
+    def tokenize(self, text: str) -> Sequence[int]:
+        """See `Network.tokenize`."""
+        return self.reader.tokenize(text)
+
+    def choice_tokens(self, choice: str) -> tuple[int, ...]:
+        """See `Network.choice_tokens`."""
+        return self.reader.choice_tokens(choice)
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """See `Network.encode`: the vision encoder's output (B, patches + 1, D)."""
+        seen: Tensor = self.vision(pixel_values=self._pixels(pixels)).last_hidden_state
+        return seen
+
+    def begin(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
+        """See `Network.begin`."""
+        shared = self.reader.share(self._features(encoded, images, prompts))
+        return self.reader.begin(shared, torch.arange(len(prompts), device=self.device), prompts, room)
+
+    def beams(
+        self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
+    ) -> list[list[list[int]]]:
+        """See `Network.beams`."""
+        shared = self.reader.share(self._features(encoded, images, prompts))
+        return self.reader.beams(shared, torch.arange(len(prompts), device=self.device), prompts, count, options)
+
+    def _features(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt]) -> Tensor:
+        """What the language model sees of each prompt's image, (R, image_tokens, D)."""
+        texts = [
+            self._qformer_tokenizer(prompt.text, truncation=True, max_length=self._question_limit)["input_ids"]
+            for prompt in prompts
+        ]
+        ids, mask = pad(texts, left=False, device=self.device)
+        if mask is not None:
+            mask = torch.cat([mask.new_ones(len(mask), self.image_tokens), mask], dim=1)
+        queries = self._model.query_tokens.to(encoded.dtype)
+        found = self._model.qformer(
+            input_ids=ids,
+            attention_mask=mask,
+            query_embeds=queries.expand(len(ids), -1, -1),
+            encoder_hidden_states=encoded[images],
+        ).last_hidden_state[:, : self.image_tokens]
+        projection = self._model.language_projection
+        features: Tensor = projection(found.to(projection.weight.dtype))
+        return features

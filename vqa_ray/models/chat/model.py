@@ -1,0 +1,289 @@
+"""Chat models: LLaVA, Qwen-VL, Idefics and others that transformers loads as `AutoModelForImageTextToText`.
+
+A question becomes a prompt by the checkpoint's own chat template, its image in front of it, or all its images. In the
+families of `SHARING_A_PREFIX`, everything up to the image's last token is read once per image, whatever the number of
+its questions: vision, projection and the language model's keys and values. The others are asked as transformers asks
+them.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.chat import independent as chat_plain
+from vqa_ray.models.chat import shared_prefix as chat_prefix
+from vqa_ray.models.chat.batching import ImageTensors, Prompt, batches
+from vqa_ray.models.chat.processor import ChatProcessor
+from vqa_ray.models.checkpoint.files import read_json
+from vqa_ray.models.checkpoint.weights import load_weights
+from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes
+from vqa_ray.models.generation.choices import probabilities
+from vqa_ray.models.generation.config import SCORE_MEANING, GenerationConfig, finish_warning, join_warnings
+from vqa_ray.models.generation.decoding import Generated, greedy, mean_log_probabilities
+from vqa_ray.models.generation.prompt_budget import PromptFit
+from vqa_ray.models.layers.device import choose_device, choose_dtype
+from vqa_ray.models.layers.linear import freeze_linears
+from vqa_ray.models.layers.microbatch import nest, run_passes
+from vqa_ray.models.protocols import Answer, Box, ChoiceScores, Image, Shown, Turn
+from vqa_ray.models.registry import SHARING_A_PREFIX
+from vqa_ray.models.transforms.unknown_words import unknown_warning
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# What a plain caption is asked for.
+CAPTION_REQUEST = "Describe the image in one sentence."
+# Memory that keys, values and scores of one pass may take; on CUDA half of what is free.
+_CPU_BYTES = 512 * 2**20
+# Choices that are read at once.
+_CHOICES_PER_PASS = 64
+
+
+class ChatModel:
+    """A loaded chat model; implements `GenerativeModel`.
+
+    Args:
+        model: `*ForConditionalGeneration`, on its device and in its dtype.
+        processor: its chat template, tokenizer and image processor.
+        generation: limits and search.
+        origin: who is named in an error, `model DIRECTORY`.
+    """
+
+    score_meaning = SCORE_MEANING
+
+    def __init__(self, model: Any, processor: ChatProcessor, generation: GenerationConfig, origin: str) -> None:
+        text = model.config.get_text_config()
+        defaults = model.generation_config
+        self.generation = generation
+        self.shares = model.config.model_type in SHARING_A_PREFIX and generation.num_beams == 1
+        self._model = model.eval()
+        self._processor = processor
+        self._context: int = getattr(text, "max_position_embeddings", None) or 2**31
+        self._penalty = float(getattr(defaults, "repetition_penalty", None) or 1.0)
+        self._closing = _closing(defaults.eos_token_id, processor.tokenizer.eos_token_id, origin)
+        self._token_bytes = _cache_bytes(text, model.dtype)
+        self._score_bytes = 4 * int(text.vocab_size)
+        self._bytes_per_pass = _free_bytes(model.device)
+        self._unknown = functools.lru_cache(maxsize=65_536)(functools.partial(unknown_warning, processor.tokenizer))
+        self._relative_json = str(model.config.model_type).startswith("qwen3")
+
+    @classmethod
+    def from_directory(
+        cls,
+        path: Path,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        compile: bool = False,
+        generation: GenerationConfig | None = None,
+    ) -> ChatModel:
+        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+
+        Without a named device, and with several CUDA devices in sight, the model is spread over all of them.
+
+        Raises:
+            ModelLoadError: weights, processor or chat template are missing or do not fit, or transformers has no chat
+                model of its type.
+        """
+        from transformers import AutoConfig, AutoModelForImageTextToText
+
+        origin = f"model {path}"
+        chosen = choose_device(device)
+        spread = device is None and chosen.type == "cuda" and torch.cuda.device_count() > 1
+        if compile:
+            logger.warning("%s: --compile has no effect on chat models", origin)
+        try:
+            config = AutoConfig.from_pretrained(path, local_files_only=True)
+            processor = ChatProcessor.from_directory(path, config)
+        except ModelLoadError:
+            raise
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            raise ModelLoadError(f"{origin}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+        placed = {"device_map": "auto"} if spread else {}
+        number = choose_dtype(dtype, chosen, read_json(path, "config.json"), origin)
+        model = load_weights(AutoModelForImageTextToText, path, number, **placed)
+        model = model if spread else model.to(chosen)
+        freeze_linears(model)
+        return cls(model, processor, generation or GenerationConfig(), origin)
+
+    def answer(
+        self,
+        images: Sequence[Shown],
+        questions: Sequence[Sequence[str]],
+        top_k: int,
+        contexts: Sequence[Sequence[Sequence[Turn]]] | None = None,
+    ) -> list[list[Answer]]:
+        """See `GenerativeModel.answer`; one answer each.
+
+        Raises:
+            RowError: `row_malformed` when a question names the image token or does not fit the model at all.
+        """
+        del top_k
+        limit = self.generation.max_new_tokens
+        prompts = self._prompts(images, questions, contexts, limit)
+        return nest(self._generate(prompts, limit), questions)
+
+    def caption(self, images: Sequence[Image], prompt: str | None = None) -> list[Answer]:
+        """See `GenerativeModel.caption`: the model is asked for one sentence, and `prompt` put into its mouth."""
+        opening = " ".join((prompt or "").split())
+        limit = self.generation.caption_max_new_tokens
+        request = self._processor.caption_request or CAPTION_REQUEST
+        prompts = self._prompts(images, [[request]] * len(images), None, limit, opening)
+        return self._generate(prompts, limit, self._processor.choice_ids(opening))
+
+    def score(
+        self,
+        images: Sequence[Image],
+        questions: Sequence[Sequence[str]],
+        choices: Sequence[Sequence[Sequence[str]]],
+    ) -> list[list[ChoiceScores]]:
+        """See `VqaModel.score`: a softmax over the choices of the mean log-probability of their tokens.
+
+        Raises:
+            RowError: see `answer`.
+        """
+        said = [tuple(map(self._processor.choice_ids, option)) for per_image in choices for option in per_image]
+        if len(said) != sum(map(len, questions)):
+            raise ValueError(f"score: {sum(map(len, questions))} questions but {len(said)} lists of choices")
+        longest = max((len(tokens) for option in said for tokens in option), default=1)
+        prompts = self._prompts(images, questions, None, longest)
+        known = [list(filter(None, option)) for option in said]
+
+        def work(part: Sequence[Prompt]) -> list[list[float]]:
+            options = [known[prompt.index] for prompt in part]
+            if not self.shares:
+                return chat_plain.mean_log_probabilities(self._model, part, options)
+            return mean_log_probabilities(chat_prefix.read(self._model, part, longest), options, _CHOICES_PER_PASS)
+
+        found = self._run([prompt for prompt in prompts if known[prompt.index]], longest, work)
+        flat = []
+        for prompt, option in zip(prompts, said, strict=True):
+            values = iter(found.get(prompt.index, ()))
+            means = [next(values) if tokens else math.nan for tokens in option]
+            flat.append(ChoiceScores(probabilities(means), prompt.warning))
+        return nest(flat, questions)
+
+    def known_choices(self, choices: Sequence[str]) -> list[bool]:
+        """Whether each choice has any text; the model can say whatever does."""
+        return [bool(self._processor.choice_ids(choice)) for choice in choices]
+
+    def _prompts(
+        self,
+        images: Sequence[Shown],
+        questions: Sequence[Sequence[str]],
+        contexts: Sequence[Sequence[Sequence[Turn]]] | None,
+        room: int,
+        opening: str = "",
+    ) -> list[Prompt]:
+        """The prompts of all questions, in their order, each short enough for `room` tokens behind it."""
+        earlier = contexts if contexts is not None else [[()] * len(asked) for asked in questions]
+        prompts: list[Prompt] = []
+        for image, asked, turns in zip(images, questions, earlier, strict=True):
+            about = self._processor.about(image)
+            wording = _Wording(self._processor, opening, about.count)
+            fit = PromptFit(about.tokens, wording, max(1, self._context - room))
+            fitted = [fit.fit(question, said) for question, said in zip(asked, turns, strict=True)]
+            tensors = ImageTensors(about.tensors, about.count, about.size)
+            for question, each in zip(asked, fitted, strict=True):
+                encoded = about.encode(each.text)
+                split = self._processor.image_end(encoded.ids) if self.shares else 0
+                warning = join_warnings(each.warning, self._unknown(question))
+                prompts.append(Prompt(len(prompts), tensors, encoded, split, warning))
+        return prompts
+
+    def _generate(self, prompts: Sequence[Prompt], limit: int, opening: Sequence[int] = ()) -> list[Answer]:
+        search = self.generation
+
+        def work(part: Sequence[Prompt]) -> list[Generated]:
+            if self.shares:
+                return greedy(chat_prefix.read(self._model, part, limit, self._penalty), self._closing, limit)
+            return chat_plain.generate(
+                self._model,
+                part,
+                self._closing,
+                max_new_tokens=limit,
+                num_beams=search.num_beams,
+                length_penalty=search.length_penalty,
+            )
+
+        found = self._run(prompts, limit * search.num_beams, work)
+        return [self._answer(found[prompt.index], prompt, opening, limit) for prompt in prompts]
+
+    def _answer(self, generated: Generated, prompt: Prompt, opening: Sequence[int], limit: int) -> Answer:
+        tokens = (*opening, *generated.tokens)
+        text = self._processor.decode(tokens)
+        finish = generated.finish_reason
+        return Answer(
+            ((text, math.exp(generated.log_probability)),),
+            finish_warning(finish, limit, prompt.warning),
+            self._boxes(tokens, prompt),
+            finish,
+        )
+
+    def _boxes(self, tokens: Sequence[int], prompt: Prompt) -> tuple[Box, ...]:
+        if prompt.image.count > 1:
+            # They do not say which of the images they are in.
+            return ()
+        height, width = (THOUSANDTHS, THOUSANDTHS) if self._relative_json else prompt.image.size
+        return find_boxes(self._processor.decode(tokens, special=True), height, width)
+
+    @torch.inference_mode()
+    def _run(self, prompts: Sequence[Prompt], room: int, work: Callable[[Sequence[Prompt]], list[T]]) -> dict[int, T]:
+        """`work` on all prompts in passes that fit, as {prompt index: result}."""
+        found: dict[int, T] = {}
+
+        def one_pass(part: Sequence[Prompt]) -> None:
+            found.update(zip([prompt.index for prompt in part], work(part), strict=True))
+
+        def cost(prompt: Prompt, first: bool) -> int:
+            tokens = len(prompt.encoded.ids) + room + (prompt.split if first else 0)
+            return tokens * self._token_bytes + self._score_bytes * (1 if self.shares else room)
+
+        halved = run_passes(batches(prompts, cost, self._bytes_per_pass), one_pass)
+        self._bytes_per_pass = max(self._bytes_per_pass >> min(halved, 1), 1)
+        return found
+
+
+class _Wording:
+    """The chat template as `PromptFit` asks for it."""
+
+    def __init__(self, processor: ChatProcessor, opening: str, images: int) -> None:
+        self._processor = processor
+        self._opening = opening
+        self._images = images
+
+    def text(self, question: str, turns: Sequence[Turn]) -> str:
+        """The prompt of a question after earlier turns."""
+        return self._processor.prompt(question, turns, self._opening, self._images)
+
+
+def _closing(configured: int | list[int] | None, tokenizers: int | None, origin: str) -> tuple[int, ...]:
+    """The ids that end an answer: the generation config's, else the tokenizer's."""
+    ends = tokenizers if configured is None else configured
+    if ends is None:
+        raise ModelLoadError(
+            f"{origin}: neither generation_config.json nor the tokenizer names the token that ends a text"
+        )
+    return tuple(ends) if isinstance(ends, list) else (ends,)
+
+
+def _cache_bytes(text: Any, dtype: torch.dtype) -> int:
+    """Bytes of keys and values per token."""
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return 2 * int(text.num_hidden_layers) * int(heads) * int(width) * dtype.itemsize
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type != "cuda":
+        return _CPU_BYTES
+    return int(torch.cuda.mem_get_info(device)[0]) // 2

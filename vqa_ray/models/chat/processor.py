@@ -1,0 +1,289 @@
+"""A chat checkpoint's own processor: questions → prompts by its chat template, images → its tensors, once per image."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image as PillowImage
+from torch import Tensor
+from transformers import ProcessorMixin
+
+from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
+from vqa_ray.models.chat.prompt_adapters import ADAPTERS, PromptAdapter
+from vqa_ray.models.chat.remembered_images import RememberedImages
+from vqa_ray.models.checkpoint.files import image_processor_config
+from vqa_ray.models.protocols import Image, Shown, Turn
+
+# Values per token whose names do not say so.
+_PER_TOKEN = ("cross_attention_mask",)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A prompt as tokens, image placeholders expanded.
+
+    Attributes:
+        ids: token ids.
+        kinds: tensors (L, …) with values per token that the model wants with them (`mm_token_type_ids`), by name.
+    """
+
+    ids: tuple[int, ...]
+    kinds: Mapping[str, Tensor]
+
+
+class ChatProcessor:
+    """What stands between questions and a chat model.
+
+    Args:
+        processor: of transformers, with a chat template.
+        image_token_id: the placeholder that the model replaces by image features; None where the model does without.
+        origin: who is named in an error, `model DIRECTORY`.
+        adapter: words the prompts of a family that has no chat template.
+
+    Raises:
+        ModelLoadError: the chat template is missing or shows no image, or the image token is not the model's.
+    """
+
+    def __init__(
+        self, processor: Any, image_token_id: int | None, origin: str, adapter: PromptAdapter | None = None
+    ) -> None:
+        self.tokenizer: Any = processor.tokenizer
+        self._adapter = adapter
+        self.image_token_id = image_token_id
+        self._processor = processor
+        processor.image_processor = RememberedImages(processor.image_processor)
+        if processor.chat_template is None:
+            processor.chat_template = getattr(self.tokenizer, "chat_template", None)
+        if adapter is not None:
+            processor.chat_template = adapter.template
+        if processor.chat_template is None:
+            raise ModelLoadError(
+                f"{origin}: no chat template; wanted chat_template.jinja, chat_template.json or `chat_template` in "
+                "tokenizer_config.json"
+            )
+        self._check(origin)
+        self.choice_ids = functools.lru_cache(maxsize=65_536)(self._choice_ids)
+
+    @classmethod
+    def from_directory(cls, path: Path, config: Any) -> ChatProcessor:
+        """Load tokenizer, image processor and chat template of a checkpoint directory, old layout or new.
+
+        Raises:
+            ModelLoadError: one of them is missing or does not fit the model.
+        """
+        origin = f"model {path}"
+        try:
+            processor = _load(path, config.model_type)
+        except ModelLoadError:
+            raise
+        except (OSError, ImportError, RuntimeError, TypeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ModelLoadError(f"{origin}: its processor cannot be loaded: {reason[:200]}") from error
+        for part in ("tokenizer", "image_processor"):
+            if getattr(processor, part, None) is None:
+                raise ModelLoadError(f"{origin}: {type(processor).__name__} has no {part.replace('_', ' ')}")
+        _complete(processor, config)
+        image_token_id = getattr(config, "image_token_id", None) or getattr(config, "image_token_index", None)
+        return cls(processor, image_token_id, origin, ADAPTERS.get(config.model_type))
+
+    def prompt(self, question: str, turns: Sequence[Turn] = (), opening: str = "", images: int = 1) -> str:
+        """The text that asks `question` of images after earlier `turns`, oldest first.
+
+        Args:
+            opening: how the answer is to begin; it is set behind the template's own opening of an answer.
+            images: how many; they stand in front of all that is said.
+
+        Raises:
+            RowError: the question or a turn holds the placeholder of an image, or the template shows fewer images.
+        """
+        messages: list[dict[str, Any]] = []
+        for asked, answered in turns:
+            messages += [_message("user", asked), _message("assistant", answered)]
+        worded = question if self._adapter is None else self._adapter.word(question)
+        messages.append(_message("user", worded))
+        messages[0]["content"][:0] = [{"type": "image"}] * images
+        text: str = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        names = ("image_placeholder_token", "image_token")
+        placeholder = next((getattr(self._processor, name) for name in names if hasattr(self._processor, name)), None)
+        if placeholder and text.count(placeholder) != images:
+            raise RowError(
+                ErrorCode.ROW_MALFORMED,
+                f"the prompt holds {text.count(placeholder)} images ({placeholder}) and the row brings {images}; a "
+                "question cannot name that token, nor a row show more images than the model's chat template does",
+            )
+        return continued(text, opening)
+
+    @property
+    def caption_request(self) -> str | None:
+        """The text that asks for a caption, where the family has one of its own."""
+        return None if self._adapter is None else self._adapter.caption
+
+    def about(self, shown: Shown) -> AboutImages:
+        """Prompts about one image, uint8 (H, W, 3), or about several."""
+        return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,))
+
+    def image_end(self, ids: Sequence[int]) -> int:
+        """How many tokens there are up to the last of the image; all but one at most.
+
+        Raises:
+            RowError: there is no image in the tokens, so that the answer would ignore it.
+        """
+        place = next((place for place in reversed(range(len(ids))) if ids[place] == self.image_token_id), None)
+        if place is None:
+            raise RowError(ErrorCode.MODEL_ERROR, f"the prompt has no image tokens (id {self.image_token_id})")
+        return min(place + 1, len(ids) - 1)
+
+    def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
+        """Generated tokens → text, outer space removed; with `special`, markup tokens (boxes) stay."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=not special)).strip()
+
+    def _choice_ids(self, choice: str) -> tuple[int, ...]:
+        """The tokens of an answer that follow any prompt."""
+        text = choice.strip()
+        if not text:
+            return ()
+        # Only the end of a prompt bears on how the answer after it is cut into tokens.
+        ending = self._ending
+        before = self.tokenizer(ending, add_special_tokens=False)["input_ids"]
+        after = self.tokenizer(continued(ending, text), add_special_tokens=False)["input_ids"]
+        if after[: len(before)] == before:
+            return tuple(after[len(before) :])
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _check(self, origin: str) -> None:
+        try:
+            prompts = [self.prompt(question) for question in ("a?", "b?")]
+        except RowError as error:
+            raise ModelLoadError(f"{origin}: its chat template does not show the image: {error.message}") from error
+        except Exception as error:
+            # A template is a program of the checkpoint's: whatever it raises, it cannot be used.
+            raise ModelLoadError(f"{origin}: its chat template fails: {' '.join(str(error).split())[:200]}") from error
+        if "a?" not in prompts[0]:
+            raise ModelLoadError(f"{origin}: its chat template leaves out the question")
+        self._ending = prompts[0][prompts[0].rindex("a?") + 1 :]
+        if self._adapter is not None and self._adapter.ending is not None:
+            self._ending = self._adapter.ending
+        # Gemma 3's processor names the token that opens an image, its tokenizer the one that stands for a part of it.
+        told = [getattr(part, "image_token_id", None) for part in (self._processor, self.tokenizer)]
+        known = [token for token in told if token is not None]
+        if known and self.image_token_id is not None and self.image_token_id not in known:
+            raise ModelLoadError(
+                f"{origin}: the processor's image token is {known[0]}, config.json says {self.image_token_id}"
+            )
+
+
+class AboutImages:
+    """Prompts about the same images, whose tensors are made once.
+
+    Args:
+        processor: of transformers; see `ChatProcessor`.
+        images: uint8 (H, W, 3) each, at least one.
+    """
+
+    def __init__(self, processor: Any, images: Sequence[Image]) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.count = len(images)
+        self._processor = processor
+        self._images = [PillowImage.fromarray(image) for image in images]
+        self._shape: tuple[int, int] = images[0].shape[:2]
+        self._made: list[dict[str, Any]] = []
+        self._encoded: dict[str, Encoded] = {}
+
+    def encode(self, prompt: str) -> Encoded:
+        """A prompt as tokens; `tensors` are there from the first one on."""
+        if prompt not in self._encoded:
+            with self._processor.image_processor.remembering(self._made) as made:
+                features = dict(self._processor(images=[self._images], text=[prompt], return_tensors="pt"))
+            self._made = list(made)
+            ids = features.pop("input_ids")
+            # PaliGemma's processor gives labels too, as for training.
+            for name in ("attention_mask", "labels"):
+                features.pop(name, None)
+            names = [name for name in features if name.endswith("token_type_ids") or name in _PER_TOKEN]
+            kinds = {name: features.pop(name)[0] for name in names}
+            self._encoded[prompt] = Encoded(tuple(ids[0].tolist()), kinds)
+            self.tensors = {name: value for name, value in features.items() if isinstance(value, Tensor)}
+        return self._encoded[prompt]
+
+    def tokens(self, prompt: str) -> tuple[int, ...]:
+        """The token ids of a prompt."""
+        return self.encode(prompt).ids
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels as the model sees the first image: Qwen-VL's own where its processor tells it."""
+        grid = self.tensors.get("image_grid_thw")
+        if grid is None:
+            return self._shape
+        _, rows, columns = grid[0].tolist()
+        side = int(self._processor.image_processor.patch_size)
+        return rows * side, columns * side
+
+
+def continued(prompt: str, opening: str) -> str:
+    """`prompt` followed by the beginning of an answer, with a space between them unless the prompt ends in one."""
+    if not opening:
+        return prompt
+    return f"{prompt}{opening}" if not prompt or prompt[-1].isspace() else f"{prompt} {opening}"
+
+
+def without_video(processor: type) -> type:
+    """A processor class that takes None for its video processor, which would need torchvision."""
+
+    class ImageOnly(processor):  # type: ignore[misc]
+        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+            if argument_name == "video_processor" and argument is None:
+                return type(None)
+            return super().check_argument_for_proper_class(argument_name, argument)
+
+        def apply_chat_template(self, *conversation: Any, **options: Any) -> Any:
+            # SmolVLM's own asks the video processor how it samples, whether there is a video or not.
+            return ProcessorMixin.apply_chat_template(self, *conversation, **options)
+
+    ImageOnly.__name__ = ImageOnly.__qualname__ = processor.__name__
+    return ImageOnly
+
+
+def _load(path: Path, model_type: str) -> Any:
+    """The processor; without torchvision put together from parts that do without it."""
+    import transformers
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+    name = PROCESSOR_MAPPING_NAMES.get(model_type)
+    if not isinstance(name, str) or importlib.util.find_spec("torchvision") is not None:
+        return transformers.AutoProcessor.from_pretrained(path, local_files_only=True)
+    kind: Any = without_video(getattr(transformers, name))
+    parts = {"image_processor": _image_processor_class(path), "tokenizer": transformers.AutoTokenizer}
+    loaded = [
+        parts[attribute].from_pretrained(path, local_files_only=True) if attribute in parts else None
+        for attribute in kind.get_attributes()
+    ]
+    settings, _ = kind.get_processor_dict(path, local_files_only=True)
+    return kind.from_args_and_dict(loaded, settings)
+
+
+def _image_processor_class(path: Path) -> Any:
+    """The image processor that works on Pillow's images, where there is one of that name."""
+    import transformers
+
+    kind = str(image_processor_config(path).get("image_processor_type", ""))
+    pillow = f"{kind.removesuffix('Fast').removesuffix('Pil')}Pil"
+    return getattr(transformers, pillow, transformers.AutoImageProcessor)
+
+
+def _complete(processor: Any, config: Any) -> None:
+    """Give a LLaVA processor saved by transformers before 4.45 what it then left to the model: how images are cut."""
+    if getattr(processor, "patch_size", 0) is None:
+        processor.patch_size = config.vision_config.patch_size
+        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+        # CLIP's class token, which the strategy counts on.
+        processor.num_additional_image_tokens = 1
+
+
+def _message(role: str, text: str) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": text}]}

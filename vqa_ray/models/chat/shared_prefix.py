@@ -1,0 +1,153 @@
+"""A chat model that reads each image once: the part of a prompt up to the image is shared by all its questions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from vqa_ray.models.chat.batching import Prompt, collate, positions
+from vqa_ray.models.chat.processor import Encoded
+from vqa_ray.models.generation.kv_cache import pad, prefix_of, roomy_cache, select_rows
+from vqa_ray.models.layers.device import send
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Which tokens each row holds, for the checkpoint's repetition penalty (Keskar et al. 2019, arXiv:1909.05858).
+
+    Attributes:
+        penalty: above 1 makes tokens that were there less likely.
+        tokens: bool (R, V).
+    """
+
+    penalty: float
+    tokens: Tensor
+
+    def apply(self, logits: Tensor) -> Tensor:
+        """(R, V) as transformers' `RepetitionPenaltyLogitsProcessor` changes it."""
+        penalised = torch.where(logits < 0, logits * self.penalty, logits / self.penalty)
+        return torch.where(self.tokens, penalised, logits)
+
+
+class ChatDecoding:
+    """Rows of prompts that were read, to be continued; see `decoding.Decoding`.
+
+    Args:
+        model: `*ForConditionalGeneration`.
+        cache: keys and values of the R rows.
+        mask: int64 (R, L), 1 where the cache holds a token of the row.
+        position: int64 (R,), of the next token.
+        logits: (R, V), of the next token.
+        seen: the repetition penalty, where the checkpoint has one.
+    """
+
+    def __init__(
+        self, model: Any, cache: DynamicCache, mask: Tensor, position: Tensor, *, logits: Tensor, seen: Seen | None
+    ) -> None:
+        self.logits = logits
+        self._model = model
+        self._cache = cache
+        self._mask = mask
+        self._position = position
+        self._seen = seen
+
+    def feed(self, tokens: Tensor) -> Tensor:
+        """Append tokens (R, N); the logits (R, N, V) after each."""
+        count = tokens.shape[1]
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), count)], dim=1)
+        places = self._position[:, None] + torch.arange(count, device=tokens.device)
+        logits = _forward(self._model, tokens, self._mask, places, self._cache, keep=0)
+        self._position = self._position + count
+        if self._seen is not None:
+            self._seen = Seen(self._seen.penalty, self._seen.tokens.scatter(1, tokens, True))
+            logits = torch.stack([self._seen.apply(step) for step in logits.unbind(dim=1)], dim=1)
+        return logits
+
+    def select(self, rows: Tensor) -> ChatDecoding:
+        """A copy for some rows (K,), in any order and as often as wanted."""
+        seen = None if self._seen is None else Seen(self._seen.penalty, self._seen.tokens[rows])
+        return ChatDecoding(
+            self._model,
+            select_rows(self._cache, rows),
+            self._mask[rows],
+            self._position[rows],
+            logits=self.logits[rows],
+            seen=seen,
+        )
+
+
+def read(model: Any, prompts: Sequence[Prompt], room: int, penalty: float = 1.0) -> ChatDecoding:
+    """Read prompts of one layout; what several of them share is read once.
+
+    Args:
+        model: one of the families in `families.SHARING_A_PREFIX`, in inference mode.
+        prompts: at least one, each with at least one token of its own.
+        room: tokens that each row will be continued by.
+        penalty: the repetition penalty, 1 for none.
+    """
+    device = model.device
+    first: dict[Any, Prompt] = {}
+    for prompt in prompts:
+        first.setdefault(prompt.shared, prompt)
+    heads = list(first.values())
+    begun = collate([_head(prompt) for prompt in heads], [prompt.image for prompt in heads], device)
+    cache = DynamicCache()
+    if not _has_image_positions(model):
+        begun["position_ids"] = positions(begun["attention_mask"])
+    model.base_model(**begun, past_key_values=cache, use_cache=True)
+    following = begun["attention_mask"].sum(dim=-1)
+    if _has_image_positions(model):
+        # An image takes fewer positions than tokens; the model has noted by how many, (H, 1).
+        following = following + model.base_model.rope_deltas[:, 0].to(device)
+
+    place = {key: number for number, key in enumerate(first)}
+    rows = send(torch.tensor([place[prompt.shared] for prompt in prompts]), device)
+    tails = [prompt.encoded.ids[prompt.split :] for prompt in prompts]
+    ids, mask = pad(tails, left=True, device=device)
+    mask = torch.ones_like(ids) if mask is None else mask
+    full = torch.cat([begun["attention_mask"][rows], mask], dim=1)
+    own = roomy_cache(prefix_of(cache), rows, ids.shape[1] + room)
+    logits = _forward(model, ids, full, following[rows][:, None] + positions(mask), own, keep=1)[:, -1]
+    seen = None
+    if penalty != 1.0:
+        seen = Seen(penalty, _tokens_of(prompts, logits))
+        logits = seen.apply(logits)
+    return ChatDecoding(model, own, full, following[rows] + mask.sum(dim=-1), logits=logits, seen=seen)
+
+
+def _head(prompt: Prompt) -> Encoded:
+    kinds = {name: values[: prompt.split] for name, values in prompt.encoded.kinds.items()}
+    return Encoded(prompt.encoded.ids[: prompt.split], kinds)
+
+
+def _forward(model: Any, ids: Tensor, mask: Tensor, places: Tensor, cache: DynamicCache, *, keep: int) -> Tensor:
+    """Logits (R, N, V) of tokens (R, N) of text; `keep` the last so many, 0 for all."""
+    if _has_image_positions(model):
+        # Of time, height and width; text counts alike in all three.
+        places = places[None].expand(3, -1, -1)
+    outputs = model(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=places,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=keep,
+    )
+    logits: Tensor = outputs.logits
+    return logits
+
+
+def _has_image_positions(model: Any) -> bool:
+    return hasattr(model.base_model, "get_rope_index")
+
+
+def _tokens_of(prompts: Sequence[Prompt], logits: Tensor) -> Tensor:
+    held = torch.zeros(logits.shape, dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        held[row, torch.tensor(prompt.encoded.ids)] = True
+    return send(held, logits.device)

@@ -1,0 +1,1 @@
+"""Checkpoint directories: find, download, check and load their files."""

@@ -1,0 +1,136 @@
+"""A checkpoint's weights into a model class of transformers, all of them or none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from vqa_ray.errors import ModelLoadError, one_line
+from vqa_ray.models.checkpoint.adapter import adapter_of
+from vqa_ray.models.checkpoint.merge_adapter import merge_adapter, replaced_weights
+from vqa_ray.models.checkpoint.weight_files import find_weights
+
+# Constants that old checkpoints saved and today's networks make themselves.
+_CONSTANTS = ("position_ids", "token_type_ids")
+
+
+def load_weights(kind: Any, path: Path, number: torch.dtype, **placed: Any) -> Any:
+    """A model in evaluation mode, its weights frozen; a LoRA adapter that lies with it is merged.
+
+    Args:
+        kind: the class.
+        path: the checkpoint's directory.
+        number: the dtype of its weights.
+        placed: further arguments of `from_pretrained`.
+
+    Raises:
+        ModelLoadError: weights are missing, cut short, of another shape than the config says, not finite, or a pickle
+            of more than tensors.
+    """
+    model = read_weights(kind, path, number, **placed)
+    return model.eval().requires_grad_(False)
+
+
+def read_weights(
+    kind: Any,
+    path: Path,
+    number: torch.dtype,
+    *,
+    wanted: Callable[[str], bool] | None = None,
+    origin: str | None = None,
+    **placed: Any,
+) -> Any:
+    """As `load_weights`, as transformers gives it.
+
+    Args:
+        kind, path, number, placed: see `load_weights`.
+        wanted: of a weight's name, whether the checkpoint must hold it; all must, without.
+        origin: what messages begin with; `model DIRECTORY` without.
+    """
+    from safetensors import SafetensorError
+
+    origin = origin or f"model {path}"
+    found = find_weights(path, origin)
+    options = {"local_files_only": True, "output_loading_info": True, "use_safetensors": not found.pickled}
+    try:
+        # Of what does not fit transformers' own message names nothing; what it leaves out is told below.
+        model, report = kind.from_pretrained(path, dtype=number, ignore_mismatched_sizes=True, **options, **placed)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, SafetensorError) as error:
+        raise ModelLoadError(f"{origin}: {_reason(error)}") from error
+    adapter = adapter_of(path)
+    replaced = replaced_weights(adapter) if adapter else frozenset()
+
+    def counts(name: str) -> bool:
+        return name not in replaced and (wanted is None or wanted(name)) and not name.endswith(_CONSTANTS)
+
+    unfit = sorted(entry for entry in report["mismatched_keys"] if counts(entry[0]))
+    if unfit:
+        name, shape, expected = unfit[0]
+        raise ModelLoadError(
+            f"{origin}: {len(unfit)} weights do not fit config.json, first {name}: its shape is {tuple(shape)}, "
+            f"wanted {tuple(expected)}"
+        )
+    absent = [name for name in report["missing_keys"] if counts(name)]
+    if absent:
+        raise ModelLoadError(f"{origin}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
+    model = merge_adapter(model, adapter, origin) if adapter else model
+    check_finite(model, origin)
+    return model
+
+
+def check_finite(model: Any, origin: str) -> None:
+    """Refuse weights of NaN or infinity: every answer would be nonsense or an error."""
+    for name, weight in model.named_parameters():
+        if not weight.is_floating_point() or weight.is_meta:
+            continue
+        # A sum is one pass and no copy; only where it overflows is each number looked at.
+        if not torch.isfinite(weight.detach().sum(dtype=torch.float32)) and not torch.isfinite(weight).all():
+            raise ModelLoadError(
+                f"{origin}: {name} holds numbers that are not finite (NaN or infinity): the checkpoint is damaged, "
+                "perhaps by a training that diverged"
+            )
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error; of torch's refusal of a pickle, which type it refuses."""
+    text = str(error)
+    if isinstance(error, UnpicklingError):
+        refused = re.search(r"Unsupported (?:global|class|operand)[^\n.]*|GLOBAL [\w.]+", text)
+        return f"its pickle holds more than tensors and is not loaded: {refused[0] if refused else one_line(text, 160)}"
+    return (text.splitlines() or [type(error).__name__])[0]
+
+
+def load_text_tokenizer(path: Path, extra: str | None = None, *, origin: str | None = None) -> Any:
+    """The checkpoint's tokenizer.
+
+    Args:
+        path: its directory.
+        extra: the optional dependencies of ours that bring what it needs; None where it needs nothing more.
+        origin: what messages begin with; `model DIRECTORY` without.
+
+    Raises:
+        ModelLoadError: there is none, a package that it needs is missing, it is empty, or it cannot pad.
+    """
+    from transformers import AutoTokenizer
+
+    origin = origin or f"model {path}"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except ImportError as error:
+        hint = f"pip install 'vqa-ray[{extra}]'" if extra else " ".join(str(error).split())
+        raise ModelLoadError(f"{origin}: its tokenizer needs a package that is missing: {hint}") from error
+    except Exception as error:
+        # The Rust part of tokenizers raises `Exception` itself, whatever is wrong with a file.
+        told = one_line(error) or type(error).__name__
+        raise ModelLoadError(f"{origin}: its tokenizer cannot be loaded: {told}") from error
+    if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
+        # transformers builds one of special tokens alone where files are missing.
+        raise ModelLoadError(f"{origin}: its tokenizer is empty, so every word would be unknown to it")
+    if tokenizer.pad_token_id is None:
+        raise ModelLoadError(f"{origin}: its tokenizer has no pad token; set pad_token in tokenizer_config.json")
+    return tokenizer

@@ -1,0 +1,123 @@
+"""CLIP: images and texts as one vector each, trained to agree (Radford et al. 2021, arXiv:2103.00020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.blip.checkpoint import Pixels
+from vqa_ray.models.checkpoint.files import image_processor_config, read_json
+from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
+from vqa_ray.models.encoders.clip_modules import ClipModules, load_plain
+from vqa_ray.models.encoders.dual_encoder import DualEncoder
+from vqa_ray.models.layers.device import choose_device, choose_dtype
+from vqa_ray.models.layers.patch_embedding import Patches
+from vqa_ray.models.layers.vision_encoder import vision_layers
+from vqa_ray.models.protocols import EmbeddingShape
+from vqa_ray.models.registry import COSINE_SCORE
+from vqa_ray.models.transforms.clip import ClipTransform
+from vqa_ray.models.transforms.wordpiece import load_wordpiece
+
+# The `eos_token_id` of old configs, by which transformers reads a text at its highest token id instead.
+_OLD_CLOSING = 2
+
+
+class ClipEncoder(DualEncoder):
+    """A loaded `CLIPModel`."""
+
+    score_meaning = COSINE_SCORE
+
+    @classmethod
+    def load_towers(cls, path: Path, device: str | None, dtype: str | None) -> ClipTowers:
+        """See `DualEncoder.load_towers`.
+
+        Raises:
+            ModelLoadError: also a processor that crops to another size than the encoder sees, or a tokenizer that
+                closes a text with another token than the one at which the model reads it.
+        """
+        where = choose_device(device)
+        origin = f"model {path}"
+        transform = ClipTransform.from_config(image_processor_config(path), origin)
+        tokenizer = load_wordpiece(path) or load_text_tokenizer(path)
+        model = _load(path, choose_dtype(dtype, where, read_json(path, "config.json"), origin), tokenizer)
+        side = model.config.vision_config.image_size
+        if transform.crop != side:
+            raise ModelLoadError(
+                f"{origin}: its processor makes images of {transform.crop} pixels, its encoder takes {side}"
+            )
+        check_closing(tokenizer, model.config.text_config.eos_token_id, origin)
+        return ClipTowers(model.to(where), tokenizer, transform, where)
+
+
+class ClipTowers:
+    """See `Towers`.
+
+    Args:
+        model: a `CLIPModel` of transformers or `ClipModules`, in evaluation mode, on its device; it gives up its vision
+            encoder.
+        tokenizer: the checkpoint's.
+        transform: the size and the normalisation of its images.
+        device: where it is.
+    """
+
+    padding: bool | str = True
+
+    def __init__(self, model: Any, tokenizer: Any, transform: ClipTransform, device: torch.device) -> None:
+        self.device = device
+        self.tokenizer = tokenizer
+        self.shape = EmbeddingShape(1, model.config.projection_dim)
+        self.crop = transform.crop
+        self.image_tokens = 1 + (transform.crop // model.config.vision_config.patch_size) ** 2
+        self.text_tokens: int = model.config.text_config.max_position_embeddings
+        self._model = model
+        self._layers = vision_layers(model.vision_model)
+        self._pixels = Pixels(transform, device, model.dtype)
+        self._patches = Patches(model.vision_model.embeddings.patch_embedding, transform.mean, transform.std)
+
+    def images(self, pixels: Tensor) -> Tensor:
+        """See `Towers.images`."""
+        vision = self._model.vision_model
+        if self._layers is None:
+            seen = vision(pixel_values=self._pixels(pixels)).pooler_output[:, None]
+        else:
+            patches, parts = self._patches(pixels), vision.embeddings
+            first = parts.class_embedding.expand(len(pixels), 1, -1)
+            hidden = torch.cat([first, patches], dim=1) + parts.position_embedding.weight
+            hidden = vision.pre_layrnorm(hidden)
+            seen = vision.post_layernorm(self._layers(hidden, only_first=True))
+        projected: Tensor = self._model.visual_projection(seen)
+        return projected
+
+    def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
+        """See `Towers.texts`."""
+        if isinstance(self._model, ClipModules):
+            return self._model.text_features(tokens["input_ids"])
+        read = {name: values for name, values in tokens.items() if name in ("input_ids", "attention_mask")}
+        projected: Tensor = self._model.get_text_features(**read).pooler_output
+        return projected
+
+
+def _load(path: Path, dtype: torch.dtype, tokenizer: Any) -> Any:
+    """The checkpoint without transformers where it needs no conversion, else a `CLIPModel`."""
+    # Behind padding on the left, a text would have other places.
+    plain = load_plain(path, dtype) if tokenizer.padding_side == "right" else None
+    if plain is not None:
+        return plain
+    from transformers import CLIPModel
+
+    return load_weights(CLIPModel, path, dtype)
+
+
+def check_closing(tokenizer: Any, closing: int, origin: str) -> None:
+    """Refuse a checkpoint whose texts would all be read at their first token, and so be alike."""
+    ids = tokenizer("a")["input_ids"]
+    if closing not in (_OLD_CLOSING, *ids):
+        raise ModelLoadError(
+            f"{origin}: its tokenizer closes a text with the id {ids[-1]}, text_config.eos_token_id of config.json is "
+            f"{closing}; they must agree, or no text would be read"
+        )

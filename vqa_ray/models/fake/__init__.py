@@ -1,0 +1,1 @@
+"""Deterministic models without weights, for tests and for trying out a pipeline."""

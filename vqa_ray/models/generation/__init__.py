@@ -1,0 +1,1 @@
+"""Text generation: prompts, decoding, caches, choices, boxes."""

@@ -1,0 +1,134 @@
+"""Keys and values of attention that grow in place, and that rows can share the beginning of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from vqa_ray.models.layers.device import send
+
+# Of each layer: keys and values, (rows, heads, tokens, D).
+Prefix = Sequence[tuple[Tensor, Tensor]]
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer's keys and values, with room for the tokens to come.
+
+    A stock layer copies all that it holds for every token that is generated; this one writes the new ones behind.
+
+    Args:
+        keys, values: (R, heads, tokens and room for more, D).
+        tokens: how many there are at first.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, tokens: int) -> None:
+        super().__init__()
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+        self._buffers = (keys, values)
+        self._show(tokens)
+
+    @classmethod
+    def start(cls, keys: Tensor, values: Tensor, rows: Tensor, room: int) -> RoomyLayer:
+        """A layer whose rows (R,) start from some of keys and values (B, heads, tokens, D), with room for more."""
+        rows = rows.to(keys.device)
+        return cls(_with_room(keys, rows, room), _with_room(values, rows, room), keys.shape[-2])
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Add tokens; all that there are now."""
+        start = self.keys.shape[-2]
+        end = start + key_states.shape[-2]
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:, :, start:end] = states
+        self._show(end)
+        return self.keys, self.values
+
+    def select(self, rows: Tensor) -> RoomyLayer:
+        """A copy for some of the rows, in any order and as often as wanted, with the room that is left."""
+        return RoomyLayer.start(self.keys, self.values, rows, self._buffers[0].shape[-2] - self.keys.shape[-2])
+
+    def _show(self, tokens: int) -> None:
+        self.keys, self.values = (buffer[:, :, :tokens] for buffer in self._buffers)
+
+
+def roomy_cache(prefix: Prefix, rows: Tensor, room: int) -> DynamicCache:
+    """A cache whose rows (R,) start from some of `prefix`, with room for so many tokens more."""
+    cache = DynamicCache()
+    cache.layers = [RoomyLayer.start(keys, values, rows, room) for keys, values in prefix]
+    return cache
+
+
+def select_rows(cache: DynamicCache, rows: Tensor) -> DynamicCache:
+    """A copy of a cache, roomy or stock, for some of its rows."""
+    if all(isinstance(layer, RoomyLayer) for layer in cache.layers):
+        copy = DynamicCache()
+        copy.layers = [layer.select(rows) for layer in cache.layers]
+        return copy
+    return DynamicCache(
+        [(layer.keys[rows.to(layer.keys.device)], layer.values[rows.to(layer.values.device)]) for layer in cache.layers]
+    )
+
+
+def join_caches(caches: Sequence[DynamicCache], places: Sequence[Tensor], room: int) -> DynamicCache:
+    """One cache of the rows of several; a shorter one's tokens stand at the end, behind zeros.
+
+    Args:
+        caches: each of some rows.
+        places: of each, where its rows stand in the joined one; together 0 … R − 1.
+        room: tokens that will be added.
+    """
+    held = [prefix_of(cache) for cache in caches]
+    joined = DynamicCache()
+    joined.layers = [
+        RoomyLayer(
+            _joined([keys for keys, _ in layer], places, room),
+            _joined([values for _, values in layer], places, room),
+            max(keys.shape[-2] for keys, _ in layer),
+        )
+        for layer in zip(*held, strict=True)
+    ]
+    return joined
+
+
+def prefix_of(cache: DynamicCache) -> Prefix:
+    """What a cache holds."""
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def _joined(tensors: Sequence[Tensor], places: Sequence[Tensor], room: int) -> Tensor:
+    _, heads, _, width = tensors[0].shape
+    tokens = max(tensor.shape[-2] for tensor in tensors)
+    buffer = tensors[0].new_zeros((sum(map(len, places)), heads, tokens + room, width))
+    for tensor, rows in zip(tensors, places, strict=True):
+        buffer[rows.to(buffer.device), :, tokens - tensor.shape[-2] : tokens] = tensor
+    return buffer
+
+
+def _with_room(tensor: Tensor, rows: Tensor, room: int) -> Tensor:
+    _, heads, tokens, width = tensor.shape
+    buffer = tensor.new_empty((len(rows), heads, tokens + room, width))
+    buffer[:, :, :tokens] = tensor.index_select(0, rows)
+    return buffer
+
+
+def pad(sequences: Sequence[Sequence[int]], *, left: bool, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Token ids (R, L) and their mask, int64 with 1 for a token; no mask where all are of one length.
+
+    Args:
+        sequences: token ids; a tokenizer's own padding side is not asked.
+        left: whether padding comes before the tokens, as generation after them needs it.
+        device: where both are wanted.
+    """
+    width = max(map(len, sequences))
+    ids = torch.zeros(len(sequences), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(sequences):
+        place = slice(width - len(tokens), width) if left else slice(0, len(tokens))
+        ids[row, place] = torch.tensor(tokens, dtype=torch.long)
+        mask[row, place] = 1
+    padded = any(len(tokens) < width for tokens in sequences)
+    return send(ids, device), send(mask, device) if padded else None

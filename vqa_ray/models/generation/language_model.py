@@ -1,0 +1,204 @@
+"""How a language model reads image features with a prompt behind them: OPT and Llama one way, T5 another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, EncoderDecoderCache
+from transformers.modeling_outputs import BaseModelOutput
+
+from vqa_ray.models.generation.causal import CausalDecoding, JoinedDecoding
+from vqa_ray.models.generation.choices import continuation_tokens, opening_tokens
+from vqa_ray.models.generation.cross_attention import CrossDecoding
+from vqa_ray.models.generation.decoding import Decoding
+from vqa_ray.models.generation.kv_cache import Prefix, pad, prefix_of, roomy_cache
+from vqa_ray.models.generation.prompt_budget import Prompt
+from vqa_ray.models.layers.device import send
+from vqa_ray.models.layers.microbatch import cut_by_length
+
+# What a pass through the language model costs by itself, in tokens: reading the weights, starting the kernels.
+_PASS_TOKENS = {"cpu": 48, "cuda": 512}
+
+
+class Shared(NamedTuple):
+    """What the prompts about an image share.
+
+    Attributes:
+        features: (B, image tokens, D) embeddings.
+        prefix: a decoder-only model's keys and values of them; empty for others.
+    """
+
+    features: Tensor
+    prefix: Prefix = ()
+
+
+class Reader(Protocol):
+    """A language model that images stand in front of."""
+
+    closing: tuple[int, ...]
+    device: torch.device
+
+    def tokenize(self, text: str) -> Sequence[int]:
+        """See `Network.tokenize`."""
+        ...
+
+    def choice_tokens(self, choice: str) -> tuple[int, ...]:
+        """See `Network.choice_tokens`."""
+        ...
+
+    def share(self, features: Tensor) -> Shared:
+        """Read the features (B, image tokens, D) of B images as far as that does not depend on a prompt."""
+        ...
+
+    def begin(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
+        """See `Network.begin`."""
+        ...
+
+    def beams(
+        self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
+    ) -> list[list[list[int]]]:
+        """See `Network.beams`."""
+        ...
+
+
+def reader_of(language_model: Any, tokenizer: Any) -> Reader:
+    """The reader that a transformers language model needs."""
+    kind = Seq2SeqReader if language_model.config.is_encoder_decoder else CausalReader
+    return kind(language_model, tokenizer)
+
+
+class CausalReader:
+    """Decoder-only: what is read of an image holds for every prompt about it.
+
+    Padding stands between image and prompt, whatever the tokenizer's own padding side: behind the prompt it would be
+    continued as if it were text.
+    """
+
+    def __init__(self, language_model: Any, tokenizer: Any) -> None:
+        self.closing = closing_tokens(language_model.generation_config.eos_token_id)
+        self._embed = language_model.get_input_embeddings()
+        self.device: torch.device = self._embed.weight.device
+        self._model = language_model
+        self._tokenizer = tokenizer
+        self._bos: int | None = language_model.config.bos_token_id
+
+    def tokenize(self, text: str) -> Sequence[int]:
+        """See `Network.tokenize`; without text a caption begins with bos, as in transformers' `generate`."""
+        if not text and self._bos is not None:
+            return (self._bos,)
+        return tuple(self._tokenizer(text, verbose=False)["input_ids"])
+
+    def choice_tokens(self, choice: str) -> tuple[int, ...]:
+        """See `Network.choice_tokens`."""
+        return continuation_tokens(lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"], choice)
+
+    def share(self, features: Tensor) -> Shared:
+        """See `Reader.share`."""
+        features = features.to(self.device)
+        cache = DynamicCache()
+        self._model(inputs_embeds=features, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return Shared(features, prefix_of(cache))
+
+    def begin(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
+        """See `Network.begin`."""
+        overhead = _PASS_TOKENS.get(self.device.type, _PASS_TOKENS["cpu"])
+        groups = cut_by_length([len(prompt.ids) for prompt in prompts], overhead)
+        if len(groups) == 1:
+            return self._read(shared, images, prompts, room)
+        places = [send(torch.tensor(group), self.device) for group in groups]
+        parts = [
+            self._read(shared, images[place.to(images.device)], [prompts[row] for row in group], 0)
+            for group, place in zip(groups, places, strict=True)
+        ]
+        return JoinedDecoding(parts, places, room)
+
+    def _read(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> CausalDecoding:
+        ids, mask = pad([prompt.ids for prompt in prompts], left=True, device=self.device)
+        cache = roomy_cache(shared.prefix, images, ids.shape[1] + room)
+        return CausalDecoding.begin(self._model, self._embed(ids), _behind(shared.features, mask), cache)
+
+    def beams(
+        self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
+    ) -> list[list[list[int]]]:
+        """See `Network.beams`."""
+        ids, mask = pad([prompt.ids for prompt in prompts], left=True, device=self.device)
+        return in_groups(
+            _generate(self._model, shared.features[images.to(self.device)], self._embed(ids), mask, options), count
+        )
+
+
+class Seq2SeqReader:
+    """Encoder and decoder (T5): the encoder reads image and prompt together, so only the features are shared."""
+
+    def __init__(self, language_model: Any, tokenizer: Any) -> None:
+        self.closing = closing_tokens(language_model.generation_config.eos_token_id)
+        self._embed = language_model.get_input_embeddings()
+        self.device: torch.device = self._embed.weight.device
+        self._model = language_model
+        self._tokenizer = tokenizer
+        self._start: int = language_model.config.decoder_start_token_id
+
+    def tokenize(self, text: str) -> Sequence[int]:
+        """See `Network.tokenize`; T5 has no bos token, so a caption without text begins with its closing token."""
+        return tuple(self._tokenizer(text, verbose=False)["input_ids"]) or self.closing[:1]
+
+    def choice_tokens(self, choice: str) -> tuple[int, ...]:
+        """See `Network.choice_tokens`."""
+        return opening_tokens(lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"], choice)
+
+    def share(self, features: Tensor) -> Shared:
+        """See `Reader.share`."""
+        return Shared(features.to(self.device))
+
+    def begin(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> CrossDecoding:
+        """See `Network.begin`."""
+        ids, mask = pad([prompt.ids for prompt in prompts], left=False, device=self.device)
+        mask = _behind(shared.features, mask)
+        embeddings = torch.cat([shared.features[images.to(self.device)], self._embed(ids)], dim=1)
+        encoded = self._model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
+        return CrossDecoding.begin(self._decode, encoded, mask, ids.new_full((len(ids), 1), self._start))
+
+    def beams(
+        self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
+    ) -> list[list[list[int]]]:
+        """See `Network.beams`."""
+        ids, mask = pad([prompt.ids for prompt in prompts], left=False, device=self.device)
+        found = _generate(self._model, shared.features[images.to(self.device)], self._embed(ids), mask, options)
+        return in_groups(found[:, 1:], count)
+
+    def _decode(self, tokens: Tensor, encoded: Tensor, mask: Tensor | None, cache: EncoderDecoderCache) -> Tensor:
+        logits: Tensor = self._model(
+            encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
+            attention_mask=mask,
+            decoder_input_ids=tokens,
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        return logits
+
+
+def closing_tokens(given: int | list[int] | None) -> tuple[int, ...]:
+    """The ids that end a text, as a generation config holds them."""
+    return tuple(given) if isinstance(given, list) else () if given is None else (given,)
+
+
+def in_groups(found: Tensor, count: int) -> list[list[list[int]]]:
+    """(R · count, L) → for each of R rows its `count` sequences."""
+    return [found[start : start + count].tolist() for start in range(0, len(found), count)]
+
+
+def _behind(features: Tensor, mask: Tensor | None) -> Tensor | None:
+    """A prompts' mask (R, L) with the image's tokens before it."""
+    return None if mask is None else torch.cat([mask.new_ones(len(mask), features.shape[1]), mask], dim=1)
+
+
+def _generate(model: Any, rows: Tensor, embeddings: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Tensor:
+    """Transformers' own search, after images (R, image tokens, D) and prompts (R, L, D)."""
+    whole = torch.cat([rows, embeddings], dim=1)
+    if mask is None:
+        mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
+    found: Tensor = model.generate(inputs_embeds=whole, attention_mask=_behind(rows, mask), **options)
+    return found

@@ -1,0 +1,1 @@
+"""Layers and batching that several model families share."""

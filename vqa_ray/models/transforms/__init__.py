@@ -1,0 +1,1 @@
+"""Image and text preprocessing of checkpoints, without torch."""

@@ -1,0 +1,65 @@
+"""Settings of an image processor's config: read one by one, with errors that name them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.images.resize import Resample
+
+# By their numbers in Pillow, which the configs use.
+_INTERPOLATIONS: dict[int, Resample] = {2: "bilinear", 3: "bicubic"}
+
+
+def check_whole(config: Mapping[str, Any], origin: str) -> None:
+    """Refuse a processor that leaves out a step that the encoders always take.
+
+    Raises:
+        ModelLoadError: names the setting.
+    """
+    for key in ("do_resize", "do_rescale", "do_normalize"):
+        if not config.get(key, True):
+            raise ModelLoadError(f"{origin}: {key} is false; its images are always resized and normalised")
+    factor = config.get("rescale_factor", 1 / 255)
+    if not isinstance(factor, float) or not math.isclose(factor, 1 / 255, rel_tol=1e-6):
+        raise ModelLoadError(f"{origin}: rescale_factor is {factor!r}, only 1/255 is supported")
+
+
+def interpolation(config: Mapping[str, Any], origin: str) -> Resample:
+    """How pixels are interpolated; bicubic where the config does not say.
+
+    Raises:
+        ModelLoadError: in another way than the two that are supported.
+    """
+    number = config.get("resample", 3)
+    if number not in _INTERPOLATIONS:
+        known = ", ".join(f"{key} ({name})" for key, name in _INTERPOLATIONS.items())
+        raise ModelLoadError(f"{origin}: resample is {number!r}, only {known} are supported")
+    return _INTERPOLATIONS[number]
+
+
+def sides(size: object, name: str, origin: str) -> int:
+    """Both sides of a square: a number, or {'height': N, 'width': N}.
+
+    Raises:
+        ModelLoadError: it is something else.
+    """
+    given = {size.get("height"), size.get("width")} if isinstance(size, Mapping) else {size}
+    side = given.pop()
+    if given or not isinstance(side, int) or side < 1:
+        raise ModelLoadError(f"{origin}: {name} is {size!r}, wanted a number or {{'height': N, 'width': N}}, a square")
+    return side
+
+
+def colours(config: Mapping[str, Any], name: str, usual: Sequence[float], origin: str) -> Sequence[float]:
+    """A number per channel.
+
+    Raises:
+        ModelLoadError: there are not three.
+    """
+    values = config.get(name, usual)
+    if not isinstance(values, Sequence) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
+        raise ModelLoadError(f"{origin}: {name} is {values!r}, wanted three numbers")
+    return values

@@ -1,0 +1,1 @@
+"""ViLT for visual question answering."""

@@ -1,0 +1,244 @@
+"""ViLT: question answering over the checkpoint's own answer vocabulary (Kim et al. 2021, arXiv:2102.03334)."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.models.checkpoint.files import image_processor_config, read_json
+from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
+from vqa_ray.models.layers.device import choose_device, choose_dtype
+from vqa_ray.models.layers.microbatch import nest
+from vqa_ray.models.protocols import Answer, ChoiceScores, Image
+from vqa_ray.models.transforms.unknown_words import unknown_warning
+from vqa_ray.models.transforms.vilt import ViltTransform
+from vqa_ray.models.transforms.wordpiece import load_wordpiece
+from vqa_ray.models.vilt.modules import load_plain
+from vqa_ray.models.vilt.network import Pairs, ViltNetwork
+
+logger = logging.getLogger(__name__)
+
+# Tokens (text + patches, summed over pairs) in one forward pass: enough to fill the device, little enough to fit.
+_TOKENS_PER_PASS = {"cpu": 4_096, "cuda": 131_072}
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A tokenised question; `warning` tells if it was cut or holds unknown words."""
+
+    ids: tuple[int, ...]
+    warning: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """One question of one image; `index` is its place among all pairs of the call."""
+
+    index: int
+    image: int
+    question: _Question
+
+
+class Vilt:
+    """A loaded `ViltForQuestionAnswering`.
+
+    Images run together without padding, and each is embedded once for all of its questions. Scores are
+    `sigmoid(logit)`, independent per answer.
+
+    Args:
+        network: the frozen network, on its device and in its dtype.
+        tokenizer: the checkpoint's tokenizer.
+        vocabulary: the answers, in the order of the logits.
+        max_text_tokens: longer questions are cut to this many tokens, which the answer's `warning` tells.
+    """
+
+    score_meaning = "sigmoid of the answer's logit; answers are scored independently, so scores do not sum to 1"
+
+    def __init__(
+        self, network: ViltNetwork, tokenizer: Any, vocabulary: AnswerVocabulary, max_text_tokens: int = 40
+    ) -> None:
+        self.network = network.eval()
+        self.labels = vocabulary.labels
+        self.device: torch.device = network.mean.device
+        self._vocabulary = vocabulary
+        self._max_text_tokens = max_text_tokens
+        self._tokens_per_pass = _TOKENS_PER_PASS.get(self.device.type, _TOKENS_PER_PASS["cpu"])
+        self._tokenizer = tokenizer
+        self._forward: Any = network
+        # Whether images of several sizes share a pass; a compiled network would be compiled for each combination.
+        self._mixed = True
+        self._question = functools.lru_cache(maxsize=65_536)(self._tokenize)
+
+    @classmethod
+    def from_directory(
+        cls, path: Path, *, device: str | None = None, dtype: str | None = None, compile: bool = False
+    ) -> Vilt:
+        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+
+        Raises:
+            ModelLoadError: weights or vocabulary are missing or do not fit, or the device or dtype does not exist.
+        """
+        chosen = choose_device(device)
+        number = choose_dtype(dtype, chosen, read_json(path, "config.json"), f"model {path}")
+        transform = ViltTransform.from_config(image_processor_config(path), f"model {path}")
+        model = load_plain(path, number) or _load_stock(path, number)
+        tokenizer = load_wordpiece(path) or load_text_tokenizer(path)
+        vocabulary = AnswerVocabulary.from_config(read_json(path, "config.json"), f"model {path}")
+        network = ViltNetwork(model.to(chosen), transform.mean, transform.std, frozen=True).to(chosen)
+        vilt = cls(network, tokenizer, vocabulary, model.config.max_position_embeddings)
+        if compile and chosen.type == "cuda":
+            vilt._forward, vilt._mixed = torch.compile(network, dynamic=True), False
+        return vilt
+
+    def answer(self, images: Sequence[Image], questions: Sequence[Sequence[str]], top_k: int) -> list[list[Answer]]:
+        """See `VqaModel.answer`; at most as many answers as the vocabulary holds."""
+        pairs = self._pairs(questions)
+        k = min(top_k, len(self.labels))
+
+        def best(logits: Tensor) -> Tensor:
+            values, indices = logits.topk(k, dim=-1)
+            return torch.stack([values.sigmoid(), indices.to(values.dtype)])
+
+        results = self._run(images, pairs, best)
+        flat = [
+            Answer(
+                tuple((self.labels[int(i)], float(s)) for s, i in zip(*results[pair.index].tolist(), strict=True)),
+                pair.question.warning,
+            )
+            for pair in pairs
+        ]
+        return nest(flat, questions)
+
+    def score(
+        self,
+        images: Sequence[Image],
+        questions: Sequence[Sequence[str]],
+        choices: Sequence[Sequence[Sequence[str]]],
+    ) -> list[list[ChoiceScores]]:
+        """See `VqaModel.score`; a choice outside the vocabulary scores NaN."""
+        pairs = self._pairs(questions)
+        wanted = [option for per_image in choices for option in per_image]
+        if len(wanted) != len(pairs):
+            raise ValueError(f"score: {len(pairs)} questions but {len(wanted)} lists of choices")
+        columns = [tuple(self._vocabulary.index_of(choice) for choice in option) for option in wanted]
+        # Only the columns that some question asks for leave the device.
+        used = sorted({column for option in columns for column in option if column is not None})
+        place = {column: position for position, column in enumerate(used)}
+        index = torch.tensor(used, dtype=torch.long, device=self.device)
+        results = self._run(images, pairs, lambda logits: logits.index_select(-1, index).sigmoid()[None])
+        flat = [
+            ChoiceScores(
+                tuple(math.nan if c is None else float(results[pair.index][0, place[c]]) for c in columns[pair.index]),
+                pair.question.warning,
+            )
+            for pair in pairs
+        ]
+        return nest(flat, questions)
+
+    def known_choices(self, choices: Sequence[str]) -> list[bool]:
+        """Whether each choice is in the answer vocabulary, exactly or but for case."""
+        return self._vocabulary.known_choices(choices)
+
+    def _tokenize(self, question: str) -> _Question:
+        ids = self._tokenizer(question, add_special_tokens=True, truncation=False, verbose=False)["input_ids"]
+        limit = self._max_text_tokens
+        unknown = unknown_warning(self._tokenizer, question)
+        if len(ids) <= limit:
+            return _Question(tuple(ids), unknown)
+        # As in training (truncation=True, max_length=40): the closing token stays.
+        cut = f"question cut from {len(ids)} to the model's {limit} tokens"
+        return _Question((*ids[: limit - 1], ids[-1]), f"{cut}; {unknown}" if unknown else cut)
+
+    def _pairs(self, questions: Sequence[Sequence[str]]) -> list[_Pair]:
+        asked = [(image, text) for image, texts in enumerate(questions) for text in texts]
+        return [_Pair(index, image, self._question(text)) for index, (image, text) in enumerate(asked)]
+
+    @torch.inference_mode()
+    def _run(self, images: Sequence[Image], pairs: Sequence[_Pair], reduce: Any) -> dict[int, Any]:
+        """`reduce(logits (N, A) float32) -> (R, N, K)` of every pair, as {pair index: numpy (R, K)}.
+
+        Nothing waits for the device until all passes are queued.
+        """
+        done: list[tuple[Sequence[_Pair], Tensor]] = []
+        queue: list[Sequence[_Pair]] = [*self._passes(images, pairs)]
+        while queue:
+            part = queue.pop(0)
+            try:
+                done.append((part, reduce(self._logits(images, part).float())))
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                torch.cuda.empty_cache()
+                self._tokens_per_pass = max(self._tokens_per_pass // 2, 256)
+                half = len(part) // 2
+                logger.warning("out of memory with %d pairs; going on with %d at a time", len(part), half)
+                queue[:0] = [part[:half], part[half:]]
+        results: dict[int, Any] = {}
+        for part, reduced in done:
+            host = reduced.cpu().numpy()
+            results.update({pair.index: host[:, place] for place, pair in enumerate(part)})
+        return results
+
+    def _passes(self, images: Sequence[Image], pairs: Sequence[_Pair]) -> list[list[_Pair]]:
+        """Pairs in passes; images of one size meet, and similar question lengths, so little is padded."""
+        ordered = sorted(pairs, key=lambda pair: (images[pair.image].shape, len(pair.question.ids), pair.image))
+        passes: list[list[_Pair]] = []
+        room = 0
+        for pair, before in zip(ordered, [None, *ordered], strict=False):
+            height, width, _ = images[pair.image].shape
+            tokens = 1 + (height // self.network.patch) * (width // self.network.patch) + len(pair.question.ids)
+            changes = before is not None and images[before.image].shape != images[pair.image].shape
+            if tokens > room or (changes and not self._mixed):
+                passes.append([])
+                room = self._tokens_per_pass
+            passes[-1].append(pair)
+            room -= tokens
+        return passes
+
+    def _logits(self, images: Sequence[Image], part: Sequence[_Pair]) -> Tensor:
+        """Float logits (N, A) of one pass."""
+        groups = [list(group) for _, group in itertools.groupby(part, key=lambda pair: images[pair.image].shape)]
+        shown = [sorted({pair.image for pair in group}) for group in groups]
+        stacked = [torch.from_numpy(np.stack([images[image] for image in each])) for each in shown]
+        tokens = self.network.all_image_tokens([self._send(pixels) for pixels in stacked])
+        logits: Tensor = self._forward([self._asked(*each) for each in zip(groups, shown, tokens, strict=True)])
+        return logits
+
+    def _asked(self, group: Sequence[_Pair], shown: Sequence[int], tokens: Tensor) -> Pairs:
+        """The questions of a group, each with the tokens (images, 1 + patches, D) of its own of the `shown` images."""
+        place = {image: position for position, image in enumerate(shown)}
+        order = [place[pair.image] for pair in group]
+        if order != list(range(len(shown))):
+            tokens = tokens[self._send(torch.tensor(order))]
+        lengths = [len(pair.question.ids) for pair in group]
+        width = max(lengths)
+        ids = torch.zeros(len(group), width, dtype=torch.long)
+        for row, pair in enumerate(group):
+            ids[row, : lengths[row]] = torch.tensor(pair.question.ids)
+        mask = None
+        if min(lengths) < width:
+            mask = self._send(torch.arange(width)[None] < torch.tensor(lengths)[:, None])
+        return Pairs(self._send(ids), mask, tokens)
+
+    def _send(self, tensor: Tensor) -> Tensor:
+        if self.device.type != "cuda":
+            return tensor
+        return tensor.pin_memory().to(self.device, non_blocking=True)
+
+
+def _load_stock(path: Path, dtype: torch.dtype) -> Any:
+    """The checkpoint through transformers, which converts old names and formats, and names what is wrong."""
+    from transformers import ViltForQuestionAnswering
+
+    return load_weights(ViltForQuestionAnswering, path, dtype)

@@ -1,0 +1,1 @@
+"""Boolean expressions of questions, such as "is there a dog?" and not "is it indoors?"."""

@@ -1,0 +1,294 @@
+"""Which of the input's columns hold the image, the question and the ids."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+
+import pyarrow as pa
+from pyarrow import types
+
+from vqa_ray import schema
+from vqa_ray.readers.source import InputConfig, Layout, refuse, told
+
+ROLES: tuple[str, ...] = tuple(field.name for field in fields(Layout))
+_DEFAULTS: Mapping[str, tuple[str, ...]] = {
+    "image": ("image",),
+    "image_uri": ("image_uri", "url", "image_path", "image_url"),
+    "images": ("images",),
+    "question": ("question",),
+    "questions": ("questions",),
+    "context": ("context",),
+    "image_id": ("image_id",),
+    "question_id": ("question_id",),
+    "row_id": ("row_id",),
+}
+FILE_NAME = "file_name"
+# Columns that are found without being named.
+KNOWN_NAMES = frozenset(name for names in _DEFAULTS.values() for name in names)
+# A user who names one of a pair has chosen: the other is then not looked for.
+_PAIRS = (("image", "image_uri"), ("question", "questions"))
+
+
+def resolve(
+    config: InputConfig,
+    names: Sequence[str],
+    where: str,
+    *,
+    roles: Sequence[str] = ROLES,
+    text_question: Sequence[str] = ("question",),
+    brings_image: bool = False,
+    open_ended: bool = False,
+) -> Layout:
+    """Find the columns.
+
+    Args:
+        config: the request.
+        names: the columns there are, in order, duplicates included.
+        where: the input or file, for messages.
+        roles: what a column of this format can hold at all.
+        text_question: the columns that may hold the question when none is named.
+        brings_image: images come from elsewhere than a column (webdataset).
+        open_ended: `names` are those of a sample; later rows may have others.
+
+    Raises:
+        RequestError: a column that was named, or one that is needed, is not there or is there twice.
+    """
+    check_names(config, roles, where)
+    for ours, theirs in config.columns.items():
+        if theirs not in names:
+            raise refuse(f"{where}: no column {theirs!r} (--column {ours}={theirs}); the columns are: {told(names)}")
+    check_keep(config, names, where)
+    asks = config.needs_question and not config.questions
+    found: dict[str, tuple[str, ...]] = {}
+    for role in roles:
+        if (role in ("question", "questions") and not asks) or not _is_read(role, config):
+            continue
+        rival = next((other for pair in _PAIRS if role in pair for other in pair if other != role), "")
+        if role in config.columns:
+            found[role] = (config.columns[role],)
+        elif rival not in config.columns:
+            candidates = text_question if role == "question" else _DEFAULTS[role]
+            found[role] = tuple(name for name in candidates if (open_ended or name in names))
+            if role == "image_uri" and "image" not in roles and not _present(found, names, role) and "image" in names:
+                # LLaVA and others name files in a column `image`; text formats cannot hold anything else in it.
+                found[role] = ("image",)
+    if asks:
+        _choose_question(found, names, where, config)
+    _choose_images(found, names, where, config)
+    # Hugging Face's ImageFolder, COCO: the name of the image file, where no other column holds the image.
+    if FILE_NAME in names and "image_uri" in roles and not _present(found, names, "image", "image_uri", "images"):
+        found["image_uri"] = (FILE_NAME,)
+    if not brings_image and not _present(found, names, "image", "image_uri", "images"):
+        wanted = " or ".join(repr(role) for role in ("image", "image_uri") if role in roles)
+        hint = "--column image_uri=NAME" if "image_uri" in roles else "--column image=NAME"
+        raise refuse(f"{where}: no column {wanted}; the columns are: {told(names)}; name it with {hint}")
+    layout = Layout(**found)
+    check_unique((*layout.names(), *config.keep, *present_labels(config, names)), names, where)
+    return layout
+
+
+def with_named_images(config: InputConfig, arrow: pa.Schema) -> InputConfig:
+    """`config`, reading a column `image` of text as references where no other column has any."""
+    at = arrow.get_field_index("image")
+    others = [name for name in _DEFAULTS["image_uri"] if name in arrow.names]
+    if at < 0 or others or {"image", "image_uri"} & config.columns.keys() or not is_text(plain(arrow.field(at).type)):
+        return config
+    return replace(config, columns={**config.columns, "image_uri": "image"})
+
+
+def unseen(config: InputConfig, roles: Sequence[str], text_question: Sequence[str] = ("question",)) -> Layout:
+    """The layout of an input none of whose rows could be made out: columns as named, else by their usual names."""
+    found = {role: text_question if role == "question" else _DEFAULTS[role] for role in roles}
+    found |= {ours: (theirs,) for ours, theirs in config.columns.items() if ours in found}
+    if "questions" not in config.columns:
+        found.pop("questions", None)
+    found = {role: named for role, named in found.items() if _is_read(role, config)}
+    if "images" not in config.columns:
+        found.pop("images", None)
+    return Layout(**{role: tuple(names) for role, names in found.items()})
+
+
+def check_names(config: InputConfig, allowed: Sequence[str], where: str) -> None:
+    """Whether `config.columns` names only what this format knows.
+
+    Raises:
+        RequestError: it names something else.
+    """
+    for ours, theirs in config.columns.items():
+        if ours not in allowed:
+            known = f"allowed are: {told(allowed)}" if allowed else "this format has no columns"
+            raise refuse(f"{where}: --column {ours}={theirs}: {ours!r} cannot be given here; {known}")
+
+
+def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
+    """Whether the columns to keep are there. Whether the output has columns of these names is for the job to say.
+
+    Raises:
+        RequestError: one is not, or is asked for twice.
+    """
+    for name, count in Counter(config.keep).items():
+        if count > 1:
+            raise refuse(f"{where}: --keep {name} is given {count} times")
+        if name not in names:
+            raise refuse(f"{where}: --keep {name}: no such column; the columns are: {told(names)}")
+
+
+def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `config.labels` that are there and are not kept anyway.
+
+    Raises:
+        RequestError: one bears the name of a column that every reader gives.
+    """
+    labels = tuple(name for name in dict.fromkeys(config.labels) if name in names and name not in config.keep)
+    for name in labels:
+        if name in schema.READ.names:
+            raise refuse(
+                f"{config.uri}: column {name!r} cannot be a label: the name is taken by one of our own columns"
+            )
+    return labels
+
+
+def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> None:
+    """Whether each needed column is there once; others may share a name.
+
+    Raises:
+        RequestError: one is there several times.
+    """
+    counts = Counter(names)
+    for name in needed:
+        if counts[name] > 1:
+            raise refuse(f"{where}: {counts[name]} columns are named {name!r}; it is unclear which one is meant")
+
+
+def check_types(layout: Layout, arrow: pa.Schema, where: str) -> None:
+    """Whether the columns of an Arrow schema are of types that their roles can hold.
+
+    Raises:
+        RequestError: one is not.
+    """
+    for role in ROLES:
+        fits, wanted = _WANTED[role]
+        for name in getattr(layout, role):
+            indices = arrow.get_all_field_indices(name)
+            if not indices:
+                continue
+            given = arrow.field(indices[0]).type
+            if not (types.is_null(given) or fits(plain(given))):
+                hint = " (names of image files belong in image_uri: --column image_uri=NAME)" if role == "image" else ""
+                text = hint if is_text(plain(given)) else ""
+                raise refuse(f"{where}: column {name!r} is {given}; wanted for {role} is {wanted}{text}")
+
+
+def plain(given: pa.DataType) -> pa.DataType:
+    """The type without dictionary encoding or extension."""
+    if types.is_dictionary(given):
+        return plain(given.value_type)
+    return plain(given.storage_type) if isinstance(given, pa.BaseExtensionType) else given
+
+
+def is_text(given: pa.DataType) -> bool:
+    """Whether values are strings, however they are laid out."""
+    return bool(types.is_string(given) or types.is_large_string(given) or types.is_string_view(given))
+
+
+def is_bytes(given: pa.DataType) -> bool:
+    """Whether values are bytes, however they are laid out."""
+    plainly = types.is_binary(given) or types.is_large_binary(given) or types.is_binary_view(given)
+    return bool(plainly or types.is_fixed_size_binary(given))
+
+
+def _is_image(given: pa.DataType) -> bool:
+    if is_bytes(given):
+        return True
+    if not types.is_struct(given):
+        return False
+    parts = {part.name: plain(part.type) for part in given}
+    has_bytes = "bytes" in parts and (is_bytes(parts["bytes"]) or types.is_null(parts["bytes"]))
+    return has_bytes and ("path" not in parts or is_text(parts["path"]) or types.is_null(parts["path"]))
+
+
+def _is_list(given: pa.DataType) -> bool:
+    is_list = types.is_list(given) or types.is_large_list(given) or types.is_fixed_size_list(given)
+    return bool(is_list or types.is_list_view(given) or types.is_large_list_view(given))
+
+
+def _is_text_list(given: pa.DataType) -> bool:
+    return _is_list(given) and bool(is_text(plain(given.value_type)) or types.is_null(given.value_type))
+
+
+def _is_turns(given: pa.DataType) -> bool:
+    if not _is_list(given) or types.is_null(given.value_type):
+        return _is_list(given)
+    parts = {part.name: plain(part.type) for part in given.value_type} if types.is_struct(given.value_type) else {}
+    return all(name in parts and is_text(parts[name]) for name in ("question", "answer"))
+
+
+def _is_question(given: pa.DataType) -> bool:
+    is_dialogue = _is_list(given) and types.is_struct(given.value_type)
+    names = {part.name for part in given.value_type} if is_dialogue else set()
+    return is_text(given) or {"from", "value"} <= names or {"role", "content"} <= names
+
+
+def _is_scalar(given: pa.DataType) -> bool:
+    return is_text(given) or is_bytes(given) or not types.is_nested(given)
+
+
+def _is_images(given: pa.DataType) -> bool:
+    return _is_list(given) and (is_text(plain(given.value_type)) or _is_image(plain(given.value_type)))
+
+
+_WANTED: Mapping[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    "image": (_is_image, "binary or struct<bytes: binary, path: string>"),
+    "image_uri": (is_text, "string"),
+    "images": (_is_images, "list<binary>, list<string> or list<struct<bytes: binary, path: string>>"),
+    "question": (_is_question, "string"),
+    "questions": (_is_text_list, "list<string>"),
+    "context": (_is_turns, "list<struct<question: string, answer: string>>"),
+    "image_id": (_is_scalar, "a string or a number"),
+    "question_id": (_is_scalar, "a string or a number"),
+    "row_id": (types.is_integer, "int64"),
+}
+
+
+def _is_read(role: str, config: InputConfig) -> bool:
+    return {"context": config.reads_context, "images": config.reads_several}.get(role, True)
+
+
+def _choose_images(found: dict[str, tuple[str, ...]], names: Sequence[str], where: str, config: InputConfig) -> None:
+    """A column of lists counts where it is named, or where there is no column of single images."""
+    single, name = ("image", "image_uri"), config.columns.get("images", "images")
+    if name not in names or ("images" not in config.columns and _present(found, names, *single)):
+        found.pop("images", None)
+        return
+    if not config.reads_several:
+        raise refuse(f"{where}: column {name!r} holds several images a row; only `answer` by a chat model takes those")
+    for role in single:
+        found.pop(role, None)
+
+
+def _present(found: Mapping[str, tuple[str, ...]], names: Sequence[str], *roles: str) -> bool:
+    return any(name in names for role in roles for name in found.get(role, ()))
+
+
+def _choose_question(found: dict[str, tuple[str, ...]], names: Sequence[str], where: str, config: InputConfig) -> None:
+    one, many = _present(found, names, "question"), _present(found, names, "questions")
+    if one and many:
+        raise refuse(
+            f"{where}: has both {told(found['question'])!r} and {told(found['questions'])!r}; "
+            "choose with --column question=NAME or --column questions=NAME"
+        )
+    dialogue = next((name for name in ("conversations", "messages") if name in names), None)
+    if not one and not many and dialogue:
+        raise refuse(
+            f"{where}: no column 'question' or 'questions'; column {dialogue!r} holds dialogues: --column "
+            f"question={dialogue} asks what a person asks in them, where that is one question; or ask every image with "
+            "--question TEXT"
+        )
+    if not one and not many:
+        raise refuse(
+            f"{where}: no column 'question' or 'questions'; the columns are: {told(names)}; "
+            "name it with --column question=NAME, or ask every image with --question TEXT"
+        )
+    found.pop("question" if many else "questions", None)

@@ -1,0 +1,103 @@
+"""JSON lines: one object a line. A line that is none becomes a status row; blank lines are skipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from vqa_ray.errors import one_line
+from vqa_ray.readers.columns import ROLES, present_labels, resolve
+from vqa_ray.readers.damage import until_damage, watched_stream
+from vqa_ray.readers.first_rows import take_sample
+from vqa_ray.readers.formats.json_lines import json_lines
+from vqa_ray.readers.formats.lines import Line
+from vqa_ray.readers.listing import Listing
+from vqa_ray.readers.partitions import named_path_values, path_names, with_path_names
+from vqa_ray.readers.passthrough import infer_json, keep_json
+from vqa_ray.readers.row_builder import Row, RowMaker
+from vqa_ray.readers.row_tables import numbered
+from vqa_ray.readers.source import Contents, InputConfig, Shard, Source, refuse
+
+# Image bytes cannot stand in JSON: images are named by `image_uri`.
+TEXT_ROLES = tuple(role for role in ROLES if role != "image")
+
+
+def open_jsonl(config: InputConfig, listing: Listing) -> Contents:
+    """One shard a file; the columns are those of the first 1,000 lines.
+
+    Raises:
+        RequestError: a column that is needed stands in none of them, or there are no lines at all.
+    """
+    files = [entry for entry in listing.of("jsonl") if entry.size_bytes]
+    sample = take_sample(files, partial(_sample, encoding=config.encoding))
+    if sample.is_empty:
+        raise refuse(f"{listing.uri}: the input is empty: no lines")
+    names = with_path_names(config, sample.names, path_names((entry.uri for entry in files), listing.root))
+    if sample.rows:
+        layout = resolve(config, names, listing.uri, roles=TEXT_ROLES, open_ended=True)
+    else:
+        raise refuse(f"{listing.uri}: none of the first lines is a JSON object; is this really JSON lines?")
+    shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
+    kept = infer_json(config.keep, sample.rows, present_labels(config, sample.names))
+    return Contents(tuple(shards), layout, kept, columns=tuple(names))
+
+
+def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
+    """The rows of one file."""
+    maker, kept = RowMaker(source, shard.uri), source.kept_columns()
+    name = shard.uri.rpartition("/")[2]
+    path = named_path_values(source, shard.uri)
+
+    def make(line: Line) -> Row:
+        values = parse(line)
+        if isinstance(values, str):
+            return maker.malformed(f"{name} line {line.number}: {values}", line.data)
+        values = {**path, **values}
+        return maker.row(values, keep_json(values, kept), line=line.data, where=f"{name} line {line.number}")
+
+    with watched_stream(shard.uri) as (file, watch):
+        lines = json_lines(file, source.config.encoding)
+        yield from until_damage(numbered(lines, make, wanted), watch, maker.damaged)
+
+
+def parse(line: Line) -> Mapping[str, object] | str:
+    """The object of a line, or why it is none."""
+    if line.is_too_long:
+        return f"longer than {len(line.data) - 1} bytes"
+    try:
+        found = json.loads(line.data.decode(), object_pairs_hook=unique)
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 (byte {error.start + 1}); another encoding is given with --encoding, as cp1252"
+    except RecursionError:
+        return "not JSON: nested too deeply"
+    except ValueError as error:
+        return f"not JSON: {one_line(error, 120)}"
+    if not isinstance(found, dict):
+        return f"not a JSON object but {_KINDS[type(found)]}"
+    return found
+
+
+def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object whose keys occur once.
+
+    Raises:
+        ValueError: one occurs twice: which value is meant cannot be known.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:60]!r} occurs twice")
+    return found
+
+
+_KINDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}
+
+
+def _sample(uri: str, encoding: str | None = None) -> Iterator[tuple[Mapping[str, object] | None, int]]:
+    with watched_stream(uri) as (file, watch):
+        numbered_lines = enumerate(json_lines(file, encoding))
+        for _, line in until_damage(numbered_lines, watch, lambda number, error: Line(0, b"")):
+            values = parse(line)
+            yield (None if isinstance(values, str) else values), len(line.data)

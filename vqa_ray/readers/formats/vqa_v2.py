@@ -1,0 +1,189 @@
+"""The official VQA files: a questions JSON, an annotations JSON beside it, and a folder of COCO images."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
+
+import pyarrow as pa
+
+from vqa_ray.readers.columns import check_keep, check_names, present_labels
+from vqa_ray.readers.image_refs import resolve_uri
+from vqa_ray.readers.listing import Listing, absolute
+from vqa_ray.readers.passthrough import keep_json
+from vqa_ray.readers.row_builder import Row, RowMaker
+from vqa_ray.readers.row_tables import numbered
+from vqa_ray.readers.source import Contents, InputConfig, Layout, Shard, Source, refuse, told
+from vqa_ray.storage.filesystem import exists, fsspec_for, read_bytes
+from vqa_ray.text_encoding import decode_text
+
+SHARD_ROWS = 10_000
+_ROLES = ("image_folder", "annotations")
+_KEEP: Mapping[str, pa.DataType] = {
+    "annotator_answers": pa.list_(pa.string()),
+    "answer_type": pa.string(),
+    "question_type": pa.string(),
+    "multiple_choice_answer": pa.string(),
+}
+_LAYOUT = Layout(question=("question",), image_id=("image_id",), question_id=("question_id",))
+# A questions file is named like its annotations: v2_OpenEnded_mscoco_val2014_questions.json goes with
+# v2_mscoco_val2014_annotations.json.
+_QUESTIONS_NAME = re.compile(r"OpenEnded_(.*)questions\.json$")
+_SPACE = re.compile(r"[\s,:]*")
+_DECODER = json.JSONDecoder()
+
+
+def open_vqa_v2(config: InputConfig, listing: Listing) -> Contents:
+    """Find the images and annotations of a questions file, and split it into shards of 10,000 questions.
+
+    `config.columns` may give `image_folder` and `annotations` (relative to the questions file); `config.keep` may
+    name `annotator_answers`, `answer_type`, `question_type` and `multiple_choice_answer`.
+
+    Raises:
+        RequestError: no such JSON, no questions in it, or the images or annotations cannot be found.
+    """
+    check_names(config, _ROLES, listing.uri)
+    check_keep(config, tuple(_KEEP), listing.uri)
+    files = listing.of("vqa-v2")
+    if len(files) > 1:
+        names = [listing.relative(entry) for entry in files]
+        raise refuse(f"{listing.uri}: holds {len(names)} questions files; give one of them: {told(names)}")
+    uri, head, count, first = files[0].uri, {}, 0, None
+    try:
+        for key, value in members_of(decode_text(read_bytes(uri)), "questions"):
+            if key != "questions":
+                head[key] = value
+                continue
+            count += 1
+            if first is None and isinstance(value, dict) and isinstance(value.get("image_id"), int):
+                first = value["image_id"]
+    except (ValueError, RecursionError) as error:
+        raise refuse(f"{uri}: not a VQA questions file: {error}") from error
+    if first is None:
+        raise refuse(f"{uri}: not a VQA questions file: no list 'questions' of objects with an image_id")
+    folder, pattern = _find_images(config, listing.root, head, first)
+    riding = (*config.keep, *present_labels(config, tuple(_KEEP)))
+    annotations = _find_annotations(config, uri, riding[0]) if riding else ""
+    shards = [
+        Shard(
+            i,
+            uri,
+            start,
+            min(start + SHARD_ROWS, count),
+            (folder, pattern, annotations),
+            min(SHARD_ROWS, count - start),
+        )
+        for i, start in enumerate(range(0, count, SHARD_ROWS))
+    ]
+    kept = tuple(pa.field(name, _KEEP[name]) for name in riding)
+    described = ""
+    if annotations:
+        filesystem, path = fsspec_for(annotations)
+        described = f"{posixpath.basename(annotations)} {filesystem.size(path)} {filesystem.modified(path)}"
+    return Contents(tuple(shards), _LAYOUT, kept, revision=described, columns=tuple(_KEEP))
+
+
+def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
+    """The rows of up to 10,000 questions, with what the annotators said when it is to be kept."""
+    maker, fields = RowMaker(source, shard.uri), source.kept_columns()
+    folder, pattern, annotations = shard.names
+    text = decode_text(read_bytes(shard.uri))
+    found = (value for key, value in members_of(text, "questions") if key == "questions")
+    questions = list(islice(found, shard.start, shard.stop))
+    ids = {question.get("question_id") for question in questions if isinstance(question, dict)}
+    said = _annotations(annotations, ids) if source.kept else {}
+
+    def make(question: object) -> Row:
+        line = json.dumps(question, sort_keys=True).encode()
+        image_id = question.get("image_id") if isinstance(question, dict) else None
+        if not isinstance(question, dict) or type(image_id) is not int:
+            return maker.malformed(f"{posixpath.basename(shard.uri)}: a question without an image_id", line)
+        name = pattern.format(image_id)
+        kept = keep_json(said.get(question.get("question_id"), {}), fields)
+        return maker.row(question, kept, uri=(f"{folder}/{name}", name), line=line)
+
+    return numbered(questions, make, wanted)
+
+
+def members_of(text: str, array: str) -> Iterator[tuple[str, object]]:
+    """(key, value) of a JSON object; for the key `array`, each element by itself, so that few of them live at once.
+
+    Raises:
+        ValueError: the text is not a JSON object.
+    """
+    at = _skip(text, 0)
+    if text[at : at + 1] != "{":
+        raise ValueError("not a JSON object")
+    at = _skip(text, at + 1)
+    while text[at : at + 1] != "}":
+        key, at = _DECODER.raw_decode(text, at)
+        at = _skip(text, at)
+        if key == array and text[at : at + 1] == "[":
+            at = _skip(text, at + 1)
+            while text[at : at + 1] != "]":
+                value, at = _DECODER.raw_decode(text, at)
+                at = _skip(text, at)
+                yield key, value
+            at = _skip(text, at + 1)
+        else:
+            value, at = _DECODER.raw_decode(text, at)
+            at = _skip(text, at)
+            yield str(key), value
+
+
+def _skip(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _annotations(uri: str, ids: Collection[object]) -> dict[object, dict[str, object]]:
+    said: dict[object, dict[str, object]] = {}
+    for key, value in members_of(decode_text(read_bytes(uri)), "annotations"):
+        if key == "annotations" and isinstance(value, dict) and value.get("question_id") in ids:
+            answers = [answer.get("answer") for answer in value.get("answers") or [] if isinstance(answer, dict)]
+            said[value["question_id"]] = {
+                **{name: value.get(name) for name in _KEEP},
+                "annotator_answers": answers if "answers" in value else None,
+            }
+    return said
+
+
+def _find_images(config: InputConfig, root: str, head: Mapping[str, object], first: int) -> tuple[str, str]:
+    """The folder, and the pattern of names in it, under which the first question's image is there."""
+    subtype = re.sub(r"^test-\w+?(?=\d)", "test", str(head.get("data_subtype", "")))
+    data = str(head.get("data_type", "mscoco"))
+    patterns = [f"COCO_{subtype}_{{:012d}}.jpg", f"{data}_{subtype}_{{:012d}}.png", "{:012d}.jpg", "{}.jpg", "{}.png"]
+    if "image_folder" in config.columns or config.image_root is not None:
+        folders = [config.columns.get("image_folder") or str(config.image_root)]
+    else:
+        near = (subtype, f"images/{subtype}", f"Images/{data}/{subtype}", "images", "Images", ".")
+        folders = [f"{up}{folder}" for up in ("", "../", "../../") for folder in near]
+    for folder in folders:
+        place = absolute(resolve_uri(folder, root))
+        for pattern in patterns:
+            if exists(f"{place}/{pattern.format(first)}"):
+                return place, pattern
+    tried = ", ".join(folders[:6])
+    raise refuse(
+        f"{config.uri}: the image of the first question, {patterns[0].format(first)}, is not found (tried {tried}); "
+        "give the folder with --column image_folder=DIR"
+    )
+
+
+def _find_annotations(config: InputConfig, uri: str, wanted: str) -> str:
+    directory, name = posixpath.split(uri)
+    given = config.columns.get("annotations")
+    if given:
+        candidates = [resolve_uri(given, directory)]
+    else:
+        own = _QUESTIONS_NAME.sub(r"\1annotations.json", name)
+        candidates = [resolve_uri(f"{up}{own}", directory) for up in ("", "../annotations/", "../Annotations/")]
+    for candidate in candidates:
+        if candidate != uri and exists(candidate):
+            return candidate
+    raise refuse(
+        f"{uri}: {'--keep ' if config.keep else ''}{wanted} needs the annotations file, which is not at {candidates[0]}"
+    )

@@ -1,0 +1,160 @@
+"""The images of a row as its input brings them: encoded bytes, or a reference that is told from the input's place."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.images.data_uris import decode_data_uri, is_data_uri, short_data_uri
+from vqa_ray.readers.coerce import as_reference, mismatch
+from vqa_ray.readers.image_root import below
+
+# No store takes longer names or URLs; a cell that holds more is no reference.
+MAX_REFERENCE_CHARACTERS = 8192
+
+
+@dataclass(slots=True)
+class Picture:
+    """One image: its bytes, or where it is, or nothing.
+
+    Attributes:
+        data: encoded.
+        uri: absolute.
+        reference: what it is called where it was named; never a place that changes when the input is copied elsewhere.
+    """
+
+    data: bytes | None = None
+    uri: str | None = None
+    reference: str | None = None
+
+    def identity(self) -> tuple[bytes, ...]:
+        """What it is known by, in a hash."""
+        if self.uri is not None and self.reference is not None:
+            return b"uri", self.reference.encode()
+        return (b"bytes", self.data) if self.data is not None else (b"none",)
+
+
+class PictureFinder:
+    """Makes pictures of the values in a file's image columns.
+
+    Args:
+        uri: the file; relative references are told from its directory.
+        root: of the input; references are called by what they are below it.
+        reads_images: whether embedded images are there at all; see `InputConfig`.
+        image_root: the directory or prefix that references are below, absolute; None for the file's own directory.
+    """
+
+    def __init__(self, uri: str, root: str, reads_images: bool, image_root: str | None = None) -> None:
+        self._directory = posixpath.dirname(uri)
+        self._image_root = image_root
+        root = root.rstrip("/") + "/"
+        self._from_root = posixpath.dirname(uri.removeprefix(root)) if uri.startswith(root) else ""
+        self._reads_images = reads_images
+
+    def one(self, embedded: tuple[object, str], named: tuple[object, str], errors: list[RowError]) -> Picture:
+        """The image of a row.
+
+        Args:
+            embedded: what stands for it in a column of bytes or structs, and the column's name.
+            named: what stands for it in a column of references, and the column's name.
+            errors: takes what is wrong with them.
+        """
+        found, path = Picture(), None
+        before = len(errors)
+        value, name = embedded
+        if isinstance(value, Mapping) and ("bytes" in value or "path" in value):
+            path = _reference((value.get("path"), f"{name}.path"), errors)
+            value = value.get("bytes")
+        if isinstance(value, bytes):
+            found.data = value
+        elif value is not None:
+            errors.append(mismatch(name, value, "bytes"))
+        written = _reference(named, errors)
+        if written is None and found.data is None and self._reads_images:
+            written = path
+        if written is not None:
+            try:
+                self._locate(found, written, named[1])
+            except RowError as error:
+                errors.append(error)
+        else:
+            found.reference = path
+        if found.data is None and found.uri is None and self._reads_images and len(errors) == before:
+            errors.append(RowError(ErrorCode.IMAGE_MISSING, "the row has no image and no image URI"))
+        return found
+
+    def _locate(self, found: Picture, written: str, column: str) -> None:
+        """Fill in where a picture is, or its bytes where a `data:` URI carries them.
+
+        Raises:
+            RowError: the reference is malformed, too long, or leads out of the image root.
+        """
+        if is_data_uri(written):
+            # Until the data is known to be sound: what tells the row apart from others.
+            found.uri = found.reference = short_data_uri(written)
+            data = decode_data_uri(written)
+            found.data, found.uri, found.reference = found.data or data, None, None
+            return
+        if len(written) > MAX_REFERENCE_CHARACTERS:
+            found.uri = found.reference = f"{written[:64]}…{short_data_uri(written).rpartition(';')[2]}"
+            reason = f"column {column!r} holds a reference of {len(written)} characters"
+            raise RowError(ErrorCode.ROW_MALFORMED, f"{reason}; at most {MAX_REFERENCE_CHARACTERS} are allowed")
+        if self._image_root is not None:
+            # Until it is known to lie below the root: what tells the row apart from others.
+            found.uri = found.reference = written
+            found.uri, found.reference = below(self._image_root, written)
+            return
+        found.uri = resolve_uri(written, self._directory)
+        is_relative = found.uri != written
+        found.reference = posixpath.normpath(posixpath.join(self._from_root, written)) if is_relative else written
+
+    def several(self, value: object, name: str, errors: list[RowError]) -> list[Picture]:
+        """The images of a row that brings a list of them: bytes, references or structs of both; one at least.
+
+        Args:
+            value: of the column.
+            name: of the column.
+            errors: takes what is wrong with them.
+        """
+        if value is not None and not (isinstance(value, Sequence) and not isinstance(value, str | bytes)):
+            errors.append(mismatch(name, value, "a list of images"))
+            return [Picture()]
+        if not value:
+            errors.append(RowError(ErrorCode.IMAGE_MISSING, f"column {name!r} holds no image"))
+            return [Picture()]
+        nothing = (None, name)
+        return [
+            self.one(nothing, (each, name), errors)
+            if isinstance(each, str) or is_link(each)
+            else self.one((each, name), nothing, errors)
+            for each in value
+        ]
+
+
+def resolve_uri(written: str, directory: str) -> str:
+    """An image reference as an absolute URI: URIs and absolute paths as they are, others told from `directory`."""
+    if "://" in written or written.startswith(("/", "data:")):
+        return written
+    scheme, mark, path = directory.rpartition("://")
+    return scheme + mark + posixpath.normpath(posixpath.join(path, written))
+
+
+def is_link(value: object) -> bool:
+    """Whether a value is an image part of a chat message: `{"image_url": {"url": …}}`, `{"url": …}`."""
+    return isinstance(value, Mapping) and ("image_url" in value or "url" in value)
+
+
+def _linked(value: object) -> object:
+    while isinstance(value, Mapping) and is_link(value):
+        value = value.get("image_url", value.get("url"))
+    return value
+
+
+def _reference(value: tuple[object, str], errors: list[RowError]) -> str | None:
+    try:
+        return as_reference(_linked(value[0]), value[1])
+    except RowError as error:
+        errors.append(error)
+        return None

@@ -1,0 +1,211 @@
+"""Any input as a source of rows: what a user names, opened and checked before any work, then read shard by shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import pyarrow as pa
+from pyarrow import compute
+
+from vqa_ray.errors import RequestError
+from vqa_ray.readers.changes.resumed import EarlierRun, pinned, recover, resume, with_totals
+from vqa_ray.readers.formats.csv import open_csv, read_csv
+from vqa_ray.readers.formats.hf import is_hub_name, open_hf, open_hub, read_hf
+from vqa_ray.readers.formats.images import open_images, read_images
+from vqa_ray.readers.formats.jsonl import open_jsonl, read_jsonl
+from vqa_ray.readers.formats.parquet import open_parquet, read_parquet
+from vqa_ray.readers.formats.vqa_v2 import open_vqa_v2, read_vqa_v2
+from vqa_ray.readers.formats.webdataset import open_webdataset, read_webdataset
+from vqa_ray.readers.listing import Listing, absolute, check_format, guess_format, list_input, told_kinds, with_kinds
+from vqa_ray.readers.row_builder import Row
+from vqa_ray.readers.row_tables import tables, wanted_rows
+from vqa_ray.readers.source import FORMATS, Contents, Format, InputConfig, Shard, Source, refuse
+from vqa_ray.schema import STATUS_ERROR, riding_name
+from vqa_ray.storage.filesystem import FileEntry, shown_uri
+from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.text_encoding import check_encoding
+
+_Open = Callable[[InputConfig, Listing], Contents]
+_Read = Callable[[Source, Shard, Callable[[int], bool]], Iterator[tuple[int, Row | None]]]
+_READERS: dict[Format, tuple[_Open, _Read]] = {
+    "parquet": (open_parquet, read_parquet),
+    "webdataset": (open_webdataset, read_webdataset),
+    "jsonl": (open_jsonl, read_jsonl),
+    "csv": (open_csv, read_csv),
+    "images": (open_images, read_images),
+    "vqa-v2": (open_vqa_v2, read_vqa_v2),
+    "hf": (open_hf, read_hf),
+}
+
+
+def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Source:
+    """List the input, tell its format and check its columns, before any work.
+
+    Args:
+        config: what to read.
+        earlier: what the output knows of the input; the files of a run that goes on are those it began with.
+
+    Raises:
+        RequestError: the input is missing, empty, unreadable, of a mixed or unknown format, or lacks a column;
+            the message says what was found and what is allowed.
+    """
+    if any(not question.strip() for question in config.questions):
+        raise RequestError("--question is blank; give the text of a question")
+    given = check_format(config.format) if config.format is not None else None
+    check_encoding(config.encoding)
+    if config.image_root is not None:
+        config = replace(config, image_root=absolute(config.image_root))
+    try:
+        if given == "hf" and is_hub_name(config.uri):
+            listing = Listing(config.uri, config.uri, ())
+            source = _source(config, given, listing, open_hub(config))
+            snapshot = earlier.snapshot_for(config.uri) if earlier else None
+            return source if snapshot is None else pinned(source, snapshot)
+        listing = list_input(config.uri)
+        if earlier is None:
+            return _opened(config, given, listing)
+        listing = earlier.without_output(listing)
+        snapshot = earlier.snapshot_for(config.uri)
+        if snapshot is not None:
+            return resume(listing, snapshot, partial(_opened, config, snapshot.format), update=earlier.update)
+        source = _opened(config, given, listing)
+        return recover(listing, earlier, partial(_opened, config, given), source) if earlier.fingerprint else source
+    except store_failures() as error:
+        raise refuse(f"{config.uri}: the input cannot be read: {store_reason(error, named=True)}") from error
+
+
+def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
+    listing = with_kinds(listing, given)
+    chosen = given or guess_format(listing)
+    if config.image_root is not None and chosen in ("images", "webdataset"):
+        raise refuse(f"--image-root {shown_uri(config.image_root)}: {chosen} input holds the images itself")
+    contents = _READERS[chosen][0](config, listing)
+    return _source(config, chosen, listing, contents)
+
+
+def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Contents) -> Source:
+    files = _files(listing, contents)
+    notes = (*contents.notes, *_beside(chosen, listing), *_left_out(chosen, listing, files))
+    source = Source(
+        config=replace(config, labels=tuple(part.name for part in contents.kept[len(config.keep) :])),
+        format=chosen,
+        root=listing.root,
+        shards=contents.shards,
+        kept=_riding(config, contents.kept),
+        layout=contents.layout,
+        total_rows=None,
+        fingerprint=_fingerprint(chosen, listing, contents, files),
+        several=config.needs_question and (bool(contents.layout.questions) or len(config.questions) > 1),
+        notes=notes,
+        columns=contents.columns,
+        files=files,
+    )
+    return with_totals(source)
+
+
+def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None) -> Iterator[pa.Table]:
+    """The rows of one shard, numbered without gaps, as tables of at most 256 rows and (but for one row) 16 MiB.
+
+    What is wrong with a row is told in the row: `status`, `error_code`, `error_message`. Where the source does not read
+    images, they are left out as long as each has a name of its own.
+
+    Args:
+        source: `open_source(…)`, or its `for_workers()`.
+        shard: one of its shards.
+        keys: only rows with these source keys; None for all.
+
+    Returns:
+        Tables of `schema.with_kept(schema.READ, source.kept)`.
+
+    Raises:
+        OSError: the store cannot be read, or the file is gone: the task is worth trying again.
+        RunError: the file changed since it was opened.
+    """
+    wanted = wanted_rows(shard, keys)
+    if source.config.reads_images:
+        yield from _tables(source, shard, wanted)
+    else:
+        yield from _without_images(source, shard, wanted)
+
+
+def _tables(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
+    return tables(_READERS[source.format][1](source, shard, wanted), source, shard, wanted)
+
+
+def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
+    """As `_tables`; from the first table on with an image that only its bytes tell from others, these are read."""
+    last = -1
+    for table in _tables(source, shard, wanted):
+        is_named = compute.or_(compute.is_valid(table["image_id"]), compute.equal(table["status"], STATUS_ERROR))
+        if not compute.all(is_named).as_py():
+            break
+        last = table["source_key"][-1].as_py()
+        yield table
+    else:
+        return
+    for table in _tables(source.with_images(), shard, wanted):
+        rest = table.filter(compute.greater(table["source_key"], last))
+        if rest.num_rows:
+            yield rest
+
+
+def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
+    """A note on image files that lie beside the tables that are read."""
+    images = sum(listing.kind(entry) == "images" for entry in listing.entries)
+    if not images or chosen not in ("csv", "jsonl", "parquet") or listing.is_file:
+        return ()
+    return (f"{images} image files lie beside the {chosen} files; those that a row names are read, others are not",)
+
+
+def _riding(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ...]:
+    """The kept fields under the names that they ride by; labels keep theirs."""
+    names = [riding_name(name) for name in config.keep_as or config.keep]
+    return (*(part.with_name(name) for part, name in zip(kept, names, strict=False)), *kept[len(names) :])
+
+
+def _left_out(chosen: Format, listing: Listing, files: Sequence[FileEntry]) -> tuple[str, ...]:
+    """A note on the files that are not read, by kind, with an example of each."""
+    known = {entry.uri for entry in files}
+    # Image files beside tables are read by their references, and of a data set on disk other splits are not wanted.
+    elsewhere = {"images": (), "webdataset": (), "hf": ("parquet",)}.get(chosen, ("images",))
+    others = [
+        entry
+        for entry in listing.entries
+        if entry.uri not in known and listing.kind(entry) not in elsewhere and not _is_of_dataset(chosen, entry)
+    ]
+    if not others or listing.is_file:
+        return ()
+    was = "file was" if len(others) == 1 else "files were"
+    return (f"{len(others)} {was} left out: {told_kinds(others, examples=True)}",)
+
+
+def _is_of_dataset(chosen: Format, entry: FileEntry) -> bool:
+    """Whether a file describes the data set rather than belonging to its rows."""
+    name = entry.uri.rpartition("/")[2]
+    if chosen == "hf":
+        return name in ("dataset_dict.json", "dataset_infos.json", "dataset_info.json", "state.json", "README.md")
+    return chosen == "vqa-v2" and name.endswith(("annotations.json", "questions.json"))
+
+
+def _files(listing: Listing, contents: Contents) -> tuple[FileEntry, ...]:
+    """The files of a listing that are read."""
+    read = {shard.uri for shard in contents.shards}
+    read |= {f"{listing.root}/{name}" for shard in contents.shards for name in shard.names}
+    return tuple(entry for entry in listing.entries if entry.uri in read)
+
+
+def _fingerprint(chosen: Format, listing: Listing, contents: Contents, files: Sequence[FileEntry]) -> str:
+    """A SHA-256 over the format and each file that is read: path below the root, size, time."""
+    told = [
+        (listing.relative(entry), entry.size_bytes, entry.modified.isoformat() if entry.modified else "")
+        for entry in files
+    ]
+    described = json.dumps([chosen, listing.fragment, contents.revision, told])
+    return hashlib.sha256(described.encode()).hexdigest()
+
+
+__all__ = ["FORMATS", "EarlierRun", "InputConfig", "Shard", "Source", "open_source", "read_shard"]

@@ -1,0 +1,187 @@
+"""The model card of a training: a README.md that a hub shows, with front matter that it understands."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from vqa_ray.errors import one_line
+from vqa_ray.report import pair_card
+from vqa_ray.report.licences import licence_fields
+from vqa_ray.report.markdown import fenced, text
+from vqa_ray.report.training_page import natural
+from vqa_ray.report.training_summary import Trained, duration, without_credentials
+from vqa_ray.storage.filesystem import shown_uri, write_bytes_atomic
+from vqa_ray.training.task import CONTRASTIVE
+
+SCORE_MEANING = (
+    "A score is the sigmoid of the answer's logit: each answer is scored on its own between 0 and 1, so that the "
+    "scores of a question do not sum to 1. It is not calibrated; choose thresholds on labelled rows of your own."
+)
+NO_LICENCE = "- No licence was stated for these weights."
+_PIPELINE = "visual-question-answering"
+_TAGS = ("vilt", "vqa", "vqa-ray")
+
+
+def render_card(trained: Trained) -> str:
+    """The card as Markdown. What comes from data and settings is escaped, whatever it holds."""
+    is_pairs = trained.task == CONTRASTIVE
+    sections = [
+        _front_matter(trained),
+        f"# {text(trained.name)}",
+        pair_card.about(trained) if is_pairs else _about(trained),
+        "## Use",
+        pair_card.use(trained) if is_pairs else _use(trained),
+        pair_card.SCORE_MEANING if is_pairs else SCORE_MEANING,
+        "## Data",
+        _data(trained),
+        "## Results",
+        _results(trained),
+        "## Recipe",
+        _pairs("setting", "value", trained.recipe),
+        "The command:",
+        fenced(trained.command_line, "sh"),
+        "Versions: " + ", ".join(f"{text(name)} {text(version)}" for name, version in trained.versions.items()) + ".",
+        "## Limits",
+        _limits(trained),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def write_card(uri: str, trained: Trained) -> None:
+    """`render_card` into one file at `uri`, at once or not at all."""
+    # Settings may hold lone surrogates, which UTF-8 cannot write.
+    write_bytes_atomic(uri, render_card(trained).encode("utf-8", "replace"))
+
+
+def _front_matter(trained: Trained) -> str:
+    is_pairs = trained.task == CONTRASTIVE
+    content: dict[str, Any] = {
+        **licence_fields(trained.license),
+        "library_name": "peft" if trained.adapter else "transformers",
+        "pipeline_tag": pair_card.PIPELINE if is_pairs else _PIPELINE,
+        "base_model": trained.base_model,
+        "base_model_relation": ("adapter" if trained.adapter else "finetune") if trained.base_model else None,
+        "tags": list(dict.fromkeys([*(pair_card.TAGS if is_pairs else _TAGS), *map(one_line, trained.tags)])),
+        "metrics": ["recall" if is_pairs else "accuracy"] if trained.judged else None,
+    }
+    known = {name: value for name, value in content.items() if value is not None}
+    return front_matter_text(known)
+
+
+def front_matter_text(metadata: Mapping[str, Any]) -> str:
+    """Metadata as the first lines of a card."""
+    # On one line each: a line of its own could end the front matter.
+    return f"---\n{yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=math.inf).strip()}\n---"
+
+
+def _about(trained: Trained) -> str:
+    size = "" if trained.parameters is None else f", {trained.parameters:,} parameters"
+    kind = "adapters (LoRA) of ViLT" if trained.adapter else "ViLT"
+    return (
+        f"Answers questions about images: {kind} with a vocabulary of {trained.data.answers:,} answers{size}. "
+        f"Trained from {text(trained.start)} with vqa-ray, finished {text(trained.finished)}."
+    )
+
+
+def _use(trained: Trained) -> str:
+    ask = (
+        f"vqa-ray answer --input photos/ --output answers/ --model {shlex.quote(trained.name)} --question 'what is it?'"
+    )
+    here = json.dumps(trained.name)
+    if trained.adapter:
+        base = json.dumps(trained.base_model or without_credentials(trained.start))
+        load = (
+            "from peft import PeftModel\n"
+            "from transformers import AutoConfig, ViltForQuestionAnswering, ViltProcessor\n\n"
+            f"config = AutoConfig.from_pretrained({here})\n"
+            f"base = ViltForQuestionAnswering.from_pretrained({base}, config=config, ignore_mismatched_sizes=True)\n"
+            f"model = PeftModel.from_pretrained(base, {here}).eval()"
+        )
+    else:
+        load = (
+            "from transformers import ViltForQuestionAnswering, ViltProcessor\n\n"
+            f"model = ViltForQuestionAnswering.from_pretrained({here}).eval()"
+        )
+    python = (
+        f"from PIL import Image\n{load}\nprocessor = ViltProcessor.from_pretrained({here})\n\n"
+        'image = Image.open("photo.jpg").convert("RGB")\n'
+        "longest = model.config.max_position_embeddings\n"
+        'inputs = processor(image, "what is it?", return_tensors="pt", truncation=True, max_length=longest)\n'
+        "scores = model(**inputs).logits.detach().sigmoid()[0]\n"
+        "best = int(scores.argmax())\n"
+        "print(model.config.id2label[best], float(scores[best]))"
+    )
+    program = "peft" if trained.adapter else "transformers"
+    return f"Over many images, with vqa-ray:\n\n{fenced(ask, 'sh')}\n\nOr with {program}:\n\n{fenced(python, 'python')}"
+
+
+def _data(trained: Trained) -> str:
+    data = trained.data
+    images = "" if data.images is None else f" about {data.images:,} images"
+    lines = [
+        f"- **Trained on**: {data.rows:,} rows{images} of {text(shown_uri(data.uri))}",
+        f"- **Validated on**: {text(data.validation)} ({data.validation_rows:,} rows)"
+        if data.validation
+        else "- **Validated on**: nothing",
+        *([f"- **Answers**: {data.answers:,}"] if data.answers else []),
+    ]
+    return "\n".join(lines)
+
+
+def _results(trained: Trained) -> str:
+    log, judged = trained.log, trained.judged
+    hardware = f" on {text(trained.hardware)}" if trained.hardware else ""
+    pace = f"{log.steps:,} steps, {log.samples:,} rows, {duration(trained.duration_s)}{hardware}"
+    pace += f", {log.samples_per_s:,.1f} rows/s in training." if log.samples_per_s else "."
+    if judged is None:
+        return f"These weights were not validated. Training took {pace}"
+    rows = [
+        (text(kind), f"{accuracy:.4f}", f"{judged.rows_by_type[kind]:,}" if kind in judged.rows_by_type else "")
+        for kind, accuracy in sorted(judged.accuracy_by_type.items(), key=lambda item: natural(item[0]))
+    ]
+    words = trained.words
+    rows.append((f"**{words.whole}**", f"**{judged.accuracy:.4f}**", f"{judged.rows:,}"))
+    return (
+        f"{words.about} (0 to 1), of these weights, those of step {judged.step:,} (epoch {judged.epoch + 1}), "
+        f"on the validation rows; loss {judged.loss:.4g} per row:\n\n"
+        f"{_table((words.part, words.share, words.count), rows, numbers=2)}\n\nTraining took {pace}"
+    )
+
+
+def _limits(trained: Trained) -> str:
+    data = trained.data
+    said = (
+        [pair_card.LIMIT]
+        if trained.task == CONTRASTIVE
+        else [f"- It can say its {data.answers:,} answers and nothing else, whatever it is asked."]
+    )
+    asked = "captions" if trained.task == CONTRASTIVE else "questions"
+    lines = [*said, f"- Nothing is known of how it does on images or {asked} of another kind than those above."]
+    if trained.judged is not None and len(trained.log.validations) > 1:
+        lines.append(
+            f"- The step was chosen by the {trained.words.measure} above, which is therefore a little too high."
+        )
+    if trained.judged is None:
+        lines.append("- How accurate it is was not measured.")
+    if trained.license is None:
+        lines.append(NO_LICENCE)
+    lines += [f"- {text(note)}" for note in trained.notes]
+    if not data.skipped:
+        return "\n".join([*lines, "- No row was left out."])
+    skipped = [(text(each.where), text(each.reason), f"{each.rows:,}") for each in data.skipped]
+    return "\n".join(lines) + "\n\nRows that were not used:\n\n" + _table(("where", "why", "rows"), skipped, numbers=1)
+
+
+def _pairs(name: str, value: str, pairs: Mapping[str, object]) -> str:
+    return _table((name, value), [(text(key), text(each)) for key, each in pairs.items()], numbers=0) if pairs else ""
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]], *, numbers: int) -> str:
+    rules = ["---"] * (len(heads) - numbers) + ["---:"] * numbers
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rules, *rows))

@@ -1,0 +1,114 @@
+"""The names of everything in a run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vqa_ray.errors import RequestError
+from vqa_ray.runs.private_names import PRIVATE_SUFFIX
+from vqa_ray.storage.filesystem import FileEntry, exists, filesystem_for, join, list_files
+
+PART_PREFIX = "part-"
+PART_SUFFIX = ".parquet"
+PRIVATE = "_vqa_ray"
+# Names that Spark, pandas and pyarrow pass over when they read the directory: a README.md would end their reading.
+CARD = "_README.md"
+FOR_DATASETS = ".huggingface.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class RunLayout:
+    """A run directory: `part-*.parquet` with the rows, and `_vqa_ray/` with everything else.
+
+    Attributes:
+        output: its URI.
+        attempt: 1 for the run itself; later ones retry failed rows and write below `_vqa_ray/attempt-N/`.
+    """
+
+    output: str
+    attempt: int = 1
+
+    @property
+    def parts(self) -> str:
+        """Where the rows are written."""
+        if self.attempt == 1:
+            return self.output
+        return join(self.output, PRIVATE, f"attempt-{self.attempt}")
+
+    @property
+    def checkpoint(self) -> str:
+        """Ray Data's list of the rows written: a directory per process, in it a file per write task."""
+        if self.attempt == 1:
+            return join(self.output, PRIVATE, "checkpoint")
+        # The underscore keeps its files out of the listing of the parts.
+        return join(self.parts, "_checkpoint")
+
+    @property
+    def record(self) -> str:
+        """What was asked, written before any work."""
+        return join(self.output, PRIVATE, "run.json") if self.attempt == 1 else join(self.parts, "run.json")
+
+    def listing(self, name: str = "input") -> str:
+        """The files of an input as the run found them (`readers.changes.snapshot`); written before `run.json`."""
+        return join(self.output, PRIVATE, f"{name}-listing.arrow.zst")
+
+    @property
+    def keys(self) -> str:
+        """The source_keys that a later attempt answers again."""
+        return join(self.parts, "keys.bin")
+
+    @property
+    def manifest(self) -> str:
+        """What came of it, written last."""
+        return join(self.output, PRIVATE, "manifest.json")
+
+    def later(self, attempt: int) -> RunLayout:
+        """The same run directory, for a later attempt."""
+        return RunLayout(self.output, attempt)
+
+    def part_files(self) -> list[FileEntry]:
+        """The files with the rows, sorted by name."""
+        return [entry for entry in self._files(self.parts) if _is_part(entry.uri)]
+
+    def checkpoint_files(self) -> list[FileEntry]:
+        """The files of the checkpoint, pending ones too."""
+        return self._files(self.checkpoint)
+
+    def foreign_files(self) -> list[FileEntry]:
+        """What stands in the output and was not written by a run."""
+        return [entry for entry in self._files(self.output) if not _is_part(entry.uri)]
+
+    @staticmethod
+    def _files(uri: str) -> list[FileEntry]:
+        try:
+            return list_files(uri) if exists(uri) else []
+        except NotADirectoryError as error:
+            raise RequestError(f"output {uri}: a part of the path is a file, not a directory") from error
+
+
+def name_of(uri: str) -> str:
+    """The last part of a URI."""
+    return uri.rstrip("/").rpartition("/")[2]
+
+
+def delete(uri: str) -> None:
+    """Remove one file; one that is gone already is fine."""
+    filesystem, path = filesystem_for(uri)
+    try:
+        filesystem.delete_file(path)
+    except FileNotFoundError:
+        return
+
+
+def delete_directory(uri: str) -> None:
+    """Remove a directory or prefix with all that is below; one that is gone already is fine."""
+    filesystem, path = filesystem_for(uri)
+    try:
+        filesystem.delete_dir(path)
+    except FileNotFoundError:
+        return
+
+
+def _is_part(uri: str) -> bool:
+    name = name_of(uri)
+    return name.startswith(PART_PREFIX) and name.endswith((PART_SUFFIX, PRIVATE_SUFFIX))

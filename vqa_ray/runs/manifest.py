@@ -1,0 +1,86 @@
+"""The manifest: what came of a run, written last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vqa_ray.runs.completeness import repeated
+from vqa_ray.runs.counts import Tally
+from vqa_ray.runs.record import FORMAT, RunRecord, to_json
+from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What the last process of a run took, starting Ray and loading the model included.
+
+    Attributes:
+        started, finished: UTC, ISO 8601.
+        duration_s: between them.
+        rows_here: input rows that it wrote itself; the others stood there from before a kill.
+        stages_s: operator → seconds of work, added up over its tasks.
+        spilled_bytes: what Ray moved from memory to disk.
+    """
+
+    started: str
+    finished: str
+    duration_s: float
+    rows_here: int
+    stages_s: Mapping[str, float]
+    spilled_bytes: int
+
+
+def build(
+    record: RunRecord, counts: Tally, timing: Timing, findings: Sequence[str], attempts: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The content of a manifest.
+
+    Args:
+        record: what was asked.
+        counts: the rows of the output.
+        timing: of the last process.
+        findings: what is wrong with the rows; see `completeness.findings`.
+        attempts: one entry per retry of failed rows: attempt, codes, rows, ok.
+    """
+    seconds = max(timing.duration_s, 1e-9)
+    share = timing.rows_here / len(counts.keys) if len(counts.keys) else 0.0
+    return {
+        "format": FORMAT,
+        "status": "inconsistent" if findings else "finished",
+        "findings": list(findings),
+        "spec_hash": record.spec_hash,
+        **asdict(record),
+        "input_rows": len(counts.keys),
+        "rows": counts.rows,
+        "ok": counts.ok,
+        "failed": counts.rows - counts.ok,
+        "errors": dict(sorted(counts.errors.items())),
+        "warnings": counts.warnings,
+        "cut_at_limit": counts.cut,
+        "images": counts.images,
+        "questions": counts.questions,
+        "rows_sharing_a_row_id": repeated(counts.row_ids),
+        "timing": asdict(timing),
+        "throughput": {
+            "rows_per_s": round(counts.rows * share / seconds, 3),
+            "images_per_s": round(counts.images * share / seconds, 3),
+            "questions_per_s": round(counts.questions * share / seconds, 3),
+        },
+        "attempts": [dict(attempt) for attempt in attempts],
+    }
+
+
+def write(uri: str, manifest: Mapping[str, Any]) -> None:
+    """Write it, atomically."""
+    write_bytes_atomic(uri, to_json(manifest))
+
+
+def read(uri: str) -> dict[str, Any] | None:
+    """The manifest at `uri`, or None when the run has not finished."""
+    try:
+        return dict(json.loads(read_bytes(uri)))
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,97 @@
+"""What an index says of an image beside its vectors: the hash of its bytes and a thumbnail."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pyarrow as pa
+
+from vqa_ray import schema
+from vqa_ray.errors import RowError
+from vqa_ray.images.arrow import pixel_views
+from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.images.thumbnail import thumbnail, thumbnail_size
+from vqa_ray.storage.filesystem import shown_uri
+
+# The columns that it adds to a DECODED table, behind the kept ones.
+DESCRIPTION = ("sha256", "thumbnail")
+
+
+class DescribeImages:
+    """Adds the columns `sha256` and `thumbnail` to a DECODED table.
+
+    A thumbnail is made of the model's pixels where there are enough of them, else of the file once more; once for all
+    rows of a batch that show the same image.
+
+    Args:
+        limits: what decoding an image may cost, as they were when the pixels were made.
+        thumbnails: whether they are wanted; null otherwise.
+    """
+
+    def __init__(self, limits: ImageLimits | None = None, *, thumbnails: bool = True) -> None:
+        self._limits = limits or ImageLimits()
+        self._thumbnails = thumbnails
+
+    def __call__(self, fetched: pa.Table, decoded: pa.Table) -> pa.Table:
+        """
+        Args:
+            fetched: the READ table with the bytes of its images.
+            decoded: the DECODED table made of it: the same rows, in order.
+
+        Returns:
+            `decoded` with the two columns at its end. They are there for error rows too, as far as they are known.
+        """
+        images = fetched["image"]
+        data = (images[row].as_py() for row in range(fetched.num_rows))
+        hashes = [None if file is None else hashlib.sha256(file).hexdigest() for file in data]
+        if self._thumbnails:
+            decoded, thumbnails = self._with_thumbnails(fetched, decoded)
+        else:
+            thumbnails = [None] * decoded.num_rows
+        columns = (pa.array(hashes, pa.string()), pa.array(thumbnails, pa.binary()))
+        for name, column in zip(DESCRIPTION, columns, strict=True):
+            decoded = decoded.append_column(name, column)
+        return decoded
+
+    def _with_thumbnails(self, fetched: pa.Table, decoded: pa.Table) -> tuple[pa.Table, list[bytes | None]]:
+        """The table, with an error in the rows whose thumbnail could not be made, and a thumbnail per row."""
+        keys, tall, wide = (decoded[name].to_pylist() for name in ("image_key", "height", "width"))
+        heights, widths = (decoded[name].to_pylist() for name in ("source_height", "source_width"))
+        views = pixel_views(decoded["pixels"])
+        made: dict[int, bytes | RowError] = {}
+        failures: dict[int, RowError] = {}
+        thumbnails: list[bytes | None] = [None] * decoded.num_rows
+        for row, key in enumerate(keys):
+            if key is None:
+                continue
+            if key not in made:
+                size = thumbnail_size(heights[row], widths[row])
+                if tall[row] >= size[0] and wide[row] >= size[1]:
+                    made[key] = thumbnail(views[row].reshape(tall[row], wide[row], 3), *size)
+                else:
+                    made[key] = self._from_file(fetched["image"][row].as_py())
+            outcome = made[key]
+            if isinstance(outcome, RowError):
+                uri = fetched["image_uri"][row].as_py()
+                failures[row] = RowError(outcome.code, f"{shown_uri(uri)}: {outcome.message}") if uri else outcome
+            else:
+                thumbnails[row] = outcome
+        return (_failed(decoded, failures) if failures else decoded), thumbnails
+
+    def _from_file(self, data: bytes) -> bytes | RowError:
+        try:
+            pixels = decode_resized(data, self._limits, thumbnail_size, fast=True)
+        except RowError as error:
+            # It was decoded a moment ago: at most, memory has become short.
+            return RowError(error.code, f"thumbnail: {error.message}")
+        return thumbnail(pixels, *pixels.shape[:2])
+
+
+def _failed(table: pa.Table, failures: dict[int, RowError]) -> pa.Table:
+    for field in schema.STATUS:
+        values = table[field.name].to_pylist()
+        for row, error in failures.items():
+            told = {"status": schema.STATUS_ERROR, "error_code": str(error.code), "error_message": error.message}
+            values[row] = told[field.name]
+        table = table.set_column(table.schema.get_field_index(field.name), field, pa.array(values, field.type))
+    return table

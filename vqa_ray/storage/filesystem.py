@@ -1,0 +1,300 @@
+"""One URI → filesystem: local paths, file://, s3://, gs://, memory:// and whatever else fsspec knows.
+
+Every place of the project that reads or writes bytes goes through here, so that credentials, `AWS_ENDPOINT_URL`,
+caching and error messages are the same for input, images, output, checkpoints and models.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import fsspec
+import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+from pyarrow import fs as pafs
+from pyarrow import parquet
+
+from vqa_ray.errors import RequestError
+from vqa_ray.images.data_uris import is_data_uri, short_data_uri
+from vqa_ray.storage.local_files import (
+    find_local,
+    is_utf8,
+    local_files,
+    normal_forms,
+    open_local,
+    path_as_text,
+    read_local,
+    too_big,
+)
+from vqa_ray.storage.object_files import object_files
+from vqa_ray.storage.redaction import without_url_secrets
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
+# `pathlib` makes one slash of two; such a path must not become a local folder named `s3:`.
+_ONE_SLASH = re.compile(r"^(s3a?|gs|gcs|az|abfss?|hf|hdfs|memory|https?|file):/(?!/)", re.IGNORECASE)
+_PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
+# fsspec reads ahead by a block whenever a reader moves; its default for S3 (50 MB) would fetch far more than asked.
+_S3_BLOCK_BYTES = 8 * 2**20
+# The end of a URI tells more than its beginning, and room must be left for the reason.
+_SHOWN_CHARACTERS = 160
+_S3_CONFIG = {
+    "connect_timeout": 10,
+    "read_timeout": 60,
+    "max_pool_connections": 64,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One stored file.
+
+    Attributes:
+        uri: where it is, in the form that the other functions here take.
+        size_bytes: its size.
+        modified: when it was last written (UTC), or None when the store does not say.
+        etag: what an object store says of its contents; None elsewhere.
+    """
+
+    uri: str
+    size_bytes: int
+    modified: datetime | None
+    etag: str | None = None
+
+
+_BY_URI = attrgetter("uri")
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme in lower case; `file` for a plain path."""
+    match = _SCHEME.match(uri)
+    return match[1].lower() if match else "file"
+
+
+def shown_uri(uri: str) -> str:
+    """`uri` as it may stand in a message: without user name, password and query, which may hold secrets, and short."""
+    if is_data_uri(uri):
+        shown = short_data_uri(uri)
+    elif scheme_of(uri) != "file":
+        scheme, _, rest = uri.partition("://")
+        place, slash, path = rest.partition("/")
+        path = path.partition("?")[0] if scheme.lower() in ("http", "https") else path
+        shown = f"{scheme}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"
+    else:
+        shown = without_url_secrets(uri)
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"…{shown[1 - _SHOWN_CHARACTERS :]}"
+
+
+def filesystem_for(uri: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem of `uri` and the path within it. Both pickle, without credentials in them.
+
+    S3 honours `AWS_ENDPOINT_URL` and the usual credential chain.
+
+    Raises:
+        RequestError: an unknown scheme, or one whose package is not installed.
+    """
+    if scheme_of(uri) == "file":
+        path = _local_path(uri)
+        if not is_utf8(path):
+            raise RequestError(f"{path_as_text(uri)}: the path is not UTF-8, which Arrow cannot open; choose another")
+        return pafs.LocalFileSystem(), path
+    filesystem, path = fsspec_for(uri)
+    return pafs.PyFileSystem(pafs.FSSpecHandler(filesystem)), path
+
+
+def fsspec_for(uri: str) -> tuple[Any, str]:
+    """As `filesystem_for`, errors too, as a fsspec filesystem: for single requests, which need no open file."""
+    scheme = scheme_of(uri)
+    if scheme == "file":
+        return LocalFileSystem(), _local_path(uri)
+    uri = scheme + uri[len(scheme) :]
+    if scheme in ("http", "https"):
+        raise RequestError(f"{uri}: {scheme}:// is for image references only (with --allow-http), not for files")
+    options: dict[str, Any] = {"use_listings_cache": False} if scheme != "memory" else {}
+    if scheme in ("s3", "s3a"):
+        # Given as an argument, the endpoint travels in pickles and tells apart fsspec's cached instances.
+        options["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+        options["default_block_size"] = _S3_BLOCK_BYTES
+        options["config_kwargs"] = _S3_CONFIG
+    try:
+        needed = list(inspect.signature(fsspec.get_filesystem_class(scheme).__init__).parameters.values())[1:]
+        if any(each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD for each in needed):
+            raise ValueError("it needs more than a URI, as ftp and github do")
+        filesystem = fsspec.filesystem(scheme, **options)
+    except ImportError as error:
+        package = _PACKAGES.get(scheme)
+        fix = f"pip install {package}" if package else str(error)
+        raise RequestError(f"{uri}: reading {scheme}:// needs a package that is not installed: {fix}") from error
+    except ValueError as error:
+        raise RequestError(f"{uri}: unknown scheme {scheme!r}; known are paths, file://, s3://, gs://") from error
+    return filesystem, str(filesystem._strip_protocol(uri))
+
+
+def join(uri: str, *parts: str) -> str:
+    """`uri` and `parts` with single slashes between them."""
+    joined = uri
+    for part in parts:
+        stripped = part.strip("/")
+        if stripped:
+            joined = joined + stripped if joined.endswith("/") else f"{joined}/{stripped}"
+    return joined
+
+
+def exists(uri: str) -> bool:
+    """Whether a file or a directory (for object stores: a prefix with objects) is there."""
+    filesystem, path = fsspec_for(uri)
+    return bool(filesystem.exists(path))
+
+
+def list_files(uri: str, *, hidden: bool = False) -> list[FileEntry]:
+    """The files under `uri`, recursively, sorted by path; a file gives itself.
+
+    Local links are followed: one that leads nowhere is a file that cannot be read, and one that leads back to a
+    directory above it is left out. Local names are as `local_files.name_as_text` writes them.
+
+    Args:
+        uri: where to look.
+        hidden: whether names that begin with `_` or `.` below `uri` are given too, with all that is under them.
+
+    Raises:
+        RequestError: nothing is there.
+    """
+    filesystem, root = fsspec_for(uri)
+    if isinstance(filesystem, LocalFileSystem):
+        if not os.path.lexists(root):
+            raise RequestError(f"{path_as_text(uri)}: no such file, directory or prefix")
+        local = (
+            FileEntry(path, size, None if at is None else datetime.fromtimestamp(at, UTC))
+            for path, size, at in local_files(root.rstrip("/") or "/", hidden=hidden)
+        )
+        return sorted(local, key=_BY_URI)
+    try:
+        found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
+        missing = not found and not filesystem.exists(root)
+    except FileNotFoundError:
+        missing = True
+    if missing:
+        raise RequestError(f"{uri}: no such file, directory or prefix")
+    entries = (
+        FileEntry(str(filesystem.unstrip_protocol(path)), size, at, etag)
+        for path, size, at, etag in object_files(found, root, hidden=hidden)
+    )
+    return sorted(entries, key=_BY_URI)
+
+
+def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
+    """The contents of one file.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        OSError: with errno `EFBIG` when there are more than `max_bytes` bytes (at most one more is fetched);
+            with `EINVAL` when it is a local pipe, socket or device; else as the store says.
+        RequestError: an unknown scheme.
+    """
+    filesystem, path = fsspec_for(uri)
+    if isinstance(filesystem, LocalFileSystem):
+        return _checked_size(read_local(Path(path), max_bytes), max_bytes, uri)
+    try:
+        data = filesystem.cat_file(path) if max_bytes is None else read_bounded(filesystem, path, max_bytes)
+    except FileNotFoundError:
+        # The same name in the other Unicode normal form: uploads from macOS keep é as two characters.
+        other = next((form for form in normal_forms(path) if form != path and filesystem.exists(form)), None)
+        if other is None:
+            raise
+        data = filesystem.cat_file(other) if max_bytes is None else read_bounded(filesystem, other, max_bytes)
+    return _checked_size(data, max_bytes, uri)
+
+
+def read_head(uri: str, size: int) -> bytes:
+    """The first bytes of a file: `size` of them, or all that it has.
+
+    Raises:
+        OSError: as the store or the system says; with `EINVAL` when it is a local pipe, socket or device.
+    """
+    filesystem, path = fsspec_for(uri)
+    if isinstance(filesystem, LocalFileSystem):
+        with open_local(Path(path)) as file:
+            return file.read(size)
+    return read_bounded(filesystem, path, size - 1)
+
+
+def read_bounded(filesystem: Any, path: str, max_bytes: int) -> bytes:
+    """At most `max_bytes + 1` bytes of one object of a fsspec filesystem, by a single ranged request."""
+    try:
+        return bytes(filesystem.cat_file(path, start=0, end=max_bytes + 1))
+    except OSError as error:
+        # A range of an empty object cannot be satisfied (HTTP 416), and each store words that its own way.
+        wording = str(error).lower()
+        if ("range" not in wording and "416" not in wording) or filesystem.size(path) != 0:
+            raise
+        return b""
+
+
+def write_bytes_atomic(uri: str, data: bytes) -> None:
+    """Write one file so that a reader finds all of it or nothing; an older one is replaced.
+
+    Local: a temporary file beside it, then a rename; missing directories are made. Object stores: one PUT.
+    """
+    filesystem, path = fsspec_for(uri)
+    if not isinstance(filesystem, LocalFileSystem):
+        filesystem.pipe_file(path, data)
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_table_atomic(uri: str, table: pa.Table, compression: str | dict[str, str] = "zstd") -> None:
+    """Write a Parquet file as `write_bytes_atomic` does.
+
+    Args:
+        compression: of all columns, or column → its own.
+    """
+    sink = pa.BufferOutputStream()
+    parquet.write_table(table, sink, compression=compression)
+    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copy one file between any two places; missing local directories are made."""
+    (from_system, from_path), (to_system, to_path) = filesystem_for(source), filesystem_for(target)
+    if isinstance(to_system, pafs.LocalFileSystem):
+        Path(to_path).parent.mkdir(parents=True, exist_ok=True)
+    pafs.copy_files(from_path, to_path, source_filesystem=from_system, destination_filesystem=to_system)
+
+
+def _local_path(uri: str) -> str:
+    if not uri:
+        raise RequestError("the path is empty; . is the working directory")
+    if one := _ONE_SLASH.match(uri):
+        raise RequestError(f"{uri}: wanted two slashes after the colon: {one[1].lower()}://")
+    if not _SCHEME.match(uri):
+        return find_local(str(Path(os.path.expanduser(uri)).absolute()))  # noqa: PTH111  Path's raises for ~nobody.
+    host, slash, path = uri[len("file://") :].partition("/")
+    if host not in ("", "localhost"):
+        raise RequestError(f"{uri}: file:// URIs name local files: file:///path, not a host ({host!r})")
+    return find_local(unquote(slash + path, errors="surrogateescape"))
+
+
+def _checked_size(data: bytes, max_bytes: int | None, uri: str) -> bytes:
+    if max_bytes is not None and len(data) > max_bytes:
+        raise too_big(uri, max_bytes)
+    return data

@@ -1,0 +1,1 @@
+"""Taxonomies: the questions, choices and thresholds by which images are tagged."""

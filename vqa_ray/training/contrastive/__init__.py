@@ -1,0 +1,1 @@
+"""Contrastive training of dual encoders on image-caption pairs."""

@@ -1,0 +1,1 @@
+"""Training rows: labels, vocabulary, targets, schedule, batches."""

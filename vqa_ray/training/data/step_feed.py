@@ -1,0 +1,118 @@
+"""The rows that reach a training process, cut as the stream happens to be, put together step by step."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vqa_ray import schema
+from vqa_ray.errors import RunError
+from vqa_ray.training.data.batch import Collate, Group
+from vqa_ray.training.prefetch import Ahead
+
+_STEPS_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRow:
+    """A row that cannot be trained on or judged, with the code and message of its error."""
+
+    source_key: int
+    code: str
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FedStep:
+    """This process's rows of one step.
+
+    Attributes:
+        step: counted over the whole training.
+        groups: without the skipped rows; empty when there is no other.
+        skipped: rows in error.
+    """
+
+    step: int
+    groups: list[Group]
+    skipped: list[SkippedRow]
+
+
+class StepFeed(Ahead[FedStep]):
+    """Every step of a range exactly once, in order, also those of which no row came here.
+
+    Steps are put together in a background thread, at most two ahead; to be used in a `with` block, see `Ahead`.
+
+    Args:
+        tables: DECODED rows with TRAINING_FIELDS in order of `step`, cut anywhere.
+        collate: makes batches of rows.
+        steps: which steps are to come.
+
+    Raises:
+        RunError: while iterating, when a row of an earlier step comes after one of a later step, or a row of no step of
+            the range.
+    """
+
+    def __init__(self, tables: Iterable[pa.Table], collate: Collate, steps: range) -> None:
+        super().__init__(_fed_steps(tables, collate, steps), _STEPS_AHEAD)
+
+
+def _fed_steps(tables: Iterable[pa.Table], collate: Collate, steps: range) -> Generator[FedStep, None, None]:
+    for step, parts in rows_by_step(tables, steps):
+        if not parts:
+            yield FedStep(step, [], [])
+            continue
+        usable, skipped = set_aside(pa.concat_tables(parts))
+        groups = [group for _, group in collate(usable)]
+        yield FedStep(step, groups, skipped)
+
+
+def rows_by_step(tables: Iterable[pa.Table], steps: range) -> Iterator[tuple[int, list[pa.Table]]]:
+    """(step, its rows in one or more tables, none where there is no row) of each step of the range.
+
+    Raises:
+        RunError: see `StepFeed`.
+    """
+    step, parts = steps.start, list[pa.Table]()
+    for table in tables:
+        for number, part in _runs(table):
+            if not step <= number < steps.stop:
+                raise RunError(
+                    f"a row of step {number} came where step {step} or a later one up to {steps.stop - 1} was to "
+                    f"come (source_key {part['source_key'][0]}): rows do not come in the order of the plan"
+                )
+            while step < number:
+                yield step, parts
+                step, parts = step + 1, []
+            parts.append(part)
+    while step < steps.stop:
+        yield step, parts
+        step, parts = step + 1, []
+
+
+def _runs(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
+    """(step, rows) of each run of rows of one step."""
+    if table.num_rows == 0:
+        return
+    steps = table["step"].to_numpy()
+    bounds = [0, *(np.flatnonzero(np.diff(steps)) + 1).tolist(), table.num_rows]
+    for start, stop in itertools.pairwise(bounds):
+        yield int(steps[start]), table.slice(start, stop - start)
+
+
+def set_aside(table: pa.Table) -> tuple[pa.Table, list[SkippedRow]]:
+    """The rows that are no error, and what became of the others.
+
+    Args:
+        table: DECODED rows.
+    """
+    usable = pc.equal(table["status"], schema.STATUS_OK)
+    if pc.all(usable).as_py():
+        return table, []
+    failed = table.filter(pc.invert(usable))
+    columns = (failed[name].to_pylist() for name in ("source_key", "error_code", "error_message"))
+    return table.filter(usable), [SkippedRow(*row) for row in zip(*columns, strict=True)]

@@ -1,0 +1,1 @@
+"""Batch callables that read and augment training rows."""

@@ -1,0 +1,109 @@
+"""READ rows with their columns of truth → INDEX rows: what training needs to know of all rows beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import compute
+
+from vqa_ray import schema
+from vqa_ray.errors import ErrorCode
+from vqa_ray.readers.row_builder import identity
+from vqa_ray.training.data.captions import CAPTION, captions_of
+from vqa_ray.training.data.source import TrainingSource, Truth
+
+
+class IndexRows:
+    """Takes question, right answers and the name of the image out of each row. Rows in error pass through.
+
+    Args:
+        source: what is read; the tables are those of its `labels`.
+    """
+
+    def __init__(self, source: TrainingSource) -> None:
+        self._truth, self._kind = source.truth, source.kind
+        self._answer_type, self._auxiliary = source.answer_type, source.auxiliary
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """
+        Args:
+            table: READ columns, then those of truth.
+
+        Returns:
+            As many rows, in order: INDEX columns. A row is in error when its labels and weights do not go together.
+        """
+        truth = [_TAKE[self._kind](value) for value in table[self._truth].to_pylist()]
+        others = [_texts(table[name]) for name in self._auxiliary]
+        kinds = [None] * table.num_rows if self._answer_type is None else _texts(table[self._answer_type])
+        is_weighted = self._kind == "weighted"
+        columns: dict[str, object] = {
+            "source_key": table["source_key"],
+            "image_key": [_image_key(image_id) for image_id in table["image_id"].to_pylist()],
+            "question": [questions[0] if questions else None for questions in table["questions"].to_pylist()],
+            "answers": [answers for answers, _, _ in truth],
+            "weights": [weights if is_weighted else None for _, weights, _ in truth],
+            # Captions are not told apart by what they are about.
+            "answer_type": [CAPTION if self._kind == "captions" else (kind or "").strip() or None for kind in kinds],
+            "auxiliary": [[column[row] for column in others] for row in range(table.num_rows)],
+            **{field.name: table[field.name] for field in schema.STATUS},
+        }
+        problems = {row: problem for row, (_, _, problem) in enumerate(truth) if problem}
+        if problems:
+            columns |= self._with_problems(table, problems)
+        arrays = [
+            column if isinstance(column, pa.ChunkedArray) else pa.array(column, part.type)
+            for part, column in zip(schema.INDEX, (columns[name] for name in schema.INDEX.names), strict=True)
+        ]
+        return pa.Table.from_arrays(arrays, schema=schema.INDEX)
+
+    def _with_problems(self, table: pa.Table, problems: Mapping[int, str]) -> dict[str, list[object]]:
+        columns = {field.name: table[field.name].to_pylist() for field in schema.STATUS}
+        for row, problem in problems.items():
+            if columns["status"][row] == schema.STATUS_OK:
+                columns["status"][row] = schema.STATUS_ERROR
+                columns["error_code"][row] = str(ErrorCode.ROW_MALFORMED)
+                columns["error_message"][row] = f"column {self._truth!r} {problem}"
+        return columns
+
+
+# Answers, their weights, and what is wrong with them.
+_Taken = tuple[list[str], list[float], str]
+
+
+def _annotators(value: list[str | None] | None) -> _Taken:
+    return [answer for answer in value or () if answer is not None and answer.strip()], [], ""
+
+
+def _answer(value: object) -> _Taken:
+    return _annotators([None if value is None else str(value)])
+
+
+def _weighted(value: Mapping[str, Any] | None) -> _Taken:
+    ids, weights = (value or {}).get("ids") or [], (value or {}).get("weights") or []
+    if len(ids) != len(weights):
+        return [], [], f"has {len(ids)} ids and {len(weights)} weights; wanted is one weight for each id"
+    if None in ids or None in weights:
+        return [], [], "has null among its ids or weights"
+    return [str(name) for name in ids], [float(weight) for weight in weights], ""
+
+
+def _captions(value: object) -> _Taken:
+    return captions_of(value), [], ""
+
+
+_TAKE: Mapping[Truth, Callable[..., _Taken]] = {
+    "annotators": _annotators,
+    "answer": _answer,
+    "weighted": _weighted,
+    "captions": _captions,
+}
+
+
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    return list(compute.cast(column, pa.string()).to_pylist())
+
+
+def _image_key(image_id: str | None) -> int | None:
+    return None if image_id is None else identity(b"image", image_id.encode())

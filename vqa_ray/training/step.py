@@ -1,0 +1,219 @@
+"""A training step in plain torch, whatever is learnt: forward, backward, update, alone or together with other ranks."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vqa_ray.errors import RunError
+from vqa_ray.training import distributed
+from vqa_ray.training import microbatch as passes
+from vqa_ray.training.data.batch import Group
+from vqa_ray.training.optimizer import OptimizerConfig, build_optimizer, schedule_factor
+
+logger = logging.getLogger(__name__)
+
+
+class Step(NamedTuple):
+    """What a step did; equal on all ranks.
+
+    Attributes:
+        loss: mean per row of the global batch; 0 when it had no rows.
+        rows: of the global batch.
+        gradient_norm: before clipping.
+        learning_rate: of the encoder, as it was used.
+    """
+
+    loss: float
+    rows: int
+    gradient_norm: float
+    learning_rate: float
+
+
+class Diverged(RunError):
+    """The loss or its gradient is not finite, which all ranks see alike; another try would end in the same way."""
+
+
+class Stepper(abc.ABC):
+    """A module and its optimiser, advanced one global batch at a time; what derives from it decides what is learnt.
+
+    With an initialised `torch.distributed` process group of several ranks, each gives `train_step` its rows of the
+    global batch, and all of them take the same step: gradients are summed over the ranks and divided by the rows of
+    the whole batch, so that it does not matter which rank had which rows. All ranks must call `train_step` equally
+    often, without rows too.
+
+    Args:
+        module: with trainable weights, on its device.
+        total_steps: the length of the schedule.
+        dtype: what matrix products are computed in; float32 turns autocast off.
+        seed: of dropout.
+        patch: edge of a patch in pixels.
+        tokens_per_pass: larger groups are cut. Halved when memory does not suffice.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        config: OptimizerConfig,
+        total_steps: int,
+        dtype: torch.dtype,
+        *,
+        device: torch.device,
+        seed: int,
+        patch: int,
+        tokens_per_pass: int,
+    ) -> None:
+        self.module = module
+        self.config = config
+        self.total_steps = total_steps
+        self.step = 0
+        self.seed = seed
+        self.device = device
+        self.patch = patch
+        self.optimizer = build_optimizer(self.module, config)
+        self.tokens_per_pass = tokens_per_pass
+        self._peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self._dtype = dtype
+        self._exchanged = False
+        self._rank, self._ranks = distributed.world()
+        self._replica = distributed.replicate(self.module, self.device)
+
+    @abc.abstractmethod
+    def begin(self, parts: Sequence[Sequence[Group]]) -> Any:
+        """What must be known of the whole batch before any of its passes; every rank calls it once a try.
+
+        Args:
+            parts: the passes of this rank, on the host; none where it has no rows.
+        """
+
+    @abc.abstractmethod
+    def pass_loss(self, groups: Sequence[Group], begun: Any, index: int) -> Tensor:
+        """The loss of a pass, summed over its rows.
+
+        Args:
+            groups: on the device.
+            begun: what `begin` gave.
+            index: which of its parts it is.
+        """
+
+    @abc.abstractmethod
+    def blank(self) -> Group:
+        """One row that teaches nothing, for a rank that has no rows but must take part."""
+
+    def autocast(self) -> contextlib.AbstractContextManager[object]:
+        """The precision the forward runs in."""
+        return torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype != torch.float32)
+
+    def learning_rate(self) -> float:
+        """Of the encoder, at the coming step."""
+        return self.config.learning_rate * self._factor()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on elsewhere: the weights that are trained, the optimiser, the step."""
+        trained = {name: weight.detach() for name, weight in self.module.named_parameters() if weight.requires_grad}
+        return {"model": trained, "optimizer": self.optimizer.state_dict(), "step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave.
+
+        Raises:
+            RunError: it is of a network of other weights.
+        """
+        trained = {name: weight for name, weight in self.module.named_parameters() if weight.requires_grad}
+        saved = state["model"]
+        unlike = [
+            name
+            for name in sorted(trained.keys() | saved.keys())
+            if name not in trained or name not in saved or trained[name].shape != saved[name].shape
+        ]
+        if unlike:
+            raise RunError(f"the saved state is of another network: {len(unlike)} weights differ, first {unlike[0]}")
+        with torch.no_grad():
+            for name, weight in trained.items():
+                weight.copy_(saved[name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = state["step"]
+
+    def train_step(self, groups: Sequence[Group]) -> Step:
+        """One update over the rows of all groups and ranks together; without any row, only the schedule moves on.
+
+        Raises:
+            Diverged: the loss or its gradient is not finite, on all ranks alike; the weights are left as they were.
+            RunError: memory ran out where the step cannot be repeated.
+        """
+        self.module.train()
+        rate = self.learning_rate()
+        sums = distributed.sum_over_ranks(self._backward(groups))
+        gradients = [weight.grad for weight in self.module.parameters() if weight.grad is not None]
+        # Backward has averaged over the ranks; wanted is the mean over rows.
+        scale = self._ranks / sums[1].clamp(min=1)
+        norm = torch.nn.utils.get_total_norm(gradients) * scale
+        loss, rows, length = torch.stack([sums[0] * scale / self._ranks, sums[1], norm]).tolist()
+        if not math.isfinite(length) or not math.isfinite(loss):
+            self.optimizer.zero_grad(set_to_none=True)
+            raise Diverged(
+                f"training stopped at step {self.step}: loss {loss}, gradient norm {length}; "
+                "lower the learning rate or look for corrupt targets"
+            )
+        if rows:
+            factor = scale * (self.config.gradient_clip / (norm + 1e-6)).clamp(max=1)
+            torch._foreach_mul_(gradients, factor.float())
+            for group, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+                group["lr"] = peak * self._factor()
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        return Step(loss, int(rows), length, rate)
+
+    def _factor(self) -> float:
+        return schedule_factor(self.step, self.total_steps, self.config.warmup_fraction)
+
+    def _backward(self, groups: Sequence[Group]) -> Tensor:
+        """Gradients of the loss summed over rows; (loss, rows) of this rank, float64 on the device.
+
+        Nothing waits for the device.
+        """
+        while True:
+            parts = passes.passes(groups, self.patch, self.tokens_per_pass)
+            state = np.random.SeedSequence([self.seed, self.step, self._rank]).generate_state(1, np.uint64)
+            torch.manual_seed(int(state[0]))
+            self._exchanged = False
+            try:
+                return self._passes(parts)
+            except torch.OutOfMemoryError as error:
+                most = max(passes.rows(part) for part in parts)
+                if self._exchanged or most == 1:
+                    raise RunError(
+                        f"out of device memory at step {self.step} with {most} rows in a pass; "
+                        "lower the batch size, train in bfloat16, or take a larger device"
+                    ) from error
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            self.tokens_per_pass = passes.largest(parts, self.patch) // 2
+            logger.warning("out of memory; going on with %d tokens per pass", self.tokens_per_pass)
+
+    def _passes(self, parts: Sequence[Sequence[Group]]) -> Tensor:
+        rows = sum(passes.rows(part) for part in parts)
+        begun = self.begin(parts)
+        # Without rows, a pass is made for the others' gradients alone.
+        parts = parts or [[self.blank()]]
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        for index, part in enumerate(parts):
+            last = index == len(parts) - 1
+            moved = [group.to(self.device) for group in part]
+            with distributed.exchanging(self._replica, last):
+                with self.autocast():
+                    loss = self.pass_loss(moved, begun, index)
+                # What has begun to travel to other ranks cannot be taken back.
+                self._exchanged = self._exchanged or (last and self._ranks > 1)
+                (loss if rows else loss * 0.0).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach() if rows else 0.0
+        return torch.stack([total, torch.full_like(total, rows)])

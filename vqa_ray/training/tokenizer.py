@@ -1,0 +1,151 @@
+"""A new, small ViLT: tokenizer from words, network from a shape, and the checkpoint directory they are saved to."""
+
+from __future__ import annotations
+
+import functools
+import string
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vqa_ray.errors import RequestError
+from vqa_ray.models.transforms.vilt import ViltTransform
+from vqa_ray.training.transformers4_files import add_older_files
+from vqa_ray.training.vqa.shape import ViltShape
+
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_LETTERS = string.ascii_lowercase + string.digits
+_CHARACTERS = frozenset(_LETTERS + string.punctuation)
+# Of other scripts; the rarer ones are unknown, or they would leave no room for words.
+_OTHER_CHARACTERS = 1_000
+
+
+def build_tokenizer(words: Iterable[str], max_text_tokens: int = 40) -> Any:
+    """A lower-casing WordPiece tokenizer that knows `words` whole and spells out the others.
+
+    Args:
+        words: any case; split as BERT splits before they are added, duplicates are fine.
+        max_text_tokens: the `model_max_length` that is saved with it.
+    """
+    pieces = _characters()
+    whole = sorted({part for word in words for part in _split(word)} - set(pieces))
+    return _tokenizer([*pieces, *whole], max_text_tokens)
+
+
+def train_tokenizer(questions: Iterable[str], vocab_size: int, max_text_tokens: int = 40) -> Any:
+    """A lower-casing WordPiece tokenizer whose pieces are learnt from questions.
+
+    Every ASCII letter, digit and mark is a piece, so hardly a word is unknown whatever is asked later. The same
+    questions give the same tokenizer.
+
+    Args:
+        vocab_size: at most so many pieces, special ones included; few questions need fewer.
+
+    Raises:
+        RequestError: `vocab_size` does not even hold the single characters.
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.pre_tokenizers import WhitespaceSplit
+    from tokenizers.trainers import WordPieceTrainer
+
+    words: Counter[str] = Counter()
+    for question, count in Counter(questions).items():
+        words.update(dict.fromkeys(_split(question), count))
+    others: Counter[str] = Counter()
+    for word, count in words.items():
+        others.update(dict.fromkeys(set(word) - _CHARACTERS, count))
+    rare = sorted(others, key=lambda character: (-others[character], character))[:_OTHER_CHARACTERS]
+    pieces = [*_characters(), *sorted(rare), *(f"##{character}" for character in sorted(rare))]
+    if vocab_size < len(pieces):
+        raise RequestError(f"a vocabulary of {vocab_size} pieces is too small: {len(pieces)} are single characters")
+    learner = Tokenizer(WordPiece(unk_token=_SPECIAL[1]))
+    learner.pre_tokenizer = WhitespaceSplit()
+    # Given as special, the single characters have fixed ranks: left to the trainer, ties would be broken at random.
+    trainer = WordPieceTrainer(vocab_size=vocab_size, min_frequency=2, special_tokens=pieces, show_progress=False)
+    learner.train_from_iterator(sorted(words.elements()), trainer)
+    vocabulary: dict[str, int] = learner.get_vocab()
+    learnt = sorted(vocabulary, key=vocabulary.__getitem__)[:vocab_size]
+    return _tokenizer(learnt, max_text_tokens)
+
+
+def question_tokenizer(tokenizer: Any, max_text_tokens: int = 40) -> Callable[[str], tuple[int, ...]]:
+    """Question → token ids, cut to the limit; questions seen before are remembered."""
+
+    @functools.lru_cache(maxsize=100_000)
+    def tokenize(question: str) -> tuple[int, ...]:
+        return tuple(tokenizer(question, truncation=True, max_length=max_text_tokens)["input_ids"])
+
+    return tokenize
+
+
+def _tokenizer(pieces: Sequence[str], max_text_tokens: int) -> Any:
+    from transformers import BertTokenizerFast
+
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    return BertTokenizerFast(vocab=vocabulary, do_lower_case=True, model_max_length=max_text_tokens)
+
+
+def _characters() -> list[str]:
+    return [*_SPECIAL, *_LETTERS, *(f"##{letter}" for letter in _LETTERS), *string.punctuation]
+
+
+def _split(text: str) -> list[str]:
+    """The words and marks of a text, as BERT's tokenizer sees them."""
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    return [part for part, _ in BertPreTokenizer().pre_tokenize_str(BertNormalizer(lowercase=True).normalize_str(text))]
+
+
+def build_vilt(shape: ViltShape, vocab_size: int, answers: Sequence[str], seed: int, dropout: float = 0.0) -> Any:
+    """A `ViltForQuestionAnswering` with fresh weights.
+
+    Args:
+        answers: the answer vocabulary, in the order of the logits.
+        seed: of the initial weights; the global generator is left as it was.
+    """
+    from transformers import ViltConfig, ViltForQuestionAnswering
+
+    config = ViltConfig(
+        vocab_size=vocab_size,
+        hidden_size=shape.hidden_size,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        intermediate_size=shape.intermediate_size,
+        image_size=shape.shortest_edge,
+        patch_size=shape.patch_size,
+        max_position_embeddings=shape.max_text_tokens,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        pad_token_id=0,
+        id2label=dict(enumerate(answers)),
+        label2id={answer: index for index, answer in enumerate(answers)},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ViltForQuestionAnswering(config)
+
+
+def save_checkpoint(directory: Path, model: Any, tokenizer: Any, transform: ViltTransform) -> None:
+    """Write a directory that `from_pretrained` of model, tokenizer and processor all load."""
+    model.save_pretrained(directory)
+    save_processor(directory, tokenizer, transform)
+
+
+def save_processor(directory: Path, tokenizer: Any, transform: ViltTransform) -> None:
+    """Write what `ViltProcessor.from_pretrained` loads, of transformers 5 and 4."""
+    from transformers import ViltProcessor
+    from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
+
+    images = ViltImageProcessorPil(
+        size={"shortest_edge": transform.shortest_edge},
+        size_divisor=transform.size_divisor,
+        image_mean=list(transform.mean),
+        image_std=list(transform.std),
+    )
+    ViltProcessor(images, tokenizer).save_pretrained(directory)
+    add_older_files(directory)

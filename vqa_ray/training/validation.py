@@ -1,0 +1,78 @@
+"""The rows of a validation, whatever is learnt: in parts of a good size, and each of them there once in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from vqa_ray import schema
+from vqa_ray.errors import RunError
+from vqa_ray.training.data.labelled_rows import LabelledRows
+from vqa_ray.training.data.step_feed import SkippedRow, set_aside
+
+_ROWS_AT_ONCE = 256
+
+
+def usable_rows(tables: Iterable[pa.Table]) -> Generator[tuple[pa.Table, list[SkippedRow]], None, None]:
+    """The rows that are no error, of about so many rows as are judged at once, and what became of the others.
+
+    Args:
+        tables: DECODED rows, cut anywhere.
+    """
+    for table in _larger(tables):
+        yield set_aside(table)
+
+
+def failed_rows(skipped: Sequence[SkippedRow], results: pa.Schema) -> pa.Table:
+    """Rows of a schema of results that say only what went wrong."""
+    rows = [
+        {
+            "source_key": row.source_key,
+            "status": schema.STATUS_ERROR,
+            "error_code": row.code,
+            "error_message": row.message,
+        }
+        for row in skipped
+    ]
+    return pa.Table.from_pylist(rows, results)
+
+
+def by_key(results: pa.Table, rows: LabelledRows) -> pa.Table:
+    """The results in the order of `rows`.
+
+    Raises:
+        RunError: a row is missing, came twice or is none of `rows`.
+    """
+    keys = results["source_key"].to_numpy()
+    order = np.argsort(keys)
+    if not np.array_equal(keys[order], rows.keys):
+        found, times = np.unique(keys, return_counts=True)
+        wrong = {
+            "missing": np.setdiff1d(rows.keys, found),
+            "there more than once": found[times > 1],
+            "of no validation row": np.setdiff1d(found, rows.keys),
+        }
+        told = "; ".join(f"{len(which)} {how} (first {which[0]})" for how, which in wrong.items() if len(which))
+        raise RunError(f"validation of {len(rows)} rows: of the source_keys answered {told}")
+    return results.take(order)
+
+
+def is_ok(results: pa.Table) -> npt.NDArray[np.bool_]:
+    """bool (N,): which rows are no error."""
+    return np.array([status == schema.STATUS_OK for status in results["status"].to_pylist()], bool)
+
+
+def _larger(tables: Iterable[pa.Table]) -> Generator[pa.Table, None, None]:
+    """The same rows in tables of at least so many rows as are answered at once."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        if table.num_rows:
+            waiting.append(table)
+        if sum(part.num_rows for part in waiting) >= _ROWS_AT_ONCE:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)

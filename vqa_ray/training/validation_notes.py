@@ -1,0 +1,57 @@
+"""Notes on the accuracy of a validation: how sure it is, what the most frequent answer alone reaches. No torch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute
+
+from vqa_ray.errors import one_line
+from vqa_ray.training.data.labelled_rows import LabelledRows
+from vqa_ray.training.validation import is_ok
+from vqa_ray.training.vqa.validate import ValidationMetrics, metrics_of
+
+_Z = 1.959964
+_FEW_ROWS = 100
+_LEAST_ALIKE = 10
+
+
+def judgement_notes(
+    results: pa.Table, validation: LabelledRows, found: ValidationMetrics, training: LabelledRows
+) -> tuple[str, ...]:
+    """Sentences to stand beside the accuracy.
+
+    Args:
+        results: RESULTS of the validation rows.
+        validation: these rows.
+        found: their metrics.
+        training: the rows trained on, whose most frequent answer is the baseline.
+    """
+    low, high = wilson_interval(found.accuracy, found.rows)
+    few = f"; {found.rows} rows say little" if found.rows < _FEW_ROWS else ""
+    notes = [f"accuracy {found.accuracy:.4f}: 95 % interval {low:.3f} to {high:.3f} over {found.rows:,} rows{few}"]
+    counts = training.counts()
+    votes = np.bincount(counts.majority()[counts.majority() >= 0], minlength=len(counts.names))
+    frequent = counts.spellings[int(votes.argmax())]
+    answered = pa.array(is_ok(results))
+    constant = compute.if_else(answered, pa.scalar(frequent), pa.scalar(None, pa.string()))
+    place = results.schema.get_field_index("answer")
+    baseline = metrics_of(results.set_column(place, results.schema.field(place), constant), validation).accuracy
+    beats = "the model does not beat it" if found.accuracy <= baseline else f"the model is at {found.accuracy:.4f}"
+    notes.append(
+        f"baseline: always {one_line(frequent, 40)!r}, the most frequent answer, has accuracy {baseline:.4f}; {beats}"
+    )
+    said = results.filter(answered)["answer"].unique().to_pylist()
+    if len(said) == 1 and results.num_rows >= _LEAST_ALIKE:
+        notes.append(f"all {compute.sum(answered).as_py():,} rows were answered {one_line(said[0], 40)!r}")
+    return tuple(notes)
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a proportion of `count` (Wilson 1927), in 0..1."""
+    square = _Z * _Z / count
+    middle = (share + square / 2) / (1 + square)
+    half = _Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    return max(0.0, middle - half), min(1.0, middle + half)

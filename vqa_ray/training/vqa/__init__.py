@@ -1,0 +1,1 @@
+"""Training of ViLT on questions and answers."""
