@@ -14,8 +14,8 @@ from benchmarks import checkpoints, encoders, photos, plain_ray_embed, runs
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from jobs.runtime.cluster.connect import session
 from vqa_ray.images.decode import ImageLimits, decode_for
+from vqa_ray.jobs.runtime.cluster.connect import session
 from vqa_ray.models.load import load_encoder, load_transform
 
 _ROWS, _ROUNDS = 1_536, 2

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jobs.index import command as index_job
-from jobs.index.spec import IndexSpec
 from vqa_ray.errors import RunError
 from vqa_ray.index.reader import Index, open_index
+from vqa_ray.jobs.index import command as index_job
+from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.models.checkpoint.files import bundled_names
 
 BUNDLED = "bundled:catalog-clip"

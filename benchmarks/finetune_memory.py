@@ -27,7 +27,16 @@ def measure(settings: Settings) -> Measured:
 
     def run(rows: int) -> float:
         output = settings.scratch / f"output-{rows}"
-        command = [sys.executable, "-m", "jobs.cli", "finetune", "--input", str(inputs[rows]), "--output", str(output)]
+        command = [
+            sys.executable,
+            "-m",
+            "vqa_ray.jobs.cli",
+            "finetune",
+            "--input",
+            str(inputs[rows]),
+            "--output",
+            str(output),
+        ]
         command += ["--model", "scratch", "--epochs", "1", "--min-answer-count", "1", "--batch-size", "64"]
         command += [word for part in _SHAPE for word in ("--shape", part)]
         peak = peak_of(command, machine.ROOT, settings.scratch / "log.txt")

@@ -9,7 +9,7 @@ from benchmarks import checkpoints, generative, photos, prepared, runs
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.connect import session
 from vqa_ray.models.blip.blip2 import Blip2
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.transforms.square import SquareTransform

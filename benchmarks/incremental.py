@@ -61,7 +61,7 @@ def _draw(directory: Path, start: int, stop: int) -> None:
 
 
 def _index(photos: Path, index: Path, model: str) -> float:
-    command = [sys.executable, "-m", "jobs.cli", "index", "--input", str(photos), "--output", str(index)]
+    command = [sys.executable, "-m", "vqa_ray.jobs.cli", "index", "--input", str(photos), "--output", str(index)]
     begun = time.perf_counter()
     subprocess.run([*command, "--model", model, "--quiet"], cwd=machine.ROOT, check=True)
     return time.perf_counter() - begun

@@ -31,7 +31,16 @@ def measure(settings: Settings) -> Measured:
 
     def run(rows: int) -> float:
         output = settings.scratch / f"output-{rows}-{len(spilled)}"
-        command = [sys.executable, "-m", "jobs.cli", "answer", "--input", str(inputs[rows]), "--output", str(output)]
+        command = [
+            sys.executable,
+            "-m",
+            "vqa_ray.jobs.cli",
+            "answer",
+            "--input",
+            str(inputs[rows]),
+            "--output",
+            str(output),
+        ]
         command += ["--model", model, "--question", checkpoints.QUESTIONS[1]]
         peak = peak_of(command, machine.ROOT, settings.scratch / "log.txt")
         spilled.append(_spilled(output, rows))

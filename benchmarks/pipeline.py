@@ -10,8 +10,8 @@ from benchmarks import checkpoints, photos, plain_ray, prepared, runs
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from jobs.runtime.cluster.connect import session
 from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.jobs.runtime.cluster.connect import session
 from vqa_ray.models.load import load_transform
 
 _ROWS, _ROUNDS = 384, 2

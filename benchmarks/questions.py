@@ -10,7 +10,7 @@ from benchmarks import checkpoints, photos, runs
 from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, ratios
-from jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.connect import session
 
 _IMAGES, _ROUNDS = 1_000, 2
 _QUESTIONS = 5

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from benchmarks import plain_ray
 from benchmarks.timing import steady_rate
-from jobs import answer as answer_job
-from jobs.spec.base import AnswerSpec
 from vqa_ray.errors import RunError
+from vqa_ray.jobs import answer as answer_job
+from vqa_ray.jobs.spec.base import AnswerSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def measure(settings: Settings) -> Measured:
 
     measured = by_turns(
         {
-            "answer": lambda: run("jobs.cli", "answer", "--model", model),
+            "answer": lambda: run("vqa_ray.jobs.cli", "answer", "--model", model),
             "plain": lambda: run("benchmarks.plain_ray", "--model", directory),
         },
         rounds,

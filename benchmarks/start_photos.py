@@ -37,7 +37,7 @@ def measure(settings: Settings) -> Measured:
             places = ("--input", str(source), "--output", str(output), "--model", model, "--question", _QUESTION)
             return _seconds(settings.scratch, *command, *places)
 
-        contestants = {"answer": lambda: run("jobs.cli", "answer")}
+        contestants = {"answer": lambda: run("vqa_ray.jobs.cli", "answer")}
         contestants |= {name: (lambda script=script: run(script)) for name, script in peers.items()}
         # The rounds of large inputs last minutes, and start-up matters little there.
         measured = by_turns(contestants, 1 if count > 128 else rounds, warm_up=count == 1)
@@ -70,8 +70,10 @@ def _folder(directory: Path, count: int) -> Path:
 def _searches(settings: Settings, rounds: int) -> list[float]:
     model = f"bundled:{_ENCODER}" if _ENCODER in bundled_names() else "fake:"
     source, index = _folder(settings.scratch / "indexed", 64), settings.scratch / "index"
-    _seconds(settings.scratch, "jobs.cli", "index", "--input", str(source), "--output", str(index), "--model", model)
-    command = ("jobs.cli", "search", str(index), "--text", "a red mug")
+    _seconds(
+        settings.scratch, "vqa_ray.jobs.cli", "index", "--input", str(source), "--output", str(index), "--model", model
+    )
+    command = ("vqa_ray.jobs.cli", "search", str(index), "--text", "a red mug")
     return [_seconds(settings.scratch, *command) for _ in range(rounds + 1)][1:]
 
 

@@ -6,27 +6,27 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.spec.base import AnswerSpec, Retry
-from jobs.spec.cli import command
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.spec.base import AnswerSpec, Retry
+from vqa_ray.jobs.spec.cli import command
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.runtime.job import Work
-    from pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Work
     from vqa_ray.models.load import ModelInfo
+    from vqa_ray.pipelines.resources import Placement
     from vqa_ray.readers import Source
     from vqa_ray.runs.record import RunRecord
 
 
 def run(spec: AnswerSpec, retry: Retry | None) -> int:
     """Answer the input of `spec`, or its failed rows again; gives the exit code."""
-    from jobs.runtime import admission as guard
-    from jobs.runtime.job import Job, open_input, output_schema
-    from jobs.runtime.model import model_of, record_length
-    from jobs.runtime.run import run as run_job
     from vqa_ray import schema
+    from vqa_ray.jobs.runtime import admission as guard
+    from vqa_ray.jobs.runtime.job import Job, open_input, output_schema
+    from vqa_ray.jobs.runtime.model import model_of, record_length
+    from vqa_ray.jobs.runtime.run import run as run_job
 
     model = model_of(spec, "answer")
     takes_context = model.kind.is_generative and model.kind.has_turns and not spec.ignore_context
@@ -38,7 +38,7 @@ def run(spec: AnswerSpec, retry: Retry | None) -> int:
         _refuse_context(spec, source, model)
     build = partial(build_own, spec, source, model)
     if spec.engine == "vllm":
-        from jobs import answer_vllm
+        from vqa_ray.jobs import answer_vllm
 
         answer_vllm.check(spec, source, model)
         build = partial(answer_vllm.build, spec, model)
@@ -65,10 +65,10 @@ def _refuse_context(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
 
 def build_own(spec: AnswerSpec, source: Source, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec on our own engines, lazily."""
-    from jobs.runtime.job import image_config
-    from jobs.runtime.model import recorded_options
-    from pipelines.inference import AnswerConfig
-    from pipelines.inference import answer as pipeline
+    from vqa_ray.jobs.runtime.job import image_config
+    from vqa_ray.jobs.runtime.model import recorded_options
+    from vqa_ray.pipelines.inference import AnswerConfig
+    from vqa_ray.pipelines.inference import answer as pipeline
 
     record = work.record
     options, nested = recorded_options(spec, model, record), is_nested(spec, source, record)
@@ -79,6 +79,6 @@ def build_own(spec: AnswerSpec, source: Source, model: ModelInfo, work: Work, pl
 answer = command(AnswerSpec, run)
 
 if __name__ == "__main__":
-    from jobs.cli import main
+    from vqa_ray.jobs.cli import main
 
     sys.exit(main(["answer", *sys.argv[1:]]))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from jobs.spec.base import AnswerSpec
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.spec.base import AnswerSpec
 from vqa_ray.models.chat.vllm import VllmOptions, closing_tokens, require_vllm
 from vqa_ray.models.checkpoint.adapter import adapter_of
 from vqa_ray.models.load import ModelInfo
@@ -14,8 +14,8 @@ from vqa_ray.readers import Source
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.runtime.job import Work
-    from pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Work
+    from vqa_ray.pipelines.resources import Placement
 
 _OPTION = "--engine vllm"
 # That a row may show where rows bring lists of them; vLLM sets memory aside for so many.
@@ -48,9 +48,9 @@ def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
 
 def build(spec: AnswerSpec, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
-    from jobs.runtime.job import image_config
-    from jobs.runtime.model import recorded_options
-    from pipelines.vllm import answer_with_vllm
+    from vqa_ray.jobs.runtime.job import image_config
+    from vqa_ray.jobs.runtime.model import recorded_options
+    from vqa_ray.pipelines.vllm import answer_with_vllm
 
     options = VllmOptions(
         max_new_tokens=recorded_options(spec, model, work.record).generation(model).max_new_tokens,

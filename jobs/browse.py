@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jobs.runtime.signals import STOP
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.jobs.runtime.signals import STOP
 
 if TYPE_CHECKING:
     from vqa_ray.browse.search import Asking, Finder
@@ -48,11 +48,11 @@ def browse(
     timeout: Annotated[float, typer.Option(help="How long a search is waited for, in seconds.", min=1)] = 120.0,
 ) -> int:
     """Show an index or the results of a run as a local web page. Nothing is written; Ctrl-C ends it."""
-    from jobs.runtime import logs
     from vqa_ray.browse.dataset import open_collection
     from vqa_ray.browse.server import Server, Settings
     from vqa_ray.browse.templates import check
     from vqa_ray.images.decode import ImageLimits
+    from vqa_ray.jobs.runtime import logs
 
     logs.configure(False, "text")
     check()
@@ -130,8 +130,8 @@ def _finder(
 
 
 def _asking(reference: str, device: str | None, allow_http: bool) -> Asking:
-    from jobs.runtime.predicate import predicate_of
     from vqa_ray.browse.search import Asking
+    from vqa_ray.jobs.runtime.predicate import predicate_of
     from vqa_ray.models.load import ModelOptions, describe
 
     info = describe(reference)
@@ -144,6 +144,6 @@ def _asking(reference: str, device: str | None, allow_http: bool) -> Asking:
 
 
 if __name__ == "__main__":
-    from jobs.cli import main
+    from vqa_ray.jobs.cli import main
 
     sys.exit(main(["browse", *sys.argv[1:]]))

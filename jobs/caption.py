@@ -6,25 +6,25 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.spec.base import CaptionSpec, Retry
-from jobs.spec.cli import command
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.spec.base import CaptionSpec, Retry
+from vqa_ray.jobs.spec.cli import command
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.runtime.job import Work
-    from pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Work
     from vqa_ray.models.load import ModelInfo
+    from vqa_ray.pipelines.resources import Placement
 
 
 def run(spec: CaptionSpec, retry: Retry | None) -> int:
     """Caption the input of `spec`, or its failed rows again; gives the exit code."""
-    from jobs.runtime import admission as guard
-    from jobs.runtime.job import Job, open_input, output_schema
-    from jobs.runtime.model import model_of, record_length
-    from jobs.runtime.run import run as run_job
     from vqa_ray import schema
+    from vqa_ray.jobs.runtime import admission as guard
+    from vqa_ray.jobs.runtime.job import Job, open_input, output_schema
+    from vqa_ray.jobs.runtime.model import model_of, record_length
+    from vqa_ray.jobs.runtime.run import run as run_job
 
     model = model_of(spec, "caption")
     if spec.prompt is not None and not model.kind.has_turns:
@@ -37,10 +37,10 @@ def run(spec: CaptionSpec, retry: Retry | None) -> int:
 
 def build(spec: CaptionSpec, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
-    from jobs.runtime.job import image_config
-    from jobs.runtime.model import recorded_options
-    from pipelines.caption import CaptionConfig
-    from pipelines.caption import caption as pipeline
+    from vqa_ray.jobs.runtime.job import image_config
+    from vqa_ray.jobs.runtime.model import recorded_options
+    from vqa_ray.pipelines.caption import CaptionConfig
+    from vqa_ray.pipelines.caption import caption as pipeline
 
     record = work.record
     options = recorded_options(spec, model, record)
@@ -51,6 +51,6 @@ def build(spec: CaptionSpec, model: ModelInfo, work: Work, placement: Placement)
 caption = command(CaptionSpec, run)
 
 if __name__ == "__main__":
-    from jobs.cli import main
+    from vqa_ray.jobs.cli import main
 
     sys.exit(main(["caption", *sys.argv[1:]]))

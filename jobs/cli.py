@@ -1,6 +1,6 @@
 """The command `vqa-ray`: from arguments to an exit code.
 
-Imports next to nothing, so that signals are heeded from the beginning; `jobs.typer_app` makes the options.
+Imports next to nothing, so that signals are heeded from the beginning; `vqa_ray.jobs.typer_app` makes the options.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from jobs.runtime.signals import STOP, describe, leave
+from vqa_ray.jobs.runtime.signals import STOP, describe, leave
 
 # Command → its one line in the list of commands. The function of that name in `jobs.<command>` is it.
 COMMANDS = {
@@ -67,7 +67,7 @@ def _run(given: list[str]) -> int:
 
     name = given[0] if given and given[0] in COMMANDS else None
     try:
-        from jobs import typer_app
+        from vqa_ray.jobs import typer_app
 
         code = typer_app.call(given, name, COMMANDS)
     except VqaRayError as error:
@@ -105,7 +105,7 @@ def _of_storage(error: Exception) -> bool:
 
 def _begun() -> bool:
     """Whether the work on rows has begun: what Ray runs is imported then."""
-    return "jobs.runtime.execute" in sys.modules or "jobs.finetune.train" in sys.modules
+    return "vqa_ray.jobs.runtime.execute" in sys.modules or "vqa_ray.jobs.finetune.train" in sys.modules
 
 
 def _prefix(name: str | None) -> str:

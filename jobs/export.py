@@ -41,7 +41,7 @@ def export(
 
     Rows that failed are left out and counted.
     """
-    from jobs.runtime import logs
+    from vqa_ray.jobs.runtime import logs
 
     logs.configure(False, "text")
     if to not in FORMATS:

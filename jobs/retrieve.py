@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.spec.base import RetrieveSpec, Retry
-from jobs.spec.cli import command
+from vqa_ray.jobs.spec.base import RetrieveSpec, Retry
+from vqa_ray.jobs.spec.cli import command
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.runtime.job import Work
-    from pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Work
     from vqa_ray.models.load import ModelInfo
+    from vqa_ray.pipelines.resources import Placement
     from vqa_ray.predicates.predicate import Predicate
 
 logger = logging.getLogger(__name__)
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 
 def run(spec: RetrieveSpec, retry: Retry | None) -> int:
     """Ask the questions of `spec`, or those of its failed rows again; gives the exit code."""
-    from jobs.runtime import admission as guard
-    from jobs.runtime.job import Job, fingerprint_of, open_input, output_schema, read_calibration
-    from jobs.runtime.model import model_of
-    from jobs.runtime.predicate import predicate_of
-    from jobs.runtime.run import run as run_job
     from vqa_ray import schema
+    from vqa_ray.jobs.runtime import admission as guard
+    from vqa_ray.jobs.runtime.job import Job, fingerprint_of, open_input, output_schema, read_calibration
+    from vqa_ray.jobs.runtime.model import model_of
+    from vqa_ray.jobs.runtime.predicate import predicate_of
+    from vqa_ray.jobs.runtime.run import run as run_job
 
     model = model_of(spec, "score")
     calibration = read_calibration(spec.calibration, model)
@@ -45,10 +45,10 @@ def run(spec: RetrieveSpec, retry: Retry | None) -> int:
 
 def build(spec: RetrieveSpec, predicate: Predicate, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
-    from jobs.runtime.job import image_config
-    from jobs.runtime.model import options_of
-    from pipelines.retrieve import RetrieveConfig
-    from pipelines.retrieve import retrieve as pipeline
+    from vqa_ray.jobs.runtime.job import image_config
+    from vqa_ray.jobs.runtime.model import options_of
+    from vqa_ray.pipelines.retrieve import RetrieveConfig
+    from vqa_ray.pipelines.retrieve import retrieve as pipeline
 
     version = work.record.columns_version
     config = RetrieveConfig(options_of(spec), predicate, spec.ask_all, model.kind.is_generative, version)
@@ -75,6 +75,6 @@ def write_matches(spec: RetrieveSpec, parts: Sequence[str]) -> None:
 retrieve = command(RetrieveSpec, run)
 
 if __name__ == "__main__":
-    from jobs.cli import main
+    from vqa_ray.jobs.cli import main
 
     sys.exit(main(["retrieve", *sys.argv[1:]]))

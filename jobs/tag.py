@@ -6,25 +6,25 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from jobs.rethreshold.spec import RethresholdSpec
-from jobs.spec.base import Retry, TagSpec
-from jobs.spec.cli import Variant, command
+from vqa_ray.jobs.rethreshold.spec import RethresholdSpec
+from vqa_ray.jobs.spec.base import Retry, TagSpec
+from vqa_ray.jobs.spec.cli import Variant, command
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.runtime.job import Work
-    from pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Work
+    from vqa_ray.pipelines.resources import Placement
     from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 
 def run(spec: TagSpec, retry: Retry | None) -> int:
     """Tag the input of `spec`, or its failed rows again; gives the exit code."""
-    from jobs.runtime import admission as guard
-    from jobs.runtime.job import Job, fingerprint_of, open_input, output_schema, read_calibration
-    from jobs.runtime.model import model_of
-    from jobs.runtime.run import run as run_job
     from vqa_ray import schema
+    from vqa_ray.jobs.runtime import admission as guard
+    from vqa_ray.jobs.runtime.job import Job, fingerprint_of, open_input, output_schema, read_calibration
+    from vqa_ray.jobs.runtime.model import model_of
+    from vqa_ray.jobs.runtime.run import run as run_job
     from vqa_ray.models.load import load_vocabulary
     from vqa_ray.readers.source import parse_keep
     from vqa_ray.taxonomy.file import default_taxonomy, load_taxonomy
@@ -47,18 +47,18 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
 
 def build(spec: TagSpec, taxonomy: Taxonomy, work: Work, placement: Placement) -> Dataset:
     """The pipeline of a spec, lazily."""
-    from jobs.runtime.job import image_config
-    from jobs.runtime.model import options_of
-    from pipelines.tag import TagConfig
-    from pipelines.tag import tag as pipeline
+    from vqa_ray.jobs.runtime.job import image_config
+    from vqa_ray.jobs.runtime.model import options_of
+    from vqa_ray.pipelines.tag import TagConfig
+    from vqa_ray.pipelines.tag import tag as pipeline
 
     config = TagConfig(options_of(spec), taxonomy, work.record.columns_version)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 
 def rethreshold(spec: RethresholdSpec) -> int:
-    """Decide the tags of a finished run anew; see `jobs.rethreshold.command`."""
-    from jobs.rethreshold.command import run
+    """Decide the tags of a finished run anew; see `vqa_ray.jobs.rethreshold.command`."""
+    from vqa_ray.jobs.rethreshold.command import run
 
     return run(spec)
 
@@ -66,6 +66,6 @@ def rethreshold(spec: RethresholdSpec) -> int:
 tag = command(TagSpec, run, variant=Variant("rethreshold", RethresholdSpec, rethreshold))
 
 if __name__ == "__main__":
-    from jobs.cli import main
+    from vqa_ray.jobs.cli import main
 
     sys.exit(main(["tag", *sys.argv[1:]]))

@@ -130,7 +130,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print versio
 
 
 def _imported(command: str) -> Callable[..., Any]:
-    module = f"jobs.{command}.command" if command in _ROOMS else f"jobs.{command}"
+    module = f"vqa_ray.jobs.{command}.command" if command in _ROOMS else f"vqa_ray.jobs.{command}"
     function: Callable[..., Any] = getattr(importlib.import_module(module), command)
     return function
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from ray.data import ActorPoolStrategy, Dataset
 
-from pipelines.reports import row_report
-from pipelines.resources import Placement
+from vqa_ray.pipelines.reports import row_report
+from vqa_ray.pipelines.resources import Placement
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_actor import ModelActor
 

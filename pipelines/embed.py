@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from ray.data import Dataset
 
-from pipelines.actor_pool import on_actors
-from pipelines.read_images import ImageConfig, read_and_decode
-from pipelines.resources import Placement
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.pipelines.actor_pool import on_actors
+from vqa_ray.pipelines.read_images import ImageConfig, read_and_decode
+from vqa_ray.pipelines.resources import Placement
 from vqa_ray.stages.embed import EmbedStage
 from vqa_ray.stages.image_metadata import DescribeImages
 from vqa_ray.stages.read import ReadShard

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from pipelines.read_images import read
-from pipelines.resources import READ_CPUS, Placement
+from vqa_ray.pipelines.read_images import read
+from vqa_ray.pipelines.resources import READ_CPUS, Placement
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.training.stages.extract_labels import IndexRows
 

@@ -19,7 +19,7 @@ from ray.data._internal.cluster_autoscaler import ClusterAutoscaler
 from ray.data._internal.execution import streaming_executor
 from ray.data._internal.execution.operators import actor_pool_map_operator
 
-from pipelines.replaced import replaced
+from vqa_ray.pipelines.replaced import replaced
 
 
 class FixedResources(ClusterAutoscaler):

@@ -10,8 +10,8 @@ from ray.data import Dataset, TaskPoolStrategy
 from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
-from pipelines.datasource import FixedTasks
-from pipelines.resources import READ_CPUS, Placement
+from vqa_ray.pipelines.datasource import FixedTasks
+from vqa_ray.pipelines.resources import READ_CPUS, Placement
 from vqa_ray.training.stages.read_scheduled import ReadPlanned
 
 

@@ -9,7 +9,7 @@ from ray.data import DataContext, ExecutionResources
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data.checkpoint import CheckpointConfig
 
-from pipelines.resources import Placement
+from vqa_ray.pipelines.resources import Placement
 
 if TYPE_CHECKING:
     from ray.data._internal.stats import DatasetStatsSummary

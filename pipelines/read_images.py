@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import ray
 from ray.data import Dataset, TaskPoolStrategy
 
-from pipelines.datasource import shard_source
-from pipelines.resources import DECODE_CPUS, READ_CPUS, Placement
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.models.protocols import ImageTransform
+from vqa_ray.pipelines.datasource import shard_source
+from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, Placement
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.image_metadata import DescribeImages

@@ -17,11 +17,11 @@ from ray.data import DataContext, DataIterator, Dataset, ExecutionResources
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from pipelines.planned import planned
-from pipelines.ray_context import Unhurried, run_context
-from pipelines.read_images import ImageConfig, decode
-from pipelines.resources import DECODE_CPUS
-from pipelines.training_resources import TrainPlacement
+from vqa_ray.pipelines.planned import planned
+from vqa_ray.pipelines.ray_context import Unhurried, run_context
+from vqa_ray.pipelines.read_images import ImageConfig, decode
+from vqa_ray.pipelines.resources import DECODE_CPUS
+from vqa_ray.pipelines.training_resources import TrainPlacement
 from vqa_ray.readers import Source
 from vqa_ray.storage.filesystem import filesystem_for
 from vqa_ray.training.data.schedule import TrainingPlan

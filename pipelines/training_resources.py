@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pipelines.resources import DECODE_CPUS, READ_CPUS, Placement, Wishes, automatic
+from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, Placement, Wishes, automatic
 
 _SMALL_MACHINE_CPUS = 8
 _THREADS_ON_LARGE_MACHINE = 4

@@ -7,9 +7,9 @@ from typing import Any
 
 from ray.data import Dataset
 
-from pipelines.read_images import ImageConfig, read_and_decode
-from pipelines.resources import DECODE_CPUS, Placement
 from vqa_ray.models.chat.vllm import VllmOptions, model_source
+from vqa_ray.pipelines.read_images import ImageConfig, read_and_decode
+from vqa_ray.pipelines.resources import DECODE_CPUS, Placement
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.stages.vllm import VllmAnswers, VllmRequests
 
@@ -28,7 +28,7 @@ def answer_with_vllm(
     """ANSWER rows, lazily: read → fetch → decode → ask → vLLM → answer. Rows bring one question each.
 
     Args:
-        tasks, images, placement, attempt: see `pipelines.inference.answer`.
+        tasks, images, placement, attempt: see `vqa_ray.pipelines.inference.answer`.
         model: a directory that every node sees, or a hub name.
         options: how vLLM runs it; `require_vllm` says whether it can.
         boxes: whether `boxes` are written.

@@ -14,7 +14,7 @@ from ray.data.block import Block, BlockAccessor
 from ray.data.checkpoint import CheckpointConfig
 from ray.data.datasource import FilenameProvider
 
-from pipelines.resources import WRITE_CPUS
+from vqa_ray.pipelines.resources import WRITE_CPUS
 from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.directory import RunLayout
 from vqa_ray.runs.private_names import with_private_names

@@ -23,11 +23,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _loggers_as_they_were() -> Iterator[None]:
     """A command that ran in this process sends our messages to standard error; `caplog` should find them again."""
-    ours = [logging.getLogger(name) for name in ("vqa_ray", "pipelines", "jobs")]
+    ours = [logging.getLogger("vqa_ray")]
     before = [(logger.handlers, logger.level, logger.propagate) for logger in ours]
-    if "jobs.runtime.logs" in sys.modules:
+    if "vqa_ray.jobs.runtime.logs" in sys.modules:
         # Descriptor 2 is another one in each test that captures it.
-        sys.modules["jobs.runtime.logs"].console.cache_clear()
+        sys.modules["vqa_ray.jobs.runtime.logs"].console.cache_clear()
     yield
     for logger, (handlers, level, propagate) in zip(ours, before, strict=True):
         logger.handlers, logger.propagate = handlers, propagate

@@ -14,7 +14,7 @@ import typer
 from vqa_ray.errors import RunError
 
 if TYPE_CHECKING:
-    from jobs.demo.summary import Step
+    from vqa_ray.jobs.demo.summary import Step
 
 MODEL, ENCODER = "bundled:catalog-vilt", "bundled:catalog-clip"
 # What is searched for, and what the hits are asked.
@@ -34,13 +34,13 @@ def demo(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print the summary only.")] = False,
 ) -> int:
     """Render products, tag them, ask questions of them, measure the answers, and search them."""
-    from jobs.demo import directory
-    from jobs.demo.evaluate import measures, search_result
-    from jobs.demo.inputs import write_shards
-    from jobs.demo.page import read_hits, read_results, write_page
-    from jobs.demo.summary import summary
-    from jobs.runtime.admission import now
-    from jobs.runtime.cluster.connect import session
+    from vqa_ray.jobs.demo import directory
+    from vqa_ray.jobs.demo.evaluate import measures, search_result
+    from vqa_ray.jobs.demo.inputs import write_shards
+    from vqa_ray.jobs.demo.page import read_hits, read_results, write_page
+    from vqa_ray.jobs.demo.summary import summary
+    from vqa_ray.jobs.runtime.admission import now
+    from vqa_ray.jobs.runtime.cluster.connect import session
     from vqa_ray.models.load import describe
     from vqa_ray.runs.lock import OutputLock
     from vqa_ray.taxonomy.file import default_taxonomy
@@ -77,8 +77,8 @@ def demo(
 @contextmanager
 def _timed(steps: list[Step], doing: str, done: str, where: str = "") -> Iterator[None]:
     """Announce a step on standard error, and add it to `steps` with its duration when it is done."""
-    from jobs.demo.summary import Step
-    from jobs.runtime.logs import console
+    from vqa_ray.jobs.demo.summary import Step
+    from vqa_ray.jobs.runtime.logs import console
 
     print(f"[{len(steps) + 1}/{_STEPS}] {doing} …", file=console())
     begun = time.monotonic()
@@ -87,7 +87,7 @@ def _timed(steps: list[Step], doing: str, done: str, where: str = "") -> Iterato
 
 
 def _request(place: Path, output: str, model: str, quiet: bool) -> dict[str, object]:
-    from jobs.demo.directory import PRODUCTS
+    from vqa_ray.jobs.demo.directory import PRODUCTS
 
     # A demo of one product has more damaged rows than sound ones, and that is no failure.
     limits = {"max_error_fraction": 1.0}
@@ -95,35 +95,35 @@ def _request(place: Path, output: str, model: str, quiet: bool) -> dict[str, obj
 
 
 def _tag(place: Path, model: str, quiet: bool) -> None:
-    from jobs import tag
-    from jobs.demo.directory import TAGS
-    from jobs.spec.base import TagSpec
+    from vqa_ray.jobs import tag
+    from vqa_ray.jobs.demo.directory import TAGS
+    from vqa_ray.jobs.spec.base import TagSpec
 
     _succeeded(tag.run(TagSpec.model_validate(_request(place, TAGS, model, quiet)), None), place / TAGS)
 
 
 def _answer(place: Path, model: str, quiet: bool) -> None:
-    from jobs import answer
-    from jobs.demo.directory import ANSWERS
-    from jobs.spec.base import AnswerSpec
+    from vqa_ray.jobs import answer
+    from vqa_ray.jobs.demo.directory import ANSWERS
+    from vqa_ray.jobs.spec.base import AnswerSpec
 
     request = AnswerSpec.model_validate(_request(place, ANSWERS, model, quiet))
     _succeeded(answer.run(request, None), place / ANSWERS)
 
 
 def _index(place: Path, encoder: str, quiet: bool) -> None:
-    from jobs.demo.directory import INDEX
-    from jobs.index import command as index
-    from jobs.index.spec import IndexSpec
+    from vqa_ray.jobs.demo.directory import INDEX
+    from vqa_ray.jobs.index import command as index
+    from vqa_ray.jobs.index.spec import IndexSpec
 
     request = IndexSpec.model_validate(_request(place, INDEX, encoder, quiet))
     _succeeded(index.run(request, None), place / INDEX)
 
 
 def _search(place: Path, model: str) -> None:
-    from jobs.demo.directory import HITS, HITS_PAGE, INDEX, TAGS
-    from jobs.search import command as search
-    from jobs.search.spec import SearchSpec
+    from vqa_ray.jobs.demo.directory import HITS, HITS_PAGE, INDEX, TAGS
+    from vqa_ray.jobs.search import command as search
+    from vqa_ray.jobs.search.spec import SearchSpec
 
     found = {"output": str(place / HITS), "gallery": str(place / HITS_PAGE), "top_k": 12, "candidates": 100}
     asked = {"text": TEXT, "verify": VERIFY, "verify_model": model, "tags": str(place / TAGS), "quiet": True}
@@ -136,6 +136,6 @@ def _succeeded(code: int, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    from jobs.cli import main
+    from vqa_ray.jobs.cli import main
 
     sys.exit(main(["demo", *sys.argv[1:]]))

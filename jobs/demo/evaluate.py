@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from jobs.demo.inputs import DOG_KIND, DOG_QUESTION, is_wanted
 from vqa_ray.evaluation.binary import binary_report, said_yes
 from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
+from vqa_ray.jobs.demo.inputs import DOG_KIND, DOG_QUESTION, is_wanted
 from vqa_ray.report.card import Card, Line, answer_lines, failure, tag_lines
 from vqa_ray.report.gallery import Measure
 from vqa_ray.runs.question_rows import question_rows

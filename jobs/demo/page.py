@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.demo.directory import ANSWERS, GALLERY, HITS, TAGS
-from jobs.demo.evaluate import Judged, cards, in_order_to_show, is_sound, join_results
-from jobs.demo.inputs import SCHEMA, read_rows
+from vqa_ray.jobs.demo.directory import ANSWERS, GALLERY, HITS, TAGS
+from vqa_ray.jobs.demo.evaluate import Judged, cards, in_order_to_show, is_sound, join_results
+from vqa_ray.jobs.demo.inputs import SCHEMA, read_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, Measure, write_gallery
 from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunLayout

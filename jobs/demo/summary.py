@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from jobs.demo.directory import GALLERY, HITS_PAGE, INDEX, TAGS
-from jobs.demo.evaluate import Judged, SearchResult, error_counts
+from vqa_ray.jobs.demo.directory import GALLERY, HITS_PAGE, INDEX, TAGS
+from vqa_ray.jobs.demo.evaluate import Judged, SearchResult, error_counts
 from vqa_ray.report.gallery import Measure
 
 

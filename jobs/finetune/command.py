@@ -7,12 +7,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from jobs.finetune.spec import FinetuneSpec
-from jobs.spec.cli import command
+from vqa_ray.jobs.finetune.spec import FinetuneSpec
+from vqa_ray.jobs.spec.cli import command
 
 if TYPE_CHECKING:
-    from jobs.finetune.request import Request
-    from jobs.runtime.cluster.connect import Cluster
+    from vqa_ray.jobs.finetune.request import Request
+    from vqa_ray.jobs.runtime.cluster.connect import Cluster
     from vqa_ray.runs.claims import Fence
     from vqa_ray.runs.record import RunRecord
 
@@ -26,12 +26,12 @@ def run(spec: FinetuneSpec) -> int:
         RequestError: what is asked cannot be done.
         RunError: it failed; the same command goes on from there.
     """
-    from jobs.finetune.publish import amend, push, tell
-    from jobs.finetune.request import as_begun, open_request
-    from jobs.runtime import admission as guard
-    from jobs.runtime import logs
-    from jobs.runtime.cluster.connect import session
-    from jobs.runtime.recorded_input import tell_drift
+    from vqa_ray.jobs.finetune.publish import amend, push, tell
+    from vqa_ray.jobs.finetune.request import as_begun, open_request
+    from vqa_ray.jobs.runtime import admission as guard
+    from vqa_ray.jobs.runtime import logs
+    from vqa_ray.jobs.runtime.cluster.connect import session
+    from vqa_ray.jobs.runtime.recorded_input import tell_drift
     from vqa_ray.readers.changes.reconcile import check_unchanged
     from vqa_ray.runs import manifest
     from vqa_ray.runs.directory import RunLayout
@@ -67,12 +67,12 @@ def run(spec: FinetuneSpec) -> int:
 
 def execute(request: Request, record: RunRecord, cluster: Cluster, fence: Fence) -> dict[str, Any]:
     """Gather, train, judge, publish; gives the manifest."""
-    from jobs.finetune.evaluate import judge
-    from jobs.finetune.prepare import gather
-    from jobs.finetune.publish import conclude, publish, told_of
-    from jobs.finetune.resources import image_config, place
-    from jobs.finetune.train import places, train
-    from jobs.runtime.admission import now
+    from vqa_ray.jobs.finetune.evaluate import judge
+    from vqa_ray.jobs.finetune.prepare import gather
+    from vqa_ray.jobs.finetune.publish import conclude, publish, told_of
+    from vqa_ray.jobs.finetune.resources import image_config, place
+    from vqa_ray.jobs.finetune.train import places, train
+    from vqa_ray.jobs.runtime.admission import now
 
     spec = request.spec
     started, begun = now(), time.monotonic()
@@ -104,6 +104,6 @@ def execute(request: Request, record: RunRecord, cluster: Cluster, fence: Fence)
 finetune = command(FinetuneSpec, run, retries=False)
 
 if __name__ == "__main__":
-    from jobs.cli import main
+    from vqa_ray.jobs.cli import main
 
     sys.exit(main(["finetune", *sys.argv[1:]]))

@@ -9,15 +9,15 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext
 
-from jobs.finetune.prepare import Lesson
-from jobs.finetune.request import Request
-from jobs.runtime.cluster.connect import Cluster
-from pipelines.inference import AnswerConfig, answer
-from pipelines.ray_context import run_context
-from pipelines.read_images import ImageConfig
-from pipelines.resources import Wishes, automatic
 from vqa_ray.errors import RunError, one_line
+from vqa_ray.jobs.finetune.prepare import Lesson
+from vqa_ray.jobs.finetune.request import Request
+from vqa_ray.jobs.runtime.cluster.connect import Cluster
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.pipelines.inference import AnswerConfig, answer
+from vqa_ray.pipelines.ray_context import run_context
+from vqa_ray.pipelines.read_images import ImageConfig
+from vqa_ray.pipelines.resources import Wishes, automatic
 from vqa_ray.report.training_summary import Confusion
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.stages.read import read_tasks
@@ -61,7 +61,7 @@ def judge(request: Request, lesson: Lesson, places: Places, images: ImageConfig,
     if best is None:
         return Judged(log, None, None)
     if request.spec.task == CONTRASTIVE:
-        from jobs.finetune.evaluate_pairs import embedded
+        from vqa_ray.jobs.finetune.evaluate_pairs import embedded
         from vqa_ray.training.contrastive.evaluate import judge_embedded
 
         options = ModelOptions(places.best, dtype=request.spec.dtype)

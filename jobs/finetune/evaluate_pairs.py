@@ -6,15 +6,15 @@ import pyarrow as pa
 import ray
 from ray.data import DataContext
 
-from jobs.finetune.prepare import Lesson
-from jobs.finetune.request import Request
-from jobs.runtime.cluster.connect import Cluster
-from pipelines.embed import EmbedConfig, embed
-from pipelines.ray_context import run_context
-from pipelines.read_images import ImageConfig
-from pipelines.resources import Wishes, automatic
 from vqa_ray.errors import RunError, one_line
+from vqa_ray.jobs.finetune.prepare import Lesson
+from vqa_ray.jobs.finetune.request import Request
+from vqa_ray.jobs.runtime.cluster.connect import Cluster
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.pipelines.embed import EmbedConfig, embed
+from vqa_ray.pipelines.ray_context import run_context
+from vqa_ray.pipelines.read_images import ImageConfig
+from vqa_ray.pipelines.resources import Wishes, automatic
 from vqa_ray.stages.read import read_tasks
 
 

@@ -10,13 +10,13 @@ from functools import partial
 import numpy as np
 from ray.data import DataContext
 
-from jobs.finetune.request import Request, training_root
-from jobs.finetune.spec import FinetuneSpec
-from pipelines.labels import index
-from pipelines.ray_context import run_context
-from pipelines.training_resources import TrainPlacement
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.finetune.request import Request, training_root
+from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.pipelines.labels import index
+from vqa_ray.pipelines.ray_context import run_context
+from vqa_ray.pipelines.training_resources import TrainPlacement
 from vqa_ray.stages.read import limits_for, read_tasks
 from vqa_ray.storage.filesystem import exists, join
 from vqa_ray.training.data.label_notes import learnt_answers, row_name, unlabelled, unmatched, unused

@@ -16,12 +16,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.finetune.evaluate import Judged
-from jobs.finetune.prepare import Lesson, recipe
-from jobs.finetune.request import Request
-from jobs.finetune.spec import FinetuneSpec
-from jobs.runtime.progress import duration
-from jobs.runtime.summary import ALL_GOOD, TOO_MANY_ERRORS
+from vqa_ray.jobs.finetune.evaluate import Judged
+from vqa_ray.jobs.finetune.prepare import Lesson, recipe
+from vqa_ray.jobs.finetune.request import Request
+from vqa_ray.jobs.finetune.spec import FinetuneSpec
+from vqa_ray.jobs.runtime.progress import duration
+from vqa_ray.jobs.runtime.summary import ALL_GOOD, TOO_MANY_ERRORS
 from vqa_ray.models.checkpoint.readme import card_of
 from vqa_ray.readers.columns import ROLES
 from vqa_ray.report.licences import licence_of

@@ -8,10 +8,10 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jobs.finetune.spec import SCRATCH, FinetuneSpec
-from jobs.runtime.admission import input_of, now, versions
-from jobs.runtime.recorded_input import INPUT, VALIDATION, earlier_run
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.finetune.spec import SCRATCH, FinetuneSpec
+from vqa_ray.jobs.runtime.admission import input_of, now, versions
+from vqa_ray.jobs.runtime.recorded_input import INPUT, VALIDATION, earlier_run
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.files import image_processor_config
 from vqa_ray.models.protocols import ImageTransform

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from jobs.finetune.request import Request
-from jobs.runtime.cluster.connect import Cluster
-from pipelines.read_images import ImageConfig
-from pipelines.resources import check
-from pipelines.training_resources import TrainPlacement, TrainWishes, automatic_training, training_demand
 from vqa_ray.images.decode import ImageLimits
+from vqa_ray.jobs.finetune.request import Request
+from vqa_ray.jobs.runtime.cluster.connect import Cluster
+from vqa_ray.pipelines.read_images import ImageConfig
+from vqa_ray.pipelines.resources import check
+from vqa_ray.pipelines.training_resources import TrainPlacement, TrainWishes, automatic_training, training_demand
 from vqa_ray.runs.record import RunRecord
 
 # An image of the usual shape, height and width in pixels, to know about how many bytes a decoded one takes.

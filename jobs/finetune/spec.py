@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from jobs.spec.base import JobSpec, Workers, bounds, option, option_name
+from vqa_ray.jobs.spec.base import JobSpec, Workers, bounds, option, option_name
 from vqa_ray.training.task import CONTRASTIVE, Task
 
 SCRATCH = "scratch"

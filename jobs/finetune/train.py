@@ -14,15 +14,15 @@ from typing import Any
 import ray
 from ray.train import TrainingFailedError
 
-from jobs.finetune.prepare import Lesson, targets_of
-from jobs.finetune.request import Request, training_root
-from jobs.finetune.spec import FinetuneSpec
-from jobs.runtime.cluster.failures import reason
-from jobs.runtime.progress import duration
-from pipelines import training as pipeline
-from pipelines.read_images import ImageConfig
-from pipelines.training_resources import TrainPlacement
 from vqa_ray.errors import RunError
+from vqa_ray.jobs.finetune.prepare import Lesson, targets_of
+from vqa_ray.jobs.finetune.request import Request, training_root
+from vqa_ray.jobs.finetune.spec import FinetuneSpec
+from vqa_ray.jobs.runtime.cluster.failures import reason
+from vqa_ray.jobs.runtime.progress import duration
+from vqa_ray.pipelines import training as pipeline
+from vqa_ray.pipelines.read_images import ImageConfig
+from vqa_ray.pipelines.training_resources import TrainPlacement
 from vqa_ray.readers.listing import absolute
 from vqa_ray.runs.directory import delete
 from vqa_ray.runs.record import RunRecord

@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.index.spec import IndexSpec
-from jobs.runtime import admission as guard
-from jobs.runtime.job import open_input, output_schema
-from jobs.runtime.model import model_of
 from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.index import version as versions
@@ -23,6 +19,10 @@ from vqa_ray.index.paths import IndexLayout, files
 from vqa_ray.index.reader import Index
 from vqa_ray.index.update import Kind, read_sources
 from vqa_ray.index.version import Version
+from vqa_ray.jobs.index.spec import IndexSpec
+from vqa_ray.jobs.runtime import admission as guard
+from vqa_ray.jobs.runtime.job import open_input, output_schema
+from vqa_ray.jobs.runtime.model import model_of
 from vqa_ray.models.load import embedding_shape
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute
@@ -38,8 +38,8 @@ from vqa_ray.storage.store_errors import store_failures, store_reason
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from jobs.runtime.job import Work
-    from pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Work
+    from vqa_ray.pipelines.resources import Placement
 
 logger = logging.getLogger(__name__)
 

@@ -8,10 +8,6 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from jobs.index.duplicates import report
-from jobs.index.open import IndexTask
-from jobs.runtime import admission as guard
-from jobs.runtime.progress import duration
 from vqa_ray.errors import RunError, one_line
 from vqa_ray.index import version as versions
 from vqa_ray.index.ann import build as ann
@@ -21,6 +17,10 @@ from vqa_ray.index.reader import Index
 from vqa_ray.index.search.recall import measured
 from vqa_ray.index.update import Change, apply, conflicting_ids
 from vqa_ray.index.version import AnnState, Update, Version
+from vqa_ray.jobs.index.duplicates import report
+from vqa_ray.jobs.index.open import IndexTask
+from vqa_ray.jobs.runtime import admission as guard
+from vqa_ray.jobs.runtime.progress import duration
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs.directory import CARD, FOR_DATASETS, delete_directory
 from vqa_ray.runs.lock import OutputLock

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from jobs.index.open import IndexTask
-from jobs.index.publish import entry, publish
-from jobs.index.spec import OF_ONE_UPDATE
-from jobs.runtime import admission as guard
 from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
 from vqa_ray.index.input_files import Difference
 from vqa_ray.index.update import Change, read_sources
 from vqa_ray.index.version import Version
+from vqa_ray.jobs.index.open import IndexTask
+from vqa_ray.jobs.index.publish import entry, publish
+from vqa_ray.jobs.index.spec import OF_ONE_UPDATE
+from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.keys import Ranges
 from vqa_ray.runs import commits, manifest
 from vqa_ray.runs.counts import read_columns, tally

@@ -7,17 +7,17 @@ import uuid
 from dataclasses import replace
 from functools import partial
 
-from jobs.index.open import IndexTask
-from jobs.index.publish import publish
-from jobs.index.recover import record_of, under_way
-from jobs.index.update import embed, part_uris
-from jobs.runtime.job import Job
-from jobs.runtime.summary import FAILED
-from jobs.spec.base import Retry
 from vqa_ray.index import version as versions
 from vqa_ray.index.input_snapshot import read_origin
 from vqa_ray.index.update import Change, read_sources
 from vqa_ray.index.version import Update, Version
+from vqa_ray.jobs.index.open import IndexTask
+from vqa_ray.jobs.index.publish import publish
+from vqa_ray.jobs.index.recover import record_of, under_way
+from vqa_ray.jobs.index.update import embed, part_uris
+from vqa_ray.jobs.runtime.job import Job
+from vqa_ray.jobs.runtime.summary import FAILED
+from vqa_ray.jobs.spec.base import Retry
 from vqa_ray.keys import Keys, ranges_of
 from vqa_ray.readers.source import parse_keep
 from vqa_ray.runs.counts import failed_keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from jobs.spec.base import RunSpec, option
+from vqa_ray.jobs.spec.base import RunSpec, option
 
 # What belongs to one update; the rest of a command is shared by all updates of an index.
 OF_ONE_UPDATE = ("input", "input_format", "columns", "limit", "model")

@@ -10,20 +10,20 @@ from functools import partial
 
 import pyarrow as pa
 
-from jobs.index.open import IndexTask, check_kind
-from jobs.index.publish import entry, finish, publish
-from jobs.index.recover import discard, record_of, take_in, under_way
-from jobs.runtime import admission as guard
-from jobs.runtime import summary
-from jobs.runtime.commit import conclude, swept_and_done, write_rows
-from jobs.runtime.job import Job, Work
-from jobs.runtime.summary import FAILED
 from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
 from vqa_ray.index.input_files import Difference
 from vqa_ray.index.input_snapshot import write_origin
 from vqa_ray.index.update import Change, read_sources
 from vqa_ray.index.version import Version
+from vqa_ray.jobs.index.open import IndexTask, check_kind
+from vqa_ray.jobs.index.publish import entry, finish, publish
+from vqa_ray.jobs.index.recover import discard, record_of, take_in, under_way
+from vqa_ray.jobs.runtime import admission as guard
+from vqa_ray.jobs.runtime import summary
+from vqa_ray.jobs.runtime.commit import conclude, swept_and_done, write_rows
+from vqa_ray.jobs.runtime.job import Job, Work
+from vqa_ray.jobs.runtime.summary import FAILED
 from vqa_ray.keys import NOTHING, Keys, size
 from vqa_ray.runs import manifest
 from vqa_ray.runs.claims import Fence

@@ -9,13 +9,13 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from jobs.calibrate import taxonomy_of
-from jobs.rethreshold.spec import RethresholdSpec
-from jobs.runtime import admission as guard
-from jobs.runtime import summary
 from vqa_ray import schema
 from vqa_ray.calibration.file import Calibration
 from vqa_ray.errors import RequestError, RunError
+from vqa_ray.jobs.calibrate import taxonomy_of
+from vqa_ray.jobs.rethreshold.spec import RethresholdSpec
+from vqa_ray.jobs.runtime import admission as guard
+from vqa_ray.jobs.runtime import summary
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs import manifest
 from vqa_ray.runs.completeness import strangers

@@ -6,11 +6,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from jobs.spec.base import option
+from vqa_ray.jobs.spec.base import option
 
 
 class RethresholdSpec(BaseModel):
-    """The options of `vqa-ray tag` that go with --rethreshold; see `jobs.spec.base.TagSpec`."""
+    """The options of `vqa-ray tag` that go with --rethreshold; see `vqa_ray.jobs.spec.base.TagSpec`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

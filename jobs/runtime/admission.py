@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.spec.base import RunSpec
 from vqa_ray import __version__
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.readers import Source
 from vqa_ray.readers.changes.snapshot import input_place, read_snapshot, snapshot_of, write_snapshot

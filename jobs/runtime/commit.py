@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jobs.runtime import admission as guard
-from jobs.runtime import summary
-from jobs.runtime.job import Job, Work
+from vqa_ray.jobs.runtime import admission as guard
+from vqa_ray.jobs.runtime import summary
+from vqa_ray.jobs.runtime.job import Job, Work
 from vqa_ray.keys import Keys, Ranges, ranges_of, size
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs import commits, manifest
@@ -45,7 +45,7 @@ def write_rows(job: Job, work: Work) -> manifest.Timing:
     stages: dict[str, float] = {}
     spilled = 0
     if work.tasks:
-        from jobs.runtime.execute import execute
+        from vqa_ray.jobs.runtime.execute import execute
 
         before = set(commits.committed_tasks(work.layout))
         invocation = f"{PART_PREFIX}{uuid.uuid4().hex[:8]}"

@@ -11,17 +11,17 @@ import ray
 from ray.data import DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
-from jobs.runtime.cluster.connect import Cluster, session
-from jobs.runtime.cluster.failures import causes, reason
-from jobs.runtime.job import Job, Work
-from jobs.runtime.progress import duration
-from jobs.runtime.watch import Watch
-from jobs.spec.base import RunSpec
-from pipelines.ray_context import LastStatistics, run_context
-from pipelines.reports import StopOnRequest, announce, forget
-from pipelines.resources import Placement, Wishes, automatic, check, demand
-from pipelines.write import FencedNames, checkpoint_config, write
 from vqa_ray.errors import RequestError, RunError, one_line
+from vqa_ray.jobs.runtime.cluster.connect import Cluster, session
+from vqa_ray.jobs.runtime.cluster.failures import causes, reason
+from vqa_ray.jobs.runtime.job import Job, Work
+from vqa_ray.jobs.runtime.progress import duration
+from vqa_ray.jobs.runtime.watch import Watch
+from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.pipelines.ray_context import LastStatistics, run_context
+from vqa_ray.pipelines.reports import StopOnRequest, announce, forget
+from vqa_ray.pipelines.resources import Placement, Wishes, automatic, check, demand
+from vqa_ray.pipelines.write import FencedNames, checkpoint_config, write
 from vqa_ray.readers.estimate import estimate_rows
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from jobs.runtime.progress import told_when_slow
-from jobs.runtime.recorded_input import earlier_run
-from jobs.spec.base import RunSpec
 from vqa_ray import schema as columns
 from vqa_ray.calibration.file import Calibration
 from vqa_ray.errors import RequestError
 from vqa_ray.images.decode import ImageLimits
+from vqa_ray.jobs.runtime.progress import told_when_slow
+from vqa_ray.jobs.runtime.recorded_input import earlier_run
+from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.models.load import ModelInfo, load_transform
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.readers.source import parse_keep
@@ -27,8 +27,8 @@ from vqa_ray.storage.filesystem import shown_uri
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from pipelines.read_images import ImageConfig
-    from pipelines.resources import Placement
+    from vqa_ray.pipelines.read_images import ImageConfig
+    from vqa_ray.pipelines.resources import Placement
 
 _FILES_PER_RUN, _MIN_ROWS_PER_FILE, _MAX_ROWS_PER_FILE = 64, 128, 10_000
 
@@ -162,7 +162,7 @@ def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
 
 def image_config(spec: RunSpec, work: Work) -> ImageConfig:
     """How the images of a spec are fetched and decoded."""
-    from pipelines.read_images import ImageConfig
+    from vqa_ray.pipelines.read_images import ImageConfig
 
     limits = ImageLimits(max_image_bytes=spec.max_image_bytes, max_image_pixels=spec.max_image_pixels)
     return ImageConfig(

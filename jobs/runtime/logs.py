@@ -36,11 +36,10 @@ def configure(quiet: bool, log_format: str) -> None:
     """
     handler = logging.StreamHandler(console())
     handler.setFormatter(_Json() if log_format == "json" else logging.Formatter("%(message)s"))
-    for name in ("vqa_ray", "pipelines", "jobs"):
-        logger = logging.getLogger(name)
-        logger.handlers = [handler]
-        logger.setLevel(logging.WARNING if quiet else logging.INFO)
-        logger.propagate = False
+    logger = logging.getLogger("vqa_ray")
+    logger.handlers = [handler]
+    logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    logger.propagate = False
 
 
 @cache

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from jobs.runtime import logs
-from jobs.runtime.progress import told_when_slow
-from jobs.spec.base import AnswerSpec, CaptionSpec, RetrieveSpec, RunSpec, TagSpec
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.runtime import logs
+from vqa_ray.jobs.runtime.progress import told_when_slow
+from vqa_ray.jobs.spec.base import AnswerSpec, CaptionSpec, RetrieveSpec, RunSpec, TagSpec
 from vqa_ray.models.generation.config import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS
 from vqa_ray.models.generation.prompts import prompting
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs.runtime import admission as guard
-from jobs.runtime import summary
-from jobs.runtime.commit import conclude, swept_and_done, write_rows
-from jobs.runtime.job import Job, Work
-from jobs.spec.base import Retry
 from vqa_ray.errors import RequestError, RunError
+from vqa_ray.jobs.runtime import admission as guard
+from vqa_ray.jobs.runtime import summary
+from vqa_ray.jobs.runtime.commit import conclude, swept_and_done, write_rows
+from vqa_ray.jobs.runtime.job import Job, Work
+from vqa_ray.jobs.spec.base import Retry
 from vqa_ray.keys import size
 from vqa_ray.readers.changes.reconcile import check_retried
 from vqa_ray.runs import manifest
@@ -47,7 +47,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
 
     Raises:
         RequestError: there is no finished run of this command, or an attempt with other codes is under way.
-        RunError: see `jobs.runtime.run.run`.
+        RunError: see `vqa_ray.jobs.runtime.run.run`.
     """
     layout = RunLayout(job.spec.output)
     record, before = _finished(job, layout)

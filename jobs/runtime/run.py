@@ -6,13 +6,13 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from jobs.runtime import admission as guard
-from jobs.runtime import logs, run_gallery, summary
-from jobs.runtime.commit import conclude, swept_and_done, write_rows
-from jobs.runtime.job import Job, Work
-from jobs.runtime.recorded_input import tell_drift
-from jobs.runtime.retry import retry_failed
-from jobs.spec.base import Retry
+from vqa_ray.jobs.runtime import admission as guard
+from vqa_ray.jobs.runtime import logs, run_gallery, summary
+from vqa_ray.jobs.runtime.commit import conclude, swept_and_done, write_rows
+from vqa_ray.jobs.runtime.job import Job, Work
+from vqa_ray.jobs.runtime.recorded_input import tell_drift
+from vqa_ray.jobs.runtime.retry import retry_failed
+from vqa_ray.jobs.spec.base import Retry
 from vqa_ray.keys import NOTHING, Ranges, size
 from vqa_ray.readers.changes.reconcile import read_anew, reconcile
 from vqa_ray.readers.changes.snapshot import read_snapshot, refreshed, write_snapshot

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from fsspec.implementations.local import LocalFileSystem
 
-from jobs.runtime.job import Job
-from jobs.spec.base import RunSpec
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.jobs.runtime.job import Job
+from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.runs.directory import RunLayout
 from vqa_ray.storage.filesystem import fsspec_for, shown_uri
 

@@ -97,7 +97,7 @@ class StopSignals:
                     threading.Timer(_GRACE_S, self._end).start()
 
     def _end(self) -> NoReturn:
-        from jobs.runtime.logs import console
+        from vqa_ray.jobs.runtime.logs import console
 
         print(self.message(self.exit_code - 128), file=console(), flush=True)
         os._exit(self.exit_code)

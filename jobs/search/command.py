@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import sys
 
-from jobs.search.spec import SearchSpec
-from jobs.spec.cli import command
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.search.spec import SearchSpec
+from vqa_ray.jobs.spec.cli import command
 
 
 def run(spec: SearchSpec) -> int:
     """Search, and print or write what was found; gives the exit code."""
-    from jobs.runtime import logs
-    from jobs.search import output as search_output
-    from jobs.search.outcome import Outcome
-    from jobs.search.query import check_of, pictures, query_of
     from vqa_ray.index.reader import open_index
     from vqa_ray.index.search.hits import Ranked, settled, table_of
     from vqa_ray.index.search.query import encoder_of
     from vqa_ray.index.search.row_table import KnownRows
     from vqa_ray.index.search.searcher import search as search_index
     from vqa_ray.index.search.verify import verify
+    from vqa_ray.jobs.runtime import logs
+    from vqa_ray.jobs.search import output as search_output
+    from vqa_ray.jobs.search.outcome import Outcome
+    from vqa_ray.jobs.search.query import check_of, pictures, query_of
 
     logs.configure(spec.quiet, spec.log_format)
     check = check_of(spec)
@@ -48,6 +48,6 @@ def run(spec: SearchSpec) -> int:
 search = command(SearchSpec, run, retries=False)
 
 if __name__ == "__main__":
-    from jobs.cli import main
+    from vqa_ray.jobs.cli import main
 
     sys.exit(main(["search", *sys.argv[1:]]))

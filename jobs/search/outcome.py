@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.search.spec import SearchSpec
 from vqa_ray import __version__
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.hits import conflicts
 from vqa_ray.index.search.searcher import Hits, How
 from vqa_ray.index.search.tags import Tagged
 from vqa_ray.index.search.verify import Verified
+from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.storage.filesystem import shown_uri
 

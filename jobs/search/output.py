@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from jobs.search.outcome import Outcome
-from jobs.search.spec import JSON, TABLE
 from vqa_ray import schema
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.index.search.gallery_cards import cards
 from vqa_ray.index.search.hits import to_plain
+from vqa_ray.jobs.search.outcome import Outcome
+from vqa_ray.jobs.search.spec import JSON, TABLE
 from vqa_ray.report.gallery import Fact, Header, write_gallery
 from vqa_ray.storage.filesystem import shown_uri, write_bytes_atomic, write_table_atomic
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.runtime.job import read_calibration
-from jobs.runtime.predicate import predicate_of
-from jobs.search.spec import SearchSpec
 from vqa_ray.errors import RequestError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search import query
 from vqa_ray.index.search.scoring import Query
 from vqa_ray.index.search.verify import Check
+from vqa_ray.jobs.runtime.job import read_calibration
+from vqa_ray.jobs.runtime.predicate import predicate_of
+from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe, load_encoder, load_transform
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.storage.filesystem import shown_uri

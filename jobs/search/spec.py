@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from jobs.spec.base import option
+from vqa_ray.jobs.spec.base import option
 from vqa_ray.predicates.predicate import Algebra
 
 TABLE, JSON = "table", "json"

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from jobs.runtime.retry_codes import Retry as Retry  # noqa: PLC0414  part of what this file offers
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.runtime.retry_codes import Retry as Retry  # noqa: PLC0414  part of what this file offers
 from vqa_ray.predicates.predicate import Algebra
 from vqa_ray.strict_yaml import StrictLoader
 from vqa_ray.text_encoding import decode_text

@@ -12,9 +12,9 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from jobs.runtime import logs
-from jobs.spec.base import Retry, extra_of, load, option_name
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.runtime import logs
+from vqa_ray.jobs.spec.base import Retry, extra_of, load, option_name
 
 Runner = Callable[..., int]
 
@@ -71,7 +71,7 @@ class Variant:
         """The spec of the form.
 
         Raises:
-            RequestError: an option is given that does not go with it; see `jobs.spec.base.load`.
+            RequestError: an option is given that does not go with it; see `vqa_ray.jobs.spec.base.load`.
         """
         for name in given:
             if name not in self.kind.model_fields:

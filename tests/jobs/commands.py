@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.cli import main
+from vqa_ray.jobs.cli import main
 from vqa_ray.runs.commits import committed_tasks
 from vqa_ray.runs.directory import RunLayout
 
@@ -39,7 +39,11 @@ def run_here(command: str, source: Path | str, output: Path | str, *more: str) -
 def started(*argv: str) -> Iterator[subprocess.Popen[str]]:
     """A command as a process of its own, with a Ray of its own; whatever happens, it has ended after the block."""
     with subprocess.Popen(
-        [sys.executable, "-m", "jobs.cli", *argv], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "vqa_ray.jobs.cli", *argv],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             yield process

@@ -30,7 +30,11 @@ def name_of(path: Path) -> str:
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run `vqa-ray` with these arguments, with a Ray of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "jobs.cli", *arguments], capture_output=True, text=True, check=False, timeout=5000
+        [sys.executable, "-m", "vqa_ray.jobs.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=5000,
     )
 
 

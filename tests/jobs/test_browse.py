@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
 from tests.helpers.indexes import random_vectors, write_index
 from tests.jobs.commands import DEADLINE_S, started
 from tests.unit.browse.site import Site, coloured_vectors, table_of, write_run
 from vqa_ray import schema
+from vqa_ray.jobs.cli import main
 from vqa_ray.models.load import describe
 
 MODEL = {

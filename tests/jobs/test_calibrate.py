@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import main
 from tests.helpers.coloured import NAMES, parquet_input, table
 from tests.jobs.commands import rows, run_here
+from vqa_ray.jobs.cli import main
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from jobs.runtime.summary import lines
-from jobs.spec.base import CaptionSpec
 from tests.helpers.coloured import NAMES, images_input, parquet_input, picture, table
 from tests.helpers.tiny import save_tiny_vilt
 from tests.helpers.tiny_chat import save_tiny_chat
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray import schema
+from vqa_ray.jobs.runtime.summary import lines
+from vqa_ray.jobs.spec.base import CaptionSpec
 from vqa_ray.runs.directory import RunLayout
 
 pytestmark = pytest.mark.usefixtures("local_ray")

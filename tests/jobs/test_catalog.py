@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import typer
 from typer.testing import CliRunner
 
-from jobs.catalog import catalog
+from vqa_ray.jobs.catalog import catalog
 
 
 def app() -> typer.Typer:

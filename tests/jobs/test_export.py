@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from jobs.cli import main
 from tests.helpers.hub import TOKEN, USER, hub_server
 from tests.unit.browse.site import table_of, write_run
 from vqa_ray import schema
+from vqa_ray.jobs.cli import main
 from vqa_ray.runs import manifest
 from vqa_ray.runs.counts import tally
 from vqa_ray.runs.directory import RunLayout

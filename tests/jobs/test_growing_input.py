@@ -34,11 +34,11 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Callable[[], str]:
     """What was logged since the last call."""
-    monkeypatch.setattr("jobs.runtime.logs.configure", lambda *_: None)
-    caplog.set_level(logging.INFO, "jobs")
+    monkeypatch.setattr("vqa_ray.jobs.runtime.logs.configure", lambda *_: None)
+    caplog.set_level(logging.INFO, "vqa_ray.jobs")
 
     def new() -> str:
-        text = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("jobs"))
+        text = "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("vqa_ray.jobs"))
         caplog.clear()
         return text
 

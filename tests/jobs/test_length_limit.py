@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs.runtime.model import options_of, record_length, recorded_options
-from jobs.spec.base import AnswerSpec, CaptionSpec
+from vqa_ray.jobs.runtime.model import options_of, record_length, recorded_options
+from vqa_ray.jobs.spec.base import AnswerSpec, CaptionSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.models.registry import FAMILIES
 from vqa_ray.runs.record import RunRecord

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from ray.exceptions import RayError
 
-from jobs.cli import main
-from jobs.runtime.execute import _translated
 from tests.helpers import tiny_blip
 from tests.helpers.tiny import ANSWERS, save_tiny_vilt
 from tests.helpers.weights import to_pickles
 from vqa_ray.errors import RequestError, RunError
+from vqa_ray.jobs.cli import main
+from vqa_ray.jobs.runtime.execute import _translated
 from vqa_ray.models.registry import FAMILIES
 
 

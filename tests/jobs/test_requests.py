@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import COMMANDS, main
 from tests.helpers.coloured import parquet_input, table
 from tests.jobs.commands import ROOT, run_here
+from vqa_ray.jobs.cli import COMMANDS, main
 
 FULL = ["--input", "in", "--output", "out", "--model", "fake:"]
 
@@ -138,7 +138,7 @@ def test_retry_without_a_finished_run(capsys, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=["vqa-ray", *COMMANDS])
 def test_help_is_quick_and_light(command: tuple[str, ...]) -> None:
     code = (
-        "import sys; from jobs.cli import main; code = main([*sys.argv[1:], '--help']);"
+        "import sys; from vqa_ray.jobs.cli import main; code = main([*sys.argv[1:], '--help']);"
         "heavy = {'ray', 'torch', 'transformers', 'pyarrow', 'PIL'} & set(sys.modules);"
         "assert code == 0 and not heavy, (code, heavy)"
     )
@@ -161,8 +161,8 @@ def test_a_store_that_refuses_is_one_line(
     def refuse(*_: object, **__: object) -> None:
         raise NoCredentialsError
 
-    monkeypatch.setattr("jobs.cli._begun", lambda: begun)
-    monkeypatch.setattr("jobs.runtime.admission.existing_record", refuse)
+    monkeypatch.setattr("vqa_ray.jobs.cli._begun", lambda: begun)
+    monkeypatch.setattr("vqa_ray.jobs.runtime.admission.existing_record", refuse)
     assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "out", "--question", "what?") == 2 - begun
     line = capsys.readouterr().err
     said = "vqa-ray answer: a file or its store failed: NoCredentialsError: Unable to locate credentials: set AWS_ACC"

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import main
 from tests.helpers.coloured import NAMES, parquet_input, table
 from tests.jobs.commands import arguments, finish, kill_after_first_commit, manifest, rows, run_here
+from vqa_ray.jobs.cli import main
 from vqa_ray.models.fake.model import FAILURE
 from vqa_ray.runs import apply_retry as merge
 from vqa_ray.runs.commits import committed_tasks
@@ -50,7 +50,7 @@ class TestOnOneRay:
         source, output = parquet_input(tmp_path / "in", 8), tmp_path / "out"
         assert run_here("answer", source, output) == 0
         before = Path(output, "_vqa_ray", "manifest.json").read_bytes()
-        monkeypatch.setattr("jobs.runtime.commit.write_rows", None)
+        monkeypatch.setattr("vqa_ray.jobs.runtime.commit.write_rows", None)
         assert run_here("answer", source, output, "--batch-size", "2", "--log-format", "json") == 0
         assert Path(output, "_vqa_ray", "manifest.json").read_bytes() == before
 
@@ -174,7 +174,7 @@ def test_interrupted_run_says_how_to_go_on(tmp_path: Path, monkeypatch, capsys) 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jobs.runtime.run.write_rows", interrupted)
+    monkeypatch.setattr("vqa_ray.jobs.runtime.run.write_rows", interrupted)
     argv = arguments("answer", parquet_input(tmp_path / "in", 4), tmp_path / "out")
     assert main(argv) == 130
     assert capsys.readouterr().err == "vqa-ray answer: stopped by Ctrl-C; the same command goes on from here\n"

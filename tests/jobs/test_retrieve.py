@@ -8,11 +8,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.spec.base import RetrieveSpec
 from tests.helpers.coloured import images_input, jsonl_input, parquet_input, picture
 from tests.helpers.tiny import save_tiny_vilt
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray import schema
+from vqa_ray.jobs.spec.base import RetrieveSpec
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -93,7 +93,7 @@ def test_kill_in_the_middle_and_rerun(bucket: str) -> None:
     uri, output = write_input(bucket, "parquet"), f"{bucket}/out-killed"
     command = ["answer", "--input", uri, "--output", output, "--model", "bundled:catalog-vilt", "--quiet"]
     command += ["--question", "is there a dog?", "--rows-per-file", "200"]
-    process = subprocess.Popen([sys.executable, "-m", "jobs.cli", *command], start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-m", "vqa_ray.jobs.cli", *command], start_new_session=True)
     while not written(output):
         assert process.poll() is None, "the run ended before it could be killed"
         time.sleep(0.5)

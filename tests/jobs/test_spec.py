@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs.spec.base import AnswerSpec, CaptionSpec, Retry, RunSpec, TagSpec, load
-from jobs.spec.cli import command
 from tests.jobs.commands import ROOT
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.spec.base import AnswerSpec, CaptionSpec, Retry, RunSpec, TagSpec, load
+from vqa_ray.jobs.spec.cli import command
 
 FULL = {"input": "in", "output": "out", "model": "fake:"}
 
@@ -24,7 +24,7 @@ def test_examples_are_valid(file: str, kind: type[RunSpec]) -> None:
 
 
 def test_cluster_manifest_asks_for_a_command_that_exists() -> None:
-    manifest = yaml.safe_load((ROOT / "jobs" / "cluster" / "rayjob.yaml").read_text())
+    manifest = yaml.safe_load((ROOT / "deploy" / "rayjob.yaml").read_text())
     words = manifest["spec"]["entrypoint"].split()
     options = {"--" + name.replace("_", "-") for name in AnswerSpec.model_fields}
     assert words[:2] == ["vqa-ray", "answer"]

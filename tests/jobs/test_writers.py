@@ -53,7 +53,7 @@ def test_a_second_process_is_refused_and_touches_nothing(tmp_path: Path, capsys,
 def test_a_process_that_was_taken_over_from_writes_and_deletes_nothing(tmp_path: Path, capsys, monkeypatch) -> None:
     """Another one takes over while the rows are written: the first one stops, what it finished stays."""
     source, output = parquet_input(tmp_path / "in", 64), tmp_path / "out"
-    from jobs.runtime import execute
+    from vqa_ray.jobs.runtime import execute
 
     real = execute.write
 
@@ -73,7 +73,11 @@ def test_a_process_that_was_taken_over_from_writes_and_deletes_nothing(tmp_path:
 def start(log: Path, argv: list[str]) -> subprocess.Popen[bytes]:
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", "jobs.cli", *argv], cwd=ROOT, stdout=file, stderr=file, start_new_session=True
+            [sys.executable, "-m", "vqa_ray.jobs.cli", *argv],
+            cwd=ROOT,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
         )
 
 

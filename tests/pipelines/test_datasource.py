@@ -12,18 +12,18 @@ from ray.data._internal.execution.operators.actor_pool_map_operator import Actor
 from ray.data._internal.execution.operators.task_pool_map_operator import TaskPoolMapOperator
 from ray.data._internal.logical.optimizers import get_execution_plan
 
-from pipelines.caption import CaptionConfig, caption
-from pipelines.datasource import shard_source
-from pipelines.embed import EmbedConfig, embed
-from pipelines.inference import AnswerConfig, answer
-from pipelines.ray_context import run_context
-from pipelines.read_images import ImageConfig, read, read_and_decode, worthwhile_decoders
-from pipelines.resources import Placement, Wishes, automatic
-from pipelines.tag import TagConfig, tag
 from tests.helpers.coloured import jsonl_input, parquet_input, table
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.models.fake.model import FakeTransform
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.pipelines.caption import CaptionConfig, caption
+from vqa_ray.pipelines.datasource import shard_source
+from vqa_ray.pipelines.embed import EmbedConfig, embed
+from vqa_ray.pipelines.inference import AnswerConfig, answer
+from vqa_ray.pipelines.ray_context import run_context
+from vqa_ray.pipelines.read_images import ImageConfig, read, read_and_decode, worthwhile_decoders
+from vqa_ray.pipelines.resources import Placement, Wishes, automatic
+from vqa_ray.pipelines.tag import TagConfig, tag
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.stages.read import limits_for, read_tasks
 from vqa_ray.taxonomy.file import default_taxonomy

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.resources import DECODE_CPUS, Wishes, automatic, check, demand
-from pipelines.training_resources import TrainPlacement, TrainWishes, automatic_training
 from vqa_ray.errors import RequestError
+from vqa_ray.pipelines.resources import DECODE_CPUS, Wishes, automatic, check, demand
+from vqa_ray.pipelines.training_resources import TrainPlacement, TrainWishes, automatic_training
 
 NUMBERS = st.one_of(st.none(), st.integers(1, 16))
 GPUS = st.sampled_from([None, 0.0, 0.5, 1.0])

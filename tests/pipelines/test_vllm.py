@@ -13,9 +13,6 @@ import numpy as np
 import pytest
 from ray.llm._internal.batch.processor.base import Processor
 
-from pipelines import vllm as chat_vllm
-from pipelines.read_images import ImageConfig
-from pipelines.resources import DECODE_CPUS, Wishes, automatic
 from tests.helpers.coloured import parquet_input
 from tests.helpers.tiny_chat import save_tiny_chat
 from tests.pipelines.fake_llm_engine import FakeStage
@@ -23,6 +20,9 @@ from vqa_ray import schema
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.models.chat.vllm import VllmOptions
 from vqa_ray.models.transforms.chat import Bounded
+from vqa_ray.pipelines import vllm as chat_vllm
+from vqa_ray.pipelines.read_images import ImageConfig
+from vqa_ray.pipelines.resources import DECODE_CPUS, Wishes, automatic
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.stages.read import read_tasks
 

@@ -15,15 +15,15 @@ from typing import Any
 
 import ray
 
-from jobs.runtime.cluster import local as local_ray
-from jobs.runtime.cluster.address import Address, reachable
-from jobs.runtime.cluster.directory import ray_directory
-from jobs.runtime.cluster.reaper import no_leftovers
-from jobs.runtime.logs import native_messages_to
-from jobs.runtime.progress import told_when_slow
-from jobs.runtime.signals import STOP
-from pipelines.local_execution import no_helper_actors
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.jobs.runtime.cluster import local as local_ray
+from vqa_ray.jobs.runtime.cluster.address import Address, reachable
+from vqa_ray.jobs.runtime.cluster.directory import ray_directory
+from vqa_ray.jobs.runtime.cluster.reaper import no_leftovers
+from vqa_ray.jobs.runtime.logs import native_messages_to
+from vqa_ray.jobs.runtime.progress import told_when_slow
+from vqa_ray.jobs.runtime.signals import STOP
+from vqa_ray.pipelines.local_execution import no_helper_actors
 
 logger = logging.getLogger(__name__)
 

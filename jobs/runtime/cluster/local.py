@@ -8,7 +8,7 @@ import ray
 from ray._private import utils
 from ray._private.node import Node
 
-from pipelines.replaced import replaced
+from vqa_ray.pipelines.replaced import replaced
 
 # The server of the dashboard, the tailer of log files (`log_to_driver` is off) and the autoscaler of a machine that
 # does not grow. Ray waits for the first before it goes on.

@@ -21,7 +21,7 @@ def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
         "-m",
-        "jobs.cli",
+        "vqa_ray.jobs.cli",
         "demo",
         *(() if "--model" in arguments else ("--model", "fake:")),
         "--encoder",

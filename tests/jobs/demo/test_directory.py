@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.demo.directory import MARKER, claim, clear
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.demo.directory import MARKER, claim, clear
 
 
 def fill(place: Path, *names: str) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from jobs.demo.evaluate import cards, error_counts, in_order_to_show, join_results, measures
-from jobs.demo.inputs import DOG_KIND, DOG_QUESTION
+from vqa_ray.jobs.demo.evaluate import cards, error_counts, in_order_to_show, join_results, measures
+from vqa_ray.jobs.demo.inputs import DOG_KIND, DOG_QUESTION
 from vqa_ray.taxonomy.file import default_taxonomy
 
 OK = {"status": "ok", "error_code": None, "error_message": None, "warning": None}

@@ -8,11 +8,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.demo import inputs as shards
 from vqa_ray.catalog.product import sample_product
 from vqa_ray.catalog.questions import KINDS
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.decode import ImageLimits, decode
+from vqa_ray.jobs.demo import inputs as shards
 from vqa_ray.models.fake.model import FakeTransform
 
 

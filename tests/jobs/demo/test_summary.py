@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jobs.demo.evaluate import SearchResult
-from jobs.demo.summary import Step, summary
+from vqa_ray.jobs.demo.evaluate import SearchResult
+from vqa_ray.jobs.demo.summary import Step, summary
 from vqa_ray.report.gallery import Measure
 
 

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import main
 from tests.helpers.coloured import table
 from tests.jobs.commands import DEADLINE_S, finish, manifest, started
+from vqa_ray.jobs.cli import main
 
 ROWS, SHARDS = 288, 3
 # No dropout and no augmentation: runs that differ only in how they went are then equal but for rounding.
@@ -169,7 +169,7 @@ class TestOneTraining:
 
     def test_is_not_trained_again(self, source: Path, undisturbed: Path, capsys, monkeypatch) -> None:
         before = (undisturbed / "_vqa_ray" / "manifest.json").read_bytes()
-        monkeypatch.setattr("jobs.finetune.command.execute", None)
+        monkeypatch.setattr("vqa_ray.jobs.finetune.command.execute", None)
         assert main([*arguments(source, undisturbed, "--epochs", "3"), "--log-format", "json"]) == 0
         assert (undisturbed / "_vqa_ray" / "manifest.json").read_bytes() == before
         assert main(arguments(source, undisturbed, "--epochs", "4")) == 2
@@ -271,8 +271,8 @@ class TestWrongRequests:
 
 
 def test_a_training_begun_with_the_former_default_goes_on_with_it(tmp_path: Path) -> None:
-    from jobs.finetune.request import as_begun
-    from jobs.finetune.spec import FinetuneSpec
+    from vqa_ray.jobs.finetune.request import as_begun
+    from vqa_ray.jobs.finetune.spec import FinetuneSpec
     from vqa_ray.runs.record import RunRecord
 
     spec = FinetuneSpec(input="in", output=str(tmp_path), model="scratch")

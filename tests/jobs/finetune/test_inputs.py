@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.finetune.command import run
-from jobs.finetune.request import Request, open_request
-from jobs.finetune.spec import FinetuneSpec
-from jobs.runtime import admission as guard
 from tests.helpers.coloured import table
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.finetune.command import run
+from vqa_ray.jobs.finetune.request import Request, open_request
+from vqa_ray.jobs.finetune.spec import FinetuneSpec
+from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.runs.directory import RunLayout
 from vqa_ray.runs.record import RunRecord
 

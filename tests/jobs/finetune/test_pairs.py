@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import main
 from tests.helpers.coloured import NAMES, picture, table
 from tests.jobs.commands import finish, manifest
 from tests.jobs.finetune.test_command import colour_of, kill_when_checkpointed, last_report, losses
+from vqa_ray.jobs.cli import main
 
 ROWS, SHARDS = 96, 2
 EXACT = ("--dtype", "float32")

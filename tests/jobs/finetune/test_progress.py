@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.finetune import train as finetune_train
+from vqa_ray.jobs.finetune import train as finetune_train
 
 _STEP = {
     "step": 5,
@@ -27,7 +27,7 @@ _STEP = {
 def test_a_training_announces_that_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "jobs")
+    caplog.set_level(logging.INFO, "vqa_ray.jobs")
     monkeypatch.setattr(finetune_train, "_POLL_S", 0.01)
     monkeypatch.setattr(finetune_train, "_LINE_EVERY_S", 0.02)
     progress = tmp_path / "progress.json"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import main
-from jobs.finetune.publish import next_command
-from jobs.finetune.request import open_request
-from jobs.finetune.spec import FinetuneSpec
-from jobs.runtime import admission as guard
 from tests.helpers.coloured import table
 from tests.helpers.hub import TOKEN, Hub, hub_server
 from tests.unit.report.trained import trained
+from vqa_ray.jobs.cli import main
+from vqa_ray.jobs.finetune.publish import next_command
+from vqa_ray.jobs.finetune.request import open_request
+from vqa_ray.jobs.finetune.spec import FinetuneSpec
+from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.report.model_card import write_card
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunLayout
@@ -44,7 +44,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     timing = {"train_s": 1.0, "samples_per_s": 8.0, "finished": "2026-11-28T00:00:00Z"}
     manifest.write(layout.manifest, {**content, "timing": timing})
     # Anything that trains would fail.
-    monkeypatch.setattr("jobs.finetune.command.execute", None)
+    monkeypatch.setattr("vqa_ray.jobs.finetune.command.execute", None)
     return output
 
 
@@ -134,7 +134,7 @@ def test_the_next_command_runs_as_it_is(given: dict[str, object], told: str) -> 
 
 
 def test_a_base_of_the_hub_is_named_without_its_revision() -> None:
-    from jobs.finetune.publish import _hub_name
+    from vqa_ray.jobs.finetune.publish import _hub_name
 
     assert _hub_name("dandelin/vilt-b32-mlm@a1b2") == "dandelin/vilt-b32-mlm"
     assert [_hub_name(name) for name in ("scratch", "bundled:catalog-vilt", "s3://b/m", "/a/b", ".")] == [None] * 5

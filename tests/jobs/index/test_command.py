@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.index.spec import IndexSpec
-from jobs.spec.base import load
 from tests.helpers.coloured import NAMES, images_input, parquet_input, picture, table
 from tests.jobs.commands import DEADLINE_S, ROOT, arguments, finish, run_here, started
 from vqa_ray.index.paths import IndexLayout
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.version import publish
+from vqa_ray.jobs.index.spec import IndexSpec
+from vqa_ray.jobs.spec.base import load
 from vqa_ray.models.load import load_encoder
 from vqa_ray.runs.commits import committed_tasks
 from vqa_ray.runs.lock import OutputLock
@@ -38,7 +38,7 @@ def messages() -> Iterator[list[str]]:
     told: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("jobs.index.publish")
+    logger = logging.getLogger("vqa_ray.jobs.index.publish")
     logger.addHandler(handler)
     yield told
     logger.removeHandler(handler)
@@ -190,7 +190,7 @@ def test_what_was_embedded_before_a_kill_is_not_embedded_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.index.publish.versions.publish", killed)
+        patch.setattr("vqa_ray.jobs.index.publish.versions.publish", killed)
         assert run_here("index", source, output) == 130
     assert "stopped by Ctrl-C" in capsys.readouterr().err
     (update,) = IndexLayout(str(output)).update_names()
@@ -206,10 +206,10 @@ def test_what_was_embedded_before_a_kill_is_not_embedded_again(
     assert {file.update for file in index.version.files} == {update, index.version.updates[-1].name}
     with monkeypatch.context() as patch:
         (source / "last.jpg").write_bytes(picture(32))
-        patch.setattr("jobs.index.publish.versions.publish", killed)
+        patch.setattr("vqa_ray.jobs.index.publish.versions.publish", killed)
         assert run_here("index", source, output) == 130
         patch.undo()
-        patch.setattr("jobs.runtime.commit.write_rows", None)
+        patch.setattr("vqa_ray.jobs.runtime.commit.write_rows", None)
         assert colours(build(source, output)) == truth(source)
 
 
@@ -227,10 +227,10 @@ def test_a_second_writer_is_told(
     build(source, output)
     (source / "more.jpg").write_bytes(picture(9))
     with monkeypatch.context() as patch:
-        patch.setattr("jobs.index.publish.versions.publish", lambda *_: False)
+        patch.setattr("vqa_ray.jobs.index.publish.versions.publish", lambda *_: False)
         assert run_here("index", source, output) == 1
     assert "another process has published version 2 meanwhile" in capsys.readouterr().err
-    monkeypatch.setattr("jobs.runtime.commit.write_rows", None)
+    monkeypatch.setattr("vqa_ray.jobs.runtime.commit.write_rows", None)
     assert colours(build(source, output)) == truth(source)
 
 

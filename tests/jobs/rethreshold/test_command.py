@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import main
 from vqa_ray import schema
+from vqa_ray.jobs.cli import main
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunLayout
 from vqa_ray.runs.record import RunRecord
@@ -43,7 +43,7 @@ def cell(scores: dict[tuple[str, str], float] | None) -> list[dict[str, Any]] | 
 @pytest.fixture(autouse=True)
 def heard(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send messages to the standard error of the test."""
-    monkeypatch.setattr("jobs.runtime.logs.console", lambda: sys.stderr)
+    monkeypatch.setattr("vqa_ray.jobs.runtime.logs.console", lambda: sys.stderr)
 
 
 @pytest.fixture

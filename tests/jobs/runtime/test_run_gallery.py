@@ -54,7 +54,7 @@ def test_a_finished_run_writes_it_too_and_says_where(tmp_path: Path, monkeypatch
     source, file = images_input(tmp_path / "in", 3), tmp_path / "deep" / "page.html"
     assert run_here("caption", source, tmp_path / "out") == 0
     told: list[str] = []
-    logger = logging.getLogger("jobs.runtime.run_gallery")
+    logger = logging.getLogger("vqa_ray.jobs.runtime.run_gallery")
     monkeypatch.setattr(logger, "info", lambda text, *values: told.append(text % values))
     assert run_here("caption", source, tmp_path / "out", "--gallery", str(file)) == 0
     assert len(page(file).all("img")) == 3

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.runtime.watch import hopeless
 from tests.jobs.commands import run_here
+from vqa_ray.jobs.runtime.watch import hopeless
 from vqa_ray.stages.row_report import Answered, RowReport
 
 
@@ -79,7 +79,7 @@ def missing(tmp_path: Path) -> Path:
 def test_a_run_whose_rows_all_fail_is_stopped_and_goes_on(
     local_ray: None, missing: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.runtime.watch._POLL_S", 0.05)
+    monkeypatch.setattr("vqa_ray.jobs.runtime.watch._POLL_S", 0.05)
     ask = ("--question", "what?", "--batch-size", "20", "--rows-per-file", "100")
     assert run_here("answer", missing, tmp_path / "out", *ask) == 3
     assert not (tmp_path / "out" / "_vqa_ray" / "manifest.json").exists()

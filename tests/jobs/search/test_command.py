@@ -12,9 +12,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.cli import main
-from jobs.search.spec import SearchSpec
-from jobs.spec.base import load
 from tests.helpers.coloured import NAMES, picture
 from tests.helpers.indexes import random_vectors, write_index
 from tests.helpers.tag_runs import write_tag_run
@@ -22,6 +19,9 @@ from tests.jobs.commands import ROOT
 from vqa_ray import schema
 from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.index.reader import Index
+from vqa_ray.jobs.cli import main
+from vqa_ray.jobs.search.spec import SearchSpec
+from vqa_ray.jobs.spec.base import load
 from vqa_ray.models.load import describe, load_encoder, load_transform
 
 COUNT = 24
@@ -150,7 +150,7 @@ def test_a_table_is_printed_and_hostile_text_does_no_harm(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Messages go past what pytest puts in the place of standard error.
-    monkeypatch.setattr("jobs.runtime.logs.console", lambda: sys.stderr)
+    monkeypatch.setattr("vqa_ray.jobs.runtime.logs.console", lambda: sys.stderr)
     names = ["[bold]a[/bold]", "b\x1b[31m\nc", "<script>alert(1)</script>"]
     embeddings = random_vectors(3, load_encoder("fake:").dimension)
     write_index(tmp_path / "index", embeddings, columns={"image_id": names}, model=fake_model())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.runtime.progress import line
+from vqa_ray.jobs.runtime.progress import line
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.readers import estimate as estimates
 from vqa_ray.readers.estimate import Estimate, estimate_rows

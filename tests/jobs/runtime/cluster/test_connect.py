@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 import ray
 
-from jobs.runtime.cluster import address as ray_address
-from jobs.runtime.cluster import connect as sessions
-from jobs.runtime.cluster import directory as ray_directory
-from jobs.runtime.cluster import local as local_ray
-from jobs.runtime.cluster.address import Address, reachable
-from jobs.runtime.cluster.connect import session
-from jobs.runtime.cluster.reaper import no_leftovers
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.runtime.cluster import address as ray_address
+from vqa_ray.jobs.runtime.cluster import connect as sessions
+from vqa_ray.jobs.runtime.cluster import directory as ray_directory
+from vqa_ray.jobs.runtime.cluster import local as local_ray
+from vqa_ray.jobs.runtime.cluster.address import Address, reachable
+from vqa_ray.jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.reaper import no_leftovers
 
 _SOON_S = 20
 
@@ -201,7 +201,7 @@ def test_little_shared_memory_moves_the_object_store(tmp_path: Path, monkeypatch
 def test_what_a_killed_driver_leaves_running_is_ended() -> None:
     code = (
         "import subprocess, sys, time\n"
-        "from jobs.runtime.cluster.reaper import no_leftovers\n"
+        "from vqa_ray.jobs.runtime.cluster.reaper import no_leftovers\n"
         "with no_leftovers():\n"
         "    left = subprocess.Popen(['sleep', '300'], start_new_session=True)\n"
         "    print(left.pid, flush=True)\n"

@@ -10,9 +10,9 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError, UserC
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 
-from jobs.runtime.cluster.failures import reason
-from jobs.runtime.execute import _translated
 from vqa_ray.errors import RequestError, RunError
+from vqa_ray.jobs.runtime.cluster.failures import reason
+from vqa_ray.jobs.runtime.execute import _translated
 
 _MEMORY = "Task was killed due to the node running low on memory.\nRefer to the documentation on how to address it."
 _NAMED = "a worker was ended because the memory of its node was full"

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from pipelines.replaced import replaced
+from vqa_ray.pipelines.replaced import replaced
 
 # In a process of its own: the Ray of the other tests was started in another way.
 _RUN = """
 import json, pathlib
 import ray
-from jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.connect import session
 
 class Doubled:
     def __call__(self, batch):
