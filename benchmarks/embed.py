@@ -15,7 +15,7 @@ from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
 from vqa_ray.images.decode import ImageLimits, decode_for
-from vqa_ray.jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 from vqa_ray.models.load import load_encoder, load_transform
 
 _ROWS, _ROUNDS = 1_536, 2
@@ -47,7 +47,7 @@ def measure(settings: Settings) -> Measured:
         return runs.observed(lambda: plain_ray_embed.embed(str(source), str(target), str(model)), target)
 
     bare = _bare(model, files)
-    with session(None):
+    with connect_ray(None):
         contestants: dict[str, Callable[[], runs.Run]] = {
             "pipeline, few": lambda: index(few),
             "plain, few": lambda: plain(few),

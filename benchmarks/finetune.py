@@ -20,7 +20,7 @@ from vqa_ray.training.data.batch import Sample, collate
 from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.tokenizer import question_tokenizer
 from vqa_ray.training.vqa.initialise import start_from
-from vqa_ray.training.vqa.trainer import Trainer
+from vqa_ray.training.vqa.trainer import VqaTrainer
 
 _ROWS, _BATCH, _ROUNDS = 24, 8, 5
 
@@ -148,7 +148,7 @@ class _Ours:
             Sample(image, tokenize(text), {label: 1.0}) for image, text, label in zip(sized, texts, labels, strict=True)
         ]
         network = ViltNetwork(start.model, start.transform.mean, start.transform.std).to(choose_device(None))
-        self._trainer = Trainer(network, OptimizerConfig(), 1_000_000, DTYPES[dtype])
+        self._trainer = VqaTrainer(network, OptimizerConfig(), 1_000_000, DTYPES[dtype])
 
     def train(self) -> float:
         """Seconds of one pass."""

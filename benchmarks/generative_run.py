@@ -9,7 +9,7 @@ from benchmarks import checkpoints, generative, photos, prepared, runs
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from vqa_ray.jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 from vqa_ray.models.blip.blip2 import Blip2
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.transforms.square import SquareTransform
@@ -46,7 +46,7 @@ def measure(settings: Settings) -> Measured:
         return runs.answer(input, output, str(directory), **options, **sizes)
 
     measured_bare = rates(count, by_turns({"bare": seconds(bare)}, rounds, warm_up=False)["bare"])
-    with session(None):
+    with connect_ray(None):
         done = [pipeline() for _ in range(rounds)]
     assert all(run.rows == count for run in done)
     steady = [run.steady_rows_per_s for run in done if run.steady_rows_per_s is not None]

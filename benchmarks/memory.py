@@ -13,7 +13,7 @@ from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, ratios
 from vqa_ray.catalog.write import write_catalogue
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 
 _FEW, _TIMES, _ROUNDS = 2_000, 10, 1
 _SEED = 5
@@ -67,6 +67,6 @@ def measure(settings: Settings) -> Measured:
 
 def _spilled(output: Path, rows: int) -> int:
     """Bytes that Ray moved to disk, by the manifest of a whole run."""
-    manifest = json.loads(Path(RunLayout(str(output)).manifest).read_text(encoding="utf-8"))
+    manifest = json.loads(Path(RunDirectory(str(output)).manifest).read_text(encoding="utf-8"))
     assert manifest["ok"] == rows, f"{manifest['ok']} of {rows} rows were answered"
     return int(manifest["timing"]["spilled_bytes"])

@@ -11,7 +11,7 @@ from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
 from vqa_ray.images.decode import ImageLimits, decode_resized
-from vqa_ray.jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 from vqa_ray.models.load import load_transform
 
 _ROWS, _ROUNDS = 384, 2
@@ -33,7 +33,7 @@ def measure(settings: Settings) -> Measured:
         return settings.scratch / f"output-{next(numbers)}"
 
     bare = _bare(model, files)
-    with session(None):
+    with connect_ray(None):
         runs.answer(few, output(), str(model))
         runs.plain(few, output(), str(model))
         contestants: dict[str, Callable[[], runs.Run]] = {

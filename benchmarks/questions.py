@@ -10,7 +10,7 @@ from benchmarks import checkpoints, photos, runs
 from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, ratios
-from vqa_ray.jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 
 _IMAGES, _ROUNDS = 1_000, 2
 _QUESTIONS = 5
@@ -29,7 +29,7 @@ def measure(settings: Settings) -> Measured:
         output: Path = settings.scratch / f"output-{next(numbers)}"
         return runs.answer(input, output, model, question=list(questions), rows_per_file=max(16, count // 16))
 
-    with session(None):
+    with connect_ray(None):
         measured = by_turns(
             {"together": lambda: [run(*asked)], "apart": lambda: [run(question) for question in asked]},
             rounds,

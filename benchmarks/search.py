@@ -17,7 +17,7 @@ from vqa_ray.catalog.product import Product, sample_product
 from vqa_ray.catalog.queries import CatalogQuery, all_queries
 from vqa_ray.catalog.write import write_catalogue
 from vqa_ray.index.reader import Index
-from vqa_ray.index.search.hits import settled
+from vqa_ray.index.search.hits import apply_verdicts
 from vqa_ray.index.search.searcher import Hits, Query, Searcher
 from vqa_ray.index.search.verify import Check, verify
 from vqa_ray.models.load import ModelOptions, load_encoder
@@ -120,7 +120,7 @@ def _verified(searches: Sequence[tuple[CatalogQuery, Hits]], index: Index, model
     for query, hits in searches:
         check = Check(options, parse(_expression(query)), loaded=loaded)
         verified = verify(check, index, hits.positions.tolist(), _TOP_K)
-        left.append(settled(hits.positions, hits.scores, verified, _TOP_K).positions)
+        left.append(apply_verdicts(hits.positions, hits.scores, verified, _TOP_K).positions)
     return left
 
 

@@ -13,9 +13,9 @@ from vqa_ray.jobs.spec.cli import command
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from vqa_ray.jobs.runtime.job import Work
+    from vqa_ray.jobs.runtime.job import Attempt
     from vqa_ray.models.load import ModelInfo
-    from vqa_ray.pipelines.resources import Placement
+    from vqa_ray.pipelines.resources import ResourcePlan
     from vqa_ray.readers import Source
     from vqa_ray.runs.record import RunRecord
 
@@ -25,10 +25,10 @@ def run(spec: AnswerSpec, retry: Retry | None) -> int:
     from vqa_ray import schema
     from vqa_ray.jobs.runtime import admission as guard
     from vqa_ray.jobs.runtime.job import Job, open_input, output_schema
-    from vqa_ray.jobs.runtime.model import model_of, record_length
+    from vqa_ray.jobs.runtime.model import record_length, resolve_model
     from vqa_ray.jobs.runtime.run import run as run_job
 
-    model = model_of(spec, "answer")
+    model = resolve_model(spec, "answer")
     takes_context = model.kind.is_generative and model.kind.has_turns and not spec.ignore_context
     takes_several = model.kind.takes_several
     source = open_input(
@@ -42,7 +42,7 @@ def run(spec: AnswerSpec, retry: Retry | None) -> int:
 
         answer_vllm.check(spec, source, model)
         build = partial(answer_vllm.build, spec, model)
-    record = record_length(guard.asked("answer", spec, source, model), spec, model)
+    record = record_length(guard.new_record("answer", spec, source, model), spec, model)
     nested = is_nested(spec, source, record)
     form = schema.answer_schema(nested, model.kind.has_boxes, record.columns_version)
     columns = output_schema(form, source)
@@ -63,7 +63,7 @@ def _refuse_context(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
         )
 
 
-def build_own(spec: AnswerSpec, source: Source, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
+def build_own(spec: AnswerSpec, source: Source, model: ModelInfo, work: Attempt, placement: ResourcePlan) -> Dataset:
     """The pipeline of a spec on our own engines, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
     from vqa_ray.jobs.runtime.model import recorded_options

@@ -14,8 +14,8 @@ from vqa_ray.readers import Source
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from vqa_ray.jobs.runtime.job import Work
-    from vqa_ray.pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Attempt
+    from vqa_ray.pipelines.resources import ResourcePlan
 
 _OPTION = "--engine vllm"
 # That a row may show where rows bring lists of them; vLLM sets memory aside for so many.
@@ -46,7 +46,7 @@ def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
     require_vllm()
 
 
-def build(spec: AnswerSpec, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
+def build(spec: AnswerSpec, model: ModelInfo, work: Attempt, placement: ResourcePlan) -> Dataset:
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
     from vqa_ray.jobs.runtime.model import recorded_options

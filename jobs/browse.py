@@ -15,7 +15,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.jobs.runtime.signals import STOP
 
 if TYPE_CHECKING:
-    from vqa_ray.browse.search import Asking, Finder
+    from vqa_ray.browse.search import Finder, VerifierConfig
     from vqa_ray.index.reader import Index
     from vqa_ray.predicates.predicate import Predicate
 
@@ -111,7 +111,7 @@ def _is_loopback(listener: socket.socket) -> bool:
 
 
 def _finder(
-    index: Index, model: str | None, device: str | None, limits: object, asking: Asking | None
+    index: Index, model: str | None, device: str | None, limits: object, asking: VerifierConfig | None
 ) -> Finder | None:
     """What searches the index; None, and a warning, where its model is not to be had and none was named."""
     from vqa_ray.browse.search import Finder
@@ -129,8 +129,8 @@ def _finder(
     return Finder(index, encoder, ModelOptions(encoder.reference, device), limits, asking)
 
 
-def _asking(reference: str, device: str | None, allow_http: bool) -> Asking:
-    from vqa_ray.browse.search import Asking
+def _asking(reference: str, device: str | None, allow_http: bool) -> VerifierConfig:
+    from vqa_ray.browse.search import VerifierConfig
     from vqa_ray.jobs.runtime.predicate import predicate_of
     from vqa_ray.models.load import ModelOptions, describe
 
@@ -140,7 +140,7 @@ def _asking(reference: str, device: str | None, allow_http: bool) -> Asking:
     def parse(text: str) -> Predicate:
         return predicate_of("verify", text, info, None, None, threshold=0.5, combine="min-max")
 
-    return Asking(ModelOptions(reference, device), parse, info.kind.is_generative, allow_http)
+    return VerifierConfig(ModelOptions(reference, device), parse, info.kind.is_generative, allow_http)
 
 
 if __name__ == "__main__":

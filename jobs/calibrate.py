@@ -11,7 +11,7 @@ from vqa_ray.errors import RequestError
 
 if TYPE_CHECKING:
     from vqa_ray.calibration.samples import Sample
-    from vqa_ray.evaluation.calibration import Aim, Fit, Target
+    from vqa_ray.evaluation.calibration import Aim, CalibrationFit, Target
     from vqa_ray.predicates.predicate import Question
     from vqa_ray.runs.record import RunRecord
     from vqa_ray.taxonomy.taxonomy import Taxonomy
@@ -33,10 +33,10 @@ def calibrate(
     from vqa_ray.calibration.file import Calibration
     from vqa_ray.calibration.samples import Labels, question_samples, tag_samples
     from vqa_ray.runs import manifest
-    from vqa_ray.runs.directory import RunLayout
+    from vqa_ray.runs.directory import RunDirectory
     from vqa_ray.runs.record import RunRecord
 
-    wanted, layout, known = parse_target(target), RunLayout(run), Labels.read(labels)
+    wanted, layout, known = parse_target(target), RunDirectory(run), Labels.read(labels)
     record = RunRecord.read(layout.record)
     if record is None or manifest.read(layout.manifest) is None or record.job not in ("retrieve", "tag"):
         raise RequestError(f"--run {run}: wanted a finished run of retrieve or tag")
@@ -85,7 +85,7 @@ def parse_target(text: str) -> Target:
     raise RequestError(f"--target {text}: wanted f1, precision=0.9 or recall=0.9")
 
 
-def table(fits: Mapping[str, Fit]) -> list[str]:
+def table(fits: Mapping[str, CalibrationFit]) -> list[str]:
     """A line for each, with 95 % intervals."""
     width = max(map(len, fits))
     lines = [f"{'':{width}}  threshold  precision (95 %)        recall (95 %)           F1     yes of rows"]
@@ -98,7 +98,7 @@ def table(fits: Mapping[str, Fit]) -> list[str]:
     return lines
 
 
-def _fitted(name: str, sample: Sample, target: Target) -> Fit:
+def _fitted(name: str, sample: Sample, target: Target) -> CalibrationFit:
     from vqa_ray.evaluation.calibration import fit
 
     try:

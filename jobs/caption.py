@@ -13,9 +13,9 @@ from vqa_ray.jobs.spec.cli import command
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from vqa_ray.jobs.runtime.job import Work
+    from vqa_ray.jobs.runtime.job import Attempt
     from vqa_ray.models.load import ModelInfo
-    from vqa_ray.pipelines.resources import Placement
+    from vqa_ray.pipelines.resources import ResourcePlan
 
 
 def run(spec: CaptionSpec, retry: Retry | None) -> int:
@@ -23,19 +23,19 @@ def run(spec: CaptionSpec, retry: Retry | None) -> int:
     from vqa_ray import schema
     from vqa_ray.jobs.runtime import admission as guard
     from vqa_ray.jobs.runtime.job import Job, open_input, output_schema
-    from vqa_ray.jobs.runtime.model import model_of, record_length
+    from vqa_ray.jobs.runtime.model import record_length, resolve_model
     from vqa_ray.jobs.runtime.run import run as run_job
 
-    model = model_of(spec, "caption")
+    model = resolve_model(spec, "caption")
     if spec.prompt is not None and not model.kind.has_turns:
         raise RequestError(f"--prompt: model {spec.model}: {model.kind.told} begins its captions by itself")
     source = open_input(spec, (), needs_question=False)
-    record = record_length(guard.asked("caption", spec, source, model), spec, model)
+    record = record_length(guard.new_record("caption", spec, source, model), spec, model)
     columns = output_schema(schema.caption_schema(model.kind.has_boxes, record.columns_version), source)
     return run_job(Job(record, spec, source, columns, partial(build, spec, model)), retry)
 
 
-def build(spec: CaptionSpec, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
+def build(spec: CaptionSpec, model: ModelInfo, work: Attempt, placement: ResourcePlan) -> Dataset:
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
     from vqa_ray.jobs.runtime.model import recorded_options

@@ -73,13 +73,13 @@ def _to_hub(run: str, repository: str) -> None:
     from vqa_ray.index.paths import IndexLayout
     from vqa_ray.report.dataset_card import dataset_card
     from vqa_ray.runs import manifest
-    from vqa_ray.runs.directory import RunLayout
+    from vqa_ray.runs.directory import RunDirectory
 
     if IndexLayout(run).version_numbers():
         raise RequestError(f"{run}: --to hub takes runs; export an index with --to jsonl, or upload its files")
     full = check_repository(repository)
     uris, schema = _files(run)
-    content = manifest.read(RunLayout(run).manifest)
+    content = manifest.read(RunDirectory(run).manifest)
     assert content is not None
     place = upload(uris, dataset_card(content, schema), full)
     logger.info("%d rows, %d of them failed → %s", content["rows"], content["failed"], place)
@@ -119,12 +119,12 @@ def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
     from vqa_ray.index.paths import IndexLayout
     from vqa_ray.index.reader import open_index
     from vqa_ray.runs import manifest
-    from vqa_ray.runs.directory import RunLayout
+    from vqa_ray.runs.directory import RunDirectory
 
     if IndexLayout(run).version_numbers():
         index = open_index(run)
         return [index.file_uri(file) for file in index.version.files], index.schema
-    layout = RunLayout(run)
+    layout = RunDirectory(run)
     if manifest.read(layout.manifest) is None:
         raise RequestError(f"{run}: neither a finished run nor an index; finish the run with the command that began it")
     uris = [entry.uri for entry in layout.part_files()]

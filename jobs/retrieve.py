@@ -14,9 +14,9 @@ from vqa_ray.jobs.spec.cli import command
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from vqa_ray.jobs.runtime.job import Work
+    from vqa_ray.jobs.runtime.job import Attempt
     from vqa_ray.models.load import ModelInfo
-    from vqa_ray.pipelines.resources import Placement
+    from vqa_ray.pipelines.resources import ResourcePlan
     from vqa_ray.predicates.predicate import Predicate
 
 logger = logging.getLogger(__name__)
@@ -27,31 +27,33 @@ def run(spec: RetrieveSpec, retry: Retry | None) -> int:
     from vqa_ray import schema
     from vqa_ray.jobs.runtime import admission as guard
     from vqa_ray.jobs.runtime.job import Job, fingerprint_of, open_input, output_schema, read_calibration
-    from vqa_ray.jobs.runtime.model import model_of
+    from vqa_ray.jobs.runtime.model import resolve_model
     from vqa_ray.jobs.runtime.predicate import predicate_of
     from vqa_ray.jobs.runtime.run import run as run_job
 
-    model = model_of(spec, "score")
+    model = resolve_model(spec, "score")
     calibration = read_calibration(spec.calibration, model)
     predicate = predicate_of(
         "--where", spec.where, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
     )
     source = open_input(spec, (), needs_question=False)
-    record = guard.asked("retrieve", spec, source, model, fingerprint_of(calibration))
+    record = guard.new_record("retrieve", spec, source, model, fingerprint_of(calibration))
     columns = output_schema(schema.of_version(schema.RETRIEVE, record.columns_version), source)
     conclude = partial(write_matches, spec)
     return run_job(Job(record, spec, source, columns, partial(build, spec, predicate, model), conclude=conclude), retry)
 
 
-def build(spec: RetrieveSpec, predicate: Predicate, model: ModelInfo, work: Work, placement: Placement) -> Dataset:
+def build(
+    spec: RetrieveSpec, predicate: Predicate, model: ModelInfo, work: Attempt, placement: ResourcePlan
+) -> Dataset:
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
-    from vqa_ray.jobs.runtime.model import options_of
+    from vqa_ray.jobs.runtime.model import model_options
     from vqa_ray.pipelines.retrieve import RetrieveConfig
     from vqa_ray.pipelines.retrieve import retrieve as pipeline
 
     version = work.record.columns_version
-    config = RetrieveConfig(options_of(spec), predicate, spec.ask_all, model.kind.is_generative, version)
+    config = RetrieveConfig(model_options(spec), predicate, spec.ask_all, model.kind.is_generative, version)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

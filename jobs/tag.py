@@ -13,8 +13,8 @@ from vqa_ray.jobs.spec.cli import Variant, command
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from vqa_ray.jobs.runtime.job import Work
-    from vqa_ray.pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Attempt
+    from vqa_ray.pipelines.resources import ResourcePlan
     from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 
@@ -23,7 +23,7 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
     from vqa_ray import schema
     from vqa_ray.jobs.runtime import admission as guard
     from vqa_ray.jobs.runtime.job import Job, fingerprint_of, open_input, output_schema, read_calibration
-    from vqa_ray.jobs.runtime.model import model_of
+    from vqa_ray.jobs.runtime.model import resolve_model
     from vqa_ray.jobs.runtime.run import run as run_job
     from vqa_ray.models.load import load_vocabulary
     from vqa_ray.readers.source import parse_keep
@@ -31,7 +31,7 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
 
     taxonomy = load_taxonomy(spec.tags) if spec.tags else default_taxonomy()
     taxonomy.check_kept(parse_keep(spec.keep)[1])
-    model = model_of(spec, "score")
+    model = resolve_model(spec, "score")
     calibration = read_calibration(spec.calibration, model)
     extra = {"tags_fingerprint": taxonomy.fingerprint, **fingerprint_of(calibration)}
     if calibration is not None:
@@ -40,19 +40,19 @@ def run(spec: TagSpec, retry: Retry | None) -> int:
     if vocabulary is not None:
         taxonomy.check_against(vocabulary, spec.model, spec.tags or "the built-in taxonomy")
     source = open_input(spec, (), needs_question=False)
-    record = guard.asked("tag", spec, source, model, extra)
+    record = guard.new_record("tag", spec, source, model, extra)
     columns = output_schema(schema.tag_schema(taxonomy.columns, record.columns_version), source)
     return run_job(Job(record, spec, source, columns, partial(build, spec, taxonomy)), retry)
 
 
-def build(spec: TagSpec, taxonomy: Taxonomy, work: Work, placement: Placement) -> Dataset:
+def build(spec: TagSpec, taxonomy: Taxonomy, work: Attempt, placement: ResourcePlan) -> Dataset:
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
-    from vqa_ray.jobs.runtime.model import options_of
+    from vqa_ray.jobs.runtime.model import model_options
     from vqa_ray.pipelines.tag import TagConfig
     from vqa_ray.pipelines.tag import tag as pipeline
 
-    config = TagConfig(options_of(spec), taxonomy, work.record.columns_version)
+    config = TagConfig(model_options(spec), taxonomy, work.record.columns_version)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

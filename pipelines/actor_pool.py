@@ -9,12 +9,12 @@ from typing import Any
 from ray.data import ActorPoolStrategy, Dataset
 
 from vqa_ray.pipelines.reports import row_report
-from vqa_ray.pipelines.resources import Placement
+from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_actor import ModelActor
 
 
-def on_actors(images: Dataset, stage: type, options: Mapping[str, Any], placement: Placement) -> Dataset:
+def map_on_actor_pool(images: Dataset, stage: type, options: Mapping[str, Any], placement: ResourcePlan) -> Dataset:
     """Rows of a model stage that runs on the actor pool, an operator of its own also where there is no GPU.
 
     Args:

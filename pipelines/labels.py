@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from vqa_ray.pipelines.read_images import read
-from vqa_ray.pipelines.resources import READ_CPUS, Placement
+from vqa_ray.pipelines.resources import READ_CPUS, ResourcePlan
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.training.stages.extract_labels import IndexRows
 
 
-def index(tasks: Sequence[ReadShard], stage: IndexRows, placement: Placement) -> Iterator[pa.Table]:
+def collect_labels(tasks: Sequence[ReadShard], stage: IndexRows, placement: ResourcePlan) -> Iterator[pa.Table]:
     """Tables of `stage`, in any order."""
     rows = read(tasks, placement)
     indexed = rows.map_batches(stage, batch_size=None, batch_format="pyarrow", num_cpus=READ_CPUS)

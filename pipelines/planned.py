@@ -11,11 +11,11 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import ReadTask
 
 from vqa_ray.pipelines.datasource import FixedTasks
-from vqa_ray.pipelines.resources import READ_CPUS, Placement
+from vqa_ray.pipelines.resources import READ_CPUS, ResourcePlan
 from vqa_ray.training.stages.read_scheduled import ReadPlanned
 
 
-def planned(tasks: Sequence[ReadPlanned], placement: Placement) -> Dataset:
+def read_scheduled(tasks: Sequence[ReadPlanned], placement: ResourcePlan) -> Dataset:
     """READ rows with the fields of training, in the order of `tasks` when the context preserves it."""
     source = FixedTasks("Planned", [ReadTask(task, BlockMetadata(task.rows, task.size_bytes, None)) for task in tasks])
     blocks = max(len(tasks), math.ceil(source.estimated_rows() / placement.rows_per_block))

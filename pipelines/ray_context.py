@@ -9,7 +9,7 @@ from ray.data import DataContext, ExecutionResources
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data.checkpoint import CheckpointConfig
 
-from vqa_ray.pipelines.resources import Placement
+from vqa_ray.pipelines.resources import ResourcePlan
 
 if TYPE_CHECKING:
     from ray.data._internal.stats import DatasetStatsSummary
@@ -20,7 +20,7 @@ _RETRIES = 3
 _PAUSE_S = 0.02
 
 
-class Unhurried(ExecutionCallback):
+class SchedulerThrottle(ExecutionCallback):
     """A short rest after each turn of Ray Data's scheduler, for a stream whose reader is slower than its tasks.
 
     The scheduler waits for tasks that have something to give. Where all of them have, but none may give it before the
@@ -32,7 +32,7 @@ class Unhurried(ExecutionCallback):
         time.sleep(_PAUSE_S)
 
 
-class LastStatistics(ExecutionCallback):
+class ExecutionStats(ExecutionCallback):
     """Keeps, in this process, the statistics of the last execution that succeeded.
 
     Ray Data's own collection starts a process for it at the end of the execution, which takes a second.
@@ -42,10 +42,12 @@ class LastStatistics(ExecutionCallback):
 
     def after_execution_succeeds(self, executor: Any) -> None:
         """Called by Ray Data."""
-        LastStatistics.kept = executor.get_stats().to_summary()
+        ExecutionStats.kept = executor.get_stats().to_summary()
 
 
-def run_context(placement: Placement, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float) -> DataContext:
+def run_context(
+    placement: ResourcePlan, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float
+) -> DataContext:
     """Settings for one run.
 
     Args:

@@ -12,7 +12,7 @@ from ray.data import Dataset, TaskPoolStrategy
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.models.protocols import ImageTransform
 from vqa_ray.pipelines.datasource import shard_source
-from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, Placement
+from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, ResourcePlan
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.image_metadata import DescribeImages
@@ -44,7 +44,7 @@ class ImageConfig:
     run_id: str
 
 
-def read(tasks: Sequence[ReadShard], placement: Placement) -> Dataset:
+def read(tasks: Sequence[ReadShard], placement: ResourcePlan) -> Dataset:
     """READ rows, in blocks small enough that a single shard keeps all CPUs busy."""
     source = shard_source(tasks)
     blocks = max(len(tasks), math.ceil(source.estimated_rows() / placement.rows_per_block))
@@ -53,13 +53,13 @@ def read(tasks: Sequence[ReadShard], placement: Placement) -> Dataset:
 
 
 def read_and_decode(
-    tasks: Sequence[ReadShard], config: ImageConfig, placement: Placement, describe: DescribeImages | None = None
+    tasks: Sequence[ReadShard], config: ImageConfig, placement: ResourcePlan, describe: DescribeImages | None = None
 ) -> Dataset:
     """DECODED rows of shards; see `decode`. Small inputs are decoded by few workers, so that fewer have to start."""
-    return decode(read(tasks, placement), config, placement, describe, at_a_time=worthwhile_decoders(tasks))
+    return decode(read(tasks, placement), config, placement, describe, at_a_time=max_useful_decoders(tasks))
 
 
-def worthwhile_decoders(tasks: Sequence[ReadShard]) -> int | None:
+def max_useful_decoders(tasks: Sequence[ReadShard]) -> int | None:
     """How many workers the decoding of shards is worth; None where their images may be of any size."""
     if any(task.source.format not in _IMAGE_FORMATS for task in tasks):
         return None
@@ -71,7 +71,7 @@ def worthwhile_decoders(tasks: Sequence[ReadShard]) -> int | None:
 def decode(
     rows: Dataset,
     config: ImageConfig,
-    placement: Placement,
+    placement: ResourcePlan,
     describe: DescribeImages | None = None,
     at_a_time: int | None = None,
 ) -> Dataset:

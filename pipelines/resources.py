@@ -26,7 +26,7 @@ DECODE_CPUS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class ResourceRequest:
     """What the user asked for; None where the machine decides.
 
     Attributes:
@@ -44,7 +44,7 @@ class Wishes:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
+class ResourcePlan:
     """Resources of every operator.
 
     Attributes:
@@ -72,7 +72,7 @@ class Placement:
     actor_threads: int | None
 
 
-def automatic(cpus: float, gpus: float, wishes: Wishes, cores: int | None = None) -> Placement:
+def plan_resources(cpus: float, gpus: float, wishes: ResourceRequest, cores: int | None = None) -> ResourcePlan:
     """A placement for a cluster.
 
     Args:
@@ -102,7 +102,7 @@ def automatic(cpus: float, gpus: float, wishes: Wishes, cores: int | None = None
     if threads is not None and max_actors > fitting:
         threads = max(1, threads // max_actors)
     per_batch = batch_size * IMAGE_BYTES
-    return Placement(
+    return ResourcePlan(
         batch_size=batch_size,
         max_readers=max(1, int(cpus * _READERS_PER_CPU)),
         rows_per_block=min(max(batch_size, 8), 256),
@@ -116,7 +116,7 @@ def automatic(cpus: float, gpus: float, wishes: Wishes, cores: int | None = None
     )
 
 
-def demand(placement: Placement) -> dict[str, float]:
+def minimum_resources(placement: ResourcePlan) -> dict[str, float]:
     """What must be free at the same time for a pipeline to move at all: its actors and one task of each kind."""
     return {
         "CPU": placement.min_actors * placement.actor_cpus + READ_CPUS + DECODE_CPUS + WRITE_CPUS,

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ray.data import Dataset
 
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.pipelines.actor_pool import on_actors
+from vqa_ray.pipelines.actor_pool import map_on_actor_pool
 from vqa_ray.pipelines.read_images import ImageConfig, read_and_decode
-from vqa_ray.pipelines.resources import Placement
+from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.schema import COLUMNS_VERSION
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.stages.tag import TagStage
@@ -27,11 +27,11 @@ class TagConfig:
 
 
 def tag(
-    tasks: Sequence[ReadShard], images: ImageConfig, config: TagConfig, placement: Placement, attempt: int
+    tasks: Sequence[ReadShard], images: ImageConfig, config: TagConfig, placement: ResourcePlan, attempt: int
 ) -> Dataset:
     """TAG rows, lazily: read → fetch → decode → tag."""
     decoded = read_and_decode(tasks, images, placement)
-    return on_actors(
+    return map_on_actor_pool(
         decoded,
         TagStage,
         {

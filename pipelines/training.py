@@ -17,15 +17,15 @@ from ray.data import DataContext, DataIterator, Dataset, ExecutionResources
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from vqa_ray.pipelines.planned import planned
-from vqa_ray.pipelines.ray_context import Unhurried, run_context
+from vqa_ray.pipelines.planned import read_scheduled
+from vqa_ray.pipelines.ray_context import SchedulerThrottle, run_context
 from vqa_ray.pipelines.read_images import ImageConfig, decode
 from vqa_ray.pipelines.resources import DECODE_CPUS
-from vqa_ray.pipelines.training_resources import TrainPlacement
+from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.readers import Source
 from vqa_ray.storage.filesystem import filesystem_for
-from vqa_ray.training.data.schedule import TrainingPlan
-from vqa_ray.training.loop import Course, train
+from vqa_ray.training.data.schedule import RowSchedule
+from vqa_ray.training.loop import TrainingConfig, train
 from vqa_ray.training.stages.augment import AugmentImages
 from vqa_ray.training.stages.read_scheduled import ReadPlanned, planned_reads
 
@@ -42,7 +42,7 @@ class Trainer(TorchTrainer):
 
 
 @dataclass(frozen=True, slots=True)
-class Reads:
+class TrainingInputs:
     """What is read, and in what order.
 
     Attributes:
@@ -52,33 +52,33 @@ class Reads:
         captions: the column of captions that stand in place of questions; None where there are questions.
     """
 
-    plan: TrainingPlan
+    plan: RowSchedule
     source: Source
     validation: Sequence[ReadPlanned]
     captions: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Streams:
+class TrainingStreams:
     """The rows of a training, as they flow.
 
     Attributes:
-        reads: an object reference of `Reads`.
+        reads: an object reference of `TrainingInputs`.
         images: how they are decoded.
         augment: what is done to images that are trained on; None for nothing.
         placement: where all of it runs.
     """
 
-    reads: ray.ObjectRef[Reads]
+    reads: ray.ObjectRef[TrainingInputs]
     images: ImageConfig
     augment: AugmentImages | None
-    placement: TrainPlacement
+    placement: TrainingResourcePlan
 
     def training(self, epoch: int, first_step: int) -> Dataset:
         """The rows of an epoch from `first_step` on, in the plan's order, decoded and augmented."""
         reads = ray.get(self.reads)
         tasks = planned_reads(reads.source, reads.plan.parts(epoch, first_step), reads.captions)
-        rows = decode(planned(tasks, self.placement.rows), self.images, self.placement.rows)
+        rows = decode(read_scheduled(tasks, self.placement.rows), self.images, self.placement.rows)
         if self.augment is None:
             return rows
         return rows.map_batches(self.augment, batch_size=None, batch_format="pyarrow", num_cpus=DECODE_CPUS)
@@ -86,13 +86,13 @@ class Streams:
     def validating(self) -> Dataset:
         """Every validation row, decoded."""
         tasks = ray.get(self.reads).validation
-        return decode(planned(tasks, self.placement.rows), self.images, self.placement.rows)
+        return decode(read_scheduled(tasks, self.placement.rows), self.images, self.placement.rows)
 
 
-class RayPorts:
-    """What a `Course` asks of its surroundings, in a training process of Ray Train; see `vqa_ray.training.loop`."""
+class RayTrainContext:
+    """The `TrainingContext` of a training process of Ray Train; see `vqa_ray.training.loop`."""
 
-    def __init__(self, streams: Streams) -> None:
+    def __init__(self, streams: TrainingStreams) -> None:
         self._streams = streams
         context = ray.train.get_context()
         self.rank, self._ranks = context.get_world_rank(), context.get_world_size()
@@ -124,7 +124,7 @@ class RayPorts:
     def _context(self) -> DataContext:
         placement = self._streams.placement
         context = run_context(placement.rows, None, placement.no_progress_timeout_s)
-        context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, Unhurried]
+        context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, SchedulerThrottle]
         # The rows of a step must not overtake those of an earlier one.
         context.execution_options.preserve_order = True
         context.execution_options.exclude_resources = ExecutionResources(
@@ -158,7 +158,9 @@ def _end(shares: Sequence[DataIterator]) -> None:
         ray.kill(share._coord_actor)  # type: ignore[attr-defined]
 
 
-def fit(course: Course, streams: Streams, storage: str, keep_checkpoints: int, max_failures: int) -> None:
+def fit(
+    course: TrainingConfig, streams: TrainingStreams, storage: str, keep_checkpoints: int, max_failures: int
+) -> None:
     """Train to the end, from the last checkpoint in `storage` if there is one.
 
     Args:
@@ -193,4 +195,4 @@ def fit(course: Course, streams: Streams, storage: str, keep_checkpoints: int, m
 
 def train_worker(config: Mapping[str, Any]) -> None:
     """What each training process runs."""
-    train(config["course"], RayPorts(config["streams"]))
+    train(config["course"], RayTrainContext(config["streams"]))

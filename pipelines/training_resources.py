@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, Placement, Wishes, automatic
+from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, ResourcePlan, ResourceRequest, plan_resources
 
 _SMALL_MACHINE_CPUS = 8
 _THREADS_ON_LARGE_MACHINE = 4
@@ -20,7 +20,7 @@ _MIN_BUFFER_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class TrainPlacement:
+class TrainingResourcePlan:
     """Where training runs.
 
     Attributes:
@@ -35,12 +35,12 @@ class TrainPlacement:
     cpus: float
     gpus: float
     threads: int | None
-    rows: Placement
+    rows: ResourcePlan
     no_progress_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class TrainWishes:
+class TrainingResourceRequest:
     """What the user asked for.
 
     Attributes:
@@ -48,7 +48,7 @@ class TrainWishes:
         gpus_per_worker: None where the cluster decides.
         batch_size: rows per step over all workers.
         image_bytes: of one image at the model's size, raw.
-        no_progress_timeout_s: see `TrainPlacement`.
+        no_progress_timeout_s: see `TrainingResourcePlan`.
     """
 
     workers: tuple[int, int]
@@ -58,7 +58,9 @@ class TrainWishes:
     no_progress_timeout_s: float
 
 
-def automatic_training(cpus: float, gpus: float, wishes: TrainWishes, cores: int | None = None) -> TrainPlacement:
+def automatic_training(
+    cpus: float, gpus: float, wishes: TrainingResourceRequest, cores: int | None = None
+) -> TrainingResourcePlan:
     """A placement for a cluster.
 
     Args:
@@ -79,7 +81,7 @@ def automatic_training(cpus: float, gpus: float, wishes: TrainWishes, cores: int
         share = wishes.batch_size * _STEPS_PER_BLOCK
     else:
         share = max(1, wishes.batch_size // (high * _BLOCKS_PER_SHARE))
-    rows = automatic(cpus, 0.0, Wishes(batch_size=min(share, 256)), cores)
+    rows = plan_resources(cpus, 0.0, ResourceRequest(batch_size=min(share, 256)), cores)
     block_bytes = min(rows.block_bytes, max(_MIN_BLOCK_BYTES, share * wishes.image_bytes))
     held_bytes = _BLOCKS_BUFFERED * min(share, 256) * max(wishes.image_bytes, _ENCODED_BYTES)
     flow = replace(
@@ -88,10 +90,10 @@ def automatic_training(cpus: float, gpus: float, wishes: TrainWishes, cores: int
         block_bytes=block_bytes,
         buffer_bytes=max(_MIN_BUFFER_BYTES, min(rows.buffer_bytes, held_bytes)),
     )
-    return TrainPlacement((low, high), worker_cpus, worker_gpus, threads, flow, wishes.no_progress_timeout_s)
+    return TrainingResourcePlan((low, high), worker_cpus, worker_gpus, threads, flow, wishes.no_progress_timeout_s)
 
 
-def training_demand(placement: TrainPlacement) -> dict[str, float]:
+def training_demand(placement: TrainingResourcePlan) -> dict[str, float]:
     """What must be free at the same time: the fewest workers, and one task that reads and one that decodes."""
     workers = placement.workers[0]
     return {"CPU": workers * placement.cpus + READ_CPUS + DECODE_CPUS, "GPU": workers * placement.gpus}

@@ -9,7 +9,7 @@ from ray.data import Dataset
 
 from vqa_ray.models.chat.vllm import VllmOptions, model_source
 from vqa_ray.pipelines.read_images import ImageConfig, read_and_decode
-from vqa_ray.pipelines.resources import DECODE_CPUS, Placement
+from vqa_ray.pipelines.resources import DECODE_CPUS, ResourcePlan
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.stages.vllm import VllmAnswers, VllmRequests
 
@@ -20,7 +20,7 @@ def answer_with_vllm(
     model: str,
     options: VllmOptions,
     *,
-    placement: Placement,
+    placement: ResourcePlan,
     boxes: bool,
     version: int,
     attempt: int,
@@ -52,7 +52,7 @@ def answer_with_vllm(
     )
 
 
-def engine(model: str, options: VllmOptions, placement: Placement) -> Any:
+def engine(model: str, options: VllmOptions, placement: ResourcePlan) -> Any:
     """Ray Data's processor: Dataset with `messages` and `sampling_params` → Dataset with what vLLM generated.
 
     A row on which the engine fails comes back with the reason and stops nothing.

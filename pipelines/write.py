@@ -16,7 +16,7 @@ from ray.data.datasource import FilenameProvider
 
 from vqa_ray.pipelines.resources import WRITE_CPUS
 from vqa_ray.runs.claims import Fence
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.private_names import with_private_names
 from vqa_ray.schema import SOURCE_KEY
 from vqa_ray.stages.questions import one_row_per_question
@@ -59,7 +59,7 @@ class RowSink(ParquetDatasink):  # type: ignore[misc]
         ParquetDatasink.write(self, [one_row_per_question(table, self._rows) for table in tables], ctx)
 
 
-def checkpoint_config(layout: RunLayout, invocation: str) -> CheckpointConfig:
+def checkpoint_config(layout: RunDirectory, invocation: str) -> CheckpointConfig:
     """Ray Data's two-phase commit of the rows written, known by their source_key.
 
     Each process has a directory of its own, so Ray Data finds nothing to filter: rows that are written already are not
@@ -103,7 +103,7 @@ class FencedNames(FilenameProvider):
         return super().get_filename_for_task(write_uuid, task_index)
 
 
-def write(rows: Dataset, layout: RunLayout, schema: pa.Schema, names: FencedNames, rows_per_file: int) -> None:
+def write(rows: Dataset, layout: RunDirectory, schema: pa.Schema, names: FencedNames, rows_per_file: int) -> None:
     """Run the pipeline and append its rows to the run directory.
 
     Args:

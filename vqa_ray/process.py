@@ -27,7 +27,7 @@ def prepare_for_decoding() -> None:
     And each photo needs tens of megabytes for a moment: given back to the system every time, which is what the C
     library does on its own, their page faults take as long as the decoding of a 3000×2000 JPEG (11,000 per image).
     """
-    with collecting_later():
+    with gc_paused():
         import torch
     from PIL import AvifImagePlugin
     from PIL import Image as PillowImage
@@ -44,7 +44,7 @@ def prepare_for_decoding() -> None:
 
 
 @contextmanager
-def collecting_later() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """No garbage collection while large libraries are imported and a model is loaded.
 
     They make 300,000 objects that stay, and every full collection on the way looks at all of them in vain: a fifth of

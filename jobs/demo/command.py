@@ -40,7 +40,7 @@ def demo(
     from vqa_ray.jobs.demo.page import read_hits, read_results, write_page
     from vqa_ray.jobs.demo.summary import summary
     from vqa_ray.jobs.runtime.admission import now
-    from vqa_ray.jobs.runtime.cluster.connect import session
+    from vqa_ray.jobs.runtime.cluster.connect import connect_ray
     from vqa_ray.models.load import describe
     from vqa_ray.runs.lock import OutputLock
     from vqa_ray.taxonomy.file import default_taxonomy
@@ -55,7 +55,7 @@ def demo(
             shards = write_shards(count, seed, str(place / directory.PRODUCTS))
         with ExitStack() as stack:
             with _timed(steps, "starting Ray", "started Ray"):
-                stack.enter_context(session(None))
+                stack.enter_context(connect_ray(None))
             with _timed(steps, "tagging every image", f"tagged by {model}", directory.TAGS):
                 _tag(place, model, quiet)
             with _timed(steps, "asking five questions of every image", f"answered by {model}", directory.ANSWERS):

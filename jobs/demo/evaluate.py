@@ -23,7 +23,7 @@ _CARDS_BEFORE_ERRORS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class DemoScores:
     """One input row with what came of it.
 
     Attributes:
@@ -58,7 +58,7 @@ class Judged:
         ]
 
 
-def join_results(products: Sequence[Row], tagged: Sequence[Row], answered: Sequence[Row]) -> list[Judged]:
+def join_results(products: Sequence[Row], tagged: Sequence[Row], answered: Sequence[Row]) -> list[DemoScores]:
     """Rows of the three tables with the same image_id, in the order of `products`.
 
     Raises:
@@ -68,10 +68,10 @@ def join_results(products: Sequence[Row], tagged: Sequence[Row], answered: Seque
     answers: dict[str, list[Row]] = {}
     for row in sorted(question_rows(answered), key=itemgetter("question_index")):
         answers.setdefault(row["image_id"], []).append(row)
-    return [Judged(row, tags[row["image_id"]], answers[row["image_id"]]) for row in products]
+    return [DemoScores(row, tags[row["image_id"]], answers[row["image_id"]]) for row in products]
 
 
-def measures(judged: Sequence[Judged], taxonomy: Taxonomy) -> list[Measure]:
+def measures(judged: Sequence[DemoScores], taxonomy: Taxonomy) -> list[Measure]:
     """How good tags and answers are: a share of the undamaged images for each tag, VQA accuracy by kind of question."""
     sound = [each for each in judged if each.tag_truth]
     marks: dict[str, list[bool]] = {}
@@ -99,7 +99,7 @@ def measures(judged: Sequence[Judged], taxonomy: Taxonomy) -> list[Measure]:
     ]
 
 
-def _lines_of_tags(judged: Judged, taxonomy: Taxonomy) -> tuple[Line, ...]:
+def _lines_of_tags(judged: DemoScores, taxonomy: Taxonomy) -> tuple[Line, ...]:
     if judged.tagged["status"] == STATUS_OK:
         return tag_lines(judged.tagged, taxonomy, judged.tag_truth)
     return tuple(Line(name, right=False) for name in judged.tag_truth)
@@ -120,37 +120,37 @@ class SearchResult:
     existing: int
 
 
-def search_result(judged: Sequence[Judged], hits: Sequence[str]) -> SearchResult:
+def search_result(judged: Sequence[DemoScores], hits: Sequence[str]) -> SearchResult:
     """Compare the image_ids that the search found with the truth."""
     wanted = {each.product["image_id"] for each in judged if is_wanted(each.product)}
     return SearchResult(len(hits), len(wanted.intersection(hits)), len(wanted))
 
 
-def error_counts(judged: Sequence[Judged]) -> dict[str, int]:
+def error_counts(judged: Sequence[DemoScores]) -> dict[str, int]:
     """Error code → images that were not tagged or not answered for that reason, most first."""
     codes = Counter(_failed(each)["error_code"] for each in judged if not is_sound(each))
     return dict(codes.most_common())
 
 
-def in_order_to_show(judged: Sequence[Judged]) -> list[Judged]:
+def in_order_to_show(judged: Sequence[DemoScores]) -> list[DemoScores]:
     """A few good rows, then those that failed, then the others: a gallery that shows fewer shows these."""
     good = [each for each in judged if is_sound(each)]
     failed = [each for each in judged if not is_sound(each)]
     return good[:_CARDS_BEFORE_ERRORS] + failed + good[_CARDS_BEFORE_ERRORS:]
 
 
-def is_sound(judged: Judged) -> bool:
+def is_sound(judged: DemoScores) -> bool:
     """Whether it was both tagged and answered."""
     return all(row["status"] == STATUS_OK for row in (judged.tagged, *judged.answered))
 
 
-def _failed(judged: Judged) -> Row:
+def _failed(judged: DemoScores) -> Row:
     """The first of its rows that failed, or else its TAG row."""
     rows = (judged.tagged, *judged.answered)
     return next((row for row in rows if row["status"] != STATUS_OK), judged.tagged)
 
 
-def cards(judged: Sequence[Judged], images: Mapping[str, bytes | None], taxonomy: Taxonomy) -> Iterator[Card]:
+def cards(judged: Sequence[DemoScores], images: Mapping[str, bytes | None], taxonomy: Taxonomy) -> Iterator[Card]:
     """A card of each.
 
     Args:
@@ -166,5 +166,5 @@ def cards(judged: Sequence[Judged], images: Mapping[str, bytes | None], taxonomy
         yield Card(image_id, images.get(image_id), tuple(each.tagged["tags"] or ()), lines, **told)
 
 
-def _shown_tags(judged: Judged, taxonomy: Taxonomy) -> tuple[Line, ...]:
+def _shown_tags(judged: DemoScores, taxonomy: Taxonomy) -> tuple[Line, ...]:
     return tag_lines(judged.tagged, taxonomy, judged.tag_truth) if judged.tagged["status"] == STATUS_OK else ()

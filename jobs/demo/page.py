@@ -6,18 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqa_ray.jobs.demo.directory import ANSWERS, GALLERY, HITS, TAGS
-from vqa_ray.jobs.demo.evaluate import Judged, cards, in_order_to_show, is_sound, join_results
+from vqa_ray.jobs.demo.evaluate import DemoScores, cards, in_order_to_show, is_sound, join_results
 from vqa_ray.jobs.demo.inputs import SCHEMA, read_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, Measure, write_gallery
 from vqa_ray.runs.counts import read_columns
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 
-def read_results(place: Path, shards: Sequence[str]) -> list[Judged]:
+def read_results(place: Path, shards: Sequence[str]) -> list[DemoScores]:
     """Every input row (without its image) with what was written about it."""
     tagged, answered = (
-        list(read_rows([entry.uri for entry in RunLayout(str(place / name)).part_files()])) for name in (TAGS, ANSWERS)
+        list(read_rows([entry.uri for entry in RunDirectory(str(place / name)).part_files()]))
+        for name in (TAGS, ANSWERS)
     )
     products = list(read_rows(shards, [name for name in SCHEMA.names if name != "image"]))
     return join_results(products, tagged, answered)
@@ -32,7 +33,7 @@ def read_hits(place: Path) -> list[str]:
 def write_page(
     place: Path,
     shards: Sequence[str],
-    judged: Sequence[Judged],
+    judged: Sequence[DemoScores],
     measured: Sequence[Measure],
     *,
     taxonomy: Taxonomy,

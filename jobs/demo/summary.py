@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from vqa_ray.jobs.demo.directory import GALLERY, HITS_PAGE, INDEX, TAGS
-from vqa_ray.jobs.demo.evaluate import Judged, SearchResult, error_counts
+from vqa_ray.jobs.demo.evaluate import DemoScores, SearchResult, error_counts
 from vqa_ray.report.gallery import Measure
 
 
@@ -26,7 +26,7 @@ class Step:
 def summary(
     place: Path,
     steps: Sequence[Step],
-    judged: Sequence[Judged],
+    judged: Sequence[DemoScores],
     measured: Sequence[Measure],
     *,
     found: SearchResult,

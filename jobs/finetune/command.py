@@ -11,7 +11,7 @@ from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.spec.cli import command
 
 if TYPE_CHECKING:
-    from vqa_ray.jobs.finetune.request import Request
+    from vqa_ray.jobs.finetune.request import TrainingRequest
     from vqa_ray.jobs.runtime.cluster.connect import Cluster
     from vqa_ray.runs.claims import Fence
     from vqa_ray.runs.record import RunRecord
@@ -30,21 +30,21 @@ def run(spec: FinetuneSpec) -> int:
     from vqa_ray.jobs.finetune.request import as_begun, open_request
     from vqa_ray.jobs.runtime import admission as guard
     from vqa_ray.jobs.runtime import logs
-    from vqa_ray.jobs.runtime.cluster.connect import session
+    from vqa_ray.jobs.runtime.cluster.connect import connect_ray
     from vqa_ray.jobs.runtime.recorded_input import tell_drift
     from vqa_ray.readers.changes.reconcile import check_unchanged
     from vqa_ray.runs import manifest
-    from vqa_ray.runs.directory import RunLayout
+    from vqa_ray.runs.directory import RunDirectory
     from vqa_ray.runs.lock import OutputLock
 
     logs.configure(spec.quiet, spec.log_format)
     spec = as_begun(spec)
     request = open_request(spec)
     spec = request.spec
-    layout = RunLayout(spec.output)
+    layout = RunDirectory(spec.output)
     guard.existing_record(layout, request.record)
     with OutputLock(layout.output, request.record.started, wait=spec.wait) as lock:
-        record, _ = guard.admit(layout, request.record, request.listings(layout))
+        record, _ = guard.claim_output(layout, request.record, request.listings(layout))
         finished = manifest.read(layout.manifest)
         if finished is not None:
             logger.info("%s: this training has finished already (%s)", spec.output, finished["timing"]["finished"])
@@ -58,20 +58,20 @@ def run(spec: FinetuneSpec) -> int:
             check_unchanged(source)
         for note in request.notes:
             logger.warning("%s", note)
-        with session(spec.address) as cluster:
+        with connect_ray(spec.address) as cluster:
             content = execute(request, record, cluster, lock.fence)
         code = tell(content, spec)
         push(spec)
     return code
 
 
-def execute(request: Request, record: RunRecord, cluster: Cluster, fence: Fence) -> dict[str, Any]:
+def execute(request: TrainingRequest, record: RunRecord, cluster: Cluster, fence: Fence) -> dict[str, Any]:
     """Gather, train, judge, publish; gives the manifest."""
-    from vqa_ray.jobs.finetune.evaluate import judge
-    from vqa_ray.jobs.finetune.prepare import gather
-    from vqa_ray.jobs.finetune.publish import conclude, publish, told_of
+    from vqa_ray.jobs.finetune.evaluate import evaluate
+    from vqa_ray.jobs.finetune.prepare import prepare_training_data
+    from vqa_ray.jobs.finetune.publish import conclude, publish, training_summary
     from vqa_ray.jobs.finetune.resources import image_config, place
-    from vqa_ray.jobs.finetune.train import places, train
+    from vqa_ray.jobs.finetune.train import train, training_paths
     from vqa_ray.jobs.runtime.admission import now
 
     spec = request.spec
@@ -79,26 +79,26 @@ def execute(request: Request, record: RunRecord, cluster: Cluster, fence: Fence)
     placement = place(request, cluster)
     images = image_config(request, record)
     logger.info("reading the rows to train on")
-    lesson = gather(request, placement)
-    for note in lesson.notes:
+    prepared = prepare_training_data(request, placement)
+    for note in prepared.notes:
         logger.warning("%s", note)
-    if lesson.learnt:
-        logger.info("%s", lesson.learnt)
+    if prepared.learnt:
+        logger.info("%s", prepared.learnt)
     logger.info(
         "%s; %d rows to train on in %d steps an epoch, %d to validate on",
-        f"{lesson.answers} answers" if lesson.vocabulary is not None else "captions",
-        len(lesson.plan),
-        lesson.plan.steps_per_epoch,
-        len(lesson.validation),
+        f"{prepared.answers} answers" if prepared.vocabulary is not None else "captions",
+        len(prepared.plan),
+        prepared.plan.steps_per_epoch,
+        len(prepared.validation),
     )
-    train(request, lesson, record, images, placement)
-    where = places(spec, lesson)
-    judged = judge(request, lesson, where, images, cluster)
+    train(request, prepared, record, images, placement)
+    where = training_paths(spec, prepared)
+    judged = evaluate(request, prepared, where, images, cluster)
     timing = {"started": started, "finished": now(), "duration_s": time.monotonic() - begun}
-    told = told_of(request, lesson, record, judged, timing)
+    told = training_summary(request, prepared, record, judged, timing)
     fence.check()
     publish(told, spec, where.adapter or where.best, judged.answers, record.started)
-    return conclude(request, lesson, record, told, timing)
+    return conclude(request, prepared, record, told, timing)
 
 
 finetune = command(FinetuneSpec, run, retries=False)

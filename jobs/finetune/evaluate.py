@@ -10,20 +10,20 @@ import ray
 from ray.data import DataContext
 
 from vqa_ray.errors import RunError, one_line
-from vqa_ray.jobs.finetune.prepare import Lesson
-from vqa_ray.jobs.finetune.request import Request
+from vqa_ray.jobs.finetune.prepare import PreparedTraining
+from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.runtime.cluster.connect import Cluster
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.pipelines.inference import AnswerConfig, answer
 from vqa_ray.pipelines.ray_context import run_context
 from vqa_ray.pipelines.read_images import ImageConfig
-from vqa_ray.pipelines.resources import Wishes, automatic
+from vqa_ray.pipelines.resources import ResourceRequest, plan_resources
 from vqa_ray.report.training_summary import Confusion
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.stages.read import read_tasks
 from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.training.log import TrainingLog, ValidationRecord
-from vqa_ray.training.loop import Places
+from vqa_ray.training.loop import TrainingPaths
 from vqa_ray.training.task import CONTRASTIVE
 from vqa_ray.training.validation_notes import judgement_notes
 from vqa_ray.training.vqa.validate import RESULTS, ValidationMetrics, confusion, metrics_of
@@ -33,7 +33,7 @@ _TOP_K = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class EvaluationResult:
     """What a training came to.
 
     Attributes:
@@ -50,7 +50,9 @@ class Judged:
     notes: tuple[str, ...] = ()
 
 
-def judge(request: Request, lesson: Lesson, places: Places, images: ImageConfig, cluster: Cluster) -> Judged:
+def evaluate(
+    request: TrainingRequest, prepared: PreparedTraining, places: TrainingPaths, images: ImageConfig, cluster: Cluster
+) -> EvaluationResult:
     """Answer the validation rows with the written model through the pipeline of `vqa-ray answer`, and score them.
 
     While it was trained, the network was judged in mixed precision and before it was written; what is published is
@@ -59,25 +61,25 @@ def judge(request: Request, lesson: Lesson, places: Places, images: ImageConfig,
     log = TrainingLog.from_json(json.loads(read_bytes(places.log)))
     best = log.best
     if best is None:
-        return Judged(log, None, None)
+        return EvaluationResult(log, None, None)
     if request.spec.task == CONTRASTIVE:
         from vqa_ray.jobs.finetune.evaluate_pairs import embedded
         from vqa_ray.training.contrastive.evaluate import judge_embedded
 
         options = ModelOptions(places.best, dtype=request.spec.dtype)
         pairs = judge_embedded(
-            embedded(request, lesson, options, images, cluster), lesson.validation, options, best.loss
+            embedded(request, prepared, options, images, cluster), prepared.validation, options, best.loss
         )
         log.validations[log.validations.index(best)] = _judged(best, pairs.metrics)
-        return Judged(log, pairs.rows, None)
-    answers = _answers(request, lesson, places.best, images, cluster)
+        return EvaluationResult(log, pairs.rows, None)
+    answers = _answers(request, prepared, places.best, images, cluster)
     is_ok = pa.array([status == STATUS_OK for status in answers["status"].to_pylist()])
     loss = pa.array([best.loss if ok else None for ok in is_ok.to_pylist()], pa.float32())
     results = pa.table([loss if name == "loss" else answers[name] for name in RESULTS.names], schema=RESULTS)
-    found = metrics_of(results, lesson.validation)
+    found = metrics_of(results, prepared.validation)
     log.validations[log.validations.index(best)] = _judged(best, found)
-    notes = judgement_notes(results, lesson.validation, found, lesson.rows)
-    return Judged(log, answers, Confusion(*confusion(results, lesson.validation, _MOST_ANSWERS)), notes)
+    notes = judgement_notes(results, prepared.validation, found, prepared.rows)
+    return EvaluationResult(log, answers, Confusion(*confusion(results, prepared.validation, _MOST_ANSWERS)), notes)
 
 
 def _judged(record: ValidationRecord, found: ValidationMetrics) -> ValidationRecord:
@@ -91,11 +93,13 @@ def _judged(record: ValidationRecord, found: ValidationMetrics) -> ValidationRec
     )
 
 
-def _answers(request: Request, lesson: Lesson, model: str, images: ImageConfig, cluster: Cluster) -> pa.Table:
+def _answers(
+    request: TrainingRequest, prepared: PreparedTraining, model: str, images: ImageConfig, cluster: Cluster
+) -> pa.Table:
     spec, resources = request.spec, cluster.resources
-    wishes = Wishes(gpus_per_actor=spec.num_gpus)
-    placement = automatic(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wishes, cluster.cores)
-    tasks = read_tasks((request.validation or request.train).images, keys=lesson.validation.keys)
+    wishes = ResourceRequest(gpus_per_actor=spec.num_gpus)
+    placement = plan_resources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wishes, cluster.cores)
+    tasks = read_tasks((request.validation or request.train).images, keys=prepared.validation.keys)
     options = ModelOptions(model, dtype=spec.dtype)
     with DataContext.current(run_context(placement, None, spec.no_progress_timeout_s)):
         rows = answer(tasks, images, AnswerConfig(options, _TOP_K), placement, attempt=1)

@@ -11,17 +11,17 @@ import numpy as np
 from ray.data import DataContext
 
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.finetune.request import Request, training_root
+from vqa_ray.jobs.finetune.request import TrainingRequest, training_root
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
-from vqa_ray.pipelines.labels import index
+from vqa_ray.pipelines.labels import collect_labels
 from vqa_ray.pipelines.ray_context import run_context
-from vqa_ray.pipelines.training_resources import TrainPlacement
+from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.stages.read import limits_for, read_tasks
 from vqa_ray.storage.filesystem import exists, join
 from vqa_ray.training.data.label_notes import learnt_answers, row_name, unlabelled, unmatched, unused
 from vqa_ray.training.data.labelled_rows import LabelledRows
-from vqa_ray.training.data.schedule import PlanConfig, TrainingPlan, window_rows
+from vqa_ray.training.data.schedule import PlanConfig, RowSchedule, window_rows
 from vqa_ray.training.data.source import TrainingSource
 from vqa_ray.training.data.targets import Targets, auxiliary_classes, auxiliary_targets, caption_targets, soft_targets
 from vqa_ray.training.data.vocabulary import build_vocabulary, usual_min_count
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class PreparedTraining:
     """What is learnt.
 
     Attributes:
@@ -56,7 +56,7 @@ class Lesson:
     validation_rows: str
     classes: Mapping[str, tuple[str, ...]]
     targets: Targets
-    plan: TrainingPlan
+    plan: RowSchedule
     notes: tuple[str, ...]
     learnt: str = ""
 
@@ -71,7 +71,7 @@ class Lesson:
         return len(np.unique(self.rows.image_keys))
 
 
-def gather(request: Request, placement: TrainPlacement) -> Lesson:
+def prepare_training_data(request: TrainingRequest, placement: TrainingResourcePlan) -> PreparedTraining:
     """The rows, answers and start of a training; those of an earlier try of the same command where it got so far.
 
     Raises:
@@ -83,27 +83,31 @@ def gather(request: Request, placement: TrainPlacement) -> Lesson:
     if exists(join(start, "config.json")):
         vocabulary = describe_start(start).vocabulary if request.spec.task == VQA else None
         return _lesson(request, LabelledRows.load(rows), LabelledRows.load(validation), vocabulary, root)
-    lesson = _lesson(request, *_gathered(request, placement), root)
-    lesson.rows.save(rows)
-    lesson.validation.save(validation)
-    _save_start(request, lesson)
-    return lesson
+    prepared = _lesson(request, *_gathered(request, placement), root)
+    prepared.rows.save(rows)
+    prepared.validation.save(validation)
+    _save_start(request, prepared)
+    return prepared
 
 
 def _lesson(
-    request: Request, rows: LabelledRows, validation: LabelledRows, vocabulary: AnswerVocabulary | None, root: str
-) -> Lesson:
+    request: TrainingRequest,
+    rows: LabelledRows,
+    validation: LabelledRows,
+    vocabulary: AnswerVocabulary | None,
+    root: str,
+) -> PreparedTraining:
     spec = request.spec
     classes = auxiliary_classes(rows)
     targets = targets_of(rows, vocabulary)
     window = window_rows(request.train.images, len(rows))
     config = PlanConfig(spec.batch_size, spec.seed, window)
-    plan = TrainingPlan(rows.keys, targets, config, auxiliary_targets(rows, classes))
+    plan = RowSchedule(rows.keys, targets, config, auxiliary_targets(rows, classes))
     if len(plan) < spec.workers()[1]:
         raise RequestError(f"--num-workers {spec.num_workers}: more processes than the {len(plan)} rows to train on")
     start, held_out = join(root, "start"), join(root, "validation.parquet")
     notes = _notes(request, rows, validation, vocabulary)
-    return Lesson(
+    return PreparedTraining(
         rows, validation, vocabulary, start, held_out, classes, targets, plan, notes, _learnt(spec, rows, vocabulary)
     )
 
@@ -121,7 +125,7 @@ def targets_of(rows: LabelledRows, vocabulary: AnswerVocabulary | None) -> Targe
 
 
 def _notes(
-    request: Request, rows: LabelledRows, validation: LabelledRows, vocabulary: AnswerVocabulary | None
+    request: TrainingRequest, rows: LabelledRows, validation: LabelledRows, vocabulary: AnswerVocabulary | None
 ) -> tuple[str, ...]:
     spec, held_out, notes = request.spec, request.validation or request.train, []
     held_out_uri = spec.validation or f"{spec.input} (validation)"
@@ -144,7 +148,7 @@ def _notes(
 
 
 def _gathered(
-    request: Request, placement: TrainPlacement
+    request: TrainingRequest, placement: TrainingResourcePlan
 ) -> tuple[LabelledRows, LabelledRows, AnswerVocabulary | None]:
     spec = request.spec
     rows = _rows(request.train, spec.limit, placement)
@@ -164,17 +168,19 @@ def _gathered(
     return rows, validation, vocabulary
 
 
-def _rows(source: TrainingSource, limit: int | None, placement: TrainPlacement) -> LabelledRows:
+def _rows(source: TrainingSource, limit: int | None, placement: TrainingResourcePlan) -> LabelledRows:
     limits = None if limit is None else limits_for(source.labels, limit)
     tasks = read_tasks(source.labels, limits=limits)
     context = run_context(placement.rows, None, placement.no_progress_timeout_s)
     with DataContext.current(context):
-        return LabelledRows.from_tables(index(tasks, IndexRows(source.for_workers()), placement.rows), source.auxiliary)
+        return LabelledRows.from_tables(
+            collect_labels(tasks, IndexRows(source.for_workers()), placement.rows), source.auxiliary
+        )
 
 
-def _save_start(request: Request, lesson: Lesson) -> None:
-    if lesson.vocabulary is None:
-        _save_pair_start(request, lesson)
+def _save_start(request: TrainingRequest, prepared: PreparedTraining) -> None:
+    if prepared.vocabulary is None:
+        _save_pair_start(request, prepared)
         return
     from vqa_ray.training.export import export
     from vqa_ray.training.vqa.initialise import start_from, start_from_scratch
@@ -182,17 +188,17 @@ def _save_start(request: Request, lesson: Lesson) -> None:
 
     spec = request.spec
     if request.shape is None:
-        made = start_from(spec.model, lesson.vocabulary, seed=spec.seed)
+        made = start_from(spec.model, prepared.vocabulary, seed=spec.seed)
     else:
-        questions = lesson.rows.questions.to_pylist()
+        questions = prepared.rows.questions.to_pylist()
         shape = ViltShape(**request.shape)
-        made = start_from_scratch(shape, questions, lesson.vocabulary, vocab_size=spec.vocab_size, seed=spec.seed)
+        made = start_from_scratch(shape, questions, prepared.vocabulary, vocab_size=spec.vocab_size, seed=spec.seed)
     for note in made.told:
         logger.info("%s", note)
-    export(lesson.start, made.model, made.tokenizer, made.transform)
+    export(prepared.start, made.model, made.tokenizer, made.transform)
 
 
-def _save_pair_start(request: Request, lesson: Lesson) -> None:
+def _save_pair_start(request: TrainingRequest, prepared: PreparedTraining) -> None:
     from vqa_ray.training.contrastive.initialise import export_pairs, start_pairs_from, start_pairs_from_scratch
     from vqa_ray.training.contrastive.shape import PairShape
 
@@ -200,16 +206,16 @@ def _save_pair_start(request: Request, lesson: Lesson) -> None:
     if request.shape is None:
         made = start_pairs_from(spec.model)
     else:
-        captions = lesson.rows.answers.flatten().to_pylist()
+        captions = prepared.rows.answers.flatten().to_pylist()
         made = start_pairs_from_scratch(
             PairShape(**request.shape), captions, vocab_size=spec.vocab_size, seed=spec.seed
         )
     for note in made.told:
         logger.info("%s", note)
-    export_pairs(lesson.start, made)
+    export_pairs(prepared.start, made)
 
 
-def recipe(spec: FinetuneSpec) -> Mapping[str, object]:
+def training_recipe(spec: FinetuneSpec) -> Mapping[str, object]:
     """The settings of a training that its report names."""
     names = (
         "task",

@@ -16,9 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from vqa_ray.jobs.finetune.evaluate import Judged
-from vqa_ray.jobs.finetune.prepare import Lesson, recipe
-from vqa_ray.jobs.finetune.request import Request
+from vqa_ray.jobs.finetune.evaluate import EvaluationResult
+from vqa_ray.jobs.finetune.prepare import PreparedTraining, training_recipe
+from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.runtime.progress import duration
 from vqa_ray.jobs.runtime.summary import ALL_GOOD, TOO_MANY_ERRORS
@@ -29,7 +29,7 @@ from vqa_ray.report.model_card import write_card
 from vqa_ray.report.training_page import write_training
 from vqa_ray.report.training_summary import WORDS, Skipped, Trained, TrainingData
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunLayout, name_of
+from vqa_ray.runs.directory import RunDirectory, name_of
 from vqa_ray.runs.record import FORMAT, RunRecord
 from vqa_ray.storage.filesystem import (
     copy_file,
@@ -50,38 +50,44 @@ logger = logging.getLogger(__name__)
 _LAST = "config.json"
 
 
-def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged, timing: Mapping[str, Any]) -> Trained:
+def training_summary(
+    request: TrainingRequest,
+    prepared: PreparedTraining,
+    record: RunRecord,
+    judged: EvaluationResult,
+    timing: Mapping[str, Any],
+) -> Trained:
     """What report and card tell."""
-    spec, rows, log = request.spec, lesson.rows, judged.log
+    spec, rows, log = request.spec, prepared.rows, judged.log
     best = log.best
     skipped = [Skipped("reading", "could not be read", rows.failed)] if rows.failed else []
-    if spec.validation and lesson.validation.failed:
-        skipped.append(Skipped("reading the rows to validate on", "could not be read", lesson.validation.failed))
+    if spec.validation and prepared.validation.failed:
+        skipped.append(Skipped("reading the rows to validate on", "could not be read", prepared.validation.failed))
     if rows.unanswered:
         skipped.append(Skipped("training", "no answer" if spec.task == VQA else NO_CAPTION, rows.unanswered))
-    outside = int(lesson.targets.without) - rows.unanswered
+    outside = int(prepared.targets.without) - rows.unanswered
     if outside:
         skipped.append(Skipped("training", "no answer of the vocabulary", outside))
     skipped += [Skipped("training, all epochs", code, number) for code, number in log.skipped.items()]
     if best is not None:
         skipped += [Skipped("validation", code, number) for code, number in best.skipped.items()]
     validation = None
-    if len(lesson.validation):
+    if len(prepared.validation):
         validation = spec.validation or f"{spec.validation_fraction:.0%} of the images of the input, not trained on"
     return Trained(
         name=name_of(spec.output) if spec.push_to_hub is None else spec.push_to_hub,
         start=spec.model if request.shape is None else _told_shape(request.shape),
         finished=str(timing["finished"]),
         command=_command(),
-        recipe=recipe(spec),
+        recipe=training_recipe(spec),
         versions=record.versions,
         data=TrainingData(
             uri=spec.input,
-            rows=len(lesson.plan),
-            answers=lesson.answers,
-            images=lesson.images,
+            rows=len(prepared.plan),
+            answers=prepared.answers,
+            images=prepared.images,
             validation=validation,
-            validation_rows=len(lesson.validation),
+            validation_rows=len(prepared.validation),
             skipped=tuple(skipped),
         ),
         log=log,
@@ -89,7 +95,7 @@ def told_of(request: Request, lesson: Lesson, record: RunRecord, judged: Judged,
         duration_s=log.seconds + sum(record.seconds for record in log.validations),
         hardware=_hardware(),
         confusion=judged.confusion,
-        notes=(*judged.notes, *([lesson.learnt] if lesson.learnt else []), *lesson.notes),
+        notes=(*judged.notes, *([prepared.learnt] if prepared.learnt else []), *prepared.notes),
         judgement=judged.notes,
         base_model=_hub_name(spec.model),
         license=spec.licence or _licence_of_base(request),
@@ -122,7 +128,7 @@ def publish(told: Trained, spec: FinetuneSpec, model: str, answers: pa.Table | N
 
 
 def conclude(
-    request: Request, lesson: Lesson, record: RunRecord, told: Trained, timing: Mapping[str, Any]
+    request: TrainingRequest, prepared: PreparedTraining, record: RunRecord, told: Trained, timing: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write the manifest, last of all; gives its content."""
     log, best = told.log, told.judged
@@ -132,13 +138,13 @@ def conclude(
         "task": told.task,
         "spec_hash": record.spec_hash,
         **{name: getattr(record, name) for name in record.__dataclass_fields__},
-        "rows": len(lesson.plan),
-        "validation_rows": len(lesson.validation),
-        "answers": lesson.answers,
+        "rows": len(prepared.plan),
+        "validation_rows": len(prepared.validation),
+        "answers": prepared.answers,
         "steps": log.steps,
         "exported_step": told.step,
         "skipped": [{"where": s.where, "reason": s.reason, "rows": s.rows} for s in told.data.skipped],
-        "skipped_fraction": round(_skipped_fraction(lesson, log), 6),
+        "skipped_fraction": round(_skipped_fraction(prepared, log), 6),
         # Of pairs, the mean recall and the recalls.
         "accuracy": None if best is None else best.accuracy,
         "accuracy_by_type": {} if best is None else dict(best.accuracy_by_type),
@@ -146,13 +152,13 @@ def conclude(
         "judgement": list(told.judgement),
         "timing": {**timing, "train_s": log.seconds, "samples_per_s": log.samples_per_s},
     }
-    manifest.write(RunLayout(request.spec.output).manifest, content)
+    manifest.write(RunDirectory(request.spec.output).manifest, content)
     return content
 
 
-def _skipped_fraction(lesson: Lesson, log: TrainingLog) -> float:
+def _skipped_fraction(prepared: PreparedTraining, log: TrainingLog) -> float:
     """The share of the rows to train on that could not be read, or whose image could not be used."""
-    planned, failed = len(lesson.plan), lesson.rows.failed
+    planned, failed = len(prepared.plan), prepared.rows.failed
     skipped = sum(log.skipped.values())
     # Of each epoch; the epochs can differ where storage stumbled.
     share = skipped / max(1, log.samples + skipped)
@@ -229,7 +235,7 @@ def _command() -> list[str]:
     return [program if program == "vqa-ray" else "vqa-ray", *sys.argv[1:]]
 
 
-def _licence_of_base(request: Request) -> str | None:
+def _licence_of_base(request: TrainingRequest) -> str | None:
     if request.start is None:
         return None
     card = card_of(request.spec.model, request.start.path)

@@ -19,7 +19,7 @@ from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.changes.snapshot import input_place
 from vqa_ray.readers.listing import absolute
-from vqa_ray.runs.directory import PRIVATE, RunLayout
+from vqa_ray.runs.directory import PRIVATE, RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.filesystem import join
 from vqa_ray.training.contrastive.shape import PairShape
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class TrainingRequest:
     """A training that can be begun.
 
     Attributes:
@@ -56,7 +56,7 @@ class Request:
     vocabulary: AnswerVocabulary | None
     transform: ImageTransform
 
-    def listings(self, layout: RunLayout) -> dict[str, Source]:
+    def listings(self, layout: RunDirectory) -> dict[str, Source]:
         """The inputs by where their files are taken down."""
         found = {layout.listing(INPUT): self.train.source}
         return found | ({layout.listing(VALIDATION): self.validation.source} if self.validation else {})
@@ -74,7 +74,7 @@ _FORMER_LEAST_COUNT = 9
 def as_begun(spec: FinetuneSpec) -> FinetuneSpec:
     """The spec with the default of `min_answer_count` that its output was begun with, where that was the former one."""
     try:
-        existing = RunRecord.read(RunLayout(spec.output).record)
+        existing = RunRecord.read(RunDirectory(spec.output).record)
     except OSError:
         # Told with the output's name when it is claimed.
         return spec
@@ -84,7 +84,7 @@ def as_begun(spec: FinetuneSpec) -> FinetuneSpec:
     return spec.model_copy(update={"min_answer_count": _FORMER_LEAST_COUNT}) if is_former else spec
 
 
-def open_request(spec: FinetuneSpec) -> Request:
+def open_request(spec: FinetuneSpec) -> TrainingRequest:
     """Open and check everything that can be checked without reading rows.
 
     Raises:
@@ -97,7 +97,7 @@ def open_request(spec: FinetuneSpec) -> Request:
     validation = _open(spec, spec.validation, (), VALIDATION) if spec.validation else None
     vocabulary = read_vocabulary(spec.vocabulary) if spec.vocabulary else None
     start, shape, transform = (_pairs if is_pairs else _answers)(spec)
-    return Request(
+    return TrainingRequest(
         spec, _record(spec, train, validation, start), train, validation, start, shape, vocabulary, transform
     )
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from vqa_ray.images.decode import ImageLimits
-from vqa_ray.jobs.finetune.request import Request
+from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.runtime.cluster.connect import Cluster
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.resources import check
-from vqa_ray.pipelines.training_resources import TrainPlacement, TrainWishes, automatic_training, training_demand
+from vqa_ray.pipelines.training_resources import (
+    TrainingResourcePlan,
+    TrainingResourceRequest,
+    automatic_training,
+    training_demand,
+)
 from vqa_ray.runs.record import RunRecord
 
 # An image of the usual shape, height and width in pixels, to know about how many bytes a decoded one takes.
 _USUAL = (480, 640)
 
 
-def place(request: Request, cluster: Cluster) -> TrainPlacement:
+def place(request: TrainingRequest, cluster: Cluster) -> TrainingResourcePlan:
     """Where the parts of a training run.
 
     Raises:
@@ -22,14 +27,16 @@ def place(request: Request, cluster: Cluster) -> TrainPlacement:
     """
     spec, resources = request.spec, cluster.resources
     height, width = request.transform.target_size(*_USUAL)
-    wishes = TrainWishes(spec.workers(), spec.num_gpus, spec.batch_size, height * width * 3, spec.no_progress_timeout_s)
+    wishes = TrainingResourceRequest(
+        spec.workers(), spec.num_gpus, spec.batch_size, height * width * 3, spec.no_progress_timeout_s
+    )
     placement = automatic_training(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wishes, cluster.cores)
     if not spec.wait_for_cluster:
         check(training_demand(placement), resources, cluster.name)
     return placement
 
 
-def image_config(request: Request, record: RunRecord) -> ImageConfig:
+def image_config(request: TrainingRequest, record: RunRecord) -> ImageConfig:
     """How images are fetched and decoded."""
     spec = request.spec
     limits = ImageLimits(max_image_bytes=spec.max_image_bytes, max_image_pixels=spec.max_image_pixels)

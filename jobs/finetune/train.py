@@ -15,21 +15,21 @@ import ray
 from ray.train import TrainingFailedError
 
 from vqa_ray.errors import RunError
-from vqa_ray.jobs.finetune.prepare import Lesson, targets_of
-from vqa_ray.jobs.finetune.request import Request, training_root
+from vqa_ray.jobs.finetune.prepare import PreparedTraining, targets_of
+from vqa_ray.jobs.finetune.request import TrainingRequest, training_root
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.runtime.cluster.failures import reason
 from vqa_ray.jobs.runtime.progress import duration
 from vqa_ray.pipelines import training as pipeline
 from vqa_ray.pipelines.read_images import ImageConfig
-from vqa_ray.pipelines.training_resources import TrainPlacement
+from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.readers.listing import absolute
 from vqa_ray.runs.directory import delete
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.filesystem import join, read_bytes
 from vqa_ray.training.data.randaugment import GEOMETRIC, OPERATIONS
 from vqa_ray.training.data.schedule import evaluation_parts
-from vqa_ray.training.loop import Course, Places
+from vqa_ray.training.loop import TrainingConfig, TrainingPaths
 from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.stages.augment import AugmentImages
 from vqa_ray.training.stages.read_scheduled import planned_reads
@@ -44,12 +44,12 @@ _STARTING = "starting the training workers and loading the model"
 _EPSILON, _CLIP_EPSILON = 1e-8, 1e-6
 
 
-def places(spec: FinetuneSpec, lesson: Lesson) -> Places:
+def training_paths(spec: FinetuneSpec, prepared: PreparedTraining) -> TrainingPaths:
     """Where the training of a spec reads and writes."""
     root = training_root(spec)
-    return Places(
-        start=lesson.start,
-        validation_rows=lesson.validation_rows if len(lesson.validation) else None,
+    return TrainingPaths(
+        start=prepared.start,
+        validation_rows=prepared.validation_rows if len(prepared.validation) else None,
         best=join(root, "best"),
         adapter=join(root, "adapter") if spec.lora_export == "adapter" and spec.lora else None,
         log=join(root, "log.json"),
@@ -58,13 +58,13 @@ def places(spec: FinetuneSpec, lesson: Lesson) -> Places:
     )
 
 
-def course(spec: FinetuneSpec, lesson: Lesson) -> Course:
+def training_config(spec: FinetuneSpec, prepared: PreparedTraining) -> TrainingConfig:
     """All that decides the training of a spec but its rows."""
-    return Course(
+    return TrainingConfig(
         task=spec.task,
         epochs=spec.epochs,
-        steps_per_epoch=lesson.plan.steps_per_epoch,
-        rows=len(lesson.plan),
+        steps_per_epoch=prepared.plan.steps_per_epoch,
+        rows=len(prepared.plan),
         batch_size=spec.batch_size,
         optimizer=OptimizerConfig(
             learning_rate=spec.learning_rate,
@@ -78,29 +78,35 @@ def course(spec: FinetuneSpec, lesson: Lesson) -> Course:
         lora_rank=spec.lora_rank if spec.lora else None,
         # An adapter may be used from another directory.
         base=absolute(spec.model) if Path(spec.model).is_dir() else spec.model,
-        auxiliary=tuple(len(classes) for classes in lesson.classes.values()),
+        auxiliary=tuple(len(classes) for classes in prepared.classes.values()),
         dtype=spec.dtype,
         export_dtype=spec.export_dtype,
         seed=spec.seed,
         checkpoint_every=spec.checkpoint_every,
         patience=spec.patience,
-        places=places(spec, lesson),
+        places=training_paths(spec, prepared),
     )
 
 
-def train(request: Request, lesson: Lesson, record: RunRecord, images: ImageConfig, placement: TrainPlacement) -> None:
+def train(
+    request: TrainingRequest,
+    prepared: PreparedTraining,
+    record: RunRecord,
+    images: ImageConfig,
+    placement: TrainingResourcePlan,
+) -> None:
     """Train to the end, or on from where an earlier try came.
 
     Raises:
         RunError: it failed; the same command goes on from the last checkpoint.
     """
     spec = request.spec
-    plan = course(spec, lesson)
+    plan = training_config(spec, prepared)
     held_out = request.validation or request.train
-    evaluation = evaluation_parts(lesson.validation.keys, targets_of(lesson.validation, lesson.vocabulary))
+    evaluation = evaluation_parts(prepared.validation.keys, targets_of(prepared.validation, prepared.vocabulary))
     validation = planned_reads(held_out.images, evaluation, held_out.captions)
-    reads = pipeline.Reads(lesson.plan, request.train.images, validation, request.train.captions)
-    streams = pipeline.Streams(ray.put(reads), images, _augment(spec), placement)
+    reads = pipeline.TrainingInputs(prepared.plan, request.train.images, validation, request.train.captions)
+    streams = pipeline.TrainingStreams(ray.put(reads), images, _augment(spec), placement)
     storage = join(training_root(spec), "checkpoints")
     delete(plan.places.failure)
     with _watch(plan.places.progress, spec.quiet):
@@ -166,7 +172,7 @@ def _progress(uri: str) -> dict[str, Any] | None:
 
 
 def line(progress: dict[str, Any]) -> str:
-    """One line of progress; see `Course`."""
+    """One line of progress; see `TrainingConfig`."""
     left = ""
     if progress["steps_per_s"] > 0:
         left = f", about {duration((progress['steps'] - progress['step']) / progress['steps_per_s'])} left"

@@ -12,32 +12,32 @@ from vqa_ray.jobs.spec.cli import command
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from vqa_ray.jobs.runtime.job import Work
-    from vqa_ray.pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Attempt
+    from vqa_ray.pipelines.resources import ResourcePlan
 
 
 def run(spec: IndexSpec, retry: Retry | None) -> int:
     """Bring the index of `spec` up to date, then embed its failed rows again if asked; gives the exit code."""
     from vqa_ray.jobs.index.open import prepare
     from vqa_ray.jobs.index.retry import retry_failed
-    from vqa_ray.jobs.index.update import bring_up_to_date
+    from vqa_ray.jobs.index.update import update_index
     from vqa_ray.jobs.runtime import logs
     from vqa_ray.runs.lock import OutputLock
 
     logs.configure(spec.quiet, spec.log_format)
     task = prepare(spec, build)
     with OutputLock(task.layout.uri, task.record.started, wait=spec.wait) as lock:
-        code = bring_up_to_date(task, lock)
+        code = update_index(task, lock)
         return code if retry is None or code == 1 else retry_failed(task, lock, retry)
 
 
-def build(spec: IndexSpec, work: Work, placement: Placement) -> Dataset:
+def build(spec: IndexSpec, work: Attempt, placement: ResourcePlan) -> Dataset:
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
-    from vqa_ray.jobs.runtime.model import options_of
+    from vqa_ray.jobs.runtime.model import model_options
     from vqa_ray.pipelines.embed import EmbedConfig, embed
 
-    config = EmbedConfig(options_of(spec), spec.thumbnails)
+    config = EmbedConfig(model_options(spec), spec.thumbnails)
     return embed(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
 
 

@@ -17,16 +17,16 @@ from vqa_ray.index.ann.build import check_possible
 from vqa_ray.index.input_files import input_name
 from vqa_ray.index.paths import IndexLayout, files
 from vqa_ray.index.reader import Index
-from vqa_ray.index.update import Kind, read_sources
+from vqa_ray.index.update import IndexSchema, read_sources
 from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime.job import open_input, output_schema
-from vqa_ray.jobs.runtime.model import model_of
+from vqa_ray.jobs.runtime.model import resolve_model
 from vqa_ray.models.load import embedding_shape
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute
-from vqa_ray.readers.source import Layout, parse_keep
+from vqa_ray.readers.source import ColumnMap, parse_keep
 from vqa_ray.runs.differences import option_of, told
 from vqa_ray.runs.directory import name_of
 from vqa_ray.runs.record import RunRecord
@@ -38,8 +38,8 @@ from vqa_ray.storage.store_errors import store_failures, store_reason
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-    from vqa_ray.jobs.runtime.job import Work
-    from vqa_ray.pipelines.resources import Placement
+    from vqa_ray.jobs.runtime.job import Attempt
+    from vqa_ray.pipelines.resources import ResourcePlan
 
 logger = logging.getLogger(__name__)
 
@@ -62,20 +62,20 @@ class IndexTask:
     spec: IndexSpec
     source: Source
     layout: IndexLayout
-    kind: Kind
+    kind: IndexSchema
     schema: pa.Schema
     record: RunRecord
-    build: Callable[[IndexSpec, Work, Placement], Dataset]
+    build: Callable[[IndexSpec, Attempt, ResourcePlan], Dataset]
 
 
-def prepare(spec: IndexSpec, build: Callable[[IndexSpec, Work, Placement], Dataset]) -> IndexTask:
+def prepare(spec: IndexSpec, build: Callable[[IndexSpec, Attempt, ResourcePlan], Dataset]) -> IndexTask:
     """Open the model and the input, and check them against the index that is there.
 
     Raises:
         RequestError: the model cannot embed, the input cannot be read, the index is of another model, other options
             or other columns, or the output holds something else.
     """
-    model = model_of(spec, "embed")
+    model = resolve_model(spec, "embed")
     shape = embedding_shape(spec.model)
     if spec.ann == "always":
         check_possible(spec.model, shape.vectors)
@@ -85,7 +85,7 @@ def prepare(spec: IndexSpec, build: Callable[[IndexSpec, Work, Placement], Datas
         "fingerprint": model.fingerprint,
         "score_meaning": model.similarity_meaning,
     }
-    kind = Kind(description, shape.vectors, shape.dimension, spec.shared())
+    kind = IndexSchema(description, shape.vectors, shape.dimension, spec.shared())
     layout = IndexLayout(spec.output)
     base = _base(layout)
     if base is not None:
@@ -95,11 +95,11 @@ def prepare(spec: IndexSpec, build: Callable[[IndexSpec, Work, Placement], Datas
     form = output_schema(schema.embedding_schema(shape.vectors, shape.dimension), source)
     if base is not None:
         _check_columns(Index(layout, base), form)
-    record = guard.asked("index", spec, source, model)
+    record = guard.new_record("index", spec, source, model)
     return IndexTask(spec, source, layout, kind, form, record, build)
 
 
-def check_kind(layout: IndexLayout, kind: Kind, base: Version) -> None:
+def check_kind(layout: IndexLayout, kind: IndexSchema, base: Version) -> None:
     """Refuse to go on from a version that was made otherwise.
 
     Raises:
@@ -167,7 +167,7 @@ def _open(spec: IndexSpec, base: Version | None) -> Source:
         stored = Index(IndexLayout(spec.output), base).schema
         kept = tuple(stored.field(name).with_name(riding_name(name)) for name in keep_as)
         config = InputConfig(spec.input, "images", keep=keep, keep_as=keep_as, needs_question=False)
-        return Source(config, "images", absolute(spec.input), (), kept, Layout(), 0, "", False)
+        return Source(config, "images", absolute(spec.input), (), kept, ColumnMap(), 0, "", False)
     return open_input(spec, (), needs_question=False)
 
 

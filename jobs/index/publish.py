@@ -14,8 +14,8 @@ from vqa_ray.index.ann import build as ann
 from vqa_ray.index.garbage import clean_up
 from vqa_ray.index.input_files import Difference
 from vqa_ray.index.reader import Index
-from vqa_ray.index.search.recall import measured
-from vqa_ray.index.update import Change, apply, conflicting_ids
+from vqa_ray.index.search.recall import with_measured_recall
+from vqa_ray.index.update import VersionDelta, apply, conflicting_ids
 from vqa_ray.index.version import AnnState, Update, Version
 from vqa_ray.jobs.index.duplicates import report
 from vqa_ray.jobs.index.open import IndexTask
@@ -29,7 +29,7 @@ from vqa_ray.storage.filesystem import write_bytes_atomic
 logger = logging.getLogger(__name__)
 
 
-def publish(task: IndexTask, lock: OutputLock, base: Version | None, change: Change) -> Version:
+def publish(task: IndexTask, lock: OutputLock, base: Version | None, change: VersionDelta) -> Version:
     """Make the next version of what an update has written.
 
     Raises:
@@ -141,7 +141,7 @@ def _approximate(task: IndexTask, base: Version | None, version: Version) -> Ann
     delete_directory(task.layout.path(path))
     state = ann.build(task.layout, version, path)
     logger.info("%s: approximate index built in %s", task.layout.uri, _since(begun))
-    return measured(task.layout, version, state)
+    return with_measured_recall(task.layout, version, state)
 
 
 def _since(begun: float) -> str:

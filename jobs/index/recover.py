@@ -11,7 +11,7 @@ import pyarrow as pa
 from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
 from vqa_ray.index.input_files import Difference
-from vqa_ray.index.update import Change, read_sources
+from vqa_ray.index.update import VersionDelta, read_sources
 from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.open import IndexTask
 from vqa_ray.jobs.index.publish import entry, publish
@@ -19,7 +19,7 @@ from vqa_ray.jobs.index.spec import OF_ONE_UPDATE
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.keys import Ranges
 from vqa_ray.runs import commits, manifest
-from vqa_ray.runs.counts import read_columns, tally
+from vqa_ray.runs.counts import count_rows, read_columns
 from vqa_ray.runs.directory import delete_directory
 from vqa_ray.runs.lock import OutputLock
 from vqa_ray.runs.record import RunRecord
@@ -34,7 +34,7 @@ def record_of(task: IndexTask, base: Version | None) -> RunRecord:
     return replace(task.record, command={**task.record.command, _BASE: base.number if base else 0})
 
 
-def under_way(task: IndexTask, wanted: RunRecord, base: Version | None) -> str | None:
+def find_resumable_update(task: IndexTask, wanted: RunRecord, base: Version | None) -> str | None:
     """The update that this very command began and did not finish.
 
     Raises:
@@ -44,11 +44,11 @@ def under_way(task: IndexTask, wanted: RunRecord, base: Version | None) -> str |
         if not record.differences(wanted) and record.input["fingerprint"] == wanted.input["fingerprint"]:
             return name
         if base is None and _shared(record) != _shared(wanted):
-            guard.refuse_difference(task.layout.uri, record, wanted)
+            guard.require_same_request(task.layout.uri, record, wanted)
     return None
 
 
-def take_in(
+def salvage_unfinished(
     task: IndexTask, lock: OutputLock, base: Version | None, changes: Difference
 ) -> tuple[Version | None, Difference]:
     """Publish what updates that were cut short have written of what is still to be read.
@@ -63,16 +63,16 @@ def take_in(
             continue
         layout = task.layout.update(name)
         lock.check()
-        commits.sweep(layout)
+        commits.clean_uncommitted(layout)
         planned = sources.finished(_plan(task, name), commits.committed_keys(layout))
         planned = sources.current(planned, task.source, changes.to_read)
         parts = [each.uri for each in layout.part_files()]
-        keys = tally(parts).keys
+        keys = count_rows(parts).keys
         if not planned.num_rows or len(np.unique(keys)) < len(keys):
             continue
         known = read_sources(task.layout, base)
         uris = set(planned["uri"].to_pylist())
-        change = Change(
+        change = VersionDelta(
             update=entry(task, replace(changes, gone=()), planned, name),
             drop=sources.keys_of(known, uris),
             parts=parts,

@@ -9,11 +9,11 @@ from functools import partial
 
 from vqa_ray.index import version as versions
 from vqa_ray.index.input_snapshot import read_origin
-from vqa_ray.index.update import Change, read_sources
+from vqa_ray.index.update import VersionDelta, read_sources
 from vqa_ray.index.version import Update, Version
 from vqa_ray.jobs.index.open import IndexTask
 from vqa_ray.jobs.index.publish import publish
-from vqa_ray.jobs.index.recover import record_of, under_way
+from vqa_ray.jobs.index.recover import find_resumable_update, record_of
 from vqa_ray.jobs.index.update import embed, part_uris
 from vqa_ray.jobs.runtime.job import Job
 from vqa_ray.jobs.runtime.summary import FAILED
@@ -50,13 +50,13 @@ def _again(
     source = read_origin(task.layout.origin(read_as), tuple(task.schema.field(name) for name in keep_as), keep)
     asked = record_of(task, base)
     record = replace(asked, command={**asked.command, "retry_failed": retry.told(), "of": read_as})
-    name = under_way(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
+    name = find_resumable_update(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
     layout = task.layout.update(name)
     job = Job(record, task.spec, source, task.schema, partial(task.build, task.spec))
     code = embed(job, layout, lock.fence, partial(read_tasks, source, keys=keys), keys)
     if code == FAILED:
         return base, code
-    change = Change(
+    change = VersionDelta(
         update=Update(name, record.started, task.spec.input, 0, 0, 0),
         drop={read_as: ranges_of(keys)},
         parts=part_uris(layout),

@@ -14,20 +14,20 @@ from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
 from vqa_ray.index.input_files import Difference
 from vqa_ray.index.input_snapshot import write_origin
-from vqa_ray.index.update import Change, read_sources
+from vqa_ray.index.update import VersionDelta, read_sources
 from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.open import IndexTask, check_kind
 from vqa_ray.jobs.index.publish import entry, finish, publish
-from vqa_ray.jobs.index.recover import discard, record_of, take_in, under_way
+from vqa_ray.jobs.index.recover import discard, find_resumable_update, record_of, salvage_unfinished
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
-from vqa_ray.jobs.runtime.commit import conclude, swept_and_done, write_rows
-from vqa_ray.jobs.runtime.job import Job, Work
+from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
+from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.summary import FAILED
 from vqa_ray.keys import NOTHING, Keys, size
 from vqa_ray.runs import manifest
 from vqa_ray.runs.claims import Fence
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.lock import OutputLock
 from vqa_ray.stages.read import ReadShard, limits_for, read_tasks
 from vqa_ray.storage.filesystem import write_table_atomic
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 _MAX_ROWS_PER_FILE = 2_000
 
 
-def bring_up_to_date(task: IndexTask, lock: OutputLock) -> int:
+def update_index(task: IndexTask, lock: OutputLock) -> int:
     """Embed what is new, take out what is gone, publish; gives the exit code.
 
     Raises:
@@ -51,9 +51,9 @@ def bring_up_to_date(task: IndexTask, lock: OutputLock) -> int:
     for note in task.source.notes:
         logger.warning("%s", note)
     changes = sources.difference(read_sources(task.layout, base), task.source)
-    name = under_way(task, record_of(task, base), base)
+    name = find_resumable_update(task, record_of(task, base), base)
     if name is None and changes:
-        base, changes = take_in(task, lock, base, changes)
+        base, changes = salvage_unfinished(task, lock, base, changes)
     if name is None and not changes and base is not None:
         logger.info("%s: up to date with %s", task.layout.uri, task.spec.input)
         return finish(task, lock, base)
@@ -66,7 +66,7 @@ def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Di
     """Embed what is to be read as the update of that name, and publish it."""
     source = sources.restricted(task.source, changes.to_read)
     limits = None if task.spec.limit is None else limits_for(source, task.spec.limit)
-    planned = sources.places(source, name, limits)
+    planned = sources.planned_files(source, name, limits)
     write_table_atomic(task.layout.plan(name), planned)
     write_origin(task.layout.origin(name), source)
     job = Job(record_of(task, base), task.spec, source, task.schema, partial(task.build, task.spec), limits)
@@ -75,7 +75,7 @@ def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Di
         return code
     known = read_sources(task.layout, base)
     leaving = {*changes.gone, *planned["uri"].to_pylist()}
-    change = Change(
+    change = VersionDelta(
         update=entry(task, changes, planned, name),
         drop=sources.keys_of(known, leaving),
         parts=part_uris(task.layout.update(name)),
@@ -88,7 +88,7 @@ def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Di
 
 
 def embed(
-    job: Job, layout: RunLayout, fence: Fence, tasks: Callable[..., list[ReadShard]], keys: Keys | None = None
+    job: Job, layout: RunDirectory, fence: Fence, tasks: Callable[..., list[ReadShard]], keys: Keys | None = None
 ) -> int:
     """Write the rows of a job as a run in the directory of an update, or what is left of it; gives the exit code.
 
@@ -101,15 +101,15 @@ def embed(
     """
     rows_per_file = job.spec.rows_per_file or min(job.rows_per_file(job.total), _MAX_ROWS_PER_FILE)
     job = replace(job, spec=job.spec.model_copy(update={"rows_per_file": rows_per_file}))
-    record, new = guard.admit(layout, job.record, {})
+    record, new = guard.claim_output(layout, job.record, {})
     finished = manifest.read(layout.manifest)
     if finished is not None:
-        return summary.tell(finished, layout.output, job.spec.max_error_fraction)
-    done = NOTHING if new else swept_and_done(layout, fence)
-    work = Work(record, layout, tasks(done=done), size(done), job.total, fence)
+        return summary.log_summary(finished, layout.output, job.spec.max_error_fraction)
+    done = NOTHING if new else recover_committed_keys(layout, fence)
+    work = Attempt(record, layout, tasks(done=done), size(done), job.total, fence)
     return conclude(job, work, write_rows(job, work), keys=keys)
 
 
-def part_uris(layout: RunLayout) -> list[str]:
+def part_uris(layout: RunDirectory) -> list[str]:
     """The files with the rows of a run."""
     return [entry.uri for entry in layout.part_files()]

@@ -18,9 +18,9 @@ from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs import manifest
-from vqa_ray.runs.completeness import strangers
-from vqa_ray.runs.counts import keys_of_parts, read_columns, tally
-from vqa_ray.runs.directory import CARD, FOR_DATASETS, RunLayout, name_of
+from vqa_ray.runs.completeness import unexpected_keys
+from vqa_ray.runs.counts import count_rows, keys_of_parts, read_columns
+from vqa_ray.runs.directory import CARD, FOR_DATASETS, RunDirectory, name_of
 from vqa_ray.runs.lock import OutputLock
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.rethreshold import KEPT_SCORES, Rethreshold, changed_tags
@@ -41,7 +41,7 @@ def run(spec: RethresholdSpec) -> int:
     """
     parent, finished = _parent(spec)
     taxonomy, decides = _taxonomy(spec, parent)
-    parts = [entry.uri for entry in RunLayout(spec.rethreshold).part_files()]
+    parts = [entry.uri for entry in RunDirectory(spec.rethreshold).part_files()]
     where = spec.tags or f"the taxonomy of {spec.rethreshold}"
     try:
         retag = Rethreshold(taxonomy, read_columns(parts[0]).slice(0, 0).schema)
@@ -50,12 +50,12 @@ def run(spec: RethresholdSpec) -> int:
     # A run has the scores of the same choices in all of its rows.
     any(retag.check(read_columns(uri, ("status", KEPT_SCORES)), where) for uri in parts)
     record = _record(spec, parent, finished, decides)
-    layout = RunLayout(spec.output)
+    layout = RunDirectory(spec.output)
     if guard.existing_record(layout, record) is not None and (done := manifest.read(layout.manifest)):
         logger.info("%s: this run has finished already (%s)", spec.output, done["timing"]["finished"])
-        return summary.tell(done, spec.output, 1.0)
+        return summary.log_summary(done, spec.output, 1.0)
     with OutputLock(spec.output, record.started, wait=spec.wait) as lock:
-        record, _ = guard.admit(layout, record, {})
+        record, _ = guard.claim_output(layout, record, {})
         started, begun = guard.now(), time.monotonic()
         file_schema = _file_schema(record, retag.schema)
         changed = 0
@@ -65,8 +65,8 @@ def run(spec: RethresholdSpec) -> int:
             after = retag(before)
             changed += changed_tags(before, after)
             write_table_atomic(join(spec.output, name_of(uri)), after.cast(file_schema))
-        counts = tally(entry.uri for entry in layout.part_files())
-        if found := strangers(counts.keys, keys_of_parts(parts)[:, 0]):
+        counts = count_rows(entry.uri for entry in layout.part_files())
+        if found := unexpected_keys(counts.keys, keys_of_parts(parts)[:, 0]):
             raise RunError(f"--rethreshold {spec.rethreshold}: {found[0]}; it has changed meanwhile")
         timing = manifest.Timing(started, guard.now(), time.monotonic() - begun, counts.rows, {}, 0)
         content = manifest.build(record, counts, timing, found, ())
@@ -76,13 +76,13 @@ def run(spec: RethresholdSpec) -> int:
         write_bytes_atomic(join(spec.output, FOR_DATASETS), data_files().encode())
         manifest.write(layout.manifest, content)
     logger.info("%s: %d of %d images have other tags than in %s", spec.output, changed, counts.ok, spec.rethreshold)
-    return summary.tell(content, spec.output, 1.0)
+    return summary.log_summary(content, spec.output, 1.0)
 
 
 def _parent(spec: RethresholdSpec) -> tuple[RunRecord, str]:
     """The record of the run whose scores decide, and when it finished."""
     place = f"--rethreshold {spec.rethreshold}"
-    layout = RunLayout(spec.rethreshold)
+    layout = RunDirectory(spec.rethreshold)
     record, done = RunRecord.read(layout.record), manifest.read(layout.manifest)
     if record is None or record.job != "tag":
         raise RequestError(f"{place}: expected a run directory of `vqa-ray tag`")

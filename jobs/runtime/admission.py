@@ -16,7 +16,7 @@ from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.readers import Source
 from vqa_ray.readers.changes.snapshot import input_place, read_snapshot, snapshot_of, write_snapshot
-from vqa_ray.runs.directory import RunLayout, name_of
+from vqa_ray.runs.directory import RunDirectory, name_of
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import COLUMNS_VERSION
 from vqa_ray.storage.store_errors import store_failures, store_reason
@@ -25,7 +25,9 @@ _PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
 _SHOWN = 3
 
 
-def asked(job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict[str, Any] | None = None) -> RunRecord:
+def new_record(
+    job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict[str, Any] | None = None
+) -> RunRecord:
     """The record of a command, as if its run were new.
 
     Args:
@@ -56,7 +58,7 @@ def columns_version(output: str) -> int:
     Raises:
         RequestError: what lies there cannot be read.
     """
-    existing = _record_at(RunLayout(output))
+    existing = _record_at(RunDirectory(output))
     return COLUMNS_VERSION if existing is None else existing.columns_version
 
 
@@ -80,7 +82,7 @@ def versions() -> dict[str, str]:
     return {"vqa_ray": __version__, "python": platform.python_version(), **packages}
 
 
-def existing_record(layout: RunLayout, wanted: RunRecord) -> RunRecord | None:
+def existing_record(layout: RunDirectory, wanted: RunRecord) -> RunRecord | None:
     """Find the record that a command continues, without writing anything; None for a new output.
 
     Raises:
@@ -88,7 +90,7 @@ def existing_record(layout: RunLayout, wanted: RunRecord) -> RunRecord | None:
     """
     existing = _record_at(layout)
     if existing is not None:
-        refuse_difference(layout.output, existing, wanted)
+        require_same_request(layout.output, existing, wanted)
         return existing
     foreign = [name_of(entry.uri) for entry in (*layout.foreign_files(), *layout.part_files())]
     if foreign:
@@ -100,7 +102,7 @@ def existing_record(layout: RunLayout, wanted: RunRecord) -> RunRecord | None:
     return None
 
 
-def admit(layout: RunLayout, wanted: RunRecord, inputs: Mapping[str, Source]) -> tuple[RunRecord, bool]:
+def claim_output(layout: RunDirectory, wanted: RunRecord, inputs: Mapping[str, Source]) -> tuple[RunRecord, bool]:
     """Give the record that a command continues, and whether it is new. A new one is written at once.
 
     Args:
@@ -131,14 +133,14 @@ def _has_grown(source: Source) -> bool:
     return source.drift is not None and bool(source.drift.taken_in)
 
 
-def _record_at(layout: RunLayout) -> RunRecord | None:
+def _record_at(layout: RunDirectory) -> RunRecord | None:
     try:
         return RunRecord.read(layout.record)
     except store_failures() as error:
         raise RequestError(f"--output {layout.output}: cannot be read: {store_reason(error)}") from error
 
 
-def refuse_difference(output: str, existing: RunRecord, wanted: RunRecord) -> None:
+def require_same_request(output: str, existing: RunRecord, wanted: RunRecord) -> None:
     """Raise a RequestError when `wanted` is not what the output holds."""
     differences = existing.differences(wanted)
     if differences:

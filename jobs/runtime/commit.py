@@ -11,26 +11,26 @@ import numpy as np
 
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
-from vqa_ray.jobs.runtime.job import Job, Work
+from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.keys import Keys, Ranges, ranges_of, size
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs import commits, manifest
 from vqa_ray.runs.claims import Fence
-from vqa_ray.runs.completeness import findings, strangers
-from vqa_ray.runs.counts import row_count, tally
-from vqa_ray.runs.directory import CARD, FOR_DATASETS, PART_PREFIX, RunLayout
+from vqa_ray.runs.completeness import integrity_errors, unexpected_keys
+from vqa_ray.runs.counts import count_rows, row_count
+from vqa_ray.runs.directory import CARD, FOR_DATASETS, PART_PREFIX, RunDirectory
 from vqa_ray.storage.filesystem import join, write_bytes_atomic, write_table_atomic
 
 logger = logging.getLogger(__name__)
 
 
-def swept_and_done(layout: RunLayout, fence: Fence) -> Ranges:
+def recover_committed_keys(layout: RunDirectory, fence: Fence) -> Ranges:
     """Clean up after a process that died, and tell which rows are written. int64 (R, 2) ranges of source_keys.
 
     Only files that were never committed go, and second copies of rows.
     """
     fence.check()
-    commits.sweep(layout)
+    commits.clean_uncommitted(layout)
     keys = commits.keys_by_task(layout)
     commits.remove_repeated_rows(layout, keys)
     done = ranges_of(np.concatenate([np.empty(0, np.int64), *keys.values()]))
@@ -39,7 +39,7 @@ def swept_and_done(layout: RunLayout, fence: Fence) -> Ranges:
     return done
 
 
-def write_rows(job: Job, work: Work) -> manifest.Timing:
+def write_rows(job: Job, work: Attempt) -> manifest.Timing:
     """Run the pipeline over the rows that are not written yet."""
     started, begun = guard.now(), time.monotonic()
     stages: dict[str, float] = {}
@@ -51,7 +51,7 @@ def write_rows(job: Job, work: Work) -> manifest.Timing:
         invocation = f"{PART_PREFIX}{uuid.uuid4().hex[:8]}"
         stages, spilled = execute(job, work, invocation)
         work.fence.check()
-        commits.sweep(work.layout)
+        commits.clean_uncommitted(work.layout)
         others = set(commits.committed_tasks(work.layout)) - before
         if any(not task.startswith(invocation) for task in others):
             copies = commits.remove_repeated_rows(work.layout, commits.keys_by_task(work.layout))
@@ -62,7 +62,7 @@ def write_rows(job: Job, work: Work) -> manifest.Timing:
 
 def conclude(
     job: Job,
-    work: Work,
+    work: Attempt,
     timing: manifest.Timing,
     attempts: Sequence[Mapping[str, object]] = (),
     keys: Keys | None = None,
@@ -74,17 +74,17 @@ def conclude(
         keys: int64 (N,), the rows that should be there; those of all shards without.
     """
     work.fence.check()
-    layout = RunLayout(work.layout.output)
+    layout = RunDirectory(work.layout.output)
     parts = [entry.uri for entry in layout.part_files()]
     if not parts:
         none = join(layout.parts, f"{PART_PREFIX}empty.parquet")
         write_table_atomic(none, job.file_schema(work.record).empty_table())
         parts = [none]
-    counts = tally(parts)
+    counts = count_rows(parts)
     if keys is None:
-        found = findings(counts.keys, job.known_rows(), counts.malformed, counts.torn)
+        found = integrity_errors(counts.keys, job.known_rows(), counts.malformed, counts.torn)
     else:
-        found = strangers(counts.keys, keys)
+        found = unexpected_keys(counts.keys, keys)
     if job.conclude is not None:
         job.conclude(parts)
     content = manifest.build(work.record, counts, timing, found, attempts)
@@ -94,4 +94,4 @@ def conclude(
         write_bytes_atomic(join(layout.output, CARD), card.encode())
         write_bytes_atomic(join(layout.output, FOR_DATASETS), data_files().encode())
     manifest.write(layout.manifest, content)
-    return summary.tell(content, layout.output, job.spec.max_error_fraction)
+    return summary.log_summary(content, layout.output, job.spec.max_error_fraction)

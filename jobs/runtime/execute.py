@@ -12,15 +12,15 @@ from ray.data import DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
 from vqa_ray.errors import RequestError, RunError, one_line
-from vqa_ray.jobs.runtime.cluster.connect import Cluster, session
+from vqa_ray.jobs.runtime.cluster.connect import Cluster, connect_ray
 from vqa_ray.jobs.runtime.cluster.failures import causes, reason
-from vqa_ray.jobs.runtime.job import Job, Work
+from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.progress import duration
-from vqa_ray.jobs.runtime.watch import Watch
+from vqa_ray.jobs.runtime.watch import ProgressReporter
 from vqa_ray.jobs.spec.base import RunSpec
-from vqa_ray.pipelines.ray_context import LastStatistics, run_context
+from vqa_ray.pipelines.ray_context import ExecutionStats, run_context
 from vqa_ray.pipelines.reports import StopOnRequest, announce, forget
-from vqa_ray.pipelines.resources import Placement, Wishes, automatic, check, demand
+from vqa_ray.pipelines.resources import ResourcePlan, ResourceRequest, check, minimum_resources, plan_resources
 from vqa_ray.pipelines.write import FencedNames, checkpoint_config, write
 from vqa_ray.readers.estimate import estimate_rows
 
@@ -40,7 +40,7 @@ _NAMES = (
 )
 
 
-def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], int]:
+def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float], int]:
     """Run a job's pipeline.
 
     Args:
@@ -55,16 +55,16 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
         RunError: the pipeline failed.
     """
     spec, layout = job.spec, work.layout
-    with session(spec.address) as cluster:
+    with connect_ray(spec.address) as cluster:
         placement = place(spec, cluster)
         if not spec.wait_for_cluster:
-            check(demand(placement), cluster.resources, cluster.name)
+            check(minimum_resources(placement), cluster.resources, cluster.name)
         context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
-        callbacks = [*context.custom_execution_callback_classes, LastStatistics, StopOnRequest]
+        callbacks = [*context.custom_execution_callback_classes, ExecutionStats, StopOnRequest]
         context.custom_execution_callback_classes = callbacks
-        LastStatistics.kept = None
+        ExecutionStats.kept = None
         announce(context, invocation)
-        watch = Watch(
+        watch = ProgressReporter(
             work.total,
             present=work.present,
             quiet=spec.quiet,
@@ -87,15 +87,15 @@ def execute(job: Job, work: Work, invocation: str) -> tuple[dict[str, float], in
                 raise _translated(error) from error
             finally:
                 forget(invocation)
-        assert LastStatistics.kept is not None
-        return _statistics(LastStatistics.kept)
+        assert ExecutionStats.kept is not None
+        return _statistics(ExecutionStats.kept)
 
 
-def place(spec: RunSpec, cluster: Cluster) -> Placement:
+def place(spec: RunSpec, cluster: Cluster) -> ResourcePlan:
     """Where the parts of the job run."""
     low, high = spec.actors() or (None, None)
-    wishes = Wishes(spec.batch_size, low, high, spec.num_gpus, spec.device)
-    return automatic(cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0), wishes, cluster.cores)
+    wishes = ResourceRequest(spec.batch_size, low, high, spec.num_gpus, spec.device)
+    return plan_resources(cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0), wishes, cluster.cores)
 
 
 def _translated(error: BaseException) -> RequestError | RunError:

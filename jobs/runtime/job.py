@@ -19,22 +19,22 @@ from vqa_ray.models.load import ModelInfo, load_transform
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.readers.source import parse_keep
 from vqa_ray.runs.claims import Fence
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.read import ReadShard
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 if TYPE_CHECKING:
     from ray.data import Dataset
 
     from vqa_ray.pipelines.read_images import ImageConfig
-    from vqa_ray.pipelines.resources import Placement
+    from vqa_ray.pipelines.resources import ResourcePlan
 
 _FILES_PER_RUN, _MIN_ROWS_PER_FILE, _MAX_ROWS_PER_FILE = 64, 128, 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Attempt:
     """The rows that one execution writes, and where.
 
     Attributes:
@@ -47,7 +47,7 @@ class Work:
     """
 
     record: RunRecord
-    layout: RunLayout
+    layout: RunDirectory
     tasks: Sequence[ReadShard]
     present: int
     total: int | None
@@ -71,7 +71,7 @@ class Job:
     spec: RunSpec
     source: Source
     schema: pa.Schema
-    build: Callable[[Work, Placement], Dataset]
+    build: Callable[[Attempt, ResourcePlan], Dataset]
     limits: Mapping[int, int] | None = None
     conclude: Callable[[Sequence[str]], None] | None = None
 
@@ -121,7 +121,7 @@ def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool,
         encoding=spec.encoding,
         **reads,
     )
-    with told_when_slow(f"reading the listing of {shown_uri(spec.input)}"):
+    with told_when_slow(f"reading the listing of {redacted_uri(spec.input)}"):
         return open_source(config, earlier_run(spec.output, update=spec.update))
 
 
@@ -160,7 +160,7 @@ def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
     return columns.with_kept(form, kept)
 
 
-def image_config(spec: RunSpec, work: Work) -> ImageConfig:
+def image_config(spec: RunSpec, work: Attempt) -> ImageConfig:
     """How the images of a spec are fetched and decoded."""
     from vqa_ray.pipelines.read_images import ImageConfig
 

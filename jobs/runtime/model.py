@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _MAX_NEW_TOKENS = "max_new_tokens"
 
 
-def model_of(spec: RunSpec, task: Task) -> ModelInfo:
+def resolve_model(spec: RunSpec, task: Task) -> ModelInfo:
     """What is known of the model of a spec.
 
     Raises:
@@ -29,7 +29,7 @@ def model_of(spec: RunSpec, task: Task) -> ModelInfo:
     with told_when_slow(f"looking at the model {spec.model}"):
         info = describe(spec.model)
     info.kind.require(task, spec.model)
-    options = options_of(spec)
+    options = model_options(spec)
     options.check(info.kind)
     options.check_dtype(info)
     logs.configure(spec.quiet, spec.log_format)
@@ -43,7 +43,7 @@ def model_of(spec: RunSpec, task: Task) -> ModelInfo:
     return info
 
 
-def options_of(spec: RunSpec) -> ModelOptions:
+def model_options(spec: RunSpec) -> ModelOptions:
     """How the model of a spec is loaded and asked."""
     return ModelOptions(
         spec.model,
@@ -60,14 +60,14 @@ def record_length(record: RunRecord, spec: AnswerSpec | CaptionSpec, model: Mode
     """A record that also holds the limit of new tokens, so that a run keeps it when a later default differs."""
     if not model.kind.is_generative:
         return record
-    generation = options_of(spec).generation(model)
+    generation = model_options(spec).generation(model)
     limit = generation.max_new_tokens if isinstance(spec, AnswerSpec) else generation.caption_max_new_tokens
     return replace(record, model={**record.model, _MAX_NEW_TOKENS: limit})
 
 
 def recorded_options(spec: AnswerSpec | CaptionSpec, model: ModelInfo, record: RunRecord) -> ModelOptions:
     """The options of a spec with the limit of new tokens that its run began with."""
-    options = options_of(spec)
+    options = model_options(spec)
     if not model.kind.is_generative or spec.max_new_tokens is not None:
         return options
     limit = record.model.get(_MAX_NEW_TOKENS)

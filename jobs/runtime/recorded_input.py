@@ -7,7 +7,7 @@ import logging
 from vqa_ray.errors import RequestError
 from vqa_ray.readers import EarlierRun, Source
 from vqa_ray.readers.changes.snapshot import read_snapshot
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.store_errors import store_failures, store_reason
 
@@ -27,7 +27,7 @@ def earlier_run(output: str, name: str = INPUT, *, update: bool = False) -> Earl
     Raises:
         RequestError: the directory cannot be read.
     """
-    layout = RunLayout(output)
+    layout = RunDirectory(output)
     try:
         record = RunRecord.read(layout.record)
         snapshot = None if record is None else read_snapshot(layout.listing(name))

@@ -14,16 +14,16 @@ import numpy.typing as npt
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
-from vqa_ray.jobs.runtime.commit import conclude, swept_and_done, write_rows
-from vqa_ray.jobs.runtime.job import Job, Work
+from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
+from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.spec.base import Retry
 from vqa_ray.keys import size
 from vqa_ray.readers.changes.reconcile import check_retried
 from vqa_ray.runs import manifest
-from vqa_ray.runs.apply_retry import merge
+from vqa_ray.runs.apply_retry import apply_retry
 from vqa_ray.runs.claims import Fence
-from vqa_ray.runs.counts import failed_rows, keys_of_parts, tally
-from vqa_ray.runs.directory import RunLayout, delete_directory
+from vqa_ray.runs.counts import count_rows, failed_rows, keys_of_parts
+from vqa_ray.runs.directory import RunDirectory, delete_directory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.read import questions_of, read_tasks
 from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
@@ -49,7 +49,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
         RequestError: there is no finished run of this command, or an attempt with other codes is under way.
         RunError: see `vqa_ray.jobs.runtime.run.run`.
     """
-    layout = RunLayout(job.spec.output)
+    layout = RunDirectory(job.spec.output)
     record, before = _finished(job, layout)
     attempts: list[Mapping[str, Any]] = before["attempts"]
     fence.check()
@@ -59,34 +59,34 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
     keys = _keys(layout, attempt, job, record, retry)
     if not len(keys):
         logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.told()))
-        return summary.tell(before, layout.output, job.spec.max_error_fraction)
+        return summary.log_summary(before, layout.output, job.spec.max_error_fraction)
     input_rows = np.unique(keys[:, 0])
     check_retried(job.source, input_rows)
-    done = swept_and_done(attempt, fence)
+    done = recover_committed_keys(attempt, fence)
     asked = questions_of(keys) if job.source.several and "question_index" in job.schema.names else None
     tasks = read_tasks(job.source, keys=input_rows, done=done, asked=asked)
-    work = Work(record, attempt, tasks, size(done), len(input_rows), fence)
+    work = Attempt(record, attempt, tasks, size(done), len(input_rows), fence)
     timing = write_rows(job, work)
     uris = [entry.uri for entry in attempt.part_files()]
     came_back = keys_of_parts(uris)
     if not np.array_equal(came_back[np.lexsort((came_back[:, 1], came_back[:, 0]))], keys):
         raise RunError(f"{attempt.parts}: {len(came_back)} rows came back for {len(keys)} failed ones")
-    counts = tally(uris)
+    counts = count_rows(uris)
     fence.check()
-    merge([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
+    apply_retry([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
     entry = {"attempt": attempt.attempt, "codes": retry.told(), "rows": counts.rows, "ok": counts.ok}
     code = conclude(job, work, timing, [*attempts, entry])
     delete_directory(attempt.parts)
     return code
 
 
-def _finished(job: Job, layout: RunLayout) -> tuple[RunRecord, dict[str, Any]]:
+def _finished(job: Job, layout: RunDirectory) -> tuple[RunRecord, dict[str, Any]]:
     record, finished = RunRecord.read(layout.record), manifest.read(layout.manifest)
     if record is None or finished is None:
         raise RequestError(
             f"--retry-failed: {layout.output} holds no finished run; run the command without --retry-failed first"
         )
-    guard.refuse_difference(layout.output, record, job.record)
+    guard.require_same_request(layout.output, record, job.record)
     if finished["input"].get("shards") != len(job.source.shards):
         raise RequestError(
             f"--retry-failed: {layout.output} does not hold yet what was added to its input; run the command with "
@@ -95,7 +95,9 @@ def _finished(job: Job, layout: RunLayout) -> tuple[RunRecord, dict[str, Any]]:
     return record, finished
 
 
-def _keys(layout: RunLayout, attempt: RunLayout, job: Job, record: RunRecord, retry: Retry) -> npt.NDArray[np.int64]:
+def _keys(
+    layout: RunDirectory, attempt: RunDirectory, job: Job, record: RunRecord, retry: Retry
+) -> npt.NDArray[np.int64]:
     """The keys of an attempt: those it began with, or the rows that have failed by now. See `failed_rows`."""
     under_way = RunRecord.read(attempt.record)
     if under_way is not None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import logs, run_gallery, summary
-from vqa_ray.jobs.runtime.commit import conclude, swept_and_done, write_rows
-from vqa_ray.jobs.runtime.job import Job, Work
+from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
+from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.recorded_input import tell_drift
 from vqa_ray.jobs.runtime.retry import retry_failed
 from vqa_ray.jobs.spec.base import Retry
@@ -19,7 +19,7 @@ from vqa_ray.readers.changes.snapshot import read_snapshot, refreshed, write_sna
 from vqa_ray.runs import manifest
 from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.commits import lost_tasks
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.lock import OutputLock
 from vqa_ray.stages.read import limits_for, read_tasks
 
@@ -44,7 +44,7 @@ def run(job: Job, retry: Retry | None) -> int:
 
 
 def _execute(job: Job, retry: Retry | None) -> int:
-    layout = RunLayout(job.spec.output)
+    layout = RunDirectory(job.spec.output)
     guard.existing_record(layout, job.record)
     if retry is None and job.conclude is None and _finished(job, layout) is not None:
         return _tell_finished(job, layout)
@@ -52,22 +52,22 @@ def _execute(job: Job, retry: Retry | None) -> int:
         return _run(job, layout, lock.fence) if retry is None else retry_failed(_limited(job), retry, lock.fence)
 
 
-def _run(job: Job, layout: RunLayout, fence: Fence) -> int:
-    record, new = guard.admit(layout, job.record, {layout.listing(): job.source})
+def _run(job: Job, layout: RunDirectory, fence: Fence) -> int:
+    record, new = guard.claim_output(layout, job.record, {layout.listing(): job.source})
     if _finished(job, layout) is not None:
         return _tell_finished(job, layout)
     for note in job.source.notes:
         logger.warning("%s", note)
     tell_drift(job.source)
-    done = NOTHING if new else swept_and_done(layout, fence)
+    done = NOTHING if new else recover_committed_keys(layout, fence)
     job = _limited(_reconciled(job, layout, done))
     tasks = read_tasks(job.source, limits=job.limits, done=done)
-    work = Work(record, layout, tasks, size(done), job.total, fence)
+    work = Attempt(record, layout, tasks, size(done), job.total, fence)
     attempts = (manifest.read(layout.manifest) or {}).get("attempts", ())
     return conclude(job, work, write_rows(job, work), attempts)
 
 
-def _reconciled(job: Job, layout: RunLayout, done: Ranges) -> Job:
+def _reconciled(job: Job, layout: RunDirectory, done: Ranges) -> Job:
     """The job with the input as it can be read now; see `vqa_ray.readers.changes.reconcile`."""
     source = reconcile(job.source, done)
     known, names = read_snapshot(layout.listing()), read_anew(source, job.source)
@@ -83,7 +83,7 @@ def _limited(job: Job) -> Job:
     return replace(job, limits=limits_for(job.source, job.spec.limit))
 
 
-def _finished(job: Job, layout: RunLayout) -> dict[str, Any] | None:
+def _finished(job: Job, layout: RunDirectory) -> dict[str, Any] | None:
     """The manifest of a run that has finished, but for one whose rows are wrong or gone, or whose input has grown."""
     content = manifest.read(layout.manifest)
     if content is None or content["findings"] or content["input"].get("shards") != len(job.source.shards):
@@ -95,11 +95,11 @@ def _finished(job: Job, layout: RunLayout) -> dict[str, Any] | None:
     return None if job.spec.update and job.source.drift and job.source.drift.grown else content
 
 
-def _tell_finished(job: Job, layout: RunLayout) -> int:
+def _tell_finished(job: Job, layout: RunDirectory) -> int:
     finished = manifest.read(layout.manifest)
     assert finished is not None
     logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
     tell_drift(job.source)
     if job.conclude is not None:
         job.conclude([entry.uri for entry in layout.part_files()])
-    return summary.tell(finished, layout.output, job.spec.max_error_fraction)
+    return summary.log_summary(finished, layout.output, job.spec.max_error_fraction)

@@ -13,8 +13,8 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.jobs.runtime.job import Job
 from vqa_ray.jobs.spec.base import RunSpec
-from vqa_ray.runs.directory import RunLayout
-from vqa_ray.storage.filesystem import fsspec_for, shown_uri
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.storage.filesystem import fsspec_for, redacted_uri
 
 logger = logging.getLogger(__name__)
 
@@ -54,13 +54,14 @@ def write(job: Job) -> None:
         return
     from vqa_ray.report.run_gallery import write_run_gallery
 
-    parts = [entry.uri for entry in RunLayout(spec.output).part_files()]
-    about = f"{shown_uri(str(record.model['reference']))} over {shown_uri(spec.input)}"
+    parts = [entry.uri for entry in RunDirectory(spec.output).part_files()]
+    about = f"{redacted_uri(str(record.model['reference']))} over {redacted_uri(spec.input)}"
     fetcher = ImageFetcher(spec.max_image_bytes, allow_http=spec.allow_http)
     try:
         shown = write_run_gallery(spec.gallery, record.job, parts, source=job.source, fetcher=fetcher, about=about)
     except OSError as error:
         raise RequestError(
-            f"--gallery {shown_uri(spec.gallery)}: cannot be written: {one_line(error)}; the rows are in {spec.output}"
+            f"--gallery {redacted_uri(spec.gallery)}: cannot be written: {one_line(error)}; "
+            f"the rows are in {spec.output}"
         ) from error
-    logger.info("  gallery of %d images → %s", shown, shown_uri(spec.gallery))
+    logger.info("  gallery of %d images → %s", shown, redacted_uri(spec.gallery))

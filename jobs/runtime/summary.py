@@ -25,7 +25,7 @@ def exit_code(manifest: Mapping[str, Any], max_error_fraction: float) -> int:
     return ALL_GOOD
 
 
-def tell(manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> int:
+def log_summary(manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> int:
     """Log the summary of a run and give its exit code."""
     told = {name: manifest[name] for name in ("rows", "ok", "failed", "errors", "warnings", "images", "questions")}
     told["input_rows"] = _input_rows(manifest)

@@ -28,7 +28,7 @@ _SAMPLE_ROWS = 200
 _LOADING = "loading the model"
 
 
-class Watch:
+class ProgressReporter:
     """Watches a run while a `with` block runs: a bar on a terminal, lines elsewhere, nothing when quiet.
 
     The first error is told when it comes, and a run whose errors make it hopeless is stopped.
@@ -60,7 +60,7 @@ class Watch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ProgressReporter:
         StopOnRequest.error = None
         self._thread.start()
         if self._total is None and self._estimate is not None and not self._quiet:

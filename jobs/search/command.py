@@ -12,30 +12,30 @@ from vqa_ray.jobs.spec.cli import command
 def run(spec: SearchSpec) -> int:
     """Search, and print or write what was found; gives the exit code."""
     from vqa_ray.index.reader import open_index
-    from vqa_ray.index.search.hits import Ranked, settled, table_of
+    from vqa_ray.index.search.hits import Ranked, apply_verdicts, table_of
     from vqa_ray.index.search.query import encoder_of
-    from vqa_ray.index.search.row_table import KnownRows
+    from vqa_ray.index.search.row_table import IndexRows
     from vqa_ray.index.search.searcher import search as search_index
     from vqa_ray.index.search.verify import verify
     from vqa_ray.jobs.runtime import logs
     from vqa_ray.jobs.search import output as search_output
     from vqa_ray.jobs.search.outcome import Outcome
-    from vqa_ray.jobs.search.query import check_of, pictures, query_of
+    from vqa_ray.jobs.search.query import pictures, query_of, verification_from_spec
 
     logs.configure(spec.quiet, spec.log_format)
-    check = check_of(spec)
+    check = verification_from_spec(spec)
     index = open_index(spec.index)
     model = encoder_of(index.version, spec.model)
     if not index.version.ok:
         raise RequestError(f"{spec.index}: nothing to search: none of its {len(index):,} rows has a vector")
-    rows = KnownRows(index, spec.tags)
+    rows = IndexRows(index, spec.tags)
     filter = None if spec.filter is None else rows.matching(spec.filter)
     query = query_of(spec, model)
     hits = search_index(index, query, top_k=spec.wanted, filter=filter, exact=True if spec.exact else None)
     ranked, verified = Ranked(hits.positions, hits.scores), None
     if check is not None:
         verified = verify(check, index, hits.positions.tolist(), spec.top_k)
-        ranked = settled(hits.positions, hits.scores, verified, spec.top_k)
+        ranked = apply_verdicts(hits.positions, hits.scores, verified, spec.top_k)
     table = table_of(ranked, rows.take(ranked.positions))
     outcome = Outcome(spec, index, model, rows.tagged, hits, verified, table)
     search_output.write(outcome, spec.output)

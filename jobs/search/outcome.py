@@ -11,12 +11,12 @@ import pyarrow as pa
 from vqa_ray import __version__
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.hits import conflicts
-from vqa_ray.index.search.searcher import Hits, How
+from vqa_ray.index.search.searcher import Hits, SearchMethod
 from vqa_ray.index.search.tags import Tagged
 from vqa_ray.index.search.verify import Verified
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.load import ModelInfo
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Outcome:
     def header(self) -> dict[str, Any]:
         """What was asked, of what, and how it was found, for JSON and the metadata of Parquet."""
         spec, version, verified = self.spec, self.index.version, self.verified
-        asked = {"text": spec.text, "image": spec.image and shown_uri(spec.image)}
+        asked = {"text": spec.text, "image": spec.image and redacted_uri(spec.image)}
         return {
             "version": __version__,
             "job": "search",
@@ -78,15 +78,15 @@ class Outcome:
     def about(self) -> str:
         """A sentence: what was looked for, where, and how."""
         spec = self.spec
-        asked = [*([f"“{spec.text}”"] if spec.text else []), *([shown_uri(spec.image)] if spec.image else [])]
+        asked = [*([f"“{spec.text}”"] if spec.text else []), *([redacted_uri(spec.image)] if spec.image else [])]
         where = f" where {spec.filter}" if spec.filter else ""
         verified = f", verified: {spec.verify} ({spec.verify_model})" if spec.verify else ""
-        return f"{' and '.join(asked)} in {self.index.uri}{where}, {how_told(self.found.how)}{verified}."
+        return f"{' and '.join(asked)} in {self.index.uri}{where}, {describe_search_method(self.found.how)}{verified}."
 
     def tell(self) -> None:
         """Log what a person should know of the hits."""
         spec, found, verified = self.spec, self.found, self.verified
-        logger.info("%d hits of %d images, %s", self.hits.num_rows, found.images, how_told(found.how))
+        logger.info("%d hits of %d images, %s", self.hits.num_rows, found.images, describe_search_method(found.how))
         if self.tagged is not None:
             logger.info("%d of %d rows of the index are tagged in %s", self.tagged.found, len(self.index), spec.tags)
         if found.images < spec.top_k:
@@ -114,7 +114,7 @@ class Outcome:
             logger.warning("row_id %d stands for several different images among the hits", row_id)
 
 
-def how_told(how: How) -> str:
+def describe_search_method(how: SearchMethod) -> str:
     """`exact search`, or what is known of an approximate one."""
     if how.exact:
         return "exact search"

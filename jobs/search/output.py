@@ -16,7 +16,7 @@ from vqa_ray.index.search.hits import to_plain
 from vqa_ray.jobs.search.outcome import Outcome
 from vqa_ray.jobs.search.spec import JSON, TABLE
 from vqa_ray.report.gallery import Fact, Header, write_gallery
-from vqa_ray.storage.filesystem import shown_uri, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic, write_table_atomic
 
 # Of what is no terminal: wide enough that a line holds a row.
 _WIDTH = 200
@@ -87,7 +87,7 @@ def lines(hits: pa.Table) -> tuple[list[str], list[list[str]]]:
         "verified": [_number(row.get("verified_score")) for row in rows],
         "image": [row["image_id"] or str(row["row_id"]) for row in rows],
         "tags": [", ".join(map(str, tags)) if isinstance(tags := row.get("tags"), list) else "" for row in rows],
-        "where": [shown_uri(row["image_uri"] or "") for row in rows],
+        "where": [redacted_uri(row["image_uri"] or "") for row in rows],
         "note": [f"{row['error_code']}: {row['error_message']}" if row["error_code"] else "" for row in rows],
         "warning": [row["warning"] or "" for row in rows],
     }

@@ -15,10 +15,10 @@ from vqa_ray.jobs.runtime.predicate import predicate_of
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe, load_encoder, load_transform
 from vqa_ray.stages.fetch import FetchImages
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 
-def check_of(spec: SearchSpec) -> Check | None:
+def verification_from_spec(spec: SearchSpec) -> Check | None:
     """What candidates are asked, checked against the model that is to answer; None where nothing is.
 
     Raises:
@@ -50,7 +50,7 @@ def query_of(spec: SearchSpec, model: ModelInfo) -> Query:
             data = query.fetch_image(spec.image, limits, allow_http=spec.allow_http)
             image = query.decode_image(data, load_transform(model.reference), limits)
         except RequestError as error:
-            raise RequestError(f"--image {shown_uri(spec.image)}: {error}") from error
+            raise RequestError(f"--image {redacted_uri(spec.image)}: {error}") from error
     encoder = load_encoder(model.reference, device=spec.device, dtype=spec.dtype)
     return query.query_of(encoder, spec.text, image)
 

@@ -15,14 +15,14 @@ from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
 from vqa_ray.index.input_snapshot import write_origin
 from vqa_ray.index.paths import IndexLayout
-from vqa_ray.index.update import Change, Kind, apply, read_sources
+from vqa_ray.index.update import IndexSchema, VersionDelta, apply, read_sources
 from vqa_ray.index.version import Update, Version
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.stages.read import read_tasks
 from vqa_ray.storage.filesystem import join, read_bytes, write_table_atomic
 
 DIMENSION = 8
-KIND = Kind(FAKE_MODEL, 1, DIMENSION, {})
+KIND = IndexSchema(FAKE_MODEL, 1, DIMENSION, {})
 DATE = "2026-01-01T00:00:00Z"
 # Bytes that no vector comes of.
 BROKEN = b"broken"
@@ -48,10 +48,10 @@ def update(layout: IndexLayout, source: Source, *, rows_per_file: int = 3) -> Ve
         return base
     name = f"{base.number + 1 if base else 1:06}-test0000"
     chosen = sources.restricted(source, changes.to_read)
-    planned = sources.places(chosen, name)
+    planned = sources.planned_files(chosen, name)
     leaving = {*changes.gone, *planned["uri"].to_pylist()}
     write_origin(layout.origin(name), chosen)
-    change = Change(
+    change = VersionDelta(
         update=Update(name, DATE, source.config.uri, len(changes.added), len(changes.changed), len(changes.gone)),
         drop=sources.keys_of(known, leaving),
         parts=embed(layout, chosen, name, rows_per_file),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers import tiny_blip
-from vqa_ray.models.blip.engine import Generative
+from vqa_ray.models.blip.engine import GenerativeEngine
 from vqa_ray.models.protocols import Answer, Image
 
 # 100 pairs: some images bring one question, some many.
@@ -64,7 +64,7 @@ def is_tie(model: Any, inputs: Any, ours: list[int], stock: list[int]) -> bool:
     return best - second < _TIE
 
 
-def show_tokens(engine: Generative, monkeypatch: pytest.MonkeyPatch) -> None:
+def show_tokens(engine: GenerativeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make an engine's answers the ids of their tokens, as text may hide a difference."""
     monkeypatch.setattr(engine, "_text", lambda tokens: " ".join(map(str, tokens)))
 
@@ -75,7 +75,7 @@ def tokens_of(answer: Answer) -> list[int]:
 
 
 def assert_equal_on_mixed_pairs(
-    engine: Generative, model: Any, processor: Any, prompt: Any, monkeypatch: pytest.MonkeyPatch
+    engine: GenerativeEngine, model: Any, processor: Any, prompt: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Identical tokens on 100 pairs (but for one tie), of answers that differ between images and between questions."""
     show_tokens(engine, monkeypatch)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.filesystem import join, write_bytes_atomic, write_table_atomic
 
@@ -20,7 +20,7 @@ TAGS = schema.with_kept(schema.tag_schema([("category", False), ("colours", True
 
 def write_tag_run(directory: Path, rows: Sequence[dict[str, Any]], *, job: str = "tag", finished: bool = True) -> str:
     """A run directory with a part file per row; its URI."""
-    layout = RunLayout(str(directory))
+    layout = RunDirectory(str(directory))
     record = RunRecord("id", job, "2026-01-01T00:00:00Z", {}, {"fingerprint": "x"}, {"fingerprint": "x"}, {})
     record.write(layout.record)
     common = {"status": "ok", "attempt": 1}

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from vqa_ray.jobs.cli import main
 from vqa_ray.runs.commits import committed_tasks
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 # Far more than a run takes, for machines that have much else to do.
@@ -51,7 +51,7 @@ def started(*argv: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def kill_after_first_commit(argv: Sequence[str], layout: RunLayout) -> None:
+def kill_after_first_commit(argv: Sequence[str], layout: RunDirectory) -> None:
     """Start a command and kill it, driver first, as soon as rows are committed."""
     with started(*argv) as process:
         deadline, pause = time.monotonic() + DEADLINE_S, time.sleep

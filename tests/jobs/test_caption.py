@@ -19,7 +19,7 @@ from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray import schema
 from vqa_ray.jobs.runtime.summary import lines
 from vqa_ray.jobs.spec.base import CaptionSpec
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -99,7 +99,7 @@ def test_a_deleted_part_is_captioned_again(tmp_path: Path) -> None:
     source, output = parquet_input(tmp_path / "in", 40), tmp_path / "out"
     small = ("--rows-per-file", "8", "--batch-size", "8")
     assert run_here("caption", source, output, *small) == 0
-    layout = RunLayout(str(output))
+    layout = RunDirectory(str(output))
     Path(layout.part_files()[0].uri).unlink()
     Path(layout.manifest).unlink()
     assert run_here("caption", source, output, *small) == 0

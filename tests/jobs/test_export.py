@@ -16,8 +16,8 @@ from tests.unit.browse.site import table_of, write_run
 from vqa_ray import schema
 from vqa_ray.jobs.cli import main
 from vqa_ray.runs import manifest
-from vqa_ray.runs.counts import tally
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.counts import count_rows
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 
 ROWS = [
@@ -186,10 +186,10 @@ def test_runs_without_labels_are_refused(tmp_path: Path, run: str, capfd: pytest
 
 def hub_run(tmp_path: Path) -> str:
     run = write_run(tmp_path / "run", "answer", table_of(schema.ANSWER, ROWS))
-    layout = RunLayout(run)
+    layout = RunDirectory(run)
     record = RunRecord.read(layout.record)
     assert record is not None
-    counts = tally(entry.uri for entry in layout.part_files())
+    counts = count_rows(entry.uri for entry in layout.part_files())
     timing = manifest.Timing("then", "then", 1.0, counts.rows, {}, 0)
     manifest.write(layout.manifest, manifest.build(record, counts, timing, (), ()))
     return run

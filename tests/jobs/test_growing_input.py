@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.coloured import picture
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray.runs.commits import committed_tasks
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 QUESTION = ("--question", "what colour is it?", "--no-quiet", "--rows-per-file", "4", "--batch-size", "4")
@@ -47,7 +47,7 @@ def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> C
 
 def cut_short(output: Path) -> list[str]:
     """Make a finished run one that was killed: its last four rows are not written yet; gives their image_ids."""
-    layout = RunLayout(str(output))
+    layout = RunDirectory(str(output))
     (part,), (commit,) = layout.part_files(), committed_tasks(layout).values()
     table = pq.read_table(part.uri)
     pq.write_table(table.slice(0, table.num_rows - 4), part.uri)
@@ -63,7 +63,7 @@ def answers(output: Path) -> dict[str, str]:
 def test_rows_that_somebody_deleted_from_a_finished_run_are_answered_again(photos: tuple[Path, Path], said) -> None:
     source, output = photos
     assert run_here("answer", source, output, *QUESTION) == 0
-    (part,) = RunLayout(str(output)).part_files()
+    (part,) = RunDirectory(str(output)).part_files()
     Path(part.uri).unlink()
     said()
     assert run_here("answer", source, output, *QUESTION) == 0
@@ -114,7 +114,7 @@ def test_a_run_of_d8ecede_goes_on(photos: tuple[Path, Path], said) -> None:
         os.utime(path, (1_700_000_000, 1_700_000_000))
     assert run_here("answer", "in", output, *QUESTION) == 0
     cut_short(output)
-    layout = RunLayout(str(output))
+    layout = RunDirectory(str(output))
     Path(layout.listing()).unlink()
     record = json.loads(Path(layout.record).read_text())
     record["command"] = {**record["command"], "input": "in"}

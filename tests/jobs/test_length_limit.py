@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vqa_ray.jobs.runtime.model import options_of, record_length, recorded_options
+from vqa_ray.jobs.runtime.model import model_options, record_length, recorded_options
 from vqa_ray.jobs.spec.base import AnswerSpec, CaptionSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.models.registry import FAMILIES
@@ -49,4 +49,4 @@ def test_a_resumed_run_keeps_its_limit(spec: Any, name: str, recorded: int, unre
 def test_models_of_a_closed_vocabulary_have_no_limit() -> None:
     spec = AnswerSpec(**GIVEN)
     assert record_length(record(), spec, model("vilt")) == record()
-    assert recorded_options(spec, model("vilt"), record()) == options_of(spec)
+    assert recorded_options(spec, model("vilt"), record()) == model_options(spec)

@@ -16,7 +16,7 @@ from vqa_ray.jobs.cli import main
 from vqa_ray.models.fake.model import FAILURE
 from vqa_ray.runs import apply_retry as merge
 from vqa_ray.runs.commits import committed_tasks
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 
 SMALL = ("--rows-per-file", "8", "--batch-size", "8")
 
@@ -26,7 +26,7 @@ def test_killed_and_run_again_gives_every_row_once(tmp_path: Path) -> None:
     count = 1200
     source, output = parquet_input(tmp_path / "in", count, shards=3), tmp_path / "out"
     argv = arguments("answer", source, output, "--rows-per-file", "40", "--batch-size", "16")
-    layout = RunLayout(str(output))
+    layout = RunDirectory(str(output))
     kill_after_first_commit(argv, layout)
     assert not Path(layout.manifest).exists()
     present = sum(pq.read_metadata(uri).num_rows for uri in committed_tasks(layout).values())
@@ -70,7 +70,7 @@ class TestOnOneRay:
     def test_rows_of_a_deleted_part_are_answered_again(self, tmp_path: Path) -> None:
         source, output = parquet_input(tmp_path / "in", 40), tmp_path / "out"
         assert run_here("answer", source, output, *SMALL) == 0
-        layout = RunLayout(str(output))
+        layout = RunDirectory(str(output))
         Path(layout.part_files()[0].uri).unlink()
         Path(layout.manifest).unlink()
         assert run_here("answer", source, output, *SMALL) == 0
@@ -80,7 +80,7 @@ class TestOnOneRay:
     def test_lost_rows_make_the_run_fail(self, tmp_path: Path, capsys) -> None:
         source, output = parquet_input(tmp_path / "in", 40), tmp_path / "out"
         assert run_here("answer", source, output) == 0
-        layout = RunLayout(str(output))
+        layout = RunDirectory(str(output))
         part = layout.part_files()[0].uri
         pq.write_table(pq.read_table(part).slice(1), part)
         Path(layout.manifest).unlink()

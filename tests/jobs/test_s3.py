@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.coloured import NAMES, parquet_input, picture
 from tests.jobs.commands import arguments, finish, kill_after_first_commit, run_here
 from vqa_ray.runs.commits import committed_tasks
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.storage.filesystem import filesystem_for, read_bytes, write_bytes_atomic
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -28,14 +28,14 @@ def upload(directory: Path, uri: str) -> str:
 
 def rows(output: str) -> pa.Table:
     tables = []
-    for entry in RunLayout(output).part_files():
+    for entry in RunDirectory(output).part_files():
         filesystem, path = filesystem_for(entry.uri)
         tables.append(pq.read_table(path, filesystem=filesystem))
     return pa.concat_tables(tables).sort_by("source_key")
 
 
 def manifest(output: str) -> dict[str, object]:
-    return dict(json.loads(read_bytes(RunLayout(output).manifest)))
+    return dict(json.loads(read_bytes(RunDirectory(output).manifest)))
 
 
 def test_parquet_from_a_bucket_to_a_bucket(tmp_path: Path, s3_session: str) -> None:
@@ -46,7 +46,7 @@ def test_parquet_from_a_bucket_to_a_bucket(tmp_path: Path, s3_session: str) -> N
     assert rows(output)["answer"].to_pylist() == [NAMES[number % len(NAMES)] for number in range(24)]
     assert manifest(output)["findings"] == []
     # A part that is gone is answered again.
-    layout = RunLayout(output)
+    layout = RunDirectory(output)
     fsspec.filesystem("s3").rm([layout.part_files()[0].uri, layout.manifest])
     assert run_here("answer", source, output, *small) == 0
     assert rows(output)["row_id"].to_pylist() == list(range(24))
@@ -83,7 +83,7 @@ def test_killed_and_run_again_gives_every_row_once(tmp_path: Path, s3_session: s
     source = upload(parquet_input(tmp_path / "in", count), f"{s3_session}/kill/in")
     output = f"{s3_session}/kill/out"
     argv = arguments("answer", source, output, "--rows-per-file", "40", "--batch-size", "16")
-    kill_after_first_commit(argv, RunLayout(output))
+    kill_after_first_commit(argv, RunDirectory(output))
     assert finish(argv) == (0, "")
     assert rows(output)["row_id"].to_pylist() == list(range(count))
-    assert len(RunLayout(output).part_files()) == len(committed_tasks(RunLayout(output)))
+    assert len(RunDirectory(output).part_files()) == len(committed_tasks(RunDirectory(output)))

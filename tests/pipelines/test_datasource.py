@@ -21,8 +21,8 @@ from vqa_ray.pipelines.datasource import shard_source
 from vqa_ray.pipelines.embed import EmbedConfig, embed
 from vqa_ray.pipelines.inference import AnswerConfig, answer
 from vqa_ray.pipelines.ray_context import run_context
-from vqa_ray.pipelines.read_images import ImageConfig, read, read_and_decode, worthwhile_decoders
-from vqa_ray.pipelines.resources import Placement, Wishes, automatic
+from vqa_ray.pipelines.read_images import ImageConfig, max_useful_decoders, read, read_and_decode
+from vqa_ray.pipelines.resources import ResourcePlan, ResourceRequest, plan_resources
 from vqa_ray.pipelines.tag import TagConfig, tag
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.stages.read import limits_for, read_tasks
@@ -34,8 +34,8 @@ IMAGES = ImageConfig(FakeTransform(), ImageLimits(), fast_decode=False, allow_ht
 MODEL = ModelOptions("fake:")
 
 
-def placement(batch_size: int = 8) -> Placement:
-    return automatic(4, 0, Wishes(batch_size=batch_size), cores=2)
+def placement(batch_size: int = 8) -> ResourcePlan:
+    return plan_resources(4, 0, ResourceRequest(batch_size=batch_size), cores=2)
 
 
 def operators(dataset) -> list[tuple[str, type, float]]:
@@ -93,12 +93,12 @@ def test_small_inputs_are_worth_few_decoders(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(bytes(11 * 2**20))
     source = open_source(InputConfig(str(tmp_path), questions=("what?",)))
-    assert worthwhile_decoders(read_tasks(source)) == 3
+    assert max_useful_decoders(read_tasks(source)) == 3
     plan, _ = get_execution_plan(read_and_decode(read_tasks(source), IMAGES, placement())._logical_plan)
     assert plan.dag._max_concurrency == 3
-    assert worthwhile_decoders(read_tasks(source, limits=limits_for(source, 1))) == 1
+    assert max_useful_decoders(read_tasks(source, limits=limits_for(source, 1))) == 1
     told = read_tasks(open_source(InputConfig(str(jsonl_input(tmp_path / "in", 30)))))
-    assert worthwhile_decoders(told) is None, "references tell nothing of the size of the images"
+    assert max_useful_decoders(told) is None, "references tell nothing of the size of the images"
 
 
 def test_limits_leave_later_shards_out(tmp_path: Path) -> None:

@@ -7,51 +7,56 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqa_ray.errors import RequestError
-from vqa_ray.pipelines.resources import DECODE_CPUS, Wishes, automatic, check, demand
-from vqa_ray.pipelines.training_resources import TrainPlacement, TrainWishes, automatic_training
+from vqa_ray.pipelines.resources import DECODE_CPUS, ResourceRequest, check, minimum_resources, plan_resources
+from vqa_ray.pipelines.training_resources import TrainingResourcePlan, TrainingResourceRequest, automatic_training
 
 NUMBERS = st.one_of(st.none(), st.integers(1, 16))
 GPUS = st.sampled_from([None, 0.0, 0.5, 1.0])
 
 
 def test_two_cores_run_one_actor_on_both_beside_decoding() -> None:
-    placement = automatic(4, 0, Wishes(), cores=2)
+    placement = plan_resources(4, 0, ResourceRequest(), cores=2)
     assert (placement.min_actors, placement.max_actors) == (1, 1)
     assert (placement.actor_threads, placement.actor_gpus, placement.batch_size) == (2, 0.0, 32)
-    check(demand(placement), {"CPU": 4}, "this machine")
+    check(minimum_resources(placement), {"CPU": 4}, "this machine")
 
 
 @pytest.mark.parametrize(("cpus", "readers"), [(2, 1), (4, 1), (8, 2), (64, 16)])
 def test_every_reader_is_a_process_more_so_there_are_few(cpus: int, readers: int) -> None:
-    assert automatic(cpus, 0, Wishes()).max_readers == readers
+    assert plan_resources(cpus, 0, ResourceRequest()).max_readers == readers
 
 
 def test_large_cpu_machine_runs_several_actors() -> None:
-    placement = automatic(64, 0, Wishes())
+    placement = plan_resources(64, 0, ResourceRequest())
     assert (placement.max_actors, placement.actor_cpus, placement.actor_threads) == (12, 4.0, 4)
 
 
 def test_gpus_are_filled() -> None:
-    placement = automatic(64, 8, Wishes())
+    placement = plan_resources(64, 8, ResourceRequest())
     assert (placement.max_actors, placement.actor_gpus, placement.batch_size) == (8, 1.0, 256)
     assert placement.actor_threads is None
-    assert automatic(64, 8, Wishes(gpus_per_actor=0.5)).max_actors == 16
+    assert plan_resources(64, 8, ResourceRequest(gpus_per_actor=0.5)).max_actors == 16
 
 
-@pytest.mark.parametrize("wishes", [Wishes(device="cpu"), Wishes(gpus_per_actor=0.0)])
-def test_gpus_can_be_left_alone(wishes: Wishes) -> None:
-    assert automatic(64, 8, wishes).actor_gpus == 0.0
+@pytest.mark.parametrize("wishes", [ResourceRequest(device="cpu"), ResourceRequest(gpus_per_actor=0.0)])
+def test_gpus_can_be_left_alone(wishes: ResourceRequest) -> None:
+    assert plan_resources(64, 8, wishes).actor_gpus == 0.0
 
 
 @given(
     st.integers(2, 128),
     st.integers(0, 16),
     st.builds(
-        Wishes, NUMBERS, NUMBERS, NUMBERS, st.sampled_from([None, 0.0, 0.5, 1.0]), st.sampled_from([None, "cpu"])
+        ResourceRequest,
+        NUMBERS,
+        NUMBERS,
+        NUMBERS,
+        st.sampled_from([None, 0.0, 0.5, 1.0]),
+        st.sampled_from([None, "cpu"]),
     ),
 )
-def test_every_placement_is_sound(cpus: int, gpus: int, wishes: Wishes) -> None:
-    placement = automatic(cpus, gpus, wishes)
+def test_every_placement_is_sound(cpus: int, gpus: int, wishes: ResourceRequest) -> None:
+    placement = plan_resources(cpus, gpus, wishes)
     assert 1 <= placement.min_actors <= placement.max_actors
     assert placement.actor_cpus != DECODE_CPUS
     assert placement.block_bytes <= placement.buffer_bytes / 4
@@ -59,19 +64,19 @@ def test_every_placement_is_sound(cpus: int, gpus: int, wishes: Wishes) -> None:
 
 
 def test_too_small_a_cluster_is_told_in_one_line() -> None:
-    placement = automatic(4, 0, Wishes(min_actors=4, max_actors=4), cores=2)
+    placement = plan_resources(4, 0, ResourceRequest(min_actors=4, max_actors=4), cores=2)
     with pytest.raises(RequestError) as caught:
-        check(demand(placement), {"CPU": 2}, "cluster head:6379")
+        check(minimum_resources(placement), {"CPU": 2}, "cluster head:6379")
     assert str(caught.value) == (
         "cluster head:6379: too small for this job: CPU 3.5 wanted, 2 there; use a larger cluster, fewer --num-actors "
         "or --num-gpus, or --wait-for-cluster if it grows by itself"
     )
     with pytest.raises(RequestError, match="GPU 1 wanted, 0 there"):
-        check(demand(automatic(8, 0, Wishes(gpus_per_actor=1.0))), {"CPU": 8}, "here")
+        check(minimum_resources(plan_resources(8, 0, ResourceRequest(gpus_per_actor=1.0))), {"CPU": 8}, "here")
 
 
-def _training(image_bytes: int, workers: tuple[int, int] = (1, 1)) -> TrainPlacement:
-    return automatic_training(4, 0, TrainWishes(workers, None, 64, image_bytes, 60.0), cores=2)
+def _training(image_bytes: int, workers: tuple[int, int] = (1, 1)) -> TrainingResourcePlan:
+    return automatic_training(4, 0, TrainingResourceRequest(workers, None, 64, image_bytes, 60.0), cores=2)
 
 
 def test_a_training_on_small_images_buffers_little() -> None:
@@ -82,7 +87,7 @@ def test_a_training_on_small_images_buffers_little() -> None:
 
 @given(st.integers(1, 2**21), st.integers(1, 8), st.integers(1, 512))
 def test_every_training_placement_is_sound(image_bytes: int, workers: int, batch_size: int) -> None:
-    wishes = TrainWishes((workers, workers), None, batch_size, image_bytes, 60.0)
+    wishes = TrainingResourceRequest((workers, workers), None, batch_size, image_bytes, 60.0)
     rows = automatic_training(16, 0, wishes).rows
     assert rows.block_bytes <= rows.buffer_bytes / 4
     assert rows.rows_per_block >= 8

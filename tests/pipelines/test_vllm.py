@@ -22,7 +22,7 @@ from vqa_ray.models.chat.vllm import VllmOptions
 from vqa_ray.models.transforms.chat import Bounded
 from vqa_ray.pipelines import vllm as chat_vllm
 from vqa_ray.pipelines.read_images import ImageConfig
-from vqa_ray.pipelines.resources import DECODE_CPUS, Wishes, automatic
+from vqa_ray.pipelines.resources import DECODE_CPUS, ResourceRequest, plan_resources
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.stages.read import read_tasks
 
@@ -53,7 +53,7 @@ def test_every_row_passes_the_engine_and_comes_back(tmp_path: Path, monkeypatch:
         IMAGES,
         str(directory),
         OPTIONS,
-        placement=automatic(4, 0, Wishes(batch_size=4), cores=2),
+        placement=plan_resources(4, 0, ResourceRequest(batch_size=4), cores=2),
         boxes=True,
         attempt=3,
     )
@@ -76,7 +76,7 @@ def test_every_row_passes_the_engine_and_comes_back(tmp_path: Path, monkeypatch:
 
 def test_the_processor_is_composed_as_asked(tmp_path: Path) -> None:
     directory = save_tiny_chat(tmp_path / "model", "llava")
-    placement = automatic(4, 0, Wishes(batch_size=4), cores=2)
+    placement = plan_resources(4, 0, ResourceRequest(batch_size=4), cores=2)
     processor = chat_vllm.engine(str(directory), OPTIONS, placement)
     assert processor.list_stage_names() == [
         "PrepareMultimodalStage",

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.process import collecting_later
+from vqa_ray.process import gc_paused
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_actor import ModelActor
 
@@ -63,9 +63,9 @@ def test_a_stage_is_made_and_called_in_one_thread_of_its_own(tmp_path: Path) -> 
 
 
 def load_nothing() -> None:
-    with collecting_later():
+    with gc_paused():
         assert not gc.isenabled()
-        with collecting_later():
+        with gc_paused():
             pass
         assert not gc.isenabled()
         raise ValueError("no such model")
@@ -81,7 +81,7 @@ def test_garbage_is_collected_again_whatever_loading_ends_with() -> None:
 def test_a_process_that_never_collects_is_left_alone() -> None:
     gc.disable()
     try:
-        with collecting_later():
+        with gc_paused():
             pass
         assert not gc.isenabled()
     finally:

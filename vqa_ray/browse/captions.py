@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from vqa_ray.browse.dataset import Collection
-from vqa_ray.browse.search import Found
-from vqa_ray.browse.url_state import View
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.browse.search import SearchHits
+from vqa_ray.browse.url_state import UrlState
+from vqa_ray.storage.filesystem import redacted_uri
 
 
 def name_of(uri: str) -> str:
     """What a place is called: the last part of its URI."""
-    return shown_uri(uri).rstrip("/").rpartition("/")[2] or shown_uri(uri)
+    return redacted_uri(uri).rstrip("/").rpartition("/")[2] or redacted_uri(uri)
 
 
 def about(collection: Collection) -> str:
@@ -19,12 +19,12 @@ def about(collection: Collection) -> str:
     version = f", version {collection.index.version.number}" if collection.index else ""
     failed = f", {collection.failed:,} in error" if collection.failed else ""
     return (
-        f"{shown_uri(collection.uri)}: {what}{version}, {len(collection):,} rows{failed}, "
-        f"model {shown_uri(collection.model)}"
+        f"{redacted_uri(collection.uri)}: {what}{version}, {len(collection):,} rows{failed}, "
+        f"model {redacted_uri(collection.model)}"
     )
 
 
-def told(collection: Collection, view: View, total: int, found: Found | None) -> str:
+def told(collection: Collection, view: UrlState, total: int, found: SearchHits | None) -> str:
     """What a view came to: `total` rows."""
     if found is None:
         of = "" if total == len(collection) else f" of {len(collection):,}"
@@ -40,7 +40,7 @@ def told(collection: Collection, view: View, total: int, found: Found | None) ->
     return line
 
 
-def nothing(collection: Collection, view: View) -> str:
+def nothing(collection: Collection, view: UrlState) -> str:
     """Why a view has no rows."""
     if not len(collection):
         return "Nothing is in here yet: it holds no rows."

@@ -25,7 +25,7 @@ from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.search.tags import tagged
 from vqa_ray.runs import manifest
 from vqa_ray.runs.counts import read_columns
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import STATUS_OK
 
@@ -101,7 +101,7 @@ def open_collection(
             if index is not None:
                 raise RequestError(f"--index {index}: {uri} is an index itself; --index is for the results of a run")
             return _of_index(open_index(uri), tags, allow_http)
-        record = RunRecord.read(RunLayout(uri).record)
+        record = RunRecord.read(RunDirectory(uri).record)
         if record is None:
             raise RequestError(f"{uri}: neither an index nor the results of a run; wanted what `vqa-ray` has written")
         return _of_run(uri, record, tags, index, allow_http)
@@ -125,7 +125,7 @@ def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None, al
     if record.job not in KINDS:
         known = ", ".join(kind for kind in KINDS if kind != "index")
         raise RequestError(f"{uri}: a run of {record.job}; shown are indexes and runs of {known}")
-    layout = RunLayout(uri)
+    layout = RunDirectory(uri)
     parts = [read_columns(entry.uri).replace_schema_metadata(None) for entry in layout.part_files()]
     if not parts:
         raise RequestError(f"{uri}: the run of {record.job} has no rows yet")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from vqa_ray.browse.dataset import Collection
-from vqa_ray.browse.view_model import Listed
+from vqa_ray.browse.view_model import ResultPage
 from vqa_ray.index.search.hits import to_plain
 
 Form = Literal["csv", "json"]
@@ -23,7 +23,7 @@ _STEP = 500
 _FORMULA = ("=", "+", "@", "\t", "\r")
 
 
-def exported(collection: Collection, listed: Listed, form: Form) -> Iterator[bytes]:
+def exported(collection: Collection, listed: ResultPage, form: Form) -> Iterator[bytes]:
     """The rows of a view, in its order, piece by piece; without columns of bytes and vectors.
 
     Args:

@@ -16,7 +16,7 @@ from vqa_ray.images.decode import ImageLimits
 from vqa_ray.index.reader import Index, as_matrix
 from vqa_ray.index.search.query import decode_image, query_of
 from vqa_ray.index.search.scoring import Query
-from vqa_ray.index.search.searcher import How, Searcher
+from vqa_ray.index.search.searcher import Searcher, SearchMethod
 from vqa_ray.index.search.verify import Check, Verifier
 from vqa_ray.models.load import ModelInfo, ModelOptions, load_transform
 from vqa_ray.models.protocols import Encoder, VqaModel
@@ -31,7 +31,7 @@ Parse = Callable[[str], Predicate]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class VisualQuery:
     """What images are to look like.
 
     Attributes:
@@ -46,7 +46,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchHits:
     """Hits, best first; where they were asked about, those that match first, then those that could not be asked.
 
     Attributes:
@@ -65,7 +65,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class VerifierConfig:
     """The VQA model that verifies hits.
 
     Attributes:
@@ -93,7 +93,12 @@ class Finder:
     """
 
     def __init__(
-        self, index: Index, encoder: ModelInfo, options: ModelOptions, limits: ImageLimits, asking: Asking | None = None
+        self,
+        index: Index,
+        encoder: ModelInfo,
+        options: ModelOptions,
+        limits: ImageLimits,
+        asking: VerifierConfig | None = None,
     ) -> None:
         self._index = index
         self._searcher = Searcher(index, hold=True)
@@ -113,7 +118,7 @@ class Finder:
         if self._encoder is None:
             self._encoder = self._options.load_encoder()
 
-    def find(self, look: Look, among: Mask, expression: str = "") -> Found:
+    def find(self, look: VisualQuery, among: Mask, expression: str = "") -> SearchHits:
         """The rows that look most like something.
 
         Args:
@@ -127,10 +132,10 @@ class Finder:
         predicate = self._predicate(expression) if expression else None
         top_k = MOST_HITS if predicate is None else MOST_VERIFIED
         hits = self._searcher.search(self._query(look), top_k=top_k, filter=among)
-        found = Found(hits.positions, hits.scores, hits.images, how_found(hits.how))
+        found = SearchHits(hits.positions, hits.scores, hits.images, how_found(hits.how))
         return found if predicate is None or not len(found.positions) else self._verified(found, predicate)
 
-    def _query(self, look: Look) -> Query:
+    def _query(self, look: VisualQuery) -> Query:
         like = None if look.like is None else self._vector(look.like)
         if not look.text and look.image is None:
             return Query(image=like)
@@ -154,7 +159,7 @@ class Finder:
             raise RequestError("nothing can be verified here: start vqa-ray browse with --verify-model")
         return self._asking.parse(as_expression(expression))
 
-    def _verified(self, found: Found, predicate: Predicate) -> Found:
+    def _verified(self, found: SearchHits, predicate: Predicate) -> SearchHits:
         assert self._asking is not None
         asking = self._asking
         if self._model is None:
@@ -168,7 +173,7 @@ class Finder:
         return replace(found, positions=found.positions[order], scores=found.scores[order], verdicts=verdicts)
 
 
-def how_found(how: How) -> str:
+def how_found(how: SearchMethod) -> str:
     """A few words: how surely these are the most alike."""
     if how.exact:
         return "each was compared"

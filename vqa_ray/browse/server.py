@@ -20,12 +20,20 @@ from vqa_ray.browse.export import MEDIA_TYPES, Form, exported
 from vqa_ray.browse.model_queue import BusyError, ModelQueue
 from vqa_ray.browse.originals import LARGE_SIDE
 from vqa_ray.browse.replies import MIB, html, jpeg, picture_missing, plain, problem_page, told_of, too_large
-from vqa_ray.browse.search import Finder, Found, Look
+from vqa_ray.browse.search import Finder, SearchHits, VisualQuery
 from vqa_ray.browse.templates import render
 from vqa_ray.browse.text_filter import Mask, rows_with_words
 from vqa_ray.browse.uploads import Uploads
-from vqa_ray.browse.url_state import By, View
-from vqa_ray.browse.view_model import Listed, Offered, Problem, make_page, row_values, rows_found, rows_in_order
+from vqa_ray.browse.url_state import By, UrlState
+from vqa_ray.browse.view_model import (
+    Capabilities,
+    Problem,
+    ResultPage,
+    make_page,
+    row_values,
+    rows_found,
+    rows_in_order,
+)
 from vqa_ray.errors import RequestError, RowError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.report.card import THUMBNAIL_SIDE
@@ -75,7 +83,7 @@ class Server:
         self._finder = finder
         self._settings = settings or Settings()
         most = self._settings.limits.max_image_bytes
-        self._offered = Offered(finder is not None, finder is not None and can_verify, most)
+        self._offered = Capabilities(finder is not None, finder is not None and can_verify, most)
         self._default_by: By = "look" if finder is not None else "words"
         self._uploads = Uploads(self._settings.limits)
         self._assets = {name: resources.files("vqa_ray.browse").joinpath(name).read_bytes() for name in _ASSETS}
@@ -95,7 +103,7 @@ class Server:
         app.router.add_post("/image", self._upload)
         for name in _ASSETS:
             app.router.add_get(f"/assets/{name}", self._asset)
-        self._queue: ModelQueue[Found] = ModelQueue(self._settings.longest_queue, self._settings.timeout_s)
+        self._queue: ModelQueue[SearchHits] = ModelQueue(self._settings.longest_queue, self._settings.timeout_s)
         app.on_startup.append(self._begin)
         app.on_cleanup.append(self._close)
         return app
@@ -151,9 +159,9 @@ class Server:
     async def _page(self, request: web.Request) -> web.Response:
         status, problem, listed = 200, None, None
         try:
-            view = View.parse(request.query.items(), self._default_by)
+            view = UrlState.parse(request.query.items(), self._default_by)
         except RequestError as error:
-            view = View(by=self._default_by)
+            view = UrlState(by=self._default_by)
             return await self._answer(400, view, None, told_of("The address asks for what there is not", error))
         try:
             listed = await self._listed(view)
@@ -163,7 +171,9 @@ class Server:
             status, problem = 400, told_of("That cannot be searched for", error)
         return await self._answer(status, view, listed, problem)
 
-    async def _answer(self, status: int, view: View, listed: Listed | None, problem: Problem | None) -> web.Response:
+    async def _answer(
+        self, status: int, view: UrlState, listed: ResultPage | None, problem: Problem | None
+    ) -> web.Response:
         def made() -> bytes:
             return render("page.html.j2", page=make_page(self._collection, view, listed, self._offered, problem))
 
@@ -172,7 +182,7 @@ class Server:
             response.headers["Retry-After"] = "5"
         return response
 
-    async def _listed(self, view: View) -> Listed:
+    async def _listed(self, view: UrlState) -> ResultPage:
         among, pool = await asyncio.to_thread(self._narrowed, view)
         if not view.is_search:
             return rows_in_order(self._collection, view, among & pool, pool)
@@ -181,15 +191,15 @@ class Server:
         found = await self._found(self._finder, view, among & pool)
         return rows_found(found, view, pool)
 
-    def _narrowed(self, view: View) -> tuple[Mask, Mask]:
+    def _narrowed(self, view: UrlState) -> tuple[Mask, Mask]:
         """bool (N,) each: the rows that have what is chosen, and those that hold the words."""
         rows = self._collection.rows
         pool = rows_with_words(rows, view.words) if view.words else np.ones(len(self._collection), np.bool_)
         return self._collection.facets.mask(view.gathered()), pool
 
-    async def _found(self, finder: Finder, view: View, among: Mask) -> Found:
+    async def _found(self, finder: Finder, view: UrlState, among: Mask) -> SearchHits:
         text = view.text if view.by == "look" else ""
-        look = Look(text, self._uploads.get(view.image).data if view.image else None, view.like)
+        look = VisualQuery(text, self._uploads.get(view.image).data if view.image else None, view.like)
         key = (text, view.words, view.image, view.like, view.verify, frozenset(view.chosen))
         return await self._queue.ask(key, lambda: finder.find(look, among, view.verify))
 
@@ -232,7 +242,7 @@ class Server:
     async def _export(self, request: web.Request) -> web.StreamResponse:
         form: Form = "csv" if request.match_info["form"] == "csv" else "json"
         try:
-            listed = await self._listed(View.parse(request.query.items(), self._default_by))
+            listed = await self._listed(UrlState.parse(request.query.items(), self._default_by))
         except BusyError as error:
             return plain(503, str(error))
         except RequestError as error:

@@ -22,7 +22,7 @@ _SINGLE = ("text", "by", "image", "like", "verify", "only", "sort", "page")
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class UrlState:
     """One page.
 
     Attributes:
@@ -48,7 +48,7 @@ class View:
     page: int = 1
 
     @classmethod
-    def parse(cls, parameters: Iterable[tuple[str, str]], default_by: By = "look") -> View:
+    def parse(cls, parameters: Iterable[tuple[str, str]], default_by: By = "look") -> UrlState:
         """Of an address; what is blank counts as not given.
 
         Raises:
@@ -97,11 +97,11 @@ class View:
         """What is chosen, by facet."""
         return together(self.chosen)
 
-    def but(self, **changes: Any) -> View:
+    def but(self, **changes: Any) -> UrlState:
         """Another page: the first, unless `page` is given."""
         return replace(self, **{"page": 1, **changes})
 
-    def toggled(self, name: str, value: str) -> View:
+    def toggled(self, name: str, value: str) -> UrlState:
         """With a value chosen that is not, or the other way round."""
         pair = (name, value)
         left = tuple(each for each in self.chosen if each != pair)

@@ -13,11 +13,11 @@ from vqa_ray.browse.cards import Field, Tag, Verdict, fields_of
 from vqa_ray.browse.dataset import Collection, Positions
 from vqa_ray.browse.facets import Counted
 from vqa_ray.browse.scores import by_score
-from vqa_ray.browse.search import Found
+from vqa_ray.browse.search import SearchHits
 from vqa_ray.browse.text_filter import Mask
-from vqa_ray.browse.url_state import PAGE_ROWS, View
+from vqa_ray.browse.url_state import PAGE_ROWS, UrlState
 from vqa_ray.report.card import Card
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Offered:
+class Capabilities:
     """What can be asked for here.
 
     Attributes:
@@ -102,7 +102,7 @@ class Offered:
 class Page:
     """Everything on a page; see `page.html.j2`."""
 
-    view: View
+    view: UrlState
     uri: str
     name: str
     title: str
@@ -117,7 +117,7 @@ class Page:
     exports: tuple[tuple[str, str], ...]
     can_sort: bool
     query_picture: QueryPicture | None
-    offered: Offered
+    offered: Capabilities
     problem: Problem | None
 
     @property
@@ -132,33 +132,37 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ResultPage:
     """The rows that a view comes to: all of them, in order; `pool` is what its facets are counted over."""
 
     positions: Positions
     pool: Mask
-    found: Found | None = None
+    found: SearchHits | None = None
 
 
-def rows_in_order(collection: Collection, view: View, among: Mask, pool: Mask) -> Listed:
+def rows_in_order(collection: Collection, view: UrlState, among: Mask, pool: Mask) -> ResultPage:
     """The rows while nothing is searched for."""
     positions = collection.order[among[collection.order]]
     if view.sort and collection.scores is not None:
         positions = by_score(positions, collection.scores, lowest_first=view.sort == "worst")
-    return Listed(positions, pool)
+    return ResultPage(positions, pool)
 
 
-def rows_found(found: Found, view: View, pool: Mask) -> Listed:
+def rows_found(found: SearchHits, view: UrlState, pool: Mask) -> ResultPage:
     """The hits of a search; without those that do not match where only matches are wanted."""
     if view.only and found.verdicts is not None:
         kept = [place for place, each in enumerate(found.verdicts) if each.match or each.error]
         verdicts = tuple(found.verdicts[place] for place in kept)
         found = replace(found, positions=found.positions[kept], scores=found.scores[kept], verdicts=verdicts)
-    return Listed(found.positions, pool, found)
+    return ResultPage(found.positions, pool, found)
 
 
 def make_page(
-    collection: Collection, view: View, listed: Listed | None, offered: Offered, problem: Problem | None = None
+    collection: Collection,
+    view: UrlState,
+    listed: ResultPage | None,
+    offered: Capabilities,
+    problem: Problem | None = None,
 ) -> Page:
     """A page of a view; reads its thumbnails.
 
@@ -175,7 +179,7 @@ def make_page(
     view = view.but(page=min(view.page, pages))
     return Page(
         view=view,
-        uri=shown_uri(collection.uri),
+        uri=redacted_uri(collection.uri),
         name=name_of(collection.uri),
         title=" · ".join(part for part in (view.text, name_of(collection.uri)) if part),
         about=about(collection),
@@ -208,7 +212,7 @@ def row_values(collection: Collection, position: int) -> dict[str, Any]:
     return {
         "position": position,
         "card": collection.cards.card(row),
-        "chips_of_row": [_chip(collection, View(), tag) for tag in collection.cards.tags(row)],
+        "chips_of_row": [_chip(collection, UrlState(), tag) for tag in collection.cards.tags(row)],
         "fields": fields,
         "has_picture": picture is not None or collection.originals.has(position),
         "shown_verdict": collection.cards.verdict(row),
@@ -216,7 +220,7 @@ def row_values(collection: Collection, position: int) -> dict[str, Any]:
     }
 
 
-def _hits(collection: Collection, view: View, listed: Listed) -> list[Hit]:
+def _hits(collection: Collection, view: UrlState, listed: ResultPage) -> list[Hit]:
     first = (view.page - 1) * PAGE_ROWS
     here = slice(first, first + PAGE_ROWS)
     positions = listed.positions[here].tolist()
@@ -266,7 +270,7 @@ def _outlines(card: Card, size: tuple[int, int] | None) -> tuple[Outline, ...]:
     return () if size is None else tuple(Outline(box.label, *box.percent(*size)) for box in card.boxes)
 
 
-def _chip(collection: Collection, view: View, tag: Tag) -> Chip:
+def _chip(collection: Collection, view: UrlState, tag: Tag) -> Chip:
     pair = (tag.attribute, tag.value)
     if pair not in collection.facets:
         return Chip(tag, None, False)
@@ -275,10 +279,10 @@ def _chip(collection: Collection, view: View, tag: Tag) -> Chip:
 
 def _similar(collection: Collection, row: Any, position: int) -> str | None:
     searchable = collection.index is not None and row["error_code"] is None
-    return View(like=position).url() if searchable else None
+    return UrlState(like=position).url() if searchable else None
 
 
-def _query_picture(view: View) -> QueryPicture | None:
+def _query_picture(view: UrlState) -> QueryPicture | None:
     if view.image:
         without = view.but(image="").url()
         return QueryPicture(f"/query-image/{view.image}", "the image that is searched by", "image", view.image, without)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.evaluation.calibration import Fit, Measure, Steps
+from vqa_ray.evaluation.calibration import CalibrationFit, IsotonicMap, Measure
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.storage import filesystem as storage
 
@@ -31,8 +31,8 @@ class Calibration:
 
     model: str
     fingerprint: str
-    questions: Mapping[Question, Fit] = field(default_factory=dict)
-    tags: Mapping[str, Fit] = field(default_factory=dict)
+    questions: Mapping[Question, CalibrationFit] = field(default_factory=dict)
+    tags: Mapping[str, CalibrationFit] = field(default_factory=dict)
     digest: str = field(default="", compare=False)
 
     def check_model(self, reference: str, fingerprint: str, where: str) -> None:
@@ -83,15 +83,17 @@ class Calibration:
             raise RequestError(f"--calibration {uri}: not a calibration: {one_line(repr(error))}") from error
 
 
-def _told(fit: Fit) -> dict[str, Any]:
+def _told(fit: CalibrationFit) -> dict[str, Any]:
     return {**asdict(fit), "f1": fit.f1}
 
 
-def _fit(content: Mapping[str, Any]) -> Fit:
-    steps = Steps(tuple(map(float, content["steps"]["starts"])), tuple(map(float, content["steps"]["probabilities"])))
+def _fit(content: Mapping[str, Any]) -> CalibrationFit:
+    steps = IsotonicMap(
+        tuple(map(float, content["steps"]["starts"])), tuple(map(float, content["steps"]["probabilities"]))
+    )
     if not steps.starts or len(steps.starts) != len(steps.probabilities):
         raise ValueError("steps need as many starts as probabilities, one at least")
-    return Fit(
+    return CalibrationFit(
         steps,
         float(content["threshold"]),
         int(content["rows"]),

@@ -37,7 +37,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class IsotonicMap:
     """A non-decreasing map of scores to probabilities.
 
     Attributes:
@@ -62,7 +62,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class CalibrationFit:
     """What a labelled sample says of a score.
 
     Attributes:
@@ -72,7 +72,7 @@ class Fit:
         precision, recall: of the threshold on the sample; F1 is `f1`.
     """
 
-    steps: Steps
+    steps: IsotonicMap
     threshold: float
     rows: int
     positives: int
@@ -86,7 +86,7 @@ class Fit:
         return 2 * self.precision.value * self.recall.value / total if total else 0.0
 
 
-def fit(scores: Sequence[float], labels: Sequence[bool], target: Target) -> Fit:
+def fit(scores: Sequence[float], labels: Sequence[bool], target: Target) -> CalibrationFit:
     """Fit the map and choose the threshold.
 
     Args:
@@ -107,10 +107,10 @@ def fit(scores: Sequence[float], labels: Sequence[bool], target: Target) -> Fit:
         best = max(hits / said for _, hits, said in found)
         raise ValueError(f"no threshold has {target}; the best has {target.aim} {best:.3f}")
     threshold, hits, said = max(reached, key=lambda each: _worth(each, target, positives))
-    return Fit(steps, threshold, rows, positives, wilson(hits, said), wilson(hits, positives))
+    return CalibrationFit(steps, threshold, rows, positives, wilson(hits, said), wilson(hits, positives))
 
 
-def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> Steps:
+def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> IsotonicMap:
     """The non-decreasing steps with the least squared distance to the labels; equal scores are on one step."""
     # Per block: the least and the greatest score, how many are yes, how many there are.
     blocks: list[tuple[float, float, int, int]] = []
@@ -122,7 +122,7 @@ def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> Steps:
             block = (low, block[1], yes + block[2], count + block[3])
         blocks.append(block)
     between = [(before[1] + after[0]) / 2 for before, after in itertools.pairwise(blocks)]
-    return Steps((blocks[0][0], *between), tuple(yes / count for _, _, yes, count in blocks))
+    return IsotonicMap((blocks[0][0], *between), tuple(yes / count for _, _, yes, count in blocks))
 
 
 def wilson(hits: int, count: int) -> Measure:

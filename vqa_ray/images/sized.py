@@ -23,7 +23,7 @@ class SizedImage:
     source_width: int
 
 
-class _Noted:
+class _SizeRecorder:
     """A transform that notes the last size it was asked about: that of the whole upright image."""
 
     def __init__(self, transform: ImageTransform) -> None:
@@ -41,6 +41,6 @@ def decode_sized(data: bytes, limits: ImageLimits, transform: ImageTransform, *,
     Raises:
         RowError: as there.
     """
-    noted = _Noted(transform)
+    noted = _SizeRecorder(transform)
     pixels = decode_resized(data, limits, noted.target_size, fast=fast, resample=resample_of(transform))
     return SizedImage(pixels, *noted.source)

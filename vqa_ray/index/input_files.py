@@ -105,7 +105,7 @@ def restricted(source: Source, uris: Collection[str]) -> Source:
     return replace(source, shards=shards, files=files, total_rows=total)
 
 
-def places(source: Source, update: str, limits: Mapping[int, int] | None = None) -> pa.Table:
+def planned_files(source: Source, update: str, limits: Mapping[int, int] | None = None) -> pa.Table:
     """SOURCES of what an update reads.
 
     Args:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vqa_ray.errors import RequestError
 from vqa_ray.readers import InputConfig, Shard, Source, read_shard
-from vqa_ray.readers.source import Layout
+from vqa_ray.readers.source import ColumnMap
 from vqa_ray.schema import READ, ROW_BITS, riding_name, with_kept
 from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
 
@@ -63,7 +63,7 @@ def read_origin(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[str] = (
         encoding=content.get("encoding"),
     )
     shards = tuple(Shard(**{**shard, "names": tuple(shard["names"])}) for shard in content["shards"])
-    layout = Layout(**{role: tuple(names) for role, names in content["layout"].items()})
+    layout = ColumnMap(**{role: tuple(names) for role, names in content["layout"].items()})
     return Source(
         config=config,
         format=content["input_format"],

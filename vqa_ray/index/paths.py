@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vqa_ray.runs.directory import PRIVATE, RunLayout, name_of
+from vqa_ray.runs.directory import PRIVATE, RunDirectory, name_of
 from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, join, list_files
 
 UPDATES = "updates"
@@ -42,9 +42,9 @@ class IndexLayout:
         """What makes up one version."""
         return join(self.versions, f"{number:06}.json")
 
-    def update(self, name: str) -> RunLayout:
+    def update(self, name: str) -> RunDirectory:
         """The run directory of an update."""
-        return RunLayout(join(self.updates, name))
+        return RunDirectory(join(self.updates, name))
 
     def sources(self, name: str) -> str:
         """The table of everything that the index holds after an update."""

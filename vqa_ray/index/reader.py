@@ -22,7 +22,7 @@ from vqa_ray.runs.counts import open_rows, read_columns
 from vqa_ray.schema import STATUS_OK
 
 if TYPE_CHECKING:
-    from vqa_ray.index.ann.nearest import Ann
+    from vqa_ray.index.ann.nearest import AnnIndex
 
 # Too large to be read with every row.
 LARGE = ("embedding", "thumbnail")
@@ -135,7 +135,7 @@ class Index:
         return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(order))))
 
     @cached_property
-    def ann(self) -> Ann | None:
+    def ann(self) -> AnnIndex | None:
         """The approximate index, opened at first use; None where search is exact."""
         from vqa_ray.index.ann.nearest import open_ann
 
@@ -172,13 +172,13 @@ class Index:
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """These columns of each file, in order; the next files are read meanwhile."""
-        return in_turn(lambda file: read_columns(self.file_uri(file), columns), self.version.files)
+        return prefetched(lambda file: read_columns(self.file_uri(file), columns), self.version.files)
 
 
 _VECTOR_COLUMNS = ("embedding", "status")
 
 
-def in_turn(read: Callable[[IndexFile], pa.Table], files: Sequence[IndexFile]) -> Iterator[pa.Table]:
+def prefetched(read: Callable[[IndexFile], pa.Table], files: Sequence[IndexFile]) -> Iterator[pa.Table]:
     """`read` of each file, in order, a few ahead of whoever takes them: memory is bounded."""
     with ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="index") as pool:
         ahead = [pool.submit(read, file) for file in files[:_FILES_AT_ONCE]]

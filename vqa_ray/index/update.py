@@ -16,7 +16,7 @@ import pyarrow as pa
 from vqa_ray.errors import RunError
 from vqa_ray.index import input_files as sources
 from vqa_ray.index.paths import REWRITTEN_PREFIX, UPDATES, IndexLayout
-from vqa_ray.index.reader import as_matrix, in_turn, ok_rows
+from vqa_ray.index.reader import as_matrix, ok_rows, prefetched
 from vqa_ray.index.version import IndexFile, Update, Version
 from vqa_ray.keys import Ranges, within
 from vqa_ray.runs.counts import read_columns
@@ -29,7 +29,7 @@ _PREFIX_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class IndexSchema:
     """What all versions of an index share; see `Version`."""
 
     model: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Kind:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class VersionDelta:
     """What an update does to an index.
 
     Attributes:
@@ -59,7 +59,7 @@ class Change:
     only: Ranges | None = None
 
 
-def apply(layout: IndexLayout, base: Version | None, kind: Kind, change: Change, created: str) -> Version:
+def apply(layout: IndexLayout, base: Version | None, kind: IndexSchema, change: VersionDelta, created: str) -> Version:
     """Write what the next version needs beside what is there; it has no approximate index yet and is not published.
 
     Doing it again writes the same.
@@ -110,7 +110,7 @@ def read_sources(layout: IndexLayout, version: Version | None) -> pa.Table:
 def conflicting_ids(layout: IndexLayout, files: Sequence[IndexFile]) -> int:
     """How many row_ids stand for different images (sha256); 16 bytes a row are held."""
     ids, images = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for table in in_turn(lambda file: read_columns(layout.path(file.path), ("row_id", "sha256", "status")), files):
+    for table in prefetched(lambda file: read_columns(layout.path(file.path), ("row_id", "sha256", "status")), files):
         ok = table.take(pa.array(ok_rows(table)))
         ids.append(ok["row_id"].to_numpy())
         images.append(np.array([int(text[:_PREFIX_DIGITS], 16) for text in ok["sha256"].to_pylist()], np.int64))
@@ -150,7 +150,7 @@ def _rest(layout: IndexLayout, file: IndexFile, drop: Ranges | None, name: str, 
     return _written(layout, name, f"{number:06}", read_columns(uri).filter(pa.array(stays)), file.update)
 
 
-def _added(layout: IndexLayout, kind: Kind, change: Change, uri: str, number: int) -> IndexFile:
+def _added(layout: IndexLayout, kind: IndexSchema, change: VersionDelta, uri: str, number: int) -> IndexFile:
     table = read_columns(uri, None if change.only is not None else ("embedding", "status"))
     ok = ok_rows(table)
     embeddings = table["embedding"].take(pa.array(ok))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 
-Shown: TypeAlias = Image | tuple[Image, ...]
+ImageOrImages: TypeAlias = Image | tuple[Image, ...]
 """What a question is about: an image or, for the families that take several, all of them in order."""
 
 Turn: TypeAlias = tuple[str, str]
@@ -145,7 +145,7 @@ class GenerativeModel(VqaModel, Protocol):
 
     def answer(
         self,
-        images: Sequence[Shown],
+        images: Sequence[ImageOrImages],
         questions: Sequence[Sequence[str]],
         top_k: int,
         *,

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
-from vqa_ray.evaluation.calibration import Fit
-from vqa_ray.predicates.predicate import COMPARISONS, Algebra, AllOf, AnyOf, Asked, Node, Not, Predicate, Question
+from vqa_ray.evaluation.calibration import CalibrationFit
+from vqa_ray.predicates.predicate import COMPARISONS, Algebra, AllOf, AnyOf, Node, Not, Predicate, Question, Term
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -61,7 +61,7 @@ def parse(
     text: str,
     threshold: float = 0.5,
     algebra: Algebra = "min-max",
-    calibrated: Mapping[Question, Fit] | None = None,
+    calibrated: Mapping[Question, CalibrationFit] | None = None,
 ) -> Predicate:
     """Read an expression.
 
@@ -82,7 +82,7 @@ def parse(
 class _Parser:
     """Recursive descent over the tokens of an expression; `questions` holds each distinct one once."""
 
-    def __init__(self, text: str, calibrated: Mapping[Question, Fit]) -> None:
+    def __init__(self, text: str, calibrated: Mapping[Question, CalibrationFit]) -> None:
         self._calibrated = calibrated
         self.questions: dict[Question, int] = {}
         self._text = text
@@ -122,7 +122,7 @@ class _Parser:
             return inner
         return self._asked()
 
-    def _asked(self) -> Asked:
+    def _asked(self) -> Term:
         question = Question(self._quoted("a question in quotes"))
         if self._took("sign", "="):
             question = Question(question.text, self._quoted("an answer in quotes"))
@@ -130,17 +130,17 @@ class _Parser:
         token, fit = self._token, self._calibrated.get(question)
         to_probability = fit.steps if fit else None
         if token.text not in COMPARISONS:
-            return Asked(number, None, to_probability)
+            return Term(number, None, to_probability)
         self._next += 1
         bound = self._token
         if token.text == ">=" and self._took("word", "calibrated"):
             if fit is None:
                 raise self._fault("the question has no calibration to compare with", bound)
-            return Asked(number, (">=", fit.threshold))
+            return Term(number, (">=", fit.threshold))
         if bound.kind != "number" or not 0 <= float(bound.text) <= 1:
             raise self._fault(f"wanted a number from 0 to 1, found {_named(bound)}", bound)
         self._next += 1
-        return Asked(number, (token.text, float(bound.text)), to_probability)
+        return Term(number, (token.text, float(bound.text)), to_probability)
 
     def _quoted(self, wanted: str) -> str:
         token = self._token

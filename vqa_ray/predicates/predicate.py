@@ -52,7 +52,7 @@ class Range(NamedTuple):
     high: float
 
 
-class Window(NamedTuple):
+class RelevantInterval(NamedTuple):
     """The values of a part that make a difference to the whole: all up to `low` are alike, and all from `high` on."""
 
     low: float
@@ -60,7 +60,7 @@ class Window(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Term:
     """A question in an expression.
 
     Attributes:
@@ -95,7 +95,7 @@ class AnyOf:
     parts: tuple[Node, ...]
 
 
-Node: TypeAlias = Asked | Not | AllOf | AnyOf
+Node: TypeAlias = Term | Not | AllOf | AnyOf
 Scores: TypeAlias = Mapping[int, float]
 
 
@@ -127,7 +127,7 @@ class Predicate:
     def open_questions(self, scores: Scores) -> set[int]:
         """The questions that can still change whether an image matches, or the score of a match."""
         # Anything below the threshold is alike; the threshold itself is not.
-        whole = Window(math.nextafter(self.threshold, -math.inf), math.inf)
+        whole = RelevantInterval(math.nextafter(self.threshold, -math.inf), math.inf)
         return _open(self.root, scores, self.algebra, whole)
 
     def order(self, samples: Sequence[Scores]) -> list[int]:
@@ -155,7 +155,7 @@ class Predicate:
 def _range(node: Node, scores: Scores, algebra: Algebra) -> Range:
     """What the value of a part can be."""
     match node:
-        case Asked(question, comparison, to_probability):
+        case Term(question, comparison, to_probability):
             score = scores.get(question)
             if score is None:
                 return Range(0.0, 1.0)
@@ -172,16 +172,16 @@ def _range(node: Node, scores: Scores, algebra: Algebra) -> Range:
     return Range(join(lows), join(highs))
 
 
-def _open(node: Node, scores: Scores, algebra: Algebra, window: Window) -> set[int]:
+def _open(node: Node, scores: Scores, algebra: Algebra, window: RelevantInterval) -> set[int]:
     """The questions in a part that can still change its value as far as that is within the window."""
     low, high = _range(node, scores, algebra)
     if low == high or high <= window.low or low >= window.high:
         return set()
     match node:
-        case Asked(question):
+        case Term(question):
             return {question}
         case Not(part):
-            return _open(part, scores, algebra, Window(1 - window.high, 1 - window.low))
+            return _open(part, scores, algebra, RelevantInterval(1 - window.high, 1 - window.low))
     found: set[int] = set()
     ranges = [_range(part, scores, algebra) for part in node.parts]
     for place, part in enumerate(node.parts):
@@ -190,23 +190,23 @@ def _open(node: Node, scores: Scores, algebra: Algebra, window: Window) -> set[i
     return found
 
 
-def _least(window: Window, others: Sequence[Range]) -> Window:
-    return Window(window.low, min([window.high, *(other.high for other in others)]))
+def _least(window: RelevantInterval, others: Sequence[Range]) -> RelevantInterval:
+    return RelevantInterval(window.low, min([window.high, *(other.high for other in others)]))
 
 
-def _greatest(window: Window, others: Sequence[Range]) -> Window:
-    return Window(max([window.low, *(other.low for other in others)]), window.high)
+def _greatest(window: RelevantInterval, others: Sequence[Range]) -> RelevantInterval:
+    return RelevantInterval(max([window.low, *(other.low for other in others)]), window.high)
 
 
-def _times(window: Window, others: Sequence[Range]) -> Window:
+def _times(window: RelevantInterval, others: Sequence[Range]) -> RelevantInterval:
     least, most = (math.prod(values) for values in zip(*others, strict=True))
-    return Window(window.low / most if most > 0 else math.inf, window.high / least if least > 0 else math.inf)
+    return RelevantInterval(window.low / most if most > 0 else math.inf, window.high / least if least > 0 else math.inf)
 
 
-def _one_minus_times(window: Window, others: Sequence[Range]) -> Window:
+def _one_minus_times(window: RelevantInterval, others: Sequence[Range]) -> RelevantInterval:
     turned = [Range(1 - high, 1 - low) for low, high in others]
-    low, high = _times(Window(1 - window.high, 1 - window.low), turned)
-    return Window(1 - high, 1 - low)
+    low, high = _times(RelevantInterval(1 - window.high, 1 - window.low), turned)
+    return RelevantInterval(1 - high, 1 - low)
 
 
 def _noisy_or(values: Sequence[float]) -> float:
@@ -220,7 +220,7 @@ _JOINS: Mapping[tuple[Algebra, type], Callable[[Sequence[float]], float]] = {
     ("product", AnyOf): _noisy_or,
 }
 # Which values of a part matter, beside the ranges of the other parts.
-_NARROWED: Mapping[tuple[Algebra, type], Callable[[Window, Sequence[Range]], Window]] = {
+_NARROWED: Mapping[tuple[Algebra, type], Callable[[RelevantInterval, Sequence[Range]], RelevantInterval]] = {
     ("min-max", AllOf): _least,
     ("min-max", AnyOf): _greatest,
     ("product", AllOf): _times,

@@ -12,7 +12,7 @@ from vqa_ray.readers.coerce import Unreadable
 from vqa_ray.readers.columns import is_bytes, is_text, plain
 from vqa_ray.readers.partitions import with_path_columns
 from vqa_ray.readers.passthrough import keep_arrow
-from vqa_ray.readers.row_builder import Row, RowMaker
+from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import MAX_TABLE_BYTES, MAX_TABLE_ROWS
 from vqa_ray.readers.source import Source
 
@@ -21,7 +21,7 @@ def rows_of(
     batches: Iterable[pa.RecordBatch],
     first: int,
     source: Source,
-    maker: RowMaker,
+    maker: RowBuilder,
     wanted: Callable[[int], bool],
     *,
     path: Mapping[str, str | None],
@@ -59,7 +59,7 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, step)
 
 
-def _make(batch: pa.RecordBatch, source: Source, maker: RowMaker) -> Iterator[Row]:
+def _make(batch: pa.RecordBatch, source: Source, maker: RowBuilder) -> Iterator[Row]:
     if not batch.num_rows:
         return
     layout = source.layout

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import compute, types
 
-from vqa_ray.readers.source import refuse, told
+from vqa_ray.readers.source import join_names, request_error
 
 _DATASETS = b"huggingface"
 _NAMES = b"class_names"
@@ -39,9 +39,9 @@ def _named(field: pa.Field, schemas: Sequence[pa.Schema]) -> pa.Field:
         return field
     if len(found) > 1:
         first, second = sorted(found)[:2]
-        raise refuse(
-            f"column {field.name!r}: files give its integers different names: {told(first)}; {told(second)}; "
-            "train on them apart, or write the names as text"
+        raise request_error(
+            f"column {field.name!r}: files give its integers different names: {join_names(first)}; "
+            f"{join_names(second)}; train on them apart, or write the names as text"
         )
     text = pa.list_(pa.string()) if is_list else pa.string()
     return pa.field(field.name, text, metadata={_NAMES: json.dumps(found.pop())})

@@ -10,9 +10,9 @@ import pyarrow as pa
 from pyarrow import types
 
 from vqa_ray import schema
-from vqa_ray.readers.source import InputConfig, Layout, refuse, told
+from vqa_ray.readers.source import ColumnMap, InputConfig, join_names, request_error
 
-ROLES: tuple[str, ...] = tuple(field.name for field in fields(Layout))
+ROLES: tuple[str, ...] = tuple(field.name for field in fields(ColumnMap))
 _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "image": ("image",),
     "image_uri": ("image_uri", "url", "image_path", "image_url"),
@@ -40,7 +40,7 @@ def resolve(
     text_question: Sequence[str] = ("question",),
     brings_image: bool = False,
     open_ended: bool = False,
-) -> Layout:
+) -> ColumnMap:
     """Find the columns.
 
     Args:
@@ -58,7 +58,9 @@ def resolve(
     check_names(config, roles, where)
     for ours, theirs in config.columns.items():
         if theirs not in names:
-            raise refuse(f"{where}: no column {theirs!r} (--column {ours}={theirs}); the columns are: {told(names)}")
+            raise request_error(
+                f"{where}: no column {theirs!r} (--column {ours}={theirs}); the columns are: {join_names(names)}"
+            )
     check_keep(config, names, where)
     asks = config.needs_question and not config.questions
     found: dict[str, tuple[str, ...]] = {}
@@ -83,8 +85,8 @@ def resolve(
     if not brings_image and not _present(found, names, "image", "image_uri", "images"):
         wanted = " or ".join(repr(role) for role in ("image", "image_uri") if role in roles)
         hint = "--column image_uri=NAME" if "image_uri" in roles else "--column image=NAME"
-        raise refuse(f"{where}: no column {wanted}; the columns are: {told(names)}; name it with {hint}")
-    layout = Layout(**found)
+        raise request_error(f"{where}: no column {wanted}; the columns are: {join_names(names)}; name it with {hint}")
+    layout = ColumnMap(**found)
     check_unique((*layout.names(), *config.keep, *present_labels(config, names)), names, where)
     return layout
 
@@ -98,7 +100,9 @@ def with_named_images(config: InputConfig, arrow: pa.Schema) -> InputConfig:
     return replace(config, columns={**config.columns, "image_uri": "image"})
 
 
-def unseen(config: InputConfig, roles: Sequence[str], text_question: Sequence[str] = ("question",)) -> Layout:
+def default_columns(
+    config: InputConfig, roles: Sequence[str], text_question: Sequence[str] = ("question",)
+) -> ColumnMap:
     """The layout of an input none of whose rows could be made out: columns as named, else by their usual names."""
     found = {role: text_question if role == "question" else _DEFAULTS[role] for role in roles}
     found |= {ours: (theirs,) for ours, theirs in config.columns.items() if ours in found}
@@ -107,7 +111,7 @@ def unseen(config: InputConfig, roles: Sequence[str], text_question: Sequence[st
     found = {role: named for role, named in found.items() if _is_read(role, config)}
     if "images" not in config.columns:
         found.pop("images", None)
-    return Layout(**{role: tuple(names) for role, names in found.items()})
+    return ColumnMap(**{role: tuple(names) for role, names in found.items()})
 
 
 def check_names(config: InputConfig, allowed: Sequence[str], where: str) -> None:
@@ -118,8 +122,8 @@ def check_names(config: InputConfig, allowed: Sequence[str], where: str) -> None
     """
     for ours, theirs in config.columns.items():
         if ours not in allowed:
-            known = f"allowed are: {told(allowed)}" if allowed else "this format has no columns"
-            raise refuse(f"{where}: --column {ours}={theirs}: {ours!r} cannot be given here; {known}")
+            known = f"allowed are: {join_names(allowed)}" if allowed else "this format has no columns"
+            raise request_error(f"{where}: --column {ours}={theirs}: {ours!r} cannot be given here; {known}")
 
 
 def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
@@ -130,9 +134,9 @@ def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
     """
     for name, count in Counter(config.keep).items():
         if count > 1:
-            raise refuse(f"{where}: --keep {name} is given {count} times")
+            raise request_error(f"{where}: --keep {name} is given {count} times")
         if name not in names:
-            raise refuse(f"{where}: --keep {name}: no such column; the columns are: {told(names)}")
+            raise request_error(f"{where}: --keep {name}: no such column; the columns are: {join_names(names)}")
 
 
 def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]:
@@ -144,7 +148,7 @@ def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]
     labels = tuple(name for name in dict.fromkeys(config.labels) if name in names and name not in config.keep)
     for name in labels:
         if name in schema.READ.names:
-            raise refuse(
+            raise request_error(
                 f"{config.uri}: column {name!r} cannot be a label: the name is taken by one of our own columns"
             )
     return labels
@@ -159,10 +163,10 @@ def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> Non
     counts = Counter(names)
     for name in needed:
         if counts[name] > 1:
-            raise refuse(f"{where}: {counts[name]} columns are named {name!r}; it is unclear which one is meant")
+            raise request_error(f"{where}: {counts[name]} columns are named {name!r}; it is unclear which one is meant")
 
 
-def check_types(layout: Layout, arrow: pa.Schema, where: str) -> None:
+def check_types(layout: ColumnMap, arrow: pa.Schema, where: str) -> None:
     """Whether the columns of an Arrow schema are of types that their roles can hold.
 
     Raises:
@@ -178,7 +182,7 @@ def check_types(layout: Layout, arrow: pa.Schema, where: str) -> None:
             if not (types.is_null(given) or fits(plain(given))):
                 hint = " (names of image files belong in image_uri: --column image_uri=NAME)" if role == "image" else ""
                 text = hint if is_text(plain(given)) else ""
-                raise refuse(f"{where}: column {name!r} is {given}; wanted for {role} is {wanted}{text}")
+                raise request_error(f"{where}: column {name!r} is {given}; wanted for {role} is {wanted}{text}")
 
 
 def plain(given: pa.DataType) -> pa.DataType:
@@ -263,7 +267,9 @@ def _choose_images(found: dict[str, tuple[str, ...]], names: Sequence[str], wher
         found.pop("images", None)
         return
     if not config.reads_several:
-        raise refuse(f"{where}: column {name!r} holds several images a row; only `answer` by a chat model takes those")
+        raise request_error(
+            f"{where}: column {name!r} holds several images a row; only `answer` by a chat model takes those"
+        )
     for role in single:
         found.pop(role, None)
 
@@ -275,20 +281,20 @@ def _present(found: Mapping[str, tuple[str, ...]], names: Sequence[str], *roles:
 def _choose_question(found: dict[str, tuple[str, ...]], names: Sequence[str], where: str, config: InputConfig) -> None:
     one, many = _present(found, names, "question"), _present(found, names, "questions")
     if one and many:
-        raise refuse(
-            f"{where}: has both {told(found['question'])!r} and {told(found['questions'])!r}; "
+        raise request_error(
+            f"{where}: has both {join_names(found['question'])!r} and {join_names(found['questions'])!r}; "
             "choose with --column question=NAME or --column questions=NAME"
         )
     dialogue = next((name for name in ("conversations", "messages") if name in names), None)
     if not one and not many and dialogue:
-        raise refuse(
+        raise request_error(
             f"{where}: no column 'question' or 'questions'; column {dialogue!r} holds dialogues: --column "
             f"question={dialogue} asks what a person asks in them, where that is one question; or ask every image with "
             "--question TEXT"
         )
     if not one and not many:
-        raise refuse(
-            f"{where}: no column 'question' or 'questions'; the columns are: {told(names)}; "
+        raise request_error(
+            f"{where}: no column 'question' or 'questions'; the columns are: {join_names(names)}; "
             "name it with --column question=NAME, or ask every image with --question TEXT"
         )
     found.pop("question" if many else "questions", None)

@@ -16,7 +16,7 @@ MAX_REFERENCE_CHARACTERS = 8192
 
 
 @dataclass(slots=True)
-class Picture:
+class ImageRef:
     """One image: its bytes, or where it is, or nothing.
 
     Attributes:
@@ -36,7 +36,7 @@ class Picture:
         return (b"bytes", self.data) if self.data is not None else (b"none",)
 
 
-class PictureFinder:
+class ImageRefResolver:
     """Makes pictures of the values in a file's image columns.
 
     Args:
@@ -53,7 +53,7 @@ class PictureFinder:
         self._from_root = posixpath.dirname(uri.removeprefix(root)) if uri.startswith(root) else ""
         self._reads_images = reads_images
 
-    def one(self, embedded: tuple[object, str], named: tuple[object, str], errors: list[RowError]) -> Picture:
+    def one(self, embedded: tuple[object, str], named: tuple[object, str], errors: list[RowError]) -> ImageRef:
         """The image of a row.
 
         Args:
@@ -61,7 +61,7 @@ class PictureFinder:
             named: what stands for it in a column of references, and the column's name.
             errors: takes what is wrong with them.
         """
-        found, path = Picture(), None
+        found, path = ImageRef(), None
         before = len(errors)
         value, name = embedded
         if isinstance(value, Mapping) and ("bytes" in value or "path" in value):
@@ -85,7 +85,7 @@ class PictureFinder:
             errors.append(RowError(ErrorCode.IMAGE_MISSING, "the row has no image and no image URI"))
         return found
 
-    def _locate(self, found: Picture, written: str, column: str) -> None:
+    def _locate(self, found: ImageRef, written: str, column: str) -> None:
         """Fill in where a picture is, or its bytes where a `data:` URI carries them.
 
         Raises:
@@ -110,7 +110,7 @@ class PictureFinder:
         is_relative = found.uri != written
         found.reference = posixpath.normpath(posixpath.join(self._from_root, written)) if is_relative else written
 
-    def several(self, value: object, name: str, errors: list[RowError]) -> list[Picture]:
+    def several(self, value: object, name: str, errors: list[RowError]) -> list[ImageRef]:
         """The images of a row that brings a list of them: bytes, references or structs of both; one at least.
 
         Args:
@@ -120,10 +120,10 @@ class PictureFinder:
         """
         if value is not None and not (isinstance(value, Sequence) and not isinstance(value, str | bytes)):
             errors.append(mismatch(name, value, "a list of images"))
-            return [Picture()]
+            return [ImageRef()]
         if not value:
             errors.append(RowError(ErrorCode.IMAGE_MISSING, f"column {name!r} holds no image"))
-            return [Picture()]
+            return [ImageRef()]
         nothing = (None, name)
         return [
             self.one(nothing, (each, name), errors)

@@ -6,7 +6,7 @@ import posixpath
 from urllib.parse import unquote
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.storage.filesystem import scheme_of, shown_uri
+from vqa_ray.storage.filesystem import redacted_uri, scheme_of
 
 
 def below(root: str, written: str) -> tuple[str, str]:
@@ -25,7 +25,7 @@ def below(root: str, written: str) -> tuple[str, str]:
     prefix = root.rstrip("/") + "/"
     found = _absolute(root, written)
     if not found.startswith(prefix) or found == prefix:
-        reason = f"not allowed: {shown_uri(written)} leads out of --image-root {shown_uri(root)}"
+        reason = f"not allowed: {redacted_uri(written)} leads out of --image-root {redacted_uri(root)}"
         raise RowError(ErrorCode.IMAGE_FETCH_FAILED, reason)
     return found, found.removeprefix(prefix)
 

@@ -14,7 +14,7 @@ from vqa_ray.readers.formats.json_kind import json_kind
 from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
 from vqa_ray.readers.references import refer_to_images
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
-from vqa_ray.readers.source import FORMATS, Format, refuse, told
+from vqa_ray.readers.source import FORMATS, Format, join_names, request_error
 from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, kind_of, suffix_of
 from vqa_ray.readers.table_formats import without_removed
 from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files, scheme_of
@@ -69,7 +69,7 @@ class Listing:
         if not fitting and kind == "jsonl":
             fitting = tuple(entry for entry in self.entries if _JSON.search(entry.uri))
         if not fitting:
-            raise refuse(f"{self.uri}: holds no {kind} files; found {self.found()}")
+            raise request_error(f"{self.uri}: holds no {kind} files; found {self.found()}")
         return fitting
 
     def found(self) -> str:
@@ -114,7 +114,7 @@ def list_input(uri: str) -> Listing:
         return Listing(uri, posixpath.dirname(root), tuple(listed), is_file=True)
     entries = _wanted(root, listed)
     if not entries:
-        raise refuse(f"{uri}: the input is empty: no files are there")
+        raise request_error(f"{uri}: the input is empty: no files are there")
     return Listing(uri, root, tuple(entries))
 
 
@@ -171,12 +171,12 @@ def guess_format(listing: Listing) -> Format:
         tables = [entry for entry in listing.entries if listing.kind(entry) == "vqa-v2"]
         return "vqa-v2" if any(json_kind(entry.uri) == "vqa-v2" for entry in tables) else "images"
     if not kinds:
-        raise refuse(f"{listing.uri}: cannot tell the format; found {listing.found()}; {allowed}")
+        raise request_error(f"{listing.uri}: cannot tell the format; found {listing.found()}; {allowed}")
     if len(kinds) == 2 and (table := _metadata_kind(listing) or _referring_kind(listing)):
         return table
     if len(kinds) > 1:
         counted = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        raise refuse(f"{listing.uri}: holds files of several formats ({counted}); {allowed}")
+        raise request_error(f"{listing.uri}: holds files of several formats ({counted}); {allowed}")
     (kind,) = kinds
     if kind == "parquet" and not listing.is_file:
         parquet = [entry for entry in listing.entries if listing.kind(entry) == "parquet"]
@@ -221,7 +221,7 @@ def check_format(name: str) -> Format:
     for known in FORMATS:
         if name == known:
             return known
-    raise RequestError(f"--input-format {name!r} is unknown; allowed are {told(FORMATS)}")
+    raise RequestError(f"--input-format {name!r} is unknown; allowed are {join_names(FORMATS)}")
 
 
 def _list_pattern(uri: str) -> Listing:
@@ -246,7 +246,7 @@ def _list_pattern(uri: str) -> Listing:
             named.update(entry.uri for entry in found if glob.names(entry.uri[start:]))
         entries.update((entry.uri, entry) for entry in found)
     if not entries:
-        raise refuse(f"{uri}: no file matches the pattern")
+        raise request_error(f"{uri}: no file matches the pattern")
     listed = tuple(sorted(entries.values(), key=lambda entry: entry.uri))
     return Listing(uri, _common(roots), listed, named=frozenset(named))
 
@@ -278,7 +278,7 @@ def _wanted(root: str, listed: Sequence[FileEntry], glob: Glob | None = None) ->
 def _common(roots: list[str]) -> str:
     schemes = {root.partition("://")[0] if "://" in root else "" for root in roots}
     if len(schemes) > 1:
-        raise refuse(f"a pattern spans several file systems: {told(roots)}")
+        raise request_error(f"a pattern spans several file systems: {join_names(roots)}")
     (scheme,) = schemes
     shared = posixpath.commonpath([root.removeprefix(f"{scheme}://") for root in roots])
     return f"{scheme}://{shared}" if scheme else shared

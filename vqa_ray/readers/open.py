@@ -23,13 +23,13 @@ from vqa_ray.readers.formats.webdataset import open_webdataset, read_webdataset
 from vqa_ray.readers.listing import Listing, absolute, check_format, guess_format, list_input, told_kinds, with_kinds
 from vqa_ray.readers.row_builder import Row
 from vqa_ray.readers.row_tables import tables, wanted_rows
-from vqa_ray.readers.source import FORMATS, Contents, Format, InputConfig, Shard, Source, refuse
+from vqa_ray.readers.source import FORMATS, Format, InputConfig, OpenedInput, Shard, Source, request_error
 from vqa_ray.schema import STATUS_ERROR, riding_name
-from vqa_ray.storage.filesystem import FileEntry, shown_uri
+from vqa_ray.storage.filesystem import FileEntry, redacted_uri
 from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.text_encoding import check_encoding
 
-_Open = Callable[[InputConfig, Listing], Contents]
+_Open = Callable[[InputConfig, Listing], OpenedInput]
 _Read = Callable[[Source, Shard, Callable[[int], bool]], Iterator[tuple[int, Row | None]]]
 _READERS: dict[Format, tuple[_Open, _Read]] = {
     "parquet": (open_parquet, read_parquet),
@@ -75,19 +75,19 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
         source = _opened(config, given, listing)
         return recover(listing, earlier, partial(_opened, config, given), source) if earlier.fingerprint else source
     except store_failures() as error:
-        raise refuse(f"{config.uri}: the input cannot be read: {store_reason(error, named=True)}") from error
+        raise request_error(f"{config.uri}: the input cannot be read: {store_reason(error, named=True)}") from error
 
 
 def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
     listing = with_kinds(listing, given)
     chosen = given or guess_format(listing)
     if config.image_root is not None and chosen in ("images", "webdataset"):
-        raise refuse(f"--image-root {shown_uri(config.image_root)}: {chosen} input holds the images itself")
+        raise request_error(f"--image-root {redacted_uri(config.image_root)}: {chosen} input holds the images itself")
     contents = _READERS[chosen][0](config, listing)
     return _source(config, chosen, listing, contents)
 
 
-def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Contents) -> Source:
+def _source(config: InputConfig, chosen: Format, listing: Listing, contents: OpenedInput) -> Source:
     files = _files(listing, contents)
     notes = (*contents.notes, *_beside(chosen, listing), *_left_out(chosen, listing, files))
     source = Source(
@@ -191,14 +191,14 @@ def _is_of_dataset(chosen: Format, entry: FileEntry) -> bool:
     return chosen == "vqa-v2" and name.endswith(("annotations.json", "questions.json"))
 
 
-def _files(listing: Listing, contents: Contents) -> tuple[FileEntry, ...]:
+def _files(listing: Listing, contents: OpenedInput) -> tuple[FileEntry, ...]:
     """The files of a listing that are read."""
     read = {shard.uri for shard in contents.shards}
     read |= {f"{listing.root}/{name}" for shard in contents.shards for name in shard.names}
     return tuple(entry for entry in listing.entries if entry.uri in read)
 
 
-def _fingerprint(chosen: Format, listing: Listing, contents: Contents, files: Sequence[FileEntry]) -> str:
+def _fingerprint(chosen: Format, listing: Listing, contents: OpenedInput, files: Sequence[FileEntry]) -> str:
     """A SHA-256 over the format and each file that is read: path below the root, size, time."""
     told = [
         (listing.relative(entry), entry.size_bytes, entry.modified.isoformat() if entry.modified else "")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 from pyarrow import types
 
-from vqa_ray.readers.source import refuse
+from vqa_ray.readers.source import request_error
 
 
 def storable(given: pa.DataType) -> pa.DataType:
@@ -62,7 +62,7 @@ def common(name: str, given: Sequence[pa.DataType]) -> pa.DataType:
     try:
         return storable(merged)
     except ValueError as error:
-        raise refuse(
+        raise request_error(
             f"column {name!r} is {merged}, and Parquet cannot hold {error}; leave it out, or write it as text or as "
             "columns of plain types"
         ) from error

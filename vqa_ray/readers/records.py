@@ -14,7 +14,7 @@ from vqa_ray.readers.formats.json_lines import json_lines
 from vqa_ray.readers.formats.jsonl import parse
 from vqa_ray.readers.listing import list_input, with_kinds
 from vqa_ray.readers.passthrough import parsed
-from vqa_ray.readers.source import refuse
+from vqa_ray.readers.source import request_error
 
 
 def read_records(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -34,11 +34,11 @@ def read_records(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, o
     for entry in listing.entries:
         kind = listing.kind(entry)
         if kind not in _READERS:
-            raise refuse(f"{entry.uri}: expected a Parquet, CSV, TSV or JSON Lines file")
+            raise request_error(f"{entry.uri}: expected a Parquet, CSV, TSV or JSON Lines file")
         try:
             yield from _READERS[kind](entry.uri, id_column)
         except DAMAGE as error:
-            raise refuse(f"{entry.uri}: cannot be read: {error}") from error
+            raise request_error(f"{entry.uri}: cannot be read: {error}") from error
 
 
 def _parquet(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:

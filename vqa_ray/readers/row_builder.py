@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from vqa_ray.errors import ErrorCode, RowError, one_line
 from vqa_ray.readers.coerce import as_id, as_int64, as_question, as_text_list, as_turns
-from vqa_ray.readers.image_refs import Picture, PictureFinder
+from vqa_ray.readers.image_refs import ImageRef, ImageRefResolver
 from vqa_ray.readers.passthrough import Kept
 from vqa_ray.readers.source import Source
 
@@ -45,7 +45,7 @@ class Row:
         return images + sum(map(len, self.questions)) + said + 256
 
 
-class RowMaker:
+class RowBuilder:
     """Makes the rows of one source.
 
     Args:
@@ -59,7 +59,7 @@ class RowMaker:
         self._asks = source.config.needs_question
         self._fields = source.kept
         self._name = uri.removeprefix(source.root.rstrip("/") + "/")
-        self._pictures = PictureFinder(uri, source.root, source.config.reads_images, source.config.image_root)
+        self._pictures = ImageRefResolver(uri, source.root, source.config.reads_images, source.config.image_root)
 
     def row(
         self,
@@ -135,12 +135,12 @@ class RowMaker:
         image: tuple[bytes, str] | None,
         uri: tuple[str, str] | None,
         errors: list[RowError],
-    ) -> list[Picture]:
+    ) -> list[ImageRef]:
         """The row's images, one at least."""
         if image is not None:
-            return [Picture(data=image[0], reference=image[1])]
+            return [ImageRef(data=image[0], reference=image[1])]
         if uri is not None:
-            return [Picture(uri=uri[0], reference=uri[1])]
+            return [ImageRef(uri=uri[0], reference=uri[1])]
         if self._layout.images:
             return self._pictures.several(*self._value("images", values), errors)
         return [self._pictures.one(self._value("image", values), self._value("image_uri", values), errors)]
@@ -165,7 +165,7 @@ class RowMaker:
 
     def _row_id(
         self,
-        shown: Sequence[Picture],
+        shown: Sequence[ImageRef],
         texts: Sequence[str],
         ids: tuple[str | None, str | None],
         error: RowError | None,
@@ -179,11 +179,11 @@ class RowMaker:
         return identity(*parts)
 
 
-def _identity(shown: Sequence[Picture]) -> tuple[bytes, ...]:
+def _identity(shown: Sequence[ImageRef]) -> tuple[bytes, ...]:
     return tuple(part for picture in shown for part in picture.identity())
 
 
-def _image_id(shown: Sequence[Picture]) -> str | None:
+def _image_id(shown: Sequence[ImageRef]) -> str | None:
     """What the images are called together: their references, or a hash of their bytes."""
     references = [picture.reference for picture in shown]
     if all(references):

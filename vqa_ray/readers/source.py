@@ -66,7 +66,7 @@ class InputConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ColumnMap:
     """Which columns of the input hold what; of several candidates, the first that is not null counts."""
 
     image: tuple[str, ...] = ()
@@ -109,12 +109,12 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Contents:
+class OpenedInput:
     """What one format's `open_…` found. `revision` goes into the fingerprint beside the listing; `columns` are the
     names of the input's columns, as far as they are known."""
 
     shards: tuple[Shard, ...]
-    layout: Layout
+    layout: ColumnMap
     kept: tuple[pa.Field, ...] = ()
     notes: tuple[str, ...] = ()
     revision: str = ""
@@ -147,7 +147,7 @@ class Source:
     root: str
     shards: tuple[Shard, ...]
     kept: tuple[pa.Field, ...]
-    layout: Layout
+    layout: ColumnMap
     total_rows: int | None
     fingerprint: str
     several: bool
@@ -191,22 +191,24 @@ def parse_keep(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for part in given:
         new, mark, name = part.partition("=")
         if not new or (mark and not name):
-            raise refuse(f"--keep {part}: wanted is NAME, or NEW=NAME for a column NAME that is to be called NEW")
+            raise request_error(
+                f"--keep {part}: wanted is NAME, or NEW=NAME for a column NAME that is to be called NEW"
+            )
         theirs.append(name if mark else new)
         ours.append(new)
     for name in ours:
         if ours.count(name) > 1:
-            raise refuse(f"--keep: {ours.count(name)} columns would be called {name!r} in the output")
+            raise request_error(f"--keep: {ours.count(name)} columns would be called {name!r} in the output")
     return tuple(theirs), tuple(ours)
 
 
-def told(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Names for a message: sorted as they came, each once, cut when there are very many."""
     unique = list(dict.fromkeys(names))
     more = f" and {len(unique) - _NAMES_TOLD} more" if len(unique) > _NAMES_TOLD else ""
     return (", ".join(unique[:_NAMES_TOLD]) or "none") + more
 
 
-def refuse(message: str) -> RequestError:
+def request_error(message: str) -> RequestError:
     """A `RequestError` whose message is one line, of up to 1,000 characters: lists of columns are worth reading."""
     return RequestError(one_line(message, 1000))

@@ -18,7 +18,7 @@ from pyarrow import parquet
 
 from vqa_ray.errors import RequestError
 from vqa_ray.readers.damage import watched
-from vqa_ray.readers.source import refuse
+from vqa_ray.readers.source import request_error
 from vqa_ray.storage.filesystem import FileEntry, read_bytes
 
 _LOG = "_delta_log"
@@ -47,16 +47,18 @@ def without_removed(root: str, entries: Mapping[str, FileEntry]) -> set[str]:
     for path in entries:
         directory, _, name = path.rpartition("/")
         if ".hoodie" in directory.split("/"):
-            raise refuse(f"{root}: is a Hudi table, whose current files only Hudi knows; {_ADVICE}")
+            raise request_error(f"{root}: is a Hudi table, whose current files only Hudi knows; {_ADVICE}")
         if posixpath.basename(directory) == "metadata" and _ICEBERG.fullmatch(name):
-            raise refuse(f"{root}: is an Iceberg table, whose current files only its metadata tells; {_ADVICE}")
+            raise request_error(f"{root}: is an Iceberg table, whose current files only its metadata tells; {_ADVICE}")
     tables = {match["table"] for path in entries if (match := _OF_LOG.fullmatch(path))}
     left: set[str] = set()
     for table in tables:
         current = {f"{table}{path}" for path in _current(posixpath.join(root, table), table, entries)}
         missing = sorted(current - entries.keys())
         if missing:
-            raise refuse(f"{root}: the Delta log names files that are not there, for example {missing[0]}; {_ADVICE}")
+            raise request_error(
+                f"{root}: the Delta log names files that are not there, for example {missing[0]}; {_ADVICE}"
+            )
         left |= {path for path in entries if path.startswith(table) and path not in current}
     return left
 
@@ -70,16 +72,18 @@ def _current(where: str, table: str, entries: Mapping[str, FileEntry]) -> set[st
         if match := _CHECKPOINT.fullmatch(name):
             checkpoints.setdefault(int(match[1]), []).append(entry)
         elif _OTHER_CHECKPOINT.fullmatch(name):
-            raise refuse(f"{where}: is a Delta table with checkpoints of version 2, which are not read; {_ADVICE}")
+            raise request_error(
+                f"{where}: is a Delta table with checkpoints of version 2, which are not read; {_ADVICE}"
+            )
     base = max(checkpoints, default=-1)
     for part in checkpoints.get(base, ())[:1]:
         said = re.search(r"\.\d{10}\.(\d{10})\.parquet$", part.uri)
         if said and int(said[1]) != len(checkpoints[base]):
-            raise refuse(f"{where}: parts of a Delta checkpoint are missing; {_ADVICE}")
+            raise request_error(f"{where}: parts of a Delta checkpoint are missing; {_ADVICE}")
     later = sorted(version for version in commits if version > base)
     first = base + 1 if base >= 0 else (later[0] if later else 0)
     if later != list(range(first, first + len(later))):
-        raise refuse(f"{where}: commits are missing from the Delta log; {_ADVICE}")
+        raise request_error(f"{where}: commits are missing from the Delta log; {_ADVICE}")
     actions = list(_checkpointed(checkpoints.get(base, ())))
     actions += [action for version in later for action in _committed(commits[version])]
     return _replayed(where, table, actions, entries, whole=base >= 0 or first == 0)
@@ -98,7 +102,7 @@ def _replayed(
         _check(where, action)
         if added := action.get("add"):
             if added.get("deletionVector"):
-                raise refuse(
+                raise request_error(
                     f"{where}: is a Delta table with deletion vectors, which are not read; {_PURGE} or {_ADVICE}"
                 )
             current.add(_path(where, added["path"]))
@@ -110,16 +114,18 @@ def _replayed(
 def _check(where: str, action: Mapping[str, Any]) -> None:
     mode = dict((action.get("metaData") or {}).get("configuration") or {}).get("delta.columnMapping.mode", "none")
     if mode != "none":
-        raise refuse(f"{where}: is a Delta table with column mapping: its files name the columns otherwise; {_ADVICE}")
+        raise request_error(
+            f"{where}: is a Delta table with column mapping: its files name the columns otherwise; {_ADVICE}"
+        )
     unknown = sorted(set((action.get("protocol") or {}).get("readerFeatures") or ()) - _HARMLESS)
     if unknown:
-        raise refuse(f"{where}: is a Delta table that needs a reader with {', '.join(unknown)}; {_ADVICE}")
+        raise request_error(f"{where}: is a Delta table that needs a reader with {', '.join(unknown)}; {_ADVICE}")
 
 
 def _path(where: str, written: str) -> str:
     path = unquote(written)
     if path.startswith("/") or "://" in path:
-        raise refuse(f"{where}: is a Delta table with files in other places, for example {path}; {_ADVICE}")
+        raise request_error(f"{where}: is a Delta table with files in other places, for example {path}; {_ADVICE}")
     return path
 
 
@@ -129,7 +135,7 @@ def _committed(entry: FileEntry) -> Iterator[Mapping[str, Any]]:
             try:
                 yield json.loads(line)
             except ValueError as error:
-                raise refuse(f"{entry.uri}: the Delta log cannot be read: {error}") from error
+                raise request_error(f"{entry.uri}: the Delta log cannot be read: {error}") from error
 
 
 def _checkpointed(parts: Sequence[FileEntry]) -> Iterator[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ from vqa_ray.report.licences import licence_fields
 from vqa_ray.report.markdown import fenced, text
 from vqa_ray.report.training_page import natural
 from vqa_ray.report.training_summary import Trained, duration, without_credentials
-from vqa_ray.storage.filesystem import shown_uri, write_bytes_atomic
+from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic
 from vqa_ray.training.task import CONTRASTIVE
 
 SCORE_MEANING = (
@@ -125,7 +125,7 @@ def _data(trained: Trained) -> str:
     data = trained.data
     images = "" if data.images is None else f" about {data.images:,} images"
     lines = [
-        f"- **Trained on**: {data.rows:,} rows{images} of {text(shown_uri(data.uri))}",
+        f"- **Trained on**: {data.rows:,} rows{images} of {text(redacted_uri(data.uri))}",
         f"- **Validated on**: {text(data.validation)} ({data.validation_rows:,} rows)"
         if data.validation
         else "- **Validated on**: nothing",

@@ -12,7 +12,7 @@ from vqa_ray.readers import Source, read_shard
 from vqa_ray.report.card import Placed, thumbnail, upright_size
 from vqa_ray.report.chosen_rows import MOST_SHARDS
 from vqa_ray.schema import ROW_BITS, STATUS_OK
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 # Larger than a card, so that it stays sharp there; small enough to hold hundreds.
 _SIDE = 640
@@ -61,7 +61,7 @@ def _fetched(wanted: Sequence[tuple[int, str]], fetcher: ImageFetcher) -> Iterat
         for key, uri in batch:
             outcome = outcomes[uri]
             if isinstance(outcome, RowError):
-                yield key, RowPicture(reason=f"{shown_uri(uri)}: {outcome.message}")
+                yield key, RowPicture(reason=f"{redacted_uri(uri)}: {outcome.message}")
             else:
                 yield key, _small(outcome)
 

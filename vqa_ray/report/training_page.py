@@ -11,7 +11,7 @@ from vqa_ray.report import charts as curves
 from vqa_ray.report.charts import Chart, Series, chart
 from vqa_ray.report.gallery import Fact
 from vqa_ray.report.training_summary import Confusion, Trained, duration, without_credentials
-from vqa_ray.storage.filesystem import shown_uri, write_bytes_atomic
+from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic
 from vqa_ray.training.log import TrainingLog, ValidationRecord
 
 MOST_ANSWERS = 20
@@ -82,7 +82,7 @@ def render_training(trained: Trained) -> str:
         words=trained.words,
         given=_given(trained.confusion),
         heat=heat_rows(trained.confusion),
-        input=shown_uri(trained.data.uri),
+        input=redacted_uri(trained.data.uri),
     )
 
 

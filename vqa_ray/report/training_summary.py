@@ -18,7 +18,7 @@ _WEB_QUERY = re.compile(r"(https?://[^?\s]*)\?\S*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class TaskVocabulary:
     """How what a validation measured is called.
 
     Attributes:
@@ -38,11 +38,11 @@ class Words:
     whole: str
 
 
-WORDS: Mapping[Task, Words] = {
-    VQA: Words(
+WORDS: Mapping[Task, TaskVocabulary] = {
+    VQA: TaskVocabulary(
         "accuracy", "Official VQA accuracy", "Accuracy by answer type", "answer type", "accuracy", "rows", "all"
     ),
-    CONTRASTIVE: Words(
+    CONTRASTIVE: TaskVocabulary(
         "mean recall",
         "Recall at 1, 5 and 10, of captions among all images and of images among all captions",
         "Recall by direction",
@@ -158,7 +158,7 @@ class Trained:
     judgement: tuple[str, ...] = ()
 
     @property
-    def words(self) -> Words:
+    def words(self) -> TaskVocabulary:
         """How its measures are called."""
         return WORDS[self.task]
 

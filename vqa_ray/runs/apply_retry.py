@@ -12,7 +12,7 @@ from vqa_ray.runs.counts import keys_of_parts, read_columns, row_keys
 from vqa_ray.storage.filesystem import write_table_atomic
 
 
-def merge(parts: Sequence[str], attempt_parts: Sequence[str], attempt: int) -> int:
+def apply_retry(parts: Sequence[str], attempt_parts: Sequence[str], attempt: int) -> int:
     """Rewrite each part file that holds rows answered again; the other rows keep their places.
 
     Every file is replaced at once, so readers find one row per id at any moment, and doing it again after a death in

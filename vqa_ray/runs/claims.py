@@ -11,7 +11,7 @@ from vqa_ray.storage.filesystem import exists, join, list_files, read_bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class LockRecord:
     """What a writer says of itself.
 
     Attributes:
@@ -71,7 +71,7 @@ class Fence:
             )
 
 
-def describe(claim: Claim | None) -> str:
+def describe(claim: LockRecord | None) -> str:
     """Name a writer for a message."""
     if claim is None:
         return "another process"
@@ -107,16 +107,16 @@ def read_raw(output: str, number: int) -> bytes | None:
         return None
 
 
-def read_claim(output: str, number: int) -> Claim | None:
+def read_claim(output: str, number: int) -> LockRecord | None:
     """A claim; None where it is gone or cannot be read."""
     data = read_raw(output, number)
     return None if data is None else parse_claim(data)
 
 
-def parse_claim(data: bytes) -> Claim | None:
+def parse_claim(data: bytes) -> LockRecord | None:
     """A claim from its bytes; None where they are none."""
     try:
         content = json.loads(data)
-        return Claim(**{name: content[name] for name in Claim.__dataclass_fields__ if name in content})
+        return LockRecord(**{name: content[name] for name in LockRecord.__dataclass_fields__ if name in content})
     except (ValueError, TypeError):
         return None

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from vqa_ray.keys import NOTHING, Keys, Ranges, ranges_of
 from vqa_ray.runs.counts import read_columns
-from vqa_ray.runs.directory import RunLayout, delete, name_of
+from vqa_ray.runs.directory import RunDirectory, delete, name_of
 from vqa_ray.storage.filesystem import write_table_atomic
 
 _PENDING = (".pending.pq", ".pending.parquet")
@@ -26,15 +26,15 @@ _PART = re.compile(r"^(?P<task>.+)-\d+\.(pq|parquet)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
-    """What `sweep` removed, by count of files."""
+class CleanedOutput:
+    """What `clean_uncommitted` removed, by count of files."""
 
     parts: int
     pending: int
     commits_without_part: int
 
 
-def committed_tasks(layout: RunLayout) -> dict[str, str]:
+def committed_tasks(layout: RunDirectory) -> dict[str, str]:
     """Write task → URI of its committed checkpoint file."""
     return {
         _COMMITTED.sub("", name): entry.uri
@@ -43,18 +43,18 @@ def committed_tasks(layout: RunLayout) -> dict[str, str]:
     }
 
 
-def committed_keys(layout: RunLayout) -> Ranges:
+def committed_keys(layout: RunDirectory) -> Ranges:
     """The rows that are written: source_keys as int64 (R, 2) ranges, ascending, both ends included."""
     keys = list(keys_by_task(layout).values())
     return ranges_of(np.concatenate(keys)) if keys else NOTHING
 
 
-def keys_by_task(layout: RunLayout) -> dict[str, Keys]:
+def keys_by_task(layout: RunDirectory) -> dict[str, Keys]:
     """Write task → the source_keys that it committed, int64 (N,)."""
     return {task: _source_keys(uri) for task, uri in sorted(committed_tasks(layout).items())}
 
 
-def parts_by_task(layout: RunLayout) -> dict[str, list[str]]:
+def parts_by_task(layout: RunDirectory) -> dict[str, list[str]]:
     """Write task → URIs of its part files."""
     found: dict[str, list[str]] = {}
     for entry in layout.part_files():
@@ -63,12 +63,12 @@ def parts_by_task(layout: RunLayout) -> dict[str, list[str]]:
     return found
 
 
-def lost_tasks(layout: RunLayout) -> list[str]:
+def lost_tasks(layout: RunDirectory) -> list[str]:
     """The write tasks whose committed rows somebody deleted, in alphabetical order."""
     return sorted(committed_tasks(layout).keys() - parts_by_task(layout).keys())
 
 
-def sweep(layout: RunLayout) -> Swept:
+def clean_uncommitted(layout: RunDirectory) -> CleanedOutput:
     """Make part files and checkpoint agree: call it while nobody writes.
 
     Removed are part files that were never committed, pending checkpoint files, and commits whose part file is gone
@@ -81,10 +81,10 @@ def sweep(layout: RunLayout) -> Swept:
     # Parts go before the pending file that names them, so that a death in between can be swept again.
     for uri in (*orphans, *lost, *pending):
         delete(uri)
-    return Swept(len(orphans), len(pending), len(lost))
+    return CleanedOutput(len(orphans), len(pending), len(lost))
 
 
-def remove_repeated_rows(layout: RunLayout, keys_of: Mapping[str, Keys]) -> int:
+def remove_repeated_rows(layout: RunDirectory, keys_of: Mapping[str, Keys]) -> int:
     """Keep one copy of each row that is committed more than once: call it while nobody writes.
 
     A process that was taken for dead can commit rows after another one has set out to write them, too. No row is lost:

@@ -13,7 +13,7 @@ _SHOWN = 3
 _ROW_MASK = (1 << ROW_BITS) - 1
 
 
-def findings(
+def integrity_errors(
     keys: npt.NDArray[np.int64],
     rows_of_shard: Mapping[int, int] | None = None,
     malformed: npt.NDArray[np.int64] | None = None,
@@ -53,8 +53,8 @@ def findings(
     return found
 
 
-def strangers(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> list[str]:
-    """As `findings`, where exactly the rows of certain source_keys should be there, once each. Both int64 (N,)."""
+def unexpected_keys(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> list[str]:
+    """Check that the output holds exactly the rows `wanted`, each once. Both are source_keys, int64 (N,)."""
     if np.array_equal(np.sort(keys), np.sort(wanted)):
         return []
     return [f"{len(keys)} rows came back for {len(wanted)} that were wanted, or others than these"]

@@ -27,7 +27,7 @@ _MALFORMED = str(ErrorCode.ROW_MALFORMED)
 
 
 @dataclass(slots=True)
-class Tally:
+class RowCounts:
     """Counts over an output.
 
     Attributes:
@@ -55,9 +55,9 @@ class Tally:
     malformed: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
-def tally(part_uris: Iterable[str]) -> Tally:
+def count_rows(part_uris: Iterable[str]) -> RowCounts:
     """Count the rows of these part files, a file at a time; only keys and ids (16 bytes a row) are held."""
-    total = Tally()
+    total = RowCounts()
     keys, row_ids, malformed = [total.keys], [total.row_ids], [total.malformed]
     for uri in part_uris:
         table = read_columns(uri, _COLUMNS)

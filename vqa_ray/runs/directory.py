@@ -17,7 +17,7 @@ FOR_DATASETS = ".huggingface.yaml"
 
 
 @dataclass(frozen=True, slots=True)
-class RunLayout:
+class RunDirectory:
     """A run directory: `part-*.parquet` with the rows, and `_vqa_ray/` with everything else.
 
     Attributes:
@@ -62,9 +62,9 @@ class RunLayout:
         """What came of it, written last."""
         return join(self.output, PRIVATE, "manifest.json")
 
-    def later(self, attempt: int) -> RunLayout:
+    def later(self, attempt: int) -> RunDirectory:
         """The same run directory, for a later attempt."""
-        return RunLayout(self.output, attempt)
+        return RunDirectory(self.output, attempt)
 
     def part_files(self) -> list[FileEntry]:
         """The files with the rows, sorted by name."""

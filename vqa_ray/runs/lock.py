@@ -22,7 +22,16 @@ from dataclasses import asdict
 from types import TracebackType
 
 from vqa_ray.errors import RequestError
-from vqa_ray.runs.claims import Claim, Fence, claim_uri, describe, parse_claim, read_claim, read_raw, writer_numbers
+from vqa_ray.runs.claims import (
+    Fence,
+    LockRecord,
+    claim_uri,
+    describe,
+    parse_claim,
+    read_claim,
+    read_raw,
+    writer_numbers,
+)
 from vqa_ray.runs.directory import delete
 from vqa_ray.runs.process_identity import process_start, this_host
 from vqa_ray.runs.record import to_json
@@ -67,7 +76,7 @@ class OutputLock(AbstractContextManager["OutputLock"]):
     ) -> None:
         token = f"{process_start(os.getpid()) or 0}-{uuid.uuid4().hex}"
         self._output, self._wait = output, wait
-        self._claim = Claim(token, host or this_host(), os.getpid() if pid is None else pid, started)
+        self._claim = LockRecord(token, host or this_host(), os.getpid() if pid is None else pid, started)
         self._beat_s, self._silence_s, self._sleep = beat_s, silence_s, sleep
         self._fence: Fence | None = None
         self._stop = threading.Event()
@@ -158,7 +167,7 @@ class OutputLock(AbstractContextManager["OutputLock"]):
             self._sleep(self._beat_s / 2)
             waited += self._beat_s / 2
 
-    def _is_gone(self, claim: Claim) -> bool:
+    def _is_gone(self, claim: LockRecord) -> bool:
         """Whether the process of a claim can be seen to be gone: its number is free, or that of a younger process."""
         if claim.host != self._claim.host or claim.token == self._claim.token:
             return False

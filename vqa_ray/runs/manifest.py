@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vqa_ray.runs.completeness import repeated
-from vqa_ray.runs.counts import Tally
+from vqa_ray.runs.counts import RowCounts
 from vqa_ray.runs.record import FORMAT, RunRecord, to_json
 from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
 
@@ -34,7 +34,7 @@ class Timing:
 
 
 def build(
-    record: RunRecord, counts: Tally, timing: Timing, findings: Sequence[str], attempts: Sequence[Mapping[str, Any]]
+    record: RunRecord, counts: RowCounts, timing: Timing, findings: Sequence[str], attempts: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """The content of a manifest.
 

@@ -71,7 +71,7 @@ class AnswerStage:
         def answer(numbers: list[int]) -> list[list[Answer]]:
             return self._answer(table, asked, turns, [units[number] for number in numbers])
 
-        results = batch.call_or_isolate(answer, range(len(units)))
+        results = batch.bisect_failures(answer, range(len(units)))
         form = schema.with_kept(self._form, batch.kept_fields(table))
         sizes = SourceSizes(table) if self._boxes else None
         if apart:
@@ -117,7 +117,7 @@ class AnswerStage:
         for group, group_answers in zip(numbers, answers, strict=True):
             rest = iter(group_answers)
             for number in group:
-                by_unit[number] = [checked(next(rest)) for _ in units[number].places]
+                by_unit[number] = [validate_answer(next(rest)) for _ in units[number].places]
         return [by_unit[number] for number in range(len(units))]
 
 
@@ -127,7 +127,7 @@ def limit_threads(threads: int | None) -> None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
-def checked(answer: Answer) -> Answer:
+def validate_answer(answer: Answer) -> Answer:
     """An answer as it may be written.
 
     Raises:

@@ -12,7 +12,7 @@ from vqa_ray.errors import RowError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import Answer, GenerativeModel
 from vqa_ray.stages import model_stage as batch
-from vqa_ray.stages.answer import checked, limit_threads
+from vqa_ray.stages.answer import limit_threads, validate_answer
 from vqa_ray.stages.source_boxes import SourceSizes
 
 
@@ -54,7 +54,7 @@ class CaptionStage:
         def caption(rows: list[int]) -> list[Answer]:
             return self._caption(table, rows)
 
-        results = batch.call_or_isolate(caption, batch.ok_rows(table))
+        results = batch.bisect_failures(caption, batch.ok_rows(table))
         captioned = {row: result for row, result in results.items() if not isinstance(result, RowError)}
         columns: dict[str, dict[int, Any]] = {
             "caption": {row: answer.answers[0][0] for row, answer in captioned.items()},
@@ -74,5 +74,5 @@ class CaptionStage:
         captions = self._model.caption([group.image for group in groups], self._prompt)
         by_row: dict[int, Answer] = {}
         for group, caption in zip(groups, captions, strict=True):
-            by_row |= dict.fromkeys(group.rows, checked(caption))
+            by_row |= dict.fromkeys(group.rows, validate_answer(caption))
         return [by_row[row] for row in rows]

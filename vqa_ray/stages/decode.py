@@ -18,7 +18,7 @@ from vqa_ray.models.protocols import ImageTransform
 from vqa_ray.process import prepare_for_decoding
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.isolated_decoder import IsolatedDecoder
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ class _Batch:
         return outcome if isinstance(outcome, RowError) else key
 
     def _fail(self, row: int, error: RowError, image: str | None) -> None:
-        named = error if not image else RowError(error.code, f"{shown_uri(image)}: {error.message}")
+        named = error if not image else RowError(error.code, f"{redacted_uri(image)}: {error.message}")
         self._status[row] = schema.STATUS_ERROR
         self._codes[row] = str(named.code)
         self._messages[row] = named.message

@@ -45,7 +45,7 @@ class EmbedStage:
         def embed(rows: list[int]) -> list[Vectors | RowError]:
             return self._embed(table, rows)
 
-        results = batch.call_or_isolate(embed, batch.ok_rows(table))
+        results = batch.bisect_failures(embed, batch.ok_rows(table))
         failures = batch.failures_of(results)
         found = {row: vectors for row, vectors in results.items() if not isinstance(vectors, RowError)}
         kept = [field for field in batch.kept_fields(table) if field.name not in DESCRIPTION]

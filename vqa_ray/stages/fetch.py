@@ -10,7 +10,7 @@ from vqa_ray import schema
 from vqa_ray.errors import RowError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 
 class FetchImages:
@@ -65,7 +65,7 @@ class FetchImages:
             outcome = outcomes[uri]
             if not isinstance(outcome, RowError):
                 return outcome
-            named = RowError(outcome.code, f"{shown_uri(uri)}: {outcome.message}")
+            named = RowError(outcome.code, f"{redacted_uri(uri)}: {outcome.message}")
             status[row], codes[row], messages[row] = schema.STATUS_ERROR, str(named.code), named.message
             return None
 

@@ -11,7 +11,7 @@ from vqa_ray.errors import RowError
 from vqa_ray.images.arrow import pixel_views
 from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.images.thumbnail import thumbnail, thumbnail_size
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 # The columns that it adds to a DECODED table, behind the kept ones.
 DESCRIPTION = ("sha256", "thumbnail")
@@ -73,7 +73,7 @@ class DescribeImages:
             outcome = made[key]
             if isinstance(outcome, RowError):
                 uri = fetched["image_uri"][row].as_py()
-                failures[row] = RowError(outcome.code, f"{shown_uri(uri)}: {outcome.message}") if uri else outcome
+                failures[row] = RowError(outcome.code, f"{redacted_uri(uri)}: {outcome.message}") if uri else outcome
             else:
                 thumbnails[row] = outcome
         return (_failed(decoded, failures) if failures else decoded), thumbnails

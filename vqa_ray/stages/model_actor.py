@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RequestError
-from vqa_ray.process import collecting_later
+from vqa_ray.process import gc_paused
 from vqa_ray.schema import STATUS, STATUS_ERROR, STATUS_OK
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_stage import DEVICE_LOST
@@ -46,7 +46,7 @@ class ModelActor:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vqa-ray-model")
         self._stage: Any = None
         self._refusal: RequestError | None = None
-        with collecting_later():
+        with gc_paused():
             try:
                 self._stage = self._thread.submit(stage, **options).result()
             except RequestError as refusal:

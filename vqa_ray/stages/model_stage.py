@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.arrow import pixel_views
-from vqa_ray.models.protocols import Image, Shown
+from vqa_ray.models.protocols import Image, ImageOrImages
 from vqa_ray.schema import DECODED, STATUS_ERROR, STATUS_OK, riding_name, written_name
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class ImageGroup:
     others: tuple[Image, ...] = ()
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> ImageOrImages:
         """What the rows show, as a model takes it."""
         return (self.image, *self.others) if self.others else self.image
 
@@ -86,7 +86,7 @@ def _image(other: Mapping[str, Any]) -> Image:
     return np.frombuffer(other["pixels"], np.uint8).reshape(other["height"], other["width"], 3)
 
 
-def call_or_isolate(call: Callable[[list[int]], Sequence[T]], rows: Sequence[int]) -> dict[int, T | RowError]:
+def bisect_failures(call: Callable[[list[int]], Sequence[T]], rows: Sequence[int]) -> dict[int, T | RowError]:
     """`call(rows)`, halved around failures until the rows that cannot be answered stand alone.
 
     Args:

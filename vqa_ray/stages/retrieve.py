@@ -77,7 +77,7 @@ class RetrieveStage:
         def find(rows: list[int]) -> list[_Found]:
             return self._find(table, rows)
 
-        results = batch.call_or_isolate(find, batch.ok_rows(table))
+        results = batch.bisect_failures(find, batch.ok_rows(table))
         found = {row: result for row, result in results.items() if not isinstance(result, RowError)}
         output = schema.with_kept(self._form, batch.kept_fields(table))
         return batch.assemble(output, table, self._columns(found), batch.failures_of(results), self._attempt)

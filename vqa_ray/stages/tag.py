@@ -64,7 +64,7 @@ class TagStage:
         def tag(rows: list[int]) -> list[_Tagged]:
             return self._tag(table, rows)
 
-        results = batch.call_or_isolate(tag, batch.ok_rows(table))
+        results = batch.bisect_failures(tag, batch.ok_rows(table))
         tagged = {row: result for row, result in results.items() if not isinstance(result, RowError)}
         output = schema.with_kept(self._form, batch.kept_fields(table))
         return batch.assemble(output, table, self._columns(tagged), batch.failures_of(results), self._attempt)

@@ -16,7 +16,7 @@ from vqa_ray.models.chat import vllm as vllm_engine
 from vqa_ray.models.chat.vllm import VllmOptions
 from vqa_ray.models.protocols import Answer
 from vqa_ray.stages import model_stage as batch
-from vqa_ray.stages.answer import checked
+from vqa_ray.stages.answer import validate_answer
 from vqa_ray.stages.source_boxes import SourceSizes
 
 Batch = dict[str, npt.NDArray[Any]]
@@ -108,7 +108,7 @@ class VllmAnswers:
     def _answer(self, output: Mapping[str, Any], table: pa.Table, row: int) -> Answer | RowError:
         seen = table["height"][row].as_py(), table["width"][row].as_py()
         try:
-            answer = checked(vllm_engine.answer_of(output, self._options, *seen))
+            answer = validate_answer(vllm_engine.answer_of(output, self._options, *seen))
         except RowError as error:
             return error
         # Boxes do not say which of several images they are in.

@@ -80,7 +80,7 @@ def scheme_of(uri: str) -> str:
     return match[1].lower() if match else "file"
 
 
-def shown_uri(uri: str) -> str:
+def redacted_uri(uri: str) -> str:
     """`uri` as it may stand in a message: without user name, password and query, which may hold secrets, and short."""
     if is_data_uri(uri):
         shown = short_data_uri(uri)

@@ -47,14 +47,14 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME_LIMIT = 64
 
 
-class KnowsChoices(Protocol):
+class ChoiceVocabulary(Protocol):
     """What can tell whether an answer can be scored: a `VqaModel`, or its vocabulary alone."""
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]: ...
 
 
 @runtime_checkable
-class SuggestsChoices(KnowsChoices, Protocol):
+class SuggestsChoices(ChoiceVocabulary, Protocol):
     """A closed vocabulary that can name the words nearest to a choice that it lacks."""
 
     def suggest(self, choices: Sequence[str]) -> str: ...
@@ -212,7 +212,7 @@ class Taxonomy(BaseModel):
                     " of that name; rename the attribute, or keep the column under another name: --keep NEW={column}"
                 )
 
-    def check_against(self, model: KnowsChoices, reference: str, where: str = "tags.yaml") -> None:
+    def check_against(self, model: ChoiceVocabulary, reference: str, where: str = "tags.yaml") -> None:
         """Whether `model` can score every choice; one it cannot would silently never be given.
 
         Raises:

@@ -12,14 +12,14 @@ from vqa_ray.errors import RunError
 from vqa_ray.storage import filesystem as storage
 
 if TYPE_CHECKING:
-    from vqa_ray.training.step import Stepper
+    from vqa_ray.training.step import Trainer
 
 _WEIGHTS = "state.pt"
 _MARKER = "state.json"
 _FORMAT = 1
 
 
-def save_state(directory: Path, trainer: Stepper, extra: Mapping[str, Any]) -> None:
+def save_state(directory: Path, trainer: Trainer, extra: Mapping[str, Any]) -> None:
     """Write a trainer's state into a directory; an older one in it is replaced.
 
     Args:
@@ -63,7 +63,7 @@ def read_extra(directory: Path) -> dict[str, Any]:
     return dict(extra)
 
 
-def load_state(directory: Path, trainer: Stepper) -> dict[str, Any]:
+def load_state(directory: Path, trainer: Trainer) -> dict[str, Any]:
     """Take up what `save_state` wrote, and give back its `extra`.
 
     Raises:

@@ -99,7 +99,7 @@ def write_model(destination: str, write: Callable[[Path], None]) -> None:
                 _upload(staged, destination)
     except (OSError, RuntimeError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise RunError(f"export to {storage.shown_uri(destination)}: cannot be written: {reason}") from error
+        raise RunError(f"export to {storage.redacted_uri(destination)}: cannot be written: {reason}") from error
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A training from its first step to its last, or on from a checkpoint: steps, validation, checkpoints, early stop.
 
-No Ray here: where rows come from and where checkpoints go is behind `Ports`.
+No Ray here: where rows come from and where checkpoints go is behind `TrainingContext`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from vqa_ray.storage.filesystem import write_bytes_atomic
 from vqa_ray.training import distributed
 from vqa_ray.training.checkpoint import load_state, save_state
 from vqa_ray.training.data.labelled_rows import LabelledRows
-from vqa_ray.training.data.step_feed import FedStep, StepFeed
+from vqa_ray.training.data.step_feed import StepBatch, StepBatches
 from vqa_ray.training.log import StepRecord, TrainingLog, ValidationRecord, should_stop
 from vqa_ray.training.optimizer import OptimizerConfig
-from vqa_ray.training.step import Diverged
+from vqa_ray.training.step import DivergedError
 from vqa_ray.training.task import Task
 from vqa_ray.training.tasks import learner_of
 
@@ -34,7 +34,7 @@ _TOLD_EVERY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class TrainingPaths:
     """Where a training reads and writes, as URIs.
 
     Attributes:
@@ -57,7 +57,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Course:
+class TrainingConfig:
     """All that decides a training but its rows.
 
     Attributes:
@@ -90,14 +90,14 @@ class Course:
     seed: int
     checkpoint_every: int | None
     patience: int | None
-    places: Places
+    places: TrainingPaths
 
     def planned_rows(self, step: int) -> int:
         """Rows of the global batch of a step, 0-based over the whole training."""
         return min(self.batch_size, self.rows - step % self.steps_per_epoch * self.batch_size)
 
 
-class Ports(Protocol):
+class TrainingContext(Protocol):
     """The surroundings of one rank."""
 
     rank: int
@@ -121,7 +121,7 @@ class Ports(Protocol):
         ...
 
 
-def train(course: Course, ports: Ports) -> None:
+def train(course: TrainingConfig, ports: TrainingContext) -> None:
     """Train on this rank, together with the others; goes on from the last checkpoint.
 
     A training that cannot go on (its loss is no number) says so in `places.failure` and ends: another try from the
@@ -130,16 +130,16 @@ def train(course: Course, ports: Ports) -> None:
     if ports.threads is not None:
         torch.set_num_threads(ports.threads)
     try:
-        _Rank(course, ports).run()
-    except Diverged as error:
+        _Worker(course, ports).run()
+    except DivergedError as error:
         if ports.rank == 0:
             write_bytes_atomic(course.places.failure, str(error).encode())
 
 
-class _Rank:
+class _Worker:
     """One rank's part of a training."""
 
-    def __init__(self, course: Course, ports: Ports) -> None:
+    def __init__(self, course: TrainingConfig, ports: TrainingContext) -> None:
         self._course, self._ports = course, ports
         self._learner = learner_of(course, ports.device)
         self._trainer = self._learner.trainer
@@ -176,7 +176,7 @@ class _Rank:
         steps = range(self._trainer.step, (epoch + 1) * course.steps_per_epoch)
         tables = self._ports.training_rows(epoch, steps.start)
         last = time.monotonic()
-        with StepFeed(tables, self._learner.collate, steps) as feed:
+        with StepBatches(tables, self._learner.collate, steps) as feed:
             for fed in feed:
                 done = self._trainer.train_step(fed.groups)
                 skipped = self._skipped(fed, course.planned_rows(fed.step) - done.rows)
@@ -199,7 +199,7 @@ class _Rank:
                 if every and self._trainer.step % every == 0 and self._trainer.step < steps.stop:
                     self._save()
 
-    def _skipped(self, fed: FedStep, missing: int) -> dict[str, int]:
+    def _skipped(self, fed: StepBatch, missing: int) -> dict[str, int]:
         """Error code → rows of the global batch that no rank could train on."""
         if missing == 0:
             return {}

@@ -93,7 +93,7 @@ def passes(groups: Iterable[Group], patch_size: int, tokens_per_pass: int) -> li
     return [part for part in parts if part]
 
 
-def blank(num_answers: int, heads: int, patch_size: int) -> Group:
+def placeholder_batch(num_answers: int, heads: int, patch_size: int) -> Group:
     """One black patch, one token, no right answer: for a rank that has no rows but must take part."""
     return Group(
         torch.zeros(1, patch_size, patch_size, 3, dtype=torch.uint8),

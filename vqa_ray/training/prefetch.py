@@ -11,7 +11,7 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """What a generator yields, made in a background thread while the caller is busy with what came before.
 
     What the generator raises is raised where its item is asked for. To be used in a `with` block, at whose end the

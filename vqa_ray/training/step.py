@@ -38,11 +38,11 @@ class Step(NamedTuple):
     learning_rate: float
 
 
-class Diverged(RunError):
+class DivergedError(RunError):
     """The loss or its gradient is not finite, which all ranks see alike; another try would end in the same way."""
 
 
-class Stepper(abc.ABC):
+class Trainer(abc.ABC):
     """A module and its optimiser, advanced one global batch at a time; what derives from it decides what is learnt.
 
     With an initialised `torch.distributed` process group of several ranks, each gives `train_step` its rows of the
@@ -159,7 +159,7 @@ class Stepper(abc.ABC):
         loss, rows, length = torch.stack([sums[0] * scale / self._ranks, sums[1], norm]).tolist()
         if not math.isfinite(length) or not math.isfinite(loss):
             self.optimizer.zero_grad(set_to_none=True)
-            raise Diverged(
+            raise DivergedError(
                 f"training stopped at step {self.step}: loss {loss}, gradient norm {length}; "
                 "lower the learning rate or look for corrupt targets"
             )

@@ -10,19 +10,19 @@ import torch
 
 from vqa_ray.training.data.batch import Collate
 from vqa_ray.training.data.labelled_rows import LabelledRows
-from vqa_ray.training.step import Stepper
+from vqa_ray.training.step import Trainer
 from vqa_ray.training.task import CONTRASTIVE
 from vqa_ray.training.vqa.validate import ValidationMetrics
 
 if TYPE_CHECKING:
-    from vqa_ray.training.loop import Course
+    from vqa_ray.training.loop import TrainingConfig
 
 
 class Learner(Protocol):
     """The network of one rank, and all that depends on what it learns."""
 
     @property
-    def trainer(self) -> Stepper:
+    def trainer(self) -> Trainer:
         """Network and optimiser."""
         ...
 
@@ -56,7 +56,7 @@ class Learner(Protocol):
         ...
 
 
-def learner_of(course: Course, device: torch.device) -> Learner:
+def learner_of(course: TrainingConfig, device: torch.device) -> Learner:
     """What a course trains, from the checkpoint that it starts from.
 
     Raises:

@@ -53,7 +53,7 @@ class Cluster:
 
 
 @contextmanager
-def session(address: str | None) -> Iterator[Cluster]:
+def connect_ray(address: str | None) -> Iterator[Cluster]:
     """Start a local Ray, or join the cluster at `address` or RAY_ADDRESS, until the block ends.
 
     A Ray that this process has joined already is used as it is, and left running.

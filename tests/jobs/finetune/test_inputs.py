@@ -11,10 +11,10 @@ import pytest
 from tests.helpers.coloured import table
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.finetune.command import run
-from vqa_ray.jobs.finetune.request import Request, open_request
+from vqa_ray.jobs.finetune.request import TrainingRequest, open_request
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.runtime import admission as guard
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 
 
@@ -32,14 +32,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def opened(**options: str) -> Request:
+def opened(**options: str) -> TrainingRequest:
     given = {"input": "in", "output": "out", "validation": "held", "model": "scratch", "batch_size": 4, **options}
     return open_request(FinetuneSpec.model_validate(given))
 
 
-def admit(request: Request) -> tuple[RunRecord, bool]:
-    layout = RunLayout(request.spec.output)
-    return guard.admit(layout, request.record, request.listings(layout))
+def admit(request: TrainingRequest) -> tuple[RunRecord, bool]:
+    layout = RunDirectory(request.spec.output)
+    return guard.claim_output(layout, request.record, request.listings(layout))
 
 
 def test_what_is_added_to_either_input_is_left_out(place: Path) -> None:
@@ -70,7 +70,7 @@ def test_a_training_of_d8ecede_goes_on(place: Path) -> None:
         os.utime(path, (1_700_000_000, 1_700_000_000))
     first = opened()
     record, _ = admit(first)
-    layout = RunLayout("out")
+    layout = RunDirectory("out")
     for uri in first.listings(layout):
         Path(uri).unlink()
     known = {name: value for name, value in record.input.items() if name != "place"}

@@ -20,7 +20,7 @@ from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.report.model_card import write_card
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 
 ARGUMENTS = ["finetune", "--input", "in.parquet", "--output", "runs/mine", "--model", "scratch", "--batch-size", "4"]
 
@@ -32,8 +32,8 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = table(8)
     pq.write_table(rows.append_column("answer", rows["colour"]), "in.parquet")
     request = open_request(FinetuneSpec(input="in.parquet", output="runs/mine", model="scratch", batch_size=4))
-    layout = RunLayout("runs/mine")
-    guard.admit(layout, request.record, request.listings(layout))
+    layout = RunDirectory("runs/mine")
+    guard.claim_output(layout, request.record, request.listings(layout))
     output = tmp_path / "runs" / "mine"
     for name in ("config.json", "model.safetensors", "_vqa_ray/training/best/config.json"):
         (output / name).parent.mkdir(parents=True, exist_ok=True)

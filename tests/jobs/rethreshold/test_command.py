@@ -15,7 +15,7 @@ import pytest
 from vqa_ray import schema
 from vqa_ray.jobs.cli import main
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.filesystem import join, write_table_atomic
 from vqa_ray.taxonomy.file import load_taxonomy
@@ -60,7 +60,7 @@ def write_run(place: Path, tags: str, *, version: int = schema.COLUMNS_VERSION, 
     """A finished run of `tag` with a file per row, the second of which failed."""
     read = load_taxonomy(tags)
     columns = schema.with_kept(schema.tag_schema(read.columns, version), [pa.field("price", pa.int64())])
-    layout = RunLayout(str(place))
+    layout = RunDirectory(str(place))
     model = {"reference": "fake:", "family": "fake", "fingerprint": "f1", "score_meaning": "share"}
     command = {"tags": tags, "tags_fingerprint": read.fingerprint, "keep": ["price"]}
     source = {"uri": "nowhere", "place": "nowhere", "format": "images", "fingerprint": "f", "shards": 3}
@@ -91,7 +91,7 @@ def test_tags_follow_other_thresholds(run: str, tmp_path: Path, capfd: pytest.Ca
     # 0.4 as float32 is more than 0.4: it is compared as it is kept.
     assert (last["colour"], last["motif"], last["price"]) == ("green", ["cat"], 2)
     assert (failed["error_code"], failed["tags"]) == ("image_missing", None)
-    content = manifest.read(RunLayout(str(output)).manifest)
+    content = manifest.read(RunDirectory(str(output)).manifest)
     assert content is not None
     assert (content["rows"], content["ok"], content["failed"]) == (3, 2, 1)
     assert content["parent"] == {"output": run, "run_id": "r1", "finished": "then"}
@@ -187,6 +187,6 @@ def test_runs_that_cannot_serve_are_refused(tags: str, tmp_path: Path, capfd: py
     assert capfd.readouterr().err.count("lies in the run whose scores decide") == 2
     assert rethreshold(str(tmp_path), tmp_path / "new", "--tags", tags) == 2
     assert "expected a run directory of `vqa-ray tag`" in capfd.readouterr().err
-    Path(RunLayout(old).manifest).unlink()
+    Path(RunDirectory(old).manifest).unlink()
     assert rethreshold(old, tmp_path / "new", "--tags", tags) == 2
     assert "has not finished" in capfd.readouterr().err

@@ -22,14 +22,14 @@ from aiohttp import web
 from tests.helpers.coloured import COLOURS, NAMES
 from tests.helpers.indexes import thumbnail, write_index
 from vqa_ray.browse.dataset import Collection, open_collection
-from vqa_ray.browse.search import Asking, Finder
+from vqa_ray.browse.search import Finder, VerifierConfig
 from vqa_ray.browse.server import Server, Settings
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.models.fake.encoder import FakeEncoder
 from vqa_ray.models.load import ModelOptions, describe
 from vqa_ray.predicates.parser import parse
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.filesystem import join, write_table_atomic
 
@@ -184,18 +184,20 @@ def on_disk(place: Path, images: Sequence[bytes]) -> dict[str, list[str]]:
     return {"image_uri": uris, "sha256": [hashlib.sha256(data).hexdigest() for data in images]}
 
 
-def finder_of(collection: Collection, asking: Asking | None = None) -> Finder:
+def finder_of(collection: Collection, asking: VerifierConfig | None = None) -> Finder:
     """A finder with the fake encoder."""
     assert collection.index is not None
     return Finder(collection.index, describe("fake:"), ModelOptions("fake:"), ImageLimits(), asking)
 
 
-def fake_asking() -> Asking:
+def fake_asking() -> VerifierConfig:
     """The fake VQA model, which writes its answers."""
-    return Asking(ModelOptions("fake:"), parse, free_answers=True)
+    return VerifierConfig(ModelOptions("fake:"), parse, free_answers=True)
 
 
-def server_of(collection: Collection, *, asking: Asking | None = None, settings: Settings | None = None) -> Server:
+def server_of(
+    collection: Collection, *, asking: VerifierConfig | None = None, settings: Settings | None = None
+) -> Server:
     """A server that can search what can be searched."""
     finder = None if collection.index is None else finder_of(collection, asking)
     return Server(collection, finder, can_verify=asking is not None, settings=settings)
@@ -203,7 +205,7 @@ def server_of(collection: Collection, *, asking: Asking | None = None, settings:
 
 def write_run(place: Path, job: str, table: pa.Table, *, finished: bool = True) -> str:
     """A run directory with these rows."""
-    layout = RunLayout(str(place))
+    layout = RunDirectory(str(place))
     record = RunRecord(
         run_id="r1",
         job=job,

@@ -30,7 +30,7 @@ from tests.unit.browse.site import (
 )
 from vqa_ray import schema
 from vqa_ray.browse.dataset import Collection, open_collection
-from vqa_ray.browse.search import Finder, Found
+from vqa_ray.browse.search import Finder, SearchHits
 from vqa_ray.browse.server import Server, Settings
 from vqa_ray.images.decode import ImageLimits
 
@@ -385,7 +385,7 @@ class HeldFinder(Finder):
 
     gate: threading.Event
 
-    def find(self, look: Any, among: Any, expression: str = "") -> Found:
+    def find(self, look: Any, among: Any, expression: str = "") -> SearchHits:
         assert self.gate.wait(30)
         return super().find(look, among, expression)
 

@@ -8,9 +8,9 @@ import pytest
 from tests.helpers.coloured import picture
 from tests.unit.browse.site import coloured_index, fake_asking, finder_of, on_disk
 from vqa_ray.browse.dataset import Collection
-from vqa_ray.browse.search import Finder, Look, as_expression, how_found
+from vqa_ray.browse.search import Finder, VisualQuery, as_expression, how_found
 from vqa_ray.errors import RequestError
-from vqa_ray.index.search.searcher import How
+from vqa_ray.index.search.searcher import SearchMethod
 from vqa_ray.predicates.parser import PredicateError, parse
 
 COUNT, FAILED, BROKEN = 16, 4, 8
@@ -33,7 +33,7 @@ EVERY = np.ones(COUNT, np.bool_)
 
 
 def test_a_text_and_a_row_together(finder: Finder) -> None:
-    found = finder.find(Look("red", like=1), EVERY)
+    found = finder.find(VisualQuery("red", like=1), EVERY)
     assert {row % 4 for row in found.positions[:7].tolist()} == {0, 1}
     assert found.images == COUNT - 1
     assert found.how == "each was compared"
@@ -41,13 +41,13 @@ def test_a_text_and_a_row_together(finder: Finder) -> None:
 
 
 def test_only_rows_that_are_let_through_are_found(finder: Finder) -> None:
-    found = finder.find(Look("red"), np.arange(COUNT) % 4 == 1)
+    found = finder.find(VisualQuery("red"), np.arange(COUNT) % 4 == 1)
     assert found.positions.tolist() == [1, 5, 9, 13]
-    assert finder.find(Look("red"), np.zeros(COUNT, np.bool_)).positions.tolist() == []
+    assert finder.find(VisualQuery("red"), np.zeros(COUNT, np.bool_)).positions.tolist() == []
 
 
 def test_matches_come_first_then_what_could_not_be_asked(finder: Finder) -> None:
-    found = finder.find(Look("red blue"), EVERY, '"what colour is it?" = "red"')
+    found = finder.find(VisualQuery("red blue"), EVERY, '"what colour is it?" = "red"')
     assert found.verdicts is not None
     order = found.positions.tolist()
     assert order[:2] == [0, 12]
@@ -61,7 +61,7 @@ def test_matches_come_first_then_what_could_not_be_asked(finder: Finder) -> None
 
 
 def test_a_bare_question_is_asked(finder: Finder) -> None:
-    found = finder.find(Look("red"), EVERY, "is it red?")
+    found = finder.find(VisualQuery("red"), EVERY, "is it red?")
     assert found.verdicts is not None
     assert found.verdicts[0].lines[0].asked == "is it red?"
 
@@ -79,22 +79,22 @@ def test_the_model_is_loaded_once(collection: Collection, monkeypatch: pytest.Mo
     monkeypatch.setattr(FakeModel, "__init__", counted)
     finder = finder_of(collection, fake_asking())
     for question in ("is it red?", "is it blue?"):
-        finder.find(Look("red"), EVERY, question)
+        finder.find(VisualQuery("red"), EVERY, question)
     assert len(made) == 1
 
 
 def test_what_cannot_be_found_is_told(finder: Finder, collection: Collection) -> None:
     with pytest.raises(RequestError, match="no row 99: the index has 16"):
-        finder.find(Look(like=99), EVERY)
+        finder.find(VisualQuery(like=99), EVERY)
     with pytest.raises(RequestError, match="no vector to compare with"):
-        finder.find(Look(like=FAILED), EVERY)
+        finder.find(VisualQuery(like=FAILED), EVERY)
     with pytest.raises(RequestError, match="image_undecodable"):
-        finder.find(Look(image=b"no image"), EVERY)
+        finder.find(VisualQuery(image=b"no image"), EVERY)
     with pytest.raises(PredicateError) as caught:
-        finder.find(Look("red"), EVERY, '"is it red?" and or')
+        finder.find(VisualQuery("red"), EVERY, '"is it red?" and or')
     assert caught.value.excerpt.splitlines()[1].endswith("^")
     with pytest.raises(RequestError, match="start vqa-ray browse with --verify-model"):
-        finder_of(collection).find(Look("red"), EVERY, "is it red?")
+        finder_of(collection).find(VisualQuery("red"), EVERY, "is it red?")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_question_becomes_an_expression(text: str, expression: str) -> None:
 
 
 def test_how_hits_were_found() -> None:
-    assert how_found(How(False)) == "by the approximate index"
-    assert how_found(How(False, {}, 0.975, 100, 10)) == (
+    assert how_found(SearchMethod(False)) == "by the approximate index"
+    assert how_found(SearchMethod(False, {}, 0.975, 100, 10)) == (
         "by the approximate index, which finds 97.5% of what comparing each would"
     )

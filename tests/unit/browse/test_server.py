@@ -30,7 +30,7 @@ from tests.unit.browse.site import (
 )
 from vqa_ray import schema
 from vqa_ray.browse.dataset import open_collection
-from vqa_ray.browse.search import Finder, Found
+from vqa_ray.browse.search import Finder, SearchHits
 from vqa_ray.browse.server import Server, Settings
 from vqa_ray.images.decode import ImageLimits
 
@@ -353,7 +353,7 @@ def test_an_index_that_is_taken_away_meanwhile_is_told(tmp_path: Path, caplog: p
 class SlowFinder(Finder):
     """A finder that waits to be let through."""
 
-    def find(self, look: Any, among: Any, expression: str = "") -> Found:
+    def find(self, look: Any, among: Any, expression: str = "") -> SearchHits:
         assert self.gate.wait(30)
         return super().find(look, among, expression)
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqa_ray.browse.url_state import View
+from vqa_ray.browse.url_state import UrlState
 from vqa_ray.errors import RequestError
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20).map(lambda text: text.strip())
 VIEWS = st.builds(
-    View,
+    UrlState,
     text=TEXT,
     by=st.sampled_from(["look", "words"]),
     image=st.sampled_from(["", "0" * 32]),
@@ -27,29 +27,29 @@ VIEWS = st.builds(
 )
 
 
-def parsed(url: str) -> View:
-    return View.parse(parse_qsl(urlsplit(url).query, keep_blank_values=True, max_num_fields=200))
+def parsed(url: str) -> UrlState:
+    return UrlState.parse(parse_qsl(urlsplit(url).query, keep_blank_values=True, max_num_fields=200))
 
 
 @given(VIEWS)
-def test_an_address_asks_for_what_it_was_made_of(view: View) -> None:
+def test_an_address_asks_for_what_it_was_made_of(view: UrlState) -> None:
     assert parsed(view.url()) == view
 
 
 def test_nothing_asked_is_the_bare_address() -> None:
-    assert View().url() == "/"
-    assert parsed("/?text=+&by=look&verify=&page=") == View()
+    assert UrlState().url() == "/"
+    assert parsed("/?text=+&by=look&verify=&page=") == UrlState()
 
 
 def test_choosing_begins_with_the_first_page() -> None:
-    view = View(text="red", page=7).toggled("colour", "red").toggled("kind", "mug")
-    assert view == View(text="red", chosen=(("colour", "red"), ("kind", "mug")))
+    view = UrlState(text="red", page=7).toggled("colour", "red").toggled("kind", "mug")
+    assert view == UrlState(text="red", chosen=(("colour", "red"), ("kind", "mug")))
     assert view.toggled("colour", "red").chosen == (("kind", "mug"),)
     assert view.gathered() == {"colour": ("red",), "kind": ("mug",)}
 
 
 def test_a_lone_surrogate_goes_into_an_address() -> None:
-    assert parsed(View(text="a\ud800b").url()).text == "a?b"
+    assert parsed(UrlState(text="a\ud800b").url()).text == "a?b"
 
 
 @pytest.mark.parametrize(

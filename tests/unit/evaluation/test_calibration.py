@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqa_ray.evaluation.calibration import Steps, Target, fit, isotonic, wilson
+from vqa_ray.evaluation.calibration import IsotonicMap, Target, fit, isotonic, wilson
 
 SAMPLES = st.lists(st.tuples(st.integers(0, 12).map(lambda n: n / 12), st.booleans()), min_size=2, max_size=60).filter(
     lambda pairs: 0 < sum(label for _, label in pairs) < len(pairs)
@@ -88,7 +88,7 @@ def test_intervals_are_wilsons() -> None:
     assert wilson(10, 10).high == 1.0
     assert wilson(0, 10).low == 0.0
     assert wilson(0, 0) == wilson(0, 0)
-    assert Steps((0.2,), (0.4,))(0.0) == 0.4
+    assert IsotonicMap((0.2,), (0.4,))(0.0) == 0.4
 
 
 @pytest.mark.parametrize("labels", [[True, True], [False, False]])

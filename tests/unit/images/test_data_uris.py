@@ -14,7 +14,7 @@ from tests.unit.readers.inputs import read, write_jsonl
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.data_uris import decode_data_uri, short_data_uri
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 PNG = encoded(photo(40, 30), "PNG")
 TEXT = base64.b64encode(PNG).decode()
@@ -58,7 +58,7 @@ def test_what_is_malformed_or_too_large_is_told(uri: str, code: str, message: st
 
 
 def test_messages_and_ids_are_short() -> None:
-    assert shown_uri(URI) == short_data_uri(URI)
+    assert redacted_uri(URI) == short_data_uri(URI)
     assert len(short_data_uri("data:" + "x" * 10**6)) < 100
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vqa_ray.index import input_files as sources
-from vqa_ray.index.input_files import Difference, current, difference, finished, places, restricted
+from vqa_ray.index.input_files import Difference, current, difference, finished, planned_files, restricted
 from vqa_ray.keys import NOTHING, ranges_of
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.stages.read import limits_for
@@ -34,7 +34,7 @@ def tables(directory: Path, sizes: dict[str, int], group_rows: int = 1_500) -> S
 
 
 def test_a_difference_names_what_is_new_changed_and_gone(tmp_path: Path) -> None:
-    known = places(images(tmp_path, "a.png", "b.png", "c.png", "d.png"), "u1")
+    known = planned_files(images(tmp_path, "a.png", "b.png", "c.png", "d.png"), "u1")
     assert not difference(known, open_source(InputConfig(str(tmp_path), needs_question=False)))
     (tmp_path / "a.png").unlink()
     (tmp_path / "b.png").write_bytes(b"longer than it was")
@@ -46,7 +46,7 @@ def test_a_difference_names_what_is_new_changed_and_gone(tmp_path: Path) -> None
 
 
 def test_an_input_is_the_same_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = places(images(tmp_path / "in", "a.png", "b.png"), "u1")
+    known = planned_files(images(tmp_path / "in", "a.png", "b.png"), "u1")
     (tmp_path / "in" / "a.png").unlink()
     monkeypatch.chdir(tmp_path)
     for uri in ("in", "./in/", f"file://{tmp_path}/in"):
@@ -63,21 +63,21 @@ def test_restricted_to_some_files_they_are_numbered_anew(tmp_path: Path, monkeyp
     assert [shard.names for shard in some.shards] == [("b.png", "c.png"), ("f.png", "g.png")]
     assert ([shard.index for shard in some.shards], some.total_rows, some.shards[0].size_bytes) == ([0, 1], 4, 10)
     assert some.fingerprint == source.fingerprint
-    planned = places(some, "u2")
+    planned = planned_files(some, "u2")
     assert planned["uri"].to_pylist() == wanted
     assert planned["first_key"].to_pylist() == planned["last_key"].to_pylist() == [0, 1, 1 << 32, (1 << 32) + 1]
 
 
 def test_a_file_of_several_shards_is_one_source(tmp_path: Path) -> None:
     source = restricted(tables(tmp_path, {"a.parquet": 3_000, "b.parquet": 10}), {f"{tmp_path}/a.parquet"})
-    planned = places(source, "u1")
+    planned = planned_files(source, "u1")
     assert planned["uri"].to_pylist() == [f"{tmp_path}/a.parquet"] * 2
     keys = sources.keys_of(planned, planned["uri"].to_pylist())
     assert keys["u1"].tolist() == [[0, 1_499], [1 << 32, (1 << 32) + 1_499]]
 
 
 def test_finished_is_what_is_written_whole(tmp_path: Path) -> None:
-    planned = places(tables(tmp_path, {"a.parquet": 3_000, "b.parquet": 10}), "u1")
+    planned = planned_files(tables(tmp_path, {"a.parquet": 3_000, "b.parquet": 10}), "u1")
     first = np.arange(1_500)
     assert finished(planned, NOTHING).num_rows == 0
     assert finished(planned, ranges_of(first)).num_rows == 0, "its second shard is missing"
@@ -87,13 +87,13 @@ def test_finished_is_what_is_written_whole(tmp_path: Path) -> None:
     # Of lines, nobody knows how many there should be.
     (tmp_path / "lines").mkdir()
     (tmp_path / "lines" / "a.jsonl").write_text('{"image_uri": "x.jpg"}\n')
-    lines = places(open_source(InputConfig(str(tmp_path / "lines"), needs_question=False)), "u1")
+    lines = planned_files(open_source(InputConfig(str(tmp_path / "lines"), needs_question=False)), "u1")
     assert finished(lines, ranges_of(np.arange(5))).num_rows == 0
 
 
 def test_what_has_changed_since_it_was_planned_is_not_current(tmp_path: Path) -> None:
     source = images(tmp_path, "a.png", "b.png", "c.png")
-    planned = places(source, "u1")
+    planned = planned_files(source, "u1")
     (tmp_path / "b.png").write_bytes(b"longer than it was")
     now = open_source(InputConfig(str(tmp_path), needs_question=False))
     uris = {f"{tmp_path}/{name}" for name in ("a.png", "b.png")}
@@ -102,11 +102,11 @@ def test_what_has_changed_since_it_was_planned_is_not_current(tmp_path: Path) ->
 
 def test_what_a_limit_cuts_is_read_again(tmp_path: Path) -> None:
     source = images(tmp_path / "images", "a.png", "b.png", "c.png")
-    assert places(source, "u1", limits_for(source, 2))["uri"].to_pylist() == [
+    assert planned_files(source, "u1", limits_for(source, 2))["uri"].to_pylist() == [
         f"{tmp_path}/images/{name}" for name in ("a.png", "b.png")
     ]
     rows = tables(tmp_path / "tables", {"a.parquet": 10, "b.parquet": 10, "c.parquet": 10})
-    known = places(rows, "u1", limits_for(rows, 15))
+    known = planned_files(rows, "u1", limits_for(rows, 15))
     assert known["size_bytes"].to_pylist()[1] == sources.IN_PART
     found = difference(known, rows)
     assert found.changed == (f"{tmp_path}/tables/b.parquet",)

@@ -22,7 +22,7 @@ from vqa_ray.index.garbage import clean_up
 from vqa_ray.index.input_files import NONE
 from vqa_ray.index.paths import IndexLayout
 from vqa_ray.index.reader import Index, open_index
-from vqa_ray.index.update import Change, apply, check_vectors, conflicting_ids, read_sources
+from vqa_ray.index.update import VersionDelta, apply, check_vectors, conflicting_ids, read_sources
 from vqa_ray.index.version import Update
 from vqa_ray.keys import ranges_of
 from vqa_ray.report.dataset_card import data_files
@@ -171,7 +171,7 @@ def test_another_input_joins_and_a_missing_one_stays(tmp_path: Path) -> None:
 def test_an_index_can_become_empty(tmp_path: Path) -> None:
     index = write_index(tmp_path / "index", random_vectors(5, DIMENSION))
     name = index.version.files[0].update
-    change = Change(
+    change = VersionDelta(
         update=Update("000002-empty000", DATE, "in", 0, 0, 5),
         drop={name: ranges_of(np.arange(5))},
         parts=[],
@@ -200,7 +200,7 @@ def test_a_part_with_nan_is_not_published(tmp_path: Path) -> None:
     vectors[1, 0] = np.nan
     index = write_index(tmp_path / "broken", vectors)
     parts = [index.file_uri(file) for file in index.version.files]
-    change = Change(Update("000001-nan00000", DATE, "in", 4, 0, 0), {}, parts, "000001-nan00000", NONE)
+    change = VersionDelta(Update("000001-nan00000", DATE, "in", 4, 0, 0), {}, parts, "000001-nan00000", NONE)
     with pytest.raises(RunError, match="length other than 1, such as nan"):
         apply(IndexLayout(str(tmp_path / "index")), None, KIND, change, DATE)
     assert not (tmp_path / "index").exists()

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from vqa_ray.errors import RequestError
 from vqa_ray.predicates.parser import PredicateError, parse
-from vqa_ray.predicates.predicate import AllOf, AnyOf, Asked, Not, Question
+from vqa_ray.predicates.predicate import AllOf, AnyOf, Not, Question, Term
 
 
 def test_and_binds_before_or_and_not_before_both() -> None:
     predicate = parse('"a?" or not "b?" and "c?"')
-    assert predicate.root == AnyOf((Asked(0), AllOf((Not(Asked(1)), Asked(2)))))
-    assert parse('("a?" or not "b?") and "c?"').root == AllOf((AnyOf((Asked(0), Not(Asked(1)))), Asked(2)))
-    assert parse('not ("a?" or "b?")').root == Not(AnyOf((Asked(0), Asked(1))))
-    assert parse('NOT NOT "a?"').root == Not(Not(Asked(0)))
+    assert predicate.root == AnyOf((Term(0), AllOf((Not(Term(1)), Term(2)))))
+    assert parse('("a?" or not "b?") and "c?"').root == AllOf((AnyOf((Term(0), Not(Term(1)))), Term(2)))
+    assert parse('not ("a?" or "b?")').root == Not(AnyOf((Term(0), Term(1))))
+    assert parse('NOT NOT "a?"').root == Not(Not(Term(0)))
 
 
 def test_a_question_that_comes_again_is_asked_once() -> None:
@@ -26,7 +26,7 @@ def test_a_question_that_comes_again_is_asked_once() -> None:
         Question("what colour?", "red"),
         Question("what colour?"),
     )
-    assert predicate.root == AnyOf((AllOf((Asked(0, (">=", 0.7)), Not(Asked(0, (">", 0.9))))), Asked(1), Asked(2)))
+    assert predicate.root == AnyOf((AllOf((Term(0, (">=", 0.7)), Not(Term(0, (">", 0.9))))), Term(1), Term(2)))
 
 
 def test_quotes_in_quotes() -> None:

@@ -17,11 +17,11 @@ from vqa_ray.predicates.predicate import (
     Algebra,
     AllOf,
     AnyOf,
-    Asked,
     Node,
     Not,
     Predicate,
     Question,
+    Term,
 )
 
 NUMBERS = 4
@@ -29,7 +29,7 @@ QUESTIONS = tuple(Question(f"{number}?") for number in range(NUMBERS))
 # Coarse values, so that scores tie with each other, with bounds and with thresholds.
 VALUES = st.sampled_from([0.0, 0.125, 0.25, 0.5, 0.625, 0.75, 1.0])
 LEAVES = st.builds(
-    Asked,
+    Term,
     st.integers(0, NUMBERS - 1),
     st.none() | st.tuples(st.sampled_from(sorted(COMPARISONS)), VALUES),
 )
@@ -46,9 +46,9 @@ NODES = st.recursive(LEAVES, joined, max_leaves=8)
 def value(node: Node, scores: dict[int, float], algebra: Algebra) -> float:
     """By the definition of the algebra, with every score known."""
     match node:
-        case Asked(question, None):
+        case Term(question, None):
             return scores[question]
-        case Asked(question, (sign, bound)):
+        case Term(question, (sign, bound)):
             return float(COMPARISONS[sign](scores[question], bound))
         case Not(part):
             return 1 - value(part, scores, algebra)

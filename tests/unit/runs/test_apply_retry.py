@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vqa_ray.runs import apply_retry as merging
-from vqa_ray.runs.apply_retry import merge, replaced
+from vqa_ray.runs.apply_retry import apply_retry, replaced
 
 SCHEMA = pa.schema(
     [("answer", pa.string()), pa.field("attempt", pa.int32(), nullable=False), ("source_key", pa.int64())],
@@ -41,10 +41,10 @@ def test_files_without_such_rows_are_not_touched(tmp_path) -> None:
         pq.write_table(rows, tmp_path / f"{name}.parquet")
     untouched = (tmp_path / "p2.parquet").stat()
     parts = [str(tmp_path / "p1.parquet"), str(tmp_path / "p2.parquet")]
-    assert merge(parts, [str(tmp_path / "again.parquet")], 2) == 1
+    assert apply_retry(parts, [str(tmp_path / "again.parquet")], 2) == 1
     assert (tmp_path / "p2.parquet").stat().st_mtime_ns == untouched.st_mtime_ns
     assert pq.read_schema(parts[0]).metadata[b"vqa_ray"] == b"{}"
-    assert merge(parts, [str(tmp_path / "again.parquet")], 2) == 0
+    assert apply_retry(parts, [str(tmp_path / "again.parquet")], 2) == 0
 
 
 def test_death_in_the_middle_is_mended_by_doing_it_again(tmp_path, monkeypatch) -> None:
@@ -62,8 +62,8 @@ def test_death_in_the_middle_is_mended_by_doing_it_again(tmp_path, monkeypatch) 
 
     monkeypatch.setattr(merging, "write_table_atomic", dies_at_the_second)
     with pytest.raises(KeyboardInterrupt):
-        merge(parts, [str(again)], 2)
+        apply_retry(parts, [str(again)], 2)
     assert [pq.read_table(uri)["answer"].to_pylist() for uri in parts] == [["new0"], ["error"]]
     monkeypatch.undo()
-    assert merge(parts, [str(again)], 2) == 1
+    assert apply_retry(parts, [str(again)], 2) == 1
     assert [pq.read_table(uri)["answer"].to_pylist() for uri in parts] == [["new0"], ["new1"]]

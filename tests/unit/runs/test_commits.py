@@ -12,24 +12,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from vqa_ray.runs import commits
-from vqa_ray.runs.commits import Swept, keys_by_task, remove_repeated_rows, sweep
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.commits import CleanedOutput, clean_uncommitted, keys_by_task, remove_repeated_rows
+from vqa_ray.runs.directory import RunDirectory
 
 
 @pytest.fixture
-def layout(tmp_path) -> RunLayout:
-    run = RunLayout(str(tmp_path / "out"))
+def layout(tmp_path) -> RunDirectory:
+    run = RunDirectory(str(tmp_path / "out"))
     Path(run.checkpoint).mkdir(parents=True)
     return run
 
 
-def part(layout: RunLayout, task: str) -> Path:
+def part(layout: RunDirectory, task: str) -> Path:
     path = Path(layout.parts, f"{task}-0.parquet")
     path.touch()
     return path
 
 
-def commit(layout: RunLayout, name: str) -> Path:
+def commit(layout: RunDirectory, name: str) -> Path:
     path = Path(layout.checkpoint, f"{name}.parquet")
     path.touch()
     return path
@@ -37,32 +37,32 @@ def commit(layout: RunLayout, name: str) -> Path:
 
 def test_what_is_whole_stays(layout) -> None:
     kept = [part(layout, "part-a_0"), commit(layout, "part-a_0"), part(layout, "part-a_1"), commit(layout, "part-a_1")]
-    assert sweep(layout) == Swept(0, 0, 0)
+    assert clean_uncommitted(layout) == CleanedOutput(0, 0, 0)
     assert all(path.exists() for path in kept)
 
 
 def test_rows_written_but_not_committed_go(layout) -> None:
     gone = [part(layout, "part-a_0"), commit(layout, "part-a_0.pending")]
-    assert sweep(layout) == Swept(1, 1, 0)
+    assert clean_uncommitted(layout) == CleanedOutput(1, 1, 0)
     assert not any(path.exists() for path in gone)
 
 
 def test_pending_commit_whose_rows_were_never_written_goes(layout) -> None:
     gone = commit(layout, "part-a_0.pending")
-    assert sweep(layout) == Swept(0, 1, 0)
+    assert clean_uncommitted(layout) == CleanedOutput(0, 1, 0)
     assert not gone.exists()
 
 
 def test_commit_whose_part_somebody_deleted_goes(layout) -> None:
     gone = commit(layout, "part-a_0")
-    assert sweep(layout) == Swept(0, 0, 1)
+    assert clean_uncommitted(layout) == CleanedOutput(0, 0, 1)
     assert not gone.exists()
 
 
 def test_a_task_number_that_begins_another_is_told_apart(layout) -> None:
     kept = [part(layout, "part-a_10"), commit(layout, "part-a_10")]
     part(layout, "part-a_1")
-    assert sweep(layout) == Swept(1, 0, 0)
+    assert clean_uncommitted(layout) == CleanedOutput(1, 0, 0)
     assert all(path.exists() for path in kept)
 
 
@@ -71,7 +71,7 @@ def rows(path: Path, *keys: int) -> Path:
     return path
 
 
-def written(layout: RunLayout, task: str, *keys: int) -> None:
+def written(layout: RunDirectory, task: str, *keys: int) -> None:
     rows(part(layout, task), *keys)
     rows(commit(layout, task), *keys)
 
@@ -90,7 +90,7 @@ def test_rows_that_two_processes_wrote_stand_once(layout) -> None:
     }
     found = [pq.read_table(entry.uri)["answer"].to_pylist() for entry in layout.part_files()]
     assert found == [["1", "2", "3"], ["4", "5"], ["6"]]
-    assert sweep(layout) == Swept(0, 0, 0)
+    assert clean_uncommitted(layout) == CleanedOutput(0, 0, 0)
     assert remove_repeated_rows(layout, keys_by_task(layout)) == 0
     assert Path(layout.parts, "part-c_0-0.parquet").stat().st_mtime_ns == untouched
 
@@ -115,7 +115,7 @@ def test_a_death_while_copies_are_removed_loses_nothing(layout, monkeypatch, dea
         patch.setattr(commits, "write_table_atomic", stepping(commits.write_table_atomic))
         with suppress(KeyboardInterrupt):
             remove_repeated_rows(layout, keys_by_task(layout))
-    sweep(layout)
+    clean_uncommitted(layout)
     remove_repeated_rows(layout, keys_by_task(layout))
     found = [pq.read_table(entry.uri)["source_key"].to_pylist() for entry in layout.part_files()]
     assert sorted(chain.from_iterable(found)) == [1, 2, 3]
@@ -123,6 +123,6 @@ def test_a_death_while_copies_are_removed_loses_nothing(layout, monkeypatch, dea
 
 
 def test_empty_output_has_nothing(tmp_path) -> None:
-    layout = RunLayout(str(tmp_path / "nothing"))
-    assert sweep(layout) == Swept(0, 0, 0)
+    layout = RunDirectory(str(tmp_path / "nothing"))
+    assert clean_uncommitted(layout) == CleanedOutput(0, 0, 0)
     assert layout.part_files() == []

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqa_ray.runs.completeness import findings, repeated
+from vqa_ray.runs.completeness import integrity_errors, repeated
 from vqa_ray.schema import ROW_BITS
 
 SHARDS = st.lists(st.integers(0, 9), min_size=1, max_size=6)
@@ -22,40 +22,40 @@ def keys_of(rows_of_shard: list[int]) -> np.ndarray:
 def test_whole_output_in_any_order_has_no_findings(shards: list[int], random) -> None:
     keys = keys_of(shards).tolist()
     random.shuffle(keys)
-    assert findings(np.array(keys, np.int64), dict(enumerate(shards))) == []
+    assert integrity_errors(np.array(keys, np.int64), dict(enumerate(shards))) == []
 
 
 @given(SHARDS.filter(lambda shards: sum(shards) > 0), st.data())
 def test_one_lost_row_is_found(shards: list[int], data) -> None:
     keys = keys_of(shards)
     lost = data.draw(st.integers(0, len(keys) - 1))
-    assert findings(np.delete(keys, lost), dict(enumerate(shards)))
+    assert integrity_errors(np.delete(keys, lost), dict(enumerate(shards)))
 
 
 @given(SHARDS.filter(lambda shards: sum(shards) > 0), st.data())
 def test_one_doubled_row_is_found(shards: list[int], data) -> None:
     keys = keys_of(shards)
     twice = data.draw(st.sampled_from(keys.tolist()))
-    (finding,) = findings(np.append(keys, twice), dict(enumerate(shards)))
+    (finding,) = integrity_errors(np.append(keys, twice), dict(enumerate(shards)))
     assert finding.startswith("1 rows were written more than once")
 
 
 def test_hole_is_named_without_a_known_total() -> None:
     keys = np.array([0, 1, 3, 5 << ROW_BITS], np.int64)
-    assert findings(keys) == ["rows are missing: shard 0 ends at row 3 but has 3 rows"]
+    assert integrity_errors(keys) == ["rows are missing: shard 0 ends at row 3 but has 3 rows"]
 
 
 def test_known_rows_are_compared() -> None:
-    assert findings(keys_of([2]), {0: 3}) == ["rows are missing: shard 0 has 2 of 3 rows"]
-    assert findings(keys_of([2]), {0: 2, 1: 1}) == ["rows are missing: shard 1 has 0 of 1 rows"]
-    assert findings(np.empty(0, np.int64), {0: 0}) == []
+    assert integrity_errors(keys_of([2]), {0: 3}) == ["rows are missing: shard 0 has 2 of 3 rows"]
+    assert integrity_errors(keys_of([2]), {0: 2, 1: 1}) == ["rows are missing: shard 1 has 0 of 1 rows"]
+    assert integrity_errors(np.empty(0, np.int64), {0: 0}) == []
 
 
 def test_damaged_shard_ends_early_with_a_row_that_tells() -> None:
     keys = keys_of([3, 4])
     last, other = np.array([2], np.int64), np.array([1], np.int64)
-    assert findings(keys, {0: 9, 1: 4}, malformed=last) == []
-    assert findings(keys, {0: 9, 1: 4}, malformed=other) == ["rows are missing: shard 0 has 3 of 9 rows"]
+    assert integrity_errors(keys, {0: 9, 1: 4}, malformed=last) == []
+    assert integrity_errors(keys, {0: 9, 1: 4}, malformed=other) == ["rows are missing: shard 0 has 3 of 9 rows"]
 
 
 def test_repeated_counts_every_row_of_a_group() -> None:

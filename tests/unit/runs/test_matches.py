@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vqa_ray import schema
-from vqa_ray.runs.counts import tally
+from vqa_ray.runs.counts import count_rows
 from vqa_ray.runs.matches import collect
 
 
@@ -50,7 +50,7 @@ def test_matches_are_sorted_by_score_then_id(parts: list[str]) -> None:
     assert found.table.to_pylist() == wanted
     assert (found.matches, found.images) == (len(wanted), 401)
     assert (found.asked, found.questions) == (801, 802)
-    assert tally(parts).questions == 801
+    assert count_rows(parts).questions == 801
 
 
 @pytest.mark.parametrize("top_k", [1, 7, 100, 10_000])

@@ -71,7 +71,7 @@ def test_only_the_rows_that_fail_are_lost(count: int, poison: set[int]) -> None:
             raise RuntimeError("cannot take it")
         return [10 * row for row in rows]
 
-    results = batch.call_or_isolate(call, range(count))
+    results = batch.bisect_failures(call, range(count))
     failures = batch.failures_of(results)
     assert set(failures) == poison & set(range(count))
     assert {row: value for row, value in results.items() if row not in failures} == {
@@ -87,7 +87,7 @@ def test_a_failure_is_told_with_its_kind_and_a_row_error_keeps_its_code() -> Non
             raise ValueError("bad\nshape")
         raise RowError(ErrorCode.IMAGE_ASPECT_RATIO, "too long")
 
-    failures = batch.failures_of(batch.call_or_isolate(call, [0, 1]))
+    failures = batch.failures_of(batch.bisect_failures(call, [0, 1]))
     assert (failures[0].code, failures[0].message) == (ErrorCode.MODEL_ERROR, "ValueError: bad shape")
     assert failures[1].code is ErrorCode.IMAGE_ASPECT_RATIO
 
@@ -100,12 +100,12 @@ def test_a_lost_device_is_no_rows_fault() -> None:
         raise AcceleratorError("device-side assert")
 
     with pytest.raises(AcceleratorError):
-        batch.call_or_isolate(call, [0, 1])
+        batch.bisect_failures(call, [0, 1])
 
 
 def test_a_call_that_forgets_a_row_is_a_bug() -> None:
     with pytest.raises(AssertionError, match="2 rows gave 1 results"):
-        batch.call_or_isolate(lambda rows: [0], [0, 1])
+        batch.bisect_failures(lambda rows: [0], [0, 1])
 
 
 def test_the_output_has_every_row_in_order_with_what_came_in() -> None:
@@ -133,5 +133,5 @@ def test_an_empty_table_stays_one() -> None:
     table = decoded((1, picture(2, 2))).slice(0, 0)
     output = schema.with_kept(schema.ANSWER, batch.kept_fields(table))
     columns = {name: {} for name in ("question", "answer", "answer_score", "answers")}
-    assert batch.call_or_isolate(lambda rows: [], batch.ok_rows(table)) == {}
+    assert batch.bisect_failures(lambda rows: [], batch.ok_rows(table)) == {}
     assert batch.assemble(output, table, columns, {}, 1).schema == output

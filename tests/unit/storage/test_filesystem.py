@@ -23,7 +23,7 @@ from vqa_ray.storage.filesystem import (
     join,
     list_files,
     read_bytes,
-    shown_uri,
+    redacted_uri,
     write_bytes_atomic,
     write_table_atomic,
 )
@@ -220,11 +220,11 @@ def test_join_puts_single_slashes() -> None:
 
 
 def test_shown_uris_hold_no_secrets() -> None:
-    assert shown_uri("https://me:pw@host/a.jpg?X-Signature=abc") == "https://host/a.jpg"
-    assert shown_uri("https://host?token=1") == "https://host"
-    assert shown_uri("s3://key:secret@bucket/what?.jpg") == "s3://bucket/what?.jpg"
-    assert shown_uri("/data/a?.jpg") == "/data/a?.jpg"
-    assert len(shown_uri("s3://b/" + "x" * 500)) == 160
+    assert redacted_uri("https://me:pw@host/a.jpg?X-Signature=abc") == "https://host/a.jpg"
+    assert redacted_uri("https://host?token=1") == "https://host"
+    assert redacted_uri("s3://key:secret@bucket/what?.jpg") == "s3://bucket/what?.jpg"
+    assert redacted_uri("/data/a?.jpg") == "/data/a?.jpg"
+    assert len(redacted_uri("s3://b/" + "x" * 500)) == 160
 
 
 def test_tables_and_files_travel_to_and_fro(root: str, tmp_path: Path) -> None:

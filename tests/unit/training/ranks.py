@@ -16,7 +16,7 @@ from vqa_ray.errors import RunError
 from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.data.batch import Group, Sample, collate
 from vqa_ray.training.optimizer import OptimizerConfig
-from vqa_ray.training.vqa.trainer import Trainer
+from vqa_ray.training.vqa.trainer import VqaTrainer
 
 QUESTIONS = ("what is this?", "is there a dog in the picture?", "what colour is it?")
 STEPS = 20
@@ -50,7 +50,7 @@ def samples(count: int, seed: int = 0, heads: Sequence[int] = ()) -> list[Sample
     ]
 
 
-def recorded_gradients(trainer: Trainer) -> dict[str, np.ndarray]:
+def recorded_gradients(trainer: VqaTrainer) -> dict[str, np.ndarray]:
     """Filled by each step with the gradients that the optimiser is given."""
     found: dict[str, np.ndarray] = {}
 
@@ -75,14 +75,14 @@ def train(rank: int, ranks: int) -> Outcome:
     """A first step for its gradients, then `STEPS` steps, then one whose targets are spoilt on the last rank."""
     config = OptimizerConfig(learning_rate=1e-3, gradient_clip=float("inf"))
     model, _ = tiny_model()
-    trainer = Trainer(ViltNetwork(model), config, STEPS, torch.float32, tokens_per_pass=64)
+    trainer = VqaTrainer(ViltNetwork(model), config, STEPS, torch.float32, tokens_per_pass=64)
     gradients = recorded_gradients(trainer)
     batch = samples(40)
     mine = batch if ranks == 1 else (batch[:13], batch[13:])[rank]
     trainer.train_step(collate(mine, len(ANSWERS)))
     # What rank 1 begins with must not matter.
     model, _ = tiny_model(seed=rank)
-    trainer = Trainer(
+    trainer = VqaTrainer(
         ViltNetwork(model), OptimizerConfig(learning_rate=1e-3), STEPS, torch.float32, auxiliary=AUXILIARY
     )
     done = [trainer.train_step(rank_rows(step, rank, ranks)) for step in range(STEPS)]

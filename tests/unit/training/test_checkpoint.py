@@ -14,18 +14,18 @@ from vqa_ray.training.data.batch import collate
 from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.vqa import lora
 from vqa_ray.training.vqa.initialise import set_dropout
-from vqa_ray.training.vqa.trainer import Trainer
+from vqa_ray.training.vqa.trainer import VqaTrainer
 
 EXTRA = {"epoch": 2, "best": 0.5, "vocabulary": list(ANSWERS), "log": [{"loss": 1.5}]}
 
 
-def trainer(with_lora: bool = False, auxiliary: tuple[int, ...] = (3,)) -> Trainer:
+def trainer(with_lora: bool = False, auxiliary: tuple[int, ...] = (3,)) -> VqaTrainer:
     model, _ = tiny_model()
     set_dropout(model, 0.1)
     if with_lora:
         model = lora.adapt(model, lora.LoraOptions(rank=4))
     config = OptimizerConfig(learning_rate=1e-2)
-    return Trainer(ViltNetwork(model), config, 6, torch.float32, auxiliary=auxiliary, seed=7)
+    return VqaTrainer(ViltNetwork(model), config, 6, torch.float32, auxiliary=auxiliary, seed=7)
 
 
 @pytest.mark.parametrize("with_lora", [False, True])

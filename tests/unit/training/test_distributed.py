@@ -13,7 +13,7 @@ from tests.helpers.tiny import ANSWERS, tiny_model
 from tests.unit.training import ranks
 from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.optimizer import OptimizerConfig
-from vqa_ray.training.vqa.trainer import Trainer
+from vqa_ray.training.vqa.trainer import VqaTrainer
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_gradients_of_two_ranks_equal_the_stock_model(together: list[ranks.Outco
 
 def test_the_loss_of_a_mixed_batch_equals_the_stock_model() -> None:
     model, _ = tiny_model()
-    trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
+    trainer = VqaTrainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
     step = trainer.train_step(ranks.collate(ranks.samples(40), len(ANSWERS)))
     assert step.loss == pytest.approx(stock_gradients()[0], rel=1e-4)
 

@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from vqa_ray.training.prefetch import Ahead
+from vqa_ray.training.prefetch import Prefetcher
 
 
 def running() -> list[str]:
@@ -15,7 +15,7 @@ def running() -> list[str]:
 
 
 def test_items_come_in_order_and_then_no_more() -> None:
-    with Ahead((number for number in range(10)), 3) as numbers:
+    with Prefetcher((number for number in range(10)), 3) as numbers:
         assert list(numbers) == list(range(10))
         assert list(numbers) == []
     assert not running()
@@ -33,7 +33,7 @@ def test_it_works_in_another_thread_and_never_farther_ahead_than_it_may() -> Non
             reached.release()
             yield number
 
-    with Ahead(numbers(), 2) as ahead:
+    with Prefetcher(numbers(), 2) as ahead:
         for taken in range(10):
             # The two that are ready, and this one.
             while len(made) < taken + 2:
@@ -54,7 +54,7 @@ def test_closing_early_ends_the_thread_and_the_generator() -> None:
         finally:
             closed.set()
 
-    with Ahead(endless(), 2) as ahead:
+    with Prefetcher(endless(), 2) as ahead:
         assert next(ahead) == 1
     assert closed.is_set()
     assert not running()
@@ -67,7 +67,7 @@ def test_a_failure_is_raised_where_its_item_is_asked_for() -> None:
         yield 1
         raise KeyError("broken")
 
-    with Ahead(breaks(), 3) as ahead:
+    with Prefetcher(breaks(), 3) as ahead:
         assert next(ahead) == 1
         with pytest.raises(KeyError, match="broken"):
             next(ahead)
@@ -83,7 +83,7 @@ def test_an_exception_does_not_wait_for_a_source_that_hangs() -> None:
         release.wait(60)
 
     def fails() -> None:
-        with Ahead(hangs(), 2) as ahead:
+        with Prefetcher(hangs(), 2) as ahead:
             assert next(ahead) == 1
             raise ZeroDivisionError
 

@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.index.paths import IndexLayout
-from vqa_ray.index.reader import as_matrix, in_turn, ok_rows
+from vqa_ray.index.reader import as_matrix, ok_rows, prefetched
 from vqa_ray.index.version import AnnState, IndexFile, Version
 from vqa_ray.runs.counts import open_rows, read_columns
 from vqa_ray.storage.filesystem import filesystem_for, scheme_of
@@ -234,7 +234,7 @@ _NO_KEYS: npt.NDArray[np.int64] = np.empty(0, np.int64)
 def _keys(layout: IndexLayout, files: Sequence[IndexFile]) -> Keys:
     """Update → the keys of the rows of these files that have a vector."""
     found: dict[str, list[npt.NDArray[np.int64]]] = {}
-    tables = in_turn(lambda file: read_columns(layout.path(file.path), ("source_key", "status")), files)
+    tables = prefetched(lambda file: read_columns(layout.path(file.path), ("source_key", "status")), files)
     for file, table in zip(files, tables, strict=True):
         found.setdefault(file.update, []).append(table["source_key"].to_numpy()[ok_rows(table)])
     return {update: np.concatenate(keys) for update, keys in found.items()}

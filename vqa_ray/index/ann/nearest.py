@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 PROBES, REFINE_FACTOR = 24, 10
 
 
-class Ann:
+class AnnIndex:
     """The approximate index that belongs to a version of an index.
 
     Args:
@@ -104,7 +104,7 @@ class _Places:
         return positions
 
 
-def open_ann(layout: IndexLayout, version: Version) -> Ann | None:
+def open_ann(layout: IndexLayout, version: Version) -> AnnIndex | None:
     """The approximate index of a version; None, with a warning where it should be there, when search is exact."""
     if version.ann is None:
         return None
@@ -112,7 +112,7 @@ def open_ann(layout: IndexLayout, version: Version) -> Ann | None:
         logger.warning("%s: search is exact, because Lance is not installed: pip install 'vqa-ray[index]'", layout.uri)
         return None
     try:
-        return Ann(layout, version, version.ann)
+        return AnnIndex(layout, version, version.ann)
     except (*ERRORS, RunError) as error:
         logger.warning(
             "%s: search is exact, because the approximate index cannot be used (%s); `vqa-ray index --rebuild-ann` "

@@ -36,7 +36,7 @@ class Nearest(Protocol):
         ...
 
 
-class Fetched(NamedTuple):
+class ApproximateHits(NamedTuple):
     """What an approximate index found.
 
     Attributes:
@@ -48,7 +48,7 @@ class Fetched(NamedTuple):
     parameters: Mapping[str, int]
 
 
-def nearest(ann: Nearest, scorer: Scorer, ids: Ids, mask: Mask, k: int) -> Fetched | None:
+def nearest(ann: Nearest, scorer: Scorer, ids: Ids, mask: Mask, k: int) -> ApproximateHits | None:
     """The best rows that a mask lets through; of more rows and more partitions until `k` of them are.
 
     Args:
@@ -71,7 +71,7 @@ def nearest(ann: Nearest, scorer: Scorer, ids: Ids, mask: Mask, k: int) -> Fetch
         allowed = mask[positions]
         if np.count_nonzero(allowed) >= k:
             found = positions[allowed]
-            return Fetched(top_k(cosines[allowed] * length, ids[found], k, found), parameters)
+            return ApproximateHits(top_k(cosines[allowed] * length, ids[found], k, found), parameters)
         wanted *= _GROWTH
         parameters["probes"] = min(parameters["probes"] * _GROWTH, max(1, parameters["partitions"]))
     return None

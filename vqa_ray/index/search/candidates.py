@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vqa_ray.index.reader import Index, as_matrix, in_turn, ok_rows
+from vqa_ray.index.reader import Index, as_matrix, ok_rows, prefetched
 from vqa_ray.index.search.exact import Block
 from vqa_ray.index.search.scoring import Vectors
 from vqa_ray.index.search.top_k import Ids
@@ -92,7 +92,7 @@ class Candidates:
             return self._index.take(positions.tolist(), ["embedding"])
 
         files = [file for file in version.files if len(wanted[file.path])]
-        for file, table in zip(files, in_turn(read, files), strict=True):
+        for file, table in zip(files, prefetched(read, files), strict=True):
             positions = wanted[file.path]
             yield Block(as_matrix(table["embedding"], version.width), self.ids[positions], positions)
 

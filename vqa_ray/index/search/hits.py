@@ -52,7 +52,7 @@ class Ranked:
     verdicts: pa.Table | None = None
 
 
-def settled(positions: Ids, scores: Scores, verified: Verified, top_k: int) -> Ranked:
+def apply_verdicts(positions: Ids, scores: Scores, verified: Verified, top_k: int) -> Ranked:
     """The hits among verified candidates: those that match, in the order of the search, then those that failed.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vqa_ray.index.ann.nearest import Ann
+from vqa_ray.index.ann.nearest import AnnIndex
 from vqa_ray.index.paths import IndexLayout
 from vqa_ray.index.reader import Index, as_matrix
 from vqa_ray.index.search.approximate import recall
@@ -17,7 +17,7 @@ K = 10
 _QUERIES, _SEED = 100, 0
 
 
-def measured(layout: IndexLayout, version: Version, state: AnnState) -> AnnState:
+def with_measured_recall(layout: IndexLayout, version: Version, state: AnnState) -> AnnState:
     """`state` with its recall@10 for the vectors of 100 images drawn from the index; all vectors are read once.
 
     Args:
@@ -32,5 +32,5 @@ def measured(layout: IndexLayout, version: Version, state: AnnState) -> AnnState
     places = np.flatnonzero(everything)
     drawn = np.random.default_rng(_SEED).choice(places, min(_QUERIES, len(places)), replace=False)
     queries = as_matrix(index.take(np.sort(drawn).tolist(), ["embedding"])["embedding"], version.width)
-    share = recall(Ann(layout, version, state), queries, candidates.blocks(everything), K)
+    share = recall(AnnIndex(layout, version, state), queries, candidates.blocks(everything), K)
     return replace(state, recall=share, recall_queries=len(queries), recall_k=K)

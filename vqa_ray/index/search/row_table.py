@@ -13,7 +13,7 @@ from vqa_ray.index.search.filter import Mask, matching
 from vqa_ray.index.search.tags import Tagged, tagged
 
 
-class KnownRows:
+class IndexRows:
     """The columns of an index and of a tag run over the same images; read when they are needed.
 
     Args:

@@ -17,7 +17,7 @@ from vqa_ray.index.search.exact import nearest
 from vqa_ray.index.search.scoring import Query, Scorer, Scores
 from vqa_ray.index.search.top_k import Ids
 
-__all__ = ["Hits", "How", "Query", "Searcher", "search"]
+__all__ = ["Hits", "Query", "SearchMethod", "Searcher", "search"]
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ FEW_IMAGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class SearchMethod:
     """How hits were found.
 
     Attributes:
@@ -58,7 +58,7 @@ class Hits:
     positions: Ids
     scores: Scores
     images: int
-    how: How
+    how: SearchMethod
 
 
 class Searcher:
@@ -95,12 +95,12 @@ class Searcher:
         if self._asks_approximate(images, exact):
             fetched = self._approximately(scorer, mask, k)
             if fetched is not None:
-                how = How(False, fetched.parameters, *self._recall())
+                how = SearchMethod(False, fetched.parameters, *self._recall())
                 return Hits(fetched.best.positions, fetched.best.scores, images, how)
         best = nearest(scorer, self._candidates.blocks(mask), k)
-        return Hits(best.positions, best.scores, images, How(True))
+        return Hits(best.positions, best.scores, images, SearchMethod(True))
 
-    def _approximately(self, scorer: Scorer, mask: Mask, k: int) -> approximate.Fetched | None:
+    def _approximately(self, scorer: Scorer, mask: Mask, k: int) -> approximate.ApproximateHits | None:
         """Of the approximate index; None where the exact search is to be done instead."""
         assert self._index.ann is not None
         try:

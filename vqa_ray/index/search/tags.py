@@ -11,7 +11,7 @@ from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.runs import manifest
 from vqa_ray.runs.counts import read_columns
-from vqa_ray.runs.directory import RunLayout
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 
 # What a tag is called where the index has a column of the name already.
@@ -46,7 +46,7 @@ def tagged(rows: pa.Table, run: str) -> Tagged:
     Raises:
         RequestError: it is no finished run of `tag`.
     """
-    layout = RunLayout(run)
+    layout = RunDirectory(run)
     record = RunRecord.read(layout.record)
     if record is None or record.job != "tag" or manifest.read(layout.manifest) is None:
         kind = "nothing of the kind" if record is None else f"a run of {record.job}"

@@ -20,7 +20,7 @@ from vqa_ray.predicates.predicate import Predicate
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.retrieve import RetrieveStage
-from vqa_ray.storage.filesystem import shown_uri
+from vqa_ray.storage.filesystem import redacted_uri
 
 BATCH = 32
 
@@ -127,7 +127,7 @@ def _as_embedded(table: pa.Table, hashes: Sequence[str | None]) -> pa.Table:
         data = image.as_py()
         if data is not None and hashlib.sha256(data).hexdigest() != wanted:
             named = table["image_uri"][row].as_py() or "the image"
-            changed = RowError(ErrorCode.IMAGE_MISSING, f"{shown_uri(named)}: is another image than was embedded")
+            changed = RowError(ErrorCode.IMAGE_MISSING, f"{redacted_uri(named)}: is another image than was embedded")
             for name, value in zip(columns, (schema.STATUS_ERROR, str(changed.code), changed.message), strict=True):
                 columns[name][row] = value
     for name, values in columns.items():

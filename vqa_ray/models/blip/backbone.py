@@ -12,7 +12,7 @@ from vqa_ray.models.generation.decoding import Decoding
 from vqa_ray.models.generation.prompt_budget import Prompt
 
 
-class Network(Protocol):
+class GenerationBackbone(Protocol):
     """The tensors' side of a family."""
 
     device: torch.device

@@ -12,7 +12,7 @@ from transformers import EncoderDecoderCache
 
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.blip import checkpoint as blip_checkpoint
-from vqa_ray.models.blip.engine import Generative
+from vqa_ray.models.blip.engine import GenerativeEngine
 from vqa_ray.models.checkpoint.files import read_json
 from vqa_ray.models.generation.choices import opening_tokens
 from vqa_ray.models.generation.cross_attention import CrossDecoding
@@ -27,7 +27,7 @@ __all__ = ["Blip", "BlipCaptioning", "BlipQuestions", "transform_from_config"]
 ANSWERING, CAPTIONING = "BlipForQuestionAnswering", "BlipForConditionalGeneration"
 
 
-class Blip(Generative):
+class Blip(GenerativeEngine):
     """A loaded `BlipForQuestionAnswering`, which answers, or `BlipForConditionalGeneration`, which describes.
 
     The vision encoder runs once per image; its text encoder reads image and question together.
@@ -37,7 +37,7 @@ class Blip(Generative):
 
     @classmethod
     def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
-        """See `Generative.load_network`.
+        """See `GenerativeEngine.load_network`.
 
         Raises:
             ModelLoadError: see `blip_checkpoint`; also another architecture than the two.
@@ -80,7 +80,7 @@ class _BlipNetwork:
         self.prompt_limit = blip_checkpoint.context_limit(text, tokenizer)
         self._model = model
         self._text = text
-        self._pixels = blip_checkpoint.Pixels(transform, device, next(model.vision_model.parameters()).dtype)
+        self._pixels = blip_checkpoint.Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def tokenize(self, text: str) -> Sequence[int]:
         """See `Network.tokenize`."""

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from vqa_ray.models.blip import checkpoint as blip_checkpoint
-from vqa_ray.models.blip.engine import Generative
+from vqa_ray.models.blip.engine import GenerativeEngine
 from vqa_ray.models.checkpoint.files import check_image_token
 from vqa_ray.models.generation.decoding import Decoding
-from vqa_ray.models.generation.language_model import Shared, reader_of
+from vqa_ray.models.generation.language_model import Shared, language_model_adapter
 from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.models.transforms.square import SquareTransform, transform_from_config
@@ -21,7 +21,7 @@ from vqa_ray.models.transforms.square import SquareTransform, transform_from_con
 __all__ = ["Blip2", "Blip2Network", "transform_from_config"]
 
 
-class Blip2(Generative):
+class Blip2(GenerativeEngine):
     """A loaded `Blip2ForConditionalGeneration`.
 
     Vision and Q-Former run once per image however many questions it brings. With a decoder-only language model (OPT)
@@ -33,7 +33,7 @@ class Blip2(Generative):
 
     @classmethod
     def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
-        """See `Generative.load_network`. `float16` is taken for OPT on CUDA; its Q-Former then stays in float32.
+        """See `GenerativeEngine.load_network`. `float16` is taken for OPT on CUDA; its Q-Former then stays in float32.
 
         Raises:
             ModelLoadError: see `blip_checkpoint`.
@@ -65,10 +65,10 @@ class Blip2Network:
         self.image_tokens: int = model.config.num_query_tokens
         self.image_token: int | None = model.config.image_token_index
         self.prompt_limit = blip_checkpoint.context_limit(model.config.text_config, tokenizer) - self.image_tokens
-        self.reader = reader_of(model.language_model, tokenizer)
+        self.reader = language_model_adapter(model.language_model, tokenizer)
         self.closing = self.reader.closing
         self._model = model
-        self._pixels = blip_checkpoint.Pixels(transform, device, next(model.vision_model.parameters()).dtype)
+        self._pixels = blip_checkpoint.Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def tokenize(self, text: str) -> Sequence[int]:
         """See `Network.tokenize`."""

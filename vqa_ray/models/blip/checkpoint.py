@@ -32,7 +32,7 @@ class Normalisation(Protocol):
     def std(self) -> tuple[float, ...]: ...
 
 
-class Pixels:
+class Normalizer:
     """Images as the vision encoder wants them: what transformers' processor does, on the device.
 
     Args:

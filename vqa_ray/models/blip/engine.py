@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from vqa_ray.errors import RequestError
-from vqa_ray.models.blip.backbone import Network
+from vqa_ray.models.blip.backbone import GenerationBackbone
 from vqa_ray.models.generation.choices import probabilities
 from vqa_ray.models.generation.config import SCORE_MEANING, GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.generation.decoding import Generated, ended, greedy, mean_log_probabilities, up_to_closing
-from vqa_ray.models.generation.prompt_budget import Prompt, PromptFit
+from vqa_ray.models.generation.prompt_budget import Prompt, PromptTruncator
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.models.layers.device import send
-from vqa_ray.models.layers.microbatch import by_length, nest, run_passes
+from vqa_ray.models.layers.microbatch import by_length, group_by_image, run_passes
 from vqa_ray.models.protocols import Answer, ChoiceScores, Image, Turn
 from vqa_ray.models.transforms.unknown_words import unknown_warning
 
@@ -44,7 +44,7 @@ class _Row:
     choices: tuple[tuple[int, ...], ...] = ()
 
 
-class Generative:
+class GenerativeEngine:
     """A loaded generative model.
 
     An image is encoded once however many questions it brings; prompts of similar length run together.
@@ -89,10 +89,10 @@ class Generative:
 
     @classmethod
     def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
-        """The `Network` of a checkpoint directory, on its device."""
+        """The `GenerationBackbone` of a checkpoint directory, on its device."""
         raise NotImplementedError
 
-    def __init__(self, network: Network, prompting: Prompting, generation: GenerationConfig) -> None:
+    def __init__(self, network: GenerationBackbone, prompting: Prompting, generation: GenerationConfig) -> None:
         self.network = network
         self.device = network.device
         self.generation = generation
@@ -114,12 +114,12 @@ class Generative:
 
         Raises:
             RequestError: the checkpoint only describes images.
-            RowError: `row_malformed`, see `PromptFit.fit`.
+            RowError: `row_malformed`, see `PromptTruncator.fit`.
         """
         if not self.network.answers:
             raise RequestError("the model describes images and does not answer questions; caption with it instead")
         rows = self._rows(images, questions, contexts, self.generation.max_new_tokens)
-        return nest(self._generate(images, rows, self.generation.max_new_tokens, top_k), questions)
+        return group_by_image(self._generate(images, rows, self.generation.max_new_tokens, top_k), questions)
 
     def caption(self, images: Sequence[Image], prompt: str | None = None) -> list[Answer]:
         """See `GenerativeModel.caption`.
@@ -150,7 +150,7 @@ class Generative:
 
         Raises:
             RequestError: the checkpoint only describes images.
-            RowError: `row_malformed`, see `PromptFit.fit`.
+            RowError: `row_malformed`, see `PromptTruncator.fit`.
         """
         if not self.network.answers:
             raise RequestError("the model describes images and does not answer questions; caption with it instead")
@@ -173,20 +173,20 @@ class Generative:
             values = iter(found.get(index, ()))
             means = [next(values) if tokens else math.nan for tokens in option]
             flat.append(ChoiceScores(probabilities(means), warnings.get(index)))
-        return nest(flat, questions)
+        return group_by_image(flat, questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice has any text; a generative model can say whatever does."""
         return [bool(self._choice(choice)) for choice in choices]
 
-    def _prompts(self, new_tokens: int) -> PromptFit:
+    def _prompts(self, new_tokens: int) -> PromptTruncator:
         limit = self.network.prompt_limit - new_tokens
         if limit < 1:
             raise RequestError(
                 f"generation: {new_tokens} new tokens leave no room for a prompt; the model's context holds "
                 f"{self.network.prompt_limit} tokens beside the image"
             )
-        return PromptFit(self.network.tokenize, self._prompting, limit, self.network.image_token)
+        return PromptTruncator(self.network.tokenize, self._prompting, limit, self.network.image_token)
 
     def _fit(self, question: str, turns: tuple[Turn, ...], new_tokens: int) -> Prompt:
         prompt = self._prompts(new_tokens).fit(question, turns)

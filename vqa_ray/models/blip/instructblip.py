@@ -11,12 +11,12 @@ from torch import Tensor
 
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.blip import checkpoint as blip_checkpoint
-from vqa_ray.models.blip.engine import Generative
+from vqa_ray.models.blip.engine import GenerativeEngine
 from vqa_ray.models.checkpoint.files import check_image_token
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer
 from vqa_ray.models.generation.decoding import Decoding
 from vqa_ray.models.generation.kv_cache import pad
-from vqa_ray.models.generation.language_model import reader_of
+from vqa_ray.models.generation.language_model import language_model_adapter
 from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.models.transforms.square import SquareTransform, transform_from_config
@@ -26,7 +26,7 @@ __all__ = ["InstructBlip", "InstructBlipNetwork", "transform_from_config"]
 _QFORMER_TOKENIZER = "qformer_tokenizer"
 
 
-class InstructBlip(Generative):
+class InstructBlip(GenerativeEngine):
     """A loaded `InstructBlipForConditionalGeneration`, with Vicuna or Flan-T5.
 
     Only the vision encoder runs once per image: what the Q-Former makes of it depends on the question.
@@ -36,7 +36,7 @@ class InstructBlip(Generative):
 
     @classmethod
     def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
-        """See `Generative.load_network`. `float16` is taken on CUDA, but not for T5.
+        """See `GenerativeEngine.load_network`. `float16` is taken on CUDA, but not for T5.
 
         Raises:
             ModelLoadError: see `blip_checkpoint`; also a missing Q-Former tokenizer.
@@ -76,12 +76,12 @@ class InstructBlipNetwork:
         self.image_tokens: int = model.config.num_query_tokens
         self.image_token: int | None = model.config.image_token_index
         self.prompt_limit = blip_checkpoint.context_limit(model.config.text_config, tokenizer) - self.image_tokens
-        self.reader = reader_of(model.language_model, tokenizer)
+        self.reader = language_model_adapter(model.language_model, tokenizer)
         self.closing = self.reader.closing
         self._model = model
         self._qformer_tokenizer = qformer_tokenizer
         self._question_limit: int = model.config.qformer_config.max_position_embeddings
-        self._pixels = blip_checkpoint.Pixels(transform, device, next(model.vision_model.parameters()).dtype)
+        self._pixels = blip_checkpoint.Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def tokenize(self, text: str) -> Sequence[int]:
         """See `Network.tokenize`."""

@@ -28,11 +28,11 @@ from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes
 from vqa_ray.models.generation.choices import probabilities
 from vqa_ray.models.generation.config import SCORE_MEANING, GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.generation.decoding import Generated, greedy, mean_log_probabilities
-from vqa_ray.models.generation.prompt_budget import PromptFit
+from vqa_ray.models.generation.prompt_budget import PromptTruncator
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.linear import freeze_linears
-from vqa_ray.models.layers.microbatch import nest, run_passes
-from vqa_ray.models.protocols import Answer, Box, ChoiceScores, Image, Shown, Turn
+from vqa_ray.models.layers.microbatch import group_by_image, run_passes
+from vqa_ray.models.protocols import Answer, Box, ChoiceScores, Image, ImageOrImages, Turn
 from vqa_ray.models.registry import SHARING_A_PREFIX
 from vqa_ray.models.transforms.unknown_words import unknown_warning
 
@@ -117,7 +117,7 @@ class ChatModel:
 
     def answer(
         self,
-        images: Sequence[Shown],
+        images: Sequence[ImageOrImages],
         questions: Sequence[Sequence[str]],
         top_k: int,
         contexts: Sequence[Sequence[Sequence[Turn]]] | None = None,
@@ -130,7 +130,7 @@ class ChatModel:
         del top_k
         limit = self.generation.max_new_tokens
         prompts = self._prompts(images, questions, contexts, limit)
-        return nest(self._generate(prompts, limit), questions)
+        return group_by_image(self._generate(prompts, limit), questions)
 
     def caption(self, images: Sequence[Image], prompt: str | None = None) -> list[Answer]:
         """See `GenerativeModel.caption`: the model is asked for one sentence, and `prompt` put into its mouth."""
@@ -170,7 +170,7 @@ class ChatModel:
             values = iter(found.get(prompt.index, ()))
             means = [next(values) if tokens else math.nan for tokens in option]
             flat.append(ChoiceScores(probabilities(means), prompt.warning))
-        return nest(flat, questions)
+        return group_by_image(flat, questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice has any text; the model can say whatever does."""
@@ -178,7 +178,7 @@ class ChatModel:
 
     def _prompts(
         self,
-        images: Sequence[Shown],
+        images: Sequence[ImageOrImages],
         questions: Sequence[Sequence[str]],
         contexts: Sequence[Sequence[Sequence[Turn]]] | None,
         room: int,
@@ -190,7 +190,7 @@ class ChatModel:
         for image, asked, turns in zip(images, questions, earlier, strict=True):
             about = self._processor.about(image)
             wording = _Wording(self._processor, opening, about.count)
-            fit = PromptFit(about.tokens, wording, max(1, self._context - room))
+            fit = PromptTruncator(about.tokens, wording, max(1, self._context - room))
             fitted = [fit.fit(question, said) for question, said in zip(asked, turns, strict=True)]
             tensors = ImageTensors(about.tensors, about.count, about.size)
             for question, each in zip(asked, fitted, strict=True):
@@ -254,7 +254,7 @@ class ChatModel:
 
 
 class _Wording:
-    """The chat template as `PromptFit` asks for it."""
+    """The chat template as `PromptTruncator` asks for it."""
 
     def __init__(self, processor: ChatProcessor, opening: str, images: int) -> None:
         self._processor = processor

@@ -17,7 +17,7 @@ from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat.prompt_adapters import ADAPTERS, PromptAdapter
 from vqa_ray.models.chat.remembered_images import RememberedImages
 from vqa_ray.models.checkpoint.files import image_processor_config
-from vqa_ray.models.protocols import Image, Shown, Turn
+from vqa_ray.models.protocols import Image, ImageOrImages, Turn
 
 # Values per token whose names do not say so.
 _PER_TOKEN = ("cross_attention_mask",)
@@ -123,7 +123,7 @@ class ChatProcessor:
         """The text that asks for a caption, where the family has one of its own."""
         return None if self._adapter is None else self._adapter.caption
 
-    def about(self, shown: Shown) -> AboutImages:
+    def about(self, shown: ImageOrImages) -> AboutImages:
         """Prompts about one image, uint8 (H, W, 3), or about several."""
         return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,))
 

@@ -17,7 +17,7 @@ from vqa_ray.models.layers.device import send
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RepetitionPenalty:
     """Which tokens each row holds, for the checkpoint's repetition penalty (Keskar et al. 2019, arXiv:1909.05858).
 
     Attributes:
@@ -47,7 +47,14 @@ class ChatDecoding:
     """
 
     def __init__(
-        self, model: Any, cache: DynamicCache, mask: Tensor, position: Tensor, *, logits: Tensor, seen: Seen | None
+        self,
+        model: Any,
+        cache: DynamicCache,
+        mask: Tensor,
+        position: Tensor,
+        *,
+        logits: Tensor,
+        seen: RepetitionPenalty | None,
     ) -> None:
         self.logits = logits
         self._model = model
@@ -64,13 +71,13 @@ class ChatDecoding:
         logits = _forward(self._model, tokens, self._mask, places, self._cache, keep=0)
         self._position = self._position + count
         if self._seen is not None:
-            self._seen = Seen(self._seen.penalty, self._seen.tokens.scatter(1, tokens, True))
+            self._seen = RepetitionPenalty(self._seen.penalty, self._seen.tokens.scatter(1, tokens, True))
             logits = torch.stack([self._seen.apply(step) for step in logits.unbind(dim=1)], dim=1)
         return logits
 
     def select(self, rows: Tensor) -> ChatDecoding:
         """A copy for some rows (K,), in any order and as often as wanted."""
-        seen = None if self._seen is None else Seen(self._seen.penalty, self._seen.tokens[rows])
+        seen = None if self._seen is None else RepetitionPenalty(self._seen.penalty, self._seen.tokens[rows])
         return ChatDecoding(
             self._model,
             select_rows(self._cache, rows),
@@ -115,7 +122,7 @@ def read(model: Any, prompts: Sequence[Prompt], room: int, penalty: float = 1.0)
     logits = _forward(model, ids, full, following[rows][:, None] + positions(mask), own, keep=1)[:, -1]
     seen = None
     if penalty != 1.0:
-        seen = Seen(penalty, _tokens_of(prompts, logits))
+        seen = RepetitionPenalty(penalty, _tokens_of(prompts, logits))
         logits = seen.apply(logits)
     return ChatDecoding(model, own, full, following[rows] + mask.sum(dim=-1), logits=logits, seen=seen)
 

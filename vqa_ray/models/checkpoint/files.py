@@ -159,7 +159,7 @@ def _copied(uri: str) -> Path:
     try:
         files = storage.list_files(uri)
     except store_failures() as error:
-        raise ModelLoadError(f"model {storage.shown_uri(uri)}: cannot be listed: {store_reason(error)}") from error
+        raise ModelLoadError(f"model {storage.redacted_uri(uri)}: cannot be listed: {store_reason(error)}") from error
     if not files:
         raise ModelLoadError(f"model {uri}: nothing there")
     listing = "\n".join(f"{f.uri} {f.size_bytes} {f.modified}" for f in files)
@@ -188,7 +188,9 @@ def _copied(uri: str) -> Path:
         try:
             _fetch(uri, names, fetch)
         except OSError as error:
-            raise ModelLoadError(f"model {storage.shown_uri(uri)}: cannot be copied: {one_line(error, 160)}") from error
+            raise ModelLoadError(
+                f"model {storage.redacted_uri(uri)}: cannot be copied: {one_line(error, 160)}"
+            ) from error
         rename_whole(staged, target)
     return target
 

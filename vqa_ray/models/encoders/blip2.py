@@ -51,7 +51,7 @@ class Blip2Towers:
         self.image_tokens = 1 + (transform.side // model.config.vision_config.patch_size) ** 2
         self.text_tokens: int = model.config.qformer_config.max_position_embeddings
         self._model = model
-        self._pixels = blip_checkpoint.Pixels(transform, device, next(model.vision_model.parameters()).dtype)
+        self._pixels = blip_checkpoint.Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def images(self, pixels: Tensor) -> Tensor:
         """See `Towers.images`."""

@@ -27,7 +27,7 @@ _TOKENS_PER_PASS = {"cpu": 2_048, "cuda": 131_072}
 _LEAST_TEXTS = 16
 
 
-class Towers(Protocol):
+class EncoderBackbone(Protocol):
     """The tensors' side of a family."""
 
     device: torch.device
@@ -74,11 +74,11 @@ class DualEncoder:
         return cls(cls.load_towers(path, device, dtype))
 
     @classmethod
-    def load_towers(cls, path: Path, device: str | None, dtype: str | None) -> Towers:
-        """The `Towers` of a checkpoint directory, on their device."""
+    def load_towers(cls, path: Path, device: str | None, dtype: str | None) -> EncoderBackbone:
+        """The `EncoderBackbone` of a checkpoint directory, on their device."""
         raise NotImplementedError
 
-    def __init__(self, towers: Towers) -> None:
+    def __init__(self, towers: EncoderBackbone) -> None:
         self.towers = towers
         self.device = towers.device
         self.dimension = towers.shape.dimension

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models.blip.checkpoint import Pixels
+from vqa_ray.models.blip.checkpoint import Normalizer
 from vqa_ray.models.checkpoint.files import image_processor_config, read_json
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
@@ -75,7 +75,7 @@ class SiglipTowers:
         self.text_tokens: int = model.config.text_config.max_position_embeddings
         self._model = model
         self._layers = vision_layers(model.vision_model)
-        self._pixels = Pixels(transform, device, model.dtype)
+        self._pixels = Normalizer(transform, device, model.dtype)
         self._patches = Patches(model.vision_model.embeddings.patch_embedding, transform.mean, transform.std)
 
     def images(self, pixels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from vqa_ray.models.layers.device import send
 Prefix = Sequence[tuple[Tensor, Tensor]]
 
 
-class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's keys and values, with room for the tokens to come.
 
     A stock layer copies all that it holds for every token that is generated; this one writes the new ones behind.
@@ -33,7 +33,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._show(tokens)
 
     @classmethod
-    def start(cls, keys: Tensor, values: Tensor, rows: Tensor, room: int) -> RoomyLayer:
+    def start(cls, keys: Tensor, values: Tensor, rows: Tensor, room: int) -> PreallocatedLayer:
         """A layer whose rows (R,) start from some of keys and values (B, heads, tokens, D), with room for more."""
         rows = rows.to(keys.device)
         return cls(_with_room(keys, rows, room), _with_room(values, rows, room), keys.shape[-2])
@@ -47,9 +47,9 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._show(end)
         return self.keys, self.values
 
-    def select(self, rows: Tensor) -> RoomyLayer:
+    def select(self, rows: Tensor) -> PreallocatedLayer:
         """A copy for some of the rows, in any order and as often as wanted, with the room that is left."""
-        return RoomyLayer.start(self.keys, self.values, rows, self._buffers[0].shape[-2] - self.keys.shape[-2])
+        return PreallocatedLayer.start(self.keys, self.values, rows, self._buffers[0].shape[-2] - self.keys.shape[-2])
 
     def _show(self, tokens: int) -> None:
         self.keys, self.values = (buffer[:, :, :tokens] for buffer in self._buffers)
@@ -58,13 +58,13 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 def roomy_cache(prefix: Prefix, rows: Tensor, room: int) -> DynamicCache:
     """A cache whose rows (R,) start from some of `prefix`, with room for so many tokens more."""
     cache = DynamicCache()
-    cache.layers = [RoomyLayer.start(keys, values, rows, room) for keys, values in prefix]
+    cache.layers = [PreallocatedLayer.start(keys, values, rows, room) for keys, values in prefix]
     return cache
 
 
 def select_rows(cache: DynamicCache, rows: Tensor) -> DynamicCache:
     """A copy of a cache, roomy or stock, for some of its rows."""
-    if all(isinstance(layer, RoomyLayer) for layer in cache.layers):
+    if all(isinstance(layer, PreallocatedLayer) for layer in cache.layers):
         copy = DynamicCache()
         copy.layers = [layer.select(rows) for layer in cache.layers]
         return copy
@@ -84,7 +84,7 @@ def join_caches(caches: Sequence[DynamicCache], places: Sequence[Tensor], room: 
     held = [prefix_of(cache) for cache in caches]
     joined = DynamicCache()
     joined.layers = [
-        RoomyLayer(
+        PreallocatedLayer(
             _joined([keys for keys, _ in layer], places, room),
             _joined([values for _, values in layer], places, room),
             max(keys.shape[-2] for keys, _ in layer),

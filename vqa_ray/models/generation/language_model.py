@@ -35,7 +35,7 @@ class Shared(NamedTuple):
     prefix: Prefix = ()
 
 
-class Reader(Protocol):
+class LanguageModelAdapter(Protocol):
     """A language model that images stand in front of."""
 
     closing: tuple[int, ...]
@@ -64,7 +64,7 @@ class Reader(Protocol):
         ...
 
 
-def reader_of(language_model: Any, tokenizer: Any) -> Reader:
+def language_model_adapter(language_model: Any, tokenizer: Any) -> LanguageModelAdapter:
     """The reader that a transformers language model needs."""
     kind = Seq2SeqReader if language_model.config.is_encoder_decoder else CausalReader
     return kind(language_model, tokenizer)
@@ -96,7 +96,7 @@ class CausalReader:
         return continuation_tokens(lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"], choice)
 
     def share(self, features: Tensor) -> Shared:
-        """See `Reader.share`."""
+        """See `LanguageModelAdapter.share`."""
         features = features.to(self.device)
         cache = DynamicCache()
         self._model(inputs_embeds=features, past_key_values=cache, use_cache=True, logits_to_keep=1)
@@ -150,7 +150,7 @@ class Seq2SeqReader:
         return opening_tokens(lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"], choice)
 
     def share(self, features: Tensor) -> Shared:
-        """See `Reader.share`."""
+        """See `LanguageModelAdapter.share`."""
         return Shared(features.to(self.device))
 
     def begin(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> CrossDecoding:

@@ -34,7 +34,7 @@ class Wording(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PromptFit:
+class PromptTruncator:
     """Words prompts and cuts them to size.
 
     Attributes:

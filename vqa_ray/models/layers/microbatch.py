@@ -95,7 +95,7 @@ def cut_by_length(lengths: Sequence[int], overhead: int) -> list[list[int]]:
     return groups[::-1]
 
 
-def nest(flat: Iterable[T], questions: Sequence[Sequence[object]]) -> list[list[T]]:
+def group_by_image(flat: Iterable[T], questions: Sequence[Sequence[object]]) -> list[list[T]]:
     """One result per question, in order, as lists per image."""
     rest = iter(flat)
     return [[next(rest) for _ in asked] for asked in questions]

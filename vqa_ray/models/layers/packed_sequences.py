@@ -1,6 +1,6 @@
 """Token sequences of different lengths, one after the other, so that the products of a batch are few and large.
 
-Linear layers run over all tokens alike; `Packed.attend` keeps each sequence to itself.
+Linear layers run over all tokens alike; `PackedSequences.attend` keeps each sequence to itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Segment(NamedTuple):
     mask: Tensor | None
 
 
-class Packed(NamedTuple):
+class PackedSequences(NamedTuple):
     """The tokens of sequences of any lengths, one after the other.
 
     Attributes:
@@ -43,7 +43,7 @@ class Packed(NamedTuple):
     segments: tuple[Segment, ...]
 
     @classmethod
-    def of(cls, parts: Sequence[Tensor], segments: Sequence[Segment]) -> Packed:
+    def of(cls, parts: Sequence[Tensor], segments: Sequence[Segment]) -> PackedSequences:
         """Pack the tokens (rows × length, D) of each segment."""
         tokens = joined(parts)
         # A CPU compiles its products anew for every number of tokens: few numbers, few compilations.
@@ -51,7 +51,7 @@ class Packed(NamedTuple):
             tokens = F.pad(tokens, (0, 0, 0, -len(tokens) % _GRANULE))
         return cls(tokens, tuple(segments))
 
-    def with_tokens(self, tokens: Tensor) -> Packed:
+    def with_tokens(self, tokens: Tensor) -> PackedSequences:
         """Other tokens in the same places."""
         return self._replace(tokens=tokens)
 

@@ -19,7 +19,7 @@ from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.files import image_processor_config, read_json
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
 from vqa_ray.models.layers.device import choose_device, choose_dtype
-from vqa_ray.models.layers.microbatch import nest
+from vqa_ray.models.layers.microbatch import group_by_image
 from vqa_ray.models.protocols import Answer, ChoiceScores, Image
 from vqa_ray.models.transforms.unknown_words import unknown_warning
 from vqa_ray.models.transforms.vilt import ViltTransform
@@ -118,7 +118,7 @@ class Vilt:
             )
             for pair in pairs
         ]
-        return nest(flat, questions)
+        return group_by_image(flat, questions)
 
     def score(
         self,
@@ -144,7 +144,7 @@ class Vilt:
             )
             for pair in pairs
         ]
-        return nest(flat, questions)
+        return group_by_image(flat, questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice is in the answer vocabulary, exactly or but for case."""

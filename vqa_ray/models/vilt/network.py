@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqa_ray.models.layers.linear import Projection, differentiable_product, trained_linear
-from vqa_ray.models.layers.packed_sequences import Packed, Segment, joined, split
+from vqa_ray.models.layers.packed_sequences import PackedSequences, Segment, joined, split
 
 
 class Questions(Protocol):
@@ -154,14 +154,14 @@ class ViltNetwork(nn.Module):
         images = self.all_image_tokens([group.pixels for group in groups])
         return [Pairs(g.input_ids, g.text_mask, tokens) for g, tokens in zip(groups, images, strict=True)]
 
-    def hidden(self, groups: Sequence[Pairs]) -> Packed:
+    def hidden(self, groups: Sequence[Pairs]) -> PackedSequences:
         """All layers but the last, over pairs of any sizes together: only attention treats each group by itself."""
         x = self._pack(groups)
         for index, layer in enumerate(self.model.vilt.encoder.layer[:-1]):
             x = x.with_tokens(self._layer(layer, index, x))
         return x
 
-    def head(self, hidden: Packed) -> Tensor:
+    def head(self, hidden: PackedSequences) -> Tensor:
         """The last layer, for [CLS] alone, and the classifier: (N, A) logits."""
         layers = self.model.vilt.encoder.layer
         x = self._layer(layers[-1], len(layers) - 1, hidden, only_first=True)
@@ -170,7 +170,7 @@ class ViltNetwork(nn.Module):
         logits: Tensor = self.model.classifier(pooled)
         return logits
 
-    def _pack(self, groups: Sequence[Pairs]) -> Packed:
+    def _pack(self, groups: Sequence[Pairs]) -> PackedSequences:
         parts, segments = [], []
         for input_ids, text_mask, image_tokens in groups:
             text = self._embeddings.text_embeddings(input_ids=input_ids) + self._modality(0)
@@ -181,9 +181,9 @@ class ViltNetwork(nn.Module):
                 mask = torch.cat([text_mask, seen], dim=1)[:, None, None, :]
             segments.append(Segment(len(x), x.shape[1], text.shape[1], mask))
             parts.append(x.flatten(0, 1))
-        return Packed.of(parts, segments)
+        return PackedSequences.of(parts, segments)
 
-    def _layer(self, layer: Any, index: int, packed: Packed, only_first: bool = False) -> Tensor:
+    def _layer(self, layer: Any, index: int, packed: PackedSequences, only_first: bool = False) -> Tensor:
         """One encoder layer: (T, D), or (N, D) of the first token of each pair."""
         x = packed.tokens
         if self._layers:
@@ -200,7 +200,7 @@ class ViltNetwork(nn.Module):
         out: Tensor = x + layer.output.dropout(trained_linear(layer.output.dense, hidden))
         return out
 
-    def _frozen_layer(self, layer: Any, frozen: _FrozenLayer, packed: Packed, only_first: bool) -> Tensor:
+    def _frozen_layer(self, layer: Any, frozen: _FrozenLayer, packed: PackedSequences, only_first: bool) -> Tensor:
         x = packed.tokens
         normed = layer.layernorm_before(x)
         k, v = frozen.key_value(normed).chunk(2, dim=-1)

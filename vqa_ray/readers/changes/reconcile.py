@@ -11,7 +11,7 @@ import numpy as np
 from vqa_ray.keys import Keys, Ranges, between, size
 from vqa_ray.readers.changes.drift import named
 from vqa_ray.readers.changes.resumed import with_totals
-from vqa_ray.readers.source import Shard, Source, refuse
+from vqa_ray.readers.source import Shard, Source, request_error
 from vqa_ray.schema import ROW_BITS
 
 
@@ -41,7 +41,7 @@ def reconcile(source: Source, done: Ranges) -> Source:
         now = None if written else _fitted(source.current.get(uri, ()), own)
         if now is None:
             what = f"and {written:,} of its rows are written already" if written else "and has more parts than before"
-            raise refuse(
+            raise request_error(
                 f"{source.config.uri}: a file has changed since the run began ({each}), {what}, so its rows cannot be "
                 "told apart; put it back as it was, or use another --output for the input as it is now"
             )
@@ -84,7 +84,7 @@ def check_retried(source: Source, keys: Keys) -> None:
     root = source.root.rstrip("/")
     changed = [each for each in source.drift.changed if any(shard.uri == f"{root}/{each.name}" for shard in shards)]
     if changed:
-        raise refuse(
+        raise request_error(
             f"{source.config.uri}: a file with failed rows has changed since the run began ({changed[0]}), so that its "
             "rows cannot be told apart; put it back as it was, or use another --output for the input as it is now"
         )
@@ -108,7 +108,7 @@ def _check_gone(source: Source, needed: Sequence[Shard]) -> None:
     gone = [name for name in source.drift.gone if f"{root}/{name}" in uris]
     if gone:
         are = "a file is gone" if len(gone) == 1 else f"{len(gone)} files are gone"
-        raise refuse(
+        raise request_error(
             f"{source.config.uri}: {are} since the run began{named(gone)}, of which rows are not written yet; put back "
             "what is gone, or use another --output for what is there now"
         )

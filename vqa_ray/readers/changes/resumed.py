@@ -11,7 +11,7 @@ from vqa_ray.readers.changes.digest import content_digest, has_grown
 from vqa_ray.readers.changes.drift import ChangedFile, Drift, named
 from vqa_ray.readers.changes.snapshot import InputSnapshot, KnownFile, input_place, time_us
 from vqa_ray.readers.listing import Listing, with_kinds
-from vqa_ray.readers.source import Format, Source, refuse
+from vqa_ray.readers.source import Format, Source, request_error
 from vqa_ray.readers.suffixes import kind_of
 from vqa_ray.storage.canonical import canonical_uri, is_same_place, path_below
 from vqa_ray.storage.filesystem import FileEntry
@@ -56,7 +56,7 @@ class EarlierRun:
             return listing
         entries = tuple(entry for entry in listing.entries if not f"{listing.relative(entry)}/".startswith(f"{inner}/"))
         if not entries:
-            raise refuse(f"{listing.uri}: the input is empty: nothing lies there but the output {self.output}")
+            raise request_error(f"{listing.uri}: the input is empty: nothing lies there but the output {self.output}")
         return replace(listing, entries=entries)
 
 
@@ -81,7 +81,7 @@ def resume(
         now = {entry.uri: entry for entry in kept}
         kept = [now.get(f"{root}/{file.name}") or file.below(root) for file in snapshot.files]
     if snapshot.files and not kept:
-        raise refuse(
+        raise request_error(
             f"{listing.uri}: the files that the run began with are gone{named(drift.gone)}; put them back, or use "
             "another --output for what is there now"
         )
@@ -151,7 +151,7 @@ def _extended(source: Source, listing: Listing, opened: Callable[[Listing], Sour
     more = opened(replace(listing, entries=tuple(entry for entry in listing.entries if entry.uri in added)))
     for what in ("format", "kept", "layout", "several"):
         if getattr(more, what) != getattr(source, what):
-            raise refuse(
+            raise request_error(
                 f"{listing.uri}: --update: the files that were added{named(source.drift.added)} do not fit to those of "
                 f"the run: their {_WORDS[what]} differ; use another --output for them"
             )

@@ -21,9 +21,9 @@ from vqa_ray.readers.formats.lines import MAX_LINE_BYTES, Line, lines_of
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.partitions import named_path_values, path_names, with_path_names
 from vqa_ray.readers.passthrough import infer_text, keep_text
-from vqa_ray.readers.row_builder import Row, RowMaker
+from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import numbered
-from vqa_ray.readers.source import Contents, InputConfig, Shard, Source, refuse, told
+from vqa_ray.readers.source import InputConfig, OpenedInput, Shard, Source, join_names, request_error
 
 _HEADERS_AT_ONCE = 16
 # Fields may be as long as lines, until stray quotes have had so much read in vain; then Python's own limit holds.
@@ -49,7 +49,7 @@ class Record:
     problem: str = ""
 
 
-def open_csv(config: InputConfig, listing: Listing) -> Contents:
+def open_csv(config: InputConfig, listing: Listing) -> OpenedInput:
     """One shard a file; all files have the same columns, in any order.
 
     Raises:
@@ -57,7 +57,7 @@ def open_csv(config: InputConfig, listing: Listing) -> Contents:
     """
     files = [entry for entry in listing.of("csv") if entry.size_bytes]
     if not files:
-        raise refuse(f"{listing.uri}: the input is empty: no lines")
+        raise request_error(f"{listing.uri}: the input is empty: no lines")
     with ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:
         headers = list(pool.map(lambda entry: _header(entry.uri, config.encoding), files))
     headers = [
@@ -69,18 +69,18 @@ def open_csv(config: InputConfig, listing: Listing) -> Contents:
     layout = layouts[0]
     for name, header, other in zip(names, headers, layouts, strict=True):
         if other != layout:
-            raise refuse(f"{name}: has other columns than {names[0]}: {told(header)}")
+            raise request_error(f"{name}: has other columns than {names[0]}: {join_names(header)}")
     sample = take_sample(files, partial(_sample, encoding=config.encoding))
     if sample.is_empty:
-        raise refuse(f"{listing.uri}: the input is empty: no records after the header")
+        raise request_error(f"{listing.uri}: the input is empty: no records after the header")
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
     kept = infer_text(config.keep, sample.rows, present_labels(config, headers[0]))
-    return Contents(tuple(shards), layout, kept, columns=tuple(headers[0]))
+    return OpenedInput(tuple(shards), layout, kept, columns=tuple(headers[0]))
 
 
 def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one file; an empty cell is null."""
-    maker = RowMaker(source, shard.uri)
+    maker = RowBuilder(source, shard.uri)
     name = shard.uri.rpartition("/")[2]
     layout, kept, path = source.layout, source.kept_columns(), named_path_values(source, shard.uri)
     with watched_stream(shard.uri) as (file, watch):
@@ -205,9 +205,9 @@ def _header(uri: str, encoding: str | None) -> list[str]:
         )
         for _, record in rows:
             if record.cells is None:
-                raise refuse(f"{uri}: the header, line {record.number}, cannot be read: {record.problem}")
+                raise request_error(f"{uri}: the header, line {record.number}, cannot be read: {record.problem}")
             return list(record.cells)
-    raise refuse(f"{uri}: has no header line")
+    raise request_error(f"{uri}: has no header line")
 
 
 def _sample(uri: str, encoding: str | None = None) -> Iterator[tuple[Mapping[str, object] | None, int]]:

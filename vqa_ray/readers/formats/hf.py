@@ -18,8 +18,8 @@ from vqa_ray.readers.listing import Listing, is_saved_dataset, list_input
 from vqa_ray.readers.partitions import CONFIGURATION, SPLIT, named_path_values, path_names, with_path_fields
 from vqa_ray.readers.passthrough import infer_arrow
 from vqa_ray.readers.passthrough_types import notes_on
-from vqa_ray.readers.row_builder import Row, RowMaker
-from vqa_ray.readers.source import Contents, InputConfig, Layout, Shard, Source, refuse, told
+from vqa_ray.readers.row_builder import Row, RowBuilder
+from vqa_ray.readers.source import ColumnMap, InputConfig, OpenedInput, Shard, Source, join_names, request_error
 from vqa_ray.readers.suffixes import HUB_PARQUET
 from vqa_ray.storage.filesystem import exists, read_bytes, scheme_of
 
@@ -29,7 +29,7 @@ _HUB_NAME = re.compile(
 _HUB_ROWS = 32
 
 
-def open_hf(config: InputConfig, listing: Listing) -> Contents:
+def open_hf(config: InputConfig, listing: Listing) -> OpenedInput:
     """Find the shards of a dataset directory; `DIR#SPLIT` names one of several splits.
 
     Raises:
@@ -39,7 +39,7 @@ def open_hf(config: InputConfig, listing: Listing) -> Contents:
         return _open_saved(config, _choose_saved(listing), listing.root)
     parquet = [entry for entry in listing.entries if listing.kind(entry) == "parquet"]
     if not parquet:
-        raise refuse(
+        raise request_error(
             f"{listing.uri}: is not a Hugging Face dataset (no dataset_dict.json or state.json of save_to_disk, no "
             f"Parquet files); found {listing.found()}"
         )
@@ -55,7 +55,7 @@ def read_hf(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iter
     if shard.names:
         yield from _read_hub(source, shard, wanted)
     elif shard.uri.endswith(".arrow"):
-        maker = RowMaker(source, shard.uri)
+        maker = RowBuilder(source, shard.uri)
         with watched_stream(shard.uri) as (file, watch):
             path = named_path_values(source, shard.uri)
             rows = rows_of(_batches(file, source), 0, source, maker, wanted, path=path)
@@ -69,7 +69,7 @@ def is_hub_name(uri: str) -> bool:
     return bool(_HUB_NAME.fullmatch(uri)) and not exists(uri.partition("#")[0])
 
 
-def open_hub(config: InputConfig) -> Contents:
+def open_hub(config: InputConfig) -> OpenedInput:
     """Find the shards of a dataset on the hub, pinned to the revision it has now.
 
     Raises:
@@ -89,7 +89,7 @@ def open_hub(config: InputConfig) -> Contents:
     return open_streamed(config, name, str(revision), configuration, split)
 
 
-def open_streamed(config: InputConfig, name: str, revision: str, configuration: str, split: str) -> Contents:
+def open_streamed(config: InputConfig, name: str, revision: str, configuration: str, split: str) -> OpenedInput:
     """The shards of a dataset that `datasets` streams: one for each of its files.
 
     Raises:
@@ -98,7 +98,7 @@ def open_streamed(config: InputConfig, name: str, revision: str, configuration: 
     stream = _stream(name, revision, configuration, split)
     table = next(iter(stream.with_format("arrow").iter(1)), None)
     if table is None:
-        raise refuse(f"{config.uri}: the input is empty: no rows in split {split!r}")
+        raise request_error(f"{config.uri}: the input is empty: no rows in split {split!r}")
     schema = with_path_fields(config, table.schema, (CONFIGURATION, SPLIT))
     layout = _layout(config, schema, config.uri)
     count = int(stream.num_shards)
@@ -107,14 +107,14 @@ def open_streamed(config: InputConfig, name: str, revision: str, configuration: 
     described = table.schema if stream.features is None else stream.features.arrow_schema
     kept = _kept(config, schema.with_metadata(described.metadata))
     columns = tuple(schema.names)
-    return Contents(shards, layout, kept, revision=f"{place}#{configuration}/{split}", columns=columns)
+    return OpenedInput(shards, layout, kept, revision=f"{place}#{configuration}/{split}", columns=columns)
 
 
 def _read_hub(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     stream = _stream(*shard.names).shard(num_shards=shard.stop, index=shard.start).with_format("arrow")
     batches = (batch for table in stream.iter(_HUB_ROWS) for batch in table.combine_chunks().to_batches())
     named = {CONFIGURATION: shard.names[2], SPLIT: shard.names[3]}
-    return rows_of(batches, 0, source, RowMaker(source, shard.uri), wanted, path=named)
+    return rows_of(batches, 0, source, RowBuilder(source, shard.uri), wanted, path=named)
 
 
 def _stream(name: str, revision: str, configuration: str, split: str) -> Any:
@@ -127,37 +127,41 @@ def _choose_saved(listing: Listing) -> Listing:
     names = {listing.relative(entry): entry for entry in listing.entries}
     if "dataset_dict.json" not in names:
         if listing.fragment:
-            raise refuse(f"{listing.uri}: this dataset has no splits to choose from; leave out #{listing.fragment}")
+            raise request_error(
+                f"{listing.uri}: this dataset has no splits to choose from; leave out #{listing.fragment}"
+            )
         return listing
     splits = json.loads(read_bytes(names["dataset_dict.json"].uri)).get("splits", [])
     return list_input(f"{listing.root}/{_choose(listing.uri, listing.fragment, splits)}")
 
 
-def _open_saved(config: InputConfig, listing: Listing, root: str) -> Contents:
+def _open_saved(config: InputConfig, listing: Listing, root: str) -> OpenedInput:
     entries = {listing.relative(entry): entry for entry in listing.entries}
     try:
         state = json.loads(read_bytes(entries["state.json"].uri))
         names = [data["filename"] for data in state["_data_files"]]
     except (KeyError, ValueError, TypeError) as error:
-        raise refuse(f"{listing.uri}: state.json is missing or does not name the data files: {error!r}") from error
+        raise request_error(
+            f"{listing.uri}: state.json is missing or does not name the data files: {error!r}"
+        ) from error
     missing = [name for name in names if name not in entries]
     if missing:
-        raise refuse(f"{listing.uri}: the data files that state.json names are not there: {told(missing)}")
+        raise request_error(f"{listing.uri}: the data files that state.json names are not there: {join_names(missing)}")
     arrow = _first_schema([entries[name].uri for name in names])
     if arrow is not None:
         arrow = with_path_fields(config, arrow, path_names([entries[names[0]].uri], root))
-    layout = Layout() if arrow is None else _layout(config, arrow, listing.uri)
+    layout = ColumnMap() if arrow is None else _layout(config, arrow, listing.uri)
     shards = (
         Shard(i, entries[name].uri, rows=_count(entries[name].uri), size_bytes=entries[name].size_bytes)
         for i, name in enumerate(names)
     )
     found = tuple(shards)
     if all(shard.rows == 0 for shard in found):  # also when there are no files
-        raise refuse(f"{listing.uri}: the input is empty: the dataset has no rows")
+        raise request_error(f"{listing.uri}: the input is empty: the dataset has no rows")
     kept = infer_arrow(config.keep, []) if arrow is None else _kept(config, arrow)
     if arrow is None:
-        return Contents(found, layout, kept)
-    return Contents(found, layout, kept, notes_on(config.keep, [arrow], kept), columns=tuple(arrow.names))
+        return OpenedInput(found, layout, kept)
+    return OpenedInput(found, layout, kept, notes_on(config.keep, [arrow], kept), columns=tuple(arrow.names))
 
 
 def _kept(config: InputConfig, arrow: pa.Schema) -> tuple[pa.Field, ...]:
@@ -165,7 +169,7 @@ def _kept(config: InputConfig, arrow: pa.Schema) -> tuple[pa.Field, ...]:
     return infer_arrow((*config.keep, *labels), [arrow], labels)
 
 
-def _layout(config: InputConfig, arrow: pa.Schema, where: str) -> Layout:
+def _layout(config: InputConfig, arrow: pa.Schema, where: str) -> ColumnMap:
     layout = resolve(with_named_images(config, arrow), arrow.names, where)
     check_types(layout, arrow, where)
     return layout
@@ -173,9 +177,9 @@ def _layout(config: InputConfig, arrow: pa.Schema, where: str) -> Layout:
 
 def _choose(uri: str, given: str, there: list[str], what: str = "splits", form: str = "SPLIT") -> str:
     if given and given not in there:
-        raise refuse(f"{uri}: has no {given!r}; its {what} are: {told(there)}")
+        raise request_error(f"{uri}: has no {given!r}; its {what} are: {join_names(there)}")
     if not given and len(there) != 1:
-        raise refuse(f"{uri}: has several {what}, {told(there)}; choose one with {uri}#{form}")
+        raise request_error(f"{uri}: has several {what}, {join_names(there)}; choose one with {uri}#{form}")
     return given or there[0]
 
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 from vqa_ray.readers.columns import check_keep, check_names
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.partitions import path_names, path_values
-from vqa_ray.readers.row_builder import Row, RowMaker
+from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import numbered
-from vqa_ray.readers.source import Contents, InputConfig, Layout, Shard, Source, refuse, told
+from vqa_ray.readers.source import ColumnMap, InputConfig, OpenedInput, Shard, Source, join_names, request_error
 from vqa_ray.storage.filesystem import FileEntry
 
 SHARD_FILES = 256
@@ -21,7 +21,7 @@ FOLDER_LABEL = "label"
 _ROLES = ("image_id", "question_id", "question")
 
 
-def open_images(config: InputConfig, listing: Listing) -> Contents:
+def open_images(config: InputConfig, listing: Listing) -> OpenedInput:
     """Group the image files into shards.
 
     Raises:
@@ -31,7 +31,7 @@ def open_images(config: InputConfig, listing: Listing) -> Contents:
     files = listing.of("images")
     layout, columns = _layout(config, listing, files)
     if config.needs_question and not config.questions and not layout.question:
-        raise refuse(f"{listing.uri}: image files bring no questions; ask every image with --question TEXT")
+        raise request_error(f"{listing.uri}: image files bring no questions; ask every image with --question TEXT")
     shards = [
         Shard(
             index=index,
@@ -44,10 +44,10 @@ def open_images(config: InputConfig, listing: Listing) -> Contents:
     ]
     is_labelled = FOLDER_LABEL in columns and FOLDER_LABEL in config.labels and FOLDER_LABEL not in config.keep
     kept = tuple(pa.field(name, pa.string()) for name in (*config.keep, *((FOLDER_LABEL,) if is_labelled else ())))
-    return Contents(tuple(shards), layout, kept, columns=columns)
+    return OpenedInput(tuple(shards), layout, kept, columns=columns)
 
 
-def _layout(config: InputConfig, listing: Listing, files: Sequence[FileEntry]) -> tuple[Layout, tuple[str, ...]]:
+def _layout(config: InputConfig, listing: Listing, files: Sequence[FileEntry]) -> tuple[ColumnMap, tuple[str, ...]]:
     """Which columns of the paths hold what, and all that there are."""
     offered = path_names((entry.uri for entry in files), listing.root, by_file_name=False)
     has_folders = any("/" in listing.relative(entry) for entry in files)
@@ -55,18 +55,20 @@ def _layout(config: InputConfig, listing: Listing, files: Sequence[FileEntry]) -
     if not columns:
         check_names(config, (), listing.uri)
         if config.keep:
-            raise refuse(f"{listing.uri}: --keep {config.keep[0]}: image files have no columns")
+            raise request_error(f"{listing.uri}: --keep {config.keep[0]}: image files have no columns")
     check_names(config, _ROLES, listing.uri)
     for ours, theirs in config.columns.items():
         if theirs not in columns:
-            raise refuse(f"{listing.uri}: no column {theirs!r} (--column {ours}={theirs}); there are: {told(columns)}")
+            raise request_error(
+                f"{listing.uri}: no column {theirs!r} (--column {ours}={theirs}); there are: {join_names(columns)}"
+            )
     check_keep(config, columns, listing.uri)
-    return Layout(**{ours: (theirs,) for ours, theirs in config.columns.items()}), columns
+    return ColumnMap(**{ours: (theirs,) for ours, theirs in config.columns.items()}), columns
 
 
 def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """One row per file; nothing is fetched here."""
-    maker = RowMaker(source, shard.uri)
+    maker = RowBuilder(source, shard.uri)
     root = shard.uri.rstrip("/")
 
     names = [part.name for part in source.kept_columns()]

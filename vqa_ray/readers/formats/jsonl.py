@@ -15,15 +15,15 @@ from vqa_ray.readers.formats.lines import Line
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.partitions import named_path_values, path_names, with_path_names
 from vqa_ray.readers.passthrough import infer_json, keep_json
-from vqa_ray.readers.row_builder import Row, RowMaker
+from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import numbered
-from vqa_ray.readers.source import Contents, InputConfig, Shard, Source, refuse
+from vqa_ray.readers.source import InputConfig, OpenedInput, Shard, Source, request_error
 
 # Image bytes cannot stand in JSON: images are named by `image_uri`.
 TEXT_ROLES = tuple(role for role in ROLES if role != "image")
 
 
-def open_jsonl(config: InputConfig, listing: Listing) -> Contents:
+def open_jsonl(config: InputConfig, listing: Listing) -> OpenedInput:
     """One shard a file; the columns are those of the first 1,000 lines.
 
     Raises:
@@ -32,20 +32,20 @@ def open_jsonl(config: InputConfig, listing: Listing) -> Contents:
     files = [entry for entry in listing.of("jsonl") if entry.size_bytes]
     sample = take_sample(files, partial(_sample, encoding=config.encoding))
     if sample.is_empty:
-        raise refuse(f"{listing.uri}: the input is empty: no lines")
+        raise request_error(f"{listing.uri}: the input is empty: no lines")
     names = with_path_names(config, sample.names, path_names((entry.uri for entry in files), listing.root))
     if sample.rows:
         layout = resolve(config, names, listing.uri, roles=TEXT_ROLES, open_ended=True)
     else:
-        raise refuse(f"{listing.uri}: none of the first lines is a JSON object; is this really JSON lines?")
+        raise request_error(f"{listing.uri}: none of the first lines is a JSON object; is this really JSON lines?")
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
     kept = infer_json(config.keep, sample.rows, present_labels(config, sample.names))
-    return Contents(tuple(shards), layout, kept, columns=tuple(names))
+    return OpenedInput(tuple(shards), layout, kept, columns=tuple(names))
 
 
 def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one file."""
-    maker, kept = RowMaker(source, shard.uri), source.kept_columns()
+    maker, kept = RowBuilder(source, shard.uri), source.kept_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
 

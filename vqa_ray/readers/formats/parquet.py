@@ -17,8 +17,8 @@ from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.partitions import named_path_values, path_names, with_path_fields
 from vqa_ray.readers.passthrough import infer_arrow
 from vqa_ray.readers.passthrough_types import notes_on
-from vqa_ray.readers.row_builder import Row, RowMaker
-from vqa_ray.readers.source import Contents, InputConfig, Layout, Shard, Source, refuse, told
+from vqa_ray.readers.row_builder import Row, RowBuilder
+from vqa_ray.readers.source import ColumnMap, InputConfig, OpenedInput, Shard, Source, join_names, request_error
 from vqa_ray.storage.filesystem import FileEntry
 
 SHARD_BYTES = 64 * 2**20
@@ -36,7 +36,7 @@ class _Footer:
     groups: tuple[tuple[int, int], ...]
 
 
-def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEntry] | None = None) -> Contents:
+def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEntry] | None = None) -> OpenedInput:
     """Find the shards of Parquet files (those of the listing, or `entries`).
 
     A file whose footer cannot be read is a shard of one row, which says so.
@@ -60,10 +60,10 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
         else:
             shards += [replace(shard, index=len(shards) + i) for i, shard in enumerate(_split(entry.uri, footer))]
     if not shards:
-        raise refuse(f"{listing.uri}: the input is empty: {len(files)} Parquet files hold no rows")
+        raise request_error(f"{listing.uri}: the input is empty: {len(files)} Parquet files hold no rows")
     schemas = [footer.schema for footer in footers if footer]
     kept = infer_arrow(config.riding, schemas, config.labels)
-    return Contents(tuple(shards), layout, kept, notes_on(config.keep, schemas, kept), columns=names)
+    return OpenedInput(tuple(shards), layout, kept, notes_on(config.keep, schemas, kept), columns=names)
 
 
 def read_parquet(source: Source, shard: Shard, keys: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -73,13 +73,13 @@ def read_parquet(source: Source, shard: Shard, keys: Callable[[int], bool]) -> I
         RunError: the file has fewer row groups than when it was opened.
         OSError: the store cannot be read.
     """
-    maker = RowMaker(source, shard.uri)
+    maker = RowBuilder(source, shard.uri)
     with watched(shard.uri) as file:
         yield from until_damage(_rows(file, source, shard, maker, keys), file, maker.damaged)
 
 
 def _rows(
-    file: WatchedFile, source: Source, shard: Shard, maker: RowMaker, wanted: Callable[[int], bool]
+    file: WatchedFile, source: Source, shard: Shard, maker: RowBuilder, wanted: Callable[[int], bool]
 ) -> Iterator[tuple[int, Row | None]]:
     opened = parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
     if opened.metadata.num_row_groups < shard.stop or shard.stop == 0:
@@ -121,7 +121,7 @@ def _batches(opened: parquet.ParquetFile, group: int, names: Sequence[str], size
             yield batch
 
 
-def _footer(uri: str, layout: Layout, keep: Sequence[str]) -> _Footer | None:
+def _footer(uri: str, layout: ColumnMap, keep: Sequence[str]) -> _Footer | None:
     with watched(uri) as file:
         try:
             opened = parquet.ParquetFile(file)
@@ -136,18 +136,20 @@ def _footer(uri: str, layout: Layout, keep: Sequence[str]) -> _Footer | None:
     return _Footer(schema, tuple((group.num_rows, size) for group, size in zip(groups, sizes, strict=True)))
 
 
-def _first_layout(config: InputConfig, listing: Listing, files: Sequence[FileEntry]) -> tuple[Layout, tuple[str, ...]]:
+def _first_layout(
+    config: InputConfig, listing: Listing, files: Sequence[FileEntry]
+) -> tuple[ColumnMap, tuple[str, ...]]:
     for entry in files:
-        footer = _footer(entry.uri, Layout(), ())
+        footer = _footer(entry.uri, ColumnMap(), ())
         if footer is not None:
             names = tuple(with_path_fields(config, footer.schema, path_names([entry.uri], listing.root)).names)
             found = with_named_images(config, footer.schema)
             return resolve(found, names, listing.relative(entry)), names
-    return Layout(), ()
+    return ColumnMap(), ()
 
 
 def _check(
-    footer: _Footer | None, entry: FileEntry, layout: Layout, config: InputConfig, listing: Listing
+    footer: _Footer | None, entry: FileEntry, layout: ColumnMap, config: InputConfig, listing: Listing
 ) -> _Footer | None:
     """The footer, its schema with the columns of the file's path."""
     if footer is None:
@@ -157,7 +159,9 @@ def _check(
     labels = ((name,) for name in config.labels)
     for role in (layout.question, layout.questions, (*layout.image, *layout.image_uri), *labels):
         if role and not any(name in names for name in role):
-            raise refuse(f"{where}: no column {role[0]!r}, which other files have; the columns are: {told(names)}")
+            raise request_error(
+                f"{where}: no column {role[0]!r}, which other files have; the columns are: {join_names(names)}"
+            )
     check_keep(config, names, where)
     check_unique((*layout.names(), *config.riding), names, where)
     check_types(layout, footer.schema, where)
@@ -177,7 +181,7 @@ def _split(uri: str, footer: _Footer) -> Iterator[Shard]:
         yield Shard(0, uri, start, len(footer.groups), rows=rows, size_bytes=size_bytes)
 
 
-def _needed(layout: Layout, keep: Sequence[str]) -> list[str]:
+def _needed(layout: ColumnMap, keep: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((*layout.names(), *keep)))
 
 

@@ -14,9 +14,9 @@ from vqa_ray.readers.columns import check_keep, check_names, present_labels
 from vqa_ray.readers.image_refs import resolve_uri
 from vqa_ray.readers.listing import Listing, absolute
 from vqa_ray.readers.passthrough import keep_json
-from vqa_ray.readers.row_builder import Row, RowMaker
+from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import numbered
-from vqa_ray.readers.source import Contents, InputConfig, Layout, Shard, Source, refuse, told
+from vqa_ray.readers.source import ColumnMap, InputConfig, OpenedInput, Shard, Source, join_names, request_error
 from vqa_ray.storage.filesystem import exists, fsspec_for, read_bytes
 from vqa_ray.text_encoding import decode_text
 
@@ -28,7 +28,7 @@ _KEEP: Mapping[str, pa.DataType] = {
     "question_type": pa.string(),
     "multiple_choice_answer": pa.string(),
 }
-_LAYOUT = Layout(question=("question",), image_id=("image_id",), question_id=("question_id",))
+_LAYOUT = ColumnMap(question=("question",), image_id=("image_id",), question_id=("question_id",))
 # A questions file is named like its annotations: v2_OpenEnded_mscoco_val2014_questions.json goes with
 # v2_mscoco_val2014_annotations.json.
 _QUESTIONS_NAME = re.compile(r"OpenEnded_(.*)questions\.json$")
@@ -36,7 +36,7 @@ _SPACE = re.compile(r"[\s,:]*")
 _DECODER = json.JSONDecoder()
 
 
-def open_vqa_v2(config: InputConfig, listing: Listing) -> Contents:
+def open_vqa_v2(config: InputConfig, listing: Listing) -> OpenedInput:
     """Find the images and annotations of a questions file, and split it into shards of 10,000 questions.
 
     `config.columns` may give `image_folder` and `annotations` (relative to the questions file); `config.keep` may
@@ -50,7 +50,7 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> Contents:
     files = listing.of("vqa-v2")
     if len(files) > 1:
         names = [listing.relative(entry) for entry in files]
-        raise refuse(f"{listing.uri}: holds {len(names)} questions files; give one of them: {told(names)}")
+        raise request_error(f"{listing.uri}: holds {len(names)} questions files; give one of them: {join_names(names)}")
     uri, head, count, first = files[0].uri, {}, 0, None
     try:
         for key, value in members_of(decode_text(read_bytes(uri)), "questions"):
@@ -61,9 +61,9 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> Contents:
             if first is None and isinstance(value, dict) and isinstance(value.get("image_id"), int):
                 first = value["image_id"]
     except (ValueError, RecursionError) as error:
-        raise refuse(f"{uri}: not a VQA questions file: {error}") from error
+        raise request_error(f"{uri}: not a VQA questions file: {error}") from error
     if first is None:
-        raise refuse(f"{uri}: not a VQA questions file: no list 'questions' of objects with an image_id")
+        raise request_error(f"{uri}: not a VQA questions file: no list 'questions' of objects with an image_id")
     folder, pattern = _find_images(config, listing.root, head, first)
     riding = (*config.keep, *present_labels(config, tuple(_KEEP)))
     annotations = _find_annotations(config, uri, riding[0]) if riding else ""
@@ -83,12 +83,12 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> Contents:
     if annotations:
         filesystem, path = fsspec_for(annotations)
         described = f"{posixpath.basename(annotations)} {filesystem.size(path)} {filesystem.modified(path)}"
-    return Contents(tuple(shards), _LAYOUT, kept, revision=described, columns=tuple(_KEEP))
+    return OpenedInput(tuple(shards), _LAYOUT, kept, revision=described, columns=tuple(_KEEP))
 
 
 def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of up to 10,000 questions, with what the annotators said when it is to be kept."""
-    maker, fields = RowMaker(source, shard.uri), source.kept_columns()
+    maker, fields = RowBuilder(source, shard.uri), source.kept_columns()
     folder, pattern, annotations = shard.names
     text = decode_text(read_bytes(shard.uri))
     found = (value for key, value in members_of(text, "questions") if key == "questions")
@@ -167,7 +167,7 @@ def _find_images(config: InputConfig, root: str, head: Mapping[str, object], fir
             if exists(f"{place}/{pattern.format(first)}"):
                 return place, pattern
     tried = ", ".join(folders[:6])
-    raise refuse(
+    raise request_error(
         f"{config.uri}: the image of the first question, {patterns[0].format(first)}, is not found (tried {tried}); "
         "give the folder with --column image_folder=DIR"
     )
@@ -184,6 +184,6 @@ def _find_annotations(config: InputConfig, uri: str, wanted: str) -> str:
     for candidate in candidates:
         if candidate != uri and exists(candidate):
             return candidate
-    raise refuse(
+    raise request_error(
         f"{uri}: {'--keep ' if config.keep else ''}{wanted} needs the annotations file, which is not at {candidates[0]}"
     )

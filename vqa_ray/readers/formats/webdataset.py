@@ -9,16 +9,16 @@ from typing import Any, BinaryIO, Self
 import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.readers.columns import ROLES, present_labels, resolve, unseen
+from vqa_ray.readers.columns import ROLES, default_columns, present_labels, resolve
 from vqa_ray.readers.damage import until_damage, watched_stream
 from vqa_ray.readers.first_rows import take_sample
 from vqa_ray.readers.formats.tar_samples import TEXT_SUFFIXES, Member, Sample, member_name, samples_of
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.partitions import named_path_values, path_names, with_path_names
 from vqa_ray.readers.passthrough import infer_json, keep_json
-from vqa_ray.readers.row_builder import Row, RowMaker
+from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import numbered
-from vqa_ray.readers.source import Contents, InputConfig, Shard, Source, refuse
+from vqa_ray.readers.source import InputConfig, OpenedInput, Shard, Source, request_error
 
 MAX_MEMBER_BYTES = 256 * 2**20
 _ROLES = tuple(role for role in ROLES if role not in ("image", "image_uri"))
@@ -67,7 +67,7 @@ class _Tar(tarfile.TarFile):
     is_nested = False
 
 
-def open_webdataset(config: InputConfig, listing: Listing) -> Contents:
+def open_webdataset(config: InputConfig, listing: Listing) -> OpenedInput:
     """One shard a tar; the columns are those of the first 1,000 samples, as far as 32 MiB hold them.
 
     Raises:
@@ -76,7 +76,7 @@ def open_webdataset(config: InputConfig, listing: Listing) -> Contents:
     files = listing.of("webdataset")
     sample = take_sample(files, _sample)
     if sample.is_empty:
-        raise refuse(f"{listing.uri}: the input is empty: no samples")
+        raise request_error(f"{listing.uri}: the input is empty: no samples")
     names = with_path_names(config, sample.names, path_names((entry.uri for entry in files), listing.root))
     if sample.rows:
         layout = resolve(
@@ -89,15 +89,15 @@ def open_webdataset(config: InputConfig, listing: Listing) -> Contents:
             open_ended=True,
         )
     else:
-        layout = unseen(config, _ROLES, _QUESTIONS)
+        layout = default_columns(config, _ROLES, _QUESTIONS)
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
     kept = infer_json(config.keep, sample.rows, present_labels(config, sample.names))
-    return Contents(tuple(shards), layout, kept, columns=tuple(names))
+    return OpenedInput(tuple(shards), layout, kept, columns=tuple(names))
 
 
 def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one tar: one for each image, and one for each key that has none."""
-    maker, kept = RowMaker(source, shard.uri), source.kept_columns()
+    maker, kept = RowBuilder(source, shard.uri), source.kept_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
     with watched_stream(shard.uri) as (file, watch):
@@ -111,7 +111,7 @@ def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool])
 
 def _row(
     item: Sample | str,
-    maker: RowMaker,
+    maker: RowBuilder,
     source: Source,
     fields: Sequence[pa.Field],
     shard: str,

@@ -11,7 +11,7 @@ import pyarrow as pa
 from vqa_ray.errors import RunError
 from vqa_ray.readers.row_builder import identity
 from vqa_ray.training.data.batch import Group, auxiliary_classes_of, grouped
-from vqa_ray.training.data.captions import drawn
+from vqa_ray.training.data.captions import caption_for_epoch
 
 
 def collate_pairs(
@@ -22,7 +22,7 @@ def collate_pairs(
     seed: int,
     pin: bool = False,
 ) -> list[tuple[npt.NDArray[np.int64], Group]]:
-    """Group the rows of a table by image size, each with the caption of its turn; see `captions.drawn`.
+    """Group the rows of a table by image size, each with the caption of its turn; see `captions.caption_for_epoch`.
 
     Args:
         table: DECODED rows with TRAINING_FIELDS, whose captions stand where questions do; none in error.
@@ -42,7 +42,7 @@ def collate_pairs(
     for key, step, captions in zip(keys, steps, table["questions"].to_pylist(), strict=True):
         if not captions:
             raise RunError(f"row {key} (source_key) had a caption when the rows were listed, and has none now")
-        chosen.append(captions[drawn(key, len(captions), step // steps_per_epoch, seed)])
+        chosen.append(captions[caption_for_epoch(key, len(captions), step // steps_per_epoch, seed)])
     tokens = [tokenize(caption) for caption in chosen]
     keys = np.stack([table["image_key"].to_numpy(), text_keys(tokens)], axis=1)
     told = np.concatenate([keys, auxiliary_classes_of(table)], axis=1)

@@ -18,7 +18,7 @@ KEYS = 2
 """What is told of a row beside its tensors: a key of its image and one of its caption, equal where these are."""
 
 
-def alike(keys: Tensor, others: Tensor) -> Tensor:
+def same_pair_mask(keys: Tensor, others: Tensor) -> Tensor:
     """bool (N, M): whether two rows show the same image or have the same caption.
 
     Args:
@@ -39,7 +39,7 @@ def contrastive_loss(
         first, rows: which rows it is summed over: so many from there on, or all that follow.
     """
     mine = slice(first, None if rows is None else first + rows)
-    wanted = alike(keys[mine], keys).to(images.dtype)
+    wanted = same_pair_mask(keys[mine], keys).to(images.dtype)
     wanted = wanted / wanted.sum(dim=1, keepdim=True).clamp(min=1)
     to_texts = torch.log_softmax(scale * images[mine] @ texts.T, dim=1)
     to_images = torch.log_softmax(scale * texts[mine] @ images.T, dim=1)

@@ -21,13 +21,13 @@ from vqa_ray.training.tokenizer import question_tokenizer
 from vqa_ray.training.vqa.validate import ValidationMetrics
 
 if TYPE_CHECKING:
-    from vqa_ray.training.loop import Course
+    from vqa_ray.training.loop import TrainingConfig
 
 
 class PairLearner:
     """See `Learner`."""
 
-    def __init__(self, course: Course, device: torch.device) -> None:
+    def __init__(self, course: TrainingConfig, device: torch.device) -> None:
         self._course = course
         self._start = start_pairs_from(course.places.start, dropout=course.dropout)
         transform = self._start.transform

@@ -24,10 +24,10 @@ from vqa_ray.training.contrastive.loss import KEYS, MAX_SCALE, contrastive_loss
 from vqa_ray.training.contrastive.network import PairNetwork
 from vqa_ray.training.data.batch import Group
 from vqa_ray.training.optimizer import OptimizerConfig
-from vqa_ray.training.step import Step, Stepper
+from vqa_ray.training.step import Step, Trainer
 
 
-class _Known(NamedTuple):
+class PairGradients(NamedTuple):
     """The loss of some rows, and its gradients: of their vectors (N, 2 D), images beside texts, and of the scale."""
 
     loss: Tensor
@@ -35,7 +35,7 @@ class _Known(NamedTuple):
     scale: Tensor
 
 
-class Begun(NamedTuple):
+class BatchState(NamedTuple):
     """What is known of a batch before its passes.
 
     Attributes:
@@ -45,17 +45,17 @@ class Begun(NamedTuple):
     """
 
     counts: list[int]
-    known: list[_Known] | None
+    known: list[PairGradients] | None
     seed: int
 
 
-class PairTrainer(Stepper):
-    """Learns by the contrastive loss, and classes beside it; see `contrastive`, `auxiliary` and `Stepper`. The learned
+class PairTrainer(Trainer):
+    """Learns by the contrastive loss, and classes beside it; see `contrastive`, `auxiliary` and `Trainer`. The learned
     scale stays at or below 100.
 
     Args:
         network: with trainable weights, on its device.
-        config, total_steps, dtype, seed: see `Stepper`.
+        config, total_steps, dtype, seed: see `Trainer`.
         tokens_per_pass: larger groups are cut; None chooses for the device. Halved when memory does not suffice.
     """
 
@@ -84,13 +84,13 @@ class PairTrainer(Stepper):
         )
 
     def train_step(self, groups: Sequence[Group]) -> Step:
-        """See `Stepper`."""
+        """See `Trainer`."""
         done = super().train_step(groups)
         with torch.no_grad():
             self.network.model.logit_scale.clamp_(max=math.log(MAX_SCALE))
         return done
 
-    def begin(self, parts: Sequence[Sequence[Group]]) -> Begun:
+    def begin(self, parts: Sequence[Sequence[Group]]) -> BatchState:
         """The rows of each rank, and where any rank has several passes the gradients of all vectors."""
         # What ranks do together cannot be done again by one alone.
         self._exchanged = self._ranks > 1
@@ -99,7 +99,7 @@ class PairTrainer(Stepper):
         counts, most = told[:, 0].tolist(), int(told[:, 1].max())
         seed = torch.initial_seed()
         if most <= 1:
-            return Begun(counts, None, seed)
+            return BatchState(counts, None, seed)
         vectors = [torch.zeros(0, 2 * self.network.model.config.projection_dim, device=self.device)]
         keys = [torch.zeros(0, KEYS, dtype=torch.long, device=self.device)]
         with torch.no_grad():
@@ -116,17 +116,17 @@ class PairTrainer(Stepper):
         ends = list(itertools.accumulate(passes.rows(part) for part in parts))
         nothing = torch.zeros_like(known.loss)
         shares = [
-            _Known(
+            PairGradients(
                 known.loss if index == 0 else nothing,
                 known.vectors[end - passes.rows(part) : end],
                 known.scale if index == 0 else nothing,
             )
             for index, (part, end) in enumerate(zip(parts, ends, strict=True))
         ]
-        return Begun(counts, shares, seed)
+        return BatchState(counts, shares, seed)
 
-    def pass_loss(self, groups: Sequence[Group], begun: Begun, index: int) -> Tensor:
-        """See `Stepper`: its value is the loss, its gradient that of the whole batch's."""
+    def pass_loss(self, groups: Sequence[Group], begun: BatchState, index: int) -> Tensor:
+        """See `Trainer`: its value is the loss, its gradient that of the whole batch's."""
         if begun.known is not None:
             torch.manual_seed(begun.seed + index)
         images, texts, scale, *classes = self._replica(groups)
@@ -147,7 +147,7 @@ class PairTrainer(Stepper):
         return loss
 
     def blank(self) -> Group:
-        """See `Stepper`."""
+        """See `Trainer`."""
         side = self.network.side
         end = self.network.model.config.text_config.eos_token_id
         return Group(
@@ -158,7 +158,7 @@ class PairTrainer(Stepper):
             torch.zeros(1, KEYS + len(self.network.auxiliary), dtype=torch.long),
         )
 
-    def _known(self, vectors: Tensor, keys: Tensor, scale: Tensor, counts: Sequence[int]) -> _Known:
+    def _known(self, vectors: Tensor, keys: Tensor, scale: Tensor, counts: Sequence[int]) -> PairGradients:
         """Every rank must call.
 
         Args:
@@ -175,7 +175,7 @@ class PairTrainer(Stepper):
             loss = contrastive_loss(images, texts, all_keys, factor, first=first, rows=rows)
             of_vectors, of_scale = torch.autograd.grad(loss, [together, factor])
         of_vectors = distributed.sum_over_ranks(of_vectors)
-        return _Known(loss.detach(), of_vectors[first : first + rows], of_scale)
+        return PairGradients(loss.detach(), of_vectors[first : first + rows], of_scale)
 
 
 def _keys(groups: Sequence[Group]) -> Tensor:

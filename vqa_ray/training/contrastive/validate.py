@@ -25,7 +25,7 @@ from vqa_ray.training.data.batch import Group, padded_tokens
 from vqa_ray.training.data.captions import NO_CAPTION
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
-from vqa_ray.training.prefetch import Ahead
+from vqa_ray.training.prefetch import Prefetcher
 from vqa_ray.training.validation import by_key, failed_rows, is_ok, usable_rows
 from vqa_ray.training.vqa.validate import ValidationMetrics
 
@@ -66,7 +66,7 @@ def validate_pairs(
         PAIR_RESULTS, one row for each row, in no particular order.
     """
     found = []
-    with Ahead(_parts(tables, tokenize, trainer.device.type == "cuda"), 1) as parts:
+    with Prefetcher(_parts(tables, tokenize, trainer.device.type == "cuda"), 1) as parts:
         for part in parts:
             if part.table.num_rows:
                 found.append(_encoded(part, trainer, tokenize))

@@ -37,7 +37,7 @@ def with_captions(table: pa.Table, column: str) -> pa.Table:
     return changed.cast(schema.READ)
 
 
-def drawn(source_key: int, count: int, epoch: int, seed: int) -> int:
+def caption_for_epoch(source_key: int, count: int, epoch: int, seed: int) -> int:
     """Which of a row's captions is learnt from in an epoch: the same wherever and with whatever the row is read. Each
     comes once before any comes again.
 

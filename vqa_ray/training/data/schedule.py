@@ -68,7 +68,7 @@ class PlannedRows:
         return len(self.keys)
 
 
-class TrainingPlan:
+class RowSchedule:
     """The order of the rows of each epoch.
 
     The same keys, targets and settings give the same plan, wherever it is made.

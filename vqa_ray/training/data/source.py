@@ -10,7 +10,7 @@ from pyarrow import types
 
 from vqa_ray.readers import EarlierRun, InputConfig, Source, open_source
 from vqa_ray.readers.columns import is_text, plain
-from vqa_ray.readers.source import refuse, told
+from vqa_ray.readers.source import join_names, request_error
 
 # What a column of truth holds in each row: what several people said, one answer, or answers with their weights; or what
 # the image is described by.
@@ -98,10 +98,10 @@ def open_training_source(
     _check_questions(source)
     for name in renamed.values():
         if name not in source.config.labels:
-            raise refuse(f"{config.uri}: no column {name!r}; the columns are: {told(source.columns)}")
+            raise request_error(f"{config.uri}: no column {name!r}; the columns are: {join_names(source.columns)}")
     found = next((name for name in candidates if name in source.config.labels), None)
     if found is None:
-        raise refuse(_no_truth(source, candidates, truth))
+        raise request_error(_no_truth(source, candidates, truth))
     given = {part.name: part.type for part in source.kept}
     _check_auxiliary(source, auxiliary)
     has_type = answer_type in given and answer_type != found
@@ -110,7 +110,7 @@ def open_training_source(
     used = (found, *((answer_type,) if has_type else ()), *auxiliary)
     kind = _kind(given[found])
     if kind is None:
-        raise refuse(f"{config.uri}: column {found!r} is {given[found]}; wanted for right answers is {_WANTED}")
+        raise request_error(f"{config.uri}: column {found!r} is {given[found]}; wanted for right answers is {_WANTED}")
     return TrainingSource(source.with_labels(used), found, kind, answer_type if has_type else None, auxiliary)
 
 
@@ -136,8 +136,8 @@ def open_caption_source(
     source = open_source(config_read, earlier)
     found = next((name for name in candidates if name in source.config.labels), None)
     if found is None:
-        raise refuse(
-            f"{config.uri}: no column {candidates[0]!r} with captions; the columns are: {told(source.columns)}; "
+        raise request_error(
+            f"{config.uri}: no column {candidates[0]!r} with captions; the columns are: {join_names(source.columns)}; "
             "name it with --column caption=NAME"
         )
     given = next(plain(part.type) for part in source.kept if part.name == found)
@@ -148,7 +148,7 @@ def open_caption_source(
 
 
 def _no_truth(source: Source, candidates: tuple[str, ...], truth: str | None) -> str:
-    uri, columns = source.config.uri, told(source.columns)
+    uri, columns = source.config.uri, join_names(source.columns)
     if truth is not None:
         return f"{uri}: no column {candidates[0]!r}; the columns are: {columns}"
     if source.format == "images":
@@ -158,8 +158,8 @@ def _no_truth(source: Source, candidates: tuple[str, ...], truth: str | None) ->
         )
     hint = "; captions are learnt with --task contrastive" if set(CAPTION_COLUMNS) & set(source.columns) else ""
     return (
-        f"{uri}: no column with right answers ({told(candidates)}); the columns are: {columns}; name it with --truth "
-        f"NAME{hint}"
+        f"{uri}: no column with right answers ({join_names(candidates)}); the columns are: {columns}; "
+        f"name it with --truth NAME{hint}"
     )
 
 
@@ -168,24 +168,26 @@ def _check_auxiliary(source: Source, names: tuple[str, ...]) -> None:
     given = {part.name: part.type for part in source.kept}
     for name in names:
         if name not in given:
-            raise refuse(f"{source.config.uri}: no column {name!r}; the columns are: {told(source.columns)}")
+            raise request_error(
+                f"{source.config.uri}: no column {name!r}; the columns are: {join_names(source.columns)}"
+            )
         _check(name, given[name], "a category: string, integer or boolean", _is_category(given[name]), source.config)
 
 
 def _check_questions(source: Source) -> None:
     if source.layout.questions:
         name = source.layout.questions[0]
-        raise refuse(
+        raise request_error(
             f"{source.config.uri}: column {name!r} holds several questions a row; training wants one question with its "
             "answers a row: unnest it, or name a column of single questions with --column question=NAME"
         )
     if source.several:
-        raise refuse(f"{source.config.uri}: {len(source.config.questions)} questions a row; training wants one")
+        raise request_error(f"{source.config.uri}: {len(source.config.questions)} questions a row; training wants one")
 
 
 def _check(name: str, given: pa.DataType, wanted: str, fits: bool, config: InputConfig) -> None:
     if not fits:
-        raise refuse(f"{config.uri}: column {name!r} is {given}; wanted is {wanted}")
+        raise request_error(f"{config.uri}: column {name!r} is {given}; wanted is {wanted}")
 
 
 def _kind(given: pa.DataType) -> Truth | None:

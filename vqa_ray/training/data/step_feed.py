@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from vqa_ray import schema
 from vqa_ray.errors import RunError
 from vqa_ray.training.data.batch import Collate, Group
-from vqa_ray.training.prefetch import Ahead
+from vqa_ray.training.prefetch import Prefetcher
 
 _STEPS_AHEAD = 2
 
@@ -28,7 +28,7 @@ class SkippedRow:
 
 
 @dataclass(frozen=True, slots=True)
-class FedStep:
+class StepBatch:
     """This process's rows of one step.
 
     Attributes:
@@ -42,10 +42,10 @@ class FedStep:
     skipped: list[SkippedRow]
 
 
-class StepFeed(Ahead[FedStep]):
+class StepBatches(Prefetcher[StepBatch]):
     """Every step of a range exactly once, in order, also those of which no row came here.
 
-    Steps are put together in a background thread, at most two ahead; to be used in a `with` block, see `Ahead`.
+    Steps are put together in a background thread, at most two ahead; to be used in a `with` block, see `Prefetcher`.
 
     Args:
         tables: DECODED rows with TRAINING_FIELDS in order of `step`, cut anywhere.
@@ -61,21 +61,21 @@ class StepFeed(Ahead[FedStep]):
         super().__init__(_fed_steps(tables, collate, steps), _STEPS_AHEAD)
 
 
-def _fed_steps(tables: Iterable[pa.Table], collate: Collate, steps: range) -> Generator[FedStep, None, None]:
+def _fed_steps(tables: Iterable[pa.Table], collate: Collate, steps: range) -> Generator[StepBatch, None, None]:
     for step, parts in rows_by_step(tables, steps):
         if not parts:
-            yield FedStep(step, [], [])
+            yield StepBatch(step, [], [])
             continue
         usable, skipped = set_aside(pa.concat_tables(parts))
         groups = [group for _, group in collate(usable)]
-        yield FedStep(step, groups, skipped)
+        yield StepBatch(step, groups, skipped)
 
 
 def rows_by_step(tables: Iterable[pa.Table], steps: range) -> Iterator[tuple[int, list[pa.Table]]]:
     """(step, its rows in one or more tables, none where there is no row) of each step of the range.
 
     Raises:
-        RunError: see `StepFeed`.
+        RunError: see `StepBatches`.
     """
     step, parts = steps.start, list[pa.Table]()
     for table in tables:

@@ -53,7 +53,7 @@ class StartInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class InitialModel:
     """A network to train.
 
     Attributes:
@@ -104,7 +104,7 @@ def describe_start(reference: str) -> StartInfo:
     return StartInfo(path, known[0], vocabulary, limit, fingerprint, notes)
 
 
-def start_from(reference: str, vocabulary: AnswerVocabulary, *, seed: int = 0, dropout: float = 0.0) -> Start:
+def start_from(reference: str, vocabulary: AnswerVocabulary, *, seed: int = 0, dropout: float = 0.0) -> InitialModel:
     """Take the encoder of a checkpoint, and the rows of its answer head that the vocabulary still wants.
 
     Args:
@@ -131,7 +131,7 @@ def start_from(reference: str, vocabulary: AnswerVocabulary, *, seed: int = 0, d
     with torch.random.fork_rng(devices=[]):
         told = _fit_head(model, info, vocabulary, torch.Generator().manual_seed(seed))
     set_dropout(model, dropout)
-    return Start(model, tokenizer, transform, (told,))
+    return InitialModel(model, tokenizer, transform, (told,))
 
 
 def start_from_scratch(
@@ -142,7 +142,7 @@ def start_from_scratch(
     vocab_size: int = 8_000,
     seed: int = 0,
     dropout: float = 0.0,
-) -> Start:
+) -> InitialModel:
     """A fresh network of a `ViltShape`, and a tokenizer learnt from the questions.
 
     Args:
@@ -160,7 +160,7 @@ def start_from_scratch(
     set_dropout(model, dropout)
     parameters = sum(weight.numel() for weight in model.parameters())
     told = f"a new network of {parameters:,} parameters; {len(tokenizer):,} WordPieces learnt from the questions"
-    return Start(model, tokenizer, transform_of(shape), (told,))
+    return InitialModel(model, tokenizer, transform_of(shape), (told,))
 
 
 def set_dropout(model: Any, probability: float) -> None:

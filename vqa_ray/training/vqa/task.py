@@ -17,17 +17,17 @@ from vqa_ray.training.export import export
 from vqa_ray.training.tokenizer import question_tokenizer
 from vqa_ray.training.vqa.initialise import describe_start, start_from
 from vqa_ray.training.vqa.lora import LoraOptions, adapt
-from vqa_ray.training.vqa.trainer import Trainer
+from vqa_ray.training.vqa.trainer import VqaTrainer
 from vqa_ray.training.vqa.validate import ValidationMetrics, metrics_of, validate
 
 if TYPE_CHECKING:
-    from vqa_ray.training.loop import Course
+    from vqa_ray.training.loop import TrainingConfig
 
 
 class AnswerLearner:
     """See `Learner`."""
 
-    def __init__(self, course: Course, device: torch.device) -> None:
+    def __init__(self, course: TrainingConfig, device: torch.device) -> None:
         self._course = course
         vocabulary = describe_start(course.places.start).vocabulary
         assert vocabulary is not None
@@ -37,7 +37,7 @@ class AnswerLearner:
         if course.lora_rank is not None:
             self._model = adapt(start.model, LoraOptions(rank=course.lora_rank), seed=course.seed, base=course.base)
         network = ViltNetwork(self._model, start.transform.mean, start.transform.std).to(device)
-        self.trainer = Trainer(
+        self.trainer = VqaTrainer(
             network,
             course.optimizer,
             course.epochs * course.steps_per_epoch,

@@ -13,7 +13,7 @@ from vqa_ray.training import microbatch as passes
 from vqa_ray.training.auxiliary import auxiliary_heads, auxiliary_loss
 from vqa_ray.training.data.batch import Group
 from vqa_ray.training.optimizer import OptimizerConfig
-from vqa_ray.training.step import Stepper
+from vqa_ray.training.step import Trainer
 
 
 def vqa_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -52,12 +52,12 @@ class TrainedNetwork(nn.Module):
         return (logits, *(head(pooled) for head in self.auxiliary))
 
 
-class Trainer(Stepper):
+class VqaTrainer(Trainer):
     """Learns right answers: binary cross-entropy over the vocabulary, and classes beside it.
 
     Args:
         network: with trainable weights, on its device.
-        config, total_steps, dtype: see `Stepper`.
+        config, total_steps, dtype: see `Trainer`.
         auxiliary: number of classes of each auxiliary head (`Group.attributes`; -1 is unknown and teaches nothing).
         seed: of dropout and the auxiliary heads.
         tokens_per_pass: larger groups are cut; None chooses for the device. Halved when memory does not suffice.
@@ -92,7 +92,7 @@ class Trainer(Stepper):
         """Nothing: a row's loss is its own."""
 
     def pass_loss(self, groups: Sequence[Group], begun: None, index: int) -> Tensor:
-        """See `Stepper`."""
+        """See `Trainer`."""
         return self.loss(groups)
 
     def loss(self, groups: Sequence[Group]) -> Tensor:
@@ -104,12 +104,12 @@ class Trainer(Stepper):
         return total
 
     def blank(self) -> Group:
-        """See `Stepper`."""
-        return passes.blank(self.network.model.config.num_labels, len(self.trained.auxiliary), self.patch)
+        """See `Trainer`."""
+        return passes.placeholder_batch(self.network.model.config.num_labels, len(self.trained.auxiliary), self.patch)
 
 
 @torch.no_grad()
-def predictions(trainer: Trainer, groups: Sequence[Group]) -> Iterator[tuple[Tensor, Tensor]]:
+def predictions(trainer: VqaTrainer, groups: Sequence[Group]) -> Iterator[tuple[Tensor, Tensor]]:
     """(float32 logits (N, A), targets (N, A)) of each group, on the CPU; of this rank alone."""
     trainer.module.eval()
     network, logits = trainer.network, []

@@ -19,9 +19,9 @@ from vqa_ray.text import canonical
 from vqa_ray.training.data.batch import Group, collate_table
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
-from vqa_ray.training.prefetch import Ahead
+from vqa_ray.training.prefetch import Prefetcher
 from vqa_ray.training.validation import by_key, failed_rows, is_ok, usable_rows
-from vqa_ray.training.vqa.trainer import Trainer, predictions
+from vqa_ray.training.vqa.trainer import VqaTrainer, predictions
 
 # One row per validation row. `loss` is the binary cross-entropy summed over labels, `answer_score` the sigmoid of the
 # answer's logit; null where status is `error`.
@@ -66,7 +66,7 @@ class _Part(NamedTuple):
 
 
 def validate(
-    tables: Iterable[pa.Table], trainer: Trainer, tokenize: Callable[[str], tuple[int, ...]], labels: Sequence[str]
+    tables: Iterable[pa.Table], trainer: VqaTrainer, tokenize: Callable[[str], tuple[int, ...]], labels: Sequence[str]
 ) -> pa.Table:
     """Answer validation rows; of this rank alone, without a word to the others.
 
@@ -80,7 +80,7 @@ def validate(
     """
     vocabulary = pa.array(labels, pa.string())
     found = []
-    with Ahead(_parts(tables, tokenize, len(labels), trainer.device.type == "cuda"), 1) as parts:
+    with Prefetcher(_parts(tables, tokenize, len(labels), trainer.device.type == "cuda"), 1) as parts:
         for part in parts:
             for keys, (logits, targets) in zip(part.keys, predictions(trainer, part.groups), strict=True):
                 loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)

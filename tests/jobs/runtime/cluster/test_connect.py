@@ -22,7 +22,7 @@ from vqa_ray.jobs.runtime.cluster import connect as sessions
 from vqa_ray.jobs.runtime.cluster import directory as ray_directory
 from vqa_ray.jobs.runtime.cluster import local as local_ray
 from vqa_ray.jobs.runtime.cluster.address import Address, reachable
-from vqa_ray.jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 from vqa_ray.jobs.runtime.cluster.reaper import no_leftovers
 
 _SOON_S = 20
@@ -133,7 +133,7 @@ def test_versions_that_differ_are_both_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sessions, "reachable", str)
     monkeypatch.setattr(ray, "init", refuse)
     told = "the cluster runs Ray 2.55.0, Python 3.12.1, this process Ray 2.60.0, Python 3.11.7"
-    with pytest.raises(RequestError, match=told), session("head:6379"):
+    with pytest.raises(RequestError, match=told), connect_ray("head:6379"):
         pass
 
 
@@ -151,7 +151,7 @@ def test_a_ray_that_starts_slowly_is_started_again(
     monkeypatch.setattr(local_ray, "start", slow)
     with (
         pytest.raises(RequestError, match="no local Ray could be started: The current node timed out"),
-        session("local"),
+        connect_ray("local"),
     ):
         pass
     assert len(tries) == 2

@@ -17,7 +17,7 @@ from vqa_ray.index.ann import build as ann
 from vqa_ray.index.garbage import clean_up
 from vqa_ray.index.input_files import NONE
 from vqa_ray.index.reader import Index, open_index
-from vqa_ray.index.update import Change, apply
+from vqa_ray.index.update import VersionDelta, apply
 from vqa_ray.index.version import Update
 from vqa_ray.keys import ranges_of
 
@@ -38,7 +38,7 @@ def changed(index: Index, name: str, drop: list[int], add: np.ndarray) -> Index:
     other = write_index(Path(index.uri).parent / name, add, files=1)
     target = Path(index.layout.update(name).output)
     shutil.copytree(other.layout.update(other.version.files[0].update).output, target)
-    change = Change(
+    change = VersionDelta(
         update=Update(name, DATE, "in", 1, 0, 0),
         drop={index.version.files[0].update: ranges_of(np.array(drop, np.int64))},
         parts=[str(path) for path in sorted(target.glob("part-*.parquet"))],

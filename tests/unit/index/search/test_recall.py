@@ -10,7 +10,7 @@ import pytest
 from tests.helpers.indexes import random_vectors, unit, write_index
 from vqa_ray.index.ann import build as ann
 from vqa_ray.index.reader import Index
-from vqa_ray.index.search.recall import measured
+from vqa_ray.index.search.recall import with_measured_recall
 from vqa_ray.index.search.searcher import Query, Searcher
 
 ROWS, DIMENSION = 3_000, 16
@@ -26,7 +26,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Index:
     made = write_index(place, embeddings, failed=[1, 2_000], columns={"row_id": np.arange(ROWS)[::-1].tolist()})
     state = ann.build(made.layout, made.version, "ann-test.lance")
     assert state.partitions
-    return Index(made.layout, replace(made.version, ann=measured(made.layout, made.version, state)))
+    return Index(made.layout, replace(made.version, ann=with_measured_recall(made.layout, made.version, state)))
 
 
 def test_recall_is_measured_and_told_with_the_hits(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:

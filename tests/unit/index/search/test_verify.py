@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.coloured import NAMES, picture
 from vqa_ray import schema
-from vqa_ray.index.search.hits import settled, table_of
+from vqa_ray.index.search.hits import apply_verdicts, table_of
 from vqa_ray.index.search.verify import BATCH, Check, Verifier, verify
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse
@@ -69,7 +69,7 @@ def test_without_candidates_no_model_is_loaded() -> None:
     nobody = Check(ModelOptions("/nowhere"), parse(RED))
     verified = verify(nobody, Pictures(), [], 5)
     assert (verified.table.schema, verified.table.num_rows, verified.matched) == (schema.RETRIEVE, 0, 0)
-    empty = settled(np.empty(0, np.int64), np.empty(0, np.float32), verified, 5)
+    empty = apply_verdicts(np.empty(0, np.int64), np.empty(0, np.float32), verified, 5)
     assert empty.verdicts is not None
     assert not len(empty.positions)
 
@@ -105,12 +105,12 @@ def test_what_cannot_be_looked_at_again_is_kept_and_says_why() -> None:
     verified = Verifier(check(), Pictures(gone=[0], broken=[2]))(range(6), 10)
     assert (verified.matched, verified.rejected, verified.failed) == (1, 3, 2)
     positions, scores = np.arange(100, 106), np.linspace(0.9, 0.4, 6).astype(np.float32)
-    ranked = settled(positions, scores, verified, 10)
+    ranked = apply_verdicts(positions, scores, verified, 10)
     assert ranked.positions.tolist() == [104, 100, 102], "what fits, then what failed"
     assert ranked.scores.tolist() == pytest.approx([0.5, 0.9, 0.7])
     assert ranked.verdicts is not None
     assert ranked.verdicts["error_code"].to_pylist() == [None, "image_missing", "image_undecodable"]
-    assert settled(positions, scores, verified, 1).positions.tolist() == [104, 100, 102]
+    assert apply_verdicts(positions, scores, verified, 1).positions.tolist() == [104, 100, 102]
 
 
 def test_an_image_that_was_replaced_is_not_what_was_found() -> None:
@@ -122,13 +122,13 @@ def test_an_image_that_was_replaced_is_not_what_was_found() -> None:
 
 def test_the_best_of_those_that_fit_stay_in_the_order_of_the_search() -> None:
     verified = Verifier(check(f"{RED} >= 0.1"), Pictures())(range(12), 10)
-    ranked = settled(np.arange(12), np.linspace(1, 0, 12).astype(np.float32), verified, 5)
+    ranked = apply_verdicts(np.arange(12), np.linspace(1, 0, 12).astype(np.float32), verified, 5)
     assert ranked.positions.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_a_table_of_hits_holds_what_is_known_of_them() -> None:
     verified = Verifier(check(), Pictures(gone=[1]))(range(4), 10)
-    ranked = settled(np.arange(4), np.array([0.9, 0.8, 0.7, 0.6], np.float32), verified, 10)
+    ranked = apply_verdicts(np.arange(4), np.array([0.9, 0.8, 0.7, 0.6], np.float32), verified, 10)
     known = pa.Table.from_pylist(
         [
             {

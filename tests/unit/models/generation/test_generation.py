@@ -14,8 +14,8 @@ from torch import Tensor
 from vqa_ray.errors import RequestError, RowError
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.generation.decoding import greedy, mean_log_probabilities
-from vqa_ray.models.generation.kv_cache import RoomyLayer, pad
-from vqa_ray.models.generation.prompt_budget import PromptFit
+from vqa_ray.models.generation.kv_cache import PreallocatedLayer, pad
+from vqa_ray.models.generation.prompt_budget import PromptTruncator
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.models.layers.microbatch import by_length, cut_by_length, run_passes
 from vqa_ray.models.protocols import Turn
@@ -123,7 +123,7 @@ turn = st.tuples(st.text("ab ", max_size=12), st.text("ab ", max_size=6))
 def test_a_fitted_prompt_never_exceeds_the_limit_and_says_what_is_gone(
     question: str, turns: list[Turn], limit: int
 ) -> None:
-    fit = PromptFit(words, Prompting(), limit)
+    fit = PromptTruncator(words, Prompting(), limit)
     prompt = fit.fit(question, turns)
     assert 0 < len(prompt.ids) <= limit
     assert list(prompt.ids) == words(prompt.text)
@@ -133,11 +133,11 @@ def test_a_fitted_prompt_never_exceeds_the_limit_and_says_what_is_gone(
 
 def test_what_cannot_be_fitted_is_an_error_of_its_row() -> None:
     with pytest.raises(RowError, match="template alone fills the model's 1 tokens"):
-        PromptFit(words, Prompting(), 1).fit("what is it?")
+        PromptTruncator(words, Prompting(), 1).fit("what is it?")
     with pytest.raises(RowError, match="spells the token"):
-        PromptFit(words, Prompting(), 9, image_token=5).fit("a photo of seven")
+        PromptTruncator(words, Prompting(), 9, image_token=5).fit("a photo of seven")
     with pytest.raises(RowError, match="the prompt has 3 tokens; the model reads at most 2"):
-        PromptFit(words, Prompting(), 2).plain("a photo of")
+        PromptTruncator(words, Prompting(), 2).plain("a photo of")
 
 
 @given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 200), st.booleans())
@@ -189,7 +189,7 @@ def test_one_item_that_does_not_fit_is_told() -> None:
 def test_a_roomy_layer_holds_what_a_growing_one_would() -> None:
     keys, values = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
     rows = torch.tensor([1, 0, 1])
-    layer = RoomyLayer.start(keys, values, rows, room=2)
+    layer = PreallocatedLayer.start(keys, values, rows, room=2)
     more = torch.randn(3, 3, 2, 5)
     held, _ = layer.update(more[:, :, :1], more[:, :, :1])
     torch.testing.assert_close(held, torch.cat([keys[rows], more[:, :, :1]], dim=2))

@@ -21,7 +21,7 @@ from vqa_ray.keys import NOTHING, ranges_of
 from vqa_ray.readers import EarlierRun, InputConfig, Shard, Source, open_source, read_shard
 from vqa_ray.readers.changes.reconcile import check_retried, check_unchanged, read_anew, reconcile
 from vqa_ray.readers.changes.snapshot import read_snapshot, refreshed, snapshot_of, write_snapshot
-from vqa_ray.readers.source import Contents, Layout
+from vqa_ray.readers.source import ColumnMap, OpenedInput
 from vqa_ray.schema import ROW_BITS
 from vqa_ray.storage.filesystem import FileEntry, write_bytes_atomic
 
@@ -330,7 +330,7 @@ def test_very_many_photos_take_little(tmp_path: Path) -> None:
         Shard(i, root, names=tuple(all_names[start : start + 256]), rows=256)
         for i, start in enumerate(range(0, count, 256))
     )
-    source = Source(InputConfig(root), "images", root, shards, (), Layout(), None, "f", False, files=files)
+    source = Source(InputConfig(root), "images", root, shards, (), ColumnMap(), None, "f", False, files=files)
     write_snapshot(str(tmp_path / "listing"), snapshot_of(source))
     read = read_snapshot(str(tmp_path / "listing"))
     assert (tmp_path / "listing").stat().st_size < 30 * count
@@ -365,9 +365,11 @@ def test_a_split_grows_by_its_own_files_only(tmp_path: Path) -> None:
 
 
 def test_a_dataset_on_a_hub_keeps_its_revision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def shards(revision: str) -> Contents:
+    def shards(revision: str) -> OpenedInput:
         place = f"org/name@{revision}"
-        return Contents((Shard(0, place, 0, 1, ("org/name", revision, "default", "train")),), Layout(), revision=place)
+        return OpenedInput(
+            (Shard(0, place, 0, 1, ("org/name", revision, "default", "train")),), ColumnMap(), revision=place
+        )
 
     run = Run(tmp_path / "in")
     config = InputConfig("org/name", "hf", needs_question=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
-from vqa_ray.training.contrastive.loss import alike, contrastive_loss
+from vqa_ray.training.contrastive.loss import contrastive_loss, same_pair_mask
 
 
 def unit(rows: int, size: int, seed: int) -> Tensor:
@@ -57,7 +57,7 @@ def test_equals_that_of_transformers_where_no_two_rows_are_alike() -> None:
 
 def test_rows_with_the_same_caption_or_image_are_alike() -> None:
     keys = torch.tensor([[1, 10], [2, 10], [1, 11], [3, 12]])
-    assert alike(keys, keys).tolist() == [
+    assert same_pair_mask(keys, keys).tolist() == [
         [True, True, True, False],
         [True, True, False, False],
         [True, False, True, False],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqa_ray import schema
-from vqa_ray.training.data.captions import captions_of, drawn, with_captions
+from vqa_ray.training.data.captions import caption_for_epoch, captions_of, with_captions
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,15 @@ def test_blank_captions_are_none(value: object, captions: list[str]) -> None:
 
 @given(st.integers(0, 2**63 - 1), st.integers(1, 7), st.integers(0, 50), st.integers(0, 9))
 def test_each_comes_once_before_any_comes_again(key: int, count: int, round_: int, seed: int) -> None:
-    turns = [drawn(key, count, epoch, seed) for epoch in range(round_ * count, (round_ + 1) * count)]
+    turns = [caption_for_epoch(key, count, epoch, seed) for epoch in range(round_ * count, (round_ + 1) * count)]
     assert sorted(turns) == list(range(count))
-    assert turns == [drawn(key, count, epoch, seed) for epoch in range(round_ * count, (round_ + 1) * count)]
+    assert turns == [
+        caption_for_epoch(key, count, epoch, seed) for epoch in range(round_ * count, (round_ + 1) * count)
+    ]
 
 
 def test_rows_do_not_all_begin_with_the_same() -> None:
-    assert {drawn(key, 4, 0, 0) for key in range(40)} == {0, 1, 2, 3}
+    assert {caption_for_epoch(key, 4, 0, 0) for key in range(40)} == {0, 1, 2, 3}
 
 
 def test_captions_stand_where_questions_do() -> None:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_ray.errors import RequestError
-from vqa_ray.readers.source import InputConfig, Layout, Shard, Source
+from vqa_ray.readers.source import ColumnMap, InputConfig, Shard, Source
 from vqa_ray.schema import ROW_BITS
-from vqa_ray.training.data.schedule import PlanConfig, PlannedRows, TrainingPlan, evaluation_parts, window_rows
+from vqa_ray.training.data.schedule import PlanConfig, PlannedRows, RowSchedule, evaluation_parts, window_rows
 from vqa_ray.training.data.targets import Targets
 
 
@@ -27,9 +27,9 @@ def one_target_each(count: int) -> Targets:
     )
 
 
-def plan_of(sizes: list[int], batch_size: int = 8, window: int = 20, seed: int = 0) -> TrainingPlan:
+def plan_of(sizes: list[int], batch_size: int = 8, window: int = 20, seed: int = 0) -> RowSchedule:
     keys = keys_of(sizes)
-    return TrainingPlan(keys, one_target_each(len(keys)), PlanConfig(batch_size, seed, window))
+    return RowSchedule(keys, one_target_each(len(keys)), PlanConfig(batch_size, seed, window))
 
 
 def joined(parts: list[PlannedRows]) -> list[tuple[int, int, int, float]]:
@@ -53,7 +53,7 @@ plans = st.builds(
 
 @settings(deadline=None)
 @given(plans, st.integers(0, 5))
-def test_every_row_comes_once_an_epoch_in_batches_of_its_own_step(plan: TrainingPlan, epoch: int) -> None:
+def test_every_row_comes_once_an_epoch_in_batches_of_its_own_step(plan: RowSchedule, epoch: int) -> None:
     rows = joined(plan.parts(epoch, epoch * plan.steps_per_epoch))
     assert len({row[0] for row in rows}) == len(rows) == len(plan)
     steps = np.array([row[1] for row in rows]) - epoch * plan.steps_per_epoch
@@ -65,7 +65,7 @@ def test_every_row_comes_once_an_epoch_in_batches_of_its_own_step(plan: Training
 
 @settings(deadline=None)
 @given(plans, st.integers(0, 3), st.data())
-def test_an_epoch_goes_on_in_the_middle_where_it_was_left(plan: TrainingPlan, epoch: int, data: st.DataObject) -> None:
+def test_an_epoch_goes_on_in_the_middle_where_it_was_left(plan: RowSchedule, epoch: int, data: st.DataObject) -> None:
     base = epoch * plan.steps_per_epoch
     first = base + data.draw(st.integers(0, plan.steps_per_epoch))
     parts = plan.parts(epoch, first)
@@ -75,7 +75,7 @@ def test_an_epoch_goes_on_in_the_middle_where_it_was_left(plan: TrainingPlan, ep
 
 @settings(deadline=None)
 @given(plans)
-def test_windows_hold_so_many_rows_at_most_and_follow_the_stored_order(plan: TrainingPlan) -> None:
+def test_windows_hold_so_many_rows_at_most_and_follow_the_stored_order(plan: RowSchedule) -> None:
     read: list[int] = []
     for epoch in range(2):
         for part in [
@@ -115,14 +115,14 @@ def test_rows_are_mixed_over_a_window_that_holds_all() -> None:
 def test_rows_without_targets_are_left_out_with_their_classes() -> None:
     targets = Targets(np.array([0, 0, 2, 2, 3]), np.array([4, 5, 6], np.int32), np.array([1, 0.3, 0.6], np.float32))
     classes = np.array([[0], [1], [2], [-1]], np.int32)
-    plan = TrainingPlan(np.arange(4), targets, PlanConfig(1), classes)
+    plan = RowSchedule(np.arange(4), targets, PlanConfig(1), classes)
     (part,) = plan.parts(0)
     found = {int(key): part.auxiliary[at].tolist() for at, key in enumerate(part.keys)}
     assert found == {1: [1], 3: [-1]}
     assert part.steps.tolist() == [0, 1]
     none = Targets(np.zeros(5, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
     with pytest.raises(RequestError, match="none of the 4 rows to train on has an answer that is in the vocabulary"):
-        TrainingPlan(np.arange(4), none, PlanConfig(1))
+        RowSchedule(np.arange(4), none, PlanConfig(1))
 
 
 @settings(deadline=None)
@@ -158,5 +158,5 @@ def test_a_million_rows_are_planned_in_less_than_two_seconds() -> None:
 )
 def test_a_window_holds_about_64_mib(form: str, size_bytes: int, rows: int, expected: int) -> None:
     shards = (Shard(0, "a", size_bytes=size_bytes),)
-    source = Source(InputConfig("a"), form, "a", shards, (), Layout(), None, "", False)  # type: ignore[arg-type]
+    source = Source(InputConfig("a"), form, "a", shards, (), ColumnMap(), None, "", False)  # type: ignore[arg-type]
     assert window_rows(source, rows) == pytest.approx(expected, rel=0.01)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.unit.training.tables import SCHEMA, cut_at, failed_row, row_of, table_of
 from vqa_ray.errors import RunError
 from vqa_ray.training.data.batch import Group, collate_table
-from vqa_ray.training.data.step_feed import FedStep, SkippedRow, StepFeed
+from vqa_ray.training.data.step_feed import SkippedRow, StepBatch, StepBatches
 
 SIZES = [(4, 6), (6, 4), (4, 4)]
 QUESTIONS = ["what?", "what is this?", "how many are there?"]
@@ -31,12 +31,12 @@ def tokenize(question: str) -> tuple[int, ...]:
 collate = partial(collate_table, tokenize=tokenize, num_answers=A)
 
 
-def fed(tables: Iterator[pa.Table] | list[pa.Table], steps: range) -> list[FedStep]:
-    with StepFeed(tables, collate, steps) as feed:
+def fed(tables: Iterator[pa.Table] | list[pa.Table], steps: range) -> list[StepBatch]:
+    with StepBatches(tables, collate, steps) as feed:
         return list(feed)
 
 
-def plain(step: FedStep) -> Any:
+def plain(step: StepBatch) -> Any:
     return step.step, [seen(group) for group in step.groups], step.skipped
 
 
@@ -140,7 +140,7 @@ def test_what_the_source_raises_is_raised_at_its_step() -> None:
         yield table_of([row_of(0, 0), row_of(1, 1)])
         raise OSError("the store is gone")
 
-    with StepFeed(breaks(), collate, range(3)) as feed:
+    with StepBatches(breaks(), collate, range(3)) as feed:
         assert next(feed).step == 0
         with pytest.raises(OSError, match="the store is gone"):
             next(feed)
@@ -154,7 +154,7 @@ def test_it_stays_two_steps_ahead_and_stops_when_it_is_closed() -> None:
             read.append(step)
             yield table_of([row_of(step, step)])
 
-    with StepFeed(tables(), collate, range(100)) as feed:
+    with StepBatches(tables(), collate, range(100)) as feed:
         assert next(feed).step == 0
     # Three steps were asked for, and each ends where a row of the next one comes.
     assert len(read) <= 4
@@ -181,7 +181,7 @@ def test_pixels_are_not_shared_with_the_table() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_tensors_are_pinned_for_cuda() -> None:
     table = table_of([row_of(0, question=QUESTIONS[0]), row_of(1, question=QUESTIONS[1])])
-    with StepFeed([table], partial(collate, pin=True), range(1)) as feed:
+    with StepBatches([table], partial(collate, pin=True), range(1)) as feed:
         (group,) = next(feed).groups
     assert group.text_mask is not None
     tensors = (group.pixels, group.input_ids, group.text_mask, group.targets, group.attributes)

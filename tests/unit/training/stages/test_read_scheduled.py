@@ -14,7 +14,7 @@ from tests.unit.readers.inputs import asked, open_at, rows_of, tar_bytes, write_
 from vqa_ray import schema
 from vqa_ray.keys import Keys
 from vqa_ray.readers import InputConfig, Source
-from vqa_ray.training.data.schedule import PlanConfig, PlannedRows, TrainingPlan, evaluation_parts
+from vqa_ray.training.data.schedule import PlanConfig, PlannedRows, RowSchedule, evaluation_parts
 from vqa_ray.training.data.source import open_caption_source
 from vqa_ray.training.data.targets import Targets
 from vqa_ray.training.stages import read_scheduled as read_planned
@@ -43,10 +43,10 @@ def labels_of(keys: Keys) -> tuple[Targets, npt.NDArray[np.int32]]:
     return targets, np.stack([np.arange(len(keys)), np.full(len(keys), -1)], axis=1).astype(np.int32)
 
 
-def plan_of(source: Source, window: int, batch_size: int = 8) -> TrainingPlan:
+def plan_of(source: Source, window: int, batch_size: int = 8) -> RowSchedule:
     keys = np.array([row["source_key"] for row in rows_of(source)], np.int64)
     targets, classes = labels_of(keys)
-    return TrainingPlan(keys, targets, PlanConfig(batch_size, 1, window), classes)
+    return RowSchedule(keys, targets, PlanConfig(batch_size, 1, window), classes)
 
 
 def read(tasks: list[ReadPlanned]) -> pa.Table:
@@ -158,7 +158,7 @@ def test_tables_and_memory_stay_small(tmp_path: Path) -> None:
     source = open_at(file)
     keys = np.array([shard.index << 32 | row for shard in source.shards for row in range(shard.rows or 0)])
     targets = Targets(np.arange(count + 1), np.zeros(count, np.int32), np.ones(count, np.float32))
-    plan = TrainingPlan(keys, targets, PlanConfig(8, 0, 32))
+    plan = RowSchedule(keys, targets, PlanConfig(8, 0, 32))
     most, before = 0, pa.total_allocated_bytes()
     for task in planned_reads(source, plan.parts(0)):
         for table in task():

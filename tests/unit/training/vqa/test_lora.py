@@ -13,26 +13,26 @@ from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.data.batch import collate
 from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.vqa import lora
-from vqa_ray.training.vqa.trainer import Trainer, predictions
+from vqa_ray.training.vqa.trainer import VqaTrainer, predictions
 
 GROUPS = collate(samples(8), len(ANSWERS))
 
 
-def trained(steps: int = 5) -> tuple[Any, Trainer]:
+def trained(steps: int = 5) -> tuple[Any, VqaTrainer]:
     model, _ = tiny_model()
     adapted = lora.adapt(model, lora.LoraOptions(rank=4), seed=1)
-    trainer = Trainer(ViltNetwork(adapted), OptimizerConfig(learning_rate=1e-2), steps + 1, torch.float32)
+    trainer = VqaTrainer(ViltNetwork(adapted), OptimizerConfig(learning_rate=1e-2), steps + 1, torch.float32)
     for _ in range(steps):
         trainer.train_step(GROUPS)
     return adapted, trainer
 
 
-def logits(trainer: Trainer) -> torch.Tensor:
+def logits(trainer: VqaTrainer) -> torch.Tensor:
     return torch.cat([each for each, _ in predictions(trainer, GROUPS)])
 
 
 def test_fresh_adapters_change_nothing() -> None:
-    plain = Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
+    plain = VqaTrainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
     _, adapted = trained(steps=0)
     assert torch.allclose(logits(plain), logits(adapted), atol=1e-5)
 
@@ -72,7 +72,7 @@ def test_the_merged_model_answers_as_the_adapted_one() -> None:
     assert not lora.is_adapted(plain)
     assert type(plain).__name__ == "ViltForQuestionAnswering"
     assert plain.state_dict().keys() == tiny_model()[0].state_dict().keys()
-    merged = Trainer(ViltNetwork(plain), OptimizerConfig(), 10, torch.float32)
+    merged = VqaTrainer(ViltNetwork(plain), OptimizerConfig(), 10, torch.float32)
     assert torch.allclose(logits(merged), wanted, atol=1e-4)
     assert torch.equal(logits(trainer), wanted)
 

@@ -16,7 +16,7 @@ from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.data.batch import Sample, collate
 from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.vqa.initialise import set_dropout
-from vqa_ray.training.vqa.trainer import Trainer, predictions, vqa_loss
+from vqa_ray.training.vqa.trainer import VqaTrainer, predictions, vqa_loss
 
 
 def test_loss_and_gradients_equal_the_stock_model() -> None:
@@ -53,10 +53,10 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_grouped() -> None:
     together, apart = [], []
     for _ in range(2):
         model, _ = tiny_model()
-        trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
+        trainer = VqaTrainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
         together.append(trainer.train_step(collate(batch, len(ANSWERS)))[0])
         model, _ = tiny_model()
-        trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
+        trainer = VqaTrainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
         apart.append(trainer.train_step([g for s in batch for g in collate([s], len(ANSWERS))])[0])
     assert together == pytest.approx(apart, rel=1e-5)
     assert together[0] == together[1]
@@ -64,7 +64,9 @@ def test_the_loss_does_not_depend_on_how_a_batch_is_grouped() -> None:
 
 def test_training_lowers_the_loss_and_predicts_what_it_learnt() -> None:
     model, _ = tiny_model()
-    trainer = Trainer(ViltNetwork(model), OptimizerConfig(learning_rate=3e-3, head_multiplier=1.0), 60, torch.float32)
+    trainer = VqaTrainer(
+        ViltNetwork(model), OptimizerConfig(learning_rate=3e-3, head_multiplier=1.0), 60, torch.float32
+    )
     groups = collate(
         [Sample(s.image, s.token_ids, {i % 2: 1.0}) for i, s in enumerate(samples(8, seed=4))], len(ANSWERS)
     )
@@ -78,10 +80,10 @@ def test_training_lowers_the_loss_and_predicts_what_it_learnt() -> None:
 def test_a_resumed_trainer_takes_the_very_same_steps() -> None:
     batches = [collate(samples(6, seed=i), len(ANSWERS)) for i in range(6)]
 
-    def trainer() -> Trainer:
+    def trainer() -> VqaTrainer:
         model, _ = tiny_model()
         set_dropout(model, 0.1)
-        return Trainer(ViltNetwork(model), OptimizerConfig(learning_rate=1e-3), 6, torch.float32)
+        return VqaTrainer(ViltNetwork(model), OptimizerConfig(learning_rate=1e-3), 6, torch.float32)
 
     straight = trainer()
     losses = [straight.train_step(batch)[0] for batch in batches]
@@ -97,7 +99,7 @@ def test_a_resumed_trainer_takes_the_very_same_steps() -> None:
 
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights() -> None:
     model, _ = tiny_model()
-    trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
+    trainer = VqaTrainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
     before = [parameter.clone() for parameter in model.parameters()]
     groups = collate(samples(4), len(ANSWERS))
     groups[0].targets[0, 0] = float("nan")
@@ -110,8 +112,8 @@ def test_dropout_acts_everywhere_in_training_and_nowhere_else() -> None:
     model, _ = tiny_model()
     set_dropout(model, 0.5)
     assert {module.p for module in model.modules() if isinstance(module, nn.Dropout)} == {0.5}
-    trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
-    undropped = Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
+    trainer = VqaTrainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
+    undropped = VqaTrainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
     groups = collate(samples(6), len(ANSWERS))
     for (ours, _), (theirs, _) in zip(predictions(trainer, groups), predictions(undropped, groups), strict=True):
         assert torch.equal(ours, theirs)
@@ -121,7 +123,7 @@ def test_dropout_acts_everywhere_in_training_and_nowhere_else() -> None:
 def test_groups_over_the_budget_are_cut_and_add_up_to_the_same_step() -> None:
     groups = collate(samples(30), len(ANSWERS))
     whole, parts = (
-        Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, tokens_per_pass=tokens)
+        VqaTrainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, tokens_per_pass=tokens)
         for tokens in (100_000, 60)
     )
     wanted, found = recorded_gradients(whole), recorded_gradients(parts)
@@ -135,7 +137,7 @@ def test_groups_over_the_budget_are_cut_and_add_up_to_the_same_step() -> None:
 def test_groups_in_one_pass_come_to_the_loss_of_each_by_itself() -> None:
     groups = collate(samples(30), len(ANSWERS))
     assert len(groups) > 2
-    trainer = Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, auxiliary=[])
+    trainer = VqaTrainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, auxiliary=[])
     apart = [float(trainer.loss([group]).detach()) for group in groups]
     assert float(trainer.loss(groups).detach()) == pytest.approx(sum(apart), rel=1e-5)
 
@@ -174,7 +176,7 @@ def test_a_step_that_ran_out_of_memory_is_repeated_in_smaller_passes(device: typ
     groups = collate(samples(30), len(ANSWERS))
     assert max(len(group.targets) for group in groups) > 4
     roomy, small = (
-        Trainer(kind(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, tokens_per_pass=300)
+        VqaTrainer(kind(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, tokens_per_pass=300)
         for kind in (ViltNetwork, device)
     )
     wanted, found = recorded_gradients(roomy), recorded_gradients(small)
@@ -185,14 +187,14 @@ def test_a_step_that_ran_out_of_memory_is_repeated_in_smaller_passes(device: typ
 
 
 def test_memory_for_not_even_one_row_is_told() -> None:
-    trainer = Trainer(NoDevice(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
+    trainer = VqaTrainer(NoDevice(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
     with pytest.raises(RunError, match=r"out of device memory at step 0 with 1 rows in a pass; lower the batch size"):
         trainer.train_step(collate(samples(4), len(ANSWERS)))
 
 
 def test_a_batch_without_rows_moves_the_schedule_and_nothing_else() -> None:
     model, _ = tiny_model()
-    trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32, auxiliary=[3])
+    trainer = VqaTrainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32, auxiliary=[3])
     before = [parameter.clone() for parameter in model.parameters()]
     first = trainer.train_step([])
     assert (first.loss, first.rows, trainer.step) == (0.0, 0, 1)
@@ -202,7 +204,7 @@ def test_a_batch_without_rows_moves_the_schedule_and_nothing_else() -> None:
 def test_unknown_attributes_teach_nothing_and_known_ones_do() -> None:
     batch = samples(8, heads=(3, 2))
     model, _ = tiny_model()
-    trainer = Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32, auxiliary=[3, 2])
+    trainer = VqaTrainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32, auxiliary=[3, 2])
     gradients = recorded_gradients(trainer)
     trainer.train_step(collate([Sample(s.image, s.token_ids, s.soft_targets, (-1, 1)) for s in batch], len(ANSWERS)))
     assert not gradients["auxiliary.0.weight"].any()
@@ -212,15 +214,15 @@ def test_unknown_attributes_teach_nothing_and_known_ones_do() -> None:
 
 
 def test_a_state_of_another_network_is_refused() -> None:
-    first = Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, auxiliary=[3])
-    second = Trainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
+    first = VqaTrainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32, auxiliary=[3])
+    second = VqaTrainer(ViltNetwork(tiny_model()[0]), OptimizerConfig(), 10, torch.float32)
     with pytest.raises(RunError, match=r"another network: 2 weights differ, first auxiliary\.0\.bias"):
         second.load_state_dict(first.state_dict())
 
 
 def test_half_precision_trains_float32_weights() -> None:
     model, _ = tiny_model()
-    trainer = Trainer(ViltNetwork(model), OptimizerConfig(learning_rate=3e-3), 20, torch.bfloat16)
+    trainer = VqaTrainer(ViltNetwork(model), OptimizerConfig(learning_rate=3e-3), 20, torch.bfloat16)
     groups = collate(samples(8), len(ANSWERS))
     losses = [trainer.train_step(groups).loss for _ in range(20)]
     assert losses[-1] < 0.7 * losses[0]

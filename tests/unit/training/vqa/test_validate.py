@@ -19,7 +19,7 @@ from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.tokenizer import question_tokenizer
-from vqa_ray.training.vqa.trainer import Trainer
+from vqa_ray.training.vqa.trainer import VqaTrainer
 from vqa_ray.training.vqa.validate import RESULTS, UNANSWERED, confusion, metrics_of, validate
 
 QUESTIONS = ("what is this?", "is there a dog in the picture?", "what colour is it?")
@@ -51,9 +51,9 @@ def results_of(given: list[str | None]) -> pa.Table:
 
 
 @pytest.fixture(scope="module")
-def trainer() -> Trainer:
+def trainer() -> VqaTrainer:
     model, _ = tiny_model()
-    return Trainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
+    return VqaTrainer(ViltNetwork(model), OptimizerConfig(), 10, torch.float32)
 
 
 def validation_table() -> pa.Table:
@@ -65,7 +65,7 @@ def validation_table() -> pa.Table:
     return table_of([*rows[:5], failed_row(50), *rows[5:], failed_row(51, 0, "image_too_large")])
 
 
-def test_every_row_is_answered_as_the_stock_model_answers_it(trainer: Trainer) -> None:
+def test_every_row_is_answered_as_the_stock_model_answers_it(trainer: VqaTrainer) -> None:
     model, tokenizer = tiny_model()
     table = validation_table()
     results = validate(cut_at(table, [3, 9, 9]), trainer, question_tokenizer(tokenizer), ANSWERS)
@@ -99,7 +99,7 @@ def test_every_row_is_answered_as_the_stock_model_answers_it(trainer: Trainer) -
 
 @settings(deadline=None, max_examples=15)
 @given(st.permutations(range(25)), st.lists(st.integers(0, 30), max_size=4))
-def test_results_do_not_depend_on_cuts_or_order(trainer: Trainer, order: list[int], places: list[int]) -> None:
+def test_results_do_not_depend_on_cuts_or_order(trainer: VqaTrainer, order: list[int], places: list[int]) -> None:
     tokenize = question_tokenizer(tiny_model()[1])
     table = validation_table()
     whole = validate([table], trainer, tokenize, ANSWERS).sort_by("source_key")
@@ -112,7 +112,7 @@ def test_results_do_not_depend_on_cuts_or_order(trainer: Trainer, order: list[in
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_no_rows_give_no_results(trainer: Trainer) -> None:
+def test_no_rows_give_no_results(trainer: VqaTrainer) -> None:
     tokenize = question_tokenizer(tiny_model()[1])
     assert validate([], trainer, tokenize, ANSWERS).equals(RESULTS.empty_table())
     assert validate([table_of([])], trainer, tokenize, ANSWERS).equals(RESULTS.empty_table())
