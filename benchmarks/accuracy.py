@@ -16,7 +16,8 @@ from vqa_ray.evaluation.binary import binary_report, said_yes
 from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
 from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.models.load import load_model, load_transform
-from vqa_ray.models.protocols import Image, ImageTransform, VqaModel
+from vqa_ray.models.protocols import VqaModel
+from vqa_ray.types import Image, ImageTransform
 
 _PRODUCTS = 2_000
 _SEED = 7_000_001

@@ -12,8 +12,8 @@ from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios, seconds
 from vqa_ray.models.layers.device import DTYPES
 from vqa_ray.models.load import load_transform
-from vqa_ray.models.protocols import Image, ImageTransform
 from vqa_ray.models.vilt.model import Vilt
+from vqa_ray.types import Image, ImageTransform
 
 _PAIRS, _ROUNDS = 40, 3
 _BATCH = 8

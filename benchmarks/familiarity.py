@@ -18,7 +18,7 @@ from vqa_ray.images.resize import resize
 from vqa_ray.models.checkpoint.files import local_directory
 from vqa_ray.models.familiarity import FILE, Familiarity
 from vqa_ray.models.load import load_transform
-from vqa_ray.models.protocols import Image
+from vqa_ray.types import Image
 
 _MODEL = "bundled:catalog-vilt"
 # The first lesson's seed, and one that the model has not seen.

@@ -15,7 +15,7 @@ from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios, seconds
 from vqa_ray.models.load import load_transform
-from vqa_ray.models.protocols import Image
+from vqa_ray.types import Image
 
 _ROUNDS = 7
 _PAIRS = 4_096

@@ -14,8 +14,8 @@ from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from vqa_ray.models.load import load_transform
-from vqa_ray.models.protocols import Answer, Image
 from vqa_ray.models.vilt.model import Vilt
+from vqa_ray.types import Answer, Image
 
 _PAIRS = 200
 

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from vqa_ray.images.resize import resample_of, resize
-from vqa_ray.models.protocols import Image, ImageTransform
 from vqa_ray.models.vilt.model import Vilt
+from vqa_ray.types import Image, ImageTransform
 
 
 def arrays(images: Sequence[PillowImage.Image]) -> list[Image]:

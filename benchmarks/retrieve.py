@@ -16,9 +16,9 @@ from vqa_ray.catalog.product import Product, sample_product
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.models.load import ModelOptions, load_transform
-from vqa_ray.models.protocols import Image
 from vqa_ray.predicates.parser import parse
 from vqa_ray.stages.retrieve import RetrieveStage
+from vqa_ray.types import Image
 
 WHERE = '"is there a dog?" and "is it red?" and not "is it a mug?"'
 _PRODUCTS, _SEED, _BATCH = 2_000, 7_000_002, 32

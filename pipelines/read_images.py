@@ -10,7 +10,6 @@ import ray
 from ray.data import Dataset, TaskPoolStrategy
 
 from vqa_ray.images.decode import ImageLimits
-from vqa_ray.models.protocols import ImageTransform
 from vqa_ray.pipelines.datasource import shard_source
 from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, ResourcePlan
 from vqa_ray.stages.decode import DecodeImages
@@ -18,6 +17,7 @@ from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.image_metadata import DescribeImages
 from vqa_ray.stages.prepare import PrepareImages
 from vqa_ray.stages.read import ReadShard
+from vqa_ray.types import ImageTransform
 
 # A worker process that decodes takes a second or two of a core to start, which is what decoding so much takes.
 _WORTH_A_WORKER_BYTES, _WORTH_A_WORKER_ROWS = 16 * 2**20, 1_024

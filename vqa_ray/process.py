@@ -57,3 +57,19 @@ def gc_paused() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def release_memory() -> None:
+    """Give back to the system what the work so far has freed.
+
+    To be called between pieces of work. A worker process that Ray keeps for its next task would hold it, 60 to 100 MiB,
+    and there are as many of them as tasks have ever run at a time; a training process gathers 300 MiB in its first
+    minutes. Within a piece of work the memory is reused, see `prepare_for_decoding`.
+    """
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -14,7 +14,6 @@ from vqa_ray.jobs.runtime.admission import input_of, now, versions
 from vqa_ray.jobs.runtime.recorded_input import INPUT, VALIDATION, earlier_run
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.files import image_processor_config
-from vqa_ray.models.protocols import ImageTransform
 from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.changes.snapshot import input_place
@@ -28,6 +27,7 @@ from vqa_ray.training.data.vocabulary import read_vocabulary
 from vqa_ray.training.task import CONTRASTIVE
 from vqa_ray.training.vqa.initialise import StartInfo, describe_start
 from vqa_ray.training.vqa.shape import ViltShape
+from vqa_ray.types import ImageTransform
 
 logger = logging.getLogger(__name__)
 

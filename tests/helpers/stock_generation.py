@@ -9,7 +9,7 @@ import torch
 
 from tests.helpers import tiny_blip
 from vqa_ray.models.blip.engine import GenerativeEngine
-from vqa_ray.models.protocols import Answer, Image
+from vqa_ray.types import Answer, Image
 
 # 100 pairs: some images bring one question, some many.
 COUNTS = (1, 7, 3, 5, 2, 7, 6, 4, 7, 1, 7, 6, 5, 7, 4, 6, 7, 3, 5, 7)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqa_ray.models.protocols import Image
 from vqa_ray.training.tokenizer import build_tokenizer, build_vilt, save_checkpoint
 from vqa_ray.training.vqa.shape import ViltShape, transform_of
+from vqa_ray.types import Image
 
 SHAPE = ViltShape(hidden_size=32, layers=3, heads=4, intermediate_size=64, patch_size=8, shortest_edge=32)
 ANSWERS = ("yes", "no", "red", "blue", "two", "Golden Retriever")

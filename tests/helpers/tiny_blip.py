@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqa_ray.models.protocols import Image
 from vqa_ray.training.tokenizer import build_tokenizer
+from vqa_ray.types import Image
 
 SIDE = 32
 QUERY_TOKENS = 4

@@ -21,7 +21,7 @@ from tests.helpers.tiny_chat_text import (
     text_config,
 )
 from vqa_ray.models.chat.processor import without_video
-from vqa_ray.models.protocols import Image
+from vqa_ray.types import Image
 
 QUESTIONS = (
     "what is this?",

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from tests.helpers.tiny_blip import _QFORMER, _VISION, QUERY_TOKENS, SIDE, draw_weights
-from vqa_ray.models.protocols import Image
 from vqa_ray.training.tokenizer import build_tokenizer
+from vqa_ray.types import Image
 
 DIMENSION = 24
 TEXT_TOKENS = 40

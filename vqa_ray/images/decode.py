@@ -17,7 +17,7 @@ from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.images.formats import identify, open_header, quiet_warnings
 from vqa_ray.images.metadata import stripped
 from vqa_ray.images.resize import Resample, resample_of, resize
-from vqa_ray.models.protocols import Image, ImageTransform
+from vqa_ray.types import Image, ImageTransform
 
 # Above this Pillow itself refuses, whatever we allow: 2 × PIL.Image.MAX_IMAGE_PIXELS.
 _PILLOW_PIXELS = 178_956_970

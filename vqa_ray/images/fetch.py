@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError
-from vqa_ray.images.data_uris import decode_data_uri, is_data_uri
+from vqa_ray.storage.data_uris import decode_data_uri, is_data_uri
 from vqa_ray.storage.filesystem import read_bytes, scheme_of
 from vqa_ray.storage.redaction import without_secrets
 

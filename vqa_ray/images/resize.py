@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from vqa_ray.models.protocols import Image, ImageTransform
+from vqa_ray.types import Image, ImageTransform
 
 Resample: TypeAlias = Literal["bicubic", "bilinear"]
 """How pixels are interpolated."""

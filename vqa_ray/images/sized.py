@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.images.resize import resample_of
-from vqa_ray.models.protocols import Image, ImageTransform
+from vqa_ray.types import Image, ImageTransform
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import io
 from PIL import Image as PillowImage
 
 from vqa_ray.images.resize import resize
-from vqa_ray.models.protocols import Image
+from vqa_ray.types import Image
 
 LONGEST_SIDE = 160
 _JPEG_QUALITY = 85

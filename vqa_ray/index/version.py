@@ -92,7 +92,7 @@ class Version:
         number: 1, 2, ….
         created: UTC, ISO 8601.
         model: reference, family, fingerprint, score_meaning.
-        vectors, dimension: of an image; see `vqa_ray.models.protocols.EmbeddingShape`.
+        vectors, dimension: of an image; see `vqa_ray.types.EmbeddingShape`.
         command: the options that all updates share.
         files: in the order of the rows; at least one, be it without rows.
         updates: by which it came about, oldest first; those only of which rows are left, and the last.

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vqa_ray.models.protocols import Answer, ChoiceScores, Image, VqaModel
+from vqa_ray.models.protocols import VqaModel
+from vqa_ray.types import Answer, ChoiceScores, Image
 
 FILE = "familiarity.npz"
 WARNING = "the image is unlike those the model was trained on"

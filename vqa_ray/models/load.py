@@ -18,8 +18,9 @@ from vqa_ray.models.encoders.shape import shape_from_config
 from vqa_ray.models.float16 import HALF, half_refusal
 from vqa_ray.models.generation.config import NEW_TOKENS, GenerationConfig
 from vqa_ray.models.generation.prompts import prompting
-from vqa_ray.models.protocols import EmbeddingShape, Encoder, ImageTransform, VqaModel
+from vqa_ray.models.protocols import Encoder, VqaModel
 from vqa_ray.models.registry import COSINE_SCORE, FAKES, MULTIPLE_VECTORS_SCORE, Family, family_of
+from vqa_ray.types import EmbeddingShape, ImageTransform
 
 logger = logging.getLogger(__name__)
 

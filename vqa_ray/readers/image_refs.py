@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.data_uris import decode_data_uri, is_data_uri, short_data_uri
 from vqa_ray.readers.coerce import as_reference, mismatch
 from vqa_ray.readers.image_root import below
+from vqa_ray.storage.data_uris import decode_data_uri, is_data_uri, short_data_uri
 
 # No store takes longer names or URLs; a cell that holds more is no reference.
 MAX_REFERENCE_CHARACTERS = 8192

@@ -12,11 +12,12 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.protocols import Answer, GenerativeModel, Image, Turn
+from vqa_ray.models.protocols import GenerativeModel
 from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages import questions
 from vqa_ray.stages.questions import Asked
 from vqa_ray.stages.source_boxes import SourceSizes
+from vqa_ray.types import Answer, Image, Turn
 
 # Column → row → value.
 _Columns: TypeAlias = dict[str, dict[int, Any]]

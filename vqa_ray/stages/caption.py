@@ -10,10 +10,11 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import RowError
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.protocols import Answer, GenerativeModel
+from vqa_ray.models.protocols import GenerativeModel
 from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import limit_threads, validate_answer
 from vqa_ray.stages.source_boxes import SourceSizes
+from vqa_ray.types import Answer
 
 
 class CaptionStage:

@@ -14,11 +14,11 @@ from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.images.sized import SizedImage, decode_sized
-from vqa_ray.models.protocols import ImageTransform
 from vqa_ray.process import prepare_for_decoding
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.isolated_decoder import IsolatedDecoder
 from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.types import ImageTransform
 
 logger = logging.getLogger(__name__)
 

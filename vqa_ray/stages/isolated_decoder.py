@@ -17,7 +17,7 @@ from typing import IO, Any
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.images.sized import SizedImage, decode_sized
-from vqa_ray.models.protocols import ImageTransform
+from vqa_ray.types import ImageTransform
 
 _LENGTH_BYTES = 8
 _EXIT_TIMEOUT_S = 5.0

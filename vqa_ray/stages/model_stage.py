@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.arrow import pixel_views
-from vqa_ray.models.protocols import Image, ImageOrImages
 from vqa_ray.schema import DECODED, STATUS_ERROR, STATUS_OK, riding_name, written_name
+from vqa_ray.types import Image, ImageOrImages
 
 logger = logging.getLogger(__name__)
 

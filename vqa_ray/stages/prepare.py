@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from vqa_ray.memory import release_memory
+from vqa_ray.process import release_memory
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.image_metadata import DescribeImages

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vqa_ray.keys import NOTHING, Keys, Ranges, between, size, within
-from vqa_ray.memory import release_memory
+from vqa_ray.process import release_memory
 from vqa_ray.readers import Shard, Source, read_shard
 from vqa_ray.schema import ROW_BITS
 

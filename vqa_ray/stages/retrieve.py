@@ -12,12 +12,13 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.protocols import Image, VqaModel
+from vqa_ray.models.protocols import VqaModel
 from vqa_ray.predicates.predicate import Predicate, Question
 from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import limit_threads
 from vqa_ray.taxonomy.taxonomy import YES_NO, probability_of_yes
 from vqa_ray.text import normalise
+from vqa_ray.types import Image
 
 # Images of which everything is asked, to learn which questions settle most.
 _SAMPLE = 32

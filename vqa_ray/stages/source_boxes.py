@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-from vqa_ray.models.protocols import Box
+from vqa_ray.types import Box
 
 
 class SourceSizes:

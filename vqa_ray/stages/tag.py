@@ -11,11 +11,11 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import RowError
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.protocols import ChoiceScores
 from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import limit_threads
 from vqa_ray.taxonomy.image_tags import ImageTags
 from vqa_ray.taxonomy.taxonomy import Taxonomy
+from vqa_ray.types import ChoiceScores
 
 
 @dataclass(frozen=True, slots=True)

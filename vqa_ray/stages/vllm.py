@@ -14,10 +14,10 @@ from vqa_ray import schema
 from vqa_ray.errors import RowError
 from vqa_ray.models.chat import vllm as vllm_engine
 from vqa_ray.models.chat.vllm import VllmOptions
-from vqa_ray.models.protocols import Answer
 from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import validate_answer
 from vqa_ray.stages.source_boxes import SourceSizes
+from vqa_ray.types import Answer
 
 Batch = dict[str, npt.NDArray[Any]]
 

@@ -24,7 +24,7 @@ from pyarrow import fs as pafs
 from pyarrow import parquet
 
 from vqa_ray.errors import RequestError
-from vqa_ray.images.data_uris import is_data_uri, short_data_uri
+from vqa_ray.storage.data_uris import is_data_uri, short_data_uri
 from vqa_ray.storage.local_files import (
     find_local,
     is_utf8,

@@ -18,7 +18,7 @@ import pyarrow as pa
 import torch
 
 from vqa_ray.errors import RunError
-from vqa_ray.memory import release_memory
+from vqa_ray.process import release_memory
 from vqa_ray.storage.filesystem import write_bytes_atomic
 from vqa_ray.training import distributed
 from vqa_ray.training.checkpoint import load_state, save_state

@@ -16,7 +16,7 @@ from vqa_ray.models.fake.model import FakeModel
 from vqa_ray.models.familiarity import WARNING, Familiarity, FamiliarityWarnings, image_statistics
 from vqa_ray.models.generation.prompts import prompting
 from vqa_ray.models.load import load_model, load_transform
-from vqa_ray.models.protocols import Image
+from vqa_ray.types import Image
 
 BUNDLED = "bundled:catalog-vilt"
 

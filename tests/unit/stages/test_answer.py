@@ -16,12 +16,12 @@ import pytest
 from vqa_ray import schema
 from vqa_ray.models.fake.model import FAILURE
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.protocols import Answer, Image
 from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import AnswerStage
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_actor import EXIT_CODE, ModelActor
 from vqa_ray.stages.questions import one_row_per_question, packed_schema
+from vqa_ray.types import Answer, Image
 
 QUESTION = "what colour is it?"
 RED, BLUE = (220, 30, 30), (40, 70, 210)

@@ -11,9 +11,9 @@ import pytest
 from tests.unit.stages.test_answer import BLUE, QUESTION, RED, decoded
 from vqa_ray import schema
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.protocols import Answer, Box, Image
 from vqa_ray.stages.answer import AnswerStage
 from vqa_ray.stages.caption import CaptionStage
+from vqa_ray.types import Answer, Box, Image
 
 FAKE, POINTING = ModelOptions("fake:"), ModelOptions("fake:boxes")
 

@@ -14,8 +14,8 @@ from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.models.fake.encoder import FakeEncoder
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.protocols import Image
 from vqa_ray.stages.embed import EmbedStage
+from vqa_ray.types import Image
 
 FAKE = ModelOptions("fake:")
 PRICE = pa.field("price", pa.float64())

@@ -12,9 +12,9 @@ import pytest
 
 from vqa_ray import schema
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.protocols import Answer, ChoiceScores
 from vqa_ray.predicates.parser import parse
 from vqa_ray.stages.retrieve import RetrieveStage
+from vqa_ray.types import Answer, ChoiceScores
 
 WHERE = '"is it bright?" and not "is it rare?" and ("what is it?" = "b" or "is it even?" >= 0.5)'
 COUNT = 160

@@ -13,9 +13,9 @@ from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.models.fake.model import FAILURE
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.protocols import ChoiceScores
 from vqa_ray.stages.tag import TagStage
 from vqa_ray.taxonomy.taxonomy import Taxonomy
+from vqa_ray.types import ChoiceScores
 
 TAXONOMY = Taxonomy.model_validate(
     {

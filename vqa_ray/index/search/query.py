@@ -8,7 +8,8 @@ from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.index.search.scoring import Query
 from vqa_ray.index.version import Version
 from vqa_ray.models.load import ModelInfo, describe, embedding_shape
-from vqa_ray.models.protocols import Encoder, Image, ImageTransform
+from vqa_ray.models.protocols import Encoder
+from vqa_ray.types import Image, ImageTransform
 
 
 def encoder_of(version: Version, reference: str | None = None) -> ModelInfo:

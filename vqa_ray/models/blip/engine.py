@@ -23,8 +23,8 @@ from vqa_ray.models.generation.prompt_budget import Prompt, PromptTruncator
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.models.layers.device import send
 from vqa_ray.models.layers.microbatch import by_length, group_by_image, run_passes
-from vqa_ray.models.protocols import Answer, ChoiceScores, Image, Turn
 from vqa_ray.models.transforms.unknown_words import unknown_warning
+from vqa_ray.types import Answer, ChoiceScores, Image, Turn
 
 T = TypeVar("T")
 

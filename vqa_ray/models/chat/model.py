@@ -32,9 +32,9 @@ from vqa_ray.models.generation.prompt_budget import PromptTruncator
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.linear import freeze_linears
 from vqa_ray.models.layers.microbatch import group_by_image, run_passes
-from vqa_ray.models.protocols import Answer, Box, ChoiceScores, Image, ImageOrImages, Turn
 from vqa_ray.models.registry import SHARING_A_PREFIX
 from vqa_ray.models.transforms.unknown_words import unknown_warning
+from vqa_ray.types import Answer, Box, ChoiceScores, Image, ImageOrImages, Turn
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat.prompt_adapters import ADAPTERS, PromptAdapter
 from vqa_ray.models.chat.remembered_images import RememberedImages
 from vqa_ray.models.checkpoint.files import image_processor_config
-from vqa_ray.models.protocols import Image, ImageOrImages, Turn
+from vqa_ray.types import Image, ImageOrImages, Turn
 
 # Values per token whose names do not say so.
 _PER_TOKEN = ("cross_attention_mask",)

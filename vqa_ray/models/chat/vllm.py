@@ -15,7 +15,7 @@ from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.models.checkpoint.files import read_json
 from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes
 from vqa_ray.models.generation.config import NEW_TOKENS, finish_warning
-from vqa_ray.models.protocols import Answer, FinishReason, Image, Turn
+from vqa_ray.types import Answer, FinishReason, Image, Turn
 
 # A picture travels as PNG: lossless, and at this level three times faster to write than at Pillow's own.
 _PNG_LEVEL = 1

@@ -12,9 +12,9 @@ from torch import Tensor
 from vqa_ray.models.blip import checkpoint as blip_checkpoint
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
-from vqa_ray.models.protocols import EmbeddingShape
 from vqa_ray.models.registry import MULTIPLE_VECTORS_SCORE
 from vqa_ray.models.transforms.square import SquareTransform
+from vqa_ray.types import EmbeddingShape
 
 
 class Blip2Encoder(DualEncoder):

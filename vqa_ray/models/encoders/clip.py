@@ -18,10 +18,10 @@ from vqa_ray.models.encoders.dual_encoder import DualEncoder
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.patch_embedding import Patches
 from vqa_ray.models.layers.vision_encoder import vision_layers
-from vqa_ray.models.protocols import EmbeddingShape
 from vqa_ray.models.registry import COSINE_SCORE
 from vqa_ray.models.transforms.clip import ClipTransform
 from vqa_ray.models.transforms.wordpiece import load_wordpiece
+from vqa_ray.types import EmbeddingShape
 
 # The `eos_token_id` of old configs, by which transformers reads a text at its highest token id instead.
 _OLD_CLOSING = 2

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vqa_ray.models.layers.device import send
 from vqa_ray.models.layers.microbatch import run_passes
-from vqa_ray.models.protocols import EmbeddingShape, Image
+from vqa_ray.types import EmbeddingShape, Image
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models.protocols import EmbeddingShape
+from vqa_ray.types import EmbeddingShape
 
 # What transformers' config classes take where config.json does not say.
 _CLIP_PROJECTION, _SIGLIP_HIDDEN = 512, 768

@@ -17,10 +17,10 @@ from vqa_ray.models.encoders.dual_encoder import DualEncoder
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.patch_embedding import Patches
 from vqa_ray.models.layers.vision_encoder import vision_layers
-from vqa_ray.models.protocols import EmbeddingShape
 from vqa_ray.models.registry import COSINE_SCORE
 from vqa_ray.models.transforms.siglip import transform_from_config
 from vqa_ray.models.transforms.square import SquareTransform
+from vqa_ray.types import EmbeddingShape
 
 
 class SiglipEncoder(DualEncoder):

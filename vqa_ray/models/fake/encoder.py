@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.models.fake.model import COLOURS, FAILURE
-from vqa_ray.models.protocols import EmbeddingShape, Image
 from vqa_ray.models.registry import COSINE_SCORE, MULTIPLE_VECTORS_SCORE
+from vqa_ray.types import EmbeddingShape, Image
 
 # Below the colours' own places: how light each channel is and how much it varies, which tells images apart.
 _FURTHER = 6

@@ -16,7 +16,7 @@ import numpy as np
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.generation.config import NEW_TOKENS, finish_warning
 from vqa_ray.models.generation.prompts import Prompting
-from vqa_ray.models.protocols import Answer, Box, ChoiceScores, FinishReason, Image, Turn
+from vqa_ray.types import Answer, Box, ChoiceScores, FinishReason, Image, Turn
 
 SIDE = 64
 STEP = 8

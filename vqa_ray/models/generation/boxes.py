@@ -19,7 +19,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from vqa_ray.models.protocols import Box
+from vqa_ray.types import Box
 
 THOUSANDTHS = 1000.0
 PATCHES_PER_SIDE = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
-from vqa_ray.models.protocols import FinishReason
+from vqa_ray.types import FinishReason
 
 SCORE_MEANING = (
     "answer: exp(mean log-probability of its tokens, the closing one included); "

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from vqa_ray.models.protocols import FinishReason
+from vqa_ray.types import FinishReason
 
 
 class Decoding(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.models.protocols import Turn
+from vqa_ray.types import Turn
 
 
 @dataclass(frozen=True, slots=True)

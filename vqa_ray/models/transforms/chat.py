@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
-from vqa_ray.models.protocols import ImageTransform
+from vqa_ray.types import ImageTransform
 
 # Above what the processors that it stands before make of an image of usual shape (LLaVA-OneVision reaches 2,304).
 LONGEST_EDGE = 2_304

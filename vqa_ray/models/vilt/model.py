@@ -20,12 +20,12 @@ from vqa_ray.models.checkpoint.files import image_processor_config, read_json
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.microbatch import group_by_image
-from vqa_ray.models.protocols import Answer, ChoiceScores, Image
 from vqa_ray.models.transforms.unknown_words import unknown_warning
 from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.models.transforms.wordpiece import load_wordpiece
 from vqa_ray.models.vilt.modules import load_plain
 from vqa_ray.models.vilt.network import Pairs, ViltNetwork
+from vqa_ray.types import Answer, ChoiceScores, Image
 
 logger = logging.getLogger(__name__)
 

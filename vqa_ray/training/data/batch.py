@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vqa_ray.errors import RunError
 from vqa_ray.images.arrow import pixel_views
-from vqa_ray.models.protocols import Image
+from vqa_ray.types import Image
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from PIL import Image as PillowImage
 from PIL import ImageEnhance, ImageOps
 
 from vqa_ray.errors import RequestError
-from vqa_ray.models.protocols import Image
+from vqa_ray.types import Image
 
 MAX_MAGNITUDE = 30
 

@@ -13,7 +13,7 @@ from pyarrow import compute
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
 from vqa_ray.keys import Keys
-from vqa_ray.memory import release_memory
+from vqa_ray.process import release_memory
 from vqa_ray.readers import Shard, Source, read_shard
 from vqa_ray.training.data.captions import with_captions
 from vqa_ray.training.data.schedule import PlannedRows

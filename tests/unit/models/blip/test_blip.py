@@ -15,7 +15,7 @@ from tests.helpers.stock_generation import assert_equal_on_mixed_pairs, show_tok
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.blip.blip import Blip
 from vqa_ray.models.generation.config import GenerationConfig
-from vqa_ray.models.protocols import Image
+from vqa_ray.types import Image
 
 CHOICES = ("yes", "no", "golden retriever", "zebra")
 

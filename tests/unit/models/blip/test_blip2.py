@@ -15,7 +15,7 @@ from tests.helpers.stock_generation import assert_equal_on_mixed_pairs, show_tok
 from vqa_ray.models.blip.blip2 import Blip2
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.generation.prompts import Prompting
-from vqa_ray.models.protocols import Image
+from vqa_ray.types import Image
 
 KINDS = ("opt", "t5")
 CHOICES = ("yes", "no", "golden retriever", "blue", "two dog cat")

@@ -19,8 +19,8 @@ from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat import shared_prefix as chat_prefix
 from vqa_ray.models.chat.model import CAPTION_REQUEST, ChatModel
 from vqa_ray.models.generation.config import GenerationConfig
-from vqa_ray.models.protocols import Image
 from vqa_ray.models.registry import SHARING_A_PREFIX
+from vqa_ray.types import Image
 
 NEW_TOKENS = 8
 # Whose template opens an answer without a space or line break behind it.

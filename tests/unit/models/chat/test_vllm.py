@@ -12,7 +12,7 @@ import pytest
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.models.chat import vllm as vllm_engine
 from vqa_ray.models.chat.vllm import VllmOptions, answer_of, json_extent, messages, model_source
-from vqa_ray.models.protocols import Box
+from vqa_ray.types import Box
 
 TOLD = [{5: {"logprob": math.log(0.5)}, 9: {"logprob": 0.0}}, {"6": {"logprob": math.log(0.25)}}]
 OUTPUT: dict[str, Any] = {"generated_text": " a dog ", "generated_tokens": np.array([5, 6]), "logprobs": TOLD}

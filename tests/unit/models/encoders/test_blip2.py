@@ -14,7 +14,7 @@ from tests.helpers.tiny_blip import QUERY_TOKENS
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.encoders.blip2 import Blip2Encoder
 from vqa_ray.models.encoders.shape import shape_from_config
-from vqa_ray.models.protocols import EmbeddingShape
+from vqa_ray.types import EmbeddingShape
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ from vqa_ray.models.encoders.clip import ClipEncoder
 from vqa_ray.models.encoders.shape import shape_from_config
 from vqa_ray.models.layers.vision_encoder import vision_layers
 from vqa_ray.models.load import describe, embedding_shape, load_encoder
-from vqa_ray.models.protocols import EmbeddingShape
 from vqa_ray.models.transforms.clip import ClipTransform, transform_from_config
 from vqa_ray.storage.filesystem import filesystem_for
+from vqa_ray.types import EmbeddingShape
 
 SIDES = st.integers(1, 5_000)
 

@@ -20,8 +20,8 @@ from vqa_ray.images.resize import resize
 from vqa_ray.models.encoders.shape import shape_from_config
 from vqa_ray.models.encoders.siglip import SiglipEncoder
 from vqa_ray.models.load import describe, load_transform
-from vqa_ray.models.protocols import EmbeddingShape
 from vqa_ray.models.transforms import siglip as siglip_transform
+from vqa_ray.types import EmbeddingShape
 
 
 def load(directory: Path) -> SiglipEncoder:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes, json_boxes, patch_boxes, tagged_boxes
-from vqa_ray.models.protocols import Box
+from vqa_ray.types import Box
 
 LABELS = st.text(st.characters(codec="utf-8", exclude_characters="<>{}"), max_size=12).map(
     lambda s: " ".join(s.split())

@@ -17,8 +17,8 @@ from vqa_ray.models.chat.vllm import VllmOptions, answer_of, closing_tokens
 from vqa_ray.models.fake.model import FakeModel
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe, load_model
-from vqa_ray.models.protocols import Answer
 from vqa_ray.models.registry import FAKES, FAMILIES
+from vqa_ray.types import Answer
 
 LIMIT = 6
 

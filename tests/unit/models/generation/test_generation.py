@@ -18,7 +18,7 @@ from vqa_ray.models.generation.kv_cache import PreallocatedLayer, pad
 from vqa_ray.models.generation.prompt_budget import PromptTruncator
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.models.layers.microbatch import by_length, cut_by_length, run_passes
-from vqa_ray.models.protocols import Turn
+from vqa_ray.types import Turn
 
 VOCABULARY = 7
 

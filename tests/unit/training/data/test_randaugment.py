@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vqa_ray.errors import RequestError
-from vqa_ray.models.protocols import Image
 from vqa_ray.training.data.randaugment import GEOMETRIC, MAX_MAGNITUDE, OPERATIONS, RandAugment, row_generator
+from vqa_ray.types import Image
 
 
 def image_of(height: int = 48, width: int = 64, seed: int = 0) -> Image:

@@ -12,8 +12,8 @@ import pytest
 from tests.helpers.pictures import encoded, photo
 from tests.unit.readers.inputs import read, write_jsonl
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.data_uris import decode_data_uri, short_data_uri
 from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.storage.data_uris import decode_data_uri, short_data_uri
 from vqa_ray.storage.filesystem import redacted_uri
 
 PNG = encoded(photo(40, 30), "PNG")
