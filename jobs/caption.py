@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.spec.base import CaptionSpec, Retry
-from vqa_ray.jobs.spec.cli import command
+from vqa_ray.jobs.spec.options import command
 
 if TYPE_CHECKING:
     from ray.data import Dataset

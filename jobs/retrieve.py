@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vqa_ray.jobs.spec.base import RetrieveSpec, Retry
-from vqa_ray.jobs.spec.cli import command
+from vqa_ray.jobs.spec.options import command
 
 if TYPE_CHECKING:
     from ray.data import Dataset

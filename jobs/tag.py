@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vqa_ray.jobs.rethreshold.spec import RethresholdSpec
 from vqa_ray.jobs.spec.base import Retry, TagSpec
-from vqa_ray.jobs.spec.cli import Variant, command
+from vqa_ray.jobs.spec.options import Variant, command
 
 if TYPE_CHECKING:
     from ray.data import Dataset

@@ -1,46 +1,111 @@
-"""The rules of the house: who may import whom, how light the library is, how long a file may be."""
+"""The rules of the house: who may import whom, how light the library is, how long a file may be.
+
+docs/decisions/0013-one-house.md says why. A module is named as it is imported: `vqa_ray.jobs` and `vqa_ray.pipelines`
+are links to the folders at the top.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("vqa_ray", "pipelines", "jobs")
+FOLDERS = ("vqa_ray", "pipelines", "jobs")
 LINES = 300
-FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+# The library from the ground up: a package imports those of earlier lines, and files of its own.
+LAYERS = (
+    ("errors", "schema", "types", "keys", "text", "process", "strict_yaml", "text_encoding"),
+    ("storage", "evaluation"),
+    ("images", "taxonomy", "predicates", "runs", "catalog"),
+    ("readers",),
+    ("models", "calibration"),
+    ("stages",),
+    ("training",),
+    ("report",),
+    ("index",),
+    ("browse", "export", "api"),
+)
+GROUND = LAYERS[0]
+# Every worker imports these; the others read what workers have written.
+READER_HALF = ("report", "index", "browse", "export")
+# Independent of each other within their package.
+FAMILIES = ("blip", "chat", "encoders", "fake", "vilt")
+TRAININGS = ("vqa", "contrastive")
+# What several packages may call a file: a role within a job, a training, a model family; or a family's own name.
+ROLES = {
+    *("__init__", "command", "spec", "evaluate", "publish", "retry", "summary", "directory"),
+    *("task", "trainer", "network", "initialise", "shape", "batch", "validate", "model", "file"),
+    *("clip", "siglip", "blip", "blip2", "instructblip", "vilt", "vllm"),
+}
+# Under reconstruction: imports within functions that are still to go. An entry that is not needed is an error.
+LATE = {
+    *(
+        f"jobs.{name}"
+        for name in ("answer", "answer_vllm", "browse", "calibrate", "caption", "catalog", "cli", "export")
+    ),
+    *(f"jobs.{name}" for name in ("models", "retrieve", "tag", "demo.command", "index.command", "search.command")),
+    *(f"jobs.finetune.{name}" for name in ("command", "evaluate", "prepare", "publish", "request")),
+    *(f"jobs.runtime.{name}" for name in ("commit", "job", "predicate", "run_gallery", "signals")),
+    *("images.fetch", "index.reader", "models.load", "stages.isolated_decoder", "training.tasks"),
+    *("training.contrastive.initialise", "training.vqa.initialise"),
+}
+UP = {"vqa_ray.report.run_gallery"}
+LONG = {"vqa_ray.models.checkpoint.files", "vqa_ray.models.load"}
 # Torch and transformers are loaded where models are.
-HEAVY = {"torch", "transformers"}
-HEAVY_PLACES = ("vqa_ray/models/", "vqa_ray/training/")
+HEAVY = ("torch", "transformers")
+HEAVY_PLACES = ("vqa_ray.models", "vqa_ray.training")
 
 
-def name(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+class Import(NamedTuple):
+    """An import statement: what it imports, and where it stands."""
+
+    module: str
+    place: Literal["top", "function", "types"]
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """(module, whether it is imported when the file is) of every import of a file."""
+def module_of(path: Path) -> str:
+    """The name by which a file is imported."""
+    name = path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__")
+    return name if name.split(".")[0] == "vqa_ray" else f"vqa_ray.{name}"
+
+
+MODULES = {module_of(path): path for path in FILES}
+LIBRARY = [module for module in MODULES if not module.startswith(("vqa_ray.jobs", "vqa_ray.pipelines"))]
+
+
+@cache
+def imports(module: str) -> tuple[Import, ...]:
+    """The imports of a module, of ours by the module that holds the name."""
+    return tuple(_imports(MODULES[module]))
+
+
+def _imports(path: Path) -> Iterator[Import]:
     tree = ast.parse(path.read_text("utf-8"))
-    late = {
-        node
-        for outer in ast.walk(tree)
-        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef) or _only_for_types(outer)
-        for node in ast.walk(outer)
-    }
+    places: dict[ast.AST, Literal["function", "types"]] = {}
+    for outer in ast.walk(tree):
+        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
+            places |= dict.fromkeys(ast.walk(outer), "function")
+        elif _only_for_types(outer):
+            places |= dict.fromkeys(ast.walk(outer), "types")
     for node in ast.walk(tree):
+        place = places.get(node, "top")
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node not in late) for alias in node.names)
+            yield from (Import(alias.name, place) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name(path)}:{node.lineno}: relative import"
-            module = node.module or ""
-            # `from vqa_ray import schema` imports vqa_ray.schema.
-            inner = [f"{module}.{alias.name}" for alias in node.names] if module in PACKAGES else [module]
-            yield from ((each, node not in late) for each in inner)
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield Import(inner if inner in MODULES else str(node.module), place)
 
 
 def _only_for_types(node: ast.AST) -> bool:
@@ -51,57 +116,131 @@ def under(module: str, *packages: str) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_file_is_read_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= LINES
+def package_of(module: str) -> str:
+    """The package of the library, or file on its ground, that a module belongs to."""
+    return module.split(".")[1] if "." in module else ""
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_imports_go_one_way(path: Path) -> None:
-    package = name(path).split("/")[0]
-    pipelines, jobs = "vqa_ray.pipelines", "vqa_ray.jobs"
-    forbidden = {"vqa_ray": ("ray", pipelines, jobs), "pipelines": (jobs,), "jobs": ()}[package]
-    found = [module for module, _ in imports(path) if under(module, *forbidden)]
-    assert not found, f"{name(path)} imports {found}"
+@pytest.mark.parametrize("module", MODULES)
+def test_file_is_read_in_one_sitting(module: str) -> None:
+    lines = len(MODULES[module].read_text("utf-8").splitlines())
+    assert (lines > LINES) == (module in LONG)
 
 
-@pytest.mark.parametrize("path", FILES, ids=name)
-def test_tests_and_benchmarks_are_not_imported(path: Path) -> None:
-    assert not [module for module, _ in imports(path) if under(module, "tests", "benchmarks")]
+@pytest.mark.parametrize("module", MODULES)
+def test_jobs_know_pipelines_and_pipelines_know_the_library(module: str) -> None:
+    forbidden = ("ray", "vqa_ray.pipelines", "vqa_ray.jobs")
+    if under(module, "vqa_ray.pipelines"):
+        forbidden = ("vqa_ray.jobs",)
+    elif under(module, "vqa_ray.jobs"):
+        forbidden = ()
+    assert not [each.module for each in imports(module) if under(each.module, *forbidden)]
 
 
-@pytest.mark.parametrize("file", ["vqa_ray/errors.py", "vqa_ray/schema.py"])
-def test_errors_and_schema_import_nothing_of_ours(file: str) -> None:
-    assert not [module for module, _ in imports(ROOT / file) if under(module, *PACKAGES)]
+@pytest.mark.parametrize("module", MODULES)
+def test_ours_are_imported_at_the_top_of_a_file(module: str) -> None:
+    late = [each.module for each in imports(module) if each.place == "function" and under(each.module, "vqa_ray")]
+    assert bool(late) == (module.removeprefix("vqa_ray.") in LATE), f"imported within functions: {late}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "vqa_ray").rglob("*.py")), ids=name)
-def test_torch_and_transformers_stay_where_models_are(path: Path) -> None:
-    if name(path).startswith(HEAVY_PLACES):
+@pytest.mark.parametrize("module", MODULES)
+def test_no_file_is_known_by_its_old_import_name(module: str) -> None:
+    assert not [
+        each.module for each in imports(module) if under(each.module, "jobs", "pipelines", "tests", "benchmarks")
+    ]
+
+
+@pytest.mark.parametrize("module", LIBRARY)
+def test_layers_of_the_library_go_one_way(module: str) -> None:
+    if module in ("vqa_ray", "vqa_ray.__main__"):
         return
-    at_import = [module for module, at_once in imports(path) if at_once and under(module, *HEAVY)]
-    assert not at_import, f"{name(path)} imports {at_import}"
+    level = {package: number for number, layer in enumerate(LAYERS) for package in layer}
+    own = package_of(module)
+    assert own in level, f"{own} has no place in LAYERS"
+    up = []
+    for each in imports(module):
+        other = package_of(each.module) if under(each.module, "vqa_ray") else own
+        grounded = own in GROUND and other in GROUND
+        if other not in ("", own) and not grounded and level[other] >= level[own]:
+            up.append(each.module)
+    assert bool(up) == (module in UP), f"{module} imports {up}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "vqa_ray").rglob("*.py")), ids=name)
-def test_only_stages_know_models_and_nobody_knows_stages(path: Path) -> None:
-    place = name(path)
-    # Verifying hits runs the stages of `retrieve` in its own process.
-    if place.startswith(("vqa_ray/stages/", "vqa_ray/training/stages/", "vqa_ray/index/search/verify.py")):
+def test_errors_and_schema_import_nothing_of_ours() -> None:
+    for module in ("vqa_ray.errors", "vqa_ray.schema"):
+        assert not [each.module for each in imports(module) if under(each.module, "vqa_ray")]
+
+
+def test_files_do_not_import_each_other_in_a_circle() -> None:
+    """Leave out, again and again, what imports nothing of what is left; a circle is what stays."""
+    left = {
+        module: {each.module for each in imports(module) if each.place == "top" and each.module in MODULES}
+        for module in MODULES
+    }
+    while free := [module for module, needed in left.items() if not needed & left.keys()]:
+        for module in free:
+            del left[module]
+    assert left == {}, f"a circle among {sorted(left)}"
+
+
+@pytest.mark.parametrize("module", LIBRARY)
+def test_workers_do_not_import_what_reads_results(module: str) -> None:
+    if package_of(module) in (*READER_HALF, "api", ""):
         return
-    assert not [module for module, _ in imports(path) if under(module, "vqa_ray.stages")]
+    readers = [f"vqa_ray.{package}" for package in (*READER_HALF, "api")]
+    assert not [each.module for each in imports(module) if under(each.module, *readers)]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").rglob("*.py")), ids=name)
-def test_pipelines_only_compose(path: Path) -> None:
-    tree = ast.parse(path.read_text("utf-8"))
+@pytest.mark.parametrize(
+    ("package", "parts"), [("vqa_ray.models", FAMILIES), ("vqa_ray.training", TRAININGS)], ids=["models", "training"]
+)
+@pytest.mark.xfail(strict=True, reason="under reconstruction")
+def test_families_do_not_know_each_other(package: str, parts: tuple[str, ...]) -> None:
+    for part in parts:
+        others = [f"{package}.{other}" for other in parts if other != part]
+        for module in (module for module in MODULES if under(module, f"{package}.{part}")):
+            assert not [each.module for each in imports(module) if under(each.module, *others)], module
+
+
+@pytest.mark.xfail(strict=True, reason="under reconstruction: jobs.answer imports jobs.answer_vllm")
+def test_commands_do_not_know_each_other() -> None:
+    jobs = [module for module in MODULES if module.startswith("vqa_ray.jobs.")]
+    commands = {module.split(".")[2] for module in jobs} - {"runtime", "spec", "cli", "typer_app", "__main__"}
+    for module in jobs:
+        own = module.split(".")[2]
+        # The demo runs other commands, and a command line names them all.
+        if own in ("demo", "cli", "typer_app", "__main__"):
+            continue
+        others = [f"vqa_ray.jobs.{command}" for command in commands - {own}]
+        assert not [each.module for each in imports(module) if under(each.module, *others)], module
+
+
+def test_a_basename_occurs_once_in_a_package() -> None:
+    names: dict[str, Counter[str]] = defaultdict(Counter)
+    for path in FILES:
+        first, *rest = path.relative_to(ROOT).parts
+        room = f"vqa_ray.{rest[0]}" if first == "vqa_ray" and len(rest) > 1 else first
+        names[room][path.stem] += 1
+    twice = {room: [stem for stem, n in found.items() if n > 1 and stem not in ROLES] for room, found in names.items()}
+    assert {room: stems for room, stems in twice.items() if stems} == {}
+
+
+@pytest.mark.parametrize("module", LIBRARY)
+def test_torch_and_transformers_stay_where_models_are(module: str) -> None:
+    if not under(module, *HEAVY_PLACES):
+        assert not [each.module for each in imports(module) if each.place == "top" and under(each.module, *HEAVY)]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if under(module, "vqa_ray.pipelines")])
+def test_pipelines_only_compose(module: str) -> None:
+    tree = ast.parse(MODULES[module].read_text("utf-8"))
     for node in ast.walk(tree):
-        assert not isinstance(node, ast.Lambda), f"{name(path)}:{node.lineno}: lambda"
+        assert not isinstance(node, ast.Lambda), f"{module}:{node.lineno}: lambda"
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             inner = [each for each in ast.walk(node) if each is not node and isinstance(each, ast.FunctionDef)]
-            assert not inner, f"{name(path)}:{node.lineno}: local function"
+            assert not inner, f"{module}:{node.lineno}: local function"
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            assert node.func.id != "print", f"{name(path)}:{node.lineno}: print"
+            assert node.func.id != "print", f"{module}:{node.lineno}: print"
 
 
 def test_the_library_is_light() -> None:

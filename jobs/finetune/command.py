@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
-from vqa_ray.jobs.spec.cli import command
+from vqa_ray.jobs.spec.options import command
 
 if TYPE_CHECKING:
     from vqa_ray.jobs.finetune.request import TrainingRequest

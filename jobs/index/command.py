@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.spec.base import Retry
-from vqa_ray.jobs.spec.cli import command
+from vqa_ray.jobs.spec.options import command
 
 if TYPE_CHECKING:
     from ray.data import Dataset

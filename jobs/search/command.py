@@ -6,7 +6,7 @@ import sys
 
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.search.spec import SearchSpec
-from vqa_ray.jobs.spec.cli import command
+from vqa_ray.jobs.spec.options import command
 
 
 def run(spec: SearchSpec) -> int:

@@ -10,7 +10,7 @@ import yaml
 from tests.jobs.commands import ROOT
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.spec.base import AnswerSpec, CaptionSpec, Retry, RunSpec, TagSpec, load
-from vqa_ray.jobs.spec.cli import command
+from vqa_ray.jobs.spec.options import command
 
 FULL = {"input": "in", "output": "out", "model": "fake:"}
 

@@ -21,7 +21,7 @@ def test_each_family_is_found_by_its_config(family) -> None:
     assert family_of("m", config) is family
     assert family.score_meaning
     assert family.shares
-    assert (ROOT / "vqa_ray" / "models" / f"{family.transform}.py").is_file()
+    assert (ROOT / "vqa_ray" / "models" / f"{family.transform.replace('.', '/')}.py").is_file()
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.told)
