@@ -9,6 +9,7 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from vqa_ray.stages.read import ReadShard
+from vqa_ray.training.stages.read_scheduled import ReadPlanned
 
 # Bytes of an input row where the shard does not tell its rows: an encoded image, or a line with a reference to one.
 _IMAGE_BYTES = 50_000
@@ -25,8 +26,8 @@ class FixedTasks(Datasource):
     """
 
     def __init__(self, name: str, tasks: Sequence[ReadTask]) -> None:
-        super().__init__()
-        self._name, self._tasks = name, list(tasks)
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._name, self.tasks = name, list(tasks)
 
     def get_name(self) -> str:
         """The name in plans and statistics."""
@@ -34,22 +35,27 @@ class FixedTasks(Datasource):
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Encoded bytes of all tasks."""
-        return sum(task.metadata.size_bytes or 0 for task in self._tasks)
+        return sum(task.metadata.size_bytes or 0 for task in self.tasks)
 
     def estimated_rows(self) -> int:
         """Rows of all tasks, guessed from their size where they do not tell."""
-        return sum(task.metadata.num_rows or 0 for task in self._tasks)
+        return sum(task.metadata.num_rows or 0 for task in self.tasks)
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
     ) -> list[ReadTask]:
         """All of them: a shard cannot be entered in the middle, nor a plan changed."""
-        return self._tasks
+        return self.tasks
 
 
 def shard_source(tasks: Sequence[ReadShard]) -> FixedTasks:
     """One task per shard; see `vqa_ray.stages.read.read_tasks`."""
     return FixedTasks("Shards", [ReadTask(task, _metadata(task)) for task in tasks])
+
+
+def scheduled_source(tasks: Sequence[ReadPlanned]) -> FixedTasks:
+    """One task per part of a training schedule; see `vqa_ray.training.stages.read_scheduled.planned_reads`."""
+    return FixedTasks("Scheduled", [ReadTask(task, BlockMetadata(task.rows, task.size_bytes, None)) for task in tasks])
 
 
 def _metadata(task: ReadShard) -> BlockMetadata:

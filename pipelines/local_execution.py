@@ -26,7 +26,7 @@ class FixedResources(ClusterAutoscaler):
     """The resources of a machine that does not grow."""
 
     def __init__(self) -> None:
-        self._total = ExecutionResources.from_resource_dict(ray.cluster_resources())
+        self._total: ExecutionResources = ExecutionResources.from_resource_dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
     def try_trigger_scaling(self) -> None:
         """Do nothing; called by Ray Data before every scheduling decision."""

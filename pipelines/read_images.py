@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import ray
 from ray.data import Dataset, TaskPoolStrategy
 
 from vqa_ray.images.decode import ImageLimits
-from vqa_ray.pipelines.datasource import shard_source
+from vqa_ray.pipelines.datasource import FixedTasks, scheduled_source, shard_source
 from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, ResourcePlan
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.image_metadata import DescribeImages
 from vqa_ray.stages.prepare import PrepareImages
 from vqa_ray.stages.read import ReadShard
+from vqa_ray.training.stages.read_scheduled import ReadPlanned
 from vqa_ray.types import ImageTransform
 
 # A worker process that decodes takes a second or two of a core to start, which is what decoding so much takes.
@@ -46,10 +48,20 @@ class ImageConfig:
 
 def read(tasks: Sequence[ReadShard], placement: ResourcePlan) -> Dataset:
     """READ rows, in blocks small enough that a single shard keeps all CPUs busy."""
-    source = shard_source(tasks)
-    blocks = max(len(tasks), math.ceil(source.estimated_rows() / placement.rows_per_block))
-    readers = TaskPoolStrategy(size=max(1, min(placement.max_readers, len(tasks))))
-    return ray.data.read_datasource(source, num_cpus=READ_CPUS, compute=readers, override_num_blocks=max(1, blocks))
+    return _read(shard_source(tasks), placement)
+
+
+def read_scheduled(tasks: Sequence[ReadPlanned], placement: ResourcePlan) -> Dataset:
+    """READ rows with the fields of training, in the order of `tasks` when the context preserves it."""
+    return _read(scheduled_source(tasks), placement)
+
+
+def _read(source: FixedTasks, placement: ResourcePlan) -> Dataset:
+    tasks = len(source.tasks)
+    blocks = max(1, tasks, math.ceil(source.estimated_rows() / placement.rows_per_block))
+    readers = TaskPoolStrategy(size=max(1, min(placement.max_readers, tasks)))
+    rows = ray.data.read_datasource(source, num_cpus=READ_CPUS, compute=readers, override_num_blocks=blocks)
+    return cast("Dataset", rows)
 
 
 def read_and_decode(

@@ -17,9 +17,8 @@ from ray.data import DataContext, DataIterator, Dataset, ExecutionResources
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from vqa_ray.pipelines.planned import read_scheduled
 from vqa_ray.pipelines.ray_context import SchedulerThrottle, run_context
-from vqa_ray.pipelines.read_images import ImageConfig, decode
+from vqa_ray.pipelines.read_images import ImageConfig, decode, read_scheduled
 from vqa_ray.pipelines.resources import DECODE_CPUS
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.readers import Source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from ray.data import Dataset
 
@@ -43,13 +43,14 @@ def answer_with_vllm(
         udf_modifying_row_count=False,
     )
     generated = engine(model, options, placement)(asked)
-    return generated.map_batches(
+    answers = generated.map_batches(
         VllmAnswers(options, boxes=boxes, version=version, attempt=attempt),
         batch_size=placement.batch_size,
         batch_format="numpy",
         num_cpus=DECODE_CPUS,
         udf_modifying_row_count=False,
     )
+    return cast("Dataset", answers)
 
 
 def engine(model: str, options: VllmOptions, placement: ResourcePlan) -> Any:

@@ -25,10 +25,10 @@ from vqa_ray.storage.filesystem import filesystem_for, join
 # A write task that dies is repeated this often; its file names stay the same, so nothing is written twice.
 _WRITE_RETRIES = 5
 # Workers import the library alone: what of this file they need travels to them as it is.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])
+cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 
-class RowSink(ParquetDatasink):  # type: ignore[misc]
+class RowSink(ParquetDatasink):
     """Writes each question of an input row as a row of its own.
 
     Ray Data commits and counts what comes in, which is one row for an input row, so its questions are never parted.
