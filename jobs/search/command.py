@@ -15,8 +15,9 @@ def run(spec: SearchSpec) -> int:
     from vqa_ray.index.search.hits import Ranked, apply_verdicts, table_of
     from vqa_ray.index.search.query import encoder_of
     from vqa_ray.index.search.row_table import IndexRows
-    from vqa_ray.index.search.searcher import search as search_index
-    from vqa_ray.index.search.verify import verify
+    from vqa_ray.index.search.searcher import Searcher
+    from vqa_ray.index.search.verify import Verifier
+    from vqa_ray.index.source_images import SourceImages
     from vqa_ray.jobs.runtime import logs
     from vqa_ray.jobs.search import output as search_output
     from vqa_ray.jobs.search.outcome import Outcome
@@ -31,10 +32,10 @@ def run(spec: SearchSpec) -> int:
     rows = IndexRows(index, spec.tags)
     filter = None if spec.filter is None else rows.matching(spec.filter)
     query = query_of(spec, model)
-    hits = search_index(index, query, top_k=spec.wanted, filter=filter, exact=True if spec.exact else None)
+    hits = Searcher(index).search(query, top_k=spec.wanted, filter=filter, exact=True if spec.exact else None)
     ranked, verified = Ranked(hits.positions, hits.scores), None
     if check is not None:
-        verified = verify(check, index, hits.positions.tolist(), spec.top_k)
+        verified = Verifier(check, SourceImages(index))(hits.positions.tolist(), spec.top_k)
         ranked = apply_verdicts(hits.positions, hits.scores, verified, spec.top_k)
     table = table_of(ranked, rows.take(ranked.positions))
     outcome = Outcome(spec, index, model, rows.tagged, hits, verified, table)

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.export.plain import to_plain
 from vqa_ray.index.search.gallery_cards import cards
-from vqa_ray.index.search.hits import to_plain
 from vqa_ray.jobs.search.outcome import Outcome
 from vqa_ray.jobs.search.spec import JSON, TABLE
 from vqa_ray.report.gallery import Fact, Header, write_gallery

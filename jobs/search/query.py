@@ -10,6 +10,7 @@ from vqa_ray.index.reader import Index
 from vqa_ray.index.search import query
 from vqa_ray.index.search.scoring import Query
 from vqa_ray.index.search.verify import Check
+from vqa_ray.index.source_images import SourceImages
 from vqa_ray.jobs.runtime.job import read_calibration
 from vqa_ray.jobs.runtime.predicate import predicate_of
 from vqa_ray.jobs.search.spec import SearchSpec
@@ -61,7 +62,7 @@ def pictures(spec: SearchSpec, index: Index, positions: Sequence[int]) -> list[b
     missing = [place for place, thumbnail in enumerate(found) if thumbnail is None]
     if missing:
         fetch = FetchImages(limits_of(spec), allow_http=spec.allow_http)
-        images = fetch(index.images([positions[place] for place in missing]))["image"]
+        images = fetch(SourceImages(index).read([positions[place] for place in missing]))["image"]
         for place, image in zip(missing, images, strict=True):
             found[place] = image.as_py()
     return found

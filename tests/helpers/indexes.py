@@ -13,6 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from vqa_ray import schema
+from vqa_ray.index.ann.nearest import AnnIndex, open_ann
 from vqa_ray.index.paths import IndexLayout
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.version import IndexFile, Update, Version, publish
@@ -97,6 +98,11 @@ def write_index(
     )
     assert publish(layout, version)
     return open_index(str(uri))
+
+
+def ann_of(index: Index) -> AnnIndex | None:
+    """The approximate index of an index, opened."""
+    return open_ann(index.layout, index.version)
 
 
 def _table(embeddings: npt.NDArray[np.float32], form: pa.Schema, failed: set[int]) -> pa.Table:

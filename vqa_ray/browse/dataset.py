@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vqa_ray.browse.cards import KINDS, CardMaker, tag_attributes
 from vqa_ray.browse.facets import Facets, find_facets
 from vqa_ray.browse.originals import Originals
 from vqa_ray.browse.scores import Scores, scores_of
@@ -23,6 +22,7 @@ from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.index.paths import IndexLayout
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.search.tags import tagged
+from vqa_ray.report.row_cards import KINDS, CardMaker, tag_attributes
 from vqa_ray.runs import manifest
 from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunDirectory

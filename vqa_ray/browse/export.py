@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vqa_ray.browse.dataset import Collection
 from vqa_ray.browse.view_model import ResultPage
-from vqa_ray.index.search.hits import to_plain
+from vqa_ray.export.plain import to_plain
 
 Form = Literal["csv", "json"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vqa_ray.browse.cards import tag_attributes
+from vqa_ray.report.row_cards import tag_attributes
 
 Scores = npt.NDArray[np.float32]
 

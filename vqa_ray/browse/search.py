@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vqa_ray.browse.cards import Verdict, verdict_of
 from vqa_ray.browse.text_filter import Mask
 from vqa_ray.errors import RequestError
 from vqa_ray.images.decode import ImageLimits
-from vqa_ray.index.reader import Index, as_matrix
+from vqa_ray.index.reader import Index
 from vqa_ray.index.search.query import decode_image, query_of
 from vqa_ray.index.search.scoring import Query
 from vqa_ray.index.search.searcher import Searcher, SearchMethod
 from vqa_ray.index.search.verify import Check, Verifier
+from vqa_ray.index.source_images import SourceImages
+from vqa_ray.index.vectors import as_matrix
 from vqa_ray.models.load import ModelInfo, ModelOptions, load_transform
 from vqa_ray.models.protocols import Encoder, VqaModel
 from vqa_ray.predicates.predicate import Predicate
+from vqa_ray.report.row_cards import Verdict, verdict_of
 
 # Hits of a search that are shown, over pages; and of these, how many are asked about.
 MOST_HITS = 240
@@ -166,9 +167,9 @@ class Finder:
             self._model = asking.model.load()
         check = Check(asking.model, predicate, asking.free_answers, allow_http=asking.allow_http, loaded=self._model)
         positions: Sequence[int] = found.positions.tolist()
-        rows: list[dict[str, Any]] = Verifier(check, self._index)(positions, len(positions)).table.to_pylist()
-        said = [verdict_of(row) for row in rows]
-        order = sorted(range(len(rows)), key=lambda place: (not said[place].match, not said[place].error))
+        verified = Verifier(check, SourceImages(self._index))(positions, len(positions))
+        said = [verdict_of(row) for row in verified.table.to_pylist()]
+        order = sorted(range(len(said)), key=lambda place: (not said[place].match, not said[place].error))
         verdicts = tuple(said[place] for place in order)
         return replace(found, positions=found.positions[order], scores=found.scores[order], verdicts=verdicts)
 

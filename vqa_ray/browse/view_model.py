@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from vqa_ray.browse.captions import about, name_of, nothing, told
-from vqa_ray.browse.cards import Field, Tag, Verdict, fields_of
 from vqa_ray.browse.dataset import Collection, Positions
 from vqa_ray.browse.facets import Counted
 from vqa_ray.browse.scores import by_score
@@ -17,6 +16,7 @@ from vqa_ray.browse.search import SearchHits
 from vqa_ray.browse.text_filter import Mask
 from vqa_ray.browse.url_state import PAGE_ROWS, UrlState
 from vqa_ray.report.card import Card
+from vqa_ray.report.row_cards import Field, Tag, Verdict, fields_of
 from vqa_ray.storage.filesystem import redacted_uri
 
 

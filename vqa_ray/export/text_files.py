@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vqa_ray.index.search.hits import to_plain
+from vqa_ray.export.plain import to_plain
 
 Row = Mapping[str, Any]
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import parquet
 
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.index import version as versions
 from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.vectors import as_matrix, ok_rows, prefetched
 from vqa_ray.index.version import IndexFile, Version
 from vqa_ray.runs.counts import open_rows, read_columns
-from vqa_ray.schema import STATUS_OK
-
-if TYPE_CHECKING:
-    from vqa_ray.index.ann.nearest import AnnIndex
 
 # Too large to be read with every row.
 LARGE = ("embedding", "thumbnail")
-_FILES_AT_ONCE = 8
+_VECTOR_COLUMNS = ("embedding", "status")
 
 
 def open_index(uri: str, version: int | None = None) -> Index:
@@ -134,22 +127,6 @@ class Index:
             return self.rows(columns).slice(0, 0)
         return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(order))))
 
-    @cached_property
-    def ann(self) -> AnnIndex | None:
-        """The approximate index, opened at first use; None where search is exact."""
-        from vqa_ray.index.ann.nearest import open_ann
-
-        return open_ann(self.layout, self.version)
-
-    def images(self, positions: Sequence[int]) -> pa.Table:
-        """These rows as their readers gave them, in this order: READ, with the encoded bytes or the URI of the image.
-
-        What can no longer be read, or has other bytes than were embedded, is an error row.
-        """
-        from vqa_ray.index.source_images import reread
-
-        return reread(self, positions)
-
     def update_of(self, position: int) -> str:
         """The update whose reading the `source_key` of a row tells the place of."""
         return self.version.files[int(np.searchsorted(self._starts, position, side="right")) - 1].update
@@ -173,30 +150,3 @@ class Index:
     def _read(self, columns: Sequence[str]) -> Iterator[pa.Table]:
         """These columns of each file, in order; the next files are read meanwhile."""
         return prefetched(lambda file: read_columns(self.file_uri(file), columns), self.version.files)
-
-
-_VECTOR_COLUMNS = ("embedding", "status")
-
-
-def prefetched(read: Callable[[IndexFile], pa.Table], files: Sequence[IndexFile]) -> Iterator[pa.Table]:
-    """`read` of each file, in order, a few ahead of whoever takes them: memory is bounded."""
-    with ThreadPoolExecutor(_FILES_AT_ONCE, thread_name_prefix="index") as pool:
-        ahead = [pool.submit(read, file) for file in files[:_FILES_AT_ONCE]]
-        for place in range(len(files)):
-            table = ahead.pop(0).result()
-            if place + _FILES_AT_ONCE < len(files):
-                ahead.append(pool.submit(read, files[place + _FILES_AT_ONCE]))
-            yield table
-            del table
-
-
-def ok_rows(table: pa.Table) -> npt.NDArray[np.int64]:
-    """The places of the rows that have a vector: int64, ascending."""
-    return np.flatnonzero(pc.equal(table["status"], STATUS_OK).to_numpy(zero_copy_only=False)).astype(np.int64)
-
-
-def as_matrix(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.float32]:
-    """An `embedding` column without nulls as float32 (N, width)."""
-    values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    matrix: npt.NDArray[np.float32] = values.reshape(-1, width)
-    return matrix

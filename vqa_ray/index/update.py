@@ -16,7 +16,7 @@ import pyarrow as pa
 from vqa_ray.errors import RunError
 from vqa_ray.index import input_files as sources
 from vqa_ray.index.paths import REWRITTEN_PREFIX, UPDATES, IndexLayout
-from vqa_ray.index.reader import as_matrix, ok_rows, prefetched
+from vqa_ray.index.vectors import as_matrix, ok_rows, prefetched
 from vqa_ray.index.version import IndexFile, Update, Version
 from vqa_ray.keys import Ranges, within
 from vqa_ray.runs.counts import read_columns

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vqa_ray.browse.cards import CardMaker, Tag, tag_attributes
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.readers import Source
 from vqa_ray.report.card import Card, Line, Scored
 from vqa_ray.report.chosen_rows import ChosenRows, choose_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, write_gallery
+from vqa_ray.report.row_cards import CardMaker, Tag, tag_attributes
 from vqa_ray.report.row_pictures import RowPicture, row_pictures
 from vqa_ray.runs.counts import read_columns
 

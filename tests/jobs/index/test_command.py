@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.coloured import NAMES, images_input, parquet_input, picture, table
+from tests.helpers.indexes import ann_of
 from tests.jobs.commands import DEADLINE_S, ROOT, arguments, finish, run_here, started
 from vqa_ray.index.paths import IndexLayout
 from vqa_ray.index.reader import Index, open_index
+from vqa_ray.index.source_images import SourceImages
 from vqa_ray.index.version import publish
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.spec.base import load
@@ -102,7 +104,7 @@ def test_tables_with_columns_to_keep(tmp_path: Path) -> None:
     rows = index.rows(["image_id", "colour"]).to_pylist()
     assert colours(index) == {row["image_id"]: row["colour"] for row in rows}
     assert index.thumbnails([0, 23]) == [None, None]
-    assert [row["image"] for row in index.images([5]).to_pylist()] == [
+    assert [row["image"] for row in SourceImages(index).read([5]).to_pylist()] == [
         picture(index.rows(["row_id"])["row_id"][5].as_py())
     ]
     pq.write_table(table(6, first=100), source / "001.parquet")
@@ -261,7 +263,7 @@ def test_approximate_search_and_near_duplicates(tmp_path: Path) -> None:
     for number in range(len(NAMES)):
         named = {row["image_id"] for row in groups if row["group"] == number}
         assert len({truth(source)[name] for name in named}) == 1
-    assert index.ann is not None
+    assert ann_of(index) is not None
     assert index.version.ann is not None
     (source / "more.jpg").write_bytes(picture(17))
     later = build(source, output)
@@ -273,12 +275,12 @@ def test_approximate_search_and_near_duplicates(tmp_path: Path) -> None:
     assert mended.version.ann is not None
     assert mended.version.ann.path != later.version.ann.path
     assert mended.version.files == later.version.files
-    assert mended.ann is not None
+    assert ann_of(mended) is not None
     rebuilt = build(source, output, "--rebuild-ann")
     assert rebuilt.version.ann is not None
     assert rebuilt.version.ann.path != mended.version.ann.path
     query = load_encoder("fake:").encode_texts(["blue"])
-    ((_, positions),) = rebuilt.ann.nearest(query, 4)  # type: ignore[union-attr]
+    ((_, positions),) = ann_of(rebuilt).nearest(query, 4)  # type: ignore[union-attr]
     names = rebuilt.rows(["image_id"])["image_id"].take(pa.array(positions)).to_pylist()
     assert {truth(source)[name] for name in names} == {"blue"}
     assert build(source, output, "--ann", "never").version.ann is None

@@ -8,6 +8,7 @@ import fsspec
 import pytest
 
 from tests.helpers.coloured import images_input, picture
+from tests.helpers.indexes import ann_of
 from tests.jobs.commands import run_here
 from tests.jobs.index.test_command import colours, truth
 from tests.jobs.test_s3 import upload
@@ -28,7 +29,7 @@ def test_from_a_bucket_to_a_bucket(tmp_path: Path, s3_session: str) -> None:
     assert run_here("index", source, output, "--ann", "always") == 0
     first = open_index(output)
     assert colours(first) == truth(local)
-    assert first.ann is not None
+    assert ann_of(first) is not None
     (local / "00002.jpg").unlink()
     (local / "00003.jpg").write_bytes(picture(44))
     fsspec.filesystem("s3").rm(f"{source}/00002.jpg")
@@ -40,9 +41,9 @@ def test_from_a_bucket_to_a_bucket(tmp_path: Path, s3_session: str) -> None:
     second = open_index(output)
     assert colours(second) == truth(local)
     assert (second.version.updates[-1].added, second.version.updates[-1].replaced) == (2, 1)
-    assert second.ann is not None
+    assert ann_of(second) is not None
     vectors, positions = second.vectors()
-    ((_, found),) = second.ann.nearest(vectors[:1], 1)
+    ((_, found),) = ann_of(second).nearest(vectors[:1], 1)
     assert found[0] == positions[0]
     # Of the previous version nothing is lost; of older ones nothing is left.
     assert len(open_index(output, 1)) == 12

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.helpers.indexes import random_vectors, thumbnail, write_index
+from tests.helpers.indexes import ann_of, random_vectors, thumbnail, write_index
 from vqa_ray.errors import RequestError, RunError
 
 
@@ -47,7 +47,7 @@ def test_an_empty_index_has_columns_and_no_rows(tmp_path: Path) -> None:
     assert index.rows().num_rows == 0
     assert index.vectors()[0].shape == (0, 4)
     assert index.thumbnails([]) == []
-    assert index.ann is None
+    assert ann_of(index) is None
 
 
 def test_files_that_hold_other_vectors_than_the_version_says(tmp_path: Path) -> None:

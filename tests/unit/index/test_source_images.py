@@ -12,6 +12,7 @@ from tests.helpers.indexes import random_vectors, write_index
 from vqa_ray import schema
 from vqa_ray.index.paths import IndexLayout
 from vqa_ray.index.reader import open_index
+from vqa_ray.index.source_images import SourceImages
 
 
 def write(directory: Path, name: str, images: list[bytes]) -> None:
@@ -30,14 +31,14 @@ def test_images_that_stood_in_tables_come_from_there(tmp_path: Path) -> None:
     index = open_index(layout.uri)
     ids = index.rows(["image_id"])["image_id"].to_pylist()
     order = [ids.index(name) for name in ("b.parquet1", "a.parquet2", "a.parquet0", "b.parquet1")]
-    rows = index.images(order)
+    rows = SourceImages(index).read(order)
     assert rows.schema == schema.READ
     assert rows["image"].to_pylist() == [b"b1", b"a2", b"a0", b"b1"]
     assert set(rows["status"].to_pylist()) == {"ok"}
     # What is gone or is another image now says so; the rest is still there.
     write(place, "a.parquet", [b"a0", b"a1", b"other"])
     (place / "b.parquet").unlink()
-    told = index.images(order).to_pylist()
+    told = SourceImages(index).read(order).to_pylist()
     assert [row["image"] for row in told] == [None, None, b"a0", None]
     assert [row["error_code"] for row in told] == ["image_missing", "image_missing", None, "image_missing"]
     assert told[1]["error_message"] == "another image is where this one was embedded from"
@@ -45,7 +46,7 @@ def test_images_that_stood_in_tables_come_from_there(tmp_path: Path) -> None:
 
 def test_images_with_a_uri_keep_it_and_error_rows_stay(tmp_path: Path) -> None:
     index = write_index(tmp_path / "index", random_vectors(4, 4), failed=[2])
-    rows = index.images([3, 2]).to_pylist()
+    rows = SourceImages(index).read([3, 2]).to_pylist()
     assert [row["image_uri"] for row in rows] == ["/nowhere/images/3.jpg", "/nowhere/images/2.jpg"]
     assert [row["status"] for row in rows] == ["ok", "error"]
-    assert index.images([]).num_rows == 0
+    assert SourceImages(index).read([]).num_rows == 0

@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.index.paths import IndexLayout
-from vqa_ray.index.reader import as_matrix, ok_rows, prefetched
+from vqa_ray.index.vectors import as_matrix, ok_rows, prefetched
 from vqa_ray.index.version import AnnState, IndexFile, Version
 from vqa_ray.runs.counts import open_rows, read_columns
 from vqa_ray.storage.filesystem import filesystem_for, scheme_of

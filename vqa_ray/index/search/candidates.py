@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vqa_ray.index.reader import Index, as_matrix, ok_rows, prefetched
+from vqa_ray.index.reader import Index
 from vqa_ray.index.search.exact import Block
 from vqa_ray.index.search.scoring import Vectors
 from vqa_ray.index.search.top_k import Ids
+from vqa_ray.index.vectors import as_matrix, ok_rows, prefetched
 from vqa_ray.index.version import IndexFile
 from vqa_ray.runs.counts import read_columns
 

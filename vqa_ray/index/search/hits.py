@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,20 +93,3 @@ def conflicts(hits: pa.Table) -> list[int]:
     for row_id, sha256 in zip(hits["row_id"].to_pylist(), hits["sha256"].to_pylist(), strict=True):
         images.setdefault(row_id, set()).add(sha256)
     return sorted(row_id for row_id, different in images.items() if len(different) > 1)
-
-
-def to_plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as JSON can hold it: bytes as hex, dates as text, numbers that JSON lacks as null."""
-    return {name: _plain(value) for name, value in row.items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return to_plain(value)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_plain(each) for each in value]
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int | bool) else str(value)

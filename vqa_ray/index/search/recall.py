@@ -8,9 +8,10 @@ import numpy as np
 
 from vqa_ray.index.ann.nearest import AnnIndex
 from vqa_ray.index.paths import IndexLayout
-from vqa_ray.index.reader import Index, as_matrix
+from vqa_ray.index.reader import Index
 from vqa_ray.index.search.approximate import recall
 from vqa_ray.index.search.candidates import Candidates
+from vqa_ray.index.vectors import as_matrix
 from vqa_ray.index.version import AnnState, Version
 
 K = 10

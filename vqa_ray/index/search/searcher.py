@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.index.ann.build import ERRORS
+from vqa_ray.index.ann.nearest import AnnIndex, open_ann
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search import approximate
 from vqa_ray.index.search.candidates import Candidates, Mask
@@ -17,7 +19,7 @@ from vqa_ray.index.search.exact import nearest
 from vqa_ray.index.search.scoring import Query, Scorer, Scores
 from vqa_ray.index.search.top_k import Ids
 
-__all__ = ["Hits", "Query", "SearchMethod", "Searcher", "search"]
+__all__ = ["Hits", "Query", "SearchMethod", "Searcher"]
 
 logger = logging.getLogger(__name__)
 
@@ -100,11 +102,16 @@ class Searcher:
         best = nearest(scorer, self._candidates.blocks(mask), k)
         return Hits(best.positions, best.scores, images, SearchMethod(True))
 
+    @cached_property
+    def _ann(self) -> AnnIndex | None:
+        """The approximate index, opened at first use; None where search is exact."""
+        return open_ann(self._index.layout, self._index.version)
+
     def _approximately(self, scorer: Scorer, mask: Mask, k: int) -> approximate.ApproximateHits | None:
         """Of the approximate index; None where the exact search is to be done instead."""
-        assert self._index.ann is not None
+        assert self._ann is not None
         try:
-            return approximate.nearest(self._index.ann, scorer, self._candidates.ids, mask, k)
+            return approximate.nearest(self._ann, scorer, self._candidates.ids, mask, k)
         except ERRORS as error:
             reason = one_line(error, 200)
             logger.warning("%s: search is exact, because the approximate index failed (%s)", self._index.uri, reason)
@@ -123,11 +130,6 @@ class Searcher:
         """
         if exact or (exact is None and images < FEW_IMAGES):
             return False
-        if self._index.ann is None and exact is False:
+        if self._ann is None and exact is False:
             raise RequestError(f"{self._index.uri}: the index has no approximate index to ask")
-        return self._index.ann is not None
-
-
-def search(index: Index, query: Query, *, top_k: int, filter: Mask | None = None, exact: bool | None = None) -> Hits:
-    """As `Searcher.search`, for a single search."""
-    return Searcher(index).search(query, top_k=top_k, filter=filter, exact=exact)
+        return self._ann is not None

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import pyarrow as pa
@@ -25,17 +26,17 @@ from vqa_ray.storage.filesystem import redacted_uri
 BATCH = 32
 
 
-class ImageSource(Protocol):
-    """Where candidates' images come from: an index."""
+class CandidateImages(Protocol):
+    """The images of candidates by position, such as `vqa_ray.index.source_images.SourceImages`."""
 
     uri: str
 
-    def images(self, positions: Sequence[int]) -> pa.Table:
-        """READ rows of these positions, in their order."""
+    def read(self, positions: Sequence[int]) -> pa.Table:
+        """READ rows of these positions, in order."""
         ...
 
-    def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """These columns of the rows, among them `sha256`, in their order."""
+    def hashes(self, positions: Sequence[int]) -> list[str | None]:
+        """The sha256 of each image as it was embedded."""
         ...
 
 
@@ -76,32 +77,31 @@ class Verified:
 
 
 class Verifier:
-    """Asks a VQA model, which it loads unless it is.
+    """Asks a VQA model about candidates. The model is loaded for the first candidate.
 
     Args:
-        check: what is asked of it.
-        images: where the images of candidates come from.
-
-    Raises:
-        ModelLoadError: the model cannot be loaded.
+        check: what candidates must match.
+        images: the images of the candidates.
     """
 
-    def __init__(self, check: Check, images: ImageSource) -> None:
+    def __init__(self, check: Check, images: CandidateImages) -> None:
+        self._check = check
         self._images = images
-        # The same for every search of an index: a batch that killed the process before is decoded in isolation.
-        run_id = f"search-{hashlib.sha256(images.uri.encode()).hexdigest()[:16]}"
         self._fetch = FetchImages(check.limits, allow_http=check.allow_http)
-        self._decode = DecodeImages(load_transform(check.model.reference), check.limits, run_id=run_id)
-        self._ask = RetrieveStage(check.loaded or check.model, check.predicate, free_answers=check.free_answers)
+        # Equal for all searches of an index: a batch that killed the process is decoded in isolation the next time.
+        self._run_id = f"search-{hashlib.sha256(images.uri.encode()).hexdigest()[:16]}"
 
     def __call__(self, positions: Sequence[int], enough: int) -> Verified:
-        """Look at candidates one batch after the other, until `enough` of them fit or there are no more.
+        """Ask about one batch of candidates after the other, until `enough` match or none is left.
 
         Args:
-            positions: candidates in the index, best first; at least one.
-            enough: how many that fit are wanted, at least 1.
+            positions: of the candidates in the index, best first.
+            enough: how many matches are wanted, at least 1.
+
+        Raises:
+            ModelLoadError: the model cannot be loaded.
         """
-        tables: list[pa.Table] = []
+        tables = [schema.RETRIEVE.empty_table()]
         matched = 0
         for start in range(0, len(positions), BATCH):
             tables.append(self._ask(self._pixels(positions[start : start + BATCH])))
@@ -112,12 +112,20 @@ class Verifier:
         failed = pc.sum(pc.not_equal(table["status"], schema.STATUS_OK)).as_py() or 0
         return Verified(table, matched, table.num_rows - matched - failed, failed)
 
+    @cached_property
+    def _decode(self) -> DecodeImages:
+        return DecodeImages(load_transform(self._check.model.reference), self._check.limits, run_id=self._run_id)
+
+    @cached_property
+    def _ask(self) -> RetrieveStage:
+        check = self._check
+        return RetrieveStage(check.loaded or check.model, check.predicate, free_answers=check.free_answers)
+
     def _pixels(self, positions: Sequence[int]) -> pa.Table:
         """The candidates as a DECODED table."""
-        fetched = self._fetch(self._images.images(positions))
-        hashes = self._images.take(positions, ["sha256"])["sha256"].to_pylist()
+        fetched = _as_embedded(self._fetch(self._images.read(positions)), self._images.hashes(positions))
         with _threads_kept():
-            return self._decode(_as_embedded(fetched, hashes))
+            return self._decode(fetched)
 
 
 def _as_embedded(table: pa.Table, hashes: Sequence[str | None]) -> pa.Table:
@@ -146,10 +154,3 @@ def _threads_kept() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def verify(check: Check, images: ImageSource, positions: Sequence[int], enough: int) -> Verified:
-    """As `Verifier`, for a single search; the model is not loaded where there are no candidates."""
-    if not positions:
-        return Verified(schema.RETRIEVE.empty_table(), 0, 0, 0)
-    return Verifier(check, images)(positions, enough)

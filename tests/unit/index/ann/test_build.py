@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.index_updates import DATE, KIND
-from tests.helpers.indexes import random_vectors, write_index
+from tests.helpers.indexes import ann_of, random_vectors, write_index
 from vqa_ray.errors import RequestError
 from vqa_ray.index import version as versions
 from vqa_ray.index.ann import build as ann
@@ -56,9 +56,9 @@ def changed(index: Index, name: str, drop: list[int], add: np.ndarray) -> Index:
 
 def recall(index: Index, queries: np.ndarray) -> float:
     vectors, positions = index.vectors()
-    assert index.ann is not None
+    assert ann_of(index) is not None
     hits = 0
-    for query, (scores, found) in zip(queries, index.ann.nearest(queries, 10), strict=True):
+    for query, (scores, found) in zip(queries, ann_of(index).nearest(queries, 10), strict=True):
         exact = vectors @ query
         assert scores == pytest.approx((vectors @ query)[np.searchsorted(positions, found)], abs=1e-4)
         assert (np.diff(scores) <= 0).all()
@@ -104,15 +104,15 @@ def test_few_vectors_are_searched_exactly_in_it(tmp_path: Path, queries: np.ndar
     assert index.version.ann is not None
     assert index.version.ann.partitions == 0
     assert recall(index, queries) == 1.0
-    assert index.ann is not None
-    ((scores, positions),) = index.ann.nearest(queries[:1], 100)
+    assert ann_of(index) is not None
+    ((scores, positions),) = ann_of(index).nearest(queries[:1], 100)
     assert len(scores) == len(positions) == 29
 
 
 def test_an_empty_index_finds_nothing_and_can_fill(tmp_path: Path, queries: np.ndarray) -> None:
     index = with_ann(write_index(tmp_path / "index", random_vectors(2, DIMENSION), failed=[0, 1]))
-    assert index.ann is not None
-    ((scores, positions),) = index.ann.nearest(queries[:1], 5)
+    assert ann_of(index) is not None
+    ((scores, positions),) = ann_of(index).nearest(queries[:1], 5)
     assert len(scores) == len(positions) == 0
     filled = write_index(tmp_path / "filled", random_vectors(5, DIMENSION)).version
     assert ann.extend(index.layout, index.version, replace(filled, number=9)) is None, "it is built anew"
@@ -139,7 +139,7 @@ def test_without_it_search_is_exact_and_says_so(tmp_path: Path, harm: str, caplo
     else:
         for manifest in (place / "_versions").glob("*.manifest"):
             manifest.write_bytes(b"")
-    assert open_index(index.uri).ann is None
+    assert ann_of(open_index(index.uri)) is None
     assert "search is exact, because the approximate index cannot be used" in caplog.text
     assert "--rebuild-ann" in caplog.text
     with pytest.raises(ann.ERRORS):

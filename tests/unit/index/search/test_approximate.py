@@ -100,7 +100,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Index, Probi
     """An index whose approximate one is asked from 10 images on."""
     index = write_index(tmp_path / "index", EMBEDDINGS)
     ann = Probing(EMBEDDINGS)
-    index.__dict__["ann"] = ann
+    monkeypatch.setattr("vqa_ray.index.search.searcher.open_ann", lambda *_: ann)
     monkeypatch.setattr("vqa_ray.index.search.searcher.FEW_IMAGES", 10)
     return index, ann
 

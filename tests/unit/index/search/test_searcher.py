@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.indexes import random_vectors, write_index
 from vqa_ray.errors import RequestError
 from vqa_ray.index.search.candidates import Candidates
-from vqa_ray.index.search.searcher import Query, Searcher, search
+from vqa_ray.index.search.searcher import Query, Searcher
 
 DIMENSION = 16
 
@@ -62,17 +62,17 @@ def test_rows_of_one_image_are_one_hit(tmp_path: Path) -> None:
     }
     index = write_index(tmp_path / "index", embeddings, columns=columns)
     query = Query(embeddings[1].copy())
-    hits = search(index, query, top_k=8)
+    hits = Searcher(index).search(query, top_k=8)
     assert sorted(hits.positions.tolist()) == [0, 1, 2, 4, 5, 7]
     assert (hits.positions[0], hits.images) == (1, 6)
     without_first = np.arange(8) != 1
-    assert search(index, query, top_k=1, filter=without_first).positions.tolist() == [3]
+    assert Searcher(index).search(query, top_k=1, filter=without_first).positions.tolist() == [3]
 
 
 def test_equal_scores_are_ordered_by_row_id(tmp_path: Path) -> None:
     embeddings = np.repeat(random_vectors(1, DIMENSION), 6, axis=0)
     index = write_index(tmp_path / "index", embeddings, columns={"row_id": [9, 3, 7, -1, 5, 4]})
-    assert search(index, Query(embeddings[0].copy()), top_k=4).positions.tolist() == [3, 1, 5, 4]
+    assert Searcher(index).search(Query(embeddings[0].copy()), top_k=4).positions.tolist() == [3, 1, 5, 4]
 
 
 def test_several_vectors_per_image(tmp_path: Path) -> None:
@@ -82,13 +82,13 @@ def test_several_vectors_per_image(tmp_path: Path) -> None:
     images = embeddings.reshape(30, 4, DIMENSION)
     by_text = (images @ text).max(axis=1)
     by_image = np.einsum("nvd,qd->nqv", images, image.reshape(4, DIMENSION)).max(axis=2).mean(axis=1)
-    both = search(index, Query(text, image), top_k=30)
+    both = Searcher(index).search(Query(text, image), top_k=30)
     assert both.positions.tolist() == np.argsort(-(by_text + by_image)).tolist()
 
 
 def test_an_index_without_vectors_has_no_hits(tmp_path: Path) -> None:
     index = write_index(tmp_path / "index", random_vectors(3, DIMENSION), failed=[0, 1, 2])
-    hits = search(index, Query(random_vectors(1, DIMENSION)[0]), top_k=5)
+    hits = Searcher(index).search(Query(random_vectors(1, DIMENSION)[0]), top_k=5)
     assert (len(hits.positions), hits.images) == (0, 0)
 
 
@@ -96,7 +96,7 @@ def test_vectors_that_are_no_numbers_are_never_hits(tmp_path: Path) -> None:
     embeddings = random_vectors(10, DIMENSION)
     embeddings[4] = np.nan
     index = write_index(tmp_path / "index", embeddings)
-    hits = search(index, Query(embeddings[2].copy()), top_k=10)
+    hits = Searcher(index).search(Query(embeddings[2].copy()), top_k=10)
     assert len(hits.positions) == 9
     assert 4 not in hits.positions
 
@@ -104,11 +104,11 @@ def test_vectors_that_are_no_numbers_are_never_hits(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     index = write_index(tmp_path / "index", random_vectors(10, DIMENSION))
     with pytest.raises(RequestError, match="text has 8 numbers, the index 16: of another model"):
-        search(index, Query(random_vectors(1, 8)[0]), top_k=1)
+        Searcher(index).search(Query(random_vectors(1, 8)[0]), top_k=1)
     with pytest.raises(RequestError, match="the filter has 9 rows, the index 10"):
-        search(index, Query(random_vectors(1, DIMENSION)[0]), top_k=1, filter=np.ones(9, np.bool_))
+        Searcher(index).search(Query(random_vectors(1, DIMENSION)[0]), top_k=1, filter=np.ones(9, np.bool_))
     with pytest.raises(RequestError, match="no approximate index"):
-        search(index, Query(random_vectors(1, DIMENSION)[0]), top_k=1, exact=False)
+        Searcher(index).search(Query(random_vectors(1, DIMENSION)[0]), top_k=1, exact=False)
 
 
 def test_only_files_with_candidates_are_read(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.helpers.coloured import NAMES, picture
 from vqa_ray import schema
 from vqa_ray.index.search.hits import apply_verdicts, table_of
-from vqa_ray.index.search.verify import BATCH, Check, Verifier, verify
+from vqa_ray.index.search.verify import BATCH, Check, Verifier
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse
 
@@ -32,12 +32,11 @@ class Pictures:
     def image(self, position: int) -> bytes:
         return b"no image" if position in self.broken else picture(position)
 
-    def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        assert columns == ["sha256"]
+    def hashes(self, positions: Sequence[int]) -> list[str | None]:
         images = (picture(p + 1) if p in self.changed else self.image(p) for p in positions)
-        return pa.table({"sha256": [hashlib.sha256(image).hexdigest() for image in images]})
+        return [hashlib.sha256(image).hexdigest() for image in images]
 
-    def images(self, positions: Sequence[int]) -> pa.Table:
+    def read(self, positions: Sequence[int]) -> pa.Table:
         self.asked += positions
         rows = []
         for position in positions:
@@ -67,7 +66,7 @@ def test_candidates_are_asked_until_enough_of_them_fit() -> None:
 
 def test_without_candidates_no_model_is_loaded() -> None:
     nobody = Check(ModelOptions("/nowhere"), parse(RED))
-    verified = verify(nobody, Pictures(), [], 5)
+    verified = Verifier(nobody, Pictures())([], 5)
     assert (verified.table.schema, verified.table.num_rows, verified.matched) == (schema.RETRIEVE, 0, 0)
     empty = apply_verdicts(np.empty(0, np.int64), np.empty(0, np.float32), verified, 5)
     assert empty.verdicts is not None
@@ -77,7 +76,7 @@ def test_without_candidates_no_model_is_loaded() -> None:
 def test_a_model_that_is_loaded_is_asked_as_it_is() -> None:
     held = Check(ModelOptions("fake:"), parse(f"{RED} >= 0.9"), loaded=ModelOptions("fake:").load())
     nowhere = replace(held, model=ModelOptions("fake:", device="none"))
-    found, again = (verify(each, Pictures(), range(8), 8).table for each in (held, nowhere))
+    found, again = (Verifier(each, Pictures())(range(8), 8).table for each in (held, nowhere))
     assert found.equals(again)
 
 
@@ -90,7 +89,7 @@ def test_the_model_keeps_the_threads_of_the_process() -> None:
     prepare_for_decoding.cache_clear()
     torch.set_num_threads(2)
     try:
-        verify(check(), Pictures(), range(4), 1)
+        Verifier(check(), Pictures())(range(4), 1)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)

@@ -6,8 +6,8 @@ import pyarrow as pa
 
 from tests.unit.browse.site import table_of
 from vqa_ray import schema
-from vqa_ray.browse.cards import CardMaker, Tag, fields_of, tag_attributes, text_of, verdict_of
 from vqa_ray.report.card import Card, Line, Placed, Scored
+from vqa_ray.report.row_cards import CardMaker, Tag, fields_of, tag_attributes, text_of, verdict_of
 
 
 def maker_of(kind: str, table: pa.Table) -> CardMaker:
