@@ -31,9 +31,9 @@ LAYERS = (
     ("models", "calibration"),
     ("stages",),
     ("training",),
-    ("report",),
+    ("report", "export"),
     ("index",),
-    ("browse", "export", "api"),
+    ("browse", "api"),
 )
 GROUND = LAYERS[0]
 # Every worker imports these; the others read what workers have written.
@@ -56,10 +56,10 @@ LATE = {
     *(f"jobs.{name}" for name in ("models", "retrieve", "tag", "demo.command", "index.command", "search.command")),
     *(f"jobs.finetune.{name}" for name in ("command", "evaluate", "prepare", "publish", "request")),
     *(f"jobs.runtime.{name}" for name in ("commit", "job", "predicate", "run_gallery", "signals")),
-    *("images.fetch", "index.reader", "models.load", "stages.isolated_decoder", "training.tasks"),
+    *("images.fetch", "models.load", "stages.isolated_decoder", "training.tasks"),
     *("training.contrastive.initialise", "training.vqa.initialise"),
 }
-UP = {"vqa_ray.report.run_gallery"}
+UP: set[str] = set()
 LONG = {"vqa_ray.models.checkpoint.files", "vqa_ray.models.load"}
 # Torch and transformers are loaded where models are.
 HEAVY = ("torch", "transformers")
