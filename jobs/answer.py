@@ -41,7 +41,7 @@ def run(spec: AnswerSpec, retry: Retry | None) -> int:
         from vqa_ray.jobs import answer_vllm
 
         answer_vllm.check(spec, source, model)
-        build = partial(answer_vllm.build, spec, model)
+        build = partial(answer_vllm.build, spec, source, model)
     record = record_length(guard.new_record("answer", spec, source, model), spec, model)
     nested = is_nested(spec, source, record)
     form = schema.answer_schema(nested, model.kind.has_boxes, record.columns_version)

@@ -46,7 +46,7 @@ def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
     require_vllm()
 
 
-def build(spec: AnswerSpec, model: ModelInfo, work: Attempt, placement: ResourcePlan) -> Dataset:
+def build(spec: AnswerSpec, source: Source, model: ModelInfo, work: Attempt, placement: ResourcePlan) -> Dataset:
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
     from vqa_ray.jobs.runtime.model import recorded_options
@@ -56,7 +56,7 @@ def build(spec: AnswerSpec, model: ModelInfo, work: Attempt, placement: Resource
         max_new_tokens=recorded_options(spec, model, work.record).generation(model).max_new_tokens,
         gpus=int(spec.num_gpus or 1),
         dtype=spec.dtype,
-        images=_MOST_IMAGES if work.source.layout.images else 1,
+        images=_MOST_IMAGES if source.layout.images else 1,
         relative_json=model.family.startswith("qwen3"),
         closing=closing_tokens(model.path),
     )

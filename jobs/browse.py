@@ -16,6 +16,7 @@ from vqa_ray.jobs.runtime.signals import STOP
 
 if TYPE_CHECKING:
     from vqa_ray.browse.search import Finder, VerifierConfig
+    from vqa_ray.images.decode import ImageLimits
     from vqa_ray.index.reader import Index
     from vqa_ray.predicates.predicate import Predicate
 
@@ -111,7 +112,7 @@ def _is_loopback(listener: socket.socket) -> bool:
 
 
 def _finder(
-    index: Index, model: str | None, device: str | None, limits: object, asking: VerifierConfig | None
+    index: Index, model: str | None, device: str | None, limits: ImageLimits, asking: VerifierConfig | None
 ) -> Finder | None:
     """What searches the index; None, and a warning, where its model is not to be had and none was named."""
     from vqa_ray.browse.search import Finder

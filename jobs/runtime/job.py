@@ -106,8 +106,15 @@ class Job:
         return {shard.index: shard.rows for shard in self.source.shards if shard.rows is not None}
 
 
-def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool, **reads: bool) -> Source:
-    """Open the input of a spec; see `vqa_ray.readers.open_source`, and `InputConfig` for what it `reads`."""
+def open_input(
+    spec: RunSpec,
+    questions: Sequence[str],
+    *,
+    needs_question: bool,
+    reads_context: bool = False,
+    reads_several: bool = False,
+) -> Source:
+    """Open the input of a spec; see `InputConfig` for the arguments."""
     keep, keep_as = parse_keep(spec.keep)
     config = InputConfig(
         uri=spec.input,
@@ -119,7 +126,8 @@ def open_input(spec: RunSpec, questions: Sequence[str], *, needs_question: bool,
         needs_question=needs_question,
         image_root=spec.image_root,
         encoding=spec.encoding,
-        **reads,
+        reads_context=reads_context,
+        reads_several=reads_several,
     )
     with told_when_slow(f"reading the listing of {redacted_uri(spec.input)}"):
         return open_source(config, earlier_run(spec.output, update=spec.update))

@@ -53,8 +53,8 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
     record, before = _finished(job, layout)
     attempts: list[Mapping[str, Any]] = before["attempts"]
     fence.check()
-    for done in range(len(attempts)):
-        delete_directory(layout.later(done + 2).parts)
+    for earlier in range(len(attempts)):
+        delete_directory(layout.later(earlier + 2).parts)
     attempt = layout.later(len(attempts) + 2)
     keys = _keys(layout, attempt, job, record, retry)
     if not len(keys):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.retry_codes import Retry as Retry  # noqa: PLC0414  part of what this file offers
@@ -50,7 +50,14 @@ def option(
         alias: another spelling of the option, `--license`.
         limits: pydantic's (`ge`, `le`, …).
     """
-    extra = {"unit": unit, "option": name, "command": command, "since": since, "argument": argument, "alias": alias}
+    extra: dict[str, JsonValue] = {
+        "unit": unit,
+        "option": name,
+        "command": command,
+        "since": since,
+        "argument": argument,
+        "alias": alias,
+    }
     return Field(default, description=help, json_schema_extra=extra, **limits)
 
 

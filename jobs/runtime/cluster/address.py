@@ -114,7 +114,7 @@ def _speaks_grpc(address: Address, host: str, port: int) -> None:
 def _is_ray(address: Address, resolved: str) -> None:
     import ray
     from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
     try:
         # Without this check, a missing token aborts the process in Ray's core.

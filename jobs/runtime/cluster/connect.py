@@ -145,13 +145,13 @@ def _mismatch(error: BaseException) -> str:
 
 def _cores_here() -> int | None:
     """CPU cores, when all of the running Ray is on this machine."""
-    alive = [node for node in ray.nodes() if node["Alive"]]
+    alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     alone = len(alive) == 1 and alive[0]["NodeManagerHostname"] == socket.gethostname()
     return len(os.sched_getaffinity(0)) if alone else None
 
 
 def _cluster(cores: int | None, name: str) -> Cluster:
-    return Cluster(dict(ray.cluster_resources()), cores, name)
+    return Cluster(dict(ray.cluster_resources()), cores, name)  # type: ignore[no-untyped-call]
 
 
 def _store(directory: Path) -> tuple[int, str | None]:
