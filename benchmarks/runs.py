@@ -13,7 +13,7 @@ from benchmarks import plain_ray
 from benchmarks.timing import steady_rate
 from vqa_ray.errors import RunError
 from vqa_ray.jobs import answer as answer_job
-from vqa_ray.jobs.spec.base import AnswerSpec
+from vqa_ray.jobs.spec.images import AnswerSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.spec.base import AnswerSpec
+from vqa_ray.jobs.spec.images import AnswerSpec
 from vqa_ray.models.chat.vllm import VllmOptions, closing_tokens, require_vllm
 from vqa_ray.models.checkpoint.adapter import adapter_of
 from vqa_ray.models.load import ModelInfo

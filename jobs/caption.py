@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.spec.base import CaptionSpec, Retry
+from vqa_ray.jobs.spec.base import Retry
+from vqa_ray.jobs.spec.images import CaptionSpec
 from vqa_ray.jobs.spec.options import command
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vqa_ray.jobs.spec.base import RetrieveSpec, Retry
+from vqa_ray.jobs.spec.base import Retry
+from vqa_ray.jobs.spec.images import RetrieveSpec
 from vqa_ray.jobs.spec.options import command
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vqa_ray.jobs.rethreshold.spec import RethresholdSpec
-from vqa_ray.jobs.spec.base import Retry, TagSpec
+from vqa_ray.jobs.spec.base import Retry
+from vqa_ray.jobs.spec.images import TagSpec
 from vqa_ray.jobs.spec.options import Variant, command
 
 if TYPE_CHECKING:

@@ -97,7 +97,7 @@ def _request(place: Path, output: str, model: str, quiet: bool) -> dict[str, obj
 def _tag(place: Path, model: str, quiet: bool) -> None:
     from vqa_ray.jobs import tag
     from vqa_ray.jobs.demo.directory import TAGS
-    from vqa_ray.jobs.spec.base import TagSpec
+    from vqa_ray.jobs.spec.images import TagSpec
 
     _succeeded(tag.run(TagSpec.model_validate(_request(place, TAGS, model, quiet)), None), place / TAGS)
 
@@ -105,7 +105,7 @@ def _tag(place: Path, model: str, quiet: bool) -> None:
 def _answer(place: Path, model: str, quiet: bool) -> None:
     from vqa_ray.jobs import answer
     from vqa_ray.jobs.demo.directory import ANSWERS
-    from vqa_ray.jobs.spec.base import AnswerSpec
+    from vqa_ray.jobs.spec.images import AnswerSpec
 
     request = AnswerSpec.model_validate(_request(place, ANSWERS, model, quiet))
     _succeeded(answer.run(request, None), place / ANSWERS)

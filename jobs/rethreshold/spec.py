@@ -10,7 +10,7 @@ from vqa_ray.jobs.spec.base import option
 
 
 class RethresholdSpec(BaseModel):
-    """The options of `vqa-ray tag` that go with --rethreshold; see `vqa_ray.jobs.spec.base.TagSpec`."""
+    """The options of `vqa-ray tag` that go with --rethreshold; see `vqa_ray.jobs.spec.images.TagSpec`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime import logs
 from vqa_ray.jobs.runtime.progress import told_when_slow
-from vqa_ray.jobs.spec.base import AnswerSpec, CaptionSpec, RetrieveSpec, RunSpec, TagSpec
+from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, RetrieveSpec, TagSpec
 from vqa_ray.models.generation.config import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS
 from vqa_ray.models.generation.prompts import prompting
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe

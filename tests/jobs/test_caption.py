@@ -18,7 +18,7 @@ from tests.helpers.tiny_chat import save_tiny_chat
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray import schema
 from vqa_ray.jobs.runtime.summary import lines
-from vqa_ray.jobs.spec.base import CaptionSpec
+from vqa_ray.jobs.spec.images import CaptionSpec
 from vqa_ray.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("local_ray")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from vqa_ray.jobs.runtime.model import model_options, record_length, recorded_options
-from vqa_ray.jobs.spec.base import AnswerSpec, CaptionSpec
+from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.models.registry import FAMILIES
 from vqa_ray.runs.record import RunRecord

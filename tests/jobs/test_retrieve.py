@@ -12,7 +12,7 @@ from tests.helpers.coloured import images_input, jsonl_input, parquet_input, pic
 from tests.helpers.tiny import save_tiny_vilt
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray import schema
-from vqa_ray.jobs.spec.base import RetrieveSpec
+from vqa_ray.jobs.spec.images import RetrieveSpec
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -9,7 +9,8 @@ import yaml
 
 from tests.jobs.commands import ROOT
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.spec.base import AnswerSpec, CaptionSpec, Retry, RunSpec, TagSpec, load
+from vqa_ray.jobs.spec.base import Retry, RunSpec, load
+from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, TagSpec
 from vqa_ray.jobs.spec.options import command
 
 FULL = {"input": "in", "output": "out", "model": "fake:"}
