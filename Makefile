@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test lint format bench soak catalog-vilt catalog-clip clean
+.PHONY: setup demo test test-fast coverage lint format bench soak catalog-vilt catalog-clip clean
 setup: $(READY)
 
 # torch goes first: without the pin in place, other packages would pull a build with CUDA libraries.
@@ -20,6 +20,15 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -m 'not soak and not gpu'
+
+# Without Ray and browsers, on all cores.
+test-fast: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not soak and not gpu' tests/test_architecture.py tests/unit
+
+# Which lines of the library no unit test runs.
+coverage: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not soak and not gpu' tests/unit \
+	  --cov vqa_ray --cov-report term:skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff check .
