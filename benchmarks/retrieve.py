@@ -17,7 +17,7 @@ from vqa_ray.catalog.render import encode, render
 from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.models.load import ModelOptions, load_transform
 from vqa_ray.predicates.parser import parse
-from vqa_ray.stages.retrieve import RetrieveStage
+from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
 from vqa_ray.types import Image
 
 WHERE = '"is there a dog?" and "is it red?" and not "is it a mug?"'
@@ -35,7 +35,7 @@ def measure(settings: Settings) -> Measured:
     predicate = parse(WHERE)
     found, seconds = {}, {}
     for name, ask_all in (("all", True), ("open", False)):
-        stage = RetrieveStage(model, predicate, ask_all=ask_all)
+        stage = RetrieveStage(RetrieveConfig(model, predicate, ask_all=ask_all))
         stage(batches[0])  # warms up, and teaches the one that learns
         begun = time.monotonic()
         found[name] = [row for table in batches for row in stage(table).to_pylist()]

@@ -68,8 +68,8 @@ def build_own(spec: AnswerSpec, source: Source, model: ModelInfo, work: Attempt,
     """The pipeline of a spec on our own engines, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
     from vqa_ray.jobs.runtime.model import recorded_options
-    from vqa_ray.pipelines.inference import AnswerConfig
     from vqa_ray.pipelines.inference import answer as pipeline
+    from vqa_ray.stages.answer import AnswerConfig
 
     record = work.record
     options, nested = recorded_options(spec, model, record), is_nested(spec, source, record)

@@ -40,8 +40,8 @@ def build(spec: CaptionSpec, model: ModelInfo, work: Attempt, placement: Resourc
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
     from vqa_ray.jobs.runtime.model import recorded_options
-    from vqa_ray.pipelines.caption import CaptionConfig
-    from vqa_ray.pipelines.caption import caption as pipeline
+    from vqa_ray.pipelines.inference import caption as pipeline
+    from vqa_ray.stages.caption import CaptionConfig
 
     record = work.record
     options = recorded_options(spec, model, record)

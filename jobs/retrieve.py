@@ -50,8 +50,8 @@ def build(
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
     from vqa_ray.jobs.runtime.model import model_options
-    from vqa_ray.pipelines.retrieve import RetrieveConfig
-    from vqa_ray.pipelines.retrieve import retrieve as pipeline
+    from vqa_ray.pipelines.inference import retrieve as pipeline
+    from vqa_ray.stages.retrieve import RetrieveConfig
 
     version = work.record.columns_version
     config = RetrieveConfig(model_options(spec), predicate, spec.ask_all, model.kind.is_generative, version)

@@ -50,8 +50,8 @@ def build(spec: TagSpec, taxonomy: Taxonomy, work: Attempt, placement: ResourceP
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
     from vqa_ray.jobs.runtime.model import model_options
-    from vqa_ray.pipelines.tag import TagConfig
-    from vqa_ray.pipelines.tag import tag as pipeline
+    from vqa_ray.pipelines.inference import tag as pipeline
+    from vqa_ray.stages.tag import TagConfig
 
     config = TagConfig(model_options(spec), taxonomy, work.record.columns_version)
     return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 from ray.data import ActorPoolStrategy, Dataset
 
 from vqa_ray.pipelines.reports import row_report
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.stages.crash_journal import CrashJournal
-from vqa_ray.stages.model_actor import ModelActor
+from vqa_ray.stages.model_actor import ModelActor, ModelStage
 
 
-def map_on_actor_pool(images: Dataset, stage: type, options: Mapping[str, Any], placement: ResourcePlan) -> Dataset:
-    """Rows of a model stage that runs on the actor pool, an operator of its own also where there is no GPU.
+def map_on_actor_pool(images: Dataset, make_stage: Callable[[], ModelStage], placement: ResourcePlan) -> Dataset:
+    """Rows of a model stage that runs on the actor pool, an operator of its own even without a GPU.
 
     Args:
         images: DECODED rows.
-        stage: the stage class, see `ModelActor`.
-        options: its keyword arguments.
+        make_stage: loads the model in an actor, see `ModelActor`.
         placement: resources, pool and batch size.
     """
     pool = ActorPoolStrategy(
         min_size=placement.min_actors,
         max_size=placement.max_actors,
         initial_size=placement.max_actors,
-        # The next batch is put together while the model works on this one.
+        # The next batch is assembled while the model works on this one.
         max_concurrent_calls_per_actor=2,
         max_tasks_in_flight_per_actor=4,
     )
+    journal = CrashJournal(f"model-{uuid.uuid4().hex}")
     return images.map_batches(
         ModelActor,
-        fn_constructor_args=(stage, dict(options), CrashJournal(f"model-{uuid.uuid4().hex}"), row_report()),
+        fn_constructor_args=(make_stage, journal, row_report(), placement.actor_threads),
         batch_size=placement.batch_size,
         batch_format="pyarrow",
         compute=pool,

@@ -1,50 +1,60 @@
-"""Questions about images → answers."""
+"""Images → what a model says of them: one lazy pipeline per command."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 
 from ray.data import Dataset
 
-from vqa_ray.models.load import ModelOptions
 from vqa_ray.pipelines.actor_pool import map_on_actor_pool
 from vqa_ray.pipelines.read_images import ImageConfig, read_and_decode
 from vqa_ray.pipelines.resources import ResourcePlan
-from vqa_ray.schema import COLUMNS_VERSION
-from vqa_ray.stages.answer import AnswerStage
+from vqa_ray.stages.answer import AnswerConfig, AnswerStage
+from vqa_ray.stages.caption import CaptionConfig, CaptionStage
+from vqa_ray.stages.embed import EmbedConfig, EmbedStage
+from vqa_ray.stages.image_metadata import DescribeImages
 from vqa_ray.stages.read import ReadShard
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerConfig:
-    """What decides the answers; see `AnswerStage`."""
-
-    model: ModelOptions
-    top_k: int
-    several: bool = False
-    nested: bool = False
-    boxes: bool = False
-    version: int = COLUMNS_VERSION
+from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
+from vqa_ray.stages.tag import TagConfig, TagStage
 
 
 def answer(
     tasks: Sequence[ReadShard], images: ImageConfig, config: AnswerConfig, placement: ResourcePlan, attempt: int
 ) -> Dataset:
-    """ANSWER or ANSWERS rows, lazily, or packed ones that the sink writes as such: read → fetch → decode → answer."""
+    """ANSWER or ANSWERS rows, or packed ones that `write` unpacks: read → fetch → decode → answer."""
     decoded = read_and_decode(tasks, images, placement)
-    return map_on_actor_pool(
-        decoded,
-        AnswerStage,
-        {
-            "model": config.model,
-            "top_k": config.top_k,
-            "several": config.several,
-            "nested": config.nested,
-            "boxes": config.boxes,
-            "version": config.version,
-            "attempt": attempt,
-            "threads": placement.actor_threads,
-        },
-        placement,
-    )
+    return map_on_actor_pool(decoded, partial(AnswerStage, config, attempt), placement)
+
+
+def tag(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: TagConfig, placement: ResourcePlan, attempt: int
+) -> Dataset:
+    """TAG rows: read → fetch → decode → tag."""
+    decoded = read_and_decode(tasks, images, placement)
+    return map_on_actor_pool(decoded, partial(TagStage, config, attempt), placement)
+
+
+def caption(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: CaptionConfig, placement: ResourcePlan, attempt: int
+) -> Dataset:
+    """CAPTION rows: read → fetch → decode → caption."""
+    decoded = read_and_decode(tasks, images, placement)
+    return map_on_actor_pool(decoded, partial(CaptionStage, config, attempt), placement)
+
+
+def retrieve(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: RetrieveConfig, placement: ResourcePlan, attempt: int
+) -> Dataset:
+    """RETRIEVE rows: read → fetch → decode → retrieve."""
+    decoded = read_and_decode(tasks, images, placement)
+    return map_on_actor_pool(decoded, partial(RetrieveStage, config, attempt), placement)
+
+
+def embed(
+    tasks: Sequence[ReadShard], images: ImageConfig, config: EmbedConfig, placement: ResourcePlan, attempt: int
+) -> Dataset:
+    """Rows of `schema.embedding_schema`: read → fetch → decode → describe → embed."""
+    describe = DescribeImages(images.limits, thumbnails=config.thumbnails)
+    decoded = read_and_decode(tasks, images, placement, describe)
+    return map_on_actor_pool(decoded, partial(EmbedStage, config, attempt), placement)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,15 @@ def prepare_for_decoding() -> None:
         if mallopt is not None:
             mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK)
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def limit_threads(threads: int | None) -> None:
+    """Give the numeric libraries of this process `threads` threads; None leaves them alone.
+
+    To be called before they are imported: they read the environment once.
+    """
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 @contextmanager

@@ -14,12 +14,13 @@ from vqa_ray.jobs.finetune.prepare import PreparedTraining
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.runtime.cluster.connect import Cluster
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.pipelines.inference import AnswerConfig, answer
+from vqa_ray.pipelines.inference import answer
 from vqa_ray.pipelines.ray_context import run_context
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.resources import ResourceRequest, plan_resources
 from vqa_ray.report.training_summary import Confusion
 from vqa_ray.schema import STATUS_OK
+from vqa_ray.stages.answer import AnswerConfig
 from vqa_ray.stages.read import read_tasks
 from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.training.log import TrainingLog, ValidationRecord

@@ -11,10 +11,11 @@ from vqa_ray.jobs.finetune.prepare import PreparedTraining
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.runtime.cluster.connect import Cluster
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.pipelines.embed import EmbedConfig, embed
+from vqa_ray.pipelines.inference import embed
 from vqa_ray.pipelines.ray_context import run_context
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.resources import ResourceRequest, plan_resources
+from vqa_ray.stages.embed import EmbedConfig
 from vqa_ray.stages.read import read_tasks
 
 

@@ -35,7 +35,8 @@ def build(spec: IndexSpec, work: Attempt, placement: ResourcePlan) -> Dataset:
     """The pipeline of a spec, lazily."""
     from vqa_ray.jobs.runtime.job import image_config
     from vqa_ray.jobs.runtime.model import model_options
-    from vqa_ray.pipelines.embed import EmbedConfig, embed
+    from vqa_ray.pipelines.inference import embed
+    from vqa_ray.stages.embed import EmbedConfig
 
     config = EmbedConfig(model_options(spec), spec.thumbnails)
     return embed(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)

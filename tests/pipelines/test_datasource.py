@@ -16,16 +16,17 @@ from tests.helpers.coloured import jsonl_input, parquet_input, table
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.models.fake.model import FakeTransform
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.pipelines.caption import CaptionConfig, caption
 from vqa_ray.pipelines.datasource import shard_source
-from vqa_ray.pipelines.embed import EmbedConfig, embed
-from vqa_ray.pipelines.inference import AnswerConfig, answer
+from vqa_ray.pipelines.inference import answer, caption, embed, tag
 from vqa_ray.pipelines.ray_context import run_context
 from vqa_ray.pipelines.read_images import ImageConfig, max_useful_decoders, read, read_and_decode
 from vqa_ray.pipelines.resources import ResourcePlan, ResourceRequest, plan_resources
-from vqa_ray.pipelines.tag import TagConfig, tag
 from vqa_ray.readers import InputConfig, open_source
+from vqa_ray.stages.answer import AnswerConfig
+from vqa_ray.stages.caption import CaptionConfig
+from vqa_ray.stages.embed import EmbedConfig
 from vqa_ray.stages.read import limits_for, read_tasks
+from vqa_ray.stages.tag import TagConfig
 from vqa_ray.taxonomy.file import default_taxonomy
 
 pytestmark = pytest.mark.usefixtures("local_ray")

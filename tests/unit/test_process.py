@@ -24,7 +24,7 @@ class Stage:
 
 
 def test_an_actor_loads_its_model_without_collecting(tmp_path: Path) -> None:
-    ModelActor(Stage, {}, CrashJournal("run", tmp_path))
+    ModelActor(Stage, CrashJournal("run", tmp_path))
     assert not Stage.collected
     assert gc.isenabled()
 
@@ -38,7 +38,7 @@ class Refused:
 
 def test_a_wrong_model_is_told_by_the_first_call_and_no_sooner(tmp_path: Path) -> None:
     """Ray makes an actor again and again whose constructor fails, and prints a traceback each time."""
-    actor = ModelActor(Refused, {}, CrashJournal("run", tmp_path))
+    actor = ModelActor(Refused, CrashJournal("run", tmp_path))
     with pytest.raises(ModelLoadError, match="model m: weights are incomplete"):
         actor(pa.table({"source_key": [1]}))
 
@@ -54,7 +54,7 @@ class Where:
 
 
 def test_a_stage_is_made_and_called_in_one_thread_of_its_own(tmp_path: Path) -> None:
-    actor = ModelActor(Where, {}, CrashJournal("run", tmp_path))
+    actor = ModelActor(Where, CrashJournal("run", tmp_path))
     table = pa.table({"source_key": [7]})
     with ThreadPoolExecutor(1) as other:
         told = [actor(table), other.submit(actor, table).result()]

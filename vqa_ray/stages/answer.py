@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import pyarrow as pa
@@ -13,8 +13,8 @@ from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import GenerativeModel
-from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages import questions
+from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields, ok_rows
 from vqa_ray.stages.questions import Asked
 from vqa_ray.stages.source_boxes import SourceSizes
 from vqa_ray.types import Answer, Image, Turn
@@ -23,74 +23,75 @@ from vqa_ray.types import Answer, Image, Turn
 _Columns: TypeAlias = dict[str, dict[int, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerConfig:
+    """Configuration of `AnswerStage`.
+
+    Attributes:
+        model: the model, and how to load and prompt it; a generative one where rows bring earlier turns.
+        top_k: answers to keep per question, at least 1.
+        multi_question: rows may bring several questions each; otherwise the output is ANSWER rows.
+        nested: with `multi_question`, the output is ANSWERS rows; otherwise rows of `questions.packed_schema`, which
+            `questions.one_row_per_question` turns into ANSWER rows.
+        boxes: write `boxes`, see `schema.answer_schema`.
+        version: of the columns.
+    """
+
+    model: ModelOptions
+    top_k: int
+    multi_question: bool = False
+    nested: bool = False
+    boxes: bool = False
+    version: int = schema.COLUMNS_VERSION
+
+
 class AnswerStage:
     """A `map_batches` callable that holds one loaded model.
 
     Args:
-        model: which one, and how it is loaded and asked. It is generative where rows bring earlier turns.
-        top_k: answers to keep per question, at least 1.
-        several: whether rows may bring several questions each; without, ANSWER rows come out.
-        nested: whether those of a row stand in one ANSWERS row; else rows of `questions.packed_schema` come out, which
-            `questions.one_row_per_question` makes ANSWER rows of.
-        boxes: whether `boxes` are written, see `schema.answer_schema`.
-        version: of the columns.
-        attempt: how many times these rows have been tried, counting this one.
-        threads: CPU threads for the model; None leaves the process as it is.
+        config: see `AnswerConfig`.
+        attempt: the number of times these rows have been tried, this one included.
 
     Raises:
         ModelLoadError: the model cannot be loaded.
     """
 
-    def __init__(
-        self,
-        model: ModelOptions,
-        top_k: int,
-        *,
-        several: bool = False,
-        nested: bool = False,
-        boxes: bool = False,
-        version: int = schema.COLUMNS_VERSION,
-        attempt: int = 1,
-        threads: int | None = None,
-    ) -> None:
-        limit_threads(threads)
-        self._model = model.load()
-        self._top_k = top_k
-        self._several = several
-        self._nested = several and nested
-        self._boxes = boxes
-        self._form = schema.answer_schema(self._nested, boxes, version)
+    def __init__(self, config: AnswerConfig, attempt: int = 1) -> None:
+        self._config = config
+        self._model = config.model.load()
+        self._nested = config.multi_question and config.nested
+        self._form = schema.answer_schema(self._nested, config.boxes, config.version)
         self._attempt = attempt
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Answer a DECODED table (with kept columns): as many rows, in the same order."""
         asked = table["questions"].to_pylist()
         turns = [_turns(cell) for cell in table["turns"].to_pylist()]
-        apart = self._several and not self._nested
-        units = questions.units(asked, batch.ok_rows(table), apart=apart)
+        apart = self._config.multi_question and not self._nested
+        units = questions.units(asked, ok_rows(table), apart=apart)
 
         def answer(numbers: list[int]) -> list[list[Answer]]:
             return self._answer(table, asked, turns, [units[number] for number in numbers])
 
-        results = batch.bisect_failures(answer, range(len(units)))
-        form = schema.with_kept(self._form, batch.kept_fields(table))
-        sizes = SourceSizes(table) if self._boxes else None
+        answered, failed = bisect_failures(answer, range(len(units)))
+        form = schema.with_kept(self._form, kept_fields(table))
+        sizes = SourceSizes(table) if self._config.boxes else None
         if apart:
-            # A unit is one question at most; where it is none, the row has failed.
+            # A unit is one question at most; one without a question has failed.
+            outcomes: dict[int, dict[str, Any] | RowError] = {
+                **failed,
+                **{number: _result(units[number].row, None, answers[0], sizes) for number, answers in answered.items()},
+            }
             by_place = {
                 (units[number].row, units[number].places[0] if units[number].places else 0): outcome
-                if isinstance(outcome, RowError)
-                else _result(units[number].row, None, outcome[0], sizes)
-                for number, outcome in results.items()
+                for number, outcome in outcomes.items()
             }
             cells = {"asked": questions.pack(table, by_place)}
-            return batch.assemble(questions.packed_schema(form), table, cells, {}, self._attempt)
-        answered = {
-            units[number].row: outcome for number, outcome in results.items() if not isinstance(outcome, RowError)
-        }
-        failures = {units[number].row: error for number, error in batch.failures_of(results).items()}
-        columns = (_several_columns if self._nested else _single_columns)(asked, answered, sizes)
-        return batch.assemble(form, table, columns, failures, self._attempt)
+            return assemble(questions.packed_schema(form), table, cells, {}, self._attempt)
+        by_row = {units[number].row: answers for number, answers in answered.items()}
+        failures = {units[number].row: error for number, error in failed.items()}
+        columns = (_nested_columns if self._nested else _single_columns)(asked, by_row, sizes)
+        return assemble(form, table, columns, failures, self._attempt)
 
     def _answer(
         self,
@@ -102,18 +103,19 @@ class AnswerStage:
         """The answers to the questions of each unit; every distinct image goes to the model once."""
         if not all(unit.places for unit in units):
             raise RowError(ErrorCode.QUESTION_MISSING, "the row brings no question")
+        top_k = self._config.top_k
         by_row: dict[int, list[int]] = {}
         for number, unit in enumerate(units):
             by_row.setdefault(unit.row, []).append(number)
-        groups = batch.image_groups(table, list(by_row))
+        groups = image_groups(table, list(by_row))
         images = cast("list[Image]", [group.shown for group in groups])
         numbers = [[number for row in group.rows for number in by_row[row]] for group in groups]
         texts = [[asked[units[n].row][place] for n in group for place in units[n].places] for group in numbers]
         if any(turns[row] for row in by_row):
             before = [[turns[units[n].row] for n in group for _ in units[n].places] for group in numbers]
-            answers = cast("GenerativeModel", self._model).answer(images, texts, self._top_k, contexts=before)
+            answers = cast("GenerativeModel", self._model).answer(images, texts, top_k, contexts=before)
         else:
-            answers = self._model.answer(images, texts, self._top_k)
+            answers = self._model.answer(images, texts, top_k)
         by_unit: dict[int, list[Answer]] = {}
         for group, group_answers in zip(numbers, answers, strict=True):
             rest = iter(group_answers)
@@ -122,17 +124,11 @@ class AnswerStage:
         return [by_unit[number] for number in range(len(units))]
 
 
-def limit_threads(threads: int | None) -> None:
-    """Give the numeric libraries of this process `threads` threads; before they are imported, or it is too late."""
-    if threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-
-
 def validate_answer(answer: Answer) -> Answer:
-    """An answer as it may be written.
+    """Return an answer that may be written.
 
     Raises:
-        RowError: `model_error` when the model said nothing at all, or scored it with something that is no number.
+        RowError: `model_error` when the model gave no answer, or a score that is NaN or infinite.
     """
     if not answer.answers:
         raise RowError(ErrorCode.MODEL_ERROR, "the model gave no answer")
@@ -150,17 +146,17 @@ def _scored(answer: Answer) -> list[dict[str, Any]]:
 
 
 def _warnings(answered: dict[int, list[Answer]]) -> dict[int, str]:
-    told = {row: dict.fromkeys(a.warning for a in answers if a.warning) for row, answers in answered.items()}
-    return {row: "; ".join(warnings) for row, warnings in told.items() if warnings}
+    distinct = {row: dict.fromkeys(a.warning for a in answers if a.warning) for row, answers in answered.items()}
+    return {row: "; ".join(warnings) for row, warnings in distinct.items() if warnings}
 
 
 def _result(row: int, question: str | None, answer: Answer, sizes: SourceSizes | None) -> dict[str, Any]:
-    """What there is to say of one answer, by column; of `question` where it is given."""
+    """The cells of one answer, by column; with `question` where it is given."""
     best, score = answer.answers[0]
-    told: dict[str, Any] = {} if question is None else {"question": question}
-    told |= {"answer": best, "answer_score": score, "finish_reason": answer.finish_reason, "answers": _scored(answer)}
-    told |= {"warning": answer.warning}
-    return told if sizes is None else told | {"boxes": sizes.pixels(row, answer.boxes)}
+    cells: dict[str, Any] = {} if question is None else {"question": question}
+    cells |= {"answer": best, "answer_score": score, "finish_reason": answer.finish_reason, "answers": _scored(answer)}
+    cells |= {"warning": answer.warning}
+    return cells if sizes is None else cells | {"boxes": sizes.pixels(row, answer.boxes)}
 
 
 def _single_columns(
@@ -180,7 +176,7 @@ def _single_columns(
     return columns
 
 
-def _several_columns(
+def _nested_columns(
     questions: Sequence[Sequence[str] | None], answered: dict[int, list[Answer]], sizes: SourceSizes | None
 ) -> _Columns:
     results = {

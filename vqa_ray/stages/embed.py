@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,32 +12,42 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages import model_stage as batch
-from vqa_ray.stages.answer import limit_threads
 from vqa_ray.stages.image_metadata import DESCRIPTION
+from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields, ok_rows
 
 Vectors = npt.NDArray[np.float32]
 
-# A vector of length 1 has one this near to it after rounding; bfloat16 models normalise in float32.
+# Rounding error of a unit vector's length; bfloat16 models normalise in float32.
 _LENGTH_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedConfig:
+    """Configuration of `EmbedStage`, and of `DescribeImages` before it.
+
+    Attributes:
+        model: an encoder, and how to load it.
+        thumbnails: make a thumbnail of each image.
+    """
+
+    model: ModelOptions
+    thumbnails: bool = True
 
 
 class EmbedStage:
     """A `map_batches` callable that holds one loaded encoder; an image that several rows show goes once.
 
     Args:
-        model: which one, and how it is loaded.
-        attempt: how many times these rows have been tried, counting this one.
-        threads: CPU threads for the model; None leaves the process as it is.
+        config: see `EmbedConfig`.
+        attempt: the number of times these rows have been tried, this one included.
 
     Raises:
         ModelLoadError: the model cannot be loaded.
         RequestError: it does not embed images.
     """
 
-    def __init__(self, model: ModelOptions, *, attempt: int = 1, threads: int | None = None) -> None:
-        limit_threads(threads)
-        self._encoder = model.load_encoder()
+    def __init__(self, config: EmbedConfig, attempt: int = 1) -> None:
+        self._encoder = config.model.load_encoder()
         self._attempt = attempt
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -45,21 +56,19 @@ class EmbedStage:
         def embed(rows: list[int]) -> list[Vectors | RowError]:
             return self._embed(table, rows)
 
-        results = batch.bisect_failures(embed, batch.ok_rows(table))
-        failures = batch.failures_of(results)
-        found = {row: vectors for row, vectors in results.items() if not isinstance(vectors, RowError)}
-        kept = [field for field in batch.kept_fields(table) if field.name not in DESCRIPTION]
+        found, failures = bisect_failures(embed, ok_rows(table))
+        kept = [field for field in kept_fields(table) if field.name not in DESCRIPTION]
         form = schema.embedding_schema(self._encoder.vectors, self._encoder.dimension)
         columns = {
             "embedding": self._column(found, table.num_rows),
             "height": table["source_height"],
             "width": table["source_width"],
         }
-        return batch.assemble(schema.with_kept(form, kept), table, columns, failures, self._attempt)
+        return assemble(schema.with_kept(form, kept), table, columns, failures, self._attempt)
 
     def _embed(self, table: pa.Table, rows: Sequence[int]) -> list[Vectors | RowError]:
         """The vectors of each row, float32 (V * D,); every distinct image goes to the model once."""
-        groups = batch.image_groups(table, rows)
+        groups = image_groups(table, rows)
         encoded = self._encoder.encode_images([group.image for group in groups])
         wanted = (len(groups), self._encoder.vectors * self._encoder.dimension)
         if encoded.shape != wanted or encoded.dtype != np.float32:
@@ -71,7 +80,7 @@ class EmbedStage:
         return [by_row[row] for row in rows]
 
     def _column(self, found: Mapping[int, Vectors], rows: int) -> pa.Array:
-        """fixed_size_list<float32>, null where there is nothing."""
+        """fixed_size_list<float32>, null where a row has no vectors."""
         size = self._encoder.vectors * self._encoder.dimension
         values, absent = np.zeros((rows, size), np.float32), np.ones(rows, np.bool_)
         for row, vectors in found.items():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TypeAlias
 
 import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RequestError
-from vqa_ray.process import gc_paused
+from vqa_ray.process import gc_paused, limit_threads
 from vqa_ray.schema import STATUS, STATUS_ERROR, STATUS_OK
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_stage import DEVICE_LOST
@@ -21,44 +21,51 @@ logger = logging.getLogger(__name__)
 
 EXIT_CODE = 70
 
+ModelStage: TypeAlias = Callable[[pa.Table], pa.Table]
+
 
 class ModelActor:
     """Holds a model stage; a row that kills the process costs that row, not the run.
 
-    Ray starts a dead actor again and repeats its call. The journal then tells that the batch was under way before, and
-    its rows go to the model one by one; the one that kills the process a second time becomes a `row_crashed` row.
+    Ray starts a dead actor again and repeats its call. The journal then shows that the batch was under way before, and
+    its rows go to the model one by one; the row that kills the process a second time becomes a `row_crashed` row.
 
     The stage lives in a thread of its own, from its first import to its last call. OpenMP gives each thread that
-    computes a team, and as soon as there are more threads in teams than cores, all of them sleep between two operations
-    instead of waiting awake: a tenth of the time of a model on two cores.
+    computes a team of threads; with more of them than cores, all sleep between two operations instead of spinning,
+    which costs a tenth of the time of a model on two cores.
 
     Args:
-        stage: AnswerStage, TagStage, CaptionStage or another of their shape.
-        options: its keyword arguments.
-        journal: where batches under way are noted; its id belongs to one execution, so that batches of a driver that
-            was killed are under no suspicion.
-        report: where the rows are counted while the run goes on; None for nowhere.
+        make_stage: loads the model and returns the stage: an `AnswerStage`, a `TagStage` and so on.
+        journal: notes the batches under way; its id belongs to one execution, so that a driver that was killed leaves
+            no batch under suspicion.
+        report: counts the rows while the run goes on; None counts nothing.
+        threads: CPU threads of the model; None leaves them alone.
     """
 
     def __init__(
-        self, stage: type, options: Mapping[str, Any], journal: CrashJournal, report: RowReport | None = None
+        self,
+        make_stage: Callable[[], ModelStage],
+        journal: CrashJournal,
+        report: RowReport | None = None,
+        threads: int | None = None,
     ) -> None:
+        limit_threads(threads)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vqa-ray-model")
-        self._stage: Any = None
+        self._stage: ModelStage | None = None
         self._refusal: RequestError | None = None
         with gc_paused():
             try:
-                self._stage = self._thread.submit(stage, **options).result()
+                self._stage = self._thread.submit(make_stage).result()
             except RequestError as refusal:
                 # Raised by the first call: an actor that cannot be made is tried again, with Ray's traceback each time.
                 self._refusal = refusal
         self._journal, self._report = journal, report
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """What the stage makes of a DECODED table: as many rows, in the same order.
+        """Run the stage on a DECODED table: as many rows, in the same order.
 
         Raises:
-            RequestError: what the stage was made of is wrong, such as a model whose weights do not fit.
+            RequestError: the stage's configuration is wrong, such as a model whose weights do not fit.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -83,6 +90,7 @@ class ModelActor:
 
     def _guarded(self, table: pa.Table) -> pa.Table:
         try:
+            assert self._stage is not None
             result: pa.Table = self._thread.submit(self._stage, table).result()
         except Exception as error:
             if type(error).__name__ != DEVICE_LOST:

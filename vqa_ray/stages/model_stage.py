@@ -1,14 +1,13 @@
-"""What the model stages share: pixels out of a table, a batch that fails, and the output table.
+"""Functions that the model stages share: distinct images of a table, isolation of failures, the output table.
 
-A model stage is four calls:
+A model stage does three things:
 
-    rows = ok_rows(table)
-    results = call_or_isolate(call, rows)          # call(rows) -> one result per row, in order
-    failures = failures_of(results)                # row -> RowError
+    results, failures = bisect_failures(call, ok_rows(table))  # call(rows) -> one result per row, in order
+    columns = ...                                              # column -> row -> value, made from `results`
     return assemble(schema, table, columns, failures, attempt)
 
-Inside `call`, `image_groups(table, rows)` gives every distinct image of these rows once, with the rows that show it.
-Rows that came in as errors pass through untouched.
+Inside `call`, `image_groups(table, rows)` gives each distinct image of these rows once, with the rows that show it.
+Rows that are in error already pass through unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Raised by torch when the device itself is lost: every later call would fail too, so no row is to blame.
+# The name of torch's exception for a device that is lost: every later call fails too, so no row is to blame.
 DEVICE_LOST = "AcceleratorError"
 
 
@@ -50,19 +49,19 @@ class ImageGroup:
 
     @property
     def shown(self) -> ImageOrImages:
-        """What the rows show, as a model takes it."""
+        """The image or images, as a model takes them."""
         return (self.image, *self.others) if self.others else self.image
 
 
 def ok_rows(table: pa.Table) -> list[int]:
-    """The numbers of the rows that are still to be answered, ascending."""
+    """The numbers of the rows that are not in error, ascending."""
     return [row for row, status in enumerate(table["status"].to_pylist()) if status == STATUS_OK]
 
 
 def image_groups(table: pa.Table, rows: Sequence[int]) -> list[ImageGroup]:
     """The distinct images of `rows` of a DECODED table, in order of first appearance.
 
-    Two rows show the same image when image_key, height and width are equal, also of their further images; a null
+    Two rows show the same image when image_key, height and width are equal, for their further images as well; a null
     image_key equals nothing.
     """
     keys, heights, widths = (table[name].to_pylist() for name in ("image_key", "height", "width"))
@@ -86,28 +85,32 @@ def _image(other: Mapping[str, Any]) -> Image:
     return np.frombuffer(other["pixels"], np.uint8).reshape(other["height"], other["width"], 3)
 
 
-def bisect_failures(call: Callable[[list[int]], Sequence[T]], rows: Sequence[int]) -> dict[int, T | RowError]:
-    """`call(rows)`, halved around failures until the rows that cannot be answered stand alone.
+def bisect_failures(
+    call: Callable[[list[int]], Sequence[T | RowError]], rows: Sequence[int]
+) -> tuple[dict[int, T], dict[int, RowError]]:
+    """Call a model on all rows, and halve a batch that fails until the rows that cannot be answered stand alone.
 
     Args:
-        call: takes row numbers, gives one result per row in the same order. It is called again with fewer rows after
-            an exception, so it must not keep anything between calls.
-        rows: row numbers; none is fine.
+        call: takes row numbers, gives one result (or error) per row in the same order. After an exception it is called
+            again with fewer rows, so it must not keep state between calls.
+        rows: row numbers; may be empty.
 
     Returns:
-        Result by row; a RowError (`model_error`, or its own code when the model raised a RowError) where even that
-        row alone failed.
+        Results by row, and errors by row: the RowError that `call` gave or raised for the row alone, or `model_error`
+        with any other exception.
 
     Raises:
         RuntimeError: the device is lost; the rows are not to blame.
     """
-    results: dict[int, T | RowError] = {}
+    results: dict[int, T] = {}
+    failures: dict[int, RowError] = {}
     waiting = [list(rows)] if rows else []
     while waiting:
         part = waiting.pop()
+        answered: Sequence[T | RowError]
         try:
             answered = call(part)
-        except Exception as error:  # a model may raise anything on a row it cannot take: the row tells it
+        except Exception as error:  # A model may raise anything on a row that it cannot take.
             if type(error).__name__ == DEVICE_LOST:
                 raise
             if len(part) > 1:
@@ -115,21 +118,19 @@ def bisect_failures(call: Callable[[list[int]], Sequence[T]], rows: Sequence[int
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
                 continue
-            results[part[0]] = error if isinstance(error, RowError) else _model_error(error)
-        else:
-            if len(answered) != len(part):
-                raise AssertionError(f"{len(part)} rows gave {len(answered)} results")
-            results.update(zip(part, answered, strict=True))
-    return results
+            answered = [error if isinstance(error, RowError) else _model_error(error)]
+        if len(answered) != len(part):
+            raise AssertionError(f"{len(part)} rows gave {len(answered)} results")
+        for row, result in zip(part, answered, strict=True):
+            if isinstance(result, RowError):
+                failures[row] = result
+            else:
+                results[row] = result
+    return results, failures
 
 
 def _model_error(error: Exception) -> RowError:
     return RowError(ErrorCode.MODEL_ERROR, f"{type(error).__name__}: {error}")
-
-
-def failures_of(results: Mapping[int, Any]) -> dict[int, RowError]:
-    """The rows of `results` that failed."""
-    return {row: result for row, result in results.items() if isinstance(result, RowError)}
 
 
 def kept_fields(table: pa.Table) -> list[pa.Field]:
@@ -144,15 +145,15 @@ def assemble(
     failures: Mapping[int, RowError],
     attempt: int,
 ) -> pa.Table:
-    """The output table: one row per row of `table`, in the same order.
+    """Build the output table: one row per row of `table`, in the same order.
 
     Args:
-        schema: of the output, kept columns included.
-        table: the DECODED table; identity, source_key and kept columns are taken from it as they are.
-        columns: what the stage made, column → row number → Python value; a row that is absent is null. Or a whole
-            column, an array.
-        failures: rows that failed in this stage; their other made columns should be absent.
-        attempt: how many times these rows have been tried, counting this one.
+        schema: of the output, with the user's kept columns.
+        table: the DECODED table, which gives identity, source_key and kept columns unchanged.
+        columns: the stage's own columns: name → row number → Python value, null for a row that is absent; or name →
+            array of the whole column.
+        failures: rows that failed in this stage; their cells in `columns` should be absent.
+        attempt: the number of times these rows have been tried, this one included.
     """
     made: dict[str, Any] = {"warning": {}, "finish_reason": {}, **columns}
     arrays = []

@@ -1,4 +1,4 @@
-"""The stage that tells how well images fit a predicate: DECODED tables in, RETRIEVE tables out."""
+"""The stage that scores images by a predicate: DECODED tables in, RETRIEVE tables out."""
 
 from __future__ import annotations
 
@@ -14,19 +14,37 @@ from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import VqaModel
 from vqa_ray.predicates.predicate import Predicate, Question
-from vqa_ray.stages import model_stage as batch
-from vqa_ray.stages.answer import limit_threads
+from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields, ok_rows
 from vqa_ray.taxonomy.taxonomy import YES_NO, probability_of_yes
 from vqa_ray.text import normalise
 from vqa_ray.types import Image
 
-# Images of which everything is asked, to learn which questions settle most.
+# Images that are asked every question, to learn which questions are the most decisive.
 _SAMPLE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieveConfig:
+    """Configuration of `RetrieveStage`.
+
+    Attributes:
+        model: the model, and how to load and prompt it; or a loaded one.
+        predicate: the expression to score.
+        ask_all: ask every question of every image.
+        free_answers: the model writes its answers: then `= "red"` scores the answer it gives, else 0.
+        version: of the columns, see `schema.of_version`.
+    """
+
+    model: ModelOptions | VqaModel
+    predicate: Predicate
+    ask_all: bool = False
+    free_answers: bool = False
+    version: int = schema.COLUMNS_VERSION
 
 
 @dataclass(slots=True)
 class _Found:
-    """What is known of one image: scores by question number, and what answering lived through."""
+    """The scores of one image by question number, and the warnings of its answers."""
 
     scores: dict[int, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -35,39 +53,23 @@ class _Found:
 class RetrieveStage:
     """A `map_batches` callable that holds one loaded model and a predicate.
 
-    Of the first images everything is asked; from then on one question after the other, those first that settle most,
-    and only of images where they still matter.
+    The first images are asked every question. From then on questions are asked one by one, the most decisive first, and
+    only of images whose outcome is still open.
 
     Args:
-        model: which one, and how it is loaded and asked; or one that is loaded.
-        predicate: what is looked for.
-        ask_all: ask every question of every image.
-        free_answers: whether the model writes its answers: then `= "red"` scores the answer it gives, else 0.
-        version: of the columns, see `schema.of_version`.
-        attempt: how many times these rows have been tried, counting this one.
-        threads: CPU threads for the model; None leaves the process as it is.
+        config: see `RetrieveConfig`.
+        attempt: the number of times these rows have been tried, this one included.
 
     Raises:
         ModelLoadError: the model cannot be loaded.
     """
 
-    def __init__(
-        self,
-        model: ModelOptions | VqaModel,
-        predicate: Predicate,
-        *,
-        ask_all: bool = False,
-        free_answers: bool = False,
-        version: int = schema.COLUMNS_VERSION,
-        attempt: int = 1,
-        threads: int | None = None,
-    ) -> None:
-        limit_threads(threads)
-        self._model = model.load() if isinstance(model, ModelOptions) else model
-        self._predicate = predicate
-        self._ask_all = ask_all
-        self._free = free_answers
-        self._form = schema.of_version(schema.RETRIEVE, version)
+    def __init__(self, config: RetrieveConfig, attempt: int = 1) -> None:
+        self._model = config.model.load() if isinstance(config.model, ModelOptions) else config.model
+        self._predicate = config.predicate
+        self._ask_all = config.ask_all
+        self._free = config.free_answers
+        self._form = schema.of_version(schema.RETRIEVE, config.version)
         self._attempt = attempt
         self._sample: list[Mapping[int, float]] = []
         self._order: list[int] = []
@@ -78,14 +80,13 @@ class RetrieveStage:
         def find(rows: list[int]) -> list[_Found]:
             return self._find(table, rows)
 
-        results = batch.bisect_failures(find, batch.ok_rows(table))
-        found = {row: result for row, result in results.items() if not isinstance(result, RowError)}
-        output = schema.with_kept(self._form, batch.kept_fields(table))
-        return batch.assemble(output, table, self._columns(found), batch.failures_of(results), self._attempt)
+        found, failures = bisect_failures(find, ok_rows(table))
+        output = schema.with_kept(self._form, kept_fields(table))
+        return assemble(output, table, self._columns(found), failures, self._attempt)
 
     def _find(self, table: pa.Table, rows: Sequence[int]) -> list[_Found]:
-        """What the questions of each row came to; every distinct image is asked once."""
-        groups = batch.image_groups(table, rows)
+        """The scores of each row; every distinct image is asked once."""
+        groups = image_groups(table, rows)
         images = [group.image for group in groups]
         found = [_Found() for _ in groups]
         while asked := self._next(found):
@@ -96,7 +97,7 @@ class RetrieveStage:
         return [by_row[row] for row in rows]
 
     def _next(self, found: Sequence[_Found]) -> dict[int, list[int]]:
-        """What to ask next: image → question numbers; images that are settled are left out."""
+        """The next questions: image → question numbers, without the images whose outcome is certain."""
         if self._ask_all or not self._order:
             everything = range(len(self._predicate.questions))
             return {place: list(everything) for place, each in enumerate(found) if not each.scores}
@@ -140,7 +141,7 @@ class RetrieveStage:
     def _freely(
         self, images: Sequence[Image], questions: Sequence[Sequence[Question]]
     ) -> list[list[tuple[float, str | None]]]:
-        """(score, warning): of the answer that the model writes if it is the one wanted, else 0."""
+        """(score, warning): the score of the answer that the model writes where it equals the wanted one, else 0."""
         answered = self._model.answer(images, [[each.text for each in asked] for asked in questions], 1)
         return [
             [

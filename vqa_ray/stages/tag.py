@@ -9,13 +9,26 @@ from typing import Any
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.errors import RowError
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages import model_stage as batch
-from vqa_ray.stages.answer import limit_threads
+from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields, ok_rows
 from vqa_ray.taxonomy.image_tags import ImageTags
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 from vqa_ray.types import ChoiceScores
+
+
+@dataclass(frozen=True, slots=True)
+class TagConfig:
+    """Configuration of `TagStage`.
+
+    Attributes:
+        model: the model, and how to load and prompt it.
+        taxonomy: the attributes and choices.
+        version: of the columns, see `schema.tag_schema`.
+    """
+
+    model: ModelOptions
+    taxonomy: Taxonomy
+    version: int = schema.COLUMNS_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,32 +43,20 @@ class TagStage:
     All questions of an image go to the model in one call, and an image that several rows of a batch show goes once.
 
     Args:
-        model: which one, and how it is loaded and asked.
-        taxonomy: what to tag.
-        version: of the columns, see `schema.tag_schema`.
-        attempt: how many times these rows have been tried, counting this one.
-        threads: CPU threads for the model; None leaves the process as it is.
+        config: see `TagConfig`.
+        attempt: the number of times these rows have been tried, this one included.
 
     Raises:
         ModelLoadError: the model cannot be loaded.
-        RequestError: the model cannot say one of the choices.
+        RequestError: a choice is not in the model's vocabulary.
     """
 
-    def __init__(
-        self,
-        model: ModelOptions,
-        taxonomy: Taxonomy,
-        *,
-        version: int = schema.COLUMNS_VERSION,
-        attempt: int = 1,
-        threads: int | None = None,
-    ) -> None:
-        limit_threads(threads)
-        self._model = model.load()
-        taxonomy.check_against(self._model, model.reference)
-        self._taxonomy = taxonomy
-        self._questions = taxonomy.questions()
-        self._form = schema.tag_schema(taxonomy.columns, version)
+    def __init__(self, config: TagConfig, attempt: int = 1) -> None:
+        self._model = config.model.load()
+        self._taxonomy = config.taxonomy
+        self._taxonomy.check_against(self._model, config.model.reference)
+        self._questions = self._taxonomy.questions()
+        self._form = schema.tag_schema(self._taxonomy.columns, config.version)
         self._attempt = attempt
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -64,14 +65,13 @@ class TagStage:
         def tag(rows: list[int]) -> list[_Tagged]:
             return self._tag(table, rows)
 
-        results = batch.bisect_failures(tag, batch.ok_rows(table))
-        tagged = {row: result for row, result in results.items() if not isinstance(result, RowError)}
-        output = schema.with_kept(self._form, batch.kept_fields(table))
-        return batch.assemble(output, table, self._columns(tagged), batch.failures_of(results), self._attempt)
+        tagged, failures = bisect_failures(tag, ok_rows(table))
+        output = schema.with_kept(self._form, kept_fields(table))
+        return assemble(output, table, self._columns(tagged), failures, self._attempt)
 
     def _tag(self, table: pa.Table, rows: Sequence[int]) -> list[_Tagged]:
         """The tags of each row; every distinct image is scored once."""
-        groups = batch.image_groups(table, rows)
+        groups = image_groups(table, rows)
         scores = self._model.score(
             [group.image for group in groups],
             [[each.question for each in self._questions]] * len(groups),
@@ -105,5 +105,5 @@ def tag_scores(tags: ImageTags) -> list[dict[str, str | float]]:
 
 
 def _warning(scored: Sequence[ChoiceScores]) -> str | None:
-    """What the image's questions lived through, each warning once however many questions gave it."""
+    """The distinct warnings of the image's questions, joined; None without any."""
     return "; ".join(dict.fromkeys(each.warning for each in scored if each.warning)) or None

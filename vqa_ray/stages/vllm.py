@@ -14,8 +14,8 @@ from vqa_ray import schema
 from vqa_ray.errors import RowError
 from vqa_ray.models.chat import vllm as vllm_engine
 from vqa_ray.models.chat.vllm import VllmOptions
-from vqa_ray.stages import model_stage as batch
 from vqa_ray.stages.answer import validate_answer
+from vqa_ray.stages.model_stage import assemble, image_groups, kept_fields, ok_rows
 from vqa_ray.stages.source_boxes import SourceSizes
 from vqa_ray.types import Answer
 
@@ -43,7 +43,7 @@ class VllmRequests:
             Columns `messages`, `sampling_params` and `carried`, as many rows in the same order.
         """
         pictures: dict[int, list[str]] = {}
-        for group in batch.image_groups(table, batch.ok_rows(table)):
+        for group in image_groups(table, ok_rows(table)):
             urls = [vllm_engine.picture_url(image) for image in (group.image, *group.others)]
             pictures |= dict.fromkeys(group.rows, urls)
         rest = _without_pixels(table)
@@ -87,10 +87,13 @@ class VllmAnswers:
     def __call__(self, outputs: Batch) -> pa.Table:
         """As many rows, in the same order; what failed in the engine is an error row."""
         table = pa.concat_tables([_unpacked(carried) for carried in outputs["carried"]])
-        results: dict[int, Answer | RowError] = {}
-        for row in batch.ok_rows(table):
-            results[row] = self._answer({name: column[row] for name, column in outputs.items()}, table, row)
-        answered = {row: result for row, result in results.items() if not isinstance(result, RowError)}
+        answered: dict[int, Answer] = {}
+        failures: dict[int, RowError] = {}
+        for row in ok_rows(table):
+            try:
+                answered[row] = self._answer({name: column[row] for name, column in outputs.items()}, table, row)
+            except RowError as error:
+                failures[row] = error
         best = {row: answer.answers[0] for row, answer in answered.items()}
         columns: dict[str, dict[int, Any]] = {
             "question": {row: asked[0] for row, asked in enumerate(table["questions"].to_pylist()) if asked},
@@ -102,15 +105,12 @@ class VllmAnswers:
         if self._boxes:
             sizes = SourceSizes(table)
             columns["boxes"] = {row: sizes.pixels(row, answer.boxes) for row, answer in answered.items()}
-        output = schema.with_kept(self._form, batch.kept_fields(table))
-        return batch.assemble(output, table, columns, batch.failures_of(results), self._attempt)
+        output = schema.with_kept(self._form, kept_fields(table))
+        return assemble(output, table, columns, failures, self._attempt)
 
-    def _answer(self, output: Mapping[str, Any], table: pa.Table, row: int) -> Answer | RowError:
+    def _answer(self, output: Mapping[str, Any], table: pa.Table, row: int) -> Answer:
         seen = table["height"][row].as_py(), table["width"][row].as_py()
-        try:
-            answer = validate_answer(vllm_engine.answer_of(output, self._options, *seen))
-        except RowError as error:
-            return error
+        answer = validate_answer(vllm_engine.answer_of(output, self._options, *seen))
         # Boxes do not say which of several images they are in.
         return replace(answer, boxes=()) if table["others"][row].as_py() else answer
 

@@ -17,7 +17,7 @@ from vqa_ray import schema
 from vqa_ray.models.fake.model import FAILURE
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages import model_stage as batch
-from vqa_ray.stages.answer import AnswerStage
+from vqa_ray.stages.answer import AnswerConfig, AnswerStage
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_actor import EXIT_CODE, ModelActor
 from vqa_ray.stages.questions import one_row_per_question, packed_schema
@@ -61,7 +61,7 @@ class Recorder:
 
 
 def stage_with(model: Recorder, **options: object) -> AnswerStage:
-    stage = AnswerStage(ModelOptions("fake:"), 3, **options)
+    stage = AnswerStage(AnswerConfig(ModelOptions("fake:"), 3, **options))
     stage._model = model
     return stage
 
@@ -69,7 +69,7 @@ def stage_with(model: Recorder, **options: object) -> AnswerStage:
 def test_rows_come_back_in_order_with_their_columns() -> None:
     price = pa.field("price", pa.float64())
     table = decoded([{"price": 1.0}, {"colour": BLUE, "price": 2.0, "image_id": "b"}], [price])
-    answered = AnswerStage(ModelOptions("fake:"), 2, attempt=3)(table)
+    answered = AnswerStage(AnswerConfig(ModelOptions("fake:"), 2), attempt=3)(table)
     assert answered.schema.equals(schema.with_kept(schema.ANSWER, [price]))
     assert answered["answer"].to_pylist() == ["red", "blue"]
     assert [len(answers) for answers in answered["answers"].to_pylist()] == [2, 2]
@@ -91,7 +91,7 @@ def test_an_image_goes_to_the_model_once_with_all_its_questions_and_without_a_co
 
 def test_error_rows_pass_and_keep_their_question() -> None:
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
-    answered = AnswerStage(ModelOptions("fake:"), 1)(decoded([failed, {}])).to_pylist()
+    answered = AnswerStage(AnswerConfig(ModelOptions("fake:"), 1))(decoded([failed, {}])).to_pylist()
     assert (answered[0]["error_code"], answered[0]["question"], answered[0]["answer"]) == (
         "image_missing",
         QUESTION,
@@ -102,7 +102,7 @@ def test_error_rows_pass_and_keep_their_question() -> None:
 
 def test_the_row_that_the_model_cannot_take_stands_alone() -> None:
     rows = [{"questions": [FAILURE] if number == 5 else [QUESTION], "image_key": number} for number in range(9)]
-    answered = AnswerStage(ModelOptions("fake:"), 1)(decoded(rows)).to_pylist()
+    answered = AnswerStage(AnswerConfig(ModelOptions("fake:"), 1))(decoded(rows)).to_pylist()
     assert [row["error_code"] for row in answered] == [None] * 5 + ["model_error"] + [None] * 3
     assert answered[5]["error_message"] == f"ValueError: the question holds {FAILURE}"
     assert [row["answer"] for row in answered if row["status"] == "ok"] == ["red"] * 8
@@ -115,14 +115,16 @@ def test_a_score_that_is_no_number_is_an_error_row(score: float) -> None:
 
 
 def test_rows_without_a_question_are_told() -> None:
-    answered = AnswerStage(ModelOptions("fake:"), 1)(decoded([{"questions": []}, {"questions": None}, {}]))
+    answered = AnswerStage(AnswerConfig(ModelOptions("fake:"), 1))(
+        decoded([{"questions": []}, {"questions": None}, {}])
+    )
     assert answered["error_code"].to_pylist() == ["question_missing", "question_missing", None]
 
 
 def test_several_questions_nested_in_their_row() -> None:
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
     table = decoded([{"questions": [QUESTION, "why " * 500]}, failed])
-    answered = AnswerStage(ModelOptions("fake:"), 1, several=True, nested=True)(table)
+    answered = AnswerStage(AnswerConfig(ModelOptions("fake:"), 1, multi_question=True, nested=True))(table)
     assert answered.schema.equals(schema.ANSWERS)
     first, second = answered.to_pylist()
     assert [(each["question"], len(each["answers"])) for each in first["results"]] == [(QUESTION, 1), ("why " * 500, 1)]
@@ -152,7 +154,7 @@ def test_a_lost_device_ends_the_process() -> None:
     assert AcceleratorError.__name__ == batch.DEVICE_LOST
     code = (
         "from tests.unit.stages.test_answer import *; import tempfile;"
-        "ModelActor(Lost, {}, CrashJournal('x', Path(tempfile.mkdtemp())))(decoded([{}]))"
+        "ModelActor(Lost, CrashJournal('x', Path(tempfile.mkdtemp())))(decoded([{}]))"
     )
     root = Path(__file__).parents[3]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == EXIT_CODE
@@ -162,7 +164,7 @@ class Deadly:
     """A stage that ends its process over the row with key 2."""
 
     def __init__(self) -> None:
-        self._stage = AnswerStage(ModelOptions("fake:"), 1)
+        self._stage = AnswerStage(AnswerConfig(ModelOptions("fake:"), 1))
 
     def __call__(self, table: pa.Table) -> pa.Table:
         ok = [row["source_key"] for row in table.to_pylist() if row["status"] == "ok"]
@@ -176,12 +178,12 @@ def test_a_row_that_kills_the_process_costs_that_row_only(tmp_path: Path) -> Non
     table = decoded([{"image_key": number} for number in range(4)])
     code = (
         "from tests.unit.stages.test_answer import *;"
-        f"ModelActor(Deadly, {{}}, CrashJournal('run', Path({str(tmp_path)!r})))"
+        f"ModelActor(Deadly, CrashJournal('run', Path({str(tmp_path)!r})))"
         "(decoded([{'image_key': n} for n in range(4)]))"
     )
     for _ in range(2):
         assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 3
-    answered = ModelActor(Deadly, {}, CrashJournal("run", tmp_path))(table).to_pylist()
+    answered = ModelActor(Deadly, CrashJournal("run", tmp_path))(table).to_pylist()
     assert [row["error_code"] for row in answered] == [None, None, "row_crashed", None]
     assert [row["answer"] for row in answered] == ["red", "red", None, "red"]
     assert list(tmp_path.iterdir()) == []
@@ -189,7 +191,11 @@ def test_a_row_that_kills_the_process_costs_that_row_only(tmp_path: Path) -> Non
 
 def rows_of(table: pa.Table, model: Recorder | None = None) -> pa.Table:
     """Rows with several questions as they are written: a row each."""
-    stage = AnswerStage(ModelOptions("fake:"), 2, several=True) if model is None else stage_with(model, several=True)
+    stage = (
+        AnswerStage(AnswerConfig(ModelOptions("fake:"), 2, multi_question=True))
+        if model is None
+        else stage_with(model, multi_question=True)
+    )
     packed = stage(table)
     assert packed.num_rows == table.num_rows
     form = schema.with_kept(schema.ANSWER, batch.kept_fields(table))
@@ -249,7 +255,7 @@ def test_an_empty_table_of_several_questions_stays_one() -> None:
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_a_run_from_before_keeps_its_columns(nested: bool) -> None:
-    stage = AnswerStage(ModelOptions("fake:"), 1, several=nested, nested=True, version=1)
+    stage = AnswerStage(AnswerConfig(ModelOptions("fake:"), 1, multi_question=nested, nested=True, version=1))
     answered = stage(decoded([{}]))
     assert answered.schema.equals(schema.answer_schema(nested, version=1))
     assert {"image_uri", "finish_reason", "question_index"}.isdisjoint(answered.column_names)

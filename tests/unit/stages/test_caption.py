@@ -11,8 +11,8 @@ import pytest
 from tests.unit.stages.test_answer import BLUE, QUESTION, RED, decoded
 from vqa_ray import schema
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages.answer import AnswerStage
-from vqa_ray.stages.caption import CaptionStage
+from vqa_ray.stages.answer import AnswerConfig, AnswerStage
+from vqa_ray.stages.caption import CaptionConfig, CaptionStage
 from vqa_ray.types import Answer, Box, Image
 
 FAKE, POINTING = ModelOptions("fake:"), ModelOptions("fake:boxes")
@@ -41,7 +41,7 @@ def test_rows_come_back_in_order_with_their_columns() -> None:
     price = pa.field("price", pa.float64())
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None, "price": 3.0}
     table = decoded([{"price": 1.0}, failed, {"colour": BLUE, "price": 2.0, "image_id": "b"}], [price])
-    captioned = CaptionStage(FAKE, attempt=2)(table)
+    captioned = CaptionStage(CaptionConfig(FAKE), attempt=2)(table)
     assert captioned.schema.equals(schema.with_kept(schema.CAPTION, [price]))
     assert captioned["caption"].to_pylist() == ["a red picture", None, "a blue picture"]
     assert captioned["error_code"].to_pylist() == [None, "image_missing", None]
@@ -51,14 +51,14 @@ def test_rows_come_back_in_order_with_their_columns() -> None:
 
 
 def test_captions_begin_with_the_prompt() -> None:
-    captioned = CaptionStage(FAKE, prompt="a photo of a")(decoded([{}, {"colour": BLUE}]))
+    captioned = CaptionStage(CaptionConfig(FAKE, prompt="a photo of a"))(decoded([{}, {"colour": BLUE}]))
     assert captioned["caption"].to_pylist() == ["a photo of a red picture", "a photo of a blue picture"]
 
 
 def test_an_image_goes_to_the_model_once_and_empty_captions_are_captions(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Silent((("", 0.25),), (("a cat", 0.5),))
     monkeypatch.setattr(ModelOptions, "load", lambda _: model)
-    captioned = CaptionStage(FAKE)(decoded([{}, {"colour": BLUE}, {}]))
+    captioned = CaptionStage(CaptionConfig(FAKE))(decoded([{}, {"colour": BLUE}, {}]))
     assert model.calls == [2]
     assert captioned["caption"].to_pylist() == ["", "a cat", ""]
     assert captioned["caption_score"].to_pylist() == [0.25, 0.5, 0.25]
@@ -67,15 +67,15 @@ def test_an_image_goes_to_the_model_once_and_empty_captions_are_captions(monkeyp
 
 def test_a_model_that_says_nothing_at_all_is_an_error_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ModelOptions, "load", lambda _: Silent(()))
-    captioned = CaptionStage(FAKE)(decoded([{}]))
+    captioned = CaptionStage(CaptionConfig(FAKE))(decoded([{}]))
     assert captioned["error_code"].to_pylist() == ["model_error"]
 
 
 def test_boxes_are_in_pixels_of_the_source_image() -> None:
     sizes = [(40, 80), (800, 16)]
     table = decoded([*map(with_patch, sizes), {"questions": ["is it red?"], **with_patch((8, 8))}])
-    answered = AnswerStage(POINTING, 1, boxes=True)(table)
-    captioned = CaptionStage(POINTING, boxes=True)(table)
+    answered = AnswerStage(AnswerConfig(POINTING, 1, boxes=True))(table)
+    captioned = CaptionStage(CaptionConfig(POINTING, boxes=True))(table)
     assert answered["answer"].to_pylist()[:2] == ["red", "red"]
     assert answered["boxes"].to_pylist()[:2] == captioned["boxes"].to_pylist()[:2]
     assert captioned["boxes"].to_pylist() == [
@@ -102,7 +102,7 @@ def test_boxes_stand_beside_their_answer(monkeypatch: pytest.MonkeyPatch, severa
     monkeypatch.setattr(ModelOptions, "load", lambda _: Pointing(*boxes))
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
     table = decoded([with_patch((40, 80)) | {"questions": ["a", "b"] if several else ["a"]}, failed])
-    answered = AnswerStage(FAKE, 1, several=several, nested=True, boxes=True)(table)
+    answered = AnswerStage(AnswerConfig(FAKE, 1, multi_question=several, nested=True, boxes=True))(table)
     assert answered.schema.equals(schema.answer_schema(several, boxes=True))
     first, second = answered.to_pylist()
     wanted = [
@@ -118,8 +118,8 @@ def test_boxes_stand_beside_their_answer(monkeypatch: pytest.MonkeyPatch, severa
 
 def test_without_boxes_the_columns_are_those_of_every_model() -> None:
     table = decoded([with_patch((40, 80))])
-    assert AnswerStage(POINTING, 1)(table).schema.equals(schema.ANSWER)
-    assert CaptionStage(POINTING)(table).schema.equals(schema.CAPTION)
+    assert AnswerStage(AnswerConfig(POINTING, 1))(table).schema.equals(schema.ANSWER)
+    assert CaptionStage(CaptionConfig(POINTING))(table).schema.equals(schema.CAPTION)
 
 
 class Remembers:
@@ -143,7 +143,7 @@ def test_each_question_goes_to_the_model_with_the_turns_of_its_row(monkeypatch: 
     monkeypatch.setattr(ModelOptions, "load", lambda _: Remembers())
     turns = [{"question": "q1", "answer": "a1"}, {"question": "q2", "answer": "a2"}]
     rows = [{"turns": turns}, {"colour": BLUE}, {"turns": turns[1:], "questions": ["x", "y"]}]
-    answered = AnswerStage(FAKE, 1, several=True, nested=True)(decoded(rows)).to_pylist()
+    answered = AnswerStage(AnswerConfig(FAKE, 1, multi_question=True, nested=True))(decoded(rows)).to_pylist()
     assert [[result["answer"] for result in row["results"]] for row in answered] == [
         [f"q1a1|q2a2{QUESTION}"],
         [QUESTION],
@@ -154,8 +154,8 @@ def test_each_question_goes_to_the_model_with_the_turns_of_its_row(monkeypatch: 
 def test_turns_that_do_not_fit_are_told() -> None:
     turns = [{"question": "why? " * 100, "answer": "because"}] * 3
     table = decoded([{"turns": turns, "questions": ["is it red?"]}, {"turns": turns[:1], "questions": ["is it red?"]}])
-    answered = AnswerStage(FAKE, 1)(table).to_pylist()
+    answered = AnswerStage(AnswerConfig(FAKE, 1))(table).to_pylist()
     assert [row["warning"] for row in answered] == ["2 of 3 earlier turns left out", None]
     assert answered[0]["answer_score"] == answered[1]["answer_score"]
-    alone = AnswerStage(FAKE, 1)(decoded([{"questions": ["is it red?"]}])).to_pylist()
+    alone = AnswerStage(AnswerConfig(FAKE, 1))(decoded([{"questions": ["is it red?"]}])).to_pylist()
     assert alone[0]["answer_score"] != answered[1]["answer_score"]

@@ -14,7 +14,7 @@ from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.models.fake.encoder import FakeEncoder
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages.embed import EmbedStage
+from vqa_ray.stages.embed import EmbedConfig, EmbedStage
 from vqa_ray.types import Image
 
 FAKE = ModelOptions("fake:")
@@ -53,13 +53,13 @@ class Encoder:
 
 def stage(monkeypatch: pytest.MonkeyPatch, encoder: Encoder) -> EmbedStage:
     monkeypatch.setattr(ModelOptions, "load_encoder", lambda _: encoder)
-    return EmbedStage(FAKE)
+    return EmbedStage(EmbedConfig(FAKE))
 
 
 def test_rows_come_back_in_order_with_their_columns() -> None:
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
     rows = [{"image_uri": "a"}, failed | {"source_height": None, "thumbnail": None}, {"colour": BLUE, "price": 2.0}]
-    embedded = EmbedStage(FAKE, attempt=2)(table(rows))
+    embedded = EmbedStage(EmbedConfig(FAKE), attempt=2)(table(rows))
     assert embedded.schema.equals(schema.with_kept(schema.embedding_schema(1, FakeEncoder.dimension), [PRICE]))
     embedded.validate(full=True)
     assert embedded["row_id"].to_pylist() == [0, 1, 2]
@@ -127,4 +127,4 @@ def test_a_batch_without_images_does_not_reach_the_model(monkeypatch: pytest.Mon
 
 def test_a_model_that_does_not_embed_is_refused() -> None:
     with pytest.raises(RequestError, match=r"^model fake:boxes: fake does not embed images"):
-        EmbedStage(ModelOptions("fake:boxes"))
+        EmbedStage(EmbedConfig(ModelOptions("fake:boxes")))

@@ -23,15 +23,15 @@ from vqa_ray.models.fake.model import FakeTransform
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse
 from vqa_ray.readers import InputConfig, open_source, read_shard
-from vqa_ray.stages.answer import AnswerStage
-from vqa_ray.stages.caption import CaptionStage
+from vqa_ray.stages.answer import AnswerConfig, AnswerStage
+from vqa_ray.stages.caption import CaptionConfig, CaptionStage
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.decode import DecodeImages
-from vqa_ray.stages.embed import EmbedStage
+from vqa_ray.stages.embed import EmbedConfig, EmbedStage
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.image_metadata import DescribeImages
-from vqa_ray.stages.retrieve import RetrieveStage
-from vqa_ray.stages.tag import TagStage
+from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
+from vqa_ray.stages.tag import TagConfig, TagStage
 from vqa_ray.taxonomy.file import parse_taxonomy
 from vqa_ray.training.data.source import open_training_source
 from vqa_ray.training.stages.extract_labels import IndexRows
@@ -75,10 +75,10 @@ ROWS = st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(COLUMNS, CELLS)
 FIRST = {"image_uri": GOOD, "question": "q", "image_id": "i", "question_id": "1", "row_id": 1, "context": None}
 FIRST |= {"kept": "k", "answer": "a"}
 STAGES: dict[str, Callable[[pa.Table], pa.Table]] = {
-    "answer": AnswerStage(FAKE, 1),
-    "tag": TagStage(FAKE, TAXONOMY),
-    "caption": CaptionStage(FAKE),
-    "retrieve": RetrieveStage(FAKE, parse('"is it red?"')),
+    "answer": AnswerStage(AnswerConfig(FAKE, 1)),
+    "tag": TagStage(TagConfig(FAKE, TAXONOMY)),
+    "caption": CaptionStage(CaptionConfig(FAKE)),
+    "retrieve": RetrieveStage(RetrieveConfig(FAKE, parse('"is it red?"'))),
 }
 SLOW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -111,7 +111,7 @@ def through_all_stages(file: Path, rows: int, journal: CrashJournal) -> None:
             done = stage(decoded)
             check(done, table.num_rows)
             assert done["kept"].to_pylist() == table["kept"].to_pylist(), name
-        check(EmbedStage(FAKE)(DescribeImages()(fetched, decoded)), table.num_rows)
+        check(EmbedStage(EmbedConfig(FAKE))(DescribeImages()(fetched, decoded)), table.num_rows)
 
 
 def through_training(file: Path) -> None:

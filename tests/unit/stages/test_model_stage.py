@@ -71,12 +71,9 @@ def test_only_the_rows_that_fail_are_lost(count: int, poison: set[int]) -> None:
             raise RuntimeError("cannot take it")
         return [10 * row for row in rows]
 
-    results = batch.bisect_failures(call, range(count))
-    failures = batch.failures_of(results)
+    results, failures = batch.bisect_failures(call, range(count))
     assert set(failures) == poison & set(range(count))
-    assert {row: value for row, value in results.items() if row not in failures} == {
-        row: 10 * row for row in range(count) if row not in poison
-    }
+    assert results == {row: 10 * row for row in range(count) if row not in poison}
     if len(failures) == 1:
         assert len(calls) <= 2 * count.bit_length() + 1
 
@@ -87,7 +84,7 @@ def test_a_failure_is_told_with_its_kind_and_a_row_error_keeps_its_code() -> Non
             raise ValueError("bad\nshape")
         raise RowError(ErrorCode.IMAGE_ASPECT_RATIO, "too long")
 
-    failures = batch.failures_of(batch.bisect_failures(call, [0, 1]))
+    _, failures = batch.bisect_failures(call, [0, 1])
     assert (failures[0].code, failures[0].message) == (ErrorCode.MODEL_ERROR, "ValueError: bad shape")
     assert failures[1].code is ErrorCode.IMAGE_ASPECT_RATIO
 
@@ -133,5 +130,5 @@ def test_an_empty_table_stays_one() -> None:
     table = decoded((1, picture(2, 2))).slice(0, 0)
     output = schema.with_kept(schema.ANSWER, batch.kept_fields(table))
     columns = {name: {} for name in ("question", "answer", "answer_score", "answers")}
-    assert batch.bisect_failures(lambda rows: [], batch.ok_rows(table)) == {}
+    assert batch.bisect_failures(lambda rows: [], batch.ok_rows(table)) == ({}, {})
     assert batch.assemble(output, table, columns, {}, 1).schema == output

@@ -13,7 +13,7 @@ import pytest
 from vqa_ray import schema
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse
-from vqa_ray.stages.retrieve import RetrieveStage
+from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
 from vqa_ray.types import Answer, ChoiceScores
 
 WHERE = '"is it bright?" and not "is it rare?" and ("what is it?" = "b" or "is it even?" >= 0.5)'
@@ -99,11 +99,11 @@ def in_batches(stage: RetrieveStage, values: Sequence[int | None], size: int = 3
 def test_asking_less_finds_the_same_matches_with_the_same_scores(model: Knowing, algebra: Any) -> None:
     values = [int(value) for value in np.random.default_rng(5).integers(0, 255, COUNT)]
     predicate = parse(WHERE, 0.4, algebra)
-    whole = in_batches(RetrieveStage(ModelOptions("any"), predicate, ask_all=True), values)
+    whole = in_batches(RetrieveStage(RetrieveConfig(ModelOptions("any"), predicate, ask_all=True)), values)
     distinct = sum(len(set(values[start : start + 32])) for start in range(0, COUNT, 32))
     assert model.asked == 4 * distinct
     model.asked = 0
-    fewer = in_batches(RetrieveStage(ModelOptions("any"), predicate), values)
+    fewer = in_batches(RetrieveStage(RetrieveConfig(ModelOptions("any"), predicate)), values)
     assert model.asked < 0.7 * 4 * distinct
     assert [row["match"] for row in fewer] == [row["match"] for row in whole]
     assert 0 < sum(row["match"] for row in whole) < COUNT
@@ -115,7 +115,9 @@ def test_asking_less_finds_the_same_matches_with_the_same_scores(model: Knowing,
 
 
 def test_rows_keep_their_columns_and_errors_pass_through(model: Knowing) -> None:
-    stage = RetrieveStage(ModelOptions("any"), parse('"is it bright?" and "what is it?" = "b"'), attempt=2)
+    stage = RetrieveStage(
+        RetrieveConfig(ModelOptions("any"), parse('"is it bright?" and "what is it?" = "b"')), attempt=2
+    )
     table = stage(decoded([253, None, 253, 3]))
     assert table.schema.equals(schema.with_kept(schema.RETRIEVE, [pa.field("brand", pa.string())]))
     rows = table.to_pylist()
@@ -132,12 +134,16 @@ def test_rows_keep_their_columns_and_errors_pass_through(model: Knowing) -> None
 
 
 def test_a_written_answer_counts_with_its_score_where_it_is_the_one_wanted(model: Knowing) -> None:
-    stage = RetrieveStage(ModelOptions("any"), parse('"what is it?" = "b" and "is it bright?" >= 0'), free_answers=True)
+    stage = RetrieveStage(
+        RetrieveConfig(ModelOptions("any"), parse('"what is it?" = "b" and "is it bright?" >= 0'), free_answers=True)
+    )
     assert [row["score"] for row in stage(decoded([5, 6])).to_pylist()] == [pytest.approx(0.8), 0.0]
 
 
 def test_a_score_that_is_no_number_costs_its_own_row(model: Knowing) -> None:
-    rows = RetrieveStage(ModelOptions("any"), parse('"is it bright?"'))(decoded([7, 255, 9])).to_pylist()
+    rows = RetrieveStage(RetrieveConfig(ModelOptions("any"), parse('"is it bright?"')))(
+        decoded([7, 255, 9])
+    ).to_pylist()
     assert [row["error_code"] for row in rows] == [None, "model_error", None]
     assert rows[1]["error_message"] == "the model's score of 'is it bright?' is nan"
     assert rows[1]["match"] is None

@@ -13,7 +13,7 @@ from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.models.fake.model import FAILURE
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages.tag import TagStage
+from vqa_ray.stages.tag import TagConfig, TagStage
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 from vqa_ray.types import ChoiceScores
 
@@ -55,7 +55,7 @@ RED, GREEN, GREY = (220, 30, 30), (30, 160, 60), (128, 128, 128)
 
 
 def test_tags_every_row_and_passes_errors_through() -> None:
-    result = TagStage(ModelOptions("fake:"), TAXONOMY, attempt=3)(decoded(RED, None, GREEN, GREY))
+    result = TagStage(TagConfig(ModelOptions("fake:"), TAXONOMY), attempt=3)(decoded(RED, None, GREEN, GREY))
     assert result.schema.names == [*schema.tag_schema(TAXONOMY.columns).names, "brand"]
     assert result["colour"].to_pylist() == ["red", None, "green", None]
     assert result["colour_score"][0].as_py() == pytest.approx(1.0)
@@ -102,14 +102,14 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
 
 
 def test_an_image_goes_to_the_model_once_with_all_its_questions(counting: Counting) -> None:
-    result = TagStage(ModelOptions("any"), TAXONOMY)(decoded(RED, GREEN, RED, RED))
+    result = TagStage(TagConfig(ModelOptions("any"), TAXONOMY))(decoded(RED, GREEN, RED, RED))
     assert (counting.images, counting.questions) == ([2], [6])
     assert result["colour"].to_pylist() == ["red"] * 4
     assert result["warning"].to_pylist() == ["question cut"] * 4
 
 
 def test_a_score_that_is_no_number_costs_its_own_row_only(counting: Counting) -> None:
-    result = TagStage(ModelOptions("any"), TAXONOMY)(decoded(RED, (0, 0, 0), GREEN))
+    result = TagStage(TagConfig(ModelOptions("any"), TAXONOMY))(decoded(RED, (0, 0, 0), GREEN))
     assert result["status"].to_pylist() == ["ok", "error", "ok"]
     assert result["error_code"][1].as_py() == "model_error"
     assert result["error_message"][1].as_py() == "the model's score of colour:red is nan"
@@ -119,11 +119,11 @@ def test_a_score_that_is_no_number_costs_its_own_row_only(counting: Counting) ->
 def test_a_choice_the_model_cannot_say_is_told_before_any_row(counting: Counting) -> None:
     taxonomy = Taxonomy.model_validate({"attributes": [{"name": "a", "question": "q", "choices": ["unknown", "red"]}]})
     with pytest.raises(RequestError, match=r"model any cannot answer 'unknown' \(1 of 2 choices\)"):
-        TagStage(ModelOptions("any"), taxonomy)
+        TagStage(TagConfig(ModelOptions("any"), taxonomy))
 
 
 def test_a_failing_model_makes_error_rows() -> None:
     taxonomy = Taxonomy.model_validate({"attributes": [{"name": "a", "question": FAILURE, "choices": ["x"]}]})
-    result = TagStage(ModelOptions("fake:"), taxonomy)(decoded(RED, GREEN))
+    result = TagStage(TagConfig(ModelOptions("fake:"), taxonomy))(decoded(RED, GREEN))
     assert result["error_code"].to_pylist() == ["model_error"] * 2
     assert result["error_message"][0].as_py().startswith("ValueError: ")

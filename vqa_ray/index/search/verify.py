@@ -20,7 +20,7 @@ from vqa_ray.models.protocols import VqaModel
 from vqa_ray.predicates.predicate import Predicate
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
-from vqa_ray.stages.retrieve import RetrieveStage
+from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
 from vqa_ray.storage.filesystem import redacted_uri
 
 BATCH = 32
@@ -119,7 +119,8 @@ class Verifier:
     @cached_property
     def _ask(self) -> RetrieveStage:
         check = self._check
-        return RetrieveStage(check.loaded or check.model, check.predicate, free_answers=check.free_answers)
+        model = check.loaded or check.model
+        return RetrieveStage(RetrieveConfig(model, check.predicate, free_answers=check.free_answers))
 
     def _pixels(self, positions: Sequence[int]) -> pa.Table:
         """The candidates as a DECODED table."""
