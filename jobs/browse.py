@@ -32,7 +32,7 @@ def browse(
     ],
     tags: Annotated[str | None, typer.Option(help="Run of tag over the same images, to narrow by.")] = None,
     index: Annotated[
-        str | None, typer.Option(help="Index of the same images, for the pictures of a run whose images were embedded.")
+        str | None, typer.Option(help="Index of the same images, whose thumbnails are the pictures of a run.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="The index's model, where it has moved.")] = None,
     verify_model: Annotated[str | None, typer.Option(help="Model that answers questions about hits.")] = None,

@@ -11,11 +11,11 @@ from typing import Any
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.finetune.spec import SCRATCH, FinetuneSpec
 from vqa_ray.jobs.runtime.admission import input_of, now, versions
-from vqa_ray.jobs.runtime.recorded_input import INPUT, VALIDATION, earlier_run
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.files import image_processor_config
 from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.readers import InputConfig, Source
+from vqa_ray.readers.changes.recorded_input import INPUT, VALIDATION, earlier_run
 from vqa_ray.readers.changes.snapshot import input_place
 from vqa_ray.readers.listing import absolute
 from vqa_ray.runs.directory import PRIVATE, RunDirectory

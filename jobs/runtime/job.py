@@ -13,10 +13,10 @@ from vqa_ray.calibration.file import Calibration
 from vqa_ray.errors import RequestError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.jobs.runtime.progress import told_when_slow
-from vqa_ray.jobs.runtime.recorded_input import earlier_run
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.models.load import ModelInfo, load_transform
 from vqa_ray.readers import InputConfig, Source, open_source
+from vqa_ray.readers.changes.recorded_input import earlier_run
 from vqa_ray.readers.source import parse_keep
 from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.directory import RunDirectory

@@ -1,45 +1,12 @@
-"""What an output already knows of the input that a command names: the files that its run began with."""
+"""Messages on what has changed in the input of a run."""
 
 from __future__ import annotations
 
 import logging
 
-from vqa_ray.errors import RequestError
-from vqa_ray.readers import EarlierRun, Source
-from vqa_ray.readers.changes.snapshot import read_snapshot
-from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.readers import Source
 
 logger = logging.getLogger(__name__)
-
-INPUT, VALIDATION = "input", "validation"
-
-
-def earlier_run(output: str, name: str = INPUT, *, update: bool = False) -> EarlierRun:
-    """What a run directory knows of one of its inputs.
-
-    Args:
-        output: the run directory; a new one knows nothing.
-        name: `input`, or `validation` of a training.
-        update: whether to take in what was added since.
-
-    Raises:
-        RequestError: the directory cannot be read.
-    """
-    layout = RunDirectory(output)
-    try:
-        record = RunRecord.read(layout.record)
-        snapshot = None if record is None else read_snapshot(layout.listing(name))
-    except store_failures() as error:
-        raise RequestError(f"--output {output}: cannot be read: {store_reason(error)}") from error
-    if record is None or snapshot is not None:
-        return EarlierRun(output, snapshot, update=update)
-    # Versions before 0.2 kept a fingerprint of the files and nothing more.
-    uri, fingerprint = record.input["uri"], record.input["fingerprint"]
-    if name == VALIDATION:
-        uri, fingerprint = record.command.get("validation"), record.command.get("validation_fingerprint")
-    return EarlierRun(output, None, uri or "", fingerprint or "", record.started, update=update)
 
 
 def tell_drift(source: Source, *, trains: bool = False) -> None:

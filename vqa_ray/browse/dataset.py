@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vqa_ray.browse.embedded import EmbeddedImages, ImagesOfIndex, ImagesOfRun
 from vqa_ray.browse.facets import Facets, find_facets
 from vqa_ray.browse.originals import Originals
 from vqa_ray.browse.scores import Scores, scores_of
@@ -30,8 +31,6 @@ from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import STATUS_OK
 
 Positions = npt.NDArray[np.int64]
-
-_EMBEDDED = "have no image_uri, since their images are inside the input's files: pictures with --index INDEX."
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ def _of_index(index: Index, tags: str | None, allow_http: bool) -> Collection:
     order = np.arange(rows.num_rows, dtype=np.int64)
     pictures = Pictures(index, order) if "thumbnail" in index.columns else Pictures()
     model = str(version.model["reference"])
-    shown = _shown("index", rows, allow_http)
+    shown = _shown("index", rows, _fetch(allow_http), ImagesOfIndex(index))
     return Collection(index.uri, "index", model, **shown, order=order, pictures=pictures, index=index)
 
 
@@ -143,20 +142,22 @@ def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None, al
         opened = open_index(index)
         pictures = Pictures.of_rows(opened, rows)
         notes += () if pictures.found else (f"No row is in the index {index} by its row_id or image_id: no pictures.",)
-    shown = _shown(record.job, rows, allow_http)
-    if index is None:
-        missing = shown["originals"].missing
-        notes += (f"{missing:,} rows {_EMBEDDED}",) if missing else ()
+    fetch = _fetch(allow_http)
+    shown = _shown(record.job, rows, fetch, ImagesOfRun(uri, record, rows, fetch, allow_hub=allow_http))
     model = str(record.model["reference"])
     return Collection(uri, record.job, model, **shown, order=order, pictures=pictures, notes=notes)
 
 
-def _shown(kind: str, rows: pa.Table, allow_http: bool) -> dict[str, Any]:
+def _fetch(allow_http: bool) -> Callable[[str], bytes]:
+    return ImageFetcher(ImageLimits().max_image_bytes, allow_http=allow_http).fetch
+
+
+def _shown(kind: str, rows: pa.Table, fetch: Callable[[str], bytes], embedded: EmbeddedImages) -> dict[str, Any]:
     """The fields of a collection that follow from its rows."""
     valid = with_valid_text(rows)
     cards = CardMaker(kind, valid.column_names, tag_attributes(valid.schema))
-    fetch = ImageFetcher(ImageLimits().max_image_bytes, allow_http=allow_http).fetch
-    found = {"facets": find_facets(valid), "originals": Originals(valid, fetch), "scores": scores_of(kind, valid)}
+    originals = Originals(valid, fetch, embedded)
+    found = {"facets": find_facets(valid), "originals": originals, "scores": scores_of(kind, valid)}
     return {"rows": valid, "cards": cards, **found}
 
 

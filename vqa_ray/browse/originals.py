@@ -1,4 +1,4 @@
-"""Pictures of rows made from the images themselves, where rows say where these are."""
+"""Previews of the images of rows, made of the images themselves."""
 
 from __future__ import annotations
 
@@ -7,25 +7,31 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vqa_ray.browse.embedded import EmbeddedImages, ReadImage
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.report.card import THUMBNAIL_SIDE, thumbnail, upright_size
-from vqa_ray.schema import STATUS_OK
 
 LARGE_SIDE = 1280
-# Of small and large pictures together.
-_HELD_BYTES = 64 * 2**20
+# Of all previews that are kept.
+_KEPT_BYTES = 64 * 2**20
+# An error that is kept counts as so many bytes.
+_ERROR_BYTES = 1_000
 # Images that are decoded at once; each may take some hundred MiB.
 _AT_ONCE = 4
 
+# A URI, or the position of a row with an embedded image; and the longest side of the preview.
+_Key: TypeAlias = tuple[str | int, int]
+
 
 @dataclass(frozen=True, slots=True)
-class Copy:
+class Preview:
     """A small JPEG of an image, and the image's (height, width) in pixels."""
 
     data: bytes = field(repr=False)
@@ -33,77 +39,130 @@ class Copy:
 
 
 class Originals:
-    """Reads images by the position of a row, and nothing but the `image_uri` that stands there. Thread-safe.
+    """Reads images by the position of a row: from its `image_uri`, or from the input that holds it. Thread-safe.
 
     What leaves is a JPEG that was made here, never the bytes that were read.
 
     Args:
-        rows: N rows; without a column `image_uri` there are no pictures.
+        rows: N rows.
         fetch: reads an image by its URI within limits; raises RowError.
+        embedded: the images of rows without a URI; None where they cannot be read again.
     """
 
-    def __init__(self, rows: pa.Table | None = None, fetch: Callable[[str], bytes] | None = None) -> None:
-        known = rows is not None and "image_uri" in rows.column_names
-        self._uris = rows["image_uri"] if rows is not None and known else None
-        self._codes = rows["error_code"] if rows is not None and known else None
-        sound = None if rows is None else rows.filter(pc.equal(rows["status"], STATUS_OK))
-        self._missing = 0 if sound is None else sound["image_uri"].null_count if known else sound.num_rows
+    def __init__(
+        self, rows: pa.Table, fetch: Callable[[str], bytes] | None = None, embedded: EmbeddedImages | None = None
+    ) -> None:
+        has_uris = "image_uri" in rows.column_names
+        self._uris = rows["image_uri"] if has_uris else pa.chunked_array([pa.nulls(rows.num_rows, pa.string())])
+        codes = pc.fill_null(rows["error_code"], "")
+        self._available = pc.and_not(
+            pc.or_(pc.is_valid(self._uris), pa.scalar(embedded is not None)), pc.starts_with(codes, "image_")
+        )
         self._fetch = fetch or ImageFetcher(ImageLimits().max_image_bytes).fetch
-        self._held: OrderedDict[tuple[str, int], Copy] = OrderedDict()
-        self._held_bytes = 0
+        self._embedded = embedded
+        self._expected: tuple[int, ...] = ()
+        self._kept: OrderedDict[_Key, Preview | RowError] = OrderedDict()
+        self._kept_bytes = 0
         self._lock = threading.Lock()
         self._gate = threading.Semaphore(_AT_ONCE)
-
-    @property
-    def missing(self) -> int:
-        """How many rows that are in order do not say where their image is."""
-        return self._missing
+        self._reading = threading.Lock()
 
     def has(self, position: int) -> bool:
-        """Whether there may be a picture of a row: it has a URI, and reading it did not fail in the run."""
-        if self._uris is None or self._codes is None or not self._uris[position].as_py():
-            return False
-        return not (self._codes[position].as_py() or "").startswith("image_")
+        """Whether a row may have a preview: its image can be looked for, and was not in error in the run."""
+        return bool(self._available[position].as_py())
 
-    def copy(self, position: int, side: int = THUMBNAIL_SIDE) -> Copy:
+    def expect(self, positions: Sequence[int]) -> None:
+        """Name the rows of a page. The embedded images of a page are read together, each file once."""
+        self._expected = tuple(positions)
+
+    def preview(self, position: int, side: int = THUMBNAIL_SIDE) -> Preview:
         """The image of a row, its longer side at most `side` pixels.
 
         Raises:
-            RowError: it cannot be had.
+            RowError: the image is not available.
         """
         if not self.has(position):
             raise RowError(ErrorCode.IMAGE_MISSING, "the row does not say where its image is")
-        assert self._uris is not None
-        key = (str(self._uris[position].as_py()), side)
-        with self._lock:
-            if key in self._held:
-                self._held.move_to_end(key)
-                return self._held[key]
-        with self._gate:
-            made = self._made(key[0], side)
-        with self._lock:
-            if key not in self._held:
-                self._held[key] = made
-                self._held_bytes += len(made.data)
-            while self._held_bytes > _HELD_BYTES:
-                self._held_bytes -= len(self._held.popitem(last=False)[1].data)
-        return made
+        uri = self._uris[position].as_py()
+        key = (uri or position, side)
+        found = self._recall(key)
+        if found is None:
+            found = self._fetched(key, uri) if uri else self._reread(key, position)
+        if isinstance(found, RowError):
+            raise RowError(found.code, found.message)
+        return found
 
     def sizes(self, positions: Sequence[int]) -> list[tuple[int, int] | None]:
-        """(height, width) in pixels of the images of rows; None where they cannot be had."""
+        """(height, width) in pixels of the images of rows; None where an image is not available."""
 
         def size(position: int) -> tuple[int, int] | None:
             try:
-                return self.copy(position).size
+                return self.preview(position).size
             except RowError:
                 return None
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(size, positions))
 
-    def _made(self, uri: str, side: int) -> Copy:
-        data = self._fetch(uri)
-        size, small = upright_size(data), thumbnail(data, side)
-        if size is None or small is None:
-            raise RowError(ErrorCode.IMAGE_UNDECODABLE, "what is stored there is no image that can be shown")
-        return Copy(small, size)
+    def _fetched(self, key: _Key, uri: str) -> Preview:
+        with self._gate:
+            made = _preview(self._fetch(uri), key[1])
+        self._keep(key, made)
+        return made
+
+    def _reread(self, key: _Key, position: int) -> Preview | RowError:
+        """Read an embedded image, and with it those of the page; one reading at a time."""
+        assert self._embedded is not None
+        side = key[1]
+        with self._reading:
+            found = self._recall(key)
+            if found is not None:
+                return found
+            others = self._expected if side == THUMBNAIL_SIDE else ()
+            wanted = dict.fromkeys(
+                each
+                for each in others
+                if self.has(each) and not self._uris[each].is_valid and (each, side) not in self._kept
+            )
+            for each, image in self._embedded.read(list({position: None, **wanted})):
+                made = _preview_or_error(image, side)
+                self._keep((each, side), made)
+                found = made if each == position else found
+        return found or RowError(ErrorCode.IMAGE_MISSING, "the image is not where it was")
+
+    def _is_embedded(self, position: int) -> bool:
+        return self.has(position) and not self._uris[position].is_valid
+
+    def _recall(self, key: _Key) -> Preview | RowError | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def _keep(self, key: _Key, made: Preview | RowError) -> None:
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = made
+                self._kept_bytes += _bytes_of(made)
+            while self._kept_bytes > _KEPT_BYTES:
+                self._kept_bytes -= _bytes_of(self._kept.popitem(last=False)[1])
+
+
+def _bytes_of(made: Preview | RowError) -> int:
+    return _ERROR_BYTES if isinstance(made, RowError) else len(made.data)
+
+
+def _preview(data: bytes, side: int) -> Preview:
+    size, small = upright_size(data), thumbnail(data, side)
+    if size is None or small is None:
+        raise RowError(ErrorCode.IMAGE_UNDECODABLE, "what is stored there is no image that can be shown")
+    return Preview(small, size)
+
+
+def _preview_or_error(image: ReadImage, side: int) -> Preview | RowError:
+    if isinstance(image, RowError):
+        return image
+    try:
+        return _preview(image, side)
+    except RowError as error:
+        return RowError(error.code, error.message)

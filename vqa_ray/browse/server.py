@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Collection as Several
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import resources
 
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 _ASSETS = {"browse.css": "text/css", "browse.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _SHUTDOWN_S = 2.0
+_READERS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,8 @@ class Server:
         app.router.add_post("/image", self._upload)
         for name in _ASSETS:
             app.router.add_get(f"/assets/{name}", self._asset)
+        # Threads of their own: a page does not wait for pictures that are slow to read.
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="vqa-ray-picture")
         self._queue: ModelQueue[SearchHits] = ModelQueue(self._settings.longest_queue, self._settings.timeout_s)
         app.on_startup.append(self._begin)
         app.on_cleanup.append(self._close)
@@ -132,6 +136,7 @@ class Server:
 
     async def _close(self, _app: web.Application) -> None:
         self._queue.close()
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     @web.middleware
     async def _with_problems(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -234,10 +239,11 @@ class Server:
         if not self._collection.originals.has(position):
             raise web.HTTPNotFound
         try:
-            copy = await asyncio.to_thread(self._collection.originals.copy, position, side)
+            read = self._collection.originals.preview
+            preview = await asyncio.get_running_loop().run_in_executor(self._readers, read, position, side)
         except RowError as error:
             return picture_missing(error)
-        return jpeg(copy.data)
+        return jpeg(preview.data)
 
     async def _export(self, request: web.Request) -> web.StreamResponse:
         form: Form = "csv" if request.match_info["form"] == "csv" else "json"

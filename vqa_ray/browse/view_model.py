@@ -224,6 +224,7 @@ def _hits(collection: Collection, view: UrlState, listed: ResultPage) -> list[Hi
     first = (view.page - 1) * PAGE_ROWS
     here = slice(first, first + PAGE_ROWS)
     positions = listed.positions[here].tolist()
+    collection.originals.expect(positions)
     rows, pictures = collection.take(positions), collection.pictures.of(positions)
     cards = [collection.cards.card(row) for row in rows]
     sizes = _sizes(collection, positions, cards)

@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import numpy as np
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError
-from vqa_ray.readers import InputConfig, Shard, Source, read_shard
+from vqa_ray.readers import InputConfig, Shard, Source
 from vqa_ray.readers.source import ColumnMap
-from vqa_ray.schema import READ, ROW_BITS, riding_name, with_kept
+from vqa_ray.schema import riding_name
 from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
 
 FORMAT = 1
@@ -75,26 +74,3 @@ def read_origin(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[str] = (
         fingerprint="",
         several=False,
     )
-
-
-def read_rows(source: Source, keys: Sequence[int]) -> pa.Table:
-    """These rows again, in this order.
-
-    Args:
-        source: of the update that read them.
-        keys: their source_keys in it.
-
-    Returns:
-        READ and the kept columns; fewer rows than keys where the input has lost some.
-
-    Raises:
-        OSError, RunError: a file is gone or has changed; see `read_shard`.
-    """
-    wanted = np.asarray(keys, np.int64)
-    tables = [with_kept(READ, source.kept).empty_table()]
-    for index in np.unique(wanted >> ROW_BITS).tolist():
-        of_shard = set(wanted[wanted >> ROW_BITS == index].tolist())
-        tables += read_shard(source, source.shards[index], of_shard)
-    table = pa.concat_tables(tables)
-    places = {key: row for row, key in enumerate(table["source_key"].to_pylist())}
-    return table.take(pa.array([places[key] for key in wanted.tolist() if key in places], pa.int64()))

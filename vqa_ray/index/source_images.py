@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.errors import ErrorCode, RowError, RunError
-from vqa_ray.index.input_snapshot import read_origin, read_rows
+from vqa_ray.errors import ErrorCode, RowError, one_line
+from vqa_ray.index.input_snapshot import read_origin
 from vqa_ray.index.reader import Index
+from vqa_ray.readers.reread import reread
 
 _NEEDED = ("row_id", "image_id", "image_uri", "sha256", "source_key", *(field.name for field in schema.STATUS))
 
@@ -49,22 +50,21 @@ class SourceImages:
         for update, numbers in wanted.items():
             images = _images(self._index, update, [rows[number]["source_key"] for number in numbers])
             for number in numbers:
-                row = rows[number]
-                _set_image(row, images if isinstance(images, RowError) else images.get(row["source_key"]))
+                _set_image(rows[number], images[rows[number]["source_key"]])
         columns = {name: [row.get(name) for row in rows] for name in schema.READ.names}
         columns["questions"] = [[] for _ in rows]
         return pa.table([pa.array(columns[part.name], part.type) for part in schema.READ], schema=schema.READ)
 
 
-def _images(index: Index, update: str, keys: Sequence[int]) -> Mapping[int, bytes | None] | RowError:
-    """Encoded images by source_key, or the error that kept all of them from being read."""
+def _images(index: Index, update: str, keys: Sequence[int]) -> dict[int, bytes | RowError]:
+    """Encoded image, or why there is none, by source_key of an update."""
     try:
-        table = read_rows(read_origin(index.layout.origin(update)), keys)
-    except FileNotFoundError as error:
-        return RowError(ErrorCode.IMAGE_MISSING, f"the image is not where it was embedded from: {error}")
-    except (OSError, RunError) as error:
-        return RowError(ErrorCode.IMAGE_FETCH_FAILED, f"the image cannot be read again: {error}")
-    return dict(zip(table["source_key"].to_pylist(), table["image"].to_pylist(), strict=True))
+        source = read_origin(index.layout.origin(update))
+    except OSError as error:
+        reason = f"how the input was read is not recorded any more: {one_line(error)}"
+        return dict.fromkeys(keys, RowError(ErrorCode.IMAGE_FETCH_FAILED, reason))
+    rows = reread(source, dict.fromkeys(keys))
+    return {key: row if isinstance(row, RowError) else row["image"] for key, row in rows}
 
 
 def _set_image(row: dict[str, object], found: bytes | RowError | None) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from vqa_ray.errors import RowError, RunError, one_line
+from vqa_ray.errors import RowError
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.readers import Source, read_shard
+from vqa_ray.readers import Source
+from vqa_ray.readers.reread import ReadRow, reread
 from vqa_ray.report.card import Placed, thumbnail, upright_size
 from vqa_ray.report.chosen_rows import MOST_SHARDS
-from vqa_ray.schema import ROW_BITS, STATUS_OK
+from vqa_ray.schema import ROW_BITS
 from vqa_ray.storage.filesystem import redacted_uri
 
 # Larger than a card, so that it stays sharp there; small enough to hold hundreds.
@@ -67,29 +68,15 @@ def _fetched(wanted: Sequence[tuple[int, str]], fetcher: ImageFetcher) -> Iterat
 
 
 def _reread(keys: Sequence[int], source: Source, fetcher: ImageFetcher) -> Iterator[tuple[int, RowPicture]]:
-    by_shard: dict[int, set[int]] = {}
-    for key in keys:
-        by_shard.setdefault(key >> ROW_BITS, set()).add(key)
-    for place, (shard, wanted) in enumerate(by_shard.items()):
-        if place >= MOST_SHARDS:
-            reason = f"the image is in a file that was not read again: at most {MOST_SHARDS} are"
-            yield from ((key, RowPicture(reason=reason)) for key in wanted)
-            continue
-        left = set(wanted)
-        reason = "the image is not where it was"
-        try:
-            for table in read_shard(source.with_images(), source.shards[shard], wanted):
-                for row in table.select(["source_key", "image_uri", "image", "status", "error_message"]).to_pylist():
-                    left.discard(row["source_key"])
-                    yield row["source_key"], _of_read(row, fetcher)
-        except (OSError, RunError) as error:
-            reason = f"the image cannot be read again: {one_line(error)}"
-        yield from ((key, RowPicture(reason=reason)) for key in left)
+    shards = list(dict.fromkeys(key >> ROW_BITS for key in keys))
+    read = set(shards[:MOST_SHARDS])
+    reason = f"the image is in a file that was not read again: at most {MOST_SHARDS} are"
+    yield from ((key, RowPicture(reason=reason)) for key in keys if key >> ROW_BITS not in read)
+    for key, row in reread(source, (key for key in keys if key >> ROW_BITS in read)):
+        yield key, RowPicture(reason=row.message) if isinstance(row, RowError) else _of_read(row, fetcher)
 
 
-def _of_read(row: dict[str, Any], fetcher: ImageFetcher) -> RowPicture:
-    if row["status"] != STATUS_OK:
-        return RowPicture(reason=row["error_message"] or "the row cannot be read")
+def _of_read(row: ReadRow, fetcher: ImageFetcher) -> RowPicture:
     if row["image"] is not None:
         return _small(row["image"])
     try:

@@ -28,6 +28,7 @@ from vqa_ray.images.decode import ImageLimits
 from vqa_ray.models.fake.encoder import FakeEncoder
 from vqa_ray.models.load import ModelOptions, describe
 from vqa_ray.predicates.parser import parse
+from vqa_ray.readers import Source
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
@@ -203,16 +204,19 @@ def server_of(
     return Server(collection, finder, can_verify=asking is not None, settings=settings)
 
 
-def write_run(place: Path, job: str, table: pa.Table, *, finished: bool = True) -> str:
-    """A run directory with these rows."""
+def write_run(place: Path, job: str, table: pa.Table, *, finished: bool = True, source: Source | None = None) -> str:
+    """A run directory with these rows, of an input or of none that is there."""
     layout = RunDirectory(str(place))
+    known: dict[str, Any] = {"uri": "nowhere", "format": "images", "fingerprint": "f", "rows": None, "several": False}
+    if source is not None:
+        known |= {"uri": source.config.uri, "format": source.format, "fingerprint": source.fingerprint}
     record = RunRecord(
         run_id="r1",
         job=job,
         started="2026-01-01T00:00:00Z",
         command={},
         model={"reference": "fake:", "family": "fake", "fingerprint": "fake-1", "score_meaning": "none"},
-        input={"uri": "nowhere", "format": "images", "fingerprint": "f", "shards": 1, "rows": None, "several": False},
+        input={**known, "shards": 1},
         versions={},
     )
     record.write(layout.record)

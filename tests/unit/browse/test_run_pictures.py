@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+import re
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from tests.helpers.coloured import parquet_input, picture
 from tests.unit.browse.site import MARKUP, Site, served, server_of, table_of, write_run
 from vqa_ray import schema
 from vqa_ray.browse.dataset import open_collection
@@ -20,6 +23,9 @@ from vqa_ray.browse.originals import Originals
 from vqa_ray.browse.placeholder import placeholder
 from vqa_ray.browse.scores import scores_of
 from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.readers import InputConfig, open_source, read_shard
+from vqa_ray.readers.changes.snapshot import snapshot_of, write_snapshot
+from vqa_ray.runs.directory import RunDirectory
 
 
 def photo(path: Path, size: tuple[int, int] = (2000, 1000)) -> str:
@@ -51,19 +57,18 @@ def test_pictures_are_small_jpegs_made_here(site: Site) -> None:
         assert (reply.status, reply.headers["Content-Type"]) == (200, "image/jpeg")
         assert Image.open(io.BytesIO(reply.body)).size == size
     page = site.get("/").page
-    assert [each["src"] for each in page.all("img")] == [f"/thumbnail/{row}" for row in range(4)]
-    assert "1 rows have no image_uri" in page.text
+    assert [each["src"] for each in page.all("img")] == [f"/thumbnail/{row}" for row in range(5)]
     assert site.get("/row/0").page.all("img", src="/picture/0")
 
 
 def test_what_is_no_picture_says_why_and_leaks_nothing(site: Site) -> None:
-    for row, told in ((1, "nothing is stored there"), (2, "no image that can be"), (3, "--allow-http")):
+    for row, told in ((1, "nothing is stored there"), (2, "no image that can be"), (3, "--allow-http"), (4, "nowhere")):
         for path in (f"/thumbnail/{row}", f"/picture/{row}"):
             reply = site.get(path)
             assert (reply.status, reply.headers["Content-Type"]) == (404, "image/svg+xml")
             assert told in reply.text.replace("</text>", " ").split(">", 1)[1] or told.split()[0] in reply.text
             assert "root:x" not in reply.text
-    for path in ("/thumbnail/4", "/picture/4", "/picture/5", "/picture/6", "/picture/-1", "/picture/..%2f0"):
+    for path in ("/picture/5", "/picture/6", "/picture/-1", "/picture/..%2f0"):
         assert site.get(path).status == 404
 
 
@@ -77,17 +82,52 @@ def test_only_addresses_of_rows_are_read(tmp_path: Path) -> None:
     originals = Originals(table_of(schema.CAPTION, [{"image_uri": "a.jpg"}, {"image_uri": None}]), fetch)
     for position in (0, 1):
         with pytest.raises(RowError):
-            originals.copy(position)
+            originals.preview(position)
     assert read == ["a.jpg"]
     with pytest.raises(IndexError):
-        originals.copy(2)
+        originals.preview(2)
 
 
 def test_an_image_is_read_once_for_a_while(tmp_path: Path) -> None:
     data, read = Path(photo(tmp_path / "0.jpg")).read_bytes(), []
     originals = Originals(table_of(schema.CAPTION, [{"image_uri": "a.jpg"}] * 3), lambda uri: read.append(uri) or data)
-    assert {originals.copy(position).size for position in (0, 1, 2)} == {(1000, 2000)}
+    assert {originals.preview(position).size for position in (0, 1, 2)} == {(1000, 2000)}
     assert read == ["a.jpg"]
+
+
+def embedded_run(tmp_path: Path, rows: Sequence[dict[str, object]], count: int = 6) -> str:
+    """A caption run over `count` images embedded in a Parquet file; the input is written first."""
+    source = open_source(InputConfig(str(parquet_input(tmp_path / "in", count, shards=1)), needs_question=False))
+    run = write_run(tmp_path / "run", "caption", table_of(schema.CAPTION, rows), source=source)
+    write_snapshot(RunDirectory(run).listing(), snapshot_of(source))
+    return run
+
+
+def test_images_embedded_in_the_input_are_read_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"image_id": f"i{row}", "source_key": row, "caption": str(row)} for row in (3, 0, 5)]
+    run = embedded_run(tmp_path, [*rows, {"image_id": "another", "source_key": 1}, {"source_key": 77}])
+    read: list[int] = []
+    monkeypatch.setattr("vqa_ray.readers.reread.read_shard", lambda *args: read.append(1) or read_shard(*args))
+    with served(server_of(open_collection(run))) as site:
+        assert len(site.get("/").page.all("img")) == 5
+        for position, row in ((0, 3), (1, 0), (2, 5)):
+            reply = site.get(f"/thumbnail/{position}")
+            assert reply.status == 200
+            assert Image.open(io.BytesIO(reply.body)).getpixel((4, 4)) == pytest.approx(
+                Image.open(io.BytesIO(picture(row))).convert("RGB").getpixel((4, 4)), abs=30
+            )
+        for position, reason in ((3, "another image"), (4, "not where it was")):
+            assert reason in " ".join(re.sub("<[^>]+>", " ", site.get(f"/thumbnail/{position}").text).split())
+        assert len(read) == 1, "the images of a page are read together"
+
+
+def test_an_input_that_is_gone_leaves_a_reason(tmp_path: Path) -> None:
+    run = embedded_run(tmp_path, [{"image_id": "i0", "source_key": 0}])
+    shutil.rmtree(tmp_path / "in")
+    with served(server_of(open_collection(run))) as site:
+        reply = site.get("/thumbnail/0")
+        assert (reply.status, reply.headers["Content-Type"]) == (404, "image/svg+xml")
+        assert "no such file" in reply.text
 
 
 def test_a_placeholder_escapes_its_reason() -> None:

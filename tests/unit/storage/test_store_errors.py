@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.runtime.recorded_input import earlier_run
 from vqa_ray.models.load import describe
 from vqa_ray.readers import InputConfig, open_source
+from vqa_ray.readers.changes.recorded_input import earlier_run
 from vqa_ray.storage.store_errors import store_reason
 
 # Bucket → status, code, message.
