@@ -72,7 +72,7 @@ STATUS = (
 # What the row lived through although it was answered: a question cut to the model's limit, for instance.
 WARNING = pa.field("warning", pa.string())
 
-OTHER_PIXELS = pa.struct(
+EXTRA_IMAGE = pa.struct(
     [("image_key", pa.int64()), ("pixels", pa.large_binary()), ("height", pa.int32()), ("width", pa.int32())]
 )
 
@@ -86,7 +86,7 @@ READ = pa.schema(
         IMAGE_URI,
         pa.field("image", pa.large_binary()),
         # Further images of the row, in order; null where it brings one, as nearly all do.
-        pa.field("others", pa.list_(pa.struct([("image_uri", pa.string()), ("image", pa.large_binary())]))),
+        pa.field("extra_images", pa.list_(pa.struct([("image_uri", pa.string()), ("image", pa.large_binary())]))),
         *STATUS,
     ]
 )
@@ -108,7 +108,7 @@ DECODED = pa.schema(
         pa.field("source_height", pa.int32()),
         pa.field("source_width", pa.int32()),
         # Further images of the row, in order, each with what the columns above hold of the first.
-        pa.field("others", pa.list_(OTHER_PIXELS)),
+        pa.field("extra_images", pa.list_(EXTRA_IMAGE)),
         *STATUS,
     ]
 )

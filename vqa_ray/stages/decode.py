@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 _KEY_BYTES = 8
 _SIZES = ("height", "width", "source_height", "source_width")
-_REPLACED = ("image_key", "pixels", *_SIZES, "others", *(field.name for field in schema.STATUS))
+_REPLACED = ("image_key", "pixels", *_SIZES, "extra_images", *(field.name for field in schema.STATUS))
 
 Decoder = Callable[[bytes], SizedImage]
 
@@ -101,10 +101,10 @@ class _Batch:
         self._decoded: dict[int, SizedImage | RowError] = {}
         self._last_row: dict[int, int] = {}
         uris: list[str | None] = table["image_uri"].to_pylist()
-        images, others = table["image"], table["others"]
+        images, extra = table["image"], table["extra_images"]
         for row, (status, uri) in enumerate(zip(self._status, uris, strict=True)):
             if status == schema.STATUS_OK:
-                further = others[row].as_py() or ()
+                further = extra[row].as_py() or ()
                 shown = [(images[row].as_py(), uri), *((each["image"], each["image_uri"]) for each in further)]
                 self._decode_row(row, shown, decode)
 
@@ -155,7 +155,7 @@ class _Batch:
         sizes = np.array(measured, np.int32).reshape(-1, len(_SIZES))
         return {
             # Before the pixels, which give the images away.
-            "others": self._others_column(),
+            "extra_images": self._extra_column(),
             "image_key": pa.array(self._keys, pa.int64()),
             "pixels": self._pixel_column(sizes[:, :2], absent),
             **{name: pa.array(sizes[:, place], mask=absent) for place, name in enumerate(_SIZES)},
@@ -164,12 +164,12 @@ class _Batch:
             "error_message": pa.array(self._messages, pa.string()),
         }
 
-    def _others_column(self) -> pa.Array:
+    def _extra_column(self) -> pa.Array:
         """What rows show beside their first images."""
         cells: list[list[dict[str, object]] | None] = [None] * len(self._keys)
         for row, keys in self._further.items():
             cells[row] = [_told(key, self._decoded[key]) for key in keys]
-        return pa.array(cells, pa.list_(schema.OTHER_PIXELS))
+        return pa.array(cells, pa.list_(schema.EXTRA_IMAGE))
 
     def _pixel_column(self, sizes: np.ndarray[Any, Any], absent: np.ndarray[Any, Any]) -> pa.Array:
         """All pixels in one buffer. Each image is let go once it is copied, so that memory holds them about once."""

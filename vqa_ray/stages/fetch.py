@@ -52,7 +52,9 @@ class FetchImages:
         present: list[bool] = table["image"].is_valid().to_pylist()
         asked = [row for row, state in enumerate(status) if state == schema.STATUS_OK]
         wanted = {row: uri for row in asked if (uri := uris[row]) and not present[row]}
-        others: dict[int, list[dict[str, Any]]] = {row: cell for row in asked if (cell := table["others"][row].as_py())}
+        others: dict[int, list[dict[str, Any]]] = {
+            row: cell for row in asked if (cell := table["extra_images"][row].as_py())
+        }
         further = [each["image_uri"] for cell in others.values() for each in cell if each["image"] is None]
         if not wanted and not further:
             return table
@@ -81,7 +83,7 @@ class FetchImages:
             "error_message": messages,
         }
         if others:
-            replaced["others"] = [others.get(row) for row in range(table.num_rows)]
+            replaced["extra_images"] = [others.get(row) for row in range(table.num_rows)]
         for name, values in replaced.items():
             field = schema.READ.field(name)
             table = table.set_column(table.schema.get_field_index(name), field, pa.array(values, field.type))

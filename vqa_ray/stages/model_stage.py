@@ -40,17 +40,17 @@ class ImageGroup:
     Attributes:
         image: uint8 (H, W, 3), a read-only view of the table's own buffer.
         rows: row numbers, ascending, at least one.
-        others: the further images of these rows, in order.
+        extra: the further images of these rows, in order.
     """
 
     image: Image
     rows: tuple[int, ...]
-    others: tuple[Image, ...] = ()
+    extra: tuple[Image, ...] = ()
 
     @property
     def shown(self) -> ImageOrImages:
         """The image or images, as a model takes them."""
-        return (self.image, *self.others) if self.others else self.image
+        return (self.image, *self.extra) if self.extra else self.image
 
 
 def ok_rows(table: pa.Table) -> list[int]:
@@ -65,7 +65,7 @@ def image_groups(table: pa.Table, rows: Sequence[int]) -> list[ImageGroup]:
     image_key equals nothing.
     """
     keys, heights, widths = (table[name].to_pylist() for name in ("image_key", "height", "width"))
-    further = {row: cell for row in rows if (cell := table["others"][row].as_py())}
+    further = {row: cell for row in rows if (cell := table["extra_images"][row].as_py())}
     grouped: dict[object, list[int]] = {}
     for row in rows:
         sizes = [(each["image_key"], each["height"], each["width"]) for each in further.get(row, ())]

@@ -44,7 +44,7 @@ class VllmRequests:
         """
         pictures: dict[int, list[str]] = {}
         for group in image_groups(table, ok_rows(table)):
-            urls = [vllm_engine.picture_url(image) for image in (group.image, *group.others)]
+            urls = [vllm_engine.picture_url(image) for image in (group.image, *group.extra)]
             pictures |= dict.fromkeys(group.rows, urls)
         rest = _without_pixels(table)
         made: Batch = {
@@ -112,14 +112,14 @@ class VllmAnswers:
         seen = table["height"][row].as_py(), table["width"][row].as_py()
         answer = validate_answer(vllm_engine.answer_of(output, self._options, *seen))
         # Boxes do not say which of several images they are in.
-        return replace(answer, boxes=()) if table["others"][row].as_py() else answer
+        return replace(answer, boxes=()) if table["extra_images"][row].as_py() else answer
 
 
 def _without_pixels(table: pa.Table) -> pa.Table:
-    others = [cell and [each | {"pixels": None} for each in cell] for cell in table["others"].to_pylist()]
-    place = table.schema.get_field_index("others")
-    told = pa.array(others, pa.list_(schema.OTHER_PIXELS))
-    return table.set_column(place, table.schema.field(place), told).drop_columns(["pixels"])
+    extra = [cell and [each | {"pixels": None} for each in cell] for cell in table["extra_images"].to_pylist()]
+    place = table.schema.get_field_index("extra_images")
+    column = pa.array(extra, pa.list_(schema.EXTRA_IMAGE))
+    return table.set_column(place, table.schema.field(place), column).drop_columns(["pixels"])
 
 
 def _packed(row: pa.Table) -> bytes:

@@ -49,7 +49,7 @@ def test_lists_of_references_are_read_in_order_and_tell_rows_apart(tmp_path: Pat
     found = read(write(tmp_path, LISTS))
     here, there = f"{tmp_path}/a.jpg", "s3://b/c.jpg"
     assert [row["image_uri"] for row in found] == [here, here, there, here]
-    further = [row["others"] and [other["image_uri"] for other in row["others"]] for row in found]
+    further = [row["extra_images"] and [other["image_uri"] for other in row["extra_images"]] for row in found]
     assert further == [[there], None, [here], [there]]
     assert [row["image_id"] for row in found] == [
         "a.jpg, s3://b/c.jpg",
@@ -65,11 +65,11 @@ def test_lists_of_references_are_read_in_order_and_tell_rows_apart(tmp_path: Pat
 def test_bytes_and_structs_are_read(tmp_path: Path) -> None:
     pair = [{"bytes": b"one", "path": None}, {"bytes": None, "path": "two.jpg"}]
     (mixed,) = read(parquet(tmp_path, [pair]))
-    assert (mixed["image"], mixed["others"][0]["image"]) == (b"one", None)
-    assert mixed["others"][0]["image_uri"] == f"{tmp_path}/two.jpg"
+    assert (mixed["image"], mixed["extra_images"][0]["image"]) == (b"one", None)
+    assert mixed["extra_images"][0]["image_uri"] == f"{tmp_path}/two.jpg"
     (tmp_path / "b").mkdir()
     plain, turned = read(parquet(tmp_path / "b", [[b"one", b"two"], [b"two", b"one"]]))
-    assert (plain["image"], plain["others"]) == (b"one", [{"image_uri": None, "image": b"two"}])
+    assert (plain["image"], plain["extra_images"]) == (b"one", [{"image_uri": None, "image": b"two"}])
     assert plain["row_id"] != turned["row_id"]
     assert plain["image_id"] != turned["image_id"]
 
@@ -82,7 +82,7 @@ def test_what_is_no_list_of_images_costs_its_own_row(tmp_path: Path, images: Any
     bad, good = read(jsonl(tmp_path, [images, LISTS[0]]))
     assert (bad["status"], bad["error_code"]) == ("error", code)
     assert "images" in bad["error_message"]
-    assert bad["others"] is None
+    assert bad["extra_images"] is None
     assert good["status"] == "ok"
 
 
@@ -90,7 +90,7 @@ def test_single_images_win_unless_the_lists_are_named(tmp_path: Path) -> None:
     line = {"image_uri": "single.jpg", "images": LISTS[0], "question": "which one?"}
     (tmp_path / "in.jsonl").write_text(json.dumps(line) + "\n")
     (row,) = read(tmp_path / "in.jsonl")
-    assert (row["image_id"], row["others"]) == ("single.jpg", None)
+    assert (row["image_id"], row["extra_images"]) == ("single.jpg", None)
     (row,) = read(tmp_path / "in.jsonl", columns={"images": "images"})
     assert row["image_id"] == "a.jpg, s3://b/c.jpg"
 

@@ -243,18 +243,22 @@ def test_keys_are_the_same_in_every_process() -> None:
 def test_all_images_of_a_row_are_decoded_or_the_row_says_which_one_failed(journal: CrashJournal) -> None:
     red, blue = png(colour=(200, 0, 0)), png(20, 30, (0, 0, 200))
     rows: list[dict[str, Any]] = [
-        {"image": red, "others": [{"image": blue}, {"image": red}]},
+        {"image": red, "extra_images": [{"image": blue}, {"image": red}]},
         {"image": blue},
-        {"image": red, "others": [{"image": blue}, {"image": b"text"}]},
-        {"image": red, "others": [{"image": b"text", "image_uri": "s3://b/c.jpg"}]},
+        {"image": red, "extra_images": [{"image": blue}, {"image": b"text"}]},
+        {"image": red, "extra_images": [{"image": b"text", "image_uri": "s3://b/c.jpg"}]},
     ]
     several, single, unnamed, named = DecodeImages(FakeTransform(), journal=journal)(table_of(rows)).to_pylist()
-    for shown, image in zip([several, *several["others"]], (red, blue, red), strict=True):
+    for shown, image in zip([several, *several["extra_images"]], (red, blue, red), strict=True):
         expected = decode_resized(image, ImageLimits(), FakeTransform().target_size)
         assert (shown["height"], shown["width"], shown["pixels"]) == (*expected.shape[:2], expected.tobytes())
         assert shown["image_key"] == image_key(image)
-    assert (single["status"], single["others"]) == ("ok", None)
+    assert (single["status"], single["extra_images"]) == ("ok", None)
     for failed in (unnamed, named):
-        assert (failed["error_code"], failed["pixels"], failed["others"]) == (ErrorCode.IMAGE_UNDECODABLE, None, None)
+        assert (failed["error_code"], failed["pixels"], failed["extra_images"]) == (
+            ErrorCode.IMAGE_UNDECODABLE,
+            None,
+            None,
+        )
     assert unnamed["error_message"].startswith("image 3 of 3: not an image")
     assert named["error_message"].startswith("s3://b/c.jpg: not an image")

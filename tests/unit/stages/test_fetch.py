@@ -86,13 +86,13 @@ def test_every_image_of_a_row_is_fetched_and_one_that_cannot_be_fails_it(tmp_pat
     a, b, absent = (str(tmp_path / f"{name}.jpg") for name in ("a", "b", "absent"))
     table = table_of(
         [
-            {"image_uri": a, "others": [{"image_uri": b, "image": None}, {"image_uri": None, "image": b"given"}]},
-            {"image": b"given", "others": [{"image_uri": absent, "image": None}]},
+            {"image_uri": a, "extra_images": [{"image_uri": b, "image": None}, {"image_uri": None, "image": b"given"}]},
+            {"image": b"given", "extra_images": [{"image_uri": absent, "image": None}]},
             {"image_uri": b},
         ]
     )
     whole, failed, single = FetchImages()(table).to_pylist()
-    assert (whole["image"], [other["image"] for other in whole["others"]]) == (b"a", [b"b", b"given"])
+    assert (whole["image"], [other["image"] for other in whole["extra_images"]]) == (b"a", [b"b", b"given"])
     assert (failed["status"], failed["error_code"]) == ("error", ErrorCode.IMAGE_MISSING)
     assert failed["error_message"] == f"{absent}: nothing is stored there"
-    assert (single["image"], single["others"]) == (b"b", None)
+    assert (single["image"], single["extra_images"]) == (b"b", None)

@@ -77,7 +77,7 @@ def test_each_row_asks_with_its_image_turns_and_question() -> None:
 def test_a_row_of_several_images_shows_them_all_and_gets_no_boxes() -> None:
     table = decoded()
     black = {"image_key": 9, "pixels": bytes(3), "height": 1, "width": 1}
-    place = table.schema.get_field_index("others")
+    place = table.schema.get_field_index("extra_images")
     others = pa.array([[black, black], None, None, None], table.schema.field(place).type)
     table = table.set_column(place, table.schema.field(place), others)
     requests = VllmRequests(7)(table)

@@ -87,8 +87,8 @@ def test_several_images_of_one_row(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [{"images": images, "question": "q"}])
     (row,) = read(file, reads_several=True)
     assert row["status"] == "ok"
-    assert [row["image"], *(one["image"] for one in row["others"])] == [PNG, None, PNG]
-    assert row["others"][0]["image_uri"] == f"{tmp_path}/a.jpg"
+    assert [row["image"], *(one["image"] for one in row["extra_images"])] == [PNG, None, PNG]
+    assert row["extra_images"][0]["image_uri"] == f"{tmp_path}/a.jpg"
 
 
 def test_messages_about_other_values_hide_secrets_too(tmp_path: Path) -> None:
