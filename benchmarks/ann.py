@@ -67,7 +67,7 @@ def measure(settings: Settings) -> Measured:
 
 
 def _exact(queries: npt.NDArray[np.float32], rows: int, dimension: int, clusters: int) -> npt.NDArray[np.int64]:
-    """The best rows of each query: int64 (Q, K), in no order."""
+    """Return the best rows of each query: int64 (Q, K), in no order."""
     scores = np.full((len(queries), _K), -np.inf, np.float32)
     places = np.zeros((len(queries), _K), np.int64)
     start = 0

@@ -40,17 +40,17 @@ _RECIPE = 1
 
 
 def vilt_b32(quick: bool) -> Path:
-    """A directory of ViLT-B/32 with random weights; as many tokens but narrow and shallow when `quick`."""
+    """Return a directory of ViLT-B/32 with random weights; as many tokens but narrow and shallow when `quick`."""
     return _built("vilt-tiny" if quick else "vilt-b32", _TINY_B32 if quick else B32, B32_ANSWERS)
 
 
 def small_vilt() -> Path:
-    """A directory of a ViLT of the bundled model's shape, with random weights."""
+    """Return a directory of a ViLT of the bundled model's shape, with random weights."""
     return _built("vilt-small", SMALL, 64)
 
 
 def small_model(quick: bool) -> str:
-    """The reference of a small model: the bundled one where there is one, else its shape with random weights."""
+    """Return the reference of a small model: the bundled one where there is one, else its shape with random weights."""
     return BUNDLED if not quick and has_bundled() else str(small_vilt())
 
 
@@ -69,7 +69,7 @@ def has_bundled() -> bool:
 
 
 def clip_b32(quick: bool) -> Path:
-    """A directory of CLIP ViT-B/32 with random weights; as many tokens but narrow and shallow when `quick`."""
+    """Return a directory of CLIP ViT-B/32 with random weights; as many tokens but narrow and shallow when `quick`."""
     return _kept("clip-tiny" if quick else "clip-b32", lambda directory: _save_clip(directory, quick))
 
 
@@ -85,7 +85,7 @@ def _built(name: str, shape: ViltShape, answers: int) -> Path:
 
 
 def _kept(name: str, build: Callable[[Path], None]) -> Path:
-    """What `build` writes into a directory, kept in the cache."""
+    """Return what `build` writes into a directory, kept in the cache."""
     root = Path(os.environ.get("VQA_RAY_CACHE", Path.home() / ".cache" / "vqa-ray")) / "benchmarks"
     target = root / f"{name}-{_RECIPE}"
     if target.is_dir():

@@ -69,7 +69,7 @@ def measure(settings: Settings) -> Measured:
 
 @contextmanager
 def _process(path: Path | None, files: Sequence[bytes], *, prepared: bool) -> Iterator[Callable[[str], float]]:
-    """A process of its own that decodes all files one way and tells how many seconds that took.
+    """Start a process that decodes all files one way; yields a function that returns how many seconds that took.
 
     Args:
         path: of the model; None for the square of BLIP-2.

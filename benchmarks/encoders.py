@@ -17,7 +17,7 @@ VARIABLE = "VQA_RAY_BENCHMARK_ENCODER"
 
 
 def reference(quick: bool) -> str:
-    """The encoder that the environment names, else the bundled one; the one without weights where there is neither."""
+    """Return the encoder that the environment names, else the bundled one, else the one without weights."""
     if VARIABLE in os.environ:
         return os.environ[VARIABLE]
     there = BUNDLED.partition(":")[2] in bundled_names()
@@ -25,9 +25,12 @@ def reference(quick: bool) -> str:
 
 
 def build_index(input: Path, output: Path, encoder: str, **fields: object) -> Index:
-    """`vqa-ray index`, as the command calls it, in this process.
+    """Run `vqa-ray index` as the command does, in this process.
 
     Args:
+        input: the images.
+        output: the index directory.
+        encoder: a model reference.
         fields: more of `IndexSpec`.
 
     Raises:

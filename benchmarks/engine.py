@@ -84,7 +84,7 @@ def _from_decoded(vilt: Vilt, decoded: list[Image], transform: ImageTransform, a
 
 
 def _of_bound(name: str, speed: dict[str, list[float]], matmul: list[float], flops: dict[str, float]) -> list[Figure]:
-    """What the engine reaches of matmul FLOP/s ÷ FLOPs per pair."""
+    """Return what the engine reaches of matmul FLOP/s ÷ FLOPs per pair."""
     forward = speed[f"forward {name}"]
     stock, own = ([rate / flops[whose] for rate in matmul] for whose in ("stock", "own"))
     return [

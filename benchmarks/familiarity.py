@@ -28,7 +28,7 @@ _FALSE_ALARMS = 0.015
 
 
 def measure(settings: Settings) -> Measured:
-    """The share of unseen products that are warned of, and of photos that are."""
+    """Return the share of unseen products that are warned of, and of photos that are."""
     count = settings.pick(_IMAGES, 16)
     familiarity = Familiarity.read(local_directory(_MODEL) / FILE)
     unseen = float(np.mean(familiarity.is_unlike(products(_UNSEEN, count))))
@@ -40,7 +40,7 @@ def measure(settings: Settings) -> Measured:
 
 
 def products(seed: int, count: int) -> list[Image]:
-    """Rendered products at the model's own size: uint8 (H, W, 3)."""
+    """Return rendered products at the model's own size: uint8 (H, W, 3)."""
     return [_sized(photos.rendered(index, seed)) for index in range(count)]
 
 

@@ -110,7 +110,7 @@ def measure(settings: Settings) -> Measured:
 
 
 def checkpoint(settings: Settings) -> Path:
-    """A BLIP-2 of reduced shape, for this benchmark's time only."""
+    """Return a BLIP-2 of reduced shape, for this benchmark's time only."""
     return save(settings.scratch / "blip2", _TINY if settings.quick else _REDUCED)
 
 
@@ -176,7 +176,7 @@ class Stock:
         return likelier
 
     def _batches(self, images: Sequence[PillowImage.Image], batch_size: int) -> list[Any]:
-        """Prepared when they are wanted: the preparation is part of the work."""
+        """Prepare batches when they are wanted: the preparation is part of the work."""
         wording = Prompting()
         pairs = [(image, wording.text(question)) for image in images for question in checkpoints.QUESTIONS]
         parts = (list(itertools.islice(pairs, start, start + batch_size)) for start in range(0, len(pairs), batch_size))

@@ -93,13 +93,13 @@ def _forward(stock: StockVilt, inputs: list[Any]) -> None:
 
 
 def _fastest(speed: dict[str, list[float]], kind: str) -> str:
-    """The name of the contestant of a kind (`kind SIZE`) with the highest median."""
+    """Return the name of the contestant of a kind (`kind SIZE`) with the highest median."""
     names = [name for name in speed if name.rpartition(" ")[0] == kind]
     return max(names, key=lambda name: float(np.median(speed[name])))
 
 
 def _question(path: object) -> str:
-    """A question of exactly `_TEXT_TOKENS` tokens, the two that enclose it included."""
+    """Return a question of exactly `_TEXT_TOKENS` tokens, the two that enclose it included."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)

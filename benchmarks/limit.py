@@ -19,14 +19,15 @@ _BURST_S = 0.15
 
 
 def matmul_rate(shape: ViltShape, tokens: int, dtype: torch.dtype, device: torch.device) -> Callable[[], float]:
-    """A call that measures FLOP/s: the best of the four products of a layer, over `tokens` tokens at once.
+    """Return a call that measures FLOP/s: the best of the four products of a layer, over `tokens` tokens at once.
 
     On a CPU also with weights laid out for oneDNN beforehand, where torch has that: it is faster by a tenth.
 
     Args:
         shape: gives the sizes of the products.
         tokens: rows of the left matrix; as many as the engine has in one pass.
-        dtype, device: of the matrices.
+        dtype: of the matrices.
+        device: of the matrices.
     """
     width, inner = shape.hidden_size, shape.intermediate_size
     sizes = ((width, 3 * width), (width, width), (width, inner), (inner, width))

@@ -27,7 +27,7 @@ def describe() -> dict[str, str]:
 
 
 def revision() -> str:
-    """The git revision, marked where files differ from it; `unknown` outside a checkout."""
+    """Return the git revision, marked where files differ from it; `unknown` outside a checkout."""
     try:
         commit = _git("rev-parse", "--short", "HEAD")
         # Results and their table change with every measurement; they are not what is measured.

@@ -43,7 +43,7 @@ def peak_of(command: Sequence[str], directory: Path, log: Path) -> int:
 
 
 def marked(mark: str) -> list[Path]:
-    """The directories in /proc of the processes that carry the mark in their environment."""
+    """Return the directories in /proc of the processes that carry the mark in their environment."""
     wanted = f"{_MARK}={mark}".encode()
     found = []
     for path in _PROC.glob("[0-9]*"):

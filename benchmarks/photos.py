@@ -25,7 +25,7 @@ _GRAIN = 6.0
 
 
 def source() -> str:
-    """A sentence on where the images come from."""
+    """Return a sentence on where the images come from."""
     if _files():
         return f"Images: photos of {' and '.join(_SETS)} (the directory VQA_RAY_TEST_DATA)."
     return "Images: rendered products (VQA_RAY_TEST_DATA names no directory of photos)."
@@ -60,7 +60,7 @@ def decoded(count: int, sizes: Sequence[tuple[int, int]] = MIXED_SIZES) -> list[
 
 
 def cover(data: bytes, width: int, height: int) -> Image.Image:
-    """An image scaled and cropped so that it fills width × height."""
+    """Return an image scaled and cropped so that it fills width × height."""
     with Image.open(io.BytesIO(data)) as image:
         return ImageOps.fit(ImageOps.exif_transpose(image).convert("RGB"), (width, height), Image.Resampling.LANCZOS)
 

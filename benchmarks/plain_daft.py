@@ -24,7 +24,7 @@ class Predictor:
         self.model, self.question = StockVilt(model), question
 
     def answers(self, encoded: list[bytes]) -> list[dict[str, Any]]:
-        """Encoded images → answer and score of each."""
+        """Answer the question about each encoded image; return answers and scores."""
         images = [Image.open(io.BytesIO(data)).convert("RGB") for data in encoded]
         answered = self.model.answer(images, [self.question] * len(images), len(images), top_k=1)
         return [{"answer": best[0][0], "score": best[0][1]} for best in answered]

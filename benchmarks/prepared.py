@@ -14,7 +14,7 @@ from vqa_ray.types import Image, ImageTransform
 
 
 def arrays(images: Sequence[PillowImage.Image]) -> list[Image]:
-    """Decoded images as uint8 (H, W, 3)."""
+    """Return decoded images as uint8 (H, W, 3)."""
     return [np.asarray(image) for image in images]
 
 
@@ -29,7 +29,7 @@ def asked(questions: Sequence[str]) -> list[list[str]]:
 
 
 def engine(path: str | Path, dtype: str | None = None) -> Vilt:
-    """The engine on the best device; `dtype` None takes the best that it computes in."""
+    """Return the engine on the best device; `dtype` None takes the best that it computes in."""
     return Vilt.from_directory(Path(path), dtype=dtype)
 
 

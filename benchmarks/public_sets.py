@@ -26,7 +26,7 @@ _IS_IT = ("is there a {}?", "is this a {}?", "is a {} in the picture?", "does th
 
 
 def easy_vqa(directory: Path) -> dict[str, Iterable[dict[str, Any]]]:
-    """The training part of easy-VQA: one row per question, ten or so about each image.
+    """Return the training part of easy-VQA: one row per question, ten or so about each image.
 
     `shape` and `colour` say of each image what its own questions and answers give away, null where they do not.
     """

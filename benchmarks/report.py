@@ -66,14 +66,14 @@ def figure(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Figure:
-    """A figure of repeated measurements."""
+    """Return a figure of repeated measurements."""
     return Figure(what, Spread.of(values), unit, at_least, at_most)
 
 
 def result(
     measured: Measured, *, command: str, date: str, duration_s: float, quick: bool, machine: Mapping[str, str]
 ) -> dict[str, Any]:
-    """A benchmark's entry in the JSON file."""
+    """Return a benchmark's entry in the JSON file."""
     return {
         "command": command,
         "date": date,
@@ -101,7 +101,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def table(entries: Mapping[str, Mapping[str, Any]]) -> str:
-    """The whole Markdown page."""
+    """Return the whole Markdown page."""
     lines = [_HEAD, "| what | figure | required | met | command | date |", "|---|---|---|---|---|---|"]
     for entry in entries.values():
         where = f"`{entry['command']}` | {entry['date']}"

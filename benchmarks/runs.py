@@ -44,9 +44,12 @@ def observed(call: Callable[[], object], output: Path, pattern: str = "*.parquet
 
 
 def answer(input: Path, output: Path, model: str, **fields: object) -> Run:
-    """`vqa-ray answer`, as the command calls it, in this process and the Ray it has joined.
+    """Run `vqa-ray answer` as the command does, in this process and the Ray it has joined.
 
     Args:
+        input: the images.
+        output: the run directory.
+        model: a model reference.
         fields: more of `AnswerSpec`.
 
     Raises:
@@ -64,5 +67,5 @@ def answer(input: Path, output: Path, model: str, **fields: object) -> Run:
 
 
 def plain(input: Path, output: Path, model: str) -> Run:
-    """The plain Ray Data script, in this process and the Ray it has joined."""
+    """Run the plain Ray Data script in this process and the Ray it has joined."""
     return observed(lambda: plain_ray.answer(str(input), str(output), model), output)

@@ -114,7 +114,7 @@ def _precisions(before: Sequence[_Judged], after: Sequence[_Judged]) -> list[Fig
 
 
 def _verified(searches: Sequence[tuple[CatalogQuery, Hits]], index: Index, model: str) -> list[npt.NDArray[np.int64]]:
-    """The positions that are left of each search."""
+    """Return the positions that are left of each search."""
     options = ModelOptions(model)
     loaded = options.load()
     left = []
@@ -126,7 +126,7 @@ def _verified(searches: Sequence[tuple[CatalogQuery, Hits]], index: Index, model
 
 
 def _expression(query: CatalogQuery) -> str:
-    """What a right product must be, in questions."""
+    """Return what a right product must be, in questions."""
     asked = (
         _ASKED[name].format(with_article(value) if name in _BEFORE_NOUNS else value) for name, value in query.wanted
     )

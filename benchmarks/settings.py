@@ -20,7 +20,7 @@ class Settings:
     scratch: Path
 
     def pick(self, full: int, quick: int) -> int:
-        """A size of the measurement."""
+        """Return a size of the measurement."""
         return quick if self.quick else full
 
 

@@ -49,7 +49,7 @@ class StockVilt:
         return logits
 
     def batches(self, images: Sequence[Image.Image], questions: Sequence[str], batch_size: int) -> list[Any]:
-        """Prepared batches, in the order given."""
+        """Return prepared batches, in the order given."""
         return [
             self.prepare(images[start : start + batch_size], questions[start : start + batch_size])
             for start in range(0, len(images), batch_size)

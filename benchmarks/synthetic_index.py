@@ -19,10 +19,11 @@ _CENTRE_SEED, _SPREAD = 1, 0.7
 
 
 def clustered(rows: int, dimension: int, clusters: int, seed: int) -> npt.NDArray[np.float32]:
-    """Vectors of length 1 around common centres: those of a cluster have a cosine of about 0.67 with each other.
+    """Draw vectors of length 1 around common centres; two of one cluster have a cosine of about 0.67.
 
     Args:
-        rows, dimension: how many, how long.
+        rows: number of vectors.
+        dimension: of each vector.
         clusters: how many centres; the same for every seed.
         seed: of the vectors.
 
@@ -38,7 +39,7 @@ def clustered(rows: int, dimension: int, clusters: int, seed: int) -> npt.NDArra
 
 
 def blocks(rows: int, dimension: int, clusters: int) -> Iterator[npt.NDArray[np.float32]]:
-    """The vectors of the index, a file's worth at a time."""
+    """Yield the vectors of the index, a file's worth at a time."""
     for seed, start in enumerate(range(0, rows, FILE_ROWS)):
         yield clustered(min(FILE_ROWS, rows - start), dimension, clusters, 1_000 + seed)
 

@@ -29,7 +29,7 @@ class Spread:
 
 
 def by_turns(contestants: Mapping[str, Callable[[], T]], rounds: int, *, warm_up: bool = True) -> dict[str, list[T]]:
-    """What each contestant returns in each round; in every round all have one turn, in the order given.
+    """Return what each contestant returns in each round; in every round all have one turn, in the order given.
 
     Args:
         contestants: name → what to call.

@@ -32,7 +32,7 @@ def within(keys: Keys, ranges: Ranges) -> npt.NDArray[np.bool_]:
 
 
 def between(ranges: Ranges, first: int, stop: int) -> Ranges:
-    """The part of `ranges` from key `first` up to but without `stop`; ranges are cut at both ends."""
+    """Return the part of `ranges` from key `first` up to but without `stop`; ranges are cut at both ends."""
     touching = ranges[(ranges[:, 1] >= first) & (ranges[:, 0] < stop)]
     return np.clip(touching, first, stop - 1)
 

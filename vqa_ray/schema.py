@@ -181,7 +181,7 @@ _NEW_COLUMNS = frozenset((IMAGE_URI.name, FINISH_REASON.name, QUESTION_INDEX.nam
 
 
 def of_version(form: pa.Schema, version: int = COLUMNS_VERSION) -> pa.Schema:
-    """The columns that `form`, one of the output forms but that of an index, had in a version."""
+    """Return the columns that `form`, one of the output forms but that of an index, had in a version."""
     if version >= COLUMNS_VERSION:
         return form
     return pa.schema([_of_first_version(field) for field in form if field.name not in _NEW_COLUMNS])
@@ -195,7 +195,7 @@ def _of_first_version(field: pa.Field) -> pa.Field:
 
 
 def answer_schema(nested: bool, boxes: bool = False, version: int = COLUMNS_VERSION) -> pa.Schema:
-    """The schema of an `answer` run.
+    """Return the schema of an `answer` run.
 
     Args:
         nested: whether the questions of an input row stand in one row, in `results`; else each has a row of its own.
@@ -213,13 +213,13 @@ def answer_schema(nested: bool, boxes: bool = False, version: int = COLUMNS_VERS
 
 
 def caption_schema(boxes: bool = False, version: int = COLUMNS_VERSION) -> pa.Schema:
-    """The schema of a `caption` run; `boxes` where the model can point at things."""
+    """Return the schema of a `caption` run; `boxes` where the model can point at things."""
     form = CAPTION.insert(CAPTION.get_field_index("caption_score") + 1, BOXES) if boxes else CAPTION
     return of_version(form, version)
 
 
 def embedding_schema(vectors: int, dimension: int) -> pa.Schema:
-    """The schema of an `index` run.
+    """Return the schema of an `index` run.
 
     Args:
         vectors: of an image, see `vqa_ray.models.protocols.Encoder`.
@@ -244,7 +244,7 @@ def embedding_schema(vectors: int, dimension: int) -> pa.Schema:
 
 
 def tag_schema(attributes: Iterable[tuple[str, bool]], version: int = COLUMNS_VERSION) -> pa.Schema:
-    """The schema of a `tag` run.
+    """Return the schema of a `tag` run.
 
     Args:
         attributes: (name, multi) of each taxonomy attribute; a multi attribute holds a list of choices and scores.
@@ -259,26 +259,26 @@ def tag_schema(attributes: Iterable[tuple[str, bool]], version: int = COLUMNS_VE
 
 
 def riding_name(name: str) -> str:
-    """The name of a kept column on its way through READ and DECODED, which may have a column of that name."""
+    """Return the name of a kept column on its way through READ and DECODED, which may have a column of that name."""
     return f"{_RIDING}{name}" if name in READ.names or name in DECODED.names else name
 
 
 def written_name(name: str) -> str:
-    """The name of a kept column in the output: `riding_name` undone."""
+    """Return the name of a kept column in the output: `riding_name` undone."""
     return name.removeprefix(_RIDING)
 
 
 def with_kept(schema: pa.Schema, kept: Sequence[pa.Field]) -> pa.Schema:
-    """`schema` followed by the user's kept columns."""
+    """Return `schema` followed by the user's kept columns."""
     return pa.schema([*schema, *kept])
 
 
 def with_metadata(schema: pa.Schema, metadata: Mapping[str, object]) -> pa.Schema:
-    """`schema` with `metadata` as JSON under the key `vqa_ray`."""
+    """Return `schema` with `metadata` as JSON under the key `vqa_ray`."""
     return schema.with_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, object]:
-    """The metadata that `with_metadata` put there; empty when there is none."""
+    """Return the metadata that `with_metadata` put there; empty when there is none."""
     raw = (schema.metadata or {}).get(METADATA_KEY)
     return dict(json.loads(raw)) if raw else {}

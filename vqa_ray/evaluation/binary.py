@@ -32,14 +32,16 @@ def said_yes(answer: str | None) -> bool:
 
 
 def pope_said_yes(text: str) -> bool:
-    """POPE's reading of free text (Li et al. 2023, `evaluate.py`): only the first sentence, without commas; one of the
-    words "No", "no", "not" makes it a no, anything else is a yes."""
+    """Tell yes from no in free text as POPE's `evaluate.py` does (Li et al. 2023).
+
+    Only the first sentence counts, without commas: one of the words "No", "no", "not" makes it a no, anything else a yes.
+    """
     first_sentence = text.partition(".")[0].replace(",", "")
     return _POPE_NO_WORDS.isdisjoint(first_sentence.split(" "))
 
 
 def binary_report(pairs: Iterable[tuple[bool, bool]]) -> BinaryReport:
-    """The measures of (answered yes, is truly yes) pairs. Reads `pairs` once and keeps four counts.
+    """Return the measures of (answered yes, is truly yes) pairs. Reads `pairs` once and keeps four counts.
 
     Raises:
         ValueError: there is no pair.

@@ -111,7 +111,7 @@ def fit(scores: Sequence[float], labels: Sequence[bool], target: Target) -> Cali
 
 
 def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> IsotonicMap:
-    """The non-decreasing steps with the least squared distance to the labels; equal scores are on one step."""
+    """Return the non-decreasing steps with the least squared distance to the labels; equal scores are on one step."""
     # Per block: the least and the greatest score, how many are yes, how many there are.
     blocks: list[tuple[float, float, int, int]] = []
     for score, group in itertools.groupby(sorted(zip(scores, labels, strict=True)), key=lambda pair: pair[0]):

@@ -16,14 +16,18 @@ def ranks_of_right(
     right: npt.NDArray[np.int64],
     offsets: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
-    """int64 (Q,): how many wrong candidates score at least as high as the best right one; 0 is the best there is.
+    """Count, for each query, the wrong candidates that score at least as high as the best right one.
 
-    What scores equally counts against the right one: vectors that are all the same find nothing.
+    Ties count against the right candidate, so that vectors that are all equal find nothing.
 
     Args:
-        queries: (Q, D). candidates: (C, D). A score is a dot product.
-        right: places of the right candidates of all queries, one query after the other.
-        offsets: (Q + 1,): those of query i are `right[offsets[i] : offsets[i + 1]]`, at least one.
+        queries: float32 (Q, D). A score is a dot product.
+        candidates: float32 (C, D).
+        right: indices of the right candidates of all queries, one query after the other.
+        offsets: (Q + 1,): the right candidates of query i are `right[offsets[i] : offsets[i + 1]]`, at least one.
+
+    Returns:
+        int64 (Q,); 0 is the best rank.
 
     Raises:
         ValueError: a query has no right candidate.
@@ -39,16 +43,17 @@ def ranks_of_right(
         columns = right[offsets[begin] : offsets[end]]
         best = np.full(end - begin, -np.inf, scores.dtype)
         np.maximum.at(best, rows, scores[rows, columns])
-        # What is right does not stand in its own way.
+        # A right candidate does not count against itself.
         scores[rows, columns] = -np.inf
         found[begin:end] = (scores >= best[:, None]).sum(axis=1)
     return found
 
 
 def recall_at(ranks: npt.NDArray[np.int64], ks: Sequence[int]) -> dict[int, float]:
-    """k → share of the queries with a right candidate among their first k, in 0–1.
+    """Return, by k, the share of the queries with a right candidate among their first k, in 0–1.
 
     Args:
         ranks: int64 (Q,) of `ranks_of_right`, at least one.
+        ks: numbers of hits to look at.
     """
     return {k: float((ranks < k).mean()) for k in ks}

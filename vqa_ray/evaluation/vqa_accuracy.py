@@ -41,7 +41,7 @@ class VqaAccuracy:
 
 
 def answer_accuracy(answer: str | None, annotator_answers: Sequence[str]) -> float:
-    """The official accuracy of one answer, in 0..1; it does not depend on the order of the annotators.
+    """Return the official accuracy of one answer, in 0..1; it does not depend on the order of the annotators.
 
     As in the official code, answers are normalised only where the annotators differ. With a single annotator, whom
     leaving out would leave nobody, the accuracy is 1 for the same normalised answer and 0 otherwise.
@@ -66,7 +66,7 @@ def answer_accuracy(answer: str | None, annotator_answers: Sequence[str]) -> flo
 
 
 def vqa_accuracy(judged: Iterable[JudgedAnswer]) -> VqaAccuracy:
-    """The official accuracy over many answers. Reads `judged` once and keeps sums only.
+    """Return the official accuracy over many answers. Reads `judged` once and keeps sums only.
 
     Raises:
         ValueError: there is no answer to judge.
