@@ -34,7 +34,7 @@ def said_yes(answer: str | None) -> bool:
 def pope_said_yes(text: str) -> bool:
     """Tell yes from no in free text as POPE's `evaluate.py` does (Li et al. 2023).
 
-    Only the first sentence counts, without commas: one of the words "No", "no", "not" makes it a no, anything else a yes.
+    Only the first sentence counts, without commas: "No", "no" or "not" as a word makes it a no, anything else a yes.
     """
     first_sentence = text.partition(".")[0].replace(",", "")
     return _POPE_NO_WORDS.isdisjoint(first_sentence.split(" "))
