@@ -116,6 +116,11 @@ def watched_stream(uri: str) -> Iterator[tuple[BinaryIO, WatchedFile]]:
         yield cast("BinaryIO", decompressed(buffered, compression_of(buffered.peek(16)))), file
 
 
+def is_stored(file: BinaryIO) -> bool:
+    """Whether a stream of `watched_stream` gives the bytes as they are stored, not decompressed."""
+    return isinstance(file, io.BufferedReader) and isinstance(file.raw, WatchedFile)
+
+
 def until_damage(
     rows: Iterator[tuple[int, T]], file: WatchedFile, last_words: Callable[[int, Exception], T]
 ) -> Iterator[tuple[int, T]]:

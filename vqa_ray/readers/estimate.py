@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from vqa_ray.readers.damage import DAMAGE, watched_stream
+from vqa_ray.readers.damage import DAMAGE, is_stored, watched_stream
 from vqa_ray.readers.formats.csv import delimiter_of, records_of
 from vqa_ray.readers.formats.json_lines import json_lines
 from vqa_ray.readers.formats.webdataset import rows_in
@@ -65,7 +64,7 @@ def _beginning(source: Source, shard: Shard, count: _Count) -> tuple[int, int]:
     settled = (0, 0)
     try:
         with watched_stream(shard.uri) as (file, stored):
-            is_plain = isinstance(file, io.BufferedReader) and file.raw is stored
+            is_plain = is_stored(file)
             place = file.tell if is_plain else stored.tell
             for _ in count(file, source, shard):
                 rows += 1

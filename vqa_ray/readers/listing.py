@@ -15,7 +15,7 @@ from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
 from vqa_ray.readers.references import refer_to_images
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
 from vqa_ray.readers.source import FORMATS, Format, join_names, request_error
-from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, kind_of, suffix_of
+from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, counted_kinds, kind_of, suffix_of
 from vqa_ray.readers.table_formats import without_removed
 from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files, scheme_of
 from vqa_ray.storage.local_files import name_as_text, path_as_text
@@ -84,16 +84,13 @@ def told_kinds(entries: Iterable[FileEntry], *, examples: bool = False) -> str:
         entries: the files.
         examples: whether to name one of each suffix.
     """
-    groups: dict[str, list[str]] = {}
+    kinds: Counter[str] = Counter()
+    names: dict[str, str] = {}
     for entry in entries:
-        groups.setdefault(suffix_of(entry.uri) + ("" if entry.size_bytes else ", empty"), []).append(entry.uri)
-    largest = sorted(groups.items(), key=lambda group: -len(group[1]))
-    told_each = (
-        f"{len(uris)} × {suffix}" + (f" (for example {uris[0].rpartition('/')[2]})" if examples else "")
-        for suffix, uris in largest[:8]
-    )
-    more = f" and {len(largest) - 8} other kinds" if len(largest) > 8 else ""
-    return (", ".join(told_each) or "no files") + more
+        kind = suffix_of(entry.uri) + ("" if entry.size_bytes else ", empty")
+        kinds[kind] += 1
+        names.setdefault(kind, entry.uri.rpartition("/")[2])
+    return counted_kinds(kinds, names if examples else None)
 
 
 def list_input(uri: str) -> Listing:

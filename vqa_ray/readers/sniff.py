@@ -58,8 +58,13 @@ class _Zstd(io.RawIOBase):
 
     def __init__(self, source: Any) -> None:
         super().__init__()
-        self._stream = pa.CompressedInputStream(pa.PythonFile(source, "r"), "zstd")
+        self._source = source
+        # All of them are kept: one that is let go closes the source.
+        self._streams: list[pa.CompressedInputStream] = []
+        self._rewind()
 
+    def _rewind(self) -> None:
+        self._streams.append(pa.CompressedInputStream(pa.PythonFile(self._source, "r"), "zstd"))
         self._place = 0
 
     def readable(self) -> bool:
@@ -72,16 +77,19 @@ class _Zstd(io.RawIOBase):
         return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Forwards only, by reading: as readers of tars skip members."""
+        """By reading on, or once more from the beginning."""
         target = offset if whence == io.SEEK_SET else self._place + offset
-        if whence == io.SEEK_END or target < self._place:
-            raise io.UnsupportedOperation("a compressed stream is read from front to back")
-        while self._place < target and (more := self._stream.read(min(target - self._place, 2**20))):
+        if whence == io.SEEK_END:
+            raise io.UnsupportedOperation("the end of a compressed stream is not known")
+        if target < self._place:
+            self._source.seek(0)
+            self._rewind()
+        while self._place < target and (more := self._streams[-1].read(min(target - self._place, 2**20))):
             self._place += len(more)
         return self._place
 
     def readinto(self, buffer: Any, /) -> int:
-        data = self._stream.read(len(buffer))
+        data = self._streams[-1].read(len(buffer))
         buffer[: len(data)] = data
         self._place += len(data)
         return len(data)
@@ -98,7 +106,7 @@ def sniff(head: bytes) -> Format | None:
     compression = compression_of(head)
     if compression:
         head = _beginning(head, compression)
-    elif _is_image(head):
+    elif is_image(head):
         return "images"
     if _is_tar(head):
         return "webdataset"
@@ -158,7 +166,8 @@ def _beginning(head: bytes, compression: str) -> bytes:
     return bytes(data)
 
 
-def _is_image(head: bytes) -> bool:
+def is_image(head: bytes) -> bool:
+    """Whether a file's first bytes are those of an image."""
     try:
         name = identify(head)
     except RowError:

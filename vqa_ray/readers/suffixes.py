@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 from vqa_ray.readers.source import Format
@@ -50,3 +51,18 @@ def suffix_of(uri: str) -> str:
         return "no suffix"
     inner = stem.rpartition(".")[2] if suffix in _COMPRESSED and "." in stem else ""
     return f".{inner}.{suffix}" if 0 < len(inner) <= 8 else f".{suffix}"
+
+
+def counted_kinds(counts: Counter[str], examples: Mapping[str, str] | None = None) -> str:
+    """Files counted by suffix, for a message: the 8 most frequent suffixes.
+
+    Args:
+        counts: suffix → files.
+        examples: suffix → the name of one of them, to be shown.
+    """
+    each = (
+        f"{count} × {suffix}" + (f" (for example {examples[suffix]})" if examples else "")
+        for suffix, count in counts.most_common(8)
+    )
+    more = f" and {len(counts) - 8} other kinds" if len(counts) > 8 else ""
+    return (", ".join(each) or "no files") + more

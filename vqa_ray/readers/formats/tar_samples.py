@@ -34,6 +34,8 @@ class Member:
         suffix: the last suffix, in lower case.
         data: the contents; empty when they were not read.
         problem: why they were not.
+        holds_image: by its contents, where the suffix does not say it.
+        is_deferred: see `is_deferred`.
         is_used: a row was made of it already.
         turn: how many members of this very name stood before it, as in a tar that was added to (`tar -r`).
     """
@@ -42,6 +44,8 @@ class Member:
     suffix: str
     data: bytes = b""
     problem: RowError | None = None
+    holds_image: bool = False
+    is_deferred: bool = False
     is_used: bool = False
     turn: int = 0
 
@@ -49,6 +53,21 @@ class Member:
     def is_image(self) -> bool:
         """By its name."""
         return self.suffix in IMAGE_SUFFIXES
+
+    @property
+    def is_sidecar(self) -> bool:
+        """Whether it gives columns of an image."""
+        return self.suffix == "json" or self.suffix in TEXT_SUFFIXES
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is an image or a sidecar."""
+        return self.is_image or self.is_sidecar or self.holds_image
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return f"{self.key}.{self.suffix}" if self.suffix else self.key
 
     @property
     def stem(self) -> str:
@@ -72,6 +91,11 @@ class Sample:
     part: str
     image: Member | None
     sidecars: tuple[Member, ...] = ()
+
+    @property
+    def holds_images(self) -> bool:
+        """Whether there are images among the sidecars."""
+        return any(member.holds_image for member in self.sidecars)
 
     @property
     def image_id(self) -> str:
@@ -106,24 +130,42 @@ class Sample:
         return sum(len(member.data) for member in (self.image, *self.sidecars) if member)
 
 
-def member_name(path: str) -> tuple[str, str] | None:
-    """(key, suffix) of a member, or None for what is no part of a sample: hidden files, names without a suffix."""
+def member_name(path: str) -> tuple[str, str]:
+    """(key, suffix) of a member; a name without a suffix is the key."""
     readable = name_as_text(path).removeprefix("./")
     directory, mark, name = readable.rpartition("/")
     base, dot, suffix = name.rpartition(".")
-    if not dot or not base or name.startswith((".", "_")):
-        return None
-    return directory + mark + base, suffix.lower()
+    return (directory + mark + base, suffix.lower()) if dot and base else (readable, "")
+
+
+def is_deferred(path: str) -> bool:
+    """Whether the rows of a member come after all others of its tar.
+
+    Versions up to 0.1 left out names that begin with `_` or `.` and those without a suffix; rows are known by their
+    numbers, which the rows of such members must not shift in runs that go on.
+    """
+    name = path.rpartition("/")[2]
+    return name.startswith((".", "_")) or "." not in name
 
 
 def samples_of(members: Iterable[Member]) -> Iterator[Sample]:
-    """Group consecutive members. What was read when `members` breaks off is given before the exception passes on."""
+    """Group consecutive members. What was read when `members` breaks off is given before the exception passes on.
+
+    A deferred member makes no sample of its own, and does not part those around it.
+    """
     held: list[Member] = []
+    before: Member | None = None
     try:
         for member in members:
+            if member.is_deferred and not (held and held[0].stem == member.stem):
+                before = member
+                continue
             if held and held[0].stem != member.stem:
                 yield from _settle(held, held)
                 held = []
+            if not held and before is not None and before.stem == member.stem:
+                held.append(before)
+            before = None
             member.turn = sum(one.key == member.key and one.suffix == member.suffix for one in held)
             held.append(member)
             if len(held) > _HELD_MEMBERS or sum(len(one.data) for one in held) > _HELD_BYTES:
@@ -153,7 +195,7 @@ def _settle_turn(held: Sequence[Member], ready: Sequence[Member]) -> Iterator[Sa
     settled = {id(member) for member in ready}
     images = [member for member in held if member.is_image]
     sidecars = [member for member in held if not member.is_image]
-    spoken = {member.key for member in sidecars if member.suffix == "json" or member.suffix in TEXT_SUFFIXES}
+    spoken = {member.key for member in sidecars if member.is_sidecar}
     owners = {id(image): _owner(image.key, spoken, images) for image in images}
     sizes = Counter(owners.values())
     for image in images:
@@ -177,7 +219,10 @@ def _without_image(sidecars: Sequence[Member], known: Collection[str]) -> Iterat
         if not any(_speaks_for(key, member.key) for key in known):
             lonely.setdefault(member.key, []).append(member)
     for key, members in lonely.items():
-        yield Sample(key, "", None, tuple(members))
+        images = [member for member in members if member.holds_image]
+        image = images[0] if len(images) == 1 else None
+        if not all(member.is_deferred for member in members):
+            yield Sample(key, "", image, tuple(member for member in members if member is not image))
 
 
 def _owner(key: str, spoken: set[str], images: Sequence[Member]) -> str:

@@ -2,69 +2,34 @@
 
 from __future__ import annotations
 
-import tarfile
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, BinaryIO, Self
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.readers.bookkeeping import is_bookkeeping
 from vqa_ray.readers.columns import ROLES, default_columns, present_labels, resolve
 from vqa_ray.readers.damage import until_damage, watched_stream
 from vqa_ray.readers.first_rows import take_sample
-from vqa_ray.readers.formats.tar_samples import TEXT_SUFFIXES, Member, Sample, member_name, samples_of
+from vqa_ray.readers.formats.tar_members import Remarks, members_of
+from vqa_ray.readers.formats.tar_samples import Sample, samples_of
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.partitions import named_path_values, path_names, with_path_names
 from vqa_ray.readers.passthrough import infer_json, keep_json
 from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import numbered
 from vqa_ray.readers.source import InputConfig, OpenedInput, Shard, Source, request_error
+from vqa_ray.storage.filesystem import redacted_uri
 
-MAX_MEMBER_BYTES = 256 * 2**20
+logger = logging.getLogger(__name__)
+
 _ROLES = tuple(role for role in ROLES if role not in ("image", "image_uri"))
 _QUESTIONS = ("question", "txt")
-
-
-class _Header(tarfile.TarInfo):
-    """A member's header, which knows how much that is no tar stood before it."""
-
-    skipped_bytes = 0
-
-    @classmethod
-    def fromtarfile(cls, tar: Any) -> Self:
-        """The next header. Where `tarfile` would take a damaged header or a cut-off file for the end, this goes on
-        to the next sound header, and raises at the end of a file that has no end mark."""
-        if tar.is_nested:
-            return super().fromtarfile(tar)
-        skipped, at_end = 0, False
-        while True:
-            tar.is_nested = True
-            try:
-                header = super().fromtarfile(tar)
-            except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
-                at_end = True
-            except (tarfile.EmptyHeaderError, tarfile.TruncatedHeaderError) as error:  # type: ignore[attr-defined]
-                if skipped:
-                    raise tarfile.ReadError(f"its last {skipped} bytes are not tar") from None
-                if isinstance(error, tarfile.TruncatedHeaderError):  # type: ignore[attr-defined]
-                    raise tarfile.ReadError("it ends in the middle of a header") from None
-                if at_end:
-                    raise tarfile.EOFHeaderError("end of file header") from None  # type: ignore[attr-defined]
-                raise tarfile.ReadError("it ends without an end-of-archive mark; it may be cut off") from None
-            except tarfile.HeaderError:
-                skipped += tarfile.BLOCKSIZE
-            else:
-                if header.size < 0:
-                    raise tarfile.ReadError(f"the header of {header.name!r} gives a size below 0")
-                header.skipped_bytes = skipped
-                return header
-            finally:
-                tar.is_nested = False
-
-
-class _Tar(tarfile.TarFile):
-    tarinfo = _Header
-    is_nested = False
 
 
 def open_webdataset(config: InputConfig, listing: Listing) -> OpenedInput:
@@ -74,7 +39,8 @@ def open_webdataset(config: InputConfig, listing: Listing) -> OpenedInput:
         RequestError: a column that is needed stands in none of them, or there are no samples.
     """
     files = listing.of("webdataset")
-    sample = take_sample(files, _sample)
+    beginning = _Beginning()
+    sample = take_sample(files, beginning.read)
     if sample.is_empty:
         raise request_error(f"{listing.uri}: the input is empty: no samples")
     names = with_path_names(config, sample.names, path_names((entry.uri for entry in files), listing.root))
@@ -92,7 +58,7 @@ def open_webdataset(config: InputConfig, listing: Listing) -> OpenedInput:
         layout = default_columns(config, _ROLES, _QUESTIONS)
     shards = (Shard(i, entry.uri, size_bytes=entry.size_bytes) for i, entry in enumerate(files))
     kept = infer_json(config.keep, sample.rows, present_labels(config, sample.names))
-    return OpenedInput(tuple(shards), layout, kept, columns=tuple(names))
+    return OpenedInput(tuple(shards), layout, kept, notes=tuple(beginning.notes()), columns=tuple(names))
 
 
 def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -100,24 +66,28 @@ def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool])
     maker, kept = RowBuilder(source, shard.uri), source.kept_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
+    make = partial(_row, maker=maker, source=source, fields=kept, shard=name, path=path)
+    reads_images, remarks, number = source.config.reads_images, Remarks(), -1
     with watched_stream(shard.uri) as (file, watch):
-        rows = numbered(
-            _items(file, source.config.reads_images),
-            lambda item: _row(item, maker, source, kept, name, path=path),
-            wanted,
-        )
-        yield from until_damage(rows, watch, maker.damaged)
+        rows = numbered(_items(file, remarks, reads_images=reads_images), make, wanted)
+        for number, row in until_damage(rows, watch, maker.damaged):
+            yield number, row
+        later = enumerate(_deferred_items(file, remarks, reads_images=reads_images), number + 1)
+        rows = ((number, make(item) if wanted(number) else None) for number, item in later)
+        yield from until_damage(rows, watch, lambda *_: None)
+    if left_out := remarks.left_out():
+        logger.warning("%s: left out: %s", redacted_uri(shard.uri), left_out)
 
 
 def _row(
     item: Sample | str,
+    *,
     maker: RowBuilder,
     source: Source,
     fields: Sequence[pa.Field],
     shard: str,
-    *,
     path: Mapping[str, str | None],
-) -> Row:
+) -> Row | None:
     if isinstance(item, str):
         return maker.malformed(f"{shard}: {item}", f"{shard}\0{item}".encode())
     where = f"{shard} sample {item.image_id}"
@@ -129,8 +99,11 @@ def _row(
     if isinstance(values, str):
         return maker.malformed(f"{where}: {values}", known_by, item.image_id)
     if item.image is None:
+        if all(is_bookkeeping(member.name.rpartition("/")[2]) for member in item.sidecars):
+            return None
         suffixes = ", ".join(dict.fromkeys(member.suffix for member in item.sidecars))
-        error = RowError(ErrorCode.IMAGE_MISSING, f"{where}: no image, only {suffixes}")
+        several = " (several hold images: give them the suffixes of images)" if item.holds_images else ""
+        error = RowError(ErrorCode.IMAGE_MISSING, f"{where}: no image, only {suffixes}{several}")
         return maker.failed(error, known_by, item.image_id)
     values = {**path, **values}
     kept = keep_json(values, fields)
@@ -141,51 +114,81 @@ def _row(
 
 
 def rows_in(file: BinaryIO) -> Iterator[object]:
-    """Something for every row of a tar, in their order; images are passed over, not read."""
-    return _items(file, reads_images=False)
+    """Something for every row of a tar, in their order; images are passed over, not read. For an estimate: links are
+    not followed, and deferred images count as rows where they stand."""
+    remarks = Remarks()
+    known = 0
+    for item in _items(file, remarks, reads_images=False, follows_links=False):
+        yield item
+        yield from range(known, remarks.deferred)
+        known = remarks.deferred
+    yield from range(known, remarks.deferred)
 
 
-def _items(file: BinaryIO, reads_images: bool = True) -> Iterator[Sample | str]:
-    """The samples; a text for each stretch of a tar that is none."""
-    gaps: list[str] = []
-    for sample in samples_of(_members(file, gaps, reads_images)):
-        while gaps:
-            yield gaps.pop(0)
+def _items(
+    file: BinaryIO, remarks: Remarks, *, reads_images: bool = True, follows_links: bool = True
+) -> Iterator[Sample | str]:
+    """The samples but for the deferred; a text for each damaged stretch."""
+    members = members_of(file, remarks, reads_images=reads_images, follows_links=follows_links)
+    for sample in samples_of(members):
+        while remarks.gaps:
+            yield remarks.gaps.pop(0)
+        if sample.image is not None and sample.image.is_deferred:
+            remarks.adopted.add(sample.image.name)
         yield sample
-    yield from gaps
+    yield from remarks.gaps
 
 
-def _members(file: BinaryIO, gaps: list[str], reads_images: bool) -> Iterator[Member]:
-    with _Tar.open(fileobj=file, mode="r:") as tar:
-        while (header := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]
-            skipped = getattr(header, "skipped_bytes", 0)
-            if skipped:
-                gaps.append(f"a damaged tar header; {skipped} bytes before {header.name!r} were skipped")
-            named = member_name(header.name)
-            if named is None or header.isdir():
-                continue
-            yield _read(tar, header, Member(*named), reads_images)
+def _deferred_items(file: BinaryIO, remarks: Remarks, *, reads_images: bool = True) -> Iterator[Sample]:
+    """The deferred samples: those of images, after a first pass. What speaks of no image is left out."""
+    if not remarks.deferred:
+        for name in remarks.deferred_sidecars:
+            remarks.leave_out(name)
+        return
+    file.seek(0)
+    for sample in samples_of(members_of(file, remarks, deferred=True, reads_images=reads_images)):
+        if sample.image is None:
+            for member in sample.sidecars:
+                remarks.leave_out(member.name)
+        elif sample.image.name not in remarks.adopted:
+            yield sample
 
 
-def _read(tar: tarfile.TarFile, header: tarfile.TarInfo, member: Member, reads_images: bool) -> Member:
-    if not header.isreg():
-        message = "is a link or a special file; links in a tar are not followed"
-        member.problem = RowError(ErrorCode.IMAGE_MISSING, message)
-    elif not (member.is_image or member.suffix == "json" or member.suffix in TEXT_SUFFIXES):
-        return member
-    elif header.size > MAX_MEMBER_BYTES:
-        message = f"has {header.size} bytes; at most {MAX_MEMBER_BYTES} are read"
-        member.problem = RowError(ErrorCode.IMAGE_TOO_LARGE, message)
-    elif reads_images or not member.is_image:
-        contents = tar.extractfile(header)
-        member.data = contents.read() if contents else b""
-    return member
+@dataclass(slots=True)
+class _Beginning:
+    """The first samples of an input, and what a person should know of them."""
 
+    left_out: Remarks = field(default_factory=Remarks)
+    without_image: dict[str, str] = field(default_factory=dict)
+    without_sidecar: dict[str, str] = field(default_factory=dict)
 
-def _sample(uri: str) -> Iterator[tuple[Mapping[str, object] | None, int]]:
-    with watched_stream(uri) as (file, watch):
-        for _, item in until_damage(enumerate(_items(file)), watch, lambda number, error: str(error)):
-            values = item if isinstance(item, str) else item.values()
-            size_bytes = 0 if isinstance(item, str) else item.size_bytes()
-            yield (None if isinstance(values, str) else values), size_bytes
+    def read(self, uri: str) -> Iterator[tuple[Mapping[str, object] | None, int]]:
+        """As `take_sample` wants it."""
+        remarks = Remarks(unused=self.left_out.unused, examples=self.left_out.examples)
+        with watched_stream(uri) as (file, watch):
+            items = chain(_items(file, remarks), _deferred_items(file, remarks))
+            for _, item in until_damage(enumerate(items), watch, lambda number, error: str(error)):
+                values = item if isinstance(item, str) else item.values()
+                if isinstance(item, Sample):
+                    self._note(item)
+                size_bytes = 0 if isinstance(item, str) else item.size_bytes()
+                yield (None if isinstance(values, str) else values), size_bytes
+
+    def _note(self, sample: Sample) -> None:
+        if sample.image is None:
+            self.without_image.setdefault(sample.key, sample.sidecars[0].name)
+        elif not sample.sidecars:
+            self.without_sidecar.setdefault(sample.key, sample.image.name)
+
+    def notes(self) -> Iterator[str]:
+        """What is left out, and samples whose members do not lie together."""
+        left_out = self.left_out.left_out()
+        if left_out:
+            yield f"left out of the tars, as far as their beginnings show: {left_out}"
+        apart = sorted(self.without_image.keys() & self.without_sidecar.keys())
+        if apart:
+            names = f"{self.without_sidecar[apart[0]]} and {self.without_image[apart[0]]}"
+            yield (
+                f"members of one sample do not lie together in the tar ({names}, for example), so they become rows of "
+                "their own; write the tar in the order of its names: tar --sort=name"
+            )

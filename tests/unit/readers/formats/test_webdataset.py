@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import random
 import tarfile
 from pathlib import Path
@@ -12,8 +15,14 @@ import pytest
 from tests.helpers.pictures import encoded, photo
 from tests.unit.readers.inputs import asked, errors, open_at, read, refused, rows_of, tar_bytes, write_tar
 from vqa_ray.readers import read_shard
-from vqa_ray.readers.formats import webdataset
+from vqa_ray.readers.formats import tar_members
 from vqa_ray.readers.formats.tar_samples import Member, samples_of
+
+
+def compressed(data: bytes, compression: str) -> bytes:
+    if compression == "zst":
+        return pa.compress(data, codec="zstd", asbytes=True)  # type: ignore[no-any-return]
+    return {"gz": gzip, "bz2": bz2, "xz": lzma}[compression].compress(data)  # type: ignore[attr-defined, no-any-return]
 
 
 def ids(rows: list[dict[str, object]]) -> list[object]:
@@ -233,8 +242,8 @@ def test_gzipped_tars(tmp_path: Path, suffix: str) -> None:
     assert "Compressed file ended before the end-of-stream marker was reached" in rows[-1]["error_message"]
 
 
-def test_links_and_huge_members_are_told_and_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webdataset, "MAX_MEMBER_BYTES", 100)
+def test_links_out_of_a_tar_and_huge_members_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar_members, "MAX_MEMBER_BYTES", 100)
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         link = tarfile.TarInfo("1.jpg")
@@ -247,7 +256,7 @@ def test_links_and_huge_members_are_told_and_not_read(tmp_path: Path, monkeypatc
     (tmp_path / "a.tar").write_bytes(data.getvalue())
     rows = read(tmp_path / "a.tar", questions=("q",))
     assert errors(rows) == [
-        ("image_missing", "a.tar sample 1: is a link or a special file; links in a tar are not followed"),
+        ("image_missing", "a.tar sample 1: is a link to '/etc/passwd', which is no file of this tar"),
         ("image_too_large", "a.tar sample 2: has 101 bytes; at most 100 are read"),
         None,
     ]
@@ -343,3 +352,135 @@ def test_members_whose_names_are_not_utf8_are_told_apart(tmp_path: Path) -> None
         ("caf\\xe8", ["dce8"]),
         ("caf\\xe9", ["dce9"]),
     ]
+
+
+IMAGE = encoded(photo(16, 12), "PNG")
+
+
+def test_members_are_not_left_out_by_their_names(tmp_path: Path) -> None:
+    members = [
+        ("_DSC1.JPG", b"i"),
+        ("_DSC1.json", asked("first?")),
+        ("a.jpg", b"j"),
+        (".b.png", b"k"),
+        (".b.txt", b"second?"),
+        ("a.json", asked("third?")),
+        ("dir/no_suffix", IMAGE),
+        ("._a.jpg", b"apple double"),
+        ("__MACOSX/_c.jpg", b"apple double"),
+        (".DS_Store", b"finder"),
+        ("README", b"text"),
+        ("_notes.txt", b"text"),
+        (".config", b"text"),
+    ]
+    source = open_at(write_tar(tmp_path / "a.tar", members))
+    rows = rows_of(source)
+    # Earlier versions read one row, which keeps its number.
+    assert ids(rows) == ["a", "_DSC1", ".b", "dir/no_suffix"]
+    assert [row["questions"] for row in rows] == [["third?"], ["first?"], ["second?"], []]
+    assert [row["image"] for row in rows] == [b"j", b"i", b"k", None]
+    assert [row["error_code"] for row in rows] == [None, None, None, "question_missing"]
+    assert source.notes == (
+        "left out of the tars, as far as their beginnings show: 2 × no suffix (for example README), "
+        "1 × .txt (for example _notes.txt)",
+    )
+
+
+def test_a_tar_of_hidden_names_alone_is_read(tmp_path: Path) -> None:
+    rows = read(write_tar(tmp_path / "a.tar", [(f"_DSC{i}.JPG", b"i%d" % i) for i in range(3)]), questions=("q",))
+    assert [(row["image_id"], row["image"]) for row in rows] == [(f"_DSC{i}", b"i%d" % i) for i in range(3)]
+
+
+def test_images_are_known_by_their_contents(tmp_path: Path) -> None:
+    members = [
+        ("1", IMAGE),
+        ("1.json", asked("first?")),
+        ("2.jpg_large", IMAGE),
+        ("2.json", asked("second?")),
+        ("3.jpg", b"i"),
+        ("3.thumbnail", IMAGE),
+        ("3.json", asked("third?")),
+        ("4.left", IMAGE),
+        ("4.right", IMAGE),
+    ]
+    rows = read(write_tar(tmp_path / "a.tar", members))
+    assert [(row["image_id"], row["image"], row["questions"]) for row in rows[:3]] == [
+        ("1", IMAGE, ["first?"]),
+        ("2", IMAGE, ["second?"]),
+        ("3", b"i", ["third?"]),
+    ]
+    message = "a.tar sample 4: no image, only left, right (several hold images: give them the suffixes of images)"
+    assert errors(rows) == [None, None, None, ("image_missing", message)]
+
+
+def test_bookkeeping_in_a_tar_is_no_row(tmp_path: Path) -> None:
+    members = [("Thumbs.db", b"x"), ("1.jpg", b"i"), ("desktop.ini", b"x")]
+    file = write_tar(tmp_path / "a.tar", members)
+    source = open_at(file, questions=("q",))
+    (table,) = read_shard(source, source.shards[0])
+    assert table["image_id"].to_pylist() == ["1"]
+    assert table["source_key"].to_pylist() == [1], "rows keep the numbers that they had when such files were rows"
+
+
+def test_hidden_members_before_the_damage_are_read(tmp_path: Path) -> None:
+    data = tar_bytes([("_0.jpg", b"i"), *PHOTOS])
+    (tmp_path / "a.tar").write_bytes(data[: 1024 + 3584 * 2 + 100])
+    rows = read(tmp_path / "a.tar", questions=("q",))
+    assert ids(rows) == ["00", "01", None, "_0"]
+    assert [row["error_code"] for row in rows] == [None, None, "row_malformed", None]
+
+
+def link(name: str, target: str, kind: bytes) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    header.type, header.linkname = kind, target
+    return header
+
+
+@pytest.mark.parametrize("compression", ["", "gz", "bz2", "xz", "zst"])
+def test_links_to_members_are_followed(tmp_path: Path, compression: str) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for name, content in (("./d/1.jpg", b"i"), ("d/1.json", asked("first?")), ("2.txt", b"second?")):
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
+        tar.addfile(link("2.jpg", "d/1.jpg", tarfile.LNKTYPE))
+        tar.addfile(link("d/3.json", "1.json", tarfile.SYMTYPE))
+        tar.addfile(link("d/3.jpg", "../2.jpg", tarfile.SYMTYPE))
+        tar.addfile(link("4.jpg", "gone.jpg", tarfile.LNKTYPE))
+        tar.addfile(link("4.txt", "2.txt", tarfile.LNKTYPE))
+    stored = data.getvalue() if not compression else compressed(data.getvalue(), compression)
+    file = tmp_path / f"a.tar.{compression}".rstrip(".")
+    file.write_bytes(stored)
+    rows = read(file)
+    assert [(row["image_id"], row["image"], row["questions"]) for row in rows[:3]] == [
+        ("d/1", b"i", ["first?"]),
+        ("2", b"i", ["second?"]),
+        ("d/3", b"i", ["first?"]),
+    ]
+    message = f"{file.name} sample 4: is a link to 'gone.jpg', which is no file of this tar"
+    assert errors(rows) == [None, None, None, ("image_missing", message)]
+
+
+def test_a_hard_link_leads_to_the_file_before_it(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for header, content in (
+            (tarfile.TarInfo("1.jpg"), b"old"),
+            (link("2.jpg", "1.jpg", tarfile.LNKTYPE), b""),
+            (tarfile.TarInfo("1.jpg"), b"new"),
+        ):
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
+    (tmp_path / "a.tar").write_bytes(data.getvalue())
+    assert [row["image"] for row in read(tmp_path / "a.tar", questions=("q",))] == [b"old", b"old", b"new"]
+
+
+def test_members_that_do_not_lie_together_are_told(tmp_path: Path) -> None:
+    members = [("a/1.jpg", b"i"), ("b/1.jpg", b"i"), ("a/1.json", asked("q")), ("b/1.json", asked("q"))]
+    source = open_at(write_tar(tmp_path / "a.tar", members))
+    assert source.notes == (
+        "members of one sample do not lie together in the tar (a/1.jpg and a/1.json, for example), so they become rows "
+        "of their own; write the tar in the order of its names: tar --sort=name",
+    )
+    assert open_at(write_tar(tmp_path / "b.tar", sorted(members))).notes == ()
