@@ -1,39 +1,40 @@
-"""Column names and Arrow schemas: the one place where they are defined.
+"""Column names and Arrow schemas of rows, and the writing of errors into them.
 
-A row passes three forms. READ is what a reader yields (encoded bytes or a reference to them), DECODED is what the
-CPU stages hand to the model actors (raw pixels), and an output form (ANSWER, ANSWERS, TAG, CAPTION, RETRIEVE or that of
-`embedding_schema`) is what is written.
-Kept columns of the user's (`--keep`) ride along at the end of each.
-
-A run keeps the columns it began with: its record names their version, and the functions that give the forms take it.
+Readers yield READ rows (encoded bytes or a reference to them), CPU stages hand DECODED rows (raw pixels) to the model
+actors, and runs write an output form: ANSWER, ANSWERS, CAPTION, RETRIEVE, or that of `tag_schema` or
+`embedding_schema`. The user's kept columns (`--keep`) follow at the end of each.
+A run keeps the columns that it began with: its record names their version, a parameter of the functions here.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 METADATA_KEY = b"vqa_ray"
 _RIDING = "kept:"
 
-# The columns of new runs. Version 1, that of runs whose record names none, has no `image_uri` but in indexes, no
-# `finish_reason`, `question_index` and `tag_scores`, and several questions of a row in one row of `results`.
+# The columns of new runs. Version 1, of runs whose record names no version, lacks `finish_reason`, `question_index`,
+# `tag_scores` and, but for indexes, `image_uri`; it writes several questions of a row into one row of `results`.
 COLUMNS_VERSION = 2
 
-STATUS_OK = "ok"
-STATUS_ERROR = "error"
+STATUS_OK, STATUS_ERROR = "ok", "error"
 
 SCORED_ANSWER = pa.struct([("answer", pa.string()), ("score", pa.float32())])
-# Where something is: left, upper, right and lower edge in pixels of the source image, turned upright.
+# Left, upper, right and lower edge of an object, in pixels of the upright source image.
 BOX = pa.struct([("label", pa.string()), *((edge, pa.float32()) for edge in ("x0", "y0", "x1", "y1"))])
-# Only in the outputs of models that can point at things.
+# Only in the outputs of models that can point at objects.
 BOXES = pa.field("boxes", pa.list_(BOX))
 # An earlier question of a conversation about the image, and its answer.
 TURN = pa.struct([("question", pa.string()), ("answer", pa.string())])
 QUESTION_SCORE = pa.struct([("question", pa.string()), ("answer", pa.string()), ("score", pa.float32())])
-# How a free text ended, `stop` or `length`; null where the answer was chosen from a vocabulary.
+# How a generated text ended, `stop` or `length`; null where the answer was chosen from a vocabulary.
 FINISH_REASON = pa.field("finish_reason", pa.string())
 ANSWERED_QUESTION = pa.struct(
     [
@@ -44,20 +45,20 @@ ANSWERED_QUESTION = pa.struct(
         FINISH_REASON,
     ]
 )
-# The score of every choice of an image, also of those below their threshold; null where the model cannot say it.
+# The score of every choice, even below its threshold; null for a choice outside the model's vocabulary.
 TAG_SCORES = pa.field(
     "tag_scores",
     pa.list_(pa.struct([("attribute", pa.string()), ("choice", pa.string()), ("score", pa.float32())])),
 )
 
-# `source_key` is where a row was read: shard number << 32 | row number in the shard. It is unique in a run by
-# construction, which Ray Data's checkpointing needs and a user's own ids do not promise.
+# The origin of a row: shard number << 32 | row number in the shard. It is unique in a run by construction, which Ray
+# Data's checkpointing needs and a user's own ids do not guarantee.
 SOURCE_KEY = pa.field("source_key", pa.int64(), nullable=False)
 ROW_BITS = 32
 
-# Where the image can be read again; null where a row brought nothing but its bytes.
+# Where the image can be read again; null for a row that brought the bytes themselves.
 IMAGE_URI = pa.field("image_uri", pa.string())
-# The place of a question among those of its row, from 0. With `source_key` it tells the rows of an output apart.
+# The index of a question in its input row. Together with `source_key` it identifies an output row.
 QUESTION_INDEX = pa.field("question_index", pa.int32(), nullable=False)
 IDENTITY = (
     pa.field("row_id", pa.int64(), nullable=False),
@@ -69,7 +70,7 @@ STATUS = (
     pa.field("error_code", pa.string()),
     pa.field("error_message", pa.string()),
 )
-# What the row lived through although it was answered: a question cut to the model's limit, for instance.
+# A non-fatal problem of an answered row, e.g. the question was truncated to the model's limit.
 WARNING = pa.field("warning", pa.string())
 
 EXTRA_IMAGE = pa.struct(
@@ -81,11 +82,11 @@ READ = pa.schema(
         SOURCE_KEY,
         *IDENTITY,
         pa.field("questions", pa.list_(pa.string())),
-        # What was said before the questions, oldest first; null for nothing.
+        # The conversation before the questions, oldest turn first; null for none.
         pa.field("turns", pa.list_(TURN)),
         IMAGE_URI,
         pa.field("image", pa.large_binary()),
-        # Further images of the row, in order; null where it brings one, as nearly all do.
+        # The row's further images, in order; null for a row with one image, as nearly all are.
         pa.field("extra_images", pa.list_(pa.struct([("image_uri", pa.string()), ("image", pa.large_binary())]))),
         *STATUS,
     ]
@@ -94,7 +95,7 @@ DECODED = pa.schema(
     [
         SOURCE_KEY,
         *IDENTITY,
-        # A null is a question that is not asked now, in a retry of others of its row.
+        # A null is a question that a retry of the row's other questions does not ask.
         pa.field("questions", pa.list_(pa.string())),
         pa.field("turns", pa.list_(TURN)),
         IMAGE_URI,
@@ -104,38 +105,11 @@ DECODED = pa.schema(
         pa.field("pixels", pa.large_binary()),
         pa.field("height", pa.int32()),
         pa.field("width", pa.int32()),
-        # The image as it was brought, turned upright.
+        # The size of the upright source image.
         pa.field("source_height", pa.int32()),
         pa.field("source_width", pa.int32()),
-        # Further images of the row, in order, each with what the columns above hold of the first.
+        # The row's further images, in order, each with the columns above of the first.
         pa.field("extra_images", pa.list_(EXTRA_IMAGE)),
-        *STATUS,
-    ]
-)
-# What a training row brings beside READ and DECODED; the fields ride as kept columns through the decoding stage.
-TRAINING_FIELDS = (
-    # The optimiser step whose global batch the row belongs to, counted over the whole training; 0 in evaluation.
-    pa.field("step", pa.int32(), nullable=False),
-    # The soft targets: places in the answer vocabulary, and for each a weight in 0-1. Empty in evaluation where no
-    # answer of the row is in the vocabulary.
-    pa.field("label_ids", pa.list_(pa.int32()), nullable=False),
-    pa.field("label_weights", pa.list_(pa.float32()), nullable=False),
-    # The class of each auxiliary column, in the order asked for; -1 where the row has none. Empty when none is asked.
-    pa.field("auxiliary", pa.list_(pa.int32()), nullable=False),
-)
-# What training learns of a row before any image is decoded.
-INDEX = pa.schema(
-    [
-        SOURCE_KEY,
-        # Equal for rows of the same image.
-        pa.field("image_key", pa.int64()),
-        pa.field("question", pa.string()),
-        # What the annotators said; where `weights` is not null, distinct answers that are right by so much.
-        pa.field("answers", pa.list_(pa.string())),
-        pa.field("weights", pa.list_(pa.float64())),
-        pa.field("answer_type", pa.string()),
-        # The text of each auxiliary column, in the order asked for.
-        pa.field("auxiliary", pa.list_(pa.string())),
         *STATUS,
     ]
 )
@@ -159,10 +133,10 @@ RETRIEVE = pa.schema(
         *IDENTITY[:2],
         IMAGE_URI,
         pa.field("match", pa.bool_()),
-        # Null where no match was certain before every question was asked.
+        # Null where a mismatch was certain before every question was asked.
         pa.field("score", pa.float32()),
-        # Each question of the expression in its order; `answer` is the one looked for, null for yes. A score is null
-        # where the question could not change the outcome and was not asked.
+        # Each question of the expression, in its order; `answer` is the wanted one, null for yes. A score is null where
+        # the question was not asked because it could not change the outcome.
         pa.field("scores", pa.list_(QUESTION_SCORE)),
         *_TAIL,
     ]
@@ -180,8 +154,50 @@ CAPTION = pa.schema(
 _NEW_COLUMNS = frozenset((IMAGE_URI.name, FINISH_REASON.name, QUESTION_INDEX.name, TAG_SCORES.name))
 
 
+class Failure(Protocol):
+    """The error of a row, such as `vqa_ray.errors.RowError`: an `ErrorCode` and one line for a person."""
+
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str | None: ...
+
+
+def error_cells(failure: Failure) -> dict[str, str | None]:
+    """Return the cells of STATUS for a row in error, by column."""
+    return {"status": STATUS_ERROR, "error_code": str(failure.code), "error_message": failure.message}
+
+
+def mark_failed(table: pa.Table, failures: Mapping[int, Failure]) -> pa.Table:
+    """Write errors into the STATUS columns of a table; all else stays as it is.
+
+    Args:
+        table: any form with the columns of STATUS.
+        failures: row number → error.
+    """
+    if not failures:
+        return table
+    for field in STATUS:
+        values = table[field.name].to_pylist()
+        for row, failure in failures.items():
+            values[row] = error_cells(failure)[field.name]
+        place = table.schema.get_field_index(field.name)
+        table = table.set_column(place, table.schema.field(place), pa.array(values, field.type))
+    return table
+
+
+def is_ok(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """Tell which rows of a table are not in error: bool (N,)."""
+    return np.asarray(pc.equal(table["status"], STATUS_OK), bool)
+
+
+def ok_rows(table: pa.Table) -> npt.NDArray[np.int64]:
+    """Return the numbers of the rows that are not in error, ascending: int64 (M,)."""
+    return np.flatnonzero(is_ok(table))
+
+
 def of_version(form: pa.Schema, version: int = COLUMNS_VERSION) -> pa.Schema:
-    """Return the columns that `form`, one of the output forms but that of an index, had in a version."""
+    """Return the columns of an output form, other than that of an index, in a version."""
     if version >= COLUMNS_VERSION:
         return form
     return pa.schema([_of_first_version(field) for field in form if field.name not in _NEW_COLUMNS])
@@ -198,8 +214,8 @@ def answer_schema(nested: bool, boxes: bool = False, version: int = COLUMNS_VERS
     """Return the schema of an `answer` run.
 
     Args:
-        nested: whether the questions of an input row stand in one row, in `results`; else each has a row of its own.
-        boxes: whether the model can point at things; then `boxes` follows each `answers`.
+        nested: the questions of an input row share one row, in `results`; otherwise each has a row of its own.
+        boxes: the model can point at objects; `boxes` follows each `answers`.
         version: of the columns.
     """
     form = ANSWERS if nested else ANSWER
@@ -213,7 +229,7 @@ def answer_schema(nested: bool, boxes: bool = False, version: int = COLUMNS_VERS
 
 
 def caption_schema(boxes: bool = False, version: int = COLUMNS_VERSION) -> pa.Schema:
-    """Return the schema of a `caption` run; `boxes` where the model can point at things."""
+    """Return the schema of a `caption` run; with `boxes` where the model can point at objects."""
     form = CAPTION.insert(CAPTION.get_field_index("caption_score") + 1, BOXES) if boxes else CAPTION
     return of_version(form, version)
 
@@ -222,21 +238,21 @@ def embedding_schema(vectors: int, dimension: int) -> pa.Schema:
     """Return the schema of an `index` run.
 
     Args:
-        vectors: of an image, see `vqa_ray.models.protocols.Encoder`.
+        vectors: number per image, see `vqa_ray.models.protocols.Encoder`.
         dimension: of one vector.
     """
     return pa.schema(
         [
             *IDENTITY[:2],
             IMAGE_URI,
-            # The vectors of the image one after the other, each of length 1; null where status is `error`.
+            # The image's unit vectors one after the other; null where status is `error`.
             pa.field("embedding", pa.list_(pa.float32(), vectors * dimension)),
-            # Pixels of the image as it was brought, turned upright.
+            # The size of the upright source image.
             pa.field("height", pa.int32()),
             pa.field("width", pa.int32()),
-            # Hex, of the encoded bytes; there whenever there were bytes, also where they could not be decoded.
+            # Hex digest of the encoded bytes, also where they could not be decoded; null for a row without bytes.
             pa.field("sha256", pa.string()),
-            # JPEG; null where it is not wanted.
+            # JPEG; null in an index without thumbnails.
             pa.field("thumbnail", pa.binary()),
             *_TAIL,
         ]
@@ -247,7 +263,7 @@ def tag_schema(attributes: Iterable[tuple[str, bool]], version: int = COLUMNS_VE
     """Return the schema of a `tag` run.
 
     Args:
-        attributes: (name, multi) of each taxonomy attribute; a multi attribute holds a list of choices and scores.
+        attributes: (name, multi) of each taxonomy attribute; a multi attribute has a list of choices and of scores.
         version: of the columns.
     """
     fields = [*IDENTITY[:2], IMAGE_URI, pa.field("tags", pa.list_(pa.string())), TAG_SCORES]
@@ -259,12 +275,12 @@ def tag_schema(attributes: Iterable[tuple[str, bool]], version: int = COLUMNS_VE
 
 
 def riding_name(name: str) -> str:
-    """Return the name of a kept column on its way through READ and DECODED, which may have a column of that name."""
+    """Return the name of a kept column in READ and DECODED, which may have a column of the same name themselves."""
     return f"{_RIDING}{name}" if name in READ.names or name in DECODED.names else name
 
 
 def written_name(name: str) -> str:
-    """Return the name of a kept column in the output: `riding_name` undone."""
+    """Return the name of a kept column in the output, the inverse of `riding_name`."""
     return name.removeprefix(_RIDING)
 
 
@@ -279,6 +295,6 @@ def with_metadata(schema: pa.Schema, metadata: Mapping[str, object]) -> pa.Schem
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, object]:
-    """Return the metadata that `with_metadata` put there; empty when there is none."""
+    """Return the metadata that `with_metadata` wrote; empty for none."""
     raw = (schema.metadata or {}).get(METADATA_KEY)
     return dict(json.loads(raw)) if raw else {}

@@ -13,9 +13,10 @@ from pyarrow import parquet
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.index import version as versions
 from vqa_ray.index.paths import IndexLayout
-from vqa_ray.index.vectors import as_matrix, ok_rows, prefetched
+from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import IndexFile, Version
 from vqa_ray.runs.counts import open_rows, read_columns
+from vqa_ray.schema import ok_rows
 
 # Too large to be read with every row.
 LARGE = ("embedding", "thumbnail")

@@ -74,6 +74,6 @@ def _set_image(row: dict[str, object], found: bytes | RowError | None) -> None:
     elif isinstance(found, bytes) and hashlib.sha256(found).hexdigest() != row["sha256"]:
         found = RowError(ErrorCode.IMAGE_MISSING, "another image is where this one was embedded from")
     if isinstance(found, RowError):
-        row |= {"status": schema.STATUS_ERROR, "error_code": str(found.code), "error_message": found.message}
+        row |= schema.error_cells(found)
     else:
         row["image"] = found

@@ -16,11 +16,12 @@ import pyarrow as pa
 from vqa_ray.errors import RunError
 from vqa_ray.index import input_files as sources
 from vqa_ray.index.paths import REWRITTEN_PREFIX, UPDATES, IndexLayout
-from vqa_ray.index.vectors import as_matrix, ok_rows, prefetched
+from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import IndexFile, Update, Version
 from vqa_ray.keys import Ranges, within
 from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import name_of
+from vqa_ray.schema import ok_rows
 from vqa_ray.storage.filesystem import filesystem_for, write_table_atomic
 
 # How far the length of a vector may be from 1: vectors are made in float32.

@@ -10,9 +10,6 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-
-from vqa_ray.schema import STATUS_OK
 
 _FILES_AT_ONCE = 8
 
@@ -29,11 +26,6 @@ def prefetched(read: Callable[[F], pa.Table], files: Sequence[F]) -> Iterator[pa
             ahead += [pool.submit(read, file) for file in islice(further, 1)]
             yield table
             del table
-
-
-def ok_rows(table: pa.Table) -> npt.NDArray[np.int64]:
-    """Row numbers of the rows that have a vector: int64, ascending."""
-    return np.flatnonzero(pc.equal(table["status"], STATUS_OK).to_numpy(zero_copy_only=False)).astype(np.int64)
 
 
 def as_matrix(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.float32]:

@@ -14,7 +14,7 @@ from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import GenerativeModel
 from vqa_ray.stages import questions
-from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields, ok_rows
+from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
 from vqa_ray.stages.questions import Asked
 from vqa_ray.stages.source_boxes import SourceSizes
 from vqa_ray.types import Answer, Image, Turn
@@ -68,7 +68,7 @@ class AnswerStage:
         asked = table["questions"].to_pylist()
         turns = [_turns(cell) for cell in table["turns"].to_pylist()]
         apart = self._config.multi_question and not self._nested
-        units = questions.units(asked, ok_rows(table), apart=apart)
+        units = questions.units(asked, schema.ok_rows(table).tolist(), apart=apart)
 
         def answer(numbers: list[int]) -> list[list[Answer]]:
             return self._answer(table, asked, turns, [units[number] for number in numbers])

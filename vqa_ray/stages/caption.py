@@ -12,7 +12,7 @@ from vqa_ray import schema
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import GenerativeModel
 from vqa_ray.stages.answer import validate_answer
-from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields, ok_rows
+from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
 from vqa_ray.stages.source_boxes import SourceSizes
 from vqa_ray.types import Answer
 
@@ -57,7 +57,7 @@ class CaptionStage:
         def caption(rows: list[int]) -> list[Answer]:
             return self._caption(table, rows)
 
-        captioned, failures = bisect_failures(caption, ok_rows(table))
+        captioned, failures = bisect_failures(caption, schema.ok_rows(table).tolist())
         columns: dict[str, dict[int, Any]] = {
             "caption": {row: answer.answers[0][0] for row, answer in captioned.items()},
             "caption_score": {row: answer.answers[0][1] for row, answer in captioned.items()},

@@ -13,7 +13,7 @@ from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.image_metadata import DESCRIPTION
-from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields, ok_rows
+from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
 
 Vectors = npt.NDArray[np.float32]
 
@@ -56,7 +56,7 @@ class EmbedStage:
         def embed(rows: list[int]) -> list[Vectors | RowError]:
             return self._embed(table, rows)
 
-        found, failures = bisect_failures(embed, ok_rows(table))
+        found, failures = bisect_failures(embed, schema.ok_rows(table).tolist())
         kept = [field for field in kept_fields(table) if field.name not in DESCRIPTION]
         form = schema.embedding_schema(self._encoder.vectors, self._encoder.dimension)
         columns = {

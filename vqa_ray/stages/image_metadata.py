@@ -76,7 +76,7 @@ class DescribeImages:
                 failures[row] = RowError(outcome.code, f"{redacted_uri(uri)}: {outcome.message}") if uri else outcome
             else:
                 thumbnails[row] = outcome
-        return (_failed(decoded, failures) if failures else decoded), thumbnails
+        return schema.mark_failed(decoded, failures), thumbnails
 
     def _from_file(self, data: bytes) -> bytes | RowError:
         try:
@@ -85,13 +85,3 @@ class DescribeImages:
             # It was decoded a moment ago: at most, memory has become short.
             return RowError(error.code, f"thumbnail: {error.message}")
         return thumbnail(pixels, *pixels.shape[:2])
-
-
-def _failed(table: pa.Table, failures: dict[int, RowError]) -> pa.Table:
-    for field in schema.STATUS:
-        values = table[field.name].to_pylist()
-        for row, error in failures.items():
-            told = {"status": schema.STATUS_ERROR, "error_code": str(error.code), "error_message": error.message}
-            values[row] = told[field.name]
-        table = table.set_column(table.schema.get_field_index(field.name), field, pa.array(values, field.type))
-    return table

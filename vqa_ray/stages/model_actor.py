@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
-from vqa_ray.errors import ErrorCode, RequestError
+from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.process import gc_paused, limit_threads
-from vqa_ray.schema import STATUS, STATUS_ERROR, STATUS_OK
+from vqa_ray.schema import is_ok, mark_failed
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_stage import DEVICE_LOST
 from vqa_ray.stages.row_report import RowReport
@@ -20,6 +20,7 @@ from vqa_ray.stages.row_report import RowReport
 logger = logging.getLogger(__name__)
 
 EXIT_CODE = 70
+_CRASHED = RowError(ErrorCode.ROW_CRASHED, "the process of the model died over this row, twice")
 
 ModelStage: TypeAlias = Callable[[pa.Table], pa.Table]
 
@@ -82,11 +83,11 @@ class ModelActor:
             return pa.concat_tables([self._alone(table.slice(row, 1)) for row in range(table.num_rows)])
 
     def _alone(self, row: pa.Table) -> pa.Table:
-        if row["status"][0].as_py() != STATUS_OK:
+        if not is_ok(row).all():
             return self._guarded(row)
         # Below zero, a row's own note cannot be taken for that of the batch that it begins.
         with self._journal.batch(-1 - row["source_key"][0].as_py()) as died_before:
-            return self._guarded(_crashed(row) if died_before else row)
+            return self._guarded(mark_failed(row, {0: _CRASHED}) if died_before else row)
 
     def _guarded(self, table: pa.Table) -> pa.Table:
         try:
@@ -99,15 +100,3 @@ class ModelActor:
             logger.critical("the device is lost, this process ends: %s", error)
             os._exit(EXIT_CODE)
         return result
-
-
-def _crashed(row: pa.Table) -> pa.Table:
-    values = {
-        "status": STATUS_ERROR,
-        "error_code": str(ErrorCode.ROW_CRASHED),
-        "error_message": "the process of the model died over this row, twice",
-    }
-    for field in STATUS:
-        column = pa.array([values[field.name]], field.type)
-        row = row.set_column(row.schema.get_field_index(field.name), field, column)
-    return row

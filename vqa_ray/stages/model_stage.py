@@ -2,7 +2,7 @@
 
 A model stage does three things:
 
-    results, failures = bisect_failures(call, ok_rows(table))  # call(rows) -> one result per row, in order
+    results, failures = bisect_failures(call, ok_rows(table).tolist())  # call(rows) -> one result per row
     columns = ...                                              # column -> row -> value, made from `results`
     return assemble(schema, table, columns, failures, attempt)
 
@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.arrow import pixel_views
-from vqa_ray.schema import DECODED, STATUS_ERROR, STATUS_OK, riding_name, written_name
+from vqa_ray.schema import DECODED, mark_failed, riding_name, written_name
 from vqa_ray.types import Image, ImageOrImages
 
 logger = logging.getLogger(__name__)
@@ -51,11 +51,6 @@ class ImageGroup:
     def shown(self) -> ImageOrImages:
         """The image or images, as a model takes them."""
         return (self.image, *self.extra) if self.extra else self.image
-
-
-def ok_rows(table: pa.Table) -> list[int]:
-    """The numbers of the rows that are not in error, ascending."""
-    return [row for row, status in enumerate(table["status"].to_pylist()) if status == STATUS_OK]
 
 
 def image_groups(table: pa.Table, rows: Sequence[int]) -> list[ImageGroup]:
@@ -155,6 +150,7 @@ def assemble(
         failures: rows that failed in this stage; their cells in `columns` should be absent.
         attempt: the number of times these rows have been tried, this one included.
     """
+    table = mark_failed(table, failures)
     made: dict[str, Any] = {"warning": {}, "finish_reason": {}, **columns}
     arrays = []
     for field in schema:
@@ -169,17 +165,6 @@ def assemble(
             arrays.append(pa.array([attempt] * table.num_rows, field.type))
         elif field.name == "question_index":
             arrays.append(pa.array([0] * table.num_rows, field.type))
-        elif field.name in ("status", "error_code", "error_message") and failures:
-            arrays.append(_with_failures(table, field, failures))
         else:
             arrays.append(table[field.name])
     return pa.table(arrays, schema=schema)
-
-
-def _with_failures(table: pa.Table, field: pa.Field, failures: Mapping[int, RowError]) -> pa.Array:
-    values = table[field.name].to_pylist()
-    for row, error in failures.items():
-        values[row] = {"status": STATUS_ERROR, "error_code": str(error.code), "error_message": error.message}[
-            field.name
-        ]
-    return pa.array(values, field.type)

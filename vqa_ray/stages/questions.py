@@ -96,7 +96,7 @@ def pack(table: pa.Table, answered: Mapping[tuple[int, int], Mapping[str, Any] |
 
 def _outcome(answer: Mapping[str, Any] | RowError) -> Mapping[str, Any]:
     if isinstance(answer, RowError):
-        return {"status": schema.STATUS_ERROR, "error_code": str(answer.code), "error_message": answer.message}
+        return schema.error_cells(answer)
     return answer
 
 

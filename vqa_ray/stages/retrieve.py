@@ -14,7 +14,7 @@ from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import VqaModel
 from vqa_ray.predicates.predicate import Predicate, Question
-from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields, ok_rows
+from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
 from vqa_ray.taxonomy.taxonomy import YES_NO, probability_of_yes
 from vqa_ray.text import normalise
 from vqa_ray.types import Image
@@ -80,7 +80,7 @@ class RetrieveStage:
         def find(rows: list[int]) -> list[_Found]:
             return self._find(table, rows)
 
-        found, failures = bisect_failures(find, ok_rows(table))
+        found, failures = bisect_failures(find, schema.ok_rows(table).tolist())
         output = schema.with_kept(self._form, kept_fields(table))
         return assemble(output, table, self._columns(found), failures, self._attempt)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields, ok_rows
+from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
 from vqa_ray.taxonomy.image_tags import ImageTags
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 from vqa_ray.types import ChoiceScores
@@ -65,7 +65,7 @@ class TagStage:
         def tag(rows: list[int]) -> list[_Tagged]:
             return self._tag(table, rows)
 
-        tagged, failures = bisect_failures(tag, ok_rows(table))
+        tagged, failures = bisect_failures(tag, schema.ok_rows(table).tolist())
         output = schema.with_kept(self._form, kept_fields(table))
         return assemble(output, table, self._columns(tagged), failures, self._attempt)
 

@@ -15,7 +15,7 @@ from vqa_ray.errors import RowError
 from vqa_ray.models.chat import vllm as vllm_engine
 from vqa_ray.models.chat.vllm import VllmOptions
 from vqa_ray.stages.answer import validate_answer
-from vqa_ray.stages.model_stage import assemble, image_groups, kept_fields, ok_rows
+from vqa_ray.stages.model_stage import assemble, image_groups, kept_fields
 from vqa_ray.stages.source_boxes import SourceSizes
 from vqa_ray.types import Answer
 
@@ -43,7 +43,7 @@ class VllmRequests:
             Columns `messages`, `sampling_params` and `carried`, as many rows in the same order.
         """
         pictures: dict[int, list[str]] = {}
-        for group in image_groups(table, ok_rows(table)):
+        for group in image_groups(table, schema.ok_rows(table).tolist()):
             urls = [vllm_engine.picture_url(image) for image in (group.image, *group.extra)]
             pictures |= dict.fromkeys(group.rows, urls)
         rest = _without_pixels(table)
@@ -89,7 +89,7 @@ class VllmAnswers:
         table = pa.concat_tables([_unpacked(carried) for carried in outputs["carried"]])
         answered: dict[int, Answer] = {}
         failures: dict[int, RowError] = {}
-        for row in ok_rows(table):
+        for row in schema.ok_rows(table).tolist():
             try:
                 answered[row] = self._answer({name: column[row] for name, column in outputs.items()}, table, row)
             except RowError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from vqa_ray import schema
@@ -28,15 +27,7 @@ def usable_rows(tables: Iterable[pa.Table]) -> Generator[tuple[pa.Table, list[Sk
 
 def failed_rows(skipped: Sequence[SkippedRow], results: pa.Schema) -> pa.Table:
     """Rows of a schema of results that say only what went wrong."""
-    rows = [
-        {
-            "source_key": row.source_key,
-            "status": schema.STATUS_ERROR,
-            "error_code": row.code,
-            "error_message": row.message,
-        }
-        for row in skipped
-    ]
+    rows = [{"source_key": row.source_key, **schema.error_cells(row)} for row in skipped]
     return pa.Table.from_pylist(rows, results)
 
 
@@ -58,11 +49,6 @@ def by_key(results: pa.Table, rows: LabelledRows) -> pa.Table:
         told = "; ".join(f"{len(which)} {how} (first {which[0]})" for how, which in wrong.items() if len(which))
         raise RunError(f"validation of {len(rows)} rows: of the source_keys answered {told}")
     return results.take(order)
-
-
-def is_ok(results: pa.Table) -> npt.NDArray[np.bool_]:
-    """bool (N,): which rows are no error."""
-    return np.array([status == schema.STATUS_OK for status in results["status"].to_pylist()], bool)
 
 
 def _larger(tables: Iterable[pa.Table]) -> Generator[pa.Table, None, None]:

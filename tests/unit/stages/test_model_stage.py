@@ -44,7 +44,7 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 def test_groups_hold_each_image_once_as_a_view(chunks: bool) -> None:
     one, two = picture(2, 3, 1), picture(4, 2, 2)
     table = decoded((7, one), (None, None), (9, two), (7, one), (None, two), (None, two), chunks=chunks)
-    rows = batch.ok_rows(table)
+    rows = schema.ok_rows(table).tolist()
     groups = batch.image_groups(table, rows)
     assert rows == [0, 2, 3, 4, 5]
     assert [group.rows for group in groups] == [(0, 3), (2,), (4,), (5,)]
@@ -130,5 +130,5 @@ def test_an_empty_table_stays_one() -> None:
     table = decoded((1, picture(2, 2))).slice(0, 0)
     output = schema.with_kept(schema.ANSWER, batch.kept_fields(table))
     columns = {name: {} for name in ("question", "answer", "answer_score", "answers")}
-    assert batch.bisect_failures(lambda rows: [], batch.ok_rows(table)) == ({}, {})
+    assert batch.bisect_failures(lambda rows: [], schema.ok_rows(table).tolist()) == ({}, {})
     assert batch.assemble(output, table, columns, {}, 1).schema == output

@@ -10,13 +10,14 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.training.data.labelled_rows import LabelledRows
+from vqa_ray.training.data.row_schema import LABELS
 
 
 def index_table(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """An INDEX table; what a row leaves out is told from its place."""
+    """A LABELS table; what a row leaves out is told from its place."""
     usual = {"question": "what?", "answers": [], "auxiliary": [], "status": schema.STATUS_OK}
     full = [{"source_key": at, "image_key": at, **usual, **row} for at, row in enumerate(rows)]
-    return pa.Table.from_pylist(full, schema=schema.INDEX)
+    return pa.Table.from_pylist(full, schema=LABELS)
 
 
 def labelled(*answers: Sequence[str], **more: Any) -> LabelledRows:

@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from vqa_ray import schema
+from vqa_ray.training.data.row_schema import TRAINING_FIELDS
 
-SCHEMA = schema.with_kept(schema.DECODED, schema.TRAINING_FIELDS)
+SCHEMA = schema.with_kept(schema.DECODED, TRAINING_FIELDS)
 
 
 def row_of(

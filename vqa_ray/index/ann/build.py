@@ -19,9 +19,10 @@ from pyarrow import parquet
 
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.index.paths import IndexLayout
-from vqa_ray.index.vectors import as_matrix, ok_rows, prefetched
+from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import AnnState, IndexFile, Version
 from vqa_ray.runs.counts import open_rows, read_columns
+from vqa_ray.schema import ok_rows
 from vqa_ray.storage.filesystem import filesystem_for, scheme_of
 
 # Fewer vectors are searched exactly in a moment; it is also what `--ann auto` goes by.

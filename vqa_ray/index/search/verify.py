@@ -131,18 +131,14 @@ class Verifier:
 
 def _as_embedded(table: pa.Table, hashes: Sequence[str | None]) -> pa.Table:
     """READ rows, of which those that bring another image than was embedded are in error."""
-    columns = {field.name: table[field.name].to_pylist() for field in schema.STATUS}
+    failures: dict[int, RowError] = {}
     for row, (image, wanted) in enumerate(zip(table["image"], hashes, strict=True)):
         data = image.as_py()
         if data is not None and hashlib.sha256(data).hexdigest() != wanted:
             named = table["image_uri"][row].as_py() or "the image"
-            changed = RowError(ErrorCode.IMAGE_MISSING, f"{redacted_uri(named)}: is another image than was embedded")
-            for name, value in zip(columns, (schema.STATUS_ERROR, str(changed.code), changed.message), strict=True):
-                columns[name][row] = value
-    for name, values in columns.items():
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, table.schema.field(place), pa.array(values, pa.string()))
-    return table
+            message = f"{redacted_uri(named)}: is another image than was embedded"
+            failures[row] = RowError(ErrorCode.IMAGE_MISSING, message)
+    return schema.mark_failed(table, failures)
 
 
 @contextmanager

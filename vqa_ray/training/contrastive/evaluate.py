@@ -112,19 +112,18 @@ def _rows(embedded: pa.Table, rows: LabelledRows, judged: Judgement) -> pa.Table
     ends = np.cumsum(np.bincount(judged.pairs.text_row, minlength=judged.rows))
     by_row = iter(zip(np.split(text_ranks, ends[:-1]), image_ranks.tolist(), strict=True))
     found = [next(by_row) if encoded else (None, None) for encoded in judged.encoded]
-    status = {part.name: embedded[part.name].to_pylist() for part in schema.STATUS}
-    for row, encoded in enumerate(judged.encoded):
-        if not encoded and status["status"][row] == schema.STATUS_OK:
-            told = (schema.STATUS_ERROR, NO_CAPTION, "the row has no caption")
-            for name, value in zip(status, told, strict=True):
-                status[name][row] = value
     columns = {
         "row_id": embedded["row_id"],
         "image_id": embedded["image_id"],
         "captions": rows.answers,
         "text_to_image_ranks": [None if texts is None else texts.tolist() for texts, _ in found],
         "image_to_text_rank": [image for _, image in found],
-        **status,
+        **{part.name: embedded[part.name] for part in schema.STATUS},
         "source_key": embedded["source_key"],
     }
-    return pa.table({part.name: columns[part.name] for part in JUDGED}, schema=JUDGED)
+    failures = {
+        row: SkippedRow(rows.keys[row], NO_CAPTION, "the row has no caption")
+        for row in np.flatnonzero(schema.is_ok(embedded) & ~judged.encoded).tolist()
+    }
+    table = pa.table({part.name: columns[part.name] for part in JUDGED}, schema=JUDGED)
+    return schema.mark_failed(table, failures)

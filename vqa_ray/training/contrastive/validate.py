@@ -26,7 +26,7 @@ from vqa_ray.training.data.captions import NO_CAPTION
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
 from vqa_ray.training.prefetch import Prefetcher
-from vqa_ray.training.validation import by_key, failed_rows, is_ok, usable_rows
+from vqa_ray.training.validation import by_key, failed_rows, usable_rows
 from vqa_ray.training.vqa.validate import ValidationMetrics
 
 KS = (1, 5, 10)
@@ -212,7 +212,7 @@ class Judgement:
             RunError: see `pair_metrics`.
         """
         results = by_key(results, rows)
-        encoded = is_ok(results)
+        encoded = schema.is_ok(results)
         skipped = Counter(results["error_code"].filter(pa.array(~encoded)).to_pylist())
         if not encoded.any():
             reasons = ", ".join(f"{code} {number}" for code, number in sorted(skipped.items())) or "there are none"

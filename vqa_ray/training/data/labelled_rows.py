@@ -12,9 +12,10 @@ import pyarrow as pa
 from pyarrow import compute, parquet
 
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.schema import INDEX, ROW_BITS, STATUS_OK, metadata_of, with_metadata
+from vqa_ray.schema import ROW_BITS, is_ok, metadata_of, with_metadata
 from vqa_ray.storage.filesystem import read_bytes, write_table_atomic
 from vqa_ray.training.data.answer_votes import AnswerCounts, count_answers
+from vqa_ray.training.data.row_schema import LABELS
 
 YES_NO, NUMBER, OTHER = "yes/no", "number", "other"
 _NUMBER = re.compile(r"-?\d+([.,]\d+)*")
@@ -98,7 +99,7 @@ class LabelledRows:
 
     @classmethod
     def from_tables(cls, tables: Iterable[pa.Table], auxiliary: Sequence[str] = ()) -> LabelledRows:
-        """Gather INDEX tables, in any order.
+        """Gather LABELS tables, in any order.
 
         Args:
             auxiliary: the names of the auxiliary columns.
@@ -110,13 +111,13 @@ class LabelledRows:
         if not gathered:
             raise RequestError("the input has no rows to learn from")
         table = pa.concat_tables(gathered).combine_chunks().sort_by("source_key")
-        is_ok = compute.equal(table["status"], STATUS_OK)
-        errors = table.filter(compute.invert(is_ok))["error_message"]
+        usable = is_ok(table)
+        errors = table.filter(pa.array(~usable))["error_message"]
         failure = one_line(errors[0].as_py()) if len(errors) else ""
         if len(errors) == table.num_rows:
             raise RequestError(f"none of the {table.num_rows} rows can be read; the first says: {failure}")
-        table = table.filter(is_ok).combine_chunks()
-        columns = {name: _array(table[name]) for name in INDEX.names[:-3]}
+        table = table.filter(pa.array(usable)).combine_chunks()
+        columns = {name: _array(table[name]) for name in LABELS.names[:-3]}
         weights = columns["weights"] if columns["weights"].null_count == 0 else None
         _check_weights(table, weights)
         rows = cls(

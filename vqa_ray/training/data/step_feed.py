@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vqa_ray import schema
 from vqa_ray.errors import RunError
@@ -110,9 +109,9 @@ def set_aside(table: pa.Table) -> tuple[pa.Table, list[SkippedRow]]:
     Args:
         table: DECODED rows.
     """
-    usable = pc.equal(table["status"], schema.STATUS_OK)
-    if pc.all(usable).as_py():
+    usable = schema.is_ok(table)
+    if usable.all():
         return table, []
-    failed = table.filter(pc.invert(usable))
+    failed = table.filter(pa.array(~usable))
     columns = (failed[name].to_pylist() for name in ("source_key", "error_code", "error_message"))
-    return table.filter(usable), [SkippedRow(*row) for row in zip(*columns, strict=True)]
+    return table.filter(pa.array(usable)), [SkippedRow(*row) for row in zip(*columns, strict=True)]

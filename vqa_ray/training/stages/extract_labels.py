@@ -1,4 +1,4 @@
-"""READ rows with their columns of truth → INDEX rows: what training needs to know of all rows beforehand."""
+"""READ rows with their columns of truth → LABELS rows, which training needs of all rows before it reads any image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pyarrow as pa
 from pyarrow import compute
 
 from vqa_ray import schema
-from vqa_ray.errors import ErrorCode
+from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.readers.row_builder import identity
 from vqa_ray.training.data.captions import CAPTION, captions_of
+from vqa_ray.training.data.row_schema import LABELS
 from vqa_ray.training.data.source import TrainingSource, Truth
 
 
@@ -32,7 +33,7 @@ class IndexRows:
             table: READ columns, then those of truth.
 
         Returns:
-            As many rows, in order: INDEX columns. A row is in error when its labels and weights do not go together.
+            As many rows, in order: LABELS columns. A row whose labels and weights differ in number is in error.
         """
         truth = [_TAKE[self._kind](value) for value in table[self._truth].to_pylist()]
         others = [_texts(table[name]) for name in self._auxiliary]
@@ -49,23 +50,16 @@ class IndexRows:
             "auxiliary": [[column[row] for column in others] for row in range(table.num_rows)],
             **{field.name: table[field.name] for field in schema.STATUS},
         }
-        problems = {row: problem for row, (_, _, problem) in enumerate(truth) if problem}
-        if problems:
-            columns |= self._with_problems(table, problems)
         arrays = [
             column if isinstance(column, pa.ChunkedArray) else pa.array(column, part.type)
-            for part, column in zip(schema.INDEX, (columns[name] for name in schema.INDEX.names), strict=True)
+            for part, column in zip(LABELS, (columns[name] for name in LABELS.names), strict=True)
         ]
-        return pa.Table.from_arrays(arrays, schema=schema.INDEX)
-
-    def _with_problems(self, table: pa.Table, problems: Mapping[int, str]) -> dict[str, list[object]]:
-        columns = {field.name: table[field.name].to_pylist() for field in schema.STATUS}
-        for row, problem in problems.items():
-            if columns["status"][row] == schema.STATUS_OK:
-                columns["status"][row] = schema.STATUS_ERROR
-                columns["error_code"][row] = str(ErrorCode.ROW_MALFORMED)
-                columns["error_message"][row] = f"column {self._truth!r} {problem}"
-        return columns
+        failures = {
+            row: RowError(ErrorCode.ROW_MALFORMED, f"column {self._truth!r} {truth[row][2]}")
+            for row in schema.ok_rows(table).tolist()
+            if truth[row][2]
+        }
+        return schema.mark_failed(pa.Table.from_arrays(arrays, schema=LABELS), failures)
 
 
 # Answers, their weights, and what is wrong with them.

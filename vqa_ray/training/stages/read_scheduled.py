@@ -11,16 +11,17 @@ import pyarrow as pa
 from pyarrow import compute
 
 from vqa_ray import schema
-from vqa_ray.errors import ErrorCode
+from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.keys import Keys
 from vqa_ray.process import release_memory
 from vqa_ray.readers import Shard, Source, read_shard
 from vqa_ray.training.data.captions import with_captions
+from vqa_ray.training.data.row_schema import TRAINING_FIELDS
 from vqa_ray.training.data.schedule import PlannedRows
 
 MAX_TABLE_ROWS = 256
 MAX_TABLE_BYTES = 8 * 2**20
-SCHEMA = schema.with_kept(schema.READ, schema.TRAINING_FIELDS)
+SCHEMA = schema.with_kept(schema.READ, TRAINING_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -141,19 +142,14 @@ def _with_lost(table: pa.Table, keys: Keys, shard: Shard) -> pa.Table:
     lost = np.setdiff1d(keys, _keys(table))
     if not len(lost):
         return table
-    rows = (lost & ((1 << schema.ROW_BITS) - 1)).tolist()
-    columns = {
-        "source_key": lost,
-        "row_id": lost,
-        "status": [schema.STATUS_ERROR] * len(lost),
-        "error_code": [str(ErrorCode.ROW_MALFORMED)] * len(lost),
-        "error_message": [
-            f"{shard.uri}: row {row} was there when the rows were listed, and is not now" for row in rows
-        ],
-    }
-    arrays = [pa.array(columns.get(part.name, [None] * len(lost)), part.type) for part in schema.READ]
-    found = pa.Table.from_arrays(arrays, schema=schema.READ)
-    return pa.concat_tables([table, found]).sort_by("source_key")
+    rows = [{"source_key": key, "row_id": key, **schema.error_cells(_lost(shard, key))} for key in lost.tolist()]
+    return pa.concat_tables([table, pa.Table.from_pylist(rows, schema.READ)]).sort_by("source_key")
+
+
+def _lost(shard: Shard, key: int) -> RowError:
+    row = key & ((1 << schema.ROW_BITS) - 1)
+    message = f"{shard.uri}: row {row} was there when the rows were listed, and is not now"
+    return RowError(ErrorCode.ROW_MALFORMED, message)
 
 
 def _shuffled(window: pa.Table, keys: Keys) -> Iterator[tuple[int, pa.Table]]:

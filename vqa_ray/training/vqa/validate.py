@@ -20,7 +20,7 @@ from vqa_ray.training.data.batch import Group, collate_table
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
 from vqa_ray.training.prefetch import Prefetcher
-from vqa_ray.training.validation import by_key, failed_rows, is_ok, usable_rows
+from vqa_ray.training.validation import by_key, failed_rows, usable_rows
 from vqa_ray.training.vqa.trainer import VqaTrainer, predictions
 
 # One row per validation row. `loss` is the binary cross-entropy summed over labels, `answer_score` the sigmoid of the
@@ -103,7 +103,7 @@ def metrics_of(results: pa.Table, rows: LabelledRows) -> ValidationMetrics:
         RunError: a row is missing, came twice or is none of `rows`; no row could be judged; the loss is no number.
     """
     results = by_key(results, rows)
-    answered = is_ok(results)
+    answered = schema.is_ok(results)
     judged = answered & (rows.answers.value_lengths().to_numpy(zero_copy_only=False) > 0)
     skipped = Counter(results["error_code"].filter(pa.array(~answered)).to_pylist())
     if unanswered := int((answered & ~judged).sum()):
@@ -151,7 +151,7 @@ def confusion(
     results = by_key(results, rows)
     counts = rows.counts()
     majority = counts.majority()
-    counted = is_ok(results) & (majority >= 0)
+    counted = schema.is_ok(results) & (majority >= 0)
     right = majority[counted]
     frequency = np.bincount(right, minlength=len(counts.names))
     told = np.argsort(-frequency, kind="stable")[:most_frequent]

@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from tests.unit.readers.inputs import write_jsonl, write_parquet
-from vqa_ray import schema
 from vqa_ray.readers import InputConfig, read_shard
 from vqa_ray.readers.source import LABEL
 from vqa_ray.training.data.labelled_rows import LabelledRows
+from vqa_ray.training.data.row_schema import LABELS
 from vqa_ray.training.data.source import TrainingSource, open_caption_source, open_training_source
 from vqa_ray.training.stages.extract_labels import IndexRows
 
@@ -23,7 +23,7 @@ def index(source: TrainingSource) -> list[pa.Table]:
 
 def rows_of(file: Path, *arguments: Any, **more: Any) -> list[dict[str, Any]]:
     (table,) = index(open_training_source(InputConfig(str(file), **more), *arguments))
-    assert table.schema.equals(schema.INDEX)
+    assert table.schema.equals(LABELS)
     table.validate(full=True)
     return list(table.to_pylist())
 
@@ -97,7 +97,7 @@ def test_an_index_of_several_shards_is_gathered(tmp_path: Path) -> None:
 def test_captions_need_no_question_and_blank_ones_are_none(tmp_path: Path) -> None:
     columns = {"image": [b"one", b"two", b"three"], "caption": [["a dog", " "], None, ["a cat", "a black cat"]]}
     (table,) = index(open_caption_source(InputConfig(str(write_parquet(tmp_path / "a.parquet", columns)))))
-    assert table.schema.equals(schema.INDEX)
+    assert table.schema.equals(LABELS)
     assert table["answers"].to_pylist() == [["a dog"], [], ["a cat", "a black cat"]]
     assert table["question"].to_pylist() == [None] * 3
     assert table["status"].to_pylist() == ["ok"] * 3

@@ -14,13 +14,14 @@ from tests.unit.readers.inputs import asked, open_at, rows_of, tar_bytes, write_
 from vqa_ray import schema
 from vqa_ray.keys import Keys
 from vqa_ray.readers import InputConfig, Source
+from vqa_ray.training.data.row_schema import TRAINING_FIELDS
 from vqa_ray.training.data.schedule import PlanConfig, PlannedRows, RowSchedule, evaluation_parts
 from vqa_ray.training.data.source import open_caption_source
 from vqa_ray.training.data.targets import Targets
 from vqa_ray.training.stages import read_scheduled as read_planned
 from vqa_ray.training.stages.read_scheduled import ReadPlanned, planned_reads
 
-SCHEMA = schema.with_kept(schema.READ, schema.TRAINING_FIELDS)
+SCHEMA = schema.with_kept(schema.READ, TRAINING_FIELDS)
 SIZES = (30, 7, 55, 1)
 
 
