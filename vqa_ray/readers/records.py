@@ -11,20 +11,22 @@ from vqa_ray.readers.arrow_rows import values_of
 from vqa_ray.readers.damage import DAMAGE, watched, watched_stream
 from vqa_ray.readers.formats.csv import delimiter_of, records_of
 from vqa_ray.readers.formats.json_lines import json_lines
+from vqa_ray.readers.formats.json_text import numbers_as_written
 from vqa_ray.readers.formats.jsonl import parse
 from vqa_ray.readers.listing import list_input, with_kinds
 from vqa_ray.readers.passthrough import parsed
 from vqa_ray.readers.source import request_error
+from vqa_ray.readers.suffixes import suffix_of
 
 
 def read_records(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """(file and line or row, values by column) of a Parquet, CSV, TSV or JSON Lines file, a directory or a pattern.
+    """(file and line or row, values by column) of a table: Parquet, CSV, TSV, JSON or JSON Lines.
 
     Text stays text: cells of CSV are strings, lists where they hold a JSON list, None where they are empty; ids of
     Parquet are as `values_of(…, as_text=True)` gives them.
 
     Args:
-        uri: of the table.
+        uri: a file, a directory or a pattern.
         id_column: the column whose values are ids.
 
     Raises:
@@ -32,9 +34,9 @@ def read_records(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, o
     """
     listing = with_kinds(list_input(uri), None)
     for entry in listing.entries:
-        kind = listing.kind(entry)
+        kind = "jsonl" if suffix_of(entry.uri).startswith(".json") else listing.kind(entry)
         if kind not in _READERS:
-            raise request_error(f"{entry.uri}: expected a Parquet, CSV, TSV or JSON Lines file")
+            raise request_error(f"{entry.uri}: expected a Parquet, CSV, TSV, JSON or JSON Lines file")
         try:
             yield from _READERS[kind](entry.uri, id_column)
         except DAMAGE as error:
@@ -75,7 +77,7 @@ def _jsonl(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]
             values = parse(line)
             if isinstance(values, str):
                 raise RequestError(f"{uri} line {line.number}: {values}")
-            yield f"line {line.number}", values
+            yield f"line {line.number}", {**values, **numbers_as_written(line.data, values, (id_column,))}
 
 
 _READERS = {"parquet": _parquet, "csv": _csv, "jsonl": _jsonl}

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.readers.inputs import read, write_csv, write_jsonl, write_parquet
+from tests.unit.readers.inputs import read, write_csv, write_jsonl, write_parquet, write_tar
+from vqa_ray.readers.records import read_records
 
 UUID = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
 
@@ -50,6 +51,37 @@ def test_integers_beside_strings_in_json_lines(tmp_path: Path) -> None:
     values = [7, "007", 7.0, 2**70, "1e5", True]
     write_jsonl(tmp_path / "a.jsonl", [{"image_uri": f"{i}.jpg", "image_id": id} for i, id in enumerate(values)])
     assert ids(tmp_path / "a.jsonl") == ["7", "007", "7", str(2**70), "1e5", "true"]
+
+
+NUMBERS = ["1.10", "1e3", "1E+3", "0.1000", "12345678901234567890.5", "7.0", "123456789012345678901234567890"]
+TEXTS = ["1.10", "1e3", "1E+3", "0.1000", "12345678901234567890.5", "7", "123456789012345678901234567890"]
+
+
+@pytest.mark.parametrize("document", ["{}", "[{}]", '{{"data": [{}]}}', '{{"n": 1.50, "rows":\n[{}]\n}}'])
+def test_numbers_of_json_are_ids_as_they_are_written(tmp_path: Path, document: str) -> None:
+    rows = [f'{{"image_uri": "{i}.jpg", "image_id": {id}, "price": {id}}}' for i, id in enumerate(NUMBERS[:-1])]
+    separator = "\n" if document == "{}" else ",\n"
+    (tmp_path / "a.json").write_text(document.format(separator.join(rows)))
+    assert ids(tmp_path / "a.json") == TEXTS[:-1]
+    assert [row["price"] for row in read(tmp_path / "a.json", needs_question=False, keep=("price",))] == [
+        float(number) for number in NUMBERS[:-1]
+    ]
+    assert [values["image_id"] for _, values in read_records(str(tmp_path / "a.json"), "image_id")] == TEXTS[:-1]
+
+
+def test_numbers_in_the_json_of_a_tar_are_ids_as_they_are_written(tmp_path: Path) -> None:
+    members = [
+        part
+        for i, id in enumerate(NUMBERS)
+        for part in ((f"{i}.jpg", b"i"), (f"{i}.json", f'{{"image_id": {id}}}'.encode()))
+    ]
+    assert ids(write_tar(tmp_path / "a.tar", members)) == TEXTS
+
+
+def test_a_key_that_stands_twice_in_an_element_of_a_document_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('[{"image_uri": "a.jpg"}, {"image_uri": "b.jpg", "image_id": 1, "image_id": 2}]')
+    rows = read(tmp_path / "a.json", needs_question=False)
+    assert [row["error_message"] for row in rows] == [None, "a.json line 2: not JSON: key 'image_id' occurs twice"]
 
 
 def test_cells_of_csv_are_what_they_are(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
+from vqa_ray.readers.formats.json_text import json_elements, json_members
 from vqa_ray.readers.formats.lines import MAX_LINE_BYTES, Line, lines_of
 from vqa_ray.text_encoding import as_utf8
 
@@ -36,7 +37,7 @@ def json_lines(file: BinaryIO, encoding: str | None = None) -> Iterator[Line]:
     elements = _elements(first.data + rest)
     if elements is not None:
         for number, element in enumerate(elements, start=1):
-            yield Line(number, json.dumps(element, ensure_ascii=False).encode(errors="surrogatepass"))
+            yield Line(number, element.encode(errors="surrogatepass"))
         return
     yield first
     number = first.number
@@ -59,21 +60,25 @@ def _may_be_document(first: Line) -> bool:
     except (ValueError, RecursionError):
         # As it is printed over several lines; a broken row closes its brace.
         return not text.endswith(b"}")
-    return isinstance(found, dict) and _records(found) is not None
+    return isinstance(found, dict) and _list_of_rows(found) is not None
 
 
-def _elements(data: bytes) -> list[object] | None:
-    """The elements of a document; None where it is none."""
+def _elements(data: bytes) -> list[str] | None:
+    """The texts of the elements of a document; None where it is none."""
     try:
-        found = json.loads(data)
+        text = data.decode(errors="surrogatepass")
+        found = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if isinstance(found, dict):
-        return _records(found) or ([found] if b"\n" in data.strip() else None)
-    return found if isinstance(found, list) and any(isinstance(one, dict) for one in found) else None
+    if isinstance(found, list):
+        return list(json_elements(text)) if any(isinstance(one, dict) for one in found) else None
+    name = _list_of_rows(found) if isinstance(found, dict) else None
+    if name is not None:
+        return [part for key, _, part in json_members(text, name) if key == name]
+    return [text.strip()] if isinstance(found, dict) and "\n" in text.strip() else None
 
 
-def _records(found: Mapping[str, object]) -> list[object] | None:
-    """The one list of objects in an object that is no row itself."""
-    lists = [value for value in found.values() if isinstance(value, list) and value and isinstance(value[0], dict)]
+def _list_of_rows(found: Mapping[str, object]) -> str | None:
+    """The name of the one list of objects in an object that is no row itself."""
+    lists = [name for name, value in found.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
     return lists[0] if len(lists) == 1 and _ROW_KEYS.isdisjoint(found) else None

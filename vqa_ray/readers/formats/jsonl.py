@@ -11,6 +11,7 @@ from vqa_ray.readers.columns import ROLES, present_labels, resolve
 from vqa_ray.readers.damage import until_damage, watched_stream
 from vqa_ray.readers.first_rows import take_sample
 from vqa_ray.readers.formats.json_lines import json_lines
+from vqa_ray.readers.formats.json_text import numbers_as_written
 from vqa_ray.readers.formats.lines import Line
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.partitions import named_path_values, path_names, with_path_names
@@ -48,13 +49,15 @@ def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> I
     maker, kept = RowBuilder(source, shard.uri), source.kept_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
+    ids = (*source.layout.image_id, *source.layout.question_id)
 
     def make(line: Line) -> Row:
         values = parse(line)
         if isinstance(values, str):
             return maker.malformed(f"{name} line {line.number}: {values}", line.data)
-        values = {**path, **values}
-        return maker.row(values, keep_json(values, kept), line=line.data, where=f"{name} line {line.number}")
+        kept_values = keep_json({**path, **values}, kept)
+        values = {**path, **values, **numbers_as_written(line.data, values, ids)}
+        return maker.row(values, kept_values, line=line.data, where=f"{name} line {line.number}")
 
     with watched_stream(shard.uri) as (file, watch):
         lines = json_lines(file, source.config.encoding)

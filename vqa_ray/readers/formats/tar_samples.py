@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from vqa_ray.errors import RowError, one_line
 from vqa_ray.readers.coerce import Unreadable
 from vqa_ray.readers.damage import DAMAGE
+from vqa_ray.readers.formats.json_text import numbers_as_written
 from vqa_ray.readers.suffixes import IMAGE_SUFFIXES
 from vqa_ray.storage.local_files import name_as_text
 from vqa_ray.text_encoding import decode_text
@@ -124,6 +125,14 @@ class Sample:
                     return "json: not an object"
                 columns |= found
         return columns
+
+    def ids_as_written(self, values: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
+        """Fractional numbers of the JSON sidecar that are ids; see `json_text.numbers_as_written`."""
+        written: dict[str, str] = {}
+        for member in self.sidecars:
+            if member.suffix == "json":
+                written |= numbers_as_written(decode_text(member.data), values, names)
+        return written
 
     def size_bytes(self) -> int:
         """Of all members."""

@@ -11,6 +11,7 @@ from itertools import islice
 import pyarrow as pa
 
 from vqa_ray.readers.columns import check_keep, check_names, present_labels
+from vqa_ray.readers.formats.json_text import json_members
 from vqa_ray.readers.image_refs import resolve_uri
 from vqa_ray.readers.listing import Listing, absolute
 from vqa_ray.readers.passthrough import keep_json
@@ -32,8 +33,6 @@ _LAYOUT = ColumnMap(question=("question",), image_id=("image_id",), question_id=
 # A questions file is named like its annotations: v2_OpenEnded_mscoco_val2014_questions.json goes with
 # v2_mscoco_val2014_annotations.json.
 _QUESTIONS_NAME = re.compile(r"OpenEnded_(.*)questions\.json$")
-_SPACE = re.compile(r"[\s,:]*")
-_DECODER = json.JSONDecoder()
 
 
 def open_vqa_v2(config: InputConfig, listing: Listing) -> OpenedInput:
@@ -53,7 +52,7 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> OpenedInput:
         raise request_error(f"{listing.uri}: holds {len(names)} questions files; give one of them: {join_names(names)}")
     uri, head, count, first = files[0].uri, {}, 0, None
     try:
-        for key, value in members_of(decode_text(read_bytes(uri)), "questions"):
+        for key, value, _ in json_members(decode_text(read_bytes(uri)), "questions"):
             if key != "questions":
                 head[key] = value
                 continue
@@ -91,7 +90,7 @@ def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
     maker, fields = RowBuilder(source, shard.uri), source.kept_columns()
     folder, pattern, annotations = shard.names
     text = decode_text(read_bytes(shard.uri))
-    found = (value for key, value in members_of(text, "questions") if key == "questions")
+    found = (value for key, value, _ in json_members(text, "questions") if key == "questions")
     questions = list(islice(found, shard.start, shard.stop))
     ids = {question.get("question_id") for question in questions if isinstance(question, dict)}
     said = _annotations(annotations, ids) if source.kept else {}
@@ -108,40 +107,9 @@ def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
     return numbered(questions, make, wanted)
 
 
-def members_of(text: str, array: str) -> Iterator[tuple[str, object]]:
-    """(key, value) of a JSON object; for the key `array`, each element by itself, so that few of them live at once.
-
-    Raises:
-        ValueError: the text is not a JSON object.
-    """
-    at = _skip(text, 0)
-    if text[at : at + 1] != "{":
-        raise ValueError("not a JSON object")
-    at = _skip(text, at + 1)
-    while text[at : at + 1] != "}":
-        key, at = _DECODER.raw_decode(text, at)
-        at = _skip(text, at)
-        if key == array and text[at : at + 1] == "[":
-            at = _skip(text, at + 1)
-            while text[at : at + 1] != "]":
-                value, at = _DECODER.raw_decode(text, at)
-                at = _skip(text, at)
-                yield key, value
-            at = _skip(text, at + 1)
-        else:
-            value, at = _DECODER.raw_decode(text, at)
-            at = _skip(text, at)
-            yield str(key), value
-
-
-def _skip(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
-
-
 def _annotations(uri: str, ids: Collection[object]) -> dict[object, dict[str, object]]:
     said: dict[object, dict[str, object]] = {}
-    for key, value in members_of(decode_text(read_bytes(uri)), "annotations"):
+    for key, value, _ in json_members(decode_text(read_bytes(uri)), "annotations"):
         if key == "annotations" and isinstance(value, dict) and value.get("question_id") in ids:
             answers = [answer.get("answer") for answer in value.get("answers") or [] if isinstance(answer, dict)]
             said[value["question_id"]] = {

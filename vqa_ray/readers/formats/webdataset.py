@@ -105,8 +105,9 @@ def _row(
         several = " (several hold images: give them the suffixes of images)" if item.holds_images else ""
         error = RowError(ErrorCode.IMAGE_MISSING, f"{where}: no image, only {suffixes}{several}")
         return maker.failed(error, known_by, item.image_id)
-    values = {**path, **values}
-    kept = keep_json(values, fields)
+    kept = keep_json({**path, **values}, fields)
+    ids = (*source.layout.image_id, *source.layout.question_id)
+    values = {**path, **values, **item.ids_as_written(values, ids)}
     if item.part:
         given = {name: item.with_part(values[name]) for name in source.layout.image_id if values.get(name) is not None}
         values = {**values, **given}

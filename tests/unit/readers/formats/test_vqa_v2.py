@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.readers.inputs import errors, open_at, read, refused, rows_of
-from vqa_ray.readers.formats.vqa_v2 import members_of
+from vqa_ray.readers.formats.json_text import json_members
 
 NAME = "v2_OpenEnded_mscoco_val2014_questions.json"
 
@@ -143,6 +143,6 @@ def test_wrong_requests_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ['{"a": 1, "list": [1, {"b": [2]}, "]"], "c": {"list": [3]}}', '{"list":[]}', "{}"])
 def test_json_is_read_element_by_element(text: str) -> None:
     whole = json.loads(text)
-    found = list(members_of(text, "list"))
+    found = [(key, value) for key, value, _ in json_members(text, "list")]
     assert [value for key, value in found if key == "list"] == whole.pop("list", [])
     assert {key: value for key, value in found if key != "list"} == whole
