@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vqa_ray.errors import RunError
 from vqa_ray.index.reader import Index, open_index
+from vqa_ray.jobs.cli import exit_code
 from vqa_ray.jobs.index import command as index_job
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.models.checkpoint.files import bundled_names
@@ -34,10 +35,10 @@ def build_index(input: Path, output: Path, encoder: str, **fields: object) -> In
         fields: more of `IndexSpec`.
 
     Raises:
-        RunError: it ended with an exit code other than 0.
+        RunError: its rows are not sound, or too many of them failed.
     """
     request = {"input": str(input), "output": str(output), "model": encoder, "quiet": True, **fields}
-    code = index_job.run(IndexSpec.model_validate(request), None)
-    if code != 0:
-        raise RunError(f"index ended with exit code {code}")
+    result = index_job.run(IndexSpec.model_validate(request))
+    if exit_code(result):
+        raise RunError(f"index: {result}")
     return open_index(str(output))

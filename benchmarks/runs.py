@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from benchmarks import plain_ray
 from benchmarks.timing import steady_rate
 from vqa_ray.errors import RunError
-from vqa_ray.jobs import answer as answer_job
+from vqa_ray.jobs.answer import command as answer_job
+from vqa_ray.jobs.cli import exit_code
 from vqa_ray.jobs.spec.images import AnswerSpec
 
 
@@ -53,15 +54,15 @@ def answer(input: Path, output: Path, model: str, **fields: object) -> Run:
         fields: more of `AnswerSpec`.
 
     Raises:
-        RunError: it ended with an exit code other than 0.
+        RunError: its rows are not sound, or too many of them failed.
     """
     request = {"input": str(input), "output": str(output), "model": model, "quiet": True, **fields}
     spec = AnswerSpec.model_validate(request)
 
     def call() -> None:
-        code = answer_job.run(spec, None)
-        if code != 0:
-            raise RunError(f"answer ended with exit code {code}")
+        result = answer_job.run(spec)
+        if exit_code(result):
+            raise RunError(f"answer: {result}")
 
     return observed(call, output)
 

@@ -2,56 +2,44 @@
 
 from __future__ import annotations
 
-import sys
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from ray.data import Dataset
+
+from vqa_ray import schema
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.spec.base import Retry
+from vqa_ray.jobs.runtime.admission import new_record
+from vqa_ray.jobs.runtime.job import Attempt, Job, image_config, open_input, output_schema
+from vqa_ray.jobs.runtime.model import record_length, recorded_options, resolve_model
+from vqa_ray.jobs.runtime.result import RunResult
+from vqa_ray.jobs.runtime.run import run_job
 from vqa_ray.jobs.spec.images import CaptionSpec
-from vqa_ray.jobs.spec.options import command
-
-if TYPE_CHECKING:
-    from ray.data import Dataset
-
-    from vqa_ray.jobs.runtime.job import Attempt
-    from vqa_ray.models.load import ModelInfo
-    from vqa_ray.pipelines.resources import ResourcePlan
+from vqa_ray.models.load import ModelInfo
+from vqa_ray.pipelines.inference import caption
+from vqa_ray.pipelines.resources import ResourcePlan
+from vqa_ray.stages.caption import CaptionConfig
 
 
-def run(spec: CaptionSpec, retry: Retry | None) -> int:
-    """Caption the input of `spec`, or its failed rows again; gives the exit code."""
-    from vqa_ray import schema
-    from vqa_ray.jobs.runtime import admission as guard
-    from vqa_ray.jobs.runtime.job import Job, open_input, output_schema
-    from vqa_ray.jobs.runtime.model import record_length, resolve_model
-    from vqa_ray.jobs.runtime.run import run as run_job
-
+def run(spec: CaptionSpec) -> RunResult:
+    """Caption the input of a spec, or its failed rows again."""
     model = resolve_model(spec, "caption")
     if spec.prompt is not None and not model.kind.has_turns:
         raise RequestError(f"--prompt: model {spec.model}: {model.kind.told} begins its captions by itself")
     source = open_input(spec, (), needs_question=False)
-    record = record_length(guard.new_record("caption", spec, source, model), spec, model)
+    record = record_length(new_record("caption", spec, source, model), spec, model)
     columns = output_schema(schema.caption_schema(model.kind.has_boxes, record.columns_version), source)
-    return run_job(Job(record, spec, source, columns, partial(build, spec, model)), retry)
+    return run_job(Job(record, spec, source, columns, CaptionPipeline(spec, model)))
 
 
-def build(spec: CaptionSpec, model: ModelInfo, work: Attempt, placement: ResourcePlan) -> Dataset:
-    """The pipeline of a spec, lazily."""
-    from vqa_ray.jobs.runtime.job import image_config
-    from vqa_ray.jobs.runtime.model import recorded_options
-    from vqa_ray.pipelines.inference import caption as pipeline
-    from vqa_ray.stages.caption import CaptionConfig
+@dataclass(frozen=True, slots=True)
+class CaptionPipeline:
+    """The pipeline of a spec; see `vqa_ray.jobs.runtime.job.Pipeline`."""
 
-    record = work.record
-    options = recorded_options(spec, model, record)
-    config = CaptionConfig(options, spec.prompt, model.kind.has_boxes, record.columns_version)
-    return pipeline(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
+    spec: CaptionSpec
+    model: ModelInfo
 
-
-caption = command(CaptionSpec, run)
-
-if __name__ == "__main__":
-    from vqa_ray.jobs.cli import main
-
-    sys.exit(main(["caption", *sys.argv[1:]]))
+    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+        """Build it, lazily."""
+        options = recorded_options(self.spec, self.model, work.record)
+        config = CaptionConfig(options, self.spec.prompt, self.model.kind.has_boxes, work.record.columns_version)
+        return caption(work.tasks, image_config(self.spec, work), config, placement, work.layout.attempt)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from vqa_ray.catalog.write import write_catalogue
+from vqa_ray.jobs.spec.tools import CatalogSpec
 
-def catalog(
-    *,
-    count: Annotated[int, typer.Option(help="how many products")],
-    output: Annotated[str, typer.Option(help="an empty directory or prefix: a path, s3://…, gs://…")],
-    seed: Annotated[int, typer.Option(help="which catalogue; the same seed gives the same files")] = 0,
-    format: Annotated[str, typer.Option(help="one of parquet, webdataset, jsonl, images")] = "parquet",
-    rows_per_shard: Annotated[
-        int, typer.Option(help="products in one file (a tar, a Parquet or JSON Lines file)")
-    ] = 200,
-    questions: Annotated[int, typer.Option(help="questions per product, a row each; 0: one row per product")] = 0,
-    captions: Annotated[
-        int, typer.Option(help="descriptions per product, in the column caption; a list if several")
-    ] = 0,
-) -> None:
-    """Render product images with known truth: category, colour, pattern and what is printed on them."""
-    from vqa_ray.catalog.write import write_catalogue
 
-    shards = write_catalogue(count, seed, output, format, rows_per_shard, questions=questions, captions=captions)
-    typer.echo(f"{count} products in {len(shards)} {format} shard{'s' if len(shards) > 1 else ''} under {output}")
+def run(spec: CatalogSpec) -> None:
+    """Write the catalogue."""
+    shards = write_catalogue(
+        spec.count,
+        spec.seed,
+        spec.output,
+        spec.format,
+        spec.rows_per_shard,
+        questions=spec.questions,
+        captions=spec.captions,
+    )
+    plural = "s" if len(shards) > 1 else ""
+    typer.echo(f"{spec.count} products in {len(shards)} {spec.format} shard{plural} under {spec.output}")

@@ -6,31 +6,17 @@ Imports next to nothing, so that signals are heeded from the beginning; `vqa_ray
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
+from vqa_ray.errors import OutputTakenOverError, RequestError, TooManyErrors, VqaRayError, one_line
+from vqa_ray.jobs.commands import COMMANDS, imported
+from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.signals import STOP, describe, leave
+from vqa_ray.jobs.runtime.store_failures import describe_store_failure, is_store_failure
 
-# Command → its one line in the list of commands. The function of that name in `jobs.<command>` is it.
-COMMANDS = {
-    "answer": "Ask questions of images; one answered row per input row.",
-    "caption": "Describe images in a sentence; one captioned row per image.",
-    "tag": "Tag images with the choices of a taxonomy.",
-    "retrieve": "Find the images that fit an expression of questions.",
-    "index": "Embed images, and keep an index of them up to date.",
-    "calibrate": "Fit thresholds and probabilities to a labelled sample.",
-    "search": "Find the images of an index most like a text or an image.",
-    "browse": "Search an index, or look through results, on a local page.",
-    "export": "Write a run or an index as CSV, JSON Lines, COCO, or for other tools.",
-    "catalog": "Render a catalogue of product images with known truth.",
-    "models": "List the supported models, or print what one of them can do.",
-    "finetune": "Train ViLT on questions and answers of your own.",
-    "demo": "Tag and question a small rendered catalogue.",
-}
 FAILED, REFUSED, TOO_MANY_ERRORS = 1, 2, 3
-INTERRUPTED = 130
-# The commands that the same command line resumes.
-_RESUMABLE = {"answer", "caption", "tag", "retrieve", "index", "finetune"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     given = sys.argv[1:]
-    STOP.message = lambda number: _stopped(given, number)
+    STOP.describe_end = lambda number: _stopped(given, number)
     STOP.install()
     try:
         code = _run(given)
@@ -57,55 +43,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Not ours to let pass unless a signal is the reason.
         if STOP.received is None:
             raise
-        code = _say(_stopped(given, STOP.received), STOP.exit_code)
+        code = _say(*_stopped(given, STOP.received))
     return leave(code)
 
 
-def _run(given: list[str]) -> int:
-    from vqa_ray.errors import RequestError, TooManyErrors, VqaRayError, one_line
-    from vqa_ray.storage.store_errors import store_reason
+def exit_code(result: RunResult | None) -> int:
+    """0 all good, 1 rows are missing or doubled, 3 too many rows failed."""
+    if result is None:
+        return 0
+    if result.integrity_errors:
+        return FAILED
+    return TOO_MANY_ERRORS if result.has_too_many_errors else 0
 
+
+def _run(given: list[str]) -> int:
     name = given[0] if given and given[0] in COMMANDS else None
     try:
-        from vqa_ray.jobs import typer_app
-
-        code = typer_app.call(given, name, COMMANDS)
+        result = imported("typer_app").call(given, name, COMMANDS)
+    except KeyboardInterrupt:
+        return _say_stopped(given)
     except VqaRayError as error:
-        if STOP.received is None:
-            excerpt = getattr(error, "excerpt", "").splitlines()
-            line = f"{_prefix(name)}: {one_line(error, 2000)}"
-            code = REFUSED if isinstance(error, RequestError) else FAILED
-            return _say("\n".join([line, *excerpt]), TOO_MANY_ERRORS if isinstance(error, TooManyErrors) else code)
-        code = STOP.exit_code
+        if STOP.received is not None and not isinstance(error, OutputTakenOverError):
+            return _say_stopped(given)
+        excerpt = getattr(error, "excerpt", "").splitlines()
+        return _say("\n".join([f"{_prefix(name)}: {one_line(error, 2000)}", *excerpt]), _code_of(error))
     except Exception as error:
-        # What a store refuses, wherever it is noticed; everything else is a fault of the program, with its traceback.
-        if not _of_storage(error):
+        # A store may refuse anywhere; everything else is a fault of the program, with its traceback.
+        if not is_store_failure(error):
             raise
-        reason = f"{type(error).__name__}: {store_reason(error)}"
-        return _say(f"{_prefix(name)}: a file or its store failed: {reason}", FAILED if _begun() else REFUSED)
-    if STOP.received is not None and code:
-        return _say(_stopped(given, STOP.received), STOP.exit_code)
-    if code == INTERRUPTED:
-        return _say(_stopped(given, INTERRUPTED - 128), INTERRUPTED)
-    return code
+        return _say(f"{_prefix(name)}: {describe_store_failure(error)}", REFUSED)
+    code = exit_code(result)
+    return _say_stopped(given) if code and STOP.received is not None else code
 
 
-def _stopped(given: Sequence[str], number: int) -> str:
-    """The line that says that a signal ended the command."""
+def _code_of(error: VqaRayError) -> int:
+    if isinstance(error, TooManyErrors):
+        return TOO_MANY_ERRORS
+    return REFUSED if isinstance(error, RequestError) else FAILED
+
+
+def _say_stopped(given: Sequence[str]) -> int:
+    return _say(*_stopped(given, signal.SIGINT if STOP.received is None else STOP.received))
+
+
+def _stopped(given: Sequence[str], number: int) -> tuple[str, int]:
+    """The line that says that a signal ended the command, and the exit code."""
     name = given[0] if given and given[0] in COMMANDS else None
-    goes_on = "; the same command goes on from here" if name in _RESUMABLE else ""
-    return f"{_prefix(name)}: stopped by {describe(number)}{goes_on}"
-
-
-def _of_storage(error: Exception) -> bool:
-    """Whether an error is one of a file system or an object store; those of botocore are no OSErrors."""
-    package = type(error).__module__.partition(".")[0]
-    return isinstance(error, OSError) or package in ("botocore", "aiobotocore", "gcsfs", "adlfs", "azure")
-
-
-def _begun() -> bool:
-    """Whether the work on rows has begun: what Ray runs is imported then."""
-    return "vqa_ray.jobs.runtime.execute" in sys.modules or "vqa_ray.jobs.finetune.train" in sys.modules
+    if STOP.has_lost_output:
+        return f"{_prefix(name)}: another process has taken over the output; what this one finished is kept", FAILED
+    resumes = name is not None and COMMANDS[name].resumes
+    hint = "; the same command goes on from here" if resumes else ""
+    return f"{_prefix(name)}: stopped by {describe(number)}{hint}", 128 + number
 
 
 def _prefix(name: str | None) -> str:

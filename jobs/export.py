@@ -6,14 +6,27 @@ import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+import pyarrow as pa
 
 from vqa_ray.errors import RequestError, one_line
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from vqa_ray.export.coco import write_coco
+from vqa_ray.export.fiftyone import write_fiftyone
+from vqa_ray.export.hub import check_repository, upload
+from vqa_ray.export.image_sizes import ImageSizes
+from vqa_ray.export.label_studio import write_tasks
+from vqa_ray.export.labels import check_columns
+from vqa_ray.export.text_files import csv_lines, exported_columns, jsonl_lines
+from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.reader import open_index
+from vqa_ray.jobs.spec.tools import ExportSpec
+from vqa_ray.report.dataset_card import dataset_card
+from vqa_ray.runs import manifest
+from vqa_ray.runs.counts import read_columns
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.schema import metadata_of
+from vqa_ray.storage.filesystem import copy_file, filesystem_for
 
 logger = logging.getLogger(__name__)
 
@@ -23,38 +36,20 @@ _ROWS = 1024
 FORMATS = (*TEXT, *ANNOTATIONS, "hub")
 
 
-def export(
-    run: Annotated[str, typer.Argument(help="a finished run, or an index", metavar="RUN")],
-    *,
-    to: Annotated[str, typer.Option(help="csv, jsonl, coco, label-studio, fiftyone or hub", metavar="FORMAT")],
-    output: Annotated[
-        str,
-        typer.Option(
-            help="the file to write, an older one is replaced; a directory for fiftyone; for hub ORG/NAME of a data "
-            "set, private if it is new",
-            metavar="URI",
-        ),
-    ],
-    errors: Annotated[bool, typer.Option("--errors", help="csv, jsonl: write the rows that failed, too")] = False,
-) -> None:
-    """Write the rows of a run or an index as CSV or JSON Lines, or the labels of a run for annotation tools.
-
-    Rows that failed are left out and counted.
-    """
-    from vqa_ray.jobs.runtime import logs
-
-    logs.configure(False, "text")
+def run(spec: ExportSpec) -> None:
+    """Write the rows, or the labels, to the output."""
+    to, output, errors = spec.to, spec.output, spec.errors
     if to not in FORMATS:
         raise RequestError(f"--to {to}: unknown format; wanted {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     if errors and to not in TEXT:
         raise RequestError(f"--errors: failed rows have no labels; it goes with --to {' and '.join(TEXT)}")
     if to == "hub":
-        _to_hub(run, output)
+        _to_hub(spec.run, output)
         return
-    uris, schema = _files(run)
+    uris, schema = _files(spec.run)
     counts = {"ok": 0, "error": 0}
     with tempfile.TemporaryDirectory() as place:
-        told = _write(to, uris, schema, Path(place), errors=errors, counts=counts, run=run)
+        told = _write(to, uris, schema, Path(place), errors=errors, counts=counts, run=spec.run)
         try:
             for file in Path(place).iterdir():
                 # A directory is written for a format of several files.
@@ -69,11 +64,6 @@ def export(
 
 def _to_hub(run: str, repository: str) -> None:
     """Upload all rows of a finished run, those that failed too, with its card."""
-    from vqa_ray.export.hub import check_repository, upload
-    from vqa_ray.index.paths import IndexLayout
-    from vqa_ray.report.dataset_card import dataset_card
-    from vqa_ray.runs import manifest
-    from vqa_ray.runs.directory import RunDirectory
 
     if IndexLayout(run).version_numbers():
         raise RequestError(f"{run}: --to hub takes runs; export an index with --to jsonl, or upload its files")
@@ -89,13 +79,6 @@ def _write(
     to: str, uris: Sequence[str], schema: pa.Schema, place: Path, *, errors: bool, counts: dict[str, int], run: str
 ) -> str:
     """Write the files of a format into a local directory; what was written, counted, in words."""
-    from vqa_ray.export.coco import write_coco
-    from vqa_ray.export.fiftyone import write_fiftyone
-    from vqa_ray.export.image_sizes import ImageSizes
-    from vqa_ray.export.label_studio import write_tasks
-    from vqa_ray.export.labels import check_columns
-    from vqa_ray.export.text_files import csv_lines, exported_columns, jsonl_lines
-    from vqa_ray.schema import metadata_of
 
     columns, file = exported_columns(schema), place / "rows"
     batches = _batches(uris, columns, errors, counts)
@@ -116,10 +99,6 @@ def _write(
 
 def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
     """The files with the rows of a finished run or of the latest version of an index, and their schema."""
-    from vqa_ray.index.paths import IndexLayout
-    from vqa_ray.index.reader import open_index
-    from vqa_ray.runs import manifest
-    from vqa_ray.runs.directory import RunDirectory
 
     if IndexLayout(run).version_numbers():
         index = open_index(run)
@@ -135,9 +114,6 @@ def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
 
 def _table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
     """One file of rows, or the refusal of one that is damaged or gone."""
-    import pyarrow as pa
-
-    from vqa_ray.runs.counts import read_columns
 
     try:
         return read_columns(uri, columns)
@@ -158,7 +134,6 @@ def _batches(
 
 def copy_and_rename(file: Path, target: str) -> None:
     """Put a local file in its place, so that a reader finds all of it or the older one."""
-    from vqa_ray.storage.filesystem import copy_file, filesystem_for
 
     copy_file(str(file), target + ".part")
     filesystem, path = filesystem_for(target)

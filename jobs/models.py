@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
+
+from vqa_ray.jobs.spec.tools import ModelsSpec
+from vqa_ray.models.description import describe_model, list_families, words_of
 
 # Words of a vocabulary that are printed without --words.
 _SOME_WORDS = 20
 
 
-def models(
-    model: Annotated[
-        str | None,
-        typer.Argument(metavar="MODEL", help="a hub name, directory, URI or bundled:NAME; without, the list"),
-    ] = None,
-    *,
-    words: Annotated[
-        bool, typer.Option("--words", help="print every word of its answer vocabulary, one a line")
-    ] = False,
-) -> None:
-    """List the supported model families, or print one model's family, jobs, scores, limits, weights and vocabulary."""
-    from vqa_ray.models import description as card
-
-    if model is None:
-        typer.echo("\n".join(card.list_families()))
-        return
-    vocabulary = card.words_of(model) if words else None
-    typer.echo("\n".join(card.describe_model(model, _SOME_WORDS) if vocabulary is None else vocabulary))
+def run(spec: ModelsSpec) -> None:
+    """Print the list of families, one model's card, or its vocabulary."""
+    if spec.model is None:
+        lines = list_families()
+    else:
+        words = words_of(spec.model) if spec.words else None
+        lines = describe_model(spec.model, _SOME_WORDS) if words is None else words
+    typer.echo("\n".join(lines))

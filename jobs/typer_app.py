@@ -1,12 +1,12 @@
 """The Typer application of `vqa-ray`: its commands, `--help` in groups, `--version`, completion of the shell.
 
-Only the command that is called is imported, so that help is quick.
+The options of a command are made from its spec. The module that runs it is imported once the spec is valid, so help and
+refusals of wrong options are quick.
 """
 
 from __future__ import annotations
 
 import difflib
-import importlib
 import importlib.metadata
 import os
 import platform
@@ -18,13 +18,19 @@ from typer.core import TyperCommand
 
 from vqa_ray import __version__
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.jobs.commands import Command, imported
+from vqa_ray.jobs.runtime import logs
+from vqa_ray.jobs.runtime.result import RunResult
+from vqa_ray.jobs.spec.field import Spec
+from vqa_ray.jobs.spec.groups import LoggingGroup
+from vqa_ray.jobs.spec.options import SpecVariant, typer_function
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
 _PACKAGES = ("ray", "torch", "transformers", "pyarrow")
-# The commands that are packages of several files.
-_ROOMS = ("demo", "finetune", "index", "search")
 # In the order of `--help`; the groups of a command's own options come between.
 _FIRST_GROUPS, _LAST_GROUPS = ("Arguments", "Input", "Model"), ("Output", "Cluster", "Logging", "Options")
+# What click returns for a command that was interrupted.
+_ABORTED = 130
 _COMPLETION = "_VQA_RAY_COMPLETE"
 # Where shells tell what has been typed: Bash, and all others.
 _TYPED = ("_TYPER_COMPLETE_ARGS", "COMP_WORDS")
@@ -64,13 +70,14 @@ class GroupedCommand(TyperCommand):
                     formatter.write_dl(records)
 
 
-def call(given: Sequence[str], name: str | None, commands: Mapping[str, str]) -> int:
+def call(given: Sequence[str], name: str | None, commands: Mapping[str, Command]) -> RunResult | None:
     """Parse `given` and run the command `name`, one of `commands` or None.
 
     Returns:
-        The exit code; 130 after a KeyboardInterrupt.
+        The result of the run; None for a command that makes none.
 
     Raises:
+        KeyboardInterrupt: the command was interrupted.
         RequestError: the command line is wrong.
     """
     completing = bool(os.environ.get(_COMPLETION))
@@ -81,15 +88,18 @@ def call(given: Sequence[str], name: str | None, commands: Mapping[str, str]) ->
             raise RequestError(f"wanted a command: {', '.join(commands)}; see vqa-ray --help")
         if given[0] == "--version":
             typer.echo("\n".join(versions()))
-            return 0
+            return None
         if not _of_all_commands(given[0]):
             raise RequestError(_unknown(given[0], commands))
-    app = _app(name, commands)
+    results: list[RunResult | None] = []
+    app = _app(name, commands, results.append)
     try:
         code = app(args=_with_values(given), prog_name="vqa-ray", standalone_mode=False)
     except _USAGE_ERROR as error:
         raise RequestError(_usage(error)) from None
-    return int(code or 0)
+    if code == _ABORTED:
+        raise KeyboardInterrupt
+    return results[0] if results else None
 
 
 def versions() -> list[str]:
@@ -109,7 +119,7 @@ def nearest(wrong: str, known: Sequence[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def _app(name: str | None, commands: Mapping[str, str]) -> typer.Typer:
+def _app(name: str | None, commands: Mapping[str, Command], done: Callable[[RunResult | None], None]) -> typer.Typer:
     app = typer.Typer(
         help="Ask questions of millions of images on a Ray cluster; typed, resumable answers as Parquet.",
         no_args_is_help=True,
@@ -118,10 +128,11 @@ def _app(name: str | None, commands: Mapping[str, str]) -> typer.Typer:
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback()(_version)
-    for command, line in commands.items():
-        called = command == name
-        function = _imported(command) if called else _stub
-        app.command(command, cls=GroupedCommand, help=None if called else line)(function)
+    for each, command in commands.items():
+        if each == name:
+            app.command(each, cls=GroupedCommand)(_function(command, done))
+        else:
+            app.command(each, cls=GroupedCommand, help=command.summary)(_stub)
     return app
 
 
@@ -129,10 +140,19 @@ def _version(version: bool = typer.Option(False, "--version", help="Print versio
     """Ask questions of millions of images on a Ray cluster; typed, resumable answers as Parquet."""
 
 
-def _imported(command: str) -> Callable[..., Any]:
-    module = f"vqa_ray.jobs.{command}.command" if command in _ROOMS else f"vqa_ray.jobs.{command}"
-    function: Callable[..., Any] = getattr(importlib.import_module(module), command)
-    return function
+def _function(command: Command, done: Callable[[RunResult | None], None]) -> Callable[..., None]:
+    """Make the Typer function of a command; it gives the result of the run to `done`."""
+    modules: dict[type[Spec], str] = {imported(command.spec): command.module}
+    variant = None
+    if command.variant is not None:
+        variant = SpecVariant(command.variant.option, imported(command.variant.spec))
+        modules[variant.kind] = command.variant.module
+
+    def run(spec: LoggingGroup) -> None:
+        logs.configure(spec.quiet, spec.log_format)
+        done(imported(modules[type(spec)]).run(spec))
+
+    return typer_function(imported(command.spec), run, variant)
 
 
 def _stub() -> None:
@@ -145,7 +165,7 @@ def _group_of(parameter: Any) -> str:
     return str(getattr(parameter, "rich_help_panel", None) or "Options")
 
 
-def _typed(commands: Mapping[str, str]) -> str | None:
+def _typed(commands: Mapping[str, Command]) -> str | None:
     """The command on the line that a shell wants completed."""
     words = next((os.environ[name] for name in _TYPED if name in os.environ), "").split()
     return next((word for word in words[1:] if word in commands), None)
@@ -163,7 +183,7 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
     return filled
 
 
-def _unknown(word: str, commands: Mapping[str, str]) -> str:
+def _unknown(word: str, commands: Mapping[str, Command]) -> str:
     known = ", ".join(commands)
     if word.startswith("-"):
         return f"{word}: options follow the command: vqa-ray COMMAND {word}; commands are {known}"

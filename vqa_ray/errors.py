@@ -5,7 +5,8 @@
     │   └── ModelLoadError    a checkpoint that is missing, incomplete, unsafe or of an unknown family
     ├── RowError          one row cannot be answered: becomes a status row, never leaves a stage
     └── RunError          the run itself failed: exit code 1
-        └── TooManyErrors     so many rows failed that the run was stopped: exit code 3
+        ├── TooManyErrors     so many rows failed that the run was stopped: exit code 3
+        └── OutputTakenOverError   another process writes to the output now
 
 Messages are one line that says where, what, what was given and what is allowed.
 """
@@ -62,6 +63,10 @@ class RunError(VqaRayError, RuntimeError):
 
 class TooManyErrors(RunError):
     """So many rows have failed that the run was stopped before its end."""
+
+
+class OutputTakenOverError(RunError):
+    """Another process has become the writer of the output, because this one stood still."""
 
 
 class RowError(VqaRayError):

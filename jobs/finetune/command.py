@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
-from vqa_ray.jobs.spec.options import command
+from vqa_ray.jobs.runtime.output_lock import output_lock
+from vqa_ray.jobs.runtime.result import RunResult
+from vqa_ray.jobs.runtime.store_failures import store_failures_fail_the_run
 
 if TYPE_CHECKING:
     from vqa_ray.jobs.finetune.request import TrainingRequest
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def run(spec: FinetuneSpec) -> int:
-    """Train, or go on with what was begun in the output; gives the exit code.
+def run(spec: FinetuneSpec) -> RunResult:
+    """Train, or go on with what was begun in the output.
 
     Raises:
         RequestError: what is asked cannot be done.
@@ -29,29 +30,27 @@ def run(spec: FinetuneSpec) -> int:
     from vqa_ray.jobs.finetune.publish import amend, push, tell
     from vqa_ray.jobs.finetune.request import as_begun, open_request
     from vqa_ray.jobs.runtime import admission as guard
-    from vqa_ray.jobs.runtime import logs
     from vqa_ray.jobs.runtime.cluster.connect import connect_ray
     from vqa_ray.jobs.runtime.recorded_input import tell_drift
     from vqa_ray.readers.changes.reconcile import check_unchanged
     from vqa_ray.runs import manifest
     from vqa_ray.runs.directory import RunDirectory
-    from vqa_ray.runs.lock import OutputLock
 
-    logs.configure(spec.quiet, spec.log_format)
     spec = as_begun(spec)
     request = open_request(spec)
     spec = request.spec
     layout = RunDirectory(spec.output)
     guard.existing_record(layout, request.record)
-    with OutputLock(layout.output, request.record.started, wait=spec.wait) as lock:
+    started = request.record.started
+    with output_lock(layout.output, started, wait=spec.wait) as lock, store_failures_fail_the_run():
         record, _ = guard.claim_output(layout, request.record, request.listings(layout))
         finished = manifest.read(layout.manifest)
         if finished is not None:
             logger.info("%s: this training has finished already (%s)", spec.output, finished["timing"]["finished"])
             amend(spec)
-            code = tell(finished, spec)
+            result = tell(finished, spec)
             push(spec)
-            return code
+            return result
         for source in request.listings(layout).values():
             tell_drift(source, trains=True)
             # Its rows are read again in every epoch.
@@ -60,9 +59,9 @@ def run(spec: FinetuneSpec) -> int:
             logger.warning("%s", note)
         with connect_ray(spec.address) as cluster:
             content = execute(request, record, cluster, lock.fence)
-        code = tell(content, spec)
+        result = tell(content, spec)
         push(spec)
-    return code
+    return result
 
 
 def execute(request: TrainingRequest, record: RunRecord, cluster: Cluster, fence: Fence) -> dict[str, Any]:
@@ -99,11 +98,3 @@ def execute(request: TrainingRequest, record: RunRecord, cluster: Cluster, fence
     fence.check()
     publish(told, spec, where.adapter or where.best, judged.answers, record.started)
     return conclude(request, prepared, record, told, timing)
-
-
-finetune = command(FinetuneSpec, run, retries=False)
-
-if __name__ == "__main__":
-    from vqa_ray.jobs.cli import main
-
-    sys.exit(main(["finetune", *sys.argv[1:]]))

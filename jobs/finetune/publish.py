@@ -21,7 +21,7 @@ from vqa_ray.jobs.finetune.prepare import PreparedTraining, training_recipe
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.runtime.progress import duration
-from vqa_ray.jobs.runtime.summary import ALL_GOOD, TOO_MANY_ERRORS
+from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.models.checkpoint.readme import card_of
 from vqa_ray.readers.columns import ROLES
 from vqa_ray.report.licences import licence_of
@@ -165,8 +165,8 @@ def _skipped_fraction(prepared: PreparedTraining, log: TrainingLog) -> float:
     return (failed + share * planned) / (failed + planned)
 
 
-def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
-    """Log what came of a finished training, and give the exit code."""
+def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> RunResult:
+    """Log the summary of a finished training, and give its result."""
     accuracy = content["accuracy"]
     if accuracy is None:
         logger.info("%d steps on %d rows, not validated → %s", content["steps"], content["rows"], spec.output)
@@ -191,15 +191,15 @@ def tell(content: Mapping[str, Any], spec: FinetuneSpec) -> int:
     timing = content["timing"]
     logger.info("  %s of training, %.1f rows/s", duration(timing["train_s"]), timing["samples_per_s"])
     logger.info("  next: %s", next_command(spec))
-    if content["skipped_fraction"] > spec.max_error_fraction:
+    too_many = content["skipped_fraction"] > spec.max_error_fraction
+    if too_many:
         logger.error(
             "%s: %.1f%% of the rows could not be used, more than --max-error-fraction %g",
             spec.output,
             100 * content["skipped_fraction"],
             spec.max_error_fraction,
         )
-        return TOO_MANY_ERRORS
-    return ALL_GOOD
+    return RunResult(spec.output, rows=content["rows"], has_too_many_errors=too_many)
 
 
 def next_command(spec: FinetuneSpec) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from vqa_ray.jobs.spec.base import JobSpec, Workers, bounds, option, option_name
+from vqa_ray.jobs.spec.base import JobSpec, Workers, bounds
+from vqa_ray.jobs.spec.field import option, option_name
 from vqa_ray.training.task import CONTRASTIVE, Task
 
 SCRATCH = "scratch"
@@ -31,15 +32,17 @@ class FinetuneSpec(JobSpec):
     """Train ViLT on questions and answers of your own, or CLIP on captions; writes a checkpoint directory that every
     other job loads."""
 
+    group: ClassVar[str] = "Training"
+
     task: Task = option(
         "What is learnt: vqa, to answer questions; contrastive, which caption belongs to which image.",
         "vqa",
-        since=True,
+        omit_default_from_fingerprint=True,
     )
 
     input: str = option("Images to train on, with questions and answers or captions (path, s3://, gs://).", unit="URI")
     output: str = option(
-        "Directory of the model and its report; the same command again resumes.", unit="URI", command=False
+        "Directory of the model and its report; the same command again resumes.", unit="URI", affects_result=False
     )
     model: str = option(
         "Checkpoint to start from: org/name@revision, a directory or URI, bundled:NAME, or scratch.", unit="MODEL"
@@ -54,7 +57,7 @@ class FinetuneSpec(JobSpec):
         None,
         unit="TEXT",
         min_length=1,
-        since=True,
+        omit_default_from_fingerprint=True,
     )
     truth: str | None = option(
         "Column with the right answers; without, annotator_answers, answer, label or labels.", None, unit="COLUMN"
@@ -113,28 +116,37 @@ class FinetuneSpec(JobSpec):
         None,
         unit="STEPS",
         ge=1,
-        command=False,
+        affects_result=False,
     )
-    keep_checkpoints: int = option("Checkpoints to keep, beside the best model.", 2, unit="N", ge=1, command=False)
-    tensorboard: bool = option("Also write TensorBoard scalars.", False, command=False)
+    keep_checkpoints: int = option(
+        "Checkpoints to keep, beside the best model.", 2, unit="N", ge=1, affects_result=False
+    )
+    tensorboard: bool = option("Also write TensorBoard scalars.", False, group="Logging", affects_result=False)
     push_to_hub: str | None = option(
-        "Upload the finished directory to this repository.", None, unit="ORG/NAME", command=False
+        "Upload the finished directory to this repository.", None, unit="ORG/NAME", group="Output", affects_result=False
     )
     licence: str | None = option(
         "Licence of the written model, for its card: apache-2.0, cc-by-4.0, … or in words; that of the base without.",
         None,
         unit="TEXT",
         alias="--license",
+        group="Output",
         min_length=1,
-        command=False,
+        affects_result=False,
     )
     num_workers: Workers = option(
-        "Training processes: 4, or 2-8 to follow the cluster.", "1", unit="N|MIN-MAX", command=False
+        "Training processes: 4, or 2-8 to follow the cluster.",
+        "1",
+        unit="N|MIN-MAX",
+        group="Cluster",
+        affects_result=False,
     )
     num_gpus: float | None = option(
-        "GPUs of each; 1 where there are GPUs, else 0.", None, unit="GPUS", ge=0, command=False
+        "GPUs of each; 1 where there are GPUs, else 0.", None, unit="GPUS", ge=0, affects_result=False
     )
-    max_failures: int = option("Restarts after a worker died.", 3, unit="N", ge=0, command=False)
+    max_failures: int = option(
+        "Restarts after a worker died.", 3, unit="N", group="Cluster", ge=0, affects_result=False
+    )
 
     @model_validator(mode="before")
     @classmethod

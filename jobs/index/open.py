@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,12 +34,6 @@ from vqa_ray.storage.canonical import is_same_place
 from vqa_ray.storage.filesystem import exists
 from vqa_ray.storage.store_errors import store_failures, store_reason
 
-if TYPE_CHECKING:
-    from ray.data import Dataset
-
-    from vqa_ray.jobs.runtime.job import Attempt
-    from vqa_ray.pipelines.resources import ResourcePlan
-
 logger = logging.getLogger(__name__)
 
 _SHOWN = 3
@@ -56,7 +49,6 @@ class IndexTask:
         kind: what all versions of the index share.
         schema: of the rows, kept columns included.
         record: what is asked, as if the update were new.
-        build: makes the lazy pipeline.
     """
 
     spec: IndexSpec
@@ -65,10 +57,9 @@ class IndexTask:
     kind: IndexSchema
     schema: pa.Schema
     record: RunRecord
-    build: Callable[[IndexSpec, Attempt, ResourcePlan], Dataset]
 
 
-def prepare(spec: IndexSpec, build: Callable[[IndexSpec, Attempt, ResourcePlan], Dataset]) -> IndexTask:
+def prepare(spec: IndexSpec) -> IndexTask:
     """Open the model and the input, and check them against the index that is there.
 
     Raises:
@@ -96,7 +87,7 @@ def prepare(spec: IndexSpec, build: Callable[[IndexSpec, Attempt, ResourcePlan],
     if base is not None:
         _check_columns(Index(layout, base), form)
     record = guard.new_record("index", spec, source, model)
-    return IndexTask(spec, source, layout, kind, form, record, build)
+    return IndexTask(spec, source, layout, kind, form, record)
 
 
 def check_kind(layout: IndexLayout, kind: IndexSchema, base: Version) -> None:

@@ -21,6 +21,7 @@ from vqa_ray.jobs.index.duplicates import report
 from vqa_ray.jobs.index.open import IndexTask
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime.progress import duration
+from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs.directory import CARD, FOR_DATASETS, delete_directory
 from vqa_ray.runs.lock import OutputLock
@@ -74,8 +75,8 @@ def entry(task: IndexTask, changes: Difference, planned: pa.Table, name: str) ->
     )
 
 
-def finish(task: IndexTask, lock: OutputLock, base: Version) -> int:
-    """With nothing to embed: derive what is asked for and not there; gives the exit code."""
+def finish(task: IndexTask, lock: OutputLock, base: Version) -> RunResult:
+    """With nothing to embed: derive what is asked for and not there."""
     state = _approximate(task, base, base)
     if state != base.ann:
         version = replace(base, number=base.number + 1, created=guard.now(), ann=state)
@@ -83,7 +84,7 @@ def finish(task: IndexTask, lock: OutputLock, base: Version) -> int:
         clean_up(task.layout, version, base)
         base = version
     _tell(task, base)
-    return 0
+    return RunResult(task.layout.uri, base.rows, base.ok, base.rows - base.ok)
 
 
 def _publish(task: IndexTask, lock: OutputLock, version: Version) -> None:

@@ -12,12 +12,13 @@ from vqa_ray.index.input_snapshot import read_origin
 from vqa_ray.index.update import VersionDelta, read_sources
 from vqa_ray.index.version import Update, Version
 from vqa_ray.jobs.index.open import IndexTask
+from vqa_ray.jobs.index.pipeline import EmbedPipeline
 from vqa_ray.jobs.index.publish import publish
 from vqa_ray.jobs.index.recover import find_resumable_update, record_of
 from vqa_ray.jobs.index.update import embed, part_uris
 from vqa_ray.jobs.runtime.job import Job
-from vqa_ray.jobs.runtime.summary import FAILED
-from vqa_ray.jobs.spec.base import Retry
+from vqa_ray.jobs.runtime.result import RunResult
+from vqa_ray.jobs.spec.retry_codes import Retry
 from vqa_ray.keys import Keys, ranges_of
 from vqa_ray.readers.source import parse_keep
 from vqa_ray.runs.counts import failed_keys
@@ -27,35 +28,35 @@ from vqa_ray.stages.read import read_tasks
 logger = logging.getLogger(__name__)
 
 
-def retry_failed(task: IndexTask, lock: OutputLock, retry: Retry) -> int:
-    """Embed the failed rows again, those of each update that read some as an update of its own; gives the exit code."""
+def retry_failed(task: IndexTask, lock: OutputLock, retry: Retry) -> RunResult:
+    """Embed the failed rows again, those of each update that read some as an update of its own."""
     base = versions.latest(task.layout)
     assert base is not None
-    code = 0
+    result = RunResult(task.layout.uri)
     failed = _failed(task, base, retry)
     if not failed:
         logger.info("%s: no failed rows of %s", task.layout.uri, ", ".join(retry.told()))
     for read_as, keys in failed.items():
-        base, worse = _again(task, lock, base, retry, read_as=read_as, keys=keys)
-        code = max(code, worse)
-        if code == FAILED:
+        base, again = _again(task, lock, base, retry, read_as=read_as, keys=keys)
+        result = result.worse(again)
+        if result.integrity_errors:
             break
-    return code
+    return result
 
 
 def _again(
     task: IndexTask, lock: OutputLock, base: Version, retry: Retry, *, read_as: str, keys: Keys
-) -> tuple[Version, int]:
+) -> tuple[Version, RunResult]:
     keep, keep_as = parse_keep(task.spec.keep)
     source = read_origin(task.layout.origin(read_as), tuple(task.schema.field(name) for name in keep_as), keep)
     asked = record_of(task, base)
     record = replace(asked, command={**asked.command, "retry_failed": retry.told(), "of": read_as})
     name = find_resumable_update(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
     layout = task.layout.update(name)
-    job = Job(record, task.spec, source, task.schema, partial(task.build, task.spec))
-    code = embed(job, layout, lock.fence, partial(read_tasks, source, keys=keys), keys)
-    if code == FAILED:
-        return base, code
+    job = Job(record, task.spec, source, task.schema, EmbedPipeline(task.spec))
+    result = embed(job, layout, lock.fence, partial(read_tasks, source, keys=keys), keys)
+    if result.integrity_errors:
+        return base, result
     change = VersionDelta(
         update=Update(name, record.started, task.spec.input, 0, 0, 0),
         drop={read_as: ranges_of(keys)},
@@ -63,7 +64,7 @@ def _again(
         read_as=read_as,
         sources=read_sources(task.layout, base),
     )
-    return publish(task, lock, base, change), code
+    return publish(task, lock, base, change), result
 
 
 def _failed(task: IndexTask, base: Version, retry: Retry) -> dict[str, Keys]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from vqa_ray.jobs.spec.base import RunSpec, option
+from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.jobs.spec.field import option
 
 # What belongs to one update; the rest of a command is shared by all updates of an index.
 OF_ONE_UPDATE = ("input", "input_format", "columns", "limit", "model")
@@ -13,22 +14,26 @@ OF_ONE_UPDATE = ("input", "input_format", "columns", "limit", "model")
 class IndexSpec(RunSpec):
     """Embed images and keep an index of them up to date: what is new is added, what is gone is removed."""
 
+    group: ClassVar[str] = "Index"
+
     input: str = option("Where the images are: a file, a directory or a prefix (path, s3://, gs://).", unit="URI")
-    output: str = option("Index directory; the same command again brings it up to date.", unit="URI", command=False)
+    output: str = option(
+        "Index directory; the same command again brings it up to date.", unit="URI", affects_result=False
+    )
     model: str = option("Dual encoder: org/name@revision, a directory or URI, bundled:NAME, or fake:.", unit="MODEL")
-    thumbnails: bool = option("Keep a small JPEG of each image, for pages of hits.", True)
+    thumbnails: bool = option("Keep a small JPEG of each image, for pages of hits.", True, group="Output")
     dedupe: float | None = option(
-        "Report groups of images at least so alike: 0.97.", None, unit="0..1", gt=0, le=1, command=False
+        "Report groups of images at least so alike: 0.97.", None, unit="0..1", gt=0, le=1, affects_result=False
     )
     ann: Literal["auto", "always", "never"] = option(
-        "Approximate search beside the exact one; auto: from 50,000 vectors.", "auto", command=False
+        "Approximate search beside the exact one; auto: from 50,000 vectors.", "auto", affects_result=False
     )
-    rebuild_ann: bool = option("Make the approximate index anew.", False, command=False)
+    rebuild_ann: bool = option("Make the approximate index anew.", False, affects_result=False)
     allow_empty: bool = option(
-        "Let an input without any files remove all that came from it; refused without.", False, command=False
+        "Let an input without any files remove all that came from it; refused without.", False, affects_result=False
     )
 
-    update: bool = option("Always so: an index takes in what was added to its input.", True, command=False)
+    update: bool = option("Always so: an index takes in what was added to its input.", True, affects_result=False)
 
     def shared(self) -> dict[str, Any]:
         """What all updates of an index must agree on, beside the model."""

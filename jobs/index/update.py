@@ -17,13 +17,14 @@ from vqa_ray.index.input_snapshot import write_origin
 from vqa_ray.index.update import VersionDelta, read_sources
 from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.open import IndexTask, check_kind
+from vqa_ray.jobs.index.pipeline import EmbedPipeline
 from vqa_ray.jobs.index.publish import entry, finish, publish
 from vqa_ray.jobs.index.recover import discard, find_resumable_update, record_of, salvage_unfinished
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
 from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
 from vqa_ray.jobs.runtime.job import Attempt, Job
-from vqa_ray.jobs.runtime.summary import FAILED
+from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.keys import NOTHING, Keys, size
 from vqa_ray.runs import manifest
 from vqa_ray.runs.claims import Fence
@@ -38,8 +39,8 @@ logger = logging.getLogger(__name__)
 _MAX_ROWS_PER_FILE = 2_000
 
 
-def update_index(task: IndexTask, lock: OutputLock) -> int:
-    """Embed what is new, take out what is gone, publish; gives the exit code.
+def update_index(task: IndexTask, lock: OutputLock) -> RunResult:
+    """Embed what is new, take out what is gone, publish.
 
     Raises:
         RequestError: the index has become another one meanwhile.
@@ -62,17 +63,17 @@ def update_index(task: IndexTask, lock: OutputLock) -> int:
     return _update(task, lock, base, changes, name)
 
 
-def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Difference, name: str) -> int:
+def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Difference, name: str) -> RunResult:
     """Embed what is to be read as the update of that name, and publish it."""
     source = sources.restricted(task.source, changes.to_read)
     limits = None if task.spec.limit is None else limits_for(source, task.spec.limit)
     planned = sources.planned_files(source, name, limits)
     write_table_atomic(task.layout.plan(name), planned)
     write_origin(task.layout.origin(name), source)
-    job = Job(record_of(task, base), task.spec, source, task.schema, partial(task.build, task.spec), limits)
-    code = embed(job, task.layout.update(name), lock.fence, partial(read_tasks, source, limits=limits))
-    if code == FAILED:
-        return code
+    job = Job(record_of(task, base), task.spec, source, task.schema, EmbedPipeline(task.spec), limits)
+    result = embed(job, task.layout.update(name), lock.fence, partial(read_tasks, source, limits=limits))
+    if result.integrity_errors:
+        return result
     known = read_sources(task.layout, base)
     leaving = {*changes.gone, *planned["uri"].to_pylist()}
     change = VersionDelta(
@@ -84,13 +85,13 @@ def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Di
     )
     publish(task, lock, base, change)
     discard(task)
-    return code
+    return result
 
 
 def embed(
     job: Job, layout: RunDirectory, fence: Fence, tasks: Callable[..., list[ReadShard]], keys: Keys | None = None
-) -> int:
-    """Write the rows of a job as a run in the directory of an update, or what is left of it; gives the exit code.
+) -> RunResult:
+    """Write the rows of a job as a run in the directory of an update, or what is left of it.
 
     Args:
         job: what is asked.

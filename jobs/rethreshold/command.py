@@ -12,16 +12,18 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.calibration.file import Calibration
 from vqa_ray.errors import RequestError, RunError
-from vqa_ray.jobs.calibrate import taxonomy_of
 from vqa_ray.jobs.rethreshold.spec import RethresholdSpec
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
+from vqa_ray.jobs.runtime.output_lock import output_lock
+from vqa_ray.jobs.runtime.recorded_taxonomy import recorded_taxonomy
+from vqa_ray.jobs.runtime.result import RunResult
+from vqa_ray.jobs.runtime.store_failures import store_failures_fail_the_run
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs import manifest
 from vqa_ray.runs.completeness import unexpected_keys
 from vqa_ray.runs.counts import count_rows, keys_of_parts, read_columns
 from vqa_ray.runs.directory import CARD, FOR_DATASETS, RunDirectory, name_of
-from vqa_ray.runs.lock import OutputLock
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.rethreshold import KEPT_SCORES, Rethreshold, changed_tags
 from vqa_ray.storage.canonical import canonical_uri, is_same_place, path_below
@@ -32,8 +34,8 @@ from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
 logger = logging.getLogger(__name__)
 
 
-def run(spec: RethresholdSpec) -> int:
-    """Write a run with the rows of another one, and tags by other thresholds; gives the exit code.
+def run(spec: RethresholdSpec) -> RunResult:
+    """Write a run with the rows of another one, and tags by other thresholds.
 
     Raises:
         RequestError: the run cannot be used so, or the output holds something else.
@@ -54,7 +56,7 @@ def run(spec: RethresholdSpec) -> int:
     if guard.existing_record(layout, record) is not None and (done := manifest.read(layout.manifest)):
         logger.info("%s: this run has finished already (%s)", spec.output, done["timing"]["finished"])
         return summary.log_summary(done, spec.output, 1.0)
-    with OutputLock(spec.output, record.started, wait=spec.wait) as lock:
+    with output_lock(spec.output, record.started, wait=spec.wait) as lock, store_failures_fail_the_run():
         record, _ = guard.claim_output(layout, record, {})
         started, begun = guard.now(), time.monotonic()
         file_schema = _file_schema(record, retag.schema)
@@ -98,7 +100,7 @@ def _parent(spec: RethresholdSpec) -> tuple[RunRecord, str]:
 def _taxonomy(spec: RethresholdSpec, parent: RunRecord) -> tuple[Taxonomy, dict[str, str | None]]:
     """The taxonomy that decides, and what the record says of it."""
     if spec.tags is None:
-        taxonomy, tags = taxonomy_of(parent, "--rethreshold"), parent.command.get("tags")
+        taxonomy, tags = recorded_taxonomy(parent, "--rethreshold"), parent.command.get("tags")
     else:
         taxonomy, tags = load_taxonomy(spec.tags), spec.tags
         _check_questions(spec, taxonomy, parent)
@@ -114,7 +116,7 @@ def _taxonomy(spec: RethresholdSpec, parent: RunRecord) -> tuple[Taxonomy, dict[
 def _check_questions(spec: RethresholdSpec, taxonomy: Taxonomy, parent: RunRecord) -> None:
     """Refuse attributes whose scores answer another question; a taxonomy that has changed since cannot be compared."""
     try:
-        earlier = taxonomy_of(parent, "--rethreshold")
+        earlier = recorded_taxonomy(parent, "--rethreshold")
     except RequestError:
         logger.warning(
             "--tags %s: the taxonomy of %s is no longer as it was, so questions and phrases cannot be compared; the "

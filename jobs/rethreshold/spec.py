@@ -1,18 +1,17 @@
-"""What can be asked of `vqa-ray tag --rethreshold`; light, for the command line is made from it."""
+"""The options of `vqa-ray tag --rethreshold`."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from vqa_ray.jobs.spec.field import option
+from vqa_ray.jobs.spec.groups import LoggingGroup
 
-from vqa_ray.jobs.spec.base import option
 
-
-class RethresholdSpec(BaseModel):
+class RethresholdSpec(LoggingGroup):
     """The options of `vqa-ray tag` that go with --rethreshold; see `vqa_ray.jobs.spec.images.TagSpec`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    group: ClassVar[str] = "Tags"
 
     rethreshold: str = option(
         "Decide the tags of this finished run anew from its kept scores, with --tags, --calibration or both; no model "
@@ -24,5 +23,3 @@ class RethresholdSpec(BaseModel):
     tags: str | None = option("Taxonomy file.", None, unit="FILE")
     calibration: str | None = option("What `vqa-ray calibrate` wrote.", None, unit="FILE")
     wait: bool = option("Wait while another process writes to the output.", False)
-    quiet: bool = option("Print warnings and errors only.", False)
-    log_format: Literal["text", "json"] = option("Form of the messages.", "text")

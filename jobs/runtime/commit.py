@@ -11,7 +11,9 @@ import numpy as np
 
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
+from vqa_ray.jobs.runtime.execute import execute
 from vqa_ray.jobs.runtime.job import Attempt, Job
+from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.keys import Keys, Ranges, ranges_of, size
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs import commits, manifest
@@ -45,8 +47,6 @@ def write_rows(job: Job, work: Attempt) -> manifest.Timing:
     stages: dict[str, float] = {}
     spilled = 0
     if work.tasks:
-        from vqa_ray.jobs.runtime.execute import execute
-
         before = set(commits.committed_tasks(work.layout))
         invocation = f"{PART_PREFIX}{uuid.uuid4().hex[:8]}"
         stages, spilled = execute(job, work, invocation)
@@ -66,8 +66,8 @@ def conclude(
     timing: manifest.Timing,
     attempts: Sequence[Mapping[str, object]] = (),
     keys: Keys | None = None,
-) -> int:
-    """Check that every row is there once, write the manifest, tell the summary; gives the exit code.
+) -> RunResult:
+    """Check that every row is there once, write the manifest, log the summary.
 
     Args:
         job, work, timing, attempts: of the run.

@@ -75,7 +75,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
         )
         with DataContext.current(context), watch:
             try:
-                rows = job.build(work, placement)
+                rows = job.pipeline.build(work, placement)
                 schema, rows_per_file = job.file_schema(work.record), job.rows_per_file(work.total)
                 write(rows, layout, schema, FencedNames(invocation, work.fence), rows_per_file)
             except ExecutionTimeoutError as error:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pyarrow as pa
+from ray.data import Dataset
 
 from vqa_ray import schema as columns
-from vqa_ray.calibration.file import Calibration
 from vqa_ray.errors import RequestError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.jobs.runtime.image_limits import image_limits
 from vqa_ray.jobs.runtime.progress import told_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
-from vqa_ray.models.load import ModelInfo, load_transform
+from vqa_ray.models.load import load_transform
+from vqa_ray.pipelines.read_images import ImageConfig
+from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.readers.changes.recorded_input import earlier_run
 from vqa_ray.readers.source import parse_keep
@@ -23,12 +25,6 @@ from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.storage.filesystem import redacted_uri
-
-if TYPE_CHECKING:
-    from ray.data import Dataset
-
-    from vqa_ray.pipelines.read_images import ImageConfig
-    from vqa_ray.pipelines.resources import ResourcePlan
 
 _FILES_PER_RUN, _MIN_ROWS_PER_FILE, _MAX_ROWS_PER_FILE = 64, 128, 10_000
 
@@ -54,6 +50,18 @@ class Attempt:
     fence: Fence
 
 
+class Pipeline(Protocol):
+    """Builds the lazy dataset of a job; each job brings its own."""
+
+    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+        """Build the rows of `work`, lazily.
+
+        Args:
+            work: the rows to read, and the record of their run.
+            placement: where the parts of the pipeline run.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A command, opened and checked.
@@ -62,7 +70,7 @@ class Job:
         record: what is asked, as if it were new.
         spec, source: what it works with.
         schema: of the output, kept columns included.
-        build: makes the lazy pipeline.
+        pipeline: makes the rows.
         limits: shard → rows to read of it; None for all.
         conclude: called with the part files when all rows are there, before the manifest says so.
     """
@@ -71,7 +79,7 @@ class Job:
     spec: RunSpec
     source: Source
     schema: pa.Schema
-    build: Callable[[Attempt, ResourcePlan], Dataset]
+    pipeline: Pipeline
     limits: Mapping[int, int] | None = None
     conclude: Callable[[Sequence[str]], None] | None = None
 
@@ -133,24 +141,6 @@ def open_input(
         return open_source(config, earlier_run(spec.output, update=spec.update))
 
 
-def read_calibration(uri: str | None, model: ModelInfo) -> Calibration | None:
-    """The calibration at `uri`, if one is asked for.
-
-    Raises:
-        RequestError: it cannot be read, or was made for another model.
-    """
-    if uri is None:
-        return None
-    calibration = Calibration.read(uri)
-    calibration.check_model(model.reference, model.fingerprint, uri)
-    return calibration
-
-
-def fingerprint_of(calibration: Calibration | None) -> dict[str, str]:
-    """What a record remembers of a calibration, so that another content is another command."""
-    return {} if calibration is None else {"calibration_fingerprint": calibration.digest}
-
-
 def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
     """An output form, followed by the columns that are kept.
 
@@ -170,12 +160,9 @@ def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
 
 def image_config(spec: RunSpec, work: Attempt) -> ImageConfig:
     """How the images of a spec are fetched and decoded."""
-    from vqa_ray.pipelines.read_images import ImageConfig
-
-    limits = ImageLimits(max_image_bytes=spec.max_image_bytes, max_image_pixels=spec.max_image_pixels)
     return ImageConfig(
         load_transform(spec.model),
-        limits,
+        image_limits(spec),
         spec.fast_decode,
         spec.allow_http,
         f"{work.record.run_id}-{work.layout.attempt}",

@@ -42,6 +42,18 @@ def configure(quiet: bool, log_format: str) -> None:
     logger.propagate = False
 
 
+@contextmanager
+def warnings_only() -> Iterator[None]:
+    """Send warnings and errors only while the block runs."""
+    logger = logging.getLogger("vqa_ray")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 @cache
 def console() -> TextIO:
     """Standard error as it was when the process began, whatever descriptor 2 points to by now."""

@@ -6,7 +6,6 @@ import logging
 from dataclasses import replace
 
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.runtime import logs
 from vqa_ray.jobs.runtime.progress import told_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, RetrieveSpec, TagSpec
@@ -33,7 +32,6 @@ def resolve_model(spec: RunSpec, task: Task) -> ModelInfo:
     options = model_options(spec)
     options.check(info.kind)
     options.check_dtype(info)
-    logs.configure(spec.quiet, spec.log_format)
     for note in info.notes:
         logger.info("%s", note)
     if spec.num_gpus is not None and spec.num_gpus > 1 and not info.kind.is_generative:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from vqa_ray.calibration.file import Calibration
 from vqa_ray.errors import RequestError
-
-if TYPE_CHECKING:
-    from vqa_ray.calibration.file import Calibration
-    from vqa_ray.models.load import ModelInfo
-    from vqa_ray.predicates.predicate import Algebra, Predicate
+from vqa_ray.models.load import ModelInfo, load_vocabulary
+from vqa_ray.predicates.parser import parse
+from vqa_ray.predicates.predicate import Algebra, Predicate
+from vqa_ray.taxonomy.taxonomy import YES_NO
 
 
 def predicate_of(
@@ -35,8 +33,6 @@ def predicate_of(
         RequestError: it does not parse, asks for an answer that is not in the model's vocabulary, or has none of the
             calibration's questions.
     """
-    from vqa_ray.predicates.parser import parse
-
     predicate = parse(expression, threshold, combine, calibration.questions if calibration else None)
     if calibration is not None and not any(question in calibration.questions for question in predicate.questions):
         raise RequestError(f"--calibration {calibration_file}: holds none of the expression's questions")
@@ -46,9 +42,6 @@ def predicate_of(
 
 def _check_answers(option: str, predicate: Predicate, reference: str) -> None:
     """Whether a closed vocabulary holds the answers that are looked for."""
-    from vqa_ray.models.load import load_vocabulary
-    from vqa_ray.taxonomy.taxonomy import YES_NO
-
     vocabulary = load_vocabulary(reference)
     if vocabulary is None:
         return

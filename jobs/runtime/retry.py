@@ -16,7 +16,8 @@ from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
 from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
 from vqa_ray.jobs.runtime.job import Attempt, Job
-from vqa_ray.jobs.spec.base import Retry
+from vqa_ray.jobs.runtime.result import RunResult
+from vqa_ray.jobs.spec.retry_codes import Retry
 from vqa_ray.keys import size
 from vqa_ray.readers.changes.reconcile import check_retried
 from vqa_ray.runs import manifest
@@ -31,7 +32,7 @@ from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
 logger = logging.getLogger(__name__)
 
 
-def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
+def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     """Answer the failed rows of a finished run again, as a new attempt, or what is left of one.
 
     The attempt is a small run of its own below the run directory, so it can be killed and resumed like one; its rows
@@ -42,12 +43,9 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
         retry: which of them.
         fence: the right to write to the output.
 
-    Returns:
-        The exit code.
-
     Raises:
         RequestError: there is no finished run of this command, or an attempt with other codes is under way.
-        RunError: see `vqa_ray.jobs.runtime.run.run`.
+        RunError: see `vqa_ray.jobs.runtime.run.run_job`.
     """
     layout = RunDirectory(job.spec.output)
     record, before = _finished(job, layout)
@@ -75,9 +73,9 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> int:
     fence.check()
     apply_retry([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
     entry = {"attempt": attempt.attempt, "codes": retry.told(), "rows": counts.rows, "ok": counts.ok}
-    code = conclude(job, work, timing, [*attempts, entry])
+    result = conclude(job, work, timing, [*attempts, entry])
     delete_directory(attempt.parts)
-    return code
+    return result
 
 
 def _finished(job: Job, layout: RunDirectory) -> tuple[RunRecord, dict[str, Any]]:

@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from vqa_ray.jobs.runtime import admission as guard
-from vqa_ray.jobs.runtime import logs, run_gallery, summary
+from vqa_ray.jobs.runtime import run_gallery, summary
 from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
 from vqa_ray.jobs.runtime.job import Attempt, Job
+from vqa_ray.jobs.runtime.output_lock import output_lock
 from vqa_ray.jobs.runtime.recorded_input import tell_drift
+from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.retry import retry_failed
-from vqa_ray.jobs.spec.base import Retry
+from vqa_ray.jobs.runtime.store_failures import store_failures_fail_the_run
 from vqa_ray.keys import NOTHING, Ranges, size
 from vqa_ray.readers.changes.reconcile import read_anew, reconcile
 from vqa_ray.readers.changes.snapshot import read_snapshot, refreshed, write_snapshot
@@ -20,39 +22,35 @@ from vqa_ray.runs import manifest
 from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.commits import lost_tasks
 from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.runs.lock import OutputLock
 from vqa_ray.stages.read import limits_for, read_tasks
 
 logger = logging.getLogger(__name__)
 
 
-def run(job: Job, retry: Retry | None) -> int:
+def run_job(job: Job) -> RunResult:
     """Run a job, or what is left of it, or answer its failed rows again.
-
-    Returns:
-        The exit code.
 
     Raises:
         RequestError: the output holds something else, or the cluster is too small.
         RunError: the pipeline failed; the same command goes on from there.
     """
-    logs.configure(job.spec.quiet, job.spec.log_format)
     run_gallery.check(job.spec)
-    code = _execute(job, retry)
+    result = _execute(job)
     run_gallery.write(job)
-    return code
+    return result
 
 
-def _execute(job: Job, retry: Retry | None) -> int:
+def _execute(job: Job) -> RunResult:
+    retry = job.spec.retry
     layout = RunDirectory(job.spec.output)
     guard.existing_record(layout, job.record)
     if retry is None and job.conclude is None and _finished(job, layout) is not None:
         return _tell_finished(job, layout)
-    with OutputLock(layout.output, job.record.started, wait=job.spec.wait) as lock:
+    with output_lock(layout.output, job.record.started, wait=job.spec.wait) as lock, store_failures_fail_the_run():
         return _run(job, layout, lock.fence) if retry is None else retry_failed(_limited(job), retry, lock.fence)
 
 
-def _run(job: Job, layout: RunDirectory, fence: Fence) -> int:
+def _run(job: Job, layout: RunDirectory, fence: Fence) -> RunResult:
     record, new = guard.claim_output(layout, job.record, {layout.listing(): job.source})
     if _finished(job, layout) is not None:
         return _tell_finished(job, layout)
@@ -95,7 +93,7 @@ def _finished(job: Job, layout: RunDirectory) -> dict[str, Any] | None:
     return None if job.spec.update and job.source.drift and job.source.drift.grown else content
 
 
-def _tell_finished(job: Job, layout: RunDirectory) -> int:
+def _tell_finished(job: Job, layout: RunDirectory) -> RunResult:
     finished = manifest.read(layout.manifest)
     assert finished is not None
     logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])

@@ -13,6 +13,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.jobs.runtime.job import Job
 from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.report.run_gallery import write_run_gallery
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.storage.filesystem import fsspec_for, redacted_uri
 
@@ -52,8 +53,6 @@ def write(job: Job) -> None:
     spec, record = job.spec, job.record
     if spec.gallery is None:
         return
-    from vqa_ray.report.run_gallery import write_run_gallery
-
     parts = [entry.uri for entry in RunDirectory(spec.output).part_files()]
     about = f"{redacted_uri(str(record.model['reference']))} over {redacted_uri(spec.input)}"
     fetcher = ImageFetcher(spec.max_image_bytes, allow_http=spec.allow_http)

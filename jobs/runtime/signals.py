@@ -18,7 +18,9 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, Protocol
+
+from vqa_ray.jobs.runtime import logs
 
 # Less than what docker stop (10 s), Kubernetes and Slurm (30 s) wait until they kill.
 _GRACE_S = 8.0
@@ -32,17 +34,27 @@ def describe(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
+class Lock(Protocol):
+    """The lock of an output, which interrupts this process by a signal when it is lost."""
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another process has taken over."""
+
+
 class StopSignals:
     """The stop requests of this process.
 
     Attributes:
         received: the first signal, None before.
-        message: gives the line to print when the process is ended by force.
+        lock: of the output that is being written.
+        describe_end: signal → the line to print and the exit code when the process is ended by force.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.message: Callable[[int], str] = describe
+        self.lock: Lock | None = None
+        self.describe_end: Callable[[int], tuple[str, int]] = lambda number: (describe(number), 128 + number)
         self._raised = False
         self._at = 0.0
         self._installed = False
@@ -67,10 +79,9 @@ class StopSignals:
                 signal.signal(number, self._raise)
 
     @property
-    def exit_code(self) -> int:
-        """128 + signal, as shells count."""
-        assert self.received is not None
-        return 128 + self.received
+    def has_lost_output(self) -> bool:
+        """Whether the signal came because another process has taken over the output."""
+        return self.lock is not None and self.lock.is_lost
 
     def _raise(self, number: int, _frame: FrameType | None) -> None:
         self._note(number)
@@ -97,10 +108,10 @@ class StopSignals:
                     threading.Timer(_GRACE_S, self._end).start()
 
     def _end(self) -> NoReturn:
-        from vqa_ray.jobs.runtime.logs import console
-
-        print(self.message(self.exit_code - 128), file=console(), flush=True)
-        os._exit(self.exit_code)
+        assert self.received is not None
+        line, code = self.describe_end(self.received)
+        print(line, file=logs.console(), flush=True)
+        os._exit(code)
 
 
 STOP = StopSignals()

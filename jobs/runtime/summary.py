@@ -1,4 +1,4 @@
-"""What a finished run tells: a few lines for a person, and the exit code."""
+"""The summary of a finished run: a few lines for a person."""
 
 from __future__ import annotations
 
@@ -7,26 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqa_ray.jobs.runtime.progress import duration
+from vqa_ray.jobs.runtime.result import RunResult
 
 logger = logging.getLogger(__name__)
 
 # What a job has done to a row.
 _VERBS = {"tag": "tagged", "caption": "captioned", "index": "embedded", "retrieve": "scored"}
 _BUNDLED = "bundled:"
-ALL_GOOD, FAILED, TOO_MANY_ERRORS = 0, 1, 3
 
 
-def exit_code(manifest: Mapping[str, Any], max_error_fraction: float) -> int:
-    """0 all good, 1 rows are missing or doubled, 3 a larger fraction of the rows failed."""
-    if manifest["findings"]:
-        return FAILED
-    if manifest["failed"] > max_error_fraction * manifest["rows"]:
-        return TOO_MANY_ERRORS
-    return ALL_GOOD
-
-
-def log_summary(manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> int:
-    """Log the summary of a run and give its exit code."""
+def log_summary(manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> RunResult:
+    """Log the summary of a run that ended, and give its result."""
     told = {name: manifest[name] for name in ("rows", "ok", "failed", "errors", "warnings", "images", "questions")}
     told["input_rows"] = _input_rows(manifest)
     fields = {**told, "output": output, "seconds": manifest["timing"]["duration_s"], **manifest["throughput"]}
@@ -36,8 +27,8 @@ def log_summary(manifest: Mapping[str, Any], output: str, max_error_fraction: fl
         logger.info("%s", line)
     for finding in manifest["findings"]:
         logger.error("%s: %s", output, finding)
-    code = exit_code(manifest, max_error_fraction)
-    if code == TOO_MANY_ERRORS:
+    result = RunResult.of_manifest(manifest, output, max_error_fraction)
+    if result.has_too_many_errors and not result.integrity_errors:
         logger.error(
             "%s: %d of %d rows failed, more than --max-error-fraction %g; --retry-failed answers them again",
             output,
@@ -45,7 +36,7 @@ def log_summary(manifest: Mapping[str, Any], output: str, max_error_fraction: fl
             manifest["rows"],
             max_error_fraction,
         )
-    return code
+    return result
 
 
 def _input_rows(manifest: Mapping[str, Any]) -> int:

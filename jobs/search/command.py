@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-
 from vqa_ray.errors import RequestError
+from vqa_ray.index.reader import open_index
+from vqa_ray.index.search.hits import Ranked, apply_verdicts, table_of
+from vqa_ray.index.search.query import encoder_of
+from vqa_ray.index.search.row_table import IndexRows
+from vqa_ray.index.search.searcher import Searcher
+from vqa_ray.index.search.verify import Verifier
+from vqa_ray.index.source_images import SourceImages
+from vqa_ray.jobs.search import output as search_output
+from vqa_ray.jobs.search.outcome import Outcome
+from vqa_ray.jobs.search.query import pictures, query_of, verification_from_spec
 from vqa_ray.jobs.search.spec import SearchSpec
-from vqa_ray.jobs.spec.options import command
 
 
-def run(spec: SearchSpec) -> int:
-    """Search, and print or write what was found; gives the exit code."""
-    from vqa_ray.index.reader import open_index
-    from vqa_ray.index.search.hits import Ranked, apply_verdicts, table_of
-    from vqa_ray.index.search.query import encoder_of
-    from vqa_ray.index.search.row_table import IndexRows
-    from vqa_ray.index.search.searcher import Searcher
-    from vqa_ray.index.search.verify import Verifier
-    from vqa_ray.index.source_images import SourceImages
-    from vqa_ray.jobs.runtime import logs
-    from vqa_ray.jobs.search import output as search_output
-    from vqa_ray.jobs.search.outcome import Outcome
-    from vqa_ray.jobs.search.query import pictures, query_of, verification_from_spec
-
-    logs.configure(spec.quiet, spec.log_format)
+def run(spec: SearchSpec) -> None:
+    """Search, and print or write what was found."""
     check = verification_from_spec(spec)
     index = open_index(spec.index)
     model = encoder_of(index.version, spec.model)
@@ -43,12 +37,3 @@ def run(spec: SearchSpec) -> int:
     if spec.gallery is not None:
         search_output.write_page(outcome, pictures(spec, index, ranked.positions.tolist()), spec.gallery)
     outcome.tell()
-    return 0
-
-
-search = command(SearchSpec, run, retries=False)
-
-if __name__ == "__main__":
-    from vqa_ray.jobs.cli import main
-
-    sys.exit(main(["search", *sys.argv[1:]]))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vqa_ray.errors import RequestError
-from vqa_ray.images.decode import ImageLimits
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search import query
 from vqa_ray.index.search.scoring import Query
 from vqa_ray.index.search.verify import Check
 from vqa_ray.index.source_images import SourceImages
-from vqa_ray.jobs.runtime.job import read_calibration
+from vqa_ray.jobs.runtime.calibration import read_calibration
+from vqa_ray.jobs.runtime.image_limits import image_limits
 from vqa_ray.jobs.runtime.predicate import predicate_of
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe, load_encoder, load_transform
@@ -36,7 +36,7 @@ def verification_from_spec(spec: SearchSpec) -> Check | None:
     predicate = predicate_of(
         "--verify", spec.verify, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
     )
-    return Check(options, predicate, model.kind.is_generative, limits_of(spec), spec.allow_http)
+    return Check(options, predicate, model.kind.is_generative, image_limits(spec), spec.allow_http)
 
 
 def query_of(spec: SearchSpec, model: ModelInfo) -> Query:
@@ -45,7 +45,7 @@ def query_of(spec: SearchSpec, model: ModelInfo) -> Query:
     Raises:
         RequestError: the image cannot be read, or the model fails.
     """
-    image, limits = None, limits_of(spec)
+    image, limits = None, image_limits(spec)
     if spec.image is not None:
         try:
             data = query.fetch_image(spec.image, limits, allow_http=spec.allow_http)
@@ -61,13 +61,8 @@ def pictures(spec: SearchSpec, index: Index, positions: Sequence[int]) -> list[b
     found = index.thumbnails(positions)
     missing = [place for place, thumbnail in enumerate(found) if thumbnail is None]
     if missing:
-        fetch = FetchImages(limits_of(spec), allow_http=spec.allow_http)
+        fetch = FetchImages(image_limits(spec), allow_http=spec.allow_http)
         images = fetch(SourceImages(index).read([positions[place] for place in missing]))["image"]
         for place, image in zip(missing, images, strict=True):
             found[place] = image.as_py()
     return found
-
-
-def limits_of(spec: SearchSpec) -> ImageLimits:
-    """What an image may cost."""
-    return ImageLimits(max_image_bytes=spec.max_image_bytes, max_image_pixels=spec.max_image_pixels)

@@ -1,13 +1,13 @@
-"""What can be asked of `search`: a strict model from which its command line is made."""
+"""The options of `vqa-ray search`."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
-from vqa_ray.jobs.spec.base import option
-from vqa_ray.predicates.predicate import Algebra
+from vqa_ray.jobs.spec.field import option
+from vqa_ray.jobs.spec.groups import DeviceGroup, ExpressionGroup, ImageGroup, LoggingGroup, PrecisionGroup
 
 TABLE, JSON = "table", "json"
 FILES = (".parquet", ".json")
@@ -16,10 +16,10 @@ _CANDIDATES = 4
 _OF_VERIFY = ("verify_model", "candidates", "calibration", "threshold", "combine", "prompt_template")
 
 
-class SearchSpec(BaseModel):
+class SearchSpec(LoggingGroup, ExpressionGroup, PrecisionGroup, DeviceGroup, ImageGroup):
     """Find the images of an index that are most like a text, an image or both; a VQA model may have the last word."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    group: ClassVar[str] = "Search"
 
     index: str = option("Index to search, which `vqa-ray index` made.", unit="INDEX", argument=True)
     text: str | None = option('What to look for in words: "a red mug with a dog".', None, unit="TEXT")
@@ -37,28 +37,13 @@ class SearchSpec(BaseModel):
     candidates: int | None = option(
         f"Hits to verify until enough fit; {_CANDIDATES} × --top-k without.", None, unit="N", ge=1, le=100_000
     )
-    calibration: str | None = option("What `vqa-ray calibrate` wrote for --verify-model.", None, unit="FILE")
-    threshold: float = option("Least score of --verify that fits.", 0.5, unit="0..1", ge=0, le=1)
-    combine: Algebra = option("How scores are joined: and = min, or = max; or as of independent events.", "min-max")
-    prompt_template: str | None = option(
-        "How a generative model is asked: question, lavis, plain, or a text with {} for the question.",
-        None,
-        unit="STYLE|TEXT",
-    )
     model: str | None = option(
-        "The index's model, where it has moved; the one it was built with without.", None, unit="MODEL"
+        "The index's model, where it has moved; the one it was built with without.", None, unit="MODEL", group="Model"
     )
-    output: str = option("table, json, or a .parquet or .json file to write.", TABLE, unit="table|json|FILE")
-    gallery: str | None = option("HTML page of the hits to write too.", None, unit="FILE")
-    device: str | None = option("Device of the models: cpu, cuda; the best found without.", None)
-    dtype: Literal["float32", "bfloat16", "float16"] | None = option(
-        "Precision of the models; the device's best without.", None
+    output: str = option(
+        "table, json, or a .parquet or .json file to write.", TABLE, unit="table|json|FILE", group="Output"
     )
-    allow_http: bool = option("Also fetch images from http:// and https:// URIs.", False)
-    max_image_bytes: int = option("Larger encoded images are refused.", 64 * 2**20, unit="BYTES", ge=1)
-    max_image_pixels: int = option("Larger images are refused.", 100_000_000, unit="PIXELS", ge=1)
-    quiet: bool = option("Print warnings and errors only.", False, command=False)
-    log_format: Literal["text", "json"] = option("Form of the messages on standard error.", "text", command=False)
+    gallery: str | None = option("HTML page of the hits to write too.", None, unit="FILE", group="Output")
 
     @model_validator(mode="after")
     def _belongs_together(self) -> SearchSpec:

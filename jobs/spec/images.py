@@ -2,73 +2,62 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from vqa_ray.jobs.spec.base import Layout, RunSpec, option
-from vqa_ray.predicates.predicate import Algebra
-
-# What some of the jobs share.
-_TEMPLATE = option(
-    "How a generative model is asked: question, lavis, plain, or a text with {} for the question.",
-    None,
-    unit="STYLE|TEXT",
-    since=True,
-)
-_NEW_TOKENS = option(
-    "Most tokens of an answer or caption; 256 without (answers of BLIP and BLIP-2 20, style lavis 10).",
-    None,
-    unit="N",
-    ge=1,
-    since=True,
-)
-_BEAMS = option(
-    "Texts that a generative model weighs against each other; 1 is fastest.", None, unit="N", ge=1, le=64, since=True
-)
-_CALIBRATION = option("What `vqa-ray calibrate` wrote for this model.", None, unit="FILE", since=True)
+from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.jobs.spec.field import option
+from vqa_ray.jobs.spec.groups import CalibrationGroup, ExpressionGroup, GenerationGroup, PromptGroup
 
 
-class AnswerSpec(RunSpec):
+class AnswerSpec(PromptGroup, GenerationGroup, RunSpec):
     """Ask questions of images: one output row per image and question, with an answer and a score, or a typed error."""
 
+    group: ClassVar[str] = "Questions and answers"
+
     question: list[str] = option("Ask this of every image. Repeatable. Without, the input brings questions.", [])
-    layout: Layout = option("Several questions of an image: a row each, or nested in one row.", "rows", since=True)
+    layout: Literal["rows", "nested"] = option(
+        "Several questions of an image: a row each, or nested in one row.",
+        "rows",
+        group="Output",
+        omit_default_from_fingerprint=True,
+    )
     top_k: int = option("Answers to keep per question.", 5, unit="N", ge=1, le=100)
     engine: Literal["transformers", "vllm"] = option(
-        "What runs a chat model; vllm needs GPUs and vqa-ray[vllm].", "transformers", since=True
+        "What runs a chat model; vllm needs GPUs and vqa-ray[vllm].",
+        "transformers",
+        group="Model",
+        omit_default_from_fingerprint=True,
     )
-    ignore_context: bool = option("Ask each question by itself although rows bring a context.", False, since=True)
-    prompt_template: str | None = _TEMPLATE
-    max_new_tokens: int | None = _NEW_TOKENS
-    num_beams: int | None = _BEAMS
+    ignore_context: bool = option(
+        "Ask each question by itself although rows bring a context.", False, omit_default_from_fingerprint=True
+    )
 
 
-class TagSpec(RunSpec):
+class TagSpec(PromptGroup, CalibrationGroup, RunSpec):
     """Tag images with the choices of a taxonomy: one output row per image."""
 
-    calibration: str | None = _CALIBRATION
+    group: ClassVar[str] = "Tags"
+
     tags: str | None = option("Taxonomy file (tags.yaml); the built-in product taxonomy without.", None, unit="FILE")
-    prompt_template: str | None = _TEMPLATE
 
 
-class CaptionSpec(RunSpec):
+class CaptionSpec(GenerationGroup, RunSpec):
     """Describe images in a sentence: one output row per image."""
+
+    group: ClassVar[str] = "Captions"
 
     prompt: str | None = option(
         'What captions begin with: "a photo of". Left to the model without.', None, unit="TEXT", min_length=1
     )
-    max_new_tokens: int | None = _NEW_TOKENS
-    num_beams: int | None = _BEAMS
 
 
-class RetrieveSpec(RunSpec):
+class RetrieveSpec(ExpressionGroup, RunSpec):
     """Find the images that fit an expression of questions: one output row per image, and the matches, best first."""
+
+    group: ClassVar[str] = "What to find"
 
     where: str = option(
         'What to look for: \'"is there a dog?" and not "is it a toy?"\'.', unit="EXPRESSION", min_length=1
     )
-    calibration: str | None = _CALIBRATION
-    threshold: float = option("Least score of a match.", 0.5, unit="0..1", ge=0, le=1)
-    combine: Algebra = option("How scores are joined: and = min, or = max; or as of independent events.", "min-max")
-    top_k: int | None = option("Matches to list; all without.", None, unit="N", ge=1, command=False)
+    top_k: int | None = option("Matches to list; all without.", None, unit="N", ge=1, affects_result=False)
     ask_all: bool = option("Ask every question of every image, so that every score is known.", False)
-    prompt_template: str | None = _TEMPLATE

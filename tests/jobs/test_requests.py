@@ -152,18 +152,17 @@ def test_help_is_quick_and_light(command: tuple[str, ...]) -> None:
     assert time.monotonic() - begun < 5
 
 
-@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize(("where", "code"), [("existing_record", 2), ("claim_output", 1)])
 def test_a_store_that_refuses_is_one_line(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bool
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, code: int
 ) -> None:
     from botocore.exceptions import NoCredentialsError
 
     def refuse(*_: object, **__: object) -> None:
         raise NoCredentialsError
 
-    monkeypatch.setattr("vqa_ray.jobs.cli._begun", lambda: begun)
-    monkeypatch.setattr("vqa_ray.jobs.runtime.admission.existing_record", refuse)
-    assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "out", "--question", "what?") == 2 - begun
+    monkeypatch.setattr(f"vqa_ray.jobs.runtime.admission.{where}", refuse)
+    assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "out", "--question", "what?") == code
     line = capsys.readouterr().err
     said = "vqa-ray answer: a file or its store failed: NoCredentialsError: Unable to locate credentials: set AWS_ACC"
     assert line.startswith(said)

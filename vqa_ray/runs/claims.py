@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from vqa_ray.errors import RequestError, RunError
+from vqa_ray.errors import OutputTakenOverError, RequestError
 from vqa_ray.runs.directory import PRIVATE, name_of
 from vqa_ray.storage.filesystem import exists, join, list_files, read_bytes
 
@@ -62,10 +62,10 @@ class Fence:
         """Refuse to go on where another writer has taken over: before anything is deleted, committed or published.
 
         Raises:
-            RunError: it has.
+            OutputTakenOverError: it has.
         """
         if not self.holds():
-            raise RunError(
+            raise OutputTakenOverError(
                 f"{self.output}: this process stood still and another one has taken over; what it finished is kept; "
                 "run the same command again when the other is done"
             )

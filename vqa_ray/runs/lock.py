@@ -89,6 +89,11 @@ class OutputLock(AbstractContextManager["OutputLock"]):
         assert self._fence is not None, "the lock is not held"
         return self._fence
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether another process has taken over while the block ran."""
+        return self._lost
+
     def check(self) -> None:
         """See `Fence.check`."""
         self.fence.check()

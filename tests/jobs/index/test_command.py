@@ -26,7 +26,7 @@ from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.index.version import publish
 from vqa_ray.jobs.index.spec import IndexSpec
-from vqa_ray.jobs.spec.base import load
+from vqa_ray.jobs.spec.load import load
 from vqa_ray.models.load import load_encoder
 from vqa_ray.runs.commits import committed_tasks
 from vqa_ray.runs.lock import OutputLock

@@ -21,7 +21,7 @@ from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.index.reader import Index
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.search.spec import SearchSpec
-from vqa_ray.jobs.spec.base import load
+from vqa_ray.jobs.spec.load import load
 from vqa_ray.models.load import describe, load_encoder, load_transform
 
 COUNT = 24

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+
+from ray.data import Dataset
 
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.runtime.job import Attempt, image_config
+from vqa_ray.jobs.runtime.model import recorded_options
 from vqa_ray.jobs.spec.images import AnswerSpec
 from vqa_ray.models.chat.vllm import VllmOptions, closing_tokens, require_vllm
 from vqa_ray.models.checkpoint.adapter import adapter_of
 from vqa_ray.models.load import ModelInfo
+from vqa_ray.pipelines.resources import ResourcePlan
+from vqa_ray.pipelines.vllm import answer_with_vllm
 from vqa_ray.readers import Source
 
-if TYPE_CHECKING:
-    from ray.data import Dataset
-
-    from vqa_ray.jobs.runtime.job import Attempt
-    from vqa_ray.pipelines.resources import ResourcePlan
-
 _OPTION = "--engine vllm"
-# That a row may show where rows bring lists of them; vLLM sets memory aside for so many.
+# Images that a row may show where rows bring lists of them; vLLM sets memory aside for so many.
 _MOST_IMAGES = 8
 
 
 def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
-    """Whether vLLM can do what a spec asks.
+    """Refuse what vLLM cannot do.
 
     Raises:
         RequestError: it cannot, or is not installed.
@@ -46,27 +46,32 @@ def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
     require_vllm()
 
 
-def build(spec: AnswerSpec, source: Source, model: ModelInfo, work: Attempt, placement: ResourcePlan) -> Dataset:
-    """The pipeline of a spec, lazily."""
-    from vqa_ray.jobs.runtime.job import image_config
-    from vqa_ray.jobs.runtime.model import recorded_options
-    from vqa_ray.pipelines.vllm import answer_with_vllm
+@dataclass(frozen=True, slots=True)
+class VllmPipeline:
+    """The pipeline of a spec with vLLM's engine; see `vqa_ray.jobs.runtime.job.Pipeline`."""
 
-    options = VllmOptions(
-        max_new_tokens=recorded_options(spec, model, work.record).generation(model).max_new_tokens,
-        gpus=int(spec.num_gpus or 1),
-        dtype=spec.dtype,
-        images=_MOST_IMAGES if source.layout.images else 1,
-        relative_json=model.family.startswith("qwen3"),
-        closing=closing_tokens(model.path),
-    )
-    return answer_with_vllm(
-        work.tasks,
-        image_config(spec, work),
-        spec.model,
-        options,
-        placement=placement,
-        boxes=model.kind.has_boxes,
-        version=work.record.columns_version,
-        attempt=work.layout.attempt,
-    )
+    spec: AnswerSpec
+    source: Source
+    model: ModelInfo
+
+    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+        """Build it, lazily."""
+        spec, model = self.spec, self.model
+        options = VllmOptions(
+            max_new_tokens=recorded_options(spec, model, work.record).generation(model).max_new_tokens,
+            gpus=int(spec.num_gpus or 1),
+            dtype=spec.dtype,
+            images=_MOST_IMAGES if self.source.layout.images else 1,
+            relative_json=model.family.startswith("qwen3"),
+            closing=closing_tokens(model.path),
+        )
+        return answer_with_vllm(
+            work.tasks,
+            image_config(spec, work),
+            spec.model,
+            options,
+            placement=placement,
+            boxes=model.kind.has_boxes,
+            version=work.record.columns_version,
+            attempt=work.layout.attempt,
+        )

@@ -1,0 +1,1 @@
+"""`vqa-ray answer`: ask questions of images."""

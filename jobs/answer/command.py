@@ -1,0 +1,81 @@
+"""`vqa-ray answer`: ask questions of images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ray.data import Dataset
+
+from vqa_ray import schema
+from vqa_ray.errors import RequestError
+from vqa_ray.jobs.answer import vllm
+from vqa_ray.jobs.runtime.admission import new_record
+from vqa_ray.jobs.runtime.job import Attempt, Job, Pipeline, image_config, open_input, output_schema
+from vqa_ray.jobs.runtime.model import record_length, recorded_options, resolve_model
+from vqa_ray.jobs.runtime.result import RunResult
+from vqa_ray.jobs.runtime.run import run_job
+from vqa_ray.jobs.spec.images import AnswerSpec
+from vqa_ray.models.load import ModelInfo
+from vqa_ray.pipelines.inference import answer
+from vqa_ray.pipelines.resources import ResourcePlan
+from vqa_ray.readers import Source
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.stages.answer import AnswerConfig
+
+
+def run(spec: AnswerSpec) -> RunResult:
+    """Answer the input of a spec, or its failed rows again."""
+    model = resolve_model(spec, "answer")
+    takes_context = model.kind.is_generative and model.kind.has_turns and not spec.ignore_context
+    source = open_input(
+        spec,
+        spec.question,
+        needs_question=True,
+        reads_context=takes_context,
+        reads_several=model.kind.takes_several,
+    )
+    if not takes_context and not spec.ignore_context:
+        _refuse_context(spec, source, model)
+    pipeline: Pipeline = AnswerPipeline(spec, source, model)
+    if spec.engine == "vllm":
+        vllm.check(spec, source, model)
+        pipeline = vllm.VllmPipeline(spec, source, model)
+    record = record_length(new_record("answer", spec, source, model), spec, model)
+    form = schema.answer_schema(is_nested(spec, source, record), model.kind.has_boxes, record.columns_version)
+    return run_job(Job(record, spec, source, output_schema(form, source), pipeline))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPipeline:
+    """The pipeline of a spec on our own engines; see `vqa_ray.jobs.runtime.job.Pipeline`."""
+
+    spec: AnswerSpec
+    source: Source
+    model: ModelInfo
+
+    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+        """Build it, lazily."""
+        record, kind = work.record, self.model.kind
+        config = AnswerConfig(
+            recorded_options(self.spec, self.model, record),
+            self.spec.top_k,
+            self.source.several,
+            is_nested(self.spec, self.source, record),
+            kind.has_boxes,
+            record.columns_version,
+        )
+        return answer(work.tasks, image_config(self.spec, work), config, placement, work.layout.attempt)
+
+
+def is_nested(spec: AnswerSpec, source: Source, record: RunRecord) -> bool:
+    """Whether the questions of an input row stand in one row of the output, as they always did at first."""
+    return source.several and (spec.layout == "nested" or record.columns_version < 2)
+
+
+def _refuse_context(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
+    column = spec.columns.get("context", "context")
+    if column in source.columns:
+        raise RequestError(
+            f"{spec.input}: brings earlier turns in column {column!r}, and {model.kind.told} ({spec.model}) answers "
+            "each question by itself; use a generative model, or --ignore-context"
+        )

@@ -1,0 +1,123 @@
+"""The commands of `vqa-ray`: what each is for, the spec that its options are made from, and the module that runs it.
+
+Both are named here and imported when the command is called: `--help` needs the spec alone, `--version` neither.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        summary: its line in the list of commands.
+        spec: `module:class` of its options, below `vqa_ray.jobs`.
+        module: below `vqa_ray.jobs`, with a function `run` that takes the spec and gives a RunResult or None.
+        resumes: whether the same command line goes on with a run that was stopped.
+        variant: another form of the command, which one option of its own chooses.
+    """
+
+    summary: str
+    spec: str
+    module: str
+    resumes: bool = False
+    variant: Variant | None = None
+
+
+class Variant(NamedTuple):
+    """Another form of a command.
+
+    Attributes:
+        option: the field of `spec` that chooses this form; the spec of the command lacks it.
+        spec, module: see `Command`.
+    """
+
+    option: str
+    spec: str
+    module: str
+
+
+COMMANDS = {
+    "answer": Command(
+        "Ask questions of images; one answered row per input row.",
+        "spec.images:AnswerSpec",
+        "answer.command",
+        resumes=True,
+    ),
+    "caption": Command(
+        "Describe images in a sentence; one captioned row per image.",
+        "spec.images:CaptionSpec",
+        "caption",
+        resumes=True,
+    ),
+    "tag": Command(
+        "Tag images with the choices of a taxonomy.",
+        "spec.images:TagSpec",
+        "tag",
+        resumes=True,
+        variant=Variant("rethreshold", "rethreshold.spec:RethresholdSpec", "rethreshold.command"),
+    ),
+    "retrieve": Command(
+        "Find the images that fit an expression of questions.",
+        "spec.images:RetrieveSpec",
+        "retrieve",
+        resumes=True,
+    ),
+    "index": Command(
+        "Embed images, and keep an index of them up to date.",
+        "index.spec:IndexSpec",
+        "index.command",
+        resumes=True,
+    ),
+    "calibrate": Command(
+        "Fit thresholds and probabilities to a labelled sample.",
+        "spec.tools:CalibrateSpec",
+        "calibrate",
+    ),
+    "search": Command(
+        "Find the images of an index most like a text or an image.",
+        "search.spec:SearchSpec",
+        "search.command",
+    ),
+    "browse": Command(
+        "Search an index, or look through results, on a local page.",
+        "spec.tools:BrowseSpec",
+        "browse",
+    ),
+    "export": Command(
+        "Write a run or an index as CSV, JSON Lines, COCO, or for other tools.",
+        "spec.tools:ExportSpec",
+        "export",
+    ),
+    "catalog": Command(
+        "Render a catalogue of product images with known truth.",
+        "spec.tools:CatalogSpec",
+        "catalog",
+    ),
+    "models": Command(
+        "List the supported models, or print what one of them can do.",
+        "spec.tools:ModelsSpec",
+        "models",
+    ),
+    "finetune": Command(
+        "Train ViLT on questions and answers of your own.",
+        "finetune.spec:FinetuneSpec",
+        "finetune.command",
+        resumes=True,
+    ),
+    "demo": Command(
+        "Tag and question a small rendered catalogue.",
+        "demo.spec:DemoSpec",
+        "demo.command",
+    ),
+}
+
+
+def imported(name: str) -> Any:
+    """Import a module below `vqa_ray.jobs`, or what `module:name` names in it."""
+    module, _, attribute = name.partition(":")
+    found = importlib.import_module(f"vqa_ray.jobs.{module}")
+    return getattr(found, attribute) if attribute else found

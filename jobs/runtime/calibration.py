@@ -1,0 +1,24 @@
+"""The calibration file that an option names, checked against the model."""
+
+from __future__ import annotations
+
+from vqa_ray.calibration.file import Calibration
+from vqa_ray.models.load import ModelInfo
+
+
+def read_calibration(uri: str | None, model: ModelInfo) -> Calibration | None:
+    """Read the calibration at `uri`; None where no option names one.
+
+    Raises:
+        RequestError: it cannot be read, or was made for another model.
+    """
+    if uri is None:
+        return None
+    calibration = Calibration.read(uri)
+    calibration.check_model(model.reference, model.fingerprint, uri)
+    return calibration
+
+
+def fingerprint_of(calibration: Calibration | None) -> dict[str, str]:
+    """The entry of a record that tells calibrations of different content apart."""
+    return {} if calibration is None else {"calibration_fingerprint": calibration.digest}

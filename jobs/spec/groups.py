@@ -1,0 +1,184 @@
+"""Groups of fields that several commands share; each is a section of `--help`, or a part of one."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from vqa_ray.jobs.spec.field import Spec, option
+from vqa_ray.predicates.predicate import Algebra
+
+Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
+
+
+class LoggingGroup(Spec):
+    """Messages on standard error."""
+
+    group: ClassVar[str] = "Logging"
+
+    quiet: bool = option("Print warnings and errors only.", False, affects_result=False)
+    log_format: Literal["text", "json"] = option(
+        "Form of the messages on standard error.", "text", affects_result=False
+    )
+
+
+class ImageGroup(Spec):
+    """Which images are fetched and decoded."""
+
+    group: ClassVar[str] = "Input"
+
+    allow_http: bool = option("Also fetch images from http:// and https:// URIs.", False)
+    max_image_bytes: int = option("Larger encoded images are errors.", 64 * 2**20, unit="BYTES", ge=1)
+    max_image_pixels: int = option("Larger images are errors.", 100_000_000, unit="PIXELS", ge=1)
+
+
+class InputGroup(ImageGroup):
+    """What is read, and how."""
+
+    group: ClassVar[str] = "Input"
+
+    input: str = option("Where the images are: a file, a directory or a prefix (path, s3://, gs://).", unit="URI")
+    input_format: Format | None = option("Format of the input; guessed from its names without.", None)
+    columns: dict[str, str] = option(
+        "Ours=theirs, for columns or directories: question=prompt. Repeatable.", {}, unit="A=B", name="column"
+    )
+    image_root: str | None = option(
+        "Where relative image references are: a directory or prefix, which no reference may leave.",
+        None,
+        unit="URI",
+        omit_default_from_fingerprint=True,
+    )
+    encoding: str | None = option(
+        "Encoding of text files (CSV, JSON): cp1252, say; without, UTF-8, or UTF-16 as their first bytes say.",
+        None,
+        unit="NAME",
+        omit_default_from_fingerprint=True,
+    )
+    limit: int | None = option("Stop after so many input rows, for a try.", None, unit="ROWS", ge=1)
+    fast_decode: bool = option("Decode large JPEG photos at reduced scale: faster, pixels differ slightly.", False)
+
+
+class DeviceGroup(Spec):
+    """Where a model runs."""
+
+    group: ClassVar[str] = "Model"
+
+    device: str | None = option(
+        "Device of the model: cpu, cuda; the best available without.", None, affects_result=False
+    )
+
+
+class PrecisionGroup(Spec):
+    """The numbers of a model."""
+
+    group: ClassVar[str] = "Model"
+
+    dtype: Literal["float32", "bfloat16", "float16"] | None = option(
+        "Precision of the model; the device's best without.", None
+    )
+
+
+class ModelGroup(PrecisionGroup):
+    """The model of a job."""
+
+    group: ClassVar[str] = "Model"
+
+    model: str = option("Model: org/name@revision, a directory or URI, bundled:NAME, or fake: for a try.", unit="MODEL")
+
+
+class PromptGroup(Spec):
+    """How a generative model is asked."""
+
+    group: ClassVar[str] = "Model"
+
+    prompt_template: str | None = option(
+        "How a generative model is asked: question, lavis, plain, or a text with {} for the question.",
+        None,
+        unit="STYLE|TEXT",
+        omit_default_from_fingerprint=True,
+    )
+
+
+class GenerationGroup(Spec):
+    """How a generative model writes."""
+
+    group: ClassVar[str] = "Model"
+
+    max_new_tokens: int | None = option(
+        "Most tokens of an answer or caption; 256 without (answers of BLIP and BLIP-2 20, style lavis 10).",
+        None,
+        unit="N",
+        ge=1,
+        omit_default_from_fingerprint=True,
+    )
+    num_beams: int | None = option(
+        "Texts that a generative model weighs against each other; 1 is fastest.",
+        None,
+        unit="N",
+        ge=1,
+        le=64,
+        omit_default_from_fingerprint=True,
+    )
+
+
+class CalibrationGroup(Spec):
+    """What is known of a model's scores."""
+
+    group: ClassVar[str] = "Model"
+
+    calibration: str | None = option(
+        "Calibration file that `vqa-ray calibrate` wrote for the model.",
+        None,
+        unit="FILE",
+        omit_default_from_fingerprint=True,
+    )
+
+
+class ExpressionGroup(CalibrationGroup, PromptGroup):
+    """How an expression of questions is decided."""
+
+    group: ClassVar[str] = "Expression"
+
+    threshold: float = option("Least score of a match.", 0.5, unit="0..1", ge=0, le=1)
+    combine: Algebra = option("How scores are joined: and = min, or = max; or as of independent events.", "min-max")
+
+
+class OutputGroup(Spec):
+    """What a job writes."""
+
+    group: ClassVar[str] = "Output"
+
+    output: str = option(
+        "Run directory to write to; the same command again resumes it.", unit="URI", affects_result=False
+    )
+    max_error_fraction: float = option(
+        "Exit with 3 when a larger fraction of the rows failed.", 0.1, unit="0..1", ge=0, le=1, affects_result=False
+    )
+    wait: bool = option(
+        "Wait while another process writes to the output, instead of refusing.", False, affects_result=False
+    )
+
+
+class ClusterGroup(Spec):
+    """Where a job runs."""
+
+    group: ClassVar[str] = "Cluster"
+
+    num_gpus: float | None = option(
+        "GPUs of each actor: 0.5 to share one, 2 to spread a large model; 1 where there are any, else 0.",
+        None,
+        unit="GPUS",
+        ge=0,
+        affects_result=False,
+    )
+    address: str | None = option(
+        "Ray cluster to join (also RAY_ADDRESS); without, a local Ray is started.",
+        None,
+        unit="ADDRESS",
+        affects_result=False,
+    )
+    wait_for_cluster: bool = option(
+        "Start although the cluster is too small now, because it grows by itself.", False, affects_result=False
+    )
+    no_progress_timeout_s: float = option(
+        "Fail when nothing has moved for so long.", 1800.0, unit="SECONDS", gt=0, affects_result=False
+    )

@@ -1,0 +1,87 @@
+"""The specs of the commands beside the jobs: `browse`, `calibrate`, `catalog`, `export` and `models`."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vqa_ray.jobs.spec.field import option
+from vqa_ray.jobs.spec.groups import DeviceGroup, LoggingGroup
+
+
+class BrowseSpec(LoggingGroup, DeviceGroup):
+    """Show an index or the results of a run as a local web page. Nothing is written; Ctrl-C ends it."""
+
+    group: ClassVar[str] = "Page"
+
+    what: str = option(
+        "An index, or a run of answer, tag, caption or retrieve.", unit="INDEX_OR_RESULTS", argument=True
+    )
+    tags: str | None = option("Run of tag over the same images, to narrow by.", None, unit="URI", group="Input")
+    index: str | None = option(
+        "Index of the same images, whose thumbnails are the pictures of a run.",
+        None,
+        unit="URI",
+        group="Input",
+    )
+    model: str | None = option("The index's model, where it has moved.", None, unit="MODEL", group="Model")
+    verify_model: str | None = option("Model that answers questions about hits.", None, unit="MODEL", group="Model")
+    host: str = option("Address to listen at; others than this machine's own open it.", "127.0.0.1", unit="ADDRESS")
+    port: int = option("Port to listen at; 0 for any that is free.", 8765, unit="PORT", ge=0, le=65_535)
+    allow_host: list[str] = option("Name that browsers may ask by. Repeatable.", [], unit="NAME")
+    allow_http: bool = option("Show and verify images of http:// and https:// too.", False, group="Input")
+    max_upload: int = option("Largest image to search by.", 16, unit="MIB", ge=1, le=1024)
+    timeout: float = option("How long a search is waited for.", 120.0, unit="SECONDS", ge=1)
+
+
+class CalibrateSpec(LoggingGroup):
+    """Fit thresholds and probabilities to a labelled sample, and tell what precision and recall to expect."""
+
+    group: ClassVar[str] = "Calibration"
+
+    run: str = option("A finished run of retrieve (--ask-all) or tag.", unit="RUN")
+    labels: str = option(
+        "Parquet, CSV, TSV, JSON Lines: image_id, and a column per question text or attribute name.", unit="FILE"
+    )
+    output: str = option("Calibration file to write, for --calibration.", unit="FILE")
+    target: str = option("f1, precision=0..1 or recall=0..1.", "f1", unit="TARGET")
+
+
+class CatalogSpec(LoggingGroup):
+    """Render product images with known truth: category, colour, pattern and what is printed on them."""
+
+    group: ClassVar[str] = "Catalogue"
+
+    count: int = option("How many products.", unit="N")
+    output: str = option("An empty directory or prefix: a path, s3://…, gs://….", unit="URI")
+    seed: int = option("Which catalogue; the same seed gives the same files.", 0, unit="N")
+    format: str = option("One of parquet, webdataset, jsonl, images.", "parquet", unit="FORMAT")
+    rows_per_shard: int = option("Products in one file (a tar, a Parquet or JSON Lines file).", 200, unit="N")
+    questions: int = option("Questions per product, a row each; 0: one row per product.", 0, unit="N")
+    captions: int = option("Descriptions per product, in the column caption; a list if several.", 0, unit="N")
+
+
+class ExportSpec(LoggingGroup):
+    """Write the rows of a run or an index as CSV or JSON Lines, or the labels of a run for annotation tools.
+
+    Rows that failed are left out and counted.
+    """
+
+    group: ClassVar[str] = "Export"
+
+    run: str = option("A finished run, or an index.", unit="RUN", argument=True)
+    to: str = option("csv, jsonl, coco, label-studio, fiftyone or hub.", unit="FORMAT")
+    output: str = option(
+        "File to write, an older one is replaced; a directory for fiftyone; for hub ORG/NAME of a data set, private if "
+        "it is new.",
+        unit="URI",
+    )
+    errors: bool = option("csv, jsonl: write the rows that failed, too.", False)
+
+
+class ModelsSpec(LoggingGroup):
+    """List the supported model families, or print one model's family, jobs, scores, limits, weights and vocabulary."""
+
+    model: str | None = option(
+        "A hub name, directory, URI or bundled:NAME; without, the list.", None, unit="MODEL", argument=True
+    )
+    words: bool = option("Print every word of its answer vocabulary, one a line.", False)
