@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import typer
 
@@ -28,27 +28,29 @@ def run(spec: CalibrateSpec) -> None:
         raise RequestError(f"--run {spec.run}: wanted a finished run of retrieve or tag")
     parts = [entry.uri for entry in layout.part_files()]
     if record.job == "retrieve":
-        questions = question_samples(parts, labels)
-        fits = {question: _fitted(_name(question), sample, target) for question, sample in questions.items()}
-        found = Calibration(record.model["reference"], record.model["fingerprint"], questions=fits)
-        fits_by_name = {_name(question): fit for question, fit in fits.items()}
+        by_question = question_samples(parts, labels)
+        samples = {_name(question): sample for question, sample in by_question.items()}
+        wanted = "the texts of its questions"
     else:
-        tags = tag_samples(parts, recorded_taxonomy(record, "--run"), labels)
-        fits_by_name = {tag: _fitted(tag, sample, target) for tag, sample in tags.items()}
-        found = Calibration(record.model["reference"], record.model["fingerprint"], tags=fits_by_name)
-    unmatched = f"{text}; " if (text := labels.unmatched()) else ""
-    if not fits_by_name:
-        wanted = "the texts of its questions" if record.job == "retrieve" else "names of its attributes"
+        by_question = {}
+        samples = tag_samples(parts, recorded_taxonomy(record, "--run"), labels)
+        wanted = "names of its attributes"
+    notes = labels.notes()
+    if not samples:
+        said = "".join(f"{note}; " for note in notes)
         raise RequestError(
-            f"--labels {spec.labels}: {unmatched}no image of the run has a label; the columns are "
+            f"--labels {spec.labels}: {said}no image of the run has a label; the columns are "
             f"{', '.join(labels.names)}, wanted are {wanted}"
         )
-    found.write(spec.output)
-    if unmatched:
-        typer.echo(f"--labels {spec.labels}: {text}", err=True)
-    for line in table(fits_by_name):
+    fits = {name: _fit(name, sample, target, notes) for name, sample in samples.items()}
+    questions = {question: fits[_name(question)] for question in by_question}
+    model = record.model["reference"], record.model["fingerprint"]
+    Calibration(*model, questions=questions, tags={} if questions else fits).write(spec.output)
+    for note in notes:
+        typer.echo(f"--labels {spec.labels}: {note}", err=True)
+    for line in table(fits):
         typer.echo(line)
-    typer.echo(f"{len(fits_by_name)} calibrated for {target} → {spec.output}")
+    typer.echo(f"{len(fits)} calibrated for {target} → {spec.output}")
 
 
 def parse_target(text: str) -> Target:
@@ -83,11 +85,11 @@ def table(fits: Mapping[str, CalibrationFit]) -> list[str]:
     return lines
 
 
-def _fitted(name: str, sample: Sample, target: Target) -> CalibrationFit:
+def _fit(name: str, sample: Sample, target: Target, notes: Sequence[str]) -> CalibrationFit:
     try:
         return fit(sample.scores, sample.labels, target)
     except ValueError as error:
-        raise RequestError(f"{name}: {error}") from error
+        raise RequestError("; ".join([f"{name}: {error}", *notes])) from error
 
 
 def _name(question: Question) -> str:

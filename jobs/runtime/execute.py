@@ -94,8 +94,12 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
 def place(spec: RunSpec, cluster: Cluster) -> ResourcePlan:
     """Where the parts of the job run."""
     low, high = spec.actors() or (None, None)
-    wishes = ResourceRequest(spec.batch_size, low, high, spec.num_gpus, spec.device)
-    return plan_resources(cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0), wishes, cluster.cores)
+    request = ResourceRequest(spec.batch_size, low, high, spec.num_gpus, spec.device)
+    cpus, gpus = cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0)
+    plan = plan_resources(cpus, gpus, request, cluster.cores)
+    if spec.compile and (not plan.actor_gpus or spec.device == "cpu"):
+        logger.warning("--compile: is for CUDA; the model runs on CPUs, not compiled")
+    return plan
 
 
 def _translated(error: BaseException) -> RequestError | RunError:

@@ -10,6 +10,7 @@ from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import run_gallery, summary
 from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
 from vqa_ray.jobs.runtime.job import Attempt, Job
+from vqa_ray.jobs.runtime.output_file import check_page
 from vqa_ray.jobs.runtime.output_lock import output_lock
 from vqa_ray.jobs.runtime.recorded_input import tell_drift
 from vqa_ray.jobs.runtime.result import RunResult
@@ -34,7 +35,7 @@ def run_job(job: Job) -> RunResult:
         RequestError: the output holds something else, or the cluster is too small.
         RunError: the pipeline failed; the same command goes on from there.
     """
-    run_gallery.check(job.spec)
+    check_page(job.spec.gallery)
     result = _execute(job)
     run_gallery.write(job)
     return result

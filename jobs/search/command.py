@@ -10,14 +10,18 @@ from vqa_ray.index.search.row_table import IndexRows
 from vqa_ray.index.search.searcher import Searcher
 from vqa_ray.index.search.verify import Verifier
 from vqa_ray.index.source_images import SourceImages
+from vqa_ray.jobs.runtime.output_file import check_file, check_page
 from vqa_ray.jobs.search import output as search_output
 from vqa_ray.jobs.search.outcome import Outcome
 from vqa_ray.jobs.search.query import pictures, query_of, verification_from_spec
-from vqa_ray.jobs.search.spec import SearchSpec
+from vqa_ray.jobs.search.spec import FILES, SearchSpec
 
 
 def run(spec: SearchSpec) -> None:
     """Search, and print or write what was found."""
+    check_page(spec.gallery)
+    if spec.output.endswith(FILES):
+        check_file("--output", spec.output)
     check = verification_from_spec(spec)
     index = open_index(spec.index)
     model = encoder_of(index.version, spec.model)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator
 
 from vqa_ray.jobs.spec.field import Spec, option
 from vqa_ray.predicates.predicate import Algebra
+
+# What torch calls those that a model is loaded on.
+_DEVICES = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 
 Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
 
@@ -57,12 +63,18 @@ class InputGroup(ImageGroup):
     fast_decode: bool = option("Decode large JPEG photos at reduced scale: faster, pixels differ slightly.", False)
 
 
+def _known_device(device: str) -> str:
+    if not _DEVICES.fullmatch(device):
+        raise ValueError("unknown device; wanted cpu, cuda or cuda:N")
+    return device
+
+
 class DeviceGroup(Spec):
     """Where a model runs."""
 
     group: ClassVar[str] = "Model"
 
-    device: str | None = option(
+    device: Annotated[str, AfterValidator(_known_device)] | None = option(
         "Device of the model: cpu, cuda; the best available without.", None, affects_result=False
     )
 

@@ -67,4 +67,5 @@ def _message(kind: type[BaseModel], error: ValidationError, file: str | None, op
     if first["type"] == "missing":
         return f"{where}: is required"
     given = first["input"] if len(first["loc"]) > 1 else options.get(name, first["input"])
-    return f"{where}: {first['msg'].lower()}, given {given!r}"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message[:1].lower()}{message[1:]}, given {given!r}"

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.coloured import parquet_input, table
 from tests.jobs.commands import ROOT, run_here
-from vqa_ray.jobs.cli import COMMANDS, main
+from vqa_ray.errors import OutputTakenOverError
+from vqa_ray.jobs.cli import main
+from vqa_ray.jobs.commands import COMMANDS, imported
+from vqa_ray.jobs.runtime.signals import STOP
+from vqa_ray.jobs.spec.field import group_of, option_name
 
 FULL = ["--input", "in", "--output", "out", "--model", "fake:"]
 
@@ -183,6 +190,19 @@ def test_a_store_that_refuses_is_one_line(
             ["answer", *FULL[:2], "--output", "", *FULL[4:]],
             "vqa-ray answer: --output: is empty; wanted a value, or leave the option out",
         ),
+        (
+            ["answer", *FULL, "--device", "tpu"],
+            "vqa-ray answer: --device: unknown device; wanted cpu, cuda or cuda:N, given 'tpu'",
+        ),
+        (
+            ["search", "index", "--text", "a", "--gallery", "/dev/null/page.html"],
+            "vqa-ray search: --gallery /dev/null/page.html: cannot be written: /dev/null is not a directory to write "
+            "to",
+        ),
+        (
+            ["search", "index", "--text", "a", "--output", "/dev/null/hits.json"],
+            "vqa-ray search: --output /dev/null/hits.json: cannot be written: /dev/null is not a directory to write to",
+        ),
         (["models", ""], "vqa-ray models: MODEL: is empty; wanted a value, or leave the option out"),
         (
             ["answer", "--input", "ftp://host/x", *FULL[2:], "--question", "x"],
@@ -210,3 +230,54 @@ def test_output_of_a_wrong_scheme_is_refused_and_makes_no_folder(
     assert output in line
     assert "not JSON" not in line
     assert [path.name for path in tmp_path.iterdir()] == ["in.parquet"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_a_file_of_options(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "spec.yaml").write_text("oddly: 1\n")
+    line = refused(capsys, command, "--spec", f"{tmp_path}/spec.yaml")
+    assert line.startswith(f"vqa-ray {command}: {tmp_path}/spec.yaml: unknown key 'oddly'")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_hides_no_option_and_puts_each_in_a_group(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    text = capsys.readouterr().out
+    kind = imported(COMMANDS[command].spec)
+    assert [name for name in kind.model_fields if option_name(name, kind) not in text] == []
+    assert {group_of(name, kind) for name in kind.model_fields} - {"Options"} <= set(
+        re.findall(r"^(\S.*):$", text, re.M)
+    )
+
+
+def test_a_catalogue_is_made_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "spec.yaml").write_text(f"count: 2\noutput: {tmp_path}/out\nformat: images\n")
+    assert main(["catalog", "--spec", f"{tmp_path}/spec.yaml", "--count", "3"]) == 0
+    assert capsys.readouterr().out == f"3 products in 1 images shard under {tmp_path}/out\n"
+
+
+def test_a_writer_that_was_taken_over_is_not_stopped_by_ctrl_c(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_over(*_: object) -> None:
+        raise OutputTakenOverError("out: this process stood still and another one has taken over")
+
+    monkeypatch.setattr("vqa_ray.jobs.typer_app.call", taken_over)
+    monkeypatch.setattr(STOP, "received", signal.SIGINT)
+    assert main(["answer"]) == 1
+    assert capsys.readouterr().err == "vqa-ray answer: out: this process stood still and another one has taken over\n"
+    # The same where the process has to be ended by force.
+    monkeypatch.setattr(STOP, "lock", SimpleNamespace(is_lost=True))
+    monkeypatch.setattr("vqa_ray.jobs.typer_app.call", interrupted)
+    assert main(["answer"]) == 1
+    line = "vqa-ray answer: another process has taken over the output; what this one finished is kept\n"
+    assert capsys.readouterr().err == line
+    monkeypatch.setattr(STOP, "lock", SimpleNamespace(is_lost=False))
+    assert main(["answer"]) == 130
+    assert "stopped by Ctrl-C" in capsys.readouterr().err
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt

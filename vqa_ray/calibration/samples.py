@@ -18,6 +18,8 @@ from vqa_ray.schema import STATUS_OK
 from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
 from vqa_ray.text import normalise
 
+# Examples in a message.
+_SHOWN = 3
 _SAID = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -45,6 +47,7 @@ class Labels:
         # é is one character or two, by the system that a file name comes from.
         self._composed = {unicodedata.normalize("NFC", key): key for key in columns if not key.isascii()}
         self._found: set[str] = set()
+        self._no_choices: dict[str, dict[str, int]] = {}
         self._strangers: dict[str, None] = {}
 
     @classmethod
@@ -88,6 +91,19 @@ class Labels:
             return None
         self._found.add(key)
         return row.get(column)
+
+    def note_unknown(self, attribute: Attribute, label: Any) -> None:
+        """Count a label that is no choice of its attribute."""
+        counts = self._no_choices.setdefault(attribute.name, {})
+        counts[str(label)] = counts.get(str(label), 0) + 1
+
+    def notes(self) -> list[str]:
+        """List what calibration could not use, a sentence each: see `unmatched`, and labels that are no choice."""
+        found = [self.unmatched()]
+        for name, counts in self._no_choices.items():
+            shown = ", ".join(one_line(repr(label), 80) for label in list(counts)[:_SHOWN])
+            found.append(f"{sum(counts.values())} labels of {name!r} are none of its choices ({shown})")
+        return [text for text in found if text]
 
     def unmatched(self) -> str:
         """Count the labels that no image of the run has, and the images that have no label, with examples of both.
@@ -155,6 +171,9 @@ def tag_samples(part_uris: Iterable[str], taxonomy: Taxonomy, labels: Labels) ->
                     "`threshold: 0` in its tags.yaml"
                 )
             truths = label if isinstance(label, list) else [label]
+            for truth in truths:
+                if not any(_same(truth, choice) for choice in attribute.choices):
+                    labels.note_unknown(attribute, truth)
             for choice, score in zip(choices, scores if attribute.multi else [scores], strict=True):
                 sample = samples[f"{attribute.name}:{choice}" if attribute.multi else attribute.name]
                 sample.scores.append(score)

@@ -100,6 +100,15 @@ def test_tags_meet_labels(tmp_path: Path) -> None:
     assert samples["motif:cat"].labels == [False, False]
 
 
+def test_labels_that_are_no_choice_are_named(tmp_path: Path) -> None:
+    rows = [tagged("a", "red", ["dog", "cat"]), tagged("b", "blue", ["cat", "dog"])]
+    known = labels(tmp_path, [{"image_id": "a", "colour": "purple"}, {"image_id": "gone", "colour": "red"}])
+    tag_samples(part(tmp_path, schema.tag_schema(TAXONOMY.columns), rows), TAXONOMY, known)
+    unmatched, no_choice = known.notes()
+    assert "1 of 2 labels are of images that the run has not answered (for example 'gone')" in unmatched
+    assert no_choice == "1 labels of 'colour' are none of its choices ('purple')"
+
+
 @pytest.mark.parametrize("row", [tagged("a", None, ["dog", "cat"]), tagged("a", "red", ["dog"])])
 def test_a_run_that_left_out_low_scores_is_refused(tmp_path: Path, row: dict[str, Any]) -> None:
     form = schema.tag_schema(TAXONOMY.columns)
