@@ -13,13 +13,13 @@ from vqa_ray.pipelines.replaced import replaced
 _RUN = """
 import json, pathlib
 import ray
-from vqa_ray.jobs.runtime.cluster.connect import session
+from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 
 class Doubled:
     def __call__(self, batch):
         return {"id": batch["id"] * 2}
 
-with session(None) as cluster:
+with connect_ray(None) as cluster:
     from ray.data import ActorPoolStrategy
     rows = ray.data.range(20).map_batches(lambda batch: batch)
     doubled = rows.map_batches(Doubled, compute=ActorPoolStrategy(min_size=1, max_size=2), num_cpus=0.5)
