@@ -11,6 +11,7 @@ import ray
 from ray.data import Dataset, TaskPoolStrategy
 
 from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.pipelines.datasource import FixedTasks, scheduled_source, shard_source
 from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, ResourcePlan
 from vqa_ray.stages.decode import DecodeImages
@@ -95,7 +96,7 @@ def decode(
         describe: adds what else is to be known of the images; None adds nothing.
         at_a_time: the most tasks that decode; None for as many as there are CPUs.
     """
-    fetch = FetchImages(config.limits, allow_http=config.allow_http)
+    fetch = FetchImages(ImageFetcher(config.limits.max_image_bytes, allow_http=config.allow_http))
     decoding = DecodeImages(config.transform, config.limits, fast_decode=config.fast_decode, run_id=config.run_id)
     return rows.map_batches(
         PrepareImages(fetch, decoding, describe),

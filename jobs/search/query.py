@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vqa_ray.errors import RequestError
+from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search import query
 from vqa_ray.index.search.scoring import Query
@@ -61,7 +62,7 @@ def pictures(spec: SearchSpec, index: Index, positions: Sequence[int]) -> list[b
     found = index.thumbnails(positions)
     missing = [place for place, thumbnail in enumerate(found) if thumbnail is None]
     if missing:
-        fetch = FetchImages(image_limits(spec), allow_http=spec.allow_http)
+        fetch = FetchImages(ImageFetcher(spec.max_image_bytes, allow_http=spec.allow_http))
         images = fetch(SourceImages(index).read([positions[place] for place in missing]))["image"]
         for place, image in zip(missing, images, strict=True):
             found[place] = image.as_py()

@@ -1,8 +1,9 @@
-"""Raw pixels where they lie in a DECODED table."""
+"""Raw pixels in a DECODED table: read in place, and written into one buffer."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +11,10 @@ import pyarrow as pa
 
 
 def pixel_views(pixels: pa.ChunkedArray) -> list[npt.NDArray[np.uint8]]:
-    """The bytes of each row in place, read-only; an Arrow scalar would be a copy.
+    """Return the bytes of each row in place, read-only; an Arrow scalar would be a copy.
 
     Args:
-        pixels: large_binary, however it was cut into chunks.
+        pixels: large_binary, in any number of chunks.
 
     Returns:
         uint8 (H · W · 3,) of each row; of length 0 where it is null.
@@ -26,3 +27,22 @@ def pixel_views(pixels: pa.ChunkedArray) -> list[npt.NDArray[np.uint8]]:
             values = np.frombuffer(value_buffer or b"", np.uint8)
             views += [values[start:stop] for start, stop in itertools.pairwise(offsets)]
     return views
+
+
+def pixel_column(
+    images: Iterable[npt.NDArray[np.uint8]], sizes: npt.NDArray[np.int64], absent: npt.NDArray[np.bool_]
+) -> pa.Array:
+    """Copy images into a large_binary column of one buffer, one after the other, so that the caller can let each go.
+
+    Args:
+        images: uint8 of any shape, one per row; empty where it is absent.
+        sizes: int64 (N,), the bytes of each.
+        absent: bool (N,), the rows that are null.
+    """
+    offsets = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    values = np.empty(int(offsets[-1]), np.uint8)
+    for row, image in enumerate(images):
+        values[offsets[row] : offsets[row + 1]] = image.reshape(-1)
+    buffers = [pa.array(~absent).buffers()[1], pa.py_buffer(offsets), pa.py_buffer(values)]
+    return pa.Array.from_buffers(pa.large_binary(), len(sizes), buffers, int(absent.sum()))

@@ -5,18 +5,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError
+from vqa_ray.images.http import HttpFetcher, HttpLimits
 from vqa_ray.storage.data_uris import decode_data_uri, is_data_uri
 from vqa_ray.storage.filesystem import read_bytes, scheme_of
 from vqa_ray.storage.redaction import without_secrets
 
-if TYPE_CHECKING:
-    from vqa_ray.images.http import HttpLimits
-
 _WEB = ("http", "https")
-# Others that fsspec knows (chained caches, archives, code hosts) would lead a row's URI past the checks of the web.
+# The other schemes of fsspec (chained caches, archives, code hosts) would lead a row's URI past the checks of the web.
 _STORES = ("file", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "hf", "memory")
 
 
@@ -33,26 +30,23 @@ class ImageFetcher:
         allow_http: bool = False,
         concurrency: int = 16,
         http_limits: HttpLimits | None = None,
-        allow_private: bool = False,
     ) -> None:
         """
         Args:
             max_image_bytes: a larger image is `image_too_large`; at most one byte more is fetched.
-            allow_http: whether http:// and https:// are fetched.
-            concurrency: how many images are fetched at once.
-            http_limits: times and attempts for http:// and https://.
-            allow_private: let http:// and https:// reach private addresses; for tests against loopback only.
+            allow_http: fetch http:// and https:// too.
+            concurrency: number of images fetched at once.
+            http_limits: time, attempts and addresses for http:// and https://.
         """
         if concurrency < 1:
             raise RequestError(f"fetch concurrency is {concurrency}; it must be at least 1")
         self._max_bytes = max_image_bytes
         self._allow_http = allow_http
         self._concurrency = concurrency
-        self._http_limits = http_limits
-        self._allow_private = allow_private
+        self._http = HttpFetcher(max_image_bytes, concurrency, http_limits or HttpLimits())
 
     def fetch(self, uri: str) -> bytes:
-        """The bytes of one image; a `data:` URI is decoded.
+        """Return the bytes of one image; a `data:` URI is decoded.
 
         Raises:
             RowError: `image_missing`, `image_too_large` or `image_fetch_failed`.
@@ -63,13 +57,13 @@ class ImageFetcher:
         return outcome
 
     def fetch_all(self, uris: Collection[str]) -> dict[str, bytes | RowError]:
-        """Each distinct URI fetched once: its bytes, or why there are none."""
+        """Fetch each distinct URI once and return its bytes or its error."""
         distinct = list(dict.fromkeys(uris))
         web = [uri for uri in distinct if scheme_of(uri) in _WEB]
         stored = [uri for uri in distinct if scheme_of(uri) not in _WEB]
         outcomes: dict[str, bytes | RowError] = {}
         with ThreadPoolExecutor(max_workers=self._concurrency, thread_name_prefix="fetch") as pool:
-            # In a thread as well: the caller's may be running an event loop already.
+            # In a thread of its own: the caller's may be running an event loop.
             from_web = pool.submit(self._from_web, web) if web else None
             outcomes.update(zip(stored, pool.map(self._from_store, stored), strict=True))
             if from_web is not None:
@@ -80,10 +74,7 @@ class ImageFetcher:
         if not self._allow_http:
             refused = "http:// and https:// images are fetched only with --allow-http"
             return [RowError(ErrorCode.IMAGE_FETCH_FAILED, f"not allowed: {refused}") for _ in uris]
-        from vqa_ray.images.http import HttpFetcher
-
-        fetcher = HttpFetcher(self._max_bytes, self._concurrency, self._http_limits, allow_private=self._allow_private)
-        return fetcher.fetch_all(uris)
+        return self._http.fetch_all(uris)
 
     def _from_store(self, uri: str) -> bytes | RowError:
         if is_data_uri(uri):
@@ -107,7 +98,7 @@ class ImageFetcher:
 
 
 def _without_secrets(outcome: bytes | RowError, uri: str) -> bytes | RowError:
-    """Stores and resolvers repeat in their messages what they were given."""
+    """Redact an error: the messages of stores and resolvers repeat the URI."""
     if isinstance(outcome, RowError):
         return RowError(outcome.code, without_secrets(outcome.message, uri))
     return outcome

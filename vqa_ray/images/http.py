@@ -1,8 +1,8 @@
 """Images from http:// and https://, from the public internet alone and within limits of size and time.
 
-A row's URI comes from outside, and the cluster that fetches it can reach what the outside cannot: metadata services,
-dashboards, databases. So every address that a host resolves to is checked, and the connection goes to a checked
-address; redirects pass the same gate. Proxies of the environment are not used, since they would resolve on their own.
+A row's URI comes from outside, and the cluster that fetches it can reach services that the outside cannot: metadata
+services, dashboards, databases. So every address that a host resolves to is checked, and the connection goes to a
+checked address; redirects pass the same check. Proxies of the environment are not used: they resolve names themselves.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import aiohttp
-from aiohttp.abc import ResolveResult
-from yarl import URL
+from typing import TYPE_CHECKING, cast
 
 import vqa_ray
 from vqa_ray.errors import ErrorCode, RowError
+
+if TYPE_CHECKING:
+    # Imported where images are fetched from the web, since it takes a quarter of a second.
+    import aiohttp
+    from aiohttp.abc import AbstractResolver, ResolveResult
+    from yarl import URL
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -34,14 +37,15 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """What fetching one image may take.
+    """Limits of the requests for one image.
 
     Attributes:
         connect_timeout_s: for the connection, TLS included.
-        read_timeout_s: between two pieces of the answer.
+        read_timeout_s: between two pieces of the response.
         total_timeout_s: for one attempt, redirects included.
-        attempts: how often a transient failure (a time-out, a broken connection, HTTP 429 or 5xx) is tried.
+        attempts: number of tries in all when failures are transient (a time-out, a broken connection, HTTP 429 or 5xx).
         backoff_s: pause after the first failure; it doubles each time.
+        allow_private: connect to private addresses; for tests against loopback only.
     """
 
     connect_timeout_s: float = 10.0
@@ -49,16 +53,17 @@ class HttpLimits:
     total_timeout_s: float = 60.0
     attempts: int = 3
     backoff_s: float = 0.5
+    allow_private: bool = False
 
 
 class _TransientError(Exception):
-    """A failure that another attempt may cure; its text is the reason."""
+    """A failure that another attempt may not meet; its text is the reason."""
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address lies in the public internet: not private, loopback, link-local, multicast or reserved.
+    """Tell whether an IP address is on the public internet: not private, loopback, link-local, multicast or reserved.
 
-    IPv6 addresses that carry an IPv4 address (mapped, 6to4, NAT64) are judged by it.
+    An IPv6 address that carries an IPv4 address (mapped, 6to4, NAT64) counts as that one.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
@@ -75,38 +80,44 @@ def _require_public(host: str, address: str) -> None:
         raise RowError(ErrorCode.IMAGE_FETCH_FAILED, f"not allowed: {place}, which is not a public address")
 
 
-class _PublicResolver(aiohttp.ThreadedResolver):
-    """Resolves host names and refuses those with an address inside. aiohttp connects to what this returns."""
+class _PublicResolver:
+    """An aiohttp resolver that refuses host names with a private address; aiohttp connects to the returned addresses.
+
+    Args:
+        resolver: resolves the names.
+    """
+
+    def __init__(self, resolver: AbstractResolver) -> None:
+        self._resolver = resolver
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        results = await super().resolve(host, port, family)
+        results = await self._resolver.resolve(host, port, family)
         for result in results:
             _require_public(host, result["host"])
         return results
+
+    async def close(self) -> None:
+        await self._resolver.close()
 
 
 class HttpFetcher:
     """Fetches many URIs at once. Picklable; every call of `fetch_all` opens and closes its own connections."""
 
-    def __init__(
-        self, max_image_bytes: int, concurrency: int, limits: HttpLimits | None = None, *, allow_private: bool = False
-    ) -> None:
+    def __init__(self, max_image_bytes: int, concurrency: int, limits: HttpLimits) -> None:
         """
         Args:
-            max_image_bytes: a larger image is `image_too_large`, by its Content-Length or once that much has come.
-            concurrency: how many are fetched at once.
-            limits: of time and attempts.
-            allow_private: connect to any address; for tests against loopback only.
+            max_image_bytes: a larger image is `image_too_large`, by its Content-Length or as soon as more bytes arrive.
+            concurrency: number of images fetched at once.
+            limits: of time, attempts and addresses.
         """
         self._max_bytes = max_image_bytes
         self._concurrency = concurrency
-        self._limits = limits or HttpLimits()
-        self._allow_private = allow_private
+        self._limits = limits
 
     def fetch_all(self, uris: Sequence[str]) -> list[bytes | RowError]:
-        """The bytes of each URI, or why there are none. Must not be called from a running event loop."""
+        """Return the bytes or the error of each URI. Must not be called from a running event loop."""
         return asyncio.run(self._fetch_all(uris))
 
     async def _fetch_all(self, uris: Sequence[str]) -> list[bytes | RowError]:
@@ -119,7 +130,7 @@ class HttpFetcher:
                         return await self._fetch(session, uri)
                     except RowError as error:
                         return RowError(error.code, error.message)
-                    except Exception as error:  # noqa: BLE001  The URL is a stranger's; each parser fails in its way.
+                    except Exception as error:  # noqa: BLE001  URLs come from outside; each parser fails in its way.
                         # aiohttp, yarl and the resolver raise ValueError, UnicodeError, OverflowError and others.
                         reason = f"not a URL that can be fetched ({type(error).__name__}: {error})"
                         return RowError(ErrorCode.IMAGE_FETCH_FAILED, reason)
@@ -127,8 +138,12 @@ class HttpFetcher:
             return list(await asyncio.gather(*map(fetch, uris)))
 
     def _session(self) -> aiohttp.ClientSession:
+        import aiohttp
+
         limits = self._limits
-        resolver = aiohttp.ThreadedResolver() if self._allow_private else _PublicResolver()
+        resolver: AbstractResolver = aiohttp.ThreadedResolver()
+        if not limits.allow_private:
+            resolver = cast("AbstractResolver", _PublicResolver(resolver))
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._concurrency, resolver=resolver, ssl=_tls()),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -156,6 +171,8 @@ class HttpFetcher:
         raise RowError(ErrorCode.IMAGE_FETCH_FAILED, f"{reason} (attempts: {limits.attempts})")
 
     async def _attempt(self, session: aiohttp.ClientSession, uri: str) -> bytes:
+        import aiohttp
+
         url = self._checked(uri)
         for _ in range(_MAX_REDIRECTS + 1):
             try:
@@ -172,9 +189,11 @@ class HttpFetcher:
         raise RowError(ErrorCode.IMAGE_FETCH_FAILED, f"more than {_MAX_REDIRECTS} redirects")
 
     def _checked(self, uri: str, base: URL | None = None) -> URL:
-        """A URL that may be requested, relative to `base` for redirects."""
+        """Parse a URL that may be requested, relative to `base` for redirects."""
+        from yarl import URL
+
         try:
-            # As it is where it can be: a signed URL does not survive being quoted anew.
+            # Unchanged where possible: quoting a signed URL again would break its signature.
             url = URL(uri, encoded=uri.isascii() and uri.isprintable() and " " not in uri)
             url = base.join(url) if base is not None else url
             host, _port = url.host, url.port
@@ -183,11 +202,11 @@ class HttpFetcher:
         if url.scheme not in ("http", "https") or not host:
             kind = "redirected to a" if base is not None else "a"
             raise RowError(ErrorCode.IMAGE_FETCH_FAILED, f"not allowed: {kind} URL that is not http:// or https://")
-        if not self._allow_private:
+        if not self._limits.allow_private:
             try:
                 _require_public(host, host)
             except ValueError:
-                # A name, not an address: the resolver checks what it stands for.
+                # A name, not an address: the resolver checks its addresses.
                 return url
         return url
 

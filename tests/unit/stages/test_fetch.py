@@ -11,7 +11,7 @@ from tests.helpers.s3 import s3_bucket
 from tests.unit.stages.test_decode import KEPT, table_of
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.storage.filesystem import write_bytes_atomic
 
@@ -39,7 +39,7 @@ def test_references_become_bytes_and_failures_error_rows(bucket: str, tmp_path: 
             {"image_uri": f"{bucket}/a.jpg", "status": "error", "error_code": "question_missing"},
         ]
     )
-    result = FetchImages(ImageLimits(max_image_bytes=100))(table)
+    result = FetchImages(ImageFetcher(100))(table)
     assert result.schema.equals(schema.with_kept(schema.READ, [KEPT]))
     rows = result.to_pylist()
     assert [row["image"] for row in rows] == [b"on s3", b"given", b"local", None, None, None, b"on s3", None, None]
@@ -63,21 +63,21 @@ def test_references_become_bytes_and_failures_error_rows(bucket: str, tmp_path: 
 
 def test_rows_with_bytes_pass_through_untouched() -> None:
     table = table_of([{"image": b"given"}, {}])
-    assert FetchImages()(table) is table
+    assert FetchImages(ImageFetcher(100))(table) is table
     empty = table_of([])
-    assert FetchImages()(empty) is empty
+    assert FetchImages(ImageFetcher(100))(empty) is empty
 
 
 def test_columns_may_come_in_another_order(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"x")
     table = table_of([{"image_uri": str(tmp_path / "a")}])
     turned = table.select(table.column_names[::-1])
-    assert FetchImages()(turned).select(table.column_names).to_pylist()[0]["image"] == b"x"
+    assert FetchImages(ImageFetcher(100))(turned).select(table.column_names).to_pylist()[0]["image"] == b"x"
     assert isinstance(turned, pa.Table)
 
 
 def test_the_stage_pickles() -> None:
-    assert isinstance(pickle.loads(pickle.dumps(FetchImages(allow_http=True))), FetchImages)
+    assert isinstance(pickle.loads(pickle.dumps(FetchImages(ImageFetcher(100, allow_http=True)))), FetchImages)
 
 
 def test_every_image_of_a_row_is_fetched_and_one_that_cannot_be_fails_it(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_every_image_of_a_row_is_fetched_and_one_that_cannot_be_fails_it(tmp_pat
             {"image_uri": b},
         ]
     )
-    whole, failed, single = FetchImages()(table).to_pylist()
+    whole, failed, single = FetchImages(ImageFetcher(100))(table).to_pylist()
     assert (whole["image"], [other["image"] for other in whole["extra_images"]]) == (b"a", [b"b", b"given"])
     assert (failed["status"], failed["error_code"]) == ("error", ErrorCode.IMAGE_MISSING)
     assert failed["error_message"] == f"{absent}: nothing is stored there"

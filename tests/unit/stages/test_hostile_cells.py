@@ -101,7 +101,7 @@ def through_all_stages(file: Path, rows: int, journal: CrashJournal) -> None:
     read = [table for shard in source.shards for table in read_shard(source.for_workers(), shard)]
     check(pa.concat_tables(read), rows)
     assert all(len(name or "") < 10_000 for table in read for name in table["image_id"].to_pylist())
-    fetch = FetchImages(fetcher=ImageFetcher(10**6, allow_http=True))
+    fetch = FetchImages(ImageFetcher(10**6, allow_http=True))
     for table in read:
         fetched = fetch(table)
         check(fetched, table.num_rows)

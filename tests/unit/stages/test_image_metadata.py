@@ -15,6 +15,7 @@ from tests.helpers.pictures import encoded, photo
 from tests.unit.stages.test_decode import KEPT, png, table_of
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.images.thumbnail import thumbnail_size
 from vqa_ray.models.fake.model import FakeTransform
 from vqa_ray.models.transforms.square import SquareTransform
@@ -119,8 +120,10 @@ def test_a_file_that_cannot_be_decoded_again_is_an_error_row(
 def test_it_is_the_last_step_of_preparing(decode: DecodeImages, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png())
     table = table_of([{"image_uri": str(tmp_path / "a.png")}, {"image_uri": str(tmp_path / "b.png")}])
-    prepared = PrepareImages(FetchImages(), decode, DescribeImages())(table)
+    prepared = PrepareImages(FetchImages(ImageFetcher(10**6)), decode, DescribeImages())(table)
     assert prepared.column_names[-2:] == list(DESCRIPTION)
     assert prepared["sha256"].to_pylist() == [hashlib.sha256(png()).hexdigest(), None]
     assert prepared["status"].to_pylist() == ["ok", "error"]
-    assert PrepareImages(FetchImages(), decode)(table).schema.equals(schema.with_kept(schema.DECODED, [KEPT]))
+    assert PrepareImages(FetchImages(ImageFetcher(10**6)), decode)(table).schema.equals(
+        schema.with_kept(schema.DECODED, [KEPT])
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.helpers.pictures import encoded, photo
 from tests.unit.stages.test_decode import table_of
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.models.fake.model import FakeTransform
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
@@ -31,7 +31,7 @@ table = table_of([{"image": data} for data in files * 2])
 decode = DecodeImages(FakeTransform(), run_id="memory")
 decode(table)
 kept = resident_mib()
-PrepareImages(FetchImages(ImageLimits()), decode)(table)
+PrepareImages(FetchImages(ImageFetcher(10**6)), decode)(table)
 print(kept, resident_mib())
 """
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.models.load import ModelOptions, load_transform
 from vqa_ray.models.protocols import VqaModel
 from vqa_ray.predicates.predicate import Predicate
@@ -87,7 +88,7 @@ class Verifier:
     def __init__(self, check: Check, images: CandidateImages) -> None:
         self._check = check
         self._images = images
-        self._fetch = FetchImages(check.limits, allow_http=check.allow_http)
+        self._fetch = FetchImages(ImageFetcher(check.limits.max_image_bytes, allow_http=check.allow_http))
         # Equal for all searches of an index: a batch that killed the process is decoded in isolation the next time.
         self._run_id = f"search-{hashlib.sha256(images.uri.encode()).hexdigest()[:16]}"
 

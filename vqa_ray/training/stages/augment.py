@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.images.arrow import pixel_views
+from vqa_ray.images.arrow import pixel_column, pixel_views
 from vqa_ray.training.data.randaugment import OPERATIONS, RandAugment, row_generator
 
 
@@ -44,17 +45,14 @@ class AugmentImages:
         if table.num_rows == 0:
             return table
         views = pixel_views(table["pixels"])
-        offsets = np.zeros(table.num_rows + 1, np.int64)
-        np.cumsum([len(view) for view in views], out=offsets[1:])
-        values = np.empty(int(offsets[-1]), np.uint8)
-        columns = [table[name].to_pylist() for name in ("status", "step", "source_key", "height", "width")]
-        for row, (status, step, key, height, width) in enumerate(zip(*columns, strict=True)):
-            pixels = views[row]
-            if status == schema.STATUS_OK:
-                image = pixels.reshape(height, width, 3)
-                pixels = self._augment(image, row_generator(self._seed, step, key)).reshape(-1)
-            values[offsets[row] : offsets[row + 1]] = pixels
-        absent = table["pixels"].is_null().to_numpy()
-        buffers = [pa.array(~absent).buffers()[1], pa.py_buffer(offsets), pa.py_buffer(values)]
-        column = pa.Array.from_buffers(pa.large_binary(), table.num_rows, buffers, int(absent.sum()))
+        sizes = np.array([len(view) for view in views], np.int64)
+        column = pixel_column(self._varied(table, views), sizes, table["pixels"].is_null().to_numpy())
         return table.set_column(table.schema.get_field_index("pixels"), table.schema.field("pixels"), column)
+
+    def _varied(self, table: pa.Table, views: Sequence[npt.NDArray[np.uint8]]) -> Iterator[npt.NDArray[np.uint8]]:
+        columns = [table[name].to_pylist() for name in ("status", "step", "source_key", "height", "width")]
+        for pixels, status, step, key, height, width in zip(views, *columns, strict=True):
+            if status == schema.STATUS_OK:
+                yield self._augment(pixels.reshape(height, width, 3), row_generator(self._seed, step, key))
+            else:
+                yield pixels
