@@ -50,7 +50,7 @@ ROLES = {
 # Under reconstruction: imports within functions that are still to go. An entry that is not needed is an error.
 LATE = {
     *(f"jobs.finetune.{name}" for name in ("command", "evaluate", "prepare", "publish", "request")),
-    *("images.fetch", "models.load", "stages.isolated_decoder", "training.tasks"),
+    *("models.load", "training.tasks"),
     *("training.contrastive.initialise", "training.vqa.initialise"),
 }
 UP: set[str] = set()

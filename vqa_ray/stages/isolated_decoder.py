@@ -17,6 +17,7 @@ from typing import IO, Any
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.images.sized import SizedImage, decode_sized
+from vqa_ray.process import prepare_for_decoding
 from vqa_ray.types import ImageTransform
 
 _LENGTH_BYTES = 8
@@ -125,8 +126,6 @@ def _receive(stream: IO[bytes]) -> Any:
 
 def main() -> None:
     """The child: answer each (transform, limits, fast, data) on stdin with an image or an exception on stdout."""
-    from vqa_ray.process import prepare_for_decoding
-
     prepare_for_decoding()
     while (request := _receive(sys.stdin.buffer)) is not None:
         transform, limits, fast, data = request
