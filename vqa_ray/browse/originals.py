@@ -6,7 +6,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -16,7 +15,8 @@ from vqa_ray.browse.embedded import EmbeddedImages, ReadImage
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.report.card import THUMBNAIL_SIDE, thumbnail, upright_size
+from vqa_ray.images.thumbnail import PREVIEW_SIDE, Preview
+from vqa_ray.images.thumbnail import preview as make_preview
 
 LARGE_SIDE = 1280
 # Of all previews that are kept.
@@ -28,14 +28,6 @@ _AT_ONCE = 4
 
 # A URI, or the position of a row with an embedded image; and the longest side of the preview.
 _Key: TypeAlias = tuple[str | int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """A small JPEG of an image, and the image's (height, width) in pixels."""
-
-    data: bytes = field(repr=False)
-    size: tuple[int, int]
 
 
 class Originals:
@@ -75,7 +67,7 @@ class Originals:
         """Name the rows of a page. The embedded images of a page are read together, each file once."""
         self._expected = tuple(positions)
 
-    def preview(self, position: int, side: int = THUMBNAIL_SIDE) -> Preview:
+    def preview(self, position: int, side: int = PREVIEW_SIDE) -> Preview:
         """The image of a row, its longer side at most `side` pixels.
 
         Raises:
@@ -106,7 +98,7 @@ class Originals:
 
     def _fetched(self, key: _Key, uri: str) -> Preview:
         with self._gate:
-            made = _preview(self._fetch(uri), key[1])
+            made = make_preview(self._fetch(uri), key[1])
         self._keep(key, made)
         return made
 
@@ -118,7 +110,7 @@ class Originals:
             found = self._recall(key)
             if found is not None:
                 return found
-            others = self._expected if side == THUMBNAIL_SIDE else ()
+            others = self._expected if side == PREVIEW_SIDE else ()
             wanted = dict.fromkeys(
                 each
                 for each in others
@@ -149,20 +141,13 @@ class Originals:
 
 
 def _bytes_of(made: Preview | RowError) -> int:
-    return _ERROR_BYTES if isinstance(made, RowError) else len(made.data)
-
-
-def _preview(data: bytes, side: int) -> Preview:
-    size, small = upright_size(data), thumbnail(data, side)
-    if size is None or small is None:
-        raise RowError(ErrorCode.IMAGE_UNDECODABLE, "what is stored there is no image that can be shown")
-    return Preview(small, size)
+    return _ERROR_BYTES if isinstance(made, RowError) else len(made.jpeg)
 
 
 def _preview_or_error(image: ReadImage, side: int) -> Preview | RowError:
     if isinstance(image, RowError):
         return image
     try:
-        return _preview(image, side)
+        return make_preview(image, side)
     except RowError as error:
         return RowError(error.code, error.message)

@@ -37,7 +37,7 @@ from vqa_ray.browse.view_model import (
 )
 from vqa_ray.errors import RequestError, RowError
 from vqa_ray.images.decode import ImageLimits
-from vqa_ray.report.card import THUMBNAIL_SIDE
+from vqa_ray.images.thumbnail import PREVIEW_SIDE
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ class Server:
         if position >= len(self._collection):
             raise web.HTTPNotFound
         (picture,) = await asyncio.to_thread(self._collection.pictures.of, [position])
-        return await self._original(position, THUMBNAIL_SIDE) if picture is None else jpeg(picture)
+        return await self._original(position, PREVIEW_SIDE) if picture is None else jpeg(picture)
 
     async def _picture(self, request: web.Request) -> web.Response:
         position = int(request.match_info["position"])
@@ -243,7 +243,7 @@ class Server:
             preview = await asyncio.get_running_loop().run_in_executor(self._readers, read, position, side)
         except RowError as error:
             return picture_missing(error)
-        return jpeg(preview.data)
+        return jpeg(preview.jpeg)
 
     async def _export(self, request: web.Request) -> web.StreamResponse:
         form: Form = "csv" if request.match_info["form"] == "csv" else "json"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from vqa_ray.errors import RequestError
+from vqa_ray.report.templates import environment
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,10 +28,4 @@ def render(name: str, **values: Any) -> bytes:
 
 @cache
 def _environment() -> Environment:
-    try:
-        from jinja2 import Environment, FunctionLoader, StrictUndefined
-    except ImportError as error:
-        raise RequestError("the page needs Jinja2, which is not installed: pip install 'vqa-ray[browse]'") from error
-    files = resources.files("vqa_ray.browse")
-    loader = FunctionLoader(lambda name: files.joinpath(name).read_text("utf-8"))
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=loader)
+    return environment("vqa_ray.browse", "the page", "browse")

@@ -8,8 +8,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
-from vqa_ray.images.decode import ImageLimits, decode
-from vqa_ray.report.card import thumbnail
+from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.thumbnail import preview
 
 _TOKEN_CHARACTERS = 32
 
@@ -49,10 +49,7 @@ class Uploads:
         Raises:
             RowError: it cannot be decoded, or is too large.
         """
-        # Told apart here from a thumbnail that cannot be made.
-        decode(data, self._limits, draft_for=(8, 8))
-        small = thumbnail(data)
-        assert small is not None
+        small = preview(data, limits=self._limits).jpeg
         token = hashlib.sha256(data).hexdigest()[:_TOKEN_CHARACTERS]
         with self._lock:
             self._images[token] = QueryImage(data, small)

@@ -15,7 +15,7 @@ from vqa_ray.browse.scores import by_score
 from vqa_ray.browse.search import SearchHits
 from vqa_ray.browse.text_filter import Mask
 from vqa_ray.browse.url_state import PAGE_ROWS, UrlState
-from vqa_ray.report.card import Card
+from vqa_ray.report.card import Card, Outline
 from vqa_ray.report.row_cards import Field, Tag, Verdict, fields_of
 from vqa_ray.storage.filesystem import redacted_uri
 
@@ -53,17 +53,6 @@ class Chip:
     tag: Tag
     url: str | None
     chosen: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Outline:
-    """A box over a picture, in percent of it."""
-
-    label: str
-    left: float
-    top: float
-    width: float
-    height: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +233,7 @@ def _hits(collection: Collection, view: UrlState, listed: ResultPage) -> list[Hi
             asked[place],
             tuple(_chip(collection, view, tag) for tag in collection.cards.tags(rows[place])),
             _similar(collection, rows[place], position),
-            _outlines(cards[place], sizes[place]),
+            cards[place].outlines(size) if (size := sizes[place]) else (),
         )
         for place, position in enumerate(positions)
     ]
@@ -265,10 +254,6 @@ def _sizes(collection: Collection, positions: Sequence[int], cards: Sequence[Car
 def _split(title: str) -> tuple[str, str]:
     place, slash, name = title.rpartition("/")
     return (place + slash, name) if name else ("", title)
-
-
-def _outlines(card: Card, size: tuple[int, int] | None) -> tuple[Outline, ...]:
-    return () if size is None else tuple(Outline(box.label, *box.percent(*size)) for box in card.boxes)
 
 
 def _chip(collection: Collection, view: UrlState, tag: Tag) -> Chip:

@@ -73,7 +73,7 @@ class _Decoded:
     upright_size: tuple[int, int]
 
 
-def decode(data: bytes, limits: ImageLimits, *, draft_for: tuple[int, int] | None = None) -> Image:
+def decode(data: bytes, limits: ImageLimits) -> Image:
     """Decode the first frame of an image file.
 
     Transparency is composited on white; the EXIF orientation is applied.
@@ -81,8 +81,6 @@ def decode(data: bytes, limits: ImageLimits, *, draft_for: tuple[int, int] | Non
     Args:
         data: the encoded file.
         limits: what it may cost.
-        draft_for: let a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, yet not below this (height, width) of the
-            upright image. Two to three times faster for large photos; pixels differ by 2 of 255 in the mean.
 
     Returns:
         uint8 (H, W, 3), C-contiguous, perhaps read-only.
@@ -91,7 +89,7 @@ def decode(data: bytes, limits: ImageLimits, *, draft_for: tuple[int, int] | Non
         RowError: `image_missing` (no bytes), `image_too_large`, `image_unsupported` or `image_undecodable`; nothing
             else, whatever the bytes are.
     """
-    decoded = _decode(data, limits, None if draft_for is None else lambda _height, _width: draft_for)
+    decoded = _decode(data, limits, None)
     return _turned(decoded.pixels, decoded.orientation)
 
 
@@ -102,6 +100,21 @@ def upright_size(data: bytes, limits: ImageLimits) -> tuple[int, int]:
         RowError: as `decode`.
     """
     return _decode(data, limits, lambda _height, _width: (1, 1)).upright_size
+
+
+def decode_small(data: bytes, limits: ImageLimits, least: tuple[int, int]) -> tuple[Image, tuple[int, int]]:
+    """Decode an image for a small copy of it: a JPEG at 1/2, 1/4 or 1/8 of its size, but not below `least`.
+
+    Two to three times faster than `decode` for large photos; pixels differ by 2 of 255 in the mean.
+
+    Returns:
+        uint8 (H, W, 3), turned upright, and the (height, width) of the whole image, as `least` is.
+
+    Raises:
+        RowError: as `decode`.
+    """
+    decoded = _decode(data, limits, lambda _height, _width: least)
+    return _turned(decoded.pixels, decoded.orientation), decoded.upright_size
 
 
 def decode_for(data: bytes, limits: ImageLimits, transform: ImageTransform, *, fast: bool = False) -> Image:

@@ -6,14 +6,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from vqa_ray.errors import RowError
-from vqa_ray.images.decode import ImageLimits, decode
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 from vqa_ray.text import normalise
-
-THUMBNAIL_SIDE = 320
-_THUMBNAIL_QUALITY = 78
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +42,8 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Something that was pointed at: edges in pixels of the upright image, as outputs hold them."""
+class PixelBox:
+    """A box that a model gave: its edges in pixels of the upright image, as outputs hold them."""
 
     label: str
     x0: float
@@ -56,16 +51,39 @@ class Placed:
     x1: float
     y1: float
 
-    def percent(self, height: int, width: int) -> tuple[float, float, float, float]:
-        """(left, top, width, height) in percent of an image of this size, cut at its edges."""
+    def outline(self, height: int, width: int) -> Outline:
+        """The outline over an image of this size, cut at its edges."""
         left, right = (100 * min(max(x / width, 0.0), 1.0) for x in sorted((self.x0, self.x1)))
         top, bottom = (100 * min(max(y / height, 0.0), 1.0) for y in sorted((self.y0, self.y1)))
-        return left, top, right - left, bottom - top
+        return Outline(self.label, left, top, right - left, bottom - top)
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """A box over a picture, in percent of its width and height."""
+
+    label: str
+    left: float
+    top: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One image. `image` is encoded bytes of any kind that the project reads; None when there are none."""
+    """One image.
+
+    Attributes:
+        title: what the image is called.
+        image: the encoded file, or a smaller copy of it; None for no picture.
+        tags: texts that a page can be filtered by.
+        lines: attributes and questions with what was said.
+        error_code: why there is no result; None for a result.
+        error_message: the same, in one line.
+        warning: a problem that the row was answered in spite of.
+        boxes: what the model pointed at.
+        image_size: (height, width) in pixels of the image itself, where `image` is a smaller copy.
+    """
 
     title: str
     image: bytes | None = field(default=None, repr=False)
@@ -74,7 +92,8 @@ class Card:
     error_code: str | None = None
     error_message: str | None = None
     warning: str | None = None
-    boxes: tuple[Placed, ...] = ()
+    boxes: tuple[PixelBox, ...] = ()
+    image_size: tuple[int, int] | None = None
 
     @property
     def status(self) -> str:
@@ -96,6 +115,10 @@ class Card:
         labels = (box.label for box in self.boxes)
         parts = [self.title, *self.tags, *said, *labels, self.error_code, self.error_message, self.warning]
         return " ".join(part for part in parts if part).lower()
+
+    def outlines(self, size: tuple[int, int]) -> tuple[Outline, ...]:
+        """The outlines of `boxes` over an image of this (height, width)."""
+        return tuple(box.outline(*size) for box in self.boxes)
 
 
 def tag_lines(
@@ -152,13 +175,13 @@ def caption_line(row: Mapping[str, Any]) -> Line:
     return Line("caption", said)
 
 
-def placed(results: Iterable[Mapping[str, Any]]) -> tuple[Placed, ...]:
-    """What outputs point at: of ANSWER or CAPTION rows, or of the `results` of an ANSWERS row; each place once."""
-    boxes = (Placed(**{**box, "label": box["label"] or ""}) for result in results for box in result.get("boxes") or ())
-    return tuple(dict.fromkeys(boxes))
+def pixel_boxes(results: Iterable[Mapping[str, Any]]) -> tuple[PixelBox, ...]:
+    """The boxes of ANSWER or CAPTION rows, or of the `results` of an ANSWERS row; each once."""
+    boxes = (box for result in results for box in result.get("boxes") or ())
+    return tuple(dict.fromkeys(PixelBox(**{**box, "label": box["label"] or ""}) for box in boxes))
 
 
-class Told(TypedDict, total=False):
+class Problems(TypedDict, total=False):
     """The card fields of `failure`."""
 
     error_code: str | None
@@ -166,37 +189,8 @@ class Told(TypedDict, total=False):
     warning: str | None
 
 
-def failure(row: Mapping[str, Any]) -> Told:
-    """The card fields that tell why an output row has no answer, or what it lived through."""
+def failure(row: Mapping[str, Any]) -> Problems:
+    """The card fields with the error or the warning of an output row."""
     if row["status"] == STATUS_OK:
         return {"warning": row["warning"]}
     return {"error_code": row["error_code"], "error_message": row["error_message"], "warning": row["warning"]}
-
-
-def upright_size(data: bytes | None) -> tuple[int, int] | None:
-    """(height, width) in pixels of an image, turned upright; None where there is none that can be read."""
-    if not data:
-        return None
-    try:
-        height, width = decode(data, ImageLimits()).shape[:2]
-    except RowError:
-        return None
-    return height, width
-
-
-def thumbnail(data: bytes | None, side: int = THUMBNAIL_SIDE) -> bytes | None:
-    """A JPEG whose longer side has at most `side` pixels; None where there is no image that can be read."""
-    if not data:
-        return None
-    from io import BytesIO
-
-    from PIL import Image
-
-    try:
-        picture = Image.fromarray(decode(data, ImageLimits(), draft_for=(side, side)))
-    except RowError:
-        return None
-    picture.thumbnail((side, side))
-    encoded = BytesIO()
-    picture.save(encoded, "JPEG", quality=_THUMBNAIL_QUALITY, optimize=True)
-    return encoded.getvalue()

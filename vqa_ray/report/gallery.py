@@ -6,11 +6,12 @@ import base64
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from importlib import resources
 from itertools import islice
 
-from vqa_ray.errors import RequestError
-from vqa_ray.report.card import Card, thumbnail, upright_size
+from vqa_ray.errors import RowError
+from vqa_ray.images.thumbnail import preview
+from vqa_ray.report.card import Card, Outline
+from vqa_ray.report.templates import environment
 from vqa_ray.storage.filesystem import write_bytes_atomic
 
 DEFAULT_CARDS = 240
@@ -54,21 +55,10 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class _Outline:
-    """A box over a thumbnail, in percent of it."""
-
-    label: str
-    left: float
-    top: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True)
 class _Shown:
     card: Card
     thumbnail: str | None
-    outlines: tuple[_Outline, ...] = ()
+    outlines: tuple[Outline, ...] = ()
 
 
 def render_gallery(header: Header, cards: Iterable[Card], limit: int = DEFAULT_CARDS) -> str:
@@ -85,12 +75,7 @@ def render_gallery(header: Header, cards: Iterable[Card], limit: int = DEFAULT_C
     """
     if limit < 1:
         raise ValueError(f"a gallery of {limit} cards: at least 1 is needed")
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise RequestError("a gallery needs Jinja2, which is not installed: pip install 'vqa-ray[report]'") from error
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(resources.files("vqa_ray.report").joinpath("gallery.html.j2").read_text("utf-8"))
+    template = environment("vqa_ray.report", "a gallery").get_template("gallery.html.j2")
     shown = [_shown(card) for card in islice(cards, limit)]
     tags = Counter(tag for each in shown for tag in each.card.tags)
     statuses = Counter(each.card.status for each in shown)
@@ -110,11 +95,11 @@ def write_gallery(uri: str, header: Header, cards: Iterable[Card], limit: int = 
 
 
 def _shown(card: Card) -> _Shown:
-    size = upright_size(card.image) if card.boxes else None
-    outlines = () if size is None else tuple(_Outline(box.label, *box.percent(*size)) for box in card.boxes)
-    return _Shown(replace(card, image=None), _data_uri(card.image), outlines)
-
-
-def _data_uri(image: bytes | None) -> str | None:
-    small = thumbnail(image)
-    return None if small is None else f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"
+    try:
+        made = None if card.image is None else preview(card.image)
+    except RowError:
+        made = None
+    if made is None:
+        return _Shown(replace(card, image=None), None)
+    thumbnail = f"data:image/jpeg;base64,{base64.b64encode(made.jpeg).decode()}"
+    return _Shown(replace(card, image=None), thumbnail, card.outlines(card.image_size or made.size))

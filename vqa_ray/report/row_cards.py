@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import one_line
-from vqa_ray.report.card import Card, Line, Scored, answer_lines, caption_line, failure, placed
+from vqa_ray.report.card import Card, Line, Scored, answer_lines, caption_line, failure, pixel_boxes
 
 _TAIL = ("status", "error_code", "error_message", "warning", "attempt", "source_key")
 _ANSWERED = ("question_id", "question", "question_index", "answer", "answer_score", "finish_reason", "answers")
@@ -83,7 +83,7 @@ class CardMaker:
         return Card(
             title=title_of(row),
             lines=(*self._lines(row), *self._further_lines(row)),
-            boxes=placed(row.get("results") or [row]) if self._kind in ("answer", "caption") else (),
+            boxes=pixel_boxes(row.get("results") or [row]) if self._kind in ("answer", "caption") else (),
             **failure(row),
         )
 

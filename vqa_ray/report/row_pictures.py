@@ -3,42 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from vqa_ray.errors import RowError
 from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.images.thumbnail import Preview, preview
 from vqa_ray.readers import Source
 from vqa_ray.readers.reread import ReadRow, reread
-from vqa_ray.report.card import Placed, thumbnail, upright_size
 from vqa_ray.report.chosen_rows import MOST_SHARDS
 from vqa_ray.schema import ROW_BITS
 from vqa_ray.storage.filesystem import redacted_uri
 
-# Larger than a card, so that it stays sharp there; small enough to hold hundreds.
-_SIDE = 640
 # Images held at once while they are made small.
 _BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class RowPicture:
-    """A picture of one input row, or the reason why there is none.
+    """A picture of one input row, or the reason why it has none.
 
     Attributes:
-        data: a small JPEG; None where there is none.
-        scale: its size by that of the image.
+        preview: the picture; None where there is none.
         reason: why there is none; empty where there is one.
     """
 
-    data: bytes | None = field(default=None, repr=False)
-    scale: tuple[float, float] = (1.0, 1.0)
+    preview: Preview | None = None
     reason: str = ""
-
-    def scaled(self, box: Placed) -> Placed:
-        """A box of the image as a box of the picture."""
-        width, height = self.scale
-        return Placed(box.label, box.x0 * width, box.y0 * height, box.x1 * width, box.y1 * height)
 
 
 def row_pictures(rows: Sequence[dict[str, Any]], source: Source, fetcher: ImageFetcher) -> dict[int, RowPicture]:
@@ -86,8 +77,7 @@ def _of_read(row: ReadRow, fetcher: ImageFetcher) -> RowPicture:
 
 
 def _small(data: bytes) -> RowPicture:
-    small = thumbnail(data, _SIDE)
-    before, after = upright_size(data), upright_size(small)
-    if small is None or before is None or after is None:
-        return RowPicture(reason="the image cannot be decoded")
-    return RowPicture(small, (after[1] / before[1], after[0] / before[0]))
+    try:
+        return RowPicture(preview(data))
+    except RowError as error:
+        return RowPicture(reason=f"the image cannot be decoded: {error.message}")

@@ -74,12 +74,13 @@ def _cards(job: str, maker: CardMaker, chosen: ChosenRows, pictures: Mapping[int
         yield replace(
             card,
             title=_cut(card.title),
-            image=picture.data,
+            image=None if picture.preview is None else picture.preview.jpeg,
+            image_size=None if picture.preview is None else picture.preview.size,
             tags=tuple(_cut(f"{tag.attribute}:{tag.value}" if tag.attribute else tag.value) for tag in tags)[
                 :_MOST_TAGS
             ],
             lines=_bounded(lines if lines or card.error_code or job != "tag" else (Line("tags"),)),
-            boxes=tuple(picture.scaled(box) for box in card.boxes[:_MOST_TAGS]),
+            boxes=card.boxes[:_MOST_TAGS],
             error_message=None if card.error_message is None else _cut(card.error_message),
             warning=None if warning is None else _cut(warning),
         )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 
-from vqa_ray.errors import RequestError
 from vqa_ray.report import charts as curves
 from vqa_ray.report.charts import Chart, Series, chart
 from vqa_ray.report.gallery import Fact
+from vqa_ray.report.templates import environment
 from vqa_ray.report.training_summary import Confusion, Trained, duration, without_credentials
 from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic
 from vqa_ray.training.log import TrainingLog, ValidationRecord
@@ -62,18 +61,9 @@ def render_training(trained: Trained) -> str:
     Raises:
         RequestError: Jinja2 is not installed.
     """
-    try:
-        from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise RequestError(
-            "the page of a training needs Jinja2, which is not installed: pip install 'vqa-ray[report]'"
-        ) from error
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["shown"] = without_credentials
-    template = environment.from_string(
-        resources.files("vqa_ray.report").joinpath("training.html.j2").read_text("utf-8")
-    )
-    return template.render(
+    templates = environment("vqa_ray.report", "the page of a training")
+    templates.filters["shown"] = without_credentials
+    return templates.get_template("training.html.j2").render(
         trained=trained,
         facts=facts(trained),
         charts=charts(trained.log, trained.words.measure),

@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 
 from tests.helpers.pictures import NASTY_IMAGES, encoded, photo
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.decode import ImageLimits, decode, decode_resized, resize
+from vqa_ray.images.decode import ImageLimits, decode, decode_resized, decode_small, resize
 
 LIMITS = ImageLimits()
 needs_data = pytest.mark.skipif(not NASTY_IMAGES.is_dir(), reason="VQA_RAY_TEST_DATA has no nasty_images")
@@ -187,7 +187,7 @@ def test_draft_scaling_covers_what_is_asked_and_keeps_the_picture(orientation: i
     data = encoded(photo(1200, 800), "JPEG", quality=92, exif=exif)
     full = decode(data, LIMITS)
     wanted = (200, 290) if orientation == 1 else (290, 200)
-    drafted = decode(data, LIMITS, draft_for=wanted)
+    drafted = decode_small(data, LIMITS, wanted)[0]
     assert drafted.shape == ((200, 300, 3) if orientation == 1 else (300, 200, 3))
     difference = np.abs(resize(drafted, *wanted).astype(int) - resize(full, *wanted))
     assert difference.mean() < 4
@@ -206,7 +206,7 @@ def test_draft_scaling_covers_what_is_asked_and_keeps_the_picture(orientation: i
 def test_draft_scaling_never_falls_below_what_is_asked() -> None:
     data = encoded(photo(97, 61), "JPEG")
     for height, width in itertools.product((1, 7, 8, 15, 30, 31, 61, 100), (1, 12, 13, 24, 48, 49, 97, 200)):
-        pixels = decode(data, LIMITS, draft_for=(height, width))
+        pixels = decode_small(data, LIMITS, (height, width))[0]
         assert pixels.shape[0] >= min(height, 61)
         assert pixels.shape[1] >= min(width, 97)
 

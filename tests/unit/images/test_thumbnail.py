@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from vqa_ray.images.thumbnail import LONGEST_SIDE, thumbnail, thumbnail_size
+from vqa_ray.errors import RowError
+from vqa_ray.images.thumbnail import LONGEST_SIDE, preview, thumbnail, thumbnail_size
 
 SIDES = st.integers(1, 20_000)
 
@@ -37,3 +38,24 @@ def test_the_aspect_ratio_of_the_source_is_restored(shape: tuple[int, int, int])
     assert (read.format, read.mode, read.size) == ("JPEG", "RGB", (160, 80))
     assert read.getpixel((20, 40))[0] > 200
     assert read.getpixel((140, 40))[0] < 50
+
+
+def test_previews_are_small_jpegs_of_anything_readable() -> None:
+    data = io.BytesIO()
+    PillowImage.new("RGBA", (1000, 500), (255, 0, 0, 0)).save(data, "PNG")
+    made = preview(data.getvalue(), 100)
+    assert made.size == (500, 1000)
+    with PillowImage.open(io.BytesIO(made.jpeg)) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (100, 50))
+        assert picture.getpixel((50, 25)) == (255, 255, 255)
+    with pytest.raises(RowError, match="not an image"):
+        preview(b"no image")
+
+
+def test_a_preview_is_upright_and_knows_the_size_of_the_image() -> None:
+    exif, data = PillowImage.Exif(), io.BytesIO()
+    exif[274] = 6
+    PillowImage.new("RGB", (4000, 2000)).save(data, "JPEG", exif=exif)
+    made = preview(data.getvalue(), 320)
+    assert made.size == (4000, 2000)
+    assert PillowImage.open(io.BytesIO(made.jpeg)).size == (160, 320)

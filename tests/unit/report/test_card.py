@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from PIL import Image
 
-from vqa_ray.report.card import Card, Line, Scored, answer_lines, failure, tag_lines, thumbnail
+from vqa_ray.report.card import Card, Line, Scored, answer_lines, failure, tag_lines
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.model_validate(
@@ -75,15 +72,3 @@ def test_why_a_row_failed_or_what_it_lived_through() -> None:
 
 def test_bars_stay_within_their_width() -> None:
     assert [Scored("a", score).percent for score in (0.504, 1.5, -1.0, None)] == [50, 100, 0, 0]
-
-
-def test_thumbnails_are_small_jpegs_of_anything_readable() -> None:
-    data = io.BytesIO()
-    Image.new("RGBA", (1000, 500), (255, 0, 0, 0)).save(data, "PNG")
-    small = thumbnail(data.getvalue(), side=100)
-    assert small is not None
-    with Image.open(io.BytesIO(small)) as picture:
-        assert (picture.format, picture.size) == ("JPEG", (100, 50))
-        assert picture.getpixel((50, 25)) == (255, 255, 255)
-    assert thumbnail(b"no image") is None
-    assert thumbnail(None) is None

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vqa_ray.report.card import Card, Line, Placed, Scored, caption_line, placed
+from vqa_ray.report.card import Card, Line, PixelBox, Scored, caption_line, pixel_boxes
 from vqa_ray.report.gallery import Fact, Header, Measure, render_gallery, write_gallery
 
 HEADER = Header("a title", "about it", 3, (Fact("images", "3"),), (Measure("is there a dog?", 0.953, 600),))
@@ -171,7 +171,11 @@ def test_writes_one_file(tmp_path: Path) -> None:
 
 
 def test_boxes_lie_over_the_picture_in_percent_with_escaped_labels() -> None:
-    boxes = (Placed("dog", 200.0, 100.0, 600.0, 400.0), Placed(MARKUP, -50.0, 0.0, 900.0, 40.0), Placed("", 0, 0, 8, 4))
+    boxes = (
+        PixelBox("dog", 200.0, 100.0, 600.0, 400.0),
+        PixelBox(MARKUP, -50.0, 0.0, 900.0, 40.0),
+        PixelBox("", 0, 0, 8, 4),
+    )
     page = render_gallery(HEADER, [Card("a", jpeg(), boxes=boxes)])
     found = Page(page)
     outlines = [each["style"] for each in found.all("div") if each.get("class") == "box"]
@@ -190,20 +194,22 @@ def test_boxes_follow_a_turned_photo() -> None:
     exif, data = Image.Exif(), io.BytesIO()
     exif[274] = 6
     Image.new("RGB", (800, 400)).save(data, "JPEG", exif=exif)
-    page = Page(render_gallery(HEADER, [Card("a", data.getvalue(), boxes=(Placed("x", 100.0, 200.0, 200.0, 400.0),))]))
+    page = Page(
+        render_gallery(HEADER, [Card("a", data.getvalue(), boxes=(PixelBox("x", 100.0, 200.0, 200.0, 400.0),))])
+    )
     (outline,) = [each["style"] for each in page.all("div") if each.get("class") == "box"]
     assert outline == "--x:25.00;--y:25.00;--w:25.00;--h:25.00"
 
 
 @pytest.mark.parametrize("image", [None, b"no image"])
 def test_boxes_without_a_picture_are_not_drawn(image: bytes | None) -> None:
-    page = Page(render_gallery(HEADER, [Card("a", image, boxes=(Placed("dog", 0.0, 0.0, 1.0, 1.0),))]))
+    page = Page(render_gallery(HEADER, [Card("a", image, boxes=(PixelBox("dog", 0.0, 0.0, 1.0, 1.0),))]))
     assert not [each for each in page.all("div") if each.get("class") == "box"]
 
 
 def test_boxes_come_from_output_rows() -> None:
     box = {"label": "dog", "x0": 1.0, "y0": 2.0, "x1": 3.0, "y1": 4.0}
     rows = [{"boxes": [box, box | {"label": None}]}, {"boxes": [box]}, {"boxes": None}, {}]
-    assert placed(rows) == (Placed("dog", 1.0, 2.0, 3.0, 4.0), Placed("", 1.0, 2.0, 3.0, 4.0))
+    assert pixel_boxes(rows) == (PixelBox("dog", 1.0, 2.0, 3.0, 4.0), PixelBox("", 1.0, 2.0, 3.0, 4.0))
     assert caption_line({"caption": "a dog", "caption_score": 0.5}) == Line("caption", (Scored("a dog", 0.5),))
     assert caption_line({"caption": None, "caption_score": None}) == Line("caption")

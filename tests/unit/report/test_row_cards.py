@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from tests.unit.browse.site import table_of
 from vqa_ray import schema
-from vqa_ray.report.card import Card, Line, Placed, Scored
+from vqa_ray.report.card import Card, Line, PixelBox, Scored
 from vqa_ray.report.row_cards import CardMaker, Tag, fields_of, tag_attributes, text_of, verdict_of
 
 
@@ -38,7 +38,7 @@ def test_answers() -> None:
         "images/0.jpg",
         lines=(Line("what is it?", (Scored("mug", 0.5), Scored("cup", 0.25))), Line("price", (Scored("1.5"),))),
         warning="question cut",
-        boxes=(Placed("dog", 1.0, 2.0, 3.0, 4.0),),
+        boxes=(PixelBox("dog", 1.0, 2.0, 3.0, 4.0),),
     )
     assert (failed.error_code, failed.error_message) == ("image_undecodable", "images/1.jpg: no image")
     assert failed.lines == (Line("what is it?"),)
