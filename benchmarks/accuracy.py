@@ -10,7 +10,7 @@ from benchmarks import checkpoints
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from vqa_ray.catalog.product import Product, sample_product
-from vqa_ray.catalog.questions import questions_for
+from vqa_ray.catalog.questions import KINDS, CatalogQuestion, ask
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.evaluation.binary import binary_report, said_yes
 from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
@@ -35,7 +35,7 @@ def measure(settings: Settings) -> Measured:
     dogs: list[tuple[bool, bool]] = []
     for start in range(0, len(products), _BATCH):
         some = products[start : start + _BATCH]
-        asked = [questions_for(product, np.random.default_rng([_SEED, product.index])) for product in some]
+        asked = [_questions(product) for product in some]
         texts = [[*(one.question for one in each), DOG_QUESTION] for each in asked]
         answered = _answers(model, list(_images(some, transform)), texts)
         for product, each, (*said, dog) in zip(some, asked, answered, strict=True):
@@ -66,6 +66,12 @@ def measure(settings: Settings) -> Measured:
 def _images(products: Sequence[Product], transform: ImageTransform) -> Iterator[Image]:
     for product in products:
         yield decode_resized(encode(product, render(product)), ImageLimits(), transform.target_size)
+
+
+def _questions(product: Product) -> list[CatalogQuestion]:
+    """A question of each kind."""
+    rng = np.random.default_rng([_SEED, product.index])
+    return [ask(product, kind, rng) for kind in KINDS]
 
 
 def _answers(model: VqaModel, images: Sequence[Image], questions: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -41,11 +41,11 @@ def measure(settings: Settings) -> Measured:
         begun = time.perf_counter()
         hits = searcher.search(Query(query), top_k=_K, exact=False)
         times.append(1000 * (time.perf_counter() - begun))
-        assert not hits.how.exact
+        assert not hits.method.exact
         # Drawn vectors have no equal scores: positions are what is compared.
         found.append(len(set(hits.positions.tolist()) & set(exact[len(found)].tolist())) / _K)
     vectors_bytes = rows * dimension * 4
-    asked = ", ".join(f"{name} {value}" for name, value in hits.how.parameters.items())
+    asked = ", ".join(f"{name} {value}" for name, value in hits.method.parameters.items())
     what = f"{rows:,} × {dimension} vectors"
     return Measured(
         [

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks import checkpoints, encoders
+from benchmarks.catalog_queries import CatalogQuery, all_queries
 from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from vqa_ray.catalog.captions import with_article
 from vqa_ray.catalog.product import Product, sample_product
-from vqa_ray.catalog.queries import CatalogQuery, all_queries
 from vqa_ray.catalog.write import write_catalogue
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.hits import apply_verdicts

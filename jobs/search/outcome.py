@@ -11,7 +11,7 @@ import pyarrow as pa
 from vqa_ray import __version__
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.hits import conflicts
-from vqa_ray.index.search.searcher import Hits, SearchMethod
+from vqa_ray.index.search.searcher import Hits
 from vqa_ray.index.search.tags import Tagged
 from vqa_ray.index.search.verify import Verified
 from vqa_ray.jobs.search.spec import SearchSpec
@@ -58,7 +58,7 @@ class Outcome:
                 "fingerprint": self.model.fingerprint,
                 "score_meaning": self.model.similarity_meaning,
             },
-            "search": {"images": self.found.images, **asdict(self.found.how)},
+            "search": {"images": self.found.images, **asdict(self.found.method)},
             "verification": None
             if verified is None
             else {
@@ -81,12 +81,12 @@ class Outcome:
         asked = [*([f"“{spec.text}”"] if spec.text else []), *([redacted_uri(spec.image)] if spec.image else [])]
         where = f" where {spec.filter}" if spec.filter else ""
         verified = f", verified: {spec.verify} ({spec.verify_model})" if spec.verify else ""
-        return f"{' and '.join(asked)} in {self.index.uri}{where}, {describe_search_method(self.found.how)}{verified}."
+        return f"{' and '.join(asked)} in {self.index.uri}{where}, {self.found.method}{verified}."
 
     def tell(self) -> None:
         """Log what a person should know of the hits."""
         spec, found, verified = self.spec, self.found, self.verified
-        logger.info("%d hits of %d images, %s", self.hits.num_rows, found.images, describe_search_method(found.how))
+        logger.info("%d hits of %d images, %s", self.hits.num_rows, found.images, found.method)
         if self.tagged is not None:
             logger.info("%d of %d rows of the index are tagged in %s", self.tagged.found, len(self.index), spec.tags)
         if found.images < spec.top_k:
@@ -112,16 +112,3 @@ class Outcome:
                 )
         for row_id in conflicts(self.hits):
             logger.warning("row_id %d stands for several different images among the hits", row_id)
-
-
-def describe_search_method(how: SearchMethod) -> str:
-    """`exact search`, or what is known of an approximate one."""
-    if how.exact:
-        return "exact search"
-    told = ", ".join(f"{name} {value}" for name, value in how.parameters.items())
-    if how.recall is None:
-        return f"approximate search ({told}; recall not measured)"
-    if not how.recall_queries:
-        return f"approximate index without partitions: each image compared ({told})"
-    measured = f"recall@{how.recall_k} {how.recall:.3f} over {how.recall_queries} queries"
-    return f"approximate search ({told}; {measured})"

@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import limit, peak, report
+from benchmarks.catalog_queries import KINDS, all_queries
 from benchmarks.report import Figure, Measured, figure
 from benchmarks.timing import Spread, by_turns, rates, ratios, steady_rate
+from vqa_ray.catalog.product import sample_product
 
 MACHINE = {"cpu": "a processor, 2 cores", "revision": "abc1234"}
 
@@ -184,3 +186,16 @@ def test_an_unknown_benchmark_is_refused_with_the_known_ones() -> None:
     assert done.returncode == 2
     assert "unknown benchmark 'engin'" in done.stderr
     assert "parity, engine" in done.stderr
+
+
+def test_queries_are_those_of_their_kind_and_each_fits_what_it_names() -> None:
+    queries = all_queries()
+    texts = [query.text for query in queries]
+    assert len(set(texts)) == len(texts) == 15 * 10 + 15 * 8 + 5 * 10 * 15
+    assert set(KINDS) <= set(texts)
+    products = [sample_product(9, index) for index in range(200)]
+    for query in queries[::17]:
+        for product in products:
+            assert query.fits(product) == all(getattr(product, name) == value for name, value in query.wanted)
+    assert "a pair of trousers with a car" in texts
+    assert "a striped orange umbrella" in texts

@@ -30,13 +30,13 @@ def told(collection: Collection, view: UrlState, total: int, found: SearchHits |
         of = "" if total == len(collection) else f" of {len(collection):,}"
         return f"{total:,}{of} rows" if total != 1 or of else "1 row"
     line = f"{total:,} of {found.images:,} images" if total != found.images else f"{total:,} images"
-    line += f", the most alike first; {found.how}"
+    line += f", most similar first; {found.method}"
     if found.verdicts is not None:
         matches = sum(bool(each.match) for each in found.verdicts)
         failed = sum(bool(each.error) for each in found.verdicts)
-        line = f"{matches:,} of the {total:,} most alike match" if not view.only else f"{matches:,} match"
+        line = f"{matches:,} of the {total:,} most similar match" if not view.only else f"{matches:,} match"
         line += f", {failed:,} could not be asked" if failed else ""
-        line += f"; of {found.images:,} images, {found.how}"
+        line += f"; of {found.images:,} images, {found.method}"
     return line
 
 

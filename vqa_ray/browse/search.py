@@ -14,7 +14,7 @@ from vqa_ray.images.decode import ImageLimits
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.query import decode_image, query_of
 from vqa_ray.index.search.scoring import Query
-from vqa_ray.index.search.searcher import Searcher, SearchMethod
+from vqa_ray.index.search.searcher import Searcher
 from vqa_ray.index.search.verify import Check, Verifier
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.index.vectors import as_matrix
@@ -54,14 +54,14 @@ class SearchHits:
         positions: int64 (K,), of the rows.
         scores: float32 (K,), how alike.
         images: how many could have been hits.
-        how: how they were found, a few words.
+        method: exact or approximate search, in words.
         verdicts: what the VQA model said of each; None where nothing was asked.
     """
 
     positions: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float32]
     images: int
-    how: str
+    method: str
     verdicts: tuple[Verdict, ...] | None = None
 
 
@@ -133,7 +133,7 @@ class Finder:
         predicate = self._predicate(expression) if expression else None
         top_k = MOST_HITS if predicate is None else MOST_VERIFIED
         hits = self._searcher.search(self._query(look), top_k=top_k, filter=among)
-        found = SearchHits(hits.positions, hits.scores, hits.images, how_found(hits.how))
+        found = SearchHits(hits.positions, hits.scores, hits.images, str(hits.method))
         return found if predicate is None or not len(found.positions) else self._verified(found, predicate)
 
     def _query(self, look: VisualQuery) -> Query:
@@ -172,14 +172,6 @@ class Finder:
         order = sorted(range(len(said)), key=lambda place: (not said[place].match, not said[place].error))
         verdicts = tuple(said[place] for place in order)
         return replace(found, positions=found.positions[order], scores=found.scores[order], verdicts=verdicts)
-
-
-def how_found(how: SearchMethod) -> str:
-    """A few words: how surely these are the most alike."""
-    if how.exact:
-        return "each was compared"
-    recall = "" if how.recall is None else f", which finds {how.recall:.1%} of what comparing each would"
-    return f"by the approximate index{recall}"
 
 
 def as_expression(text: str) -> str:

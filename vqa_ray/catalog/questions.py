@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,33 +155,6 @@ def ask(product: Product, kind: str, rng: np.random.Generator) -> CatalogQuestio
     wordings = _IS_MOTIF_NOTHING if value == NOTHING else _CLOSED[kind]
     question = _worded(_pick(wordings, rng), product.category, value, rng, names=kind != "is_category")
     return CatalogQuestion(question, YES if value == actual else NO, kind)
-
-
-def questions_for(product: Product, rng: np.random.Generator) -> list[CatalogQuestion]:
-    """One question of each kind, in the order of `KINDS`."""
-    return [ask(product, kind, rng) for kind in KINDS]
-
-
-def all_words() -> tuple[str, ...]:
-    """Every word and punctuation mark that a question or an answer can hold, sorted: a tokenizer's vocabulary.
-
-    Split as BERT's pre-tokenizer splits: `t-shirt` is `t`, `-`, `shirt`.
-    """
-    texts = [*ANSWERS, *_IS_MOTIF_NOTHING, *(_article(v) for v in (*CATEGORIES, *MOTIFS)), *_subjects("trousers")]
-    texts += [wording for wordings in (*_OPEN.values(), *_CLOSED.values()) for wording in wordings]
-    fixed = " ".join(re.sub(r"\{\w+\}", " ", text) for text in texts)
-    return tuple(sorted(set(re.findall(r"\w+|[^\w\s]", fixed))))
-
-
-def all_questions() -> Iterator[str]:
-    """Every question that can be asked, in every wording, about every product type and value; some come twice."""
-    for kind in KINDS:
-        attribute = kind.removeprefix("is_")
-        for category in CATEGORIES:
-            for value in ("",) if kind == attribute else _CHOICES[attribute]:
-                wordings = _OPEN.get(kind) or (_IS_MOTIF_NOTHING if value == NOTHING else _CLOSED[kind])
-                subjects = _subjects(category) if kind != "is_category" else _subjects(category)[:2]
-                yield from (_filled(wording, subject, value) for wording in wordings for subject in subjects)
 
 
 def _pick(items: tuple[str, ...], rng: np.random.Generator) -> str:

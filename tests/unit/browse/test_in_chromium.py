@@ -142,7 +142,7 @@ def test_searching_in_place_and_going_back(tab: Tab, site: Site) -> None:
     page.keyboard.press("/")
     page.keyboard.type("a red mug")
     page.keyboard.press("Enter")
-    tab.told_status("29 images, the most alike first")
+    tab.told_status("29 images, most similar first")
     assert tab.names()[:3] == ["0.jpg", "8.jpg", "12.jpg"]
     assert page.url == f"{site.url}/?text=a+red+mug"
     assert page.title() == "a red mug · index"
@@ -184,7 +184,7 @@ def test_hits_are_verified(tab: Tab, site: Site) -> None:
     page.fill("#text", "red blue")
     page.fill("#verify", '"what colour is it?" = "red"')
     page.keyboard.press("Enter")
-    tab.told_status("7 of the 29 most alike match")
+    tab.told_status("7 of the 29 most similar match")
     assert page.locator(".verdict.match").count() == 7
     assert page.locator(".card").nth(0).locator(".verdict.match").count() == 1
     page.get_by_label("matches only").check()

@@ -8,9 +8,8 @@ import pytest
 from tests.helpers.coloured import picture
 from tests.unit.browse.site import coloured_index, fake_asking, finder_of, on_disk
 from vqa_ray.browse.dataset import Collection
-from vqa_ray.browse.search import Finder, VisualQuery, as_expression, how_found
+from vqa_ray.browse.search import Finder, VisualQuery, as_expression
 from vqa_ray.errors import RequestError
-from vqa_ray.index.search.searcher import SearchMethod
 from vqa_ray.predicates.parser import PredicateError, parse
 
 COUNT, FAILED, BROKEN = 16, 4, 8
@@ -36,7 +35,7 @@ def test_a_text_and_a_row_together(finder: Finder) -> None:
     found = finder.find(VisualQuery("red", like=1), EVERY)
     assert {row % 4 for row in found.positions[:7].tolist()} == {0, 1}
     assert found.images == COUNT - 1
-    assert found.how == "each was compared"
+    assert found.method == "exact search"
     assert found.verdicts is None
 
 
@@ -112,10 +111,3 @@ def test_what_cannot_be_found_is_told(finder: Finder, collection: Collection) ->
 def test_a_question_becomes_an_expression(text: str, expression: str) -> None:
     assert as_expression(text) == expression
     parse(expression)
-
-
-def test_how_hits_were_found() -> None:
-    assert how_found(SearchMethod(False)) == "by the approximate index"
-    assert how_found(SearchMethod(False, {}, 0.975, 100, 10)) == (
-        "by the approximate index, which finds 97.5% of what comparing each would"
-    )

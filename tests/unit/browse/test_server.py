@@ -66,7 +66,7 @@ def test_a_text_finds_what_looks_like_it(site: Site) -> None:
     reds = [row for row in range(0, 30, 4) if row != 4]
     assert reply.page.opened[: len(reds)] == reds
     assert 4 not in reply.page.opened, "without a vector it cannot be found"
-    assert "29 images, the most alike first; each was compared" in reply.text
+    assert "29 images, most similar first; exact search" in reply.text
     assert reply.page.all("input", name="text")[0]["value"] == "a red mug"
 
 

@@ -45,6 +45,18 @@ class SearchMethod:
     recall_queries: int = 0
     recall_k: int = 0
 
+    def __str__(self) -> str:
+        """`exact search`, or `approximate search` with its parameters and its recall."""
+        if self.exact:
+            return "exact search"
+        parameters = ", ".join(f"{name} {value}" for name, value in self.parameters.items())
+        if self.recall is None:
+            return f"approximate search ({parameters}; recall not measured)"
+        if not self.recall_queries:
+            return f"approximate index without partitions: each image compared ({parameters})"
+        measured = f"recall@{self.recall_k} {self.recall:.3f} over {self.recall_queries} queries"
+        return f"approximate search ({parameters}; {measured})"
+
 
 @dataclass(frozen=True, slots=True)
 class Hits:
@@ -54,13 +66,13 @@ class Hits:
         positions: int64 (K,), rows of the index; the highest score first, of equal ones the smallest row_id.
         scores: float32 (K,).
         images: how many could have been hits: with a vector, each once, and let through by the filter.
-        how: exact or not.
+        method: exact or approximate.
     """
 
     positions: Ids
     scores: Scores
     images: int
-    how: SearchMethod
+    method: SearchMethod
 
 
 class Searcher:
@@ -97,8 +109,8 @@ class Searcher:
         if self._asks_approximate(images, exact):
             fetched = self._approximately(scorer, mask, k)
             if fetched is not None:
-                how = SearchMethod(False, fetched.parameters, *self._recall())
-                return Hits(fetched.best.positions, fetched.best.scores, images, how)
+                method = SearchMethod(False, fetched.parameters, *self._recall())
+                return Hits(fetched.best.positions, fetched.best.scores, images, method)
         best = nearest(scorer, self._candidates.blocks(mask), k)
         return Hits(best.positions, best.scores, images, SearchMethod(True))
 

@@ -109,12 +109,12 @@ def test_a_search_is_exact_where_few_images_may_be_hits_or_it_is_asked_for(asked
     index, ann = asked
     searcher, query = Searcher(index), Query(random_vectors(1, DIMENSION, seed=1)[0])
     quick = searcher.search(query, top_k=5)
-    assert (quick.how.exact, quick.how.parameters) == (False, {"probes": 8, "partitions": 8})
+    assert (quick.method.exact, quick.method.parameters) == (False, {"probes": 8, "partitions": 8})
     exactly = searcher.search(query, top_k=5, exact=True)
-    assert exactly.how.exact
+    assert exactly.method.exact
     assert quick.positions.tolist() == exactly.positions.tolist()
     few = searcher.search(query, top_k=5, filter=np.arange(ROWS) < 9)
-    assert few.how.exact
+    assert few.method.exact
     assert len(few.positions) == 5
     assert len(ann.asked) == 1
     assert FEW_IMAGES > 1_000
@@ -127,7 +127,7 @@ def test_what_an_approximate_index_cannot_give_is_searched_exactly(
     monkeypatch.setattr(approximate, "_MOST_FETCHED", 20)
     query = Query(random_vectors(1, DIMENSION, seed=1)[0])
     hits = Searcher(index).search(query, top_k=50, exact=False)
-    assert hits.how.exact
+    assert hits.method.exact
     assert len(hits.positions) == 50
     assert not ann.asked
 
@@ -143,7 +143,7 @@ def test_an_approximate_index_that_fails_is_told_and_done_without(
     monkeypatch.setattr(ann, "nearest", fail)
     with caplog.at_level("WARNING", "vqa_ray"):
         hits = Searcher(index).search(Query(random_vectors(1, DIMENSION, seed=1)[0]), top_k=5)
-    assert hits.how.exact
+    assert hits.method.exact
     assert len(hits.positions) == 5
     assert "search is exact, because the approximate index failed (a file of it is gone)" in caplog.text
 

@@ -37,13 +37,13 @@ def test_recall_is_measured_and_told_with_the_hits(index: Index, monkeypatch: py
     assert (state.recall_queries, state.recall_k) == (100, 10)
     monkeypatch.setattr("vqa_ray.index.search.searcher.FEW_IMAGES", 100)
     hits = Searcher(index).search(Query(random_vectors(1, DIMENSION, seed=5)[0]), top_k=5)
-    assert (hits.how.exact, hits.how.recall, hits.how.recall_queries, hits.how.recall_k) == (
+    assert (hits.method.exact, hits.method.recall, hits.method.recall_queries, hits.method.recall_k) == (
         False,
         state.recall,
         100,
         10,
     )
-    assert hits.how.parameters["partitions"] == state.partitions
+    assert hits.method.parameters["partitions"] == state.partitions
 
 
 def test_hits_are_those_of_the_exact_search(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +55,7 @@ def test_hits_are_those_of_the_exact_search(index: Index, monkeypatch: pytest.Mo
         query = Query(random_vectors(1, DIMENSION, seed=seed)[0], random_vectors(1, DIMENSION, seed=99 - seed)[0])
         for filter in (None, third):
             quick, exact = (searcher.search(query, top_k=10, filter=filter, exact=each) for each in (None, True))
-            assert (quick.how.exact, exact.how.exact) == (False, True)
+            assert (quick.method.exact, exact.method.exact) == (False, True)
             assert quick.images == exact.images
             both = np.intersect1d(quick.positions, exact.positions)
             shares.append(len(both) / 10)

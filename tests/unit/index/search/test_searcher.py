@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.indexes import random_vectors, write_index
 from vqa_ray.errors import RequestError
 from vqa_ray.index.search.candidates import Candidates
-from vqa_ray.index.search.searcher import Query, Searcher
+from vqa_ray.index.search.searcher import Query, Searcher, SearchMethod
 
 DIMENSION = 16
 
@@ -34,7 +34,7 @@ def test_hits_are_the_rows_with_the_highest_scores(tmp_path: Path, hold: bool, f
         hits = searcher.search(Query(query), top_k=k)
         assert hits.positions.tolist() == by_hand(embeddings, query, rows, k)
         assert hits.scores == pytest.approx((embeddings @ query)[hits.positions], abs=1e-6)
-        assert (hits.images, hits.how.exact, hits.how.recall) == (86, True, None)
+        assert (hits.images, hits.method.exact, hits.method.recall) == (86, True, None)
     assert index.rows(["row_id"])["row_id"].take(hits.positions).to_pylist() == hits.positions.tolist()
 
 
@@ -117,3 +117,15 @@ def test_only_files_with_candidates_are_read(tmp_path: Path) -> None:
     (tmp_path / "index" / index.version.files[3].path).unlink()
     mask = candidates.mask(np.arange(40) < 30)
     assert sum(len(block.ids) for block in candidates.blocks(mask)) == 30
+
+
+def test_the_method_of_a_search_in_words() -> None:
+    asked = {"probes": 24, "partitions": 548}
+    assert str(SearchMethod(True)) == "exact search"
+    assert str(SearchMethod(False, asked)) == "approximate search (probes 24, partitions 548; recall not measured)"
+    assert str(SearchMethod(False, asked, 0.975, 100, 10)) == (
+        "approximate search (probes 24, partitions 548; recall@10 0.975 over 100 queries)"
+    )
+    assert str(SearchMethod(False, {"partitions": 0}, 1.0)) == (
+        "approximate index without partitions: each image compared (partitions 0)"
+    )
