@@ -17,6 +17,7 @@ from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
 from vqa_ray.models.blip.blip2 import Blip2
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.models.transforms.square import SquareTransform
@@ -60,7 +61,9 @@ def measure(settings: Settings) -> Measured:
     images = photos.decoded(count, [(640, 480)])
     arrays, texts = prepared.arrays(images), [list(checkpoints.QUESTIONS)] * count
     stock = Stock(directory)
-    engine = Blip2.from_directory(directory, dtype="float32", generation=GenerationConfig(max_new_tokens=_TOKENS))
+    engine = Blip2.from_checkpoint(
+        Checkpoint.open(str(directory)), dtype="float32", generation=GenerationConfig(max_new_tokens=_TOKENS)
+    )
     transform = SquareTransform(224)
 
     def generated() -> list[str]:

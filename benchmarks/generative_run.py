@@ -11,6 +11,7 @@ from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 from vqa_ray.models.blip.blip2 import Blip2
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.transforms.square import SquareTransform
 
@@ -30,7 +31,9 @@ def measure(settings: Settings) -> Measured:
         image.save(buffer, "JPEG", quality=90)
         files.append(buffer.getvalue())
     input = photos.write_parquet(settings.scratch / "input", files, max(1, count // 4), ask=False)
-    engine = Blip2.from_directory(directory, dtype="float32", generation=GenerationConfig(max_new_tokens=_TOKENS))
+    engine = Blip2.from_checkpoint(
+        Checkpoint.open(str(directory)), dtype="float32", generation=GenerationConfig(max_new_tokens=_TOKENS)
+    )
     sized = prepared.sized(prepared.arrays(images), SquareTransform(224))
     numbers = itertools.count()
 

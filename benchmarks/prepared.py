@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from vqa_ray.images.resize import resample_of, resize
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.vilt.model import Vilt
 from vqa_ray.types import Image, ImageTransform
 
@@ -30,7 +31,7 @@ def asked(questions: Sequence[str]) -> list[list[str]]:
 
 def engine(path: str | Path, dtype: str | None = None) -> Vilt:
     """Return the engine on the best device; `dtype` None takes the best that it computes in."""
-    return Vilt.from_directory(Path(path), dtype=dtype)
+    return Vilt.from_checkpoint(Checkpoint.open(str(path)), dtype=dtype)
 
 
 def dtype_of(vilt: Vilt) -> str:

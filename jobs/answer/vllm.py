@@ -62,7 +62,7 @@ class VllmPipeline:
             gpus=int(spec.num_gpus or 1),
             dtype=spec.dtype,
             images=_MOST_IMAGES if self.source.layout.images else 1,
-            relative_json=model.family.startswith("qwen3"),
+            relative_json=model.family_name.startswith("qwen3"),
             closing=closing_tokens(model.path),
         )
         return answer_with_vllm(

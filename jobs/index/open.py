@@ -72,7 +72,7 @@ def prepare(spec: IndexSpec) -> IndexTask:
         check_possible(spec.model, shape.vectors)
     description = {
         "reference": model.reference,
-        "family": model.family,
+        "family": model.family_name,
         "fingerprint": model.fingerprint,
         "score_meaning": model.similarity_meaning,
     }

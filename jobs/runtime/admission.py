@@ -42,7 +42,7 @@ def new_record(
         command=spec.command() | {"input": input_place(spec.input)} | (extra or {}),
         model={
             "reference": model.reference,
-            "family": model.family,
+            "family": model.family_name,
             "fingerprint": model.fingerprint,
             "score_meaning": model.score_meaning,
         },

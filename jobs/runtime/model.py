@@ -30,8 +30,7 @@ def resolve_model(spec: RunSpec, task: Task) -> ModelInfo:
         info = describe(spec.model)
     info.kind.require(task, spec.model)
     options = model_options(spec)
-    options.check(info.kind)
-    options.check_dtype(info)
+    options.check(info)
     for note in info.notes:
         logger.info("%s", note)
     if spec.num_gpus is not None and spec.num_gpus > 1 and not info.kind.is_generative:

@@ -54,7 +54,7 @@ class Outcome:
             "index": {"uri": self.index.uri, "version": version.number, "rows": version.rows, "images": version.ok},
             "model": {
                 "reference": self.model.reference,
-                "family": self.model.family,
+                "family": self.model.family_name,
                 "fingerprint": self.model.fingerprint,
                 "score_meaning": self.model.similarity_meaning,
             },

@@ -31,8 +31,7 @@ def verification_from_spec(spec: SearchSpec) -> Check | None:
     model = describe(spec.verify_model)
     model.kind.require("score", spec.verify_model)
     options = ModelOptions(spec.verify_model, spec.device, spec.dtype, prompt_template=spec.prompt_template)
-    options.check(model.kind)
-    options.check_dtype(model)
+    options.check(model)
     calibration = read_calibration(spec.calibration, model)
     predicate = predicate_of(
         "--verify", spec.verify, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine

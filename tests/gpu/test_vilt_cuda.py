@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from tests.helpers.tiny import random_images, save_tiny_vilt
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.vilt.model import Vilt
 from vqa_ray.models.vilt.network import Pairs
 
@@ -22,18 +24,22 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_vilt(tmp_path_factory.mktemp("vilt"))
 
 
+def load(directory: Path, **options: Any) -> Vilt:
+    return Vilt.from_checkpoint(Checkpoint.open(str(directory)), **options)
+
+
 def test_float32_equals_the_cpu(directory: Path) -> None:
     images = random_images(32)
-    wanted = Vilt.from_directory(directory, device="cpu", dtype="float32").answer(images, QUESTIONS, top_k=6)
-    found = Vilt.from_directory(directory, device="cuda", dtype="float32").answer(images, QUESTIONS, top_k=6)
+    wanted = load(directory, device="cpu", dtype="float32").answer(images, QUESTIONS, top_k=6)
+    found = load(directory, device="cuda", dtype="float32").answer(images, QUESTIONS, top_k=6)
     for a, b in zip((x for xs in wanted for x in xs), (x for xs in found for x in xs), strict=True):
         assert dict(a.answers) == pytest.approx(dict(b.answers), abs=1e-4)
 
 
 def test_bfloat16_is_the_default_and_mostly_agrees(directory: Path) -> None:
     images = random_images(32)
-    exact = Vilt.from_directory(directory, device="cuda", dtype="float32").answer(images, QUESTIONS, top_k=1)
-    model = Vilt.from_directory(directory)
+    exact = load(directory, device="cuda", dtype="float32").answer(images, QUESTIONS, top_k=1)
+    model = load(directory)
     assert next(model.network.model.parameters()).dtype == torch.bfloat16
     half = model.answer(images, QUESTIONS, top_k=1)
     agreement = np.mean(
@@ -47,7 +53,7 @@ def test_bfloat16_is_the_default_and_mostly_agrees(directory: Path) -> None:
 
 
 def test_a_forward_never_waits_for_the_device(directory: Path) -> None:
-    network = Vilt.from_directory(directory, device="cuda").network
+    network = load(directory, device="cuda").network
     pixels = torch.randint(0, 256, (8, 32, 40, 3), dtype=torch.uint8, device="cuda")
     ids = torch.randint(5, 40, (8, 9), device="cuda")
     with torch.inference_mode():
@@ -62,8 +68,8 @@ def test_a_forward_never_waits_for_the_device(directory: Path) -> None:
 
 def test_compiled_equals_eager(directory: Path) -> None:
     images = random_images(8)
-    eager = Vilt.from_directory(directory, device="cuda", dtype="float32").answer(images, QUESTIONS[:8], top_k=6)
-    compiled = Vilt.from_directory(directory, device="cuda", dtype="float32", compile=True)
+    eager = load(directory, device="cuda", dtype="float32").answer(images, QUESTIONS[:8], top_k=6)
+    compiled = load(directory, device="cuda", dtype="float32", compile=True)
     for a, b in zip(eager, compiled.answer(images, QUESTIONS[:8], top_k=6), strict=True):
         for x, y in zip(a, b, strict=True):
             assert dict(x.answers) == pytest.approx(dict(y.answers), abs=1e-4)

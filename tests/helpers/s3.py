@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
+from moto.server import DomainDispatcherApplication, ThreadedMotoServer
 
 
 @contextmanager
@@ -30,3 +31,19 @@ def s3_bucket(name: str) -> Iterator[str]:
             yield f"s3://{name}"
         finally:
             server.stop()
+
+
+@contextmanager
+def recorded_requests() -> Iterator[list[str]]:
+    """Record `METHOD /path?query` of every request that reaches the endpoint, whatever process sends it."""
+    found: list[str] = []
+    answer: Callable[..., Any] = DomainDispatcherApplication.__call__
+
+    def recording(application: Any, environ: dict[str, Any], start_response: Any) -> Any:
+        query = f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else ""
+        found.append(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}{query}")
+        return answer(application, environ, start_response)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DomainDispatcherApplication, "__call__", recording)
+        yield found

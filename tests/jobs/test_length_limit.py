@@ -9,15 +9,16 @@ import pytest
 
 from vqa_ray.jobs.runtime.model import model_options, record_length, recorded_options
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec
-from vqa_ray.models.load import ModelInfo
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.registry import FAMILIES
+from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.runs.record import RunRecord
 
 GIVEN = {"input": "in", "output": "out", "model": "m"}
 
 
-def model(name: str) -> ModelInfo:
-    return ModelInfo("m", None, next(each for each in FAMILIES if each.name == name), "0")
+def model(name: str) -> Checkpoint:
+    return Checkpoint("m", next(each for each in FAMILIES if each.name == name), ViltTransform())
 
 
 def record() -> RunRecord:

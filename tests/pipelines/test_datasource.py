@@ -14,7 +14,7 @@ from ray.data._internal.logical.optimizers import get_execution_plan
 
 from tests.helpers.coloured import jsonl_input, parquet_input, table
 from vqa_ray.images.decode import ImageLimits
-from vqa_ray.models.fake.model import FakeTransform
+from vqa_ray.models.fake.sizes import FakeTransform
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.pipelines.datasource import shard_source
 from vqa_ray.pipelines.inference import answer, caption, embed, tag

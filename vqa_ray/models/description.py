@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from vqa_ray.errors import RequestError
 from vqa_ray.models.checkpoint import files as checkpoint
 from vqa_ray.models.checkpoint.adapter import adapter_of
-from vqa_ray.models.checkpoint.weight_files import find_weights
-from vqa_ray.models.encoders.shape import shape_from_config
-from vqa_ray.models.load import ModelInfo, describe, load_vocabulary
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.registry import FAKES, FAMILIES, Family
 
 # What a family can do → the commands that use it.
@@ -20,7 +15,7 @@ _TRAINED = {"vilt": "finetune", "clip": "finetune --task contrastive"}
 
 def list_families() -> list[str]:
     """The supported families and what each is for; then the models that need no download."""
-    rows = [(family.told, _jobs(family)) for family in FAMILIES]
+    rows = [(family.display_name, _jobs(family)) for family in FAMILIES]
     width = max(len(name) for name, _ in rows)
     return [
         f"{'family':{width}}  commands",
@@ -38,7 +33,7 @@ def words_of(reference: str) -> list[str]:
     Raises:
         RequestError: no such model, or it answers freely.
     """
-    vocabulary = load_vocabulary(reference)
+    vocabulary = Checkpoint.open(reference).vocabulary
     if vocabulary is None:
         raise RequestError(f"--words: model {reference} has no vocabulary: it writes its answers, or embeds images")
     return list(vocabulary.labels)
@@ -51,23 +46,22 @@ def describe_model(reference: str, some: int) -> list[str]:
         some: the most words of a vocabulary to show.
 
     Raises:
-        RequestError: see `load.describe`.
+        RequestError: see `Checkpoint.open`.
     """
-    info = describe(reference)
-    config = {} if info.path is None else checkpoint.read_json(info.path, "config.json")
+    model = Checkpoint.open(reference)
     facts = [
         ("model", reference),
-        ("family", info.kind.told),
-        ("commands", _jobs(info.kind)),
-        ("score", info.similarity_meaning if info.kind.tasks == {"embed"} else info.score_meaning),
-        ("questions of one image share", info.kind.shares),
-        *_limits(info, config),
-        *_weights(info),
-        ("fingerprint", info.fingerprint),
-        *_vocabulary(reference, some),
+        ("family", model.family.display_name),
+        ("commands", _jobs(model.family)),
+        ("score", model.similarity_meaning if model.family.tasks == {"embed"} else model.score_meaning),
+        ("questions of one image share", model.family.shares),
+        *_limits(model),
+        *_weights(model),
+        ("fingerprint", model.fingerprint),
+        *_vocabulary(model, some),
     ]
     width = max(len(name) for name, _ in facts)
-    return [f"{name:{width}}  {text}" for name, text in facts] + [f"note: {note}" for note in info.notes]
+    return [f"{name:{width}}  {text}" for name, text in facts] + [f"note: {note}" for note in model.notes]
 
 
 def _jobs(family: Family) -> str:
@@ -76,38 +70,39 @@ def _jobs(family: Family) -> str:
     return ", ".join([*commands, *([trained] if trained else [])])
 
 
-def _limits(info: ModelInfo, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _limits(model: Checkpoint) -> list[tuple[str, str]]:
+    config = model.config
     text = config.get("text_config") or {}
     found: list[tuple[str, str]] = []
     tokens = text.get("max_position_embeddings") or config.get("max_position_embeddings")
     if isinstance(tokens, int):
-        what = "of image, question and answer together" if info.kind.is_chat else "of a text; longer ones are cut"
+        what = "of image, question and answer together" if model.family.is_chat else "of a text; longer ones are cut"
         found.append(("text limit", f"{tokens:,} tokens {what}"))
-    if info.kind.is_generative:
+    if model.family.is_generative:
         found.append(("answers", "written freely (--max-new-tokens)"))
-    if "embed" in info.kind.tasks and info.path is not None:
-        shape = shape_from_config(info.family, config, f"model {info.reference}")
+    if "embed" in model.family.tasks and model.path is not None:
+        shape = model.shape
         found.append(("embedding", f"{shape.vectors} × {shape.dimension} numbers per image"))
-    if info.kind.takes_several:
+    if model.family.takes_several:
         found.append(("images", "several per question"))
-    if info.kind.has_boxes:
+    if model.family.has_boxes:
         found.append(("boxes", "answers may point at places in the image"))
     return found
 
 
-def _weights(info: ModelInfo) -> list[tuple[str, str]]:
-    if info.path is None:
+def _weights(model: Checkpoint) -> list[tuple[str, str]]:
+    stored = model.weights
+    if stored is None:
         return [("weights", "none")]
-    stored = find_weights(info.path, f"model {info.reference}")
     size = sum(file.stat().st_size for file in stored.files)
     kind = "pickles, of which only tensors are read" if stored.pickled else "safetensors"
     count = f"{len(stored.files)} files" if len(stored.files) > 1 else stored.files[0].name
-    adapted = ", with a LoRA adapter" if adapter_of(info.path) is not None else ""
-    return [("weights", f"{kind}, {count}, {size / 1e6:,.1f} MB{adapted}"), ("directory", str(info.path))]
+    adapted = ", with a LoRA adapter" if adapter_of(model.directory) is not None else ""
+    return [("weights", f"{kind}, {count}, {size / 1e6:,.1f} MB{adapted}"), ("directory", str(model.directory))]
 
 
-def _vocabulary(reference: str, some: int) -> list[tuple[str, str]]:
-    vocabulary = load_vocabulary(reference)
+def _vocabulary(model: Checkpoint, some: int) -> list[tuple[str, str]]:
+    vocabulary = model.vocabulary
     if vocabulary is None:
         return []
     words = ", ".join(vocabulary.labels[:some])

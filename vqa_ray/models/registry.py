@@ -1,4 +1,4 @@
-"""The model families: what each is called, can do and shares, and where its code is. The one table of them.
+"""The table of model families: name, tasks, shared work and code of each.
 
 Light: an engine, and torch with it, is imported when a model of its family is loaded.
 """
@@ -6,22 +6,36 @@ Light: an engine, and torch with it, is imported when a model of its family is l
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vqa_ray.errors import ModelLoadError, RequestError
+from vqa_ray.models import score_meanings
+from vqa_ray.models.encoders.shape import blip2_shape, clip_shape, siglip_shape
+from vqa_ray.models.fake.sizes import FakeTransform, single_vector, vector_per_quadrant
 from vqa_ray.models.generation.config import NEW_TOKENS
-from vqa_ray.models.generation.config import SCORE_MEANING as GENERATIVE_SCORE
 from vqa_ray.models.refused_families import REFUSED
+from vqa_ray.models.transforms.chat import transform_from_config as chat_transform
+from vqa_ray.models.transforms.clip import ClipTransform
+from vqa_ray.models.transforms.square import SquareTransform
+from vqa_ray.models.transforms.vilt import ViltTransform
+from vqa_ray.types import EmbeddingShape, ImageTransform
+
+
+@dataclass(frozen=True, slots=True)
+class LazyClass:
+    """A class of `vqa_ray.models`, imported when a model is loaded, and torch with it."""
+
+    module: str
+    name: str
+
+    def load(self) -> Any:
+        """Import the class."""
+        return getattr(importlib.import_module(f"vqa_ray.models.{self.module}"), self.name)
+
 
 Task = Literal["answer", "score", "caption", "embed"]
-
-COSINE_SCORE = "cosine of the vectors of text and image, or of two images, between -1 and 1; not a probability"
-MULTIPLE_VECTORS_SCORE = (
-    "largest cosine of the text's vector and one of the image's, or the mean of those of a query image's vectors; "
-    "between -1 and 1; not a probability"
-)
 
 _SAYS = {"answer": "answer questions", "score": "score choices", "caption": "caption", "embed": "embed images"}
 
@@ -36,8 +50,10 @@ class Family:
         tasks: what it can do: `answer` questions, `score` choices (tags, yes/no), `caption`, `embed` images and texts.
         score_meaning: what a score of its answers, or of a text and an image it has embedded, is; one line.
         shares: what several questions of one image share, one line.
-        engine: module and class that load it.
-        transform: module whose `transform_from_config` makes its image transform; light.
+        transform: makes its image transform of the image processor's settings and a label for messages; light.
+        engine: the class that answers questions, scores choices and captions; None without these tasks.
+        encoder: the class that embeds images and texts; None without this task.
+        shape: reads the shape of its embeddings from config.json, given a label for messages; None likewise.
         is_generative: whether it writes its answers, so that it takes a context, beams and a length.
         takes_template: whether `--prompt-template` decides how it is asked.
         template: the style of `vqa_ray.models.generation.prompts` in which it is asked without.
@@ -53,8 +69,10 @@ class Family:
     tasks: frozenset[Task]
     score_meaning: str
     shares: str
-    engine: tuple[str, str]
-    transform: str
+    transform: Callable[[Mapping[str, Any], str], ImageTransform]
+    engine: LazyClass | None = None
+    encoder: LazyClass | None = None
+    shape: Callable[[Mapping[str, Any], str], EmbeddingShape] | None = None
     is_generative: bool = True
     takes_template: bool = True
     template: str = "plain"
@@ -74,11 +92,6 @@ class Family:
         """Whether it chooses its answers from a closed vocabulary in its config."""
         return "answer" in self.tasks and not self.is_generative
 
-    def load_engine(self) -> Any:
-        """The class that loads it; imports torch."""
-        module, name = self.engine
-        return getattr(importlib.import_module(f"vqa_ray.models.{module}"), name)
-
     def require(self, task: Task, reference: str) -> None:
         """Refuse what it cannot do.
 
@@ -93,6 +106,11 @@ class Family:
 
     @property
     def told(self) -> str:
+        """The former name of `display_name`."""
+        return self.display_name
+
+    @property
+    def display_name(self) -> str:
         """Its name for a message, with the architecture where the name is shared."""
         shared = sum(family.name == self.name for family in FAMILIES) > 1
         return f"{self.name} ({self.architecture})" if shared else self.name
@@ -108,10 +126,10 @@ _CHAT = Family(
     name="",
     architecture="",
     tasks=_ALL,
-    score_meaning=GENERATIVE_SCORE,
+    score_meaning=score_meanings.GENERATIVE,
     shares="all up to the question: vision features and the language model's keys and values",
-    engine=("chat.model", "ChatModel"),
-    transform="transforms.chat",
+    engine=LazyClass("chat.model", "ChatModel"),
+    transform=chat_transform,
     takes_template=False,
     takes_several=True,
 )
@@ -123,16 +141,8 @@ _CHAT_PREFIX_WITH_BOXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 # Causal from the first token on, image included, so that what stands before a question does not depend on it.
 SHARING_A_PREFIX = frozenset({*_CHAT_PREFIX, *_CHAT_PREFIX_WITH_BOXES})
 _CHAT_OTHERS = (
-    "idefics2",
-    "aria",
-    "aya_vision",
-    "exaone4_5",
-    "gemma3",
-    "glm46v",
-    "mllama",
-    "lighton_ocr",
-    "paddleocr_vl",
-    "qianfan_ocr",
+    *("idefics2", "aria", "aya_vision", "exaone4_5", "gemma3", "glm46v"),
+    *("mllama", "lighton_ocr", "paddleocr_vl", "qianfan_ocr"),
 )
 _CHAT_OTHERS_WITH_BOXES = ("qwen3_5", "qwen3_5_moe")
 
@@ -140,10 +150,9 @@ _ENCODER = Family(
     name="",
     architecture="",
     tasks=frozenset(("embed",)),
-    score_meaning=COSINE_SCORE,
+    score_meaning=score_meanings.COSINE,
     shares="the vectors of the image, in an index: a search reads no image",
-    engine=("", ""),
-    transform="",
+    transform=ClipTransform.from_config,
     is_generative=False,
     takes_template=False,
 )
@@ -152,21 +161,24 @@ _FAKE = Family(
     name="fake",
     architecture="",
     tasks=_ALL,
-    score_meaning="a deterministic function of the image's mean colour and the question, between 0 and 1",
+    score_meaning=score_meanings.FAKE,
     shares="the image's mean colour",
-    engine=("fake.model", "FakeModel"),
-    transform="fake.model",
+    transform=FakeTransform.from_config,
+    engine=LazyClass("fake.model", "FakeModel"),
 )
 # Models without files, by their whole reference. `fake:quadrants` embeds each quarter of an image by itself.
 FAKES: Mapping[str, Family] = {
-    "fake:": replace(_FAKE, tasks=_FAKE.tasks | {"embed"}),
+    "fake:": replace(
+        _FAKE, tasks=_FAKE.tasks | {"embed"}, encoder=LazyClass("fake.encoder", "FakeEncoder"), shape=single_vector
+    ),
     "fake:boxes": replace(_FAKE, has_boxes=True),
     "fake:quadrants": replace(
         _ENCODER,
         name="fake",
-        score_meaning=MULTIPLE_VECTORS_SCORE,
-        engine=("fake.encoder", "FakeEncoder"),
-        transform="fake.model",
+        score_meaning=score_meanings.MULTIPLE_VECTORS,
+        transform=FakeTransform.from_config,
+        encoder=LazyClass("fake.encoder", "FakeEncoder"),
+        shape=vector_per_quadrant,
     ),
 }
 
@@ -175,10 +187,10 @@ FAMILIES: tuple[Family, ...] = (
         name="vilt",
         architecture="ViltForQuestionAnswering",
         tasks=_NOT_CAPTION,
-        score_meaning="sigmoid of the answer's logit; answers are scored independently, so scores do not sum to 1",
+        score_meaning=score_meanings.SIGMOID,
         shares="the patch embedding: question and image attend to each other in every layer",
-        engine=("vilt.model", "Vilt"),
-        transform="transforms.vilt",
+        engine=LazyClass("vilt.model", "Vilt"),
+        transform=ViltTransform.from_config,
         is_generative=False,
         takes_template=False,
     ),
@@ -186,10 +198,10 @@ FAMILIES: tuple[Family, ...] = (
         name="blip-2",
         architecture="Blip2ForConditionalGeneration",
         tasks=_ALL,
-        score_meaning=GENERATIVE_SCORE,
+        score_meaning=score_meanings.GENERATIVE,
         shares="vision and Q-Former features; with OPT also the key/value cache of the image's tokens",
-        engine=("blip.blip2", "Blip2"),
-        transform="transforms.square",
+        engine=LazyClass("blip.blip2", "Blip2"),
+        transform=SquareTransform.from_config,
         counts_tokens=True,
         template="question",
         answer_tokens=_SHORT_ANSWER,
@@ -198,29 +210,29 @@ FAMILIES: tuple[Family, ...] = (
         name="blip",
         architecture="BlipForQuestionAnswering",
         tasks=_NOT_CAPTION,
-        score_meaning=GENERATIVE_SCORE,
+        score_meaning=score_meanings.GENERATIVE,
         shares="vision features",
-        engine=("blip.blip", "Blip"),
-        transform="transforms.square",
+        engine=LazyClass("blip.blip", "Blip"),
+        transform=SquareTransform.from_config,
         answer_tokens=_SHORT_ANSWER,
     ),
     Family(
         name="blip",
         architecture="BlipForConditionalGeneration",
         tasks=frozenset(("caption",)),
-        score_meaning=GENERATIVE_SCORE,
+        score_meaning=score_meanings.GENERATIVE,
         shares="vision features",
-        engine=("blip.blip", "Blip"),
-        transform="transforms.square",
+        engine=LazyClass("blip.blip", "Blip"),
+        transform=SquareTransform.from_config,
     ),
     Family(
         name="instructblip",
         architecture="InstructBlipForConditionalGeneration",
         tasks=_ALL,
-        score_meaning=GENERATIVE_SCORE,
+        score_meaning=score_meanings.GENERATIVE,
         shares="vision features: its Q-Former reads the question",
-        engine=("blip.instructblip", "InstructBlip"),
-        transform="transforms.square",
+        engine=LazyClass("blip.instructblip", "InstructBlip"),
+        transform=SquareTransform.from_config,
         counts_tokens=True,
     ),
     *(replace(_CHAT, name=name) for name in _CHAT_PREFIX),
@@ -232,23 +244,26 @@ FAMILIES: tuple[Family, ...] = (
         _ENCODER,
         name="clip",
         architecture="CLIPModel",
-        engine=("encoders.clip", "ClipEncoder"),
-        transform="transforms.clip",
+        transform=ClipTransform.from_config,
+        encoder=LazyClass("encoders.clip", "ClipEncoder"),
+        shape=clip_shape,
     ),
     replace(
         _ENCODER,
         name="siglip",
         architecture="SiglipModel",
-        engine=("encoders.siglip", "SiglipEncoder"),
-        transform="transforms.siglip",
+        transform=SquareTransform.from_siglip_config,
+        encoder=LazyClass("encoders.siglip", "SiglipEncoder"),
+        shape=siglip_shape,
     ),
     replace(
         _ENCODER,
         name="blip-2",
         architecture="Blip2ForImageTextRetrieval",
-        score_meaning=MULTIPLE_VECTORS_SCORE,
-        engine=("encoders.blip2", "Blip2Encoder"),
-        transform="transforms.square",
+        score_meaning=score_meanings.MULTIPLE_VECTORS,
+        transform=SquareTransform.from_config,
+        encoder=LazyClass("encoders.blip2", "Blip2Encoder"),
+        shape=blip2_shape,
     ),
 )
 

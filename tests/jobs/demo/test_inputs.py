@@ -13,7 +13,7 @@ from vqa_ray.catalog.questions import KINDS
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.decode import ImageLimits, decode
 from vqa_ray.jobs.demo import inputs as shards
-from vqa_ray.models.fake.model import FakeTransform
+from vqa_ray.models.fake.sizes import FakeTransform
 
 
 def test_writes_shards_of_products_and_one_of_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,9 +59,9 @@ def test_models_that_overflow_are_refused_by_name() -> None:
 def test_a_command_refuses_before_any_work(tmp_path: Path) -> None:
     directory = tiny_blip.save(tmp_path, tiny_blip.blip2("t5"))
     with pytest.raises(RequestError, match=r"^--dtype float16: model .*: t5 overflows"):
-        ModelOptions(str(directory), dtype="float16").check_dtype(describe(str(directory)))
-    ModelOptions(str(directory), dtype="bfloat16").check_dtype(describe(str(directory)))
-    ModelOptions("fake:", dtype="float16").check_dtype(describe("fake:"))
+        ModelOptions(str(directory), dtype="float16").check(describe(str(directory)))
+    ModelOptions(str(directory), dtype="bfloat16").check(describe(str(directory)))
+    ModelOptions("fake:", dtype="float16").check(describe("fake:"))
 
 
 MODELS: dict[str, Callable[[Path], Path]] = {

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from tests.helpers.tiny import ANSWERS, save_tiny_vilt
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import load
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.vilt.model import Vilt
 
 
@@ -35,7 +36,7 @@ def edit_config(directory: Path, **changes: object) -> None:
 
 def test_describes_and_loads_a_directory(whole: Path) -> None:
     info = load.describe(str(whole))
-    assert (info.family, info.path) == ("vilt", whole)
+    assert (info.family_name, info.path) == ("vilt", whole)
     assert "sigmoid" in info.score_meaning
     model = load.load_model(str(whole), device="cpu", dtype="float32")
     assert isinstance(model, Vilt)
@@ -74,14 +75,12 @@ def test_a_model_without_answer_vocabulary_is_refused(broken: Path) -> None:
         load.describe(str(broken))
 
 
-def test_the_vocabulary_is_known_without_the_weights(whole: Path, broken: Path) -> None:
-    for file in broken.glob("*.safetensors"):
-        file.unlink()
-    vocabulary = load.load_vocabulary(str(broken))
+def test_the_vocabulary_is_known_without_the_weights(broken: Path) -> None:
+    vocabulary = Checkpoint.open(str(broken)).vocabulary
     assert vocabulary is not None
     assert vocabulary.labels == ANSWERS
     assert vocabulary.known_choices(["golden retriever", " Yes", "zebra"]) == [True, True, False]
-    assert load.load_vocabulary("fake:") is None
+    assert Checkpoint.open("fake:").vocabulary is None
 
 
 def test_missing_shards_are_named(broken: Path) -> None:

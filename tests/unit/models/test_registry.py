@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from vqa_ray.errors import ModelLoadError, RequestError
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions, describe
-from vqa_ray.models.registry import FAKES, FAMILIES, family_of
+from vqa_ray.models.registry import FAMILIES, family_of
+from vqa_ray.models.transforms.vilt import ViltTransform
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,12 +23,15 @@ def test_each_family_is_found_by_its_config(family) -> None:
     assert family_of("m", config) is family
     assert family.score_meaning
     assert family.shares
-    assert (ROOT / "vqa_ray" / "models" / f"{family.transform.replace('.', '/')}.py").is_file()
+    assert callable(family.transform)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.told)
 def test_each_engine_is_where_the_table_says(family) -> None:
-    assert callable(family.load_engine().from_directory)
+    assert (family.engine is None) == (family.tasks == {"embed"})
+    assert (family.encoder is None) == (family.shape is None) == ("embed" not in family.tasks)
+    for place in filter(None, (family.engine, family.encoder)):
+        assert callable(place.load().from_checkpoint)
 
 
 def test_unknown_ones_are_named_with_those_that_exist() -> None:
@@ -75,13 +80,13 @@ def test_what_a_family_cannot_do_is_refused_with_those_that_can() -> None:
 def test_a_closed_vocabulary_takes_no_options_of_writing(given, message: str) -> None:
     vilt = next(family for family in FAMILIES if family.name == "vilt")
     with pytest.raises(RequestError, match=f"^{message}"):
-        ModelOptions("x", **given).check(vilt)
-    ModelOptions("x", **given).check(FAKES["fake:"])
+        ModelOptions("x", **given).check(Checkpoint("x", vilt, ViltTransform()))
+    ModelOptions("x", **given).check(Checkpoint.open("fake:"))
 
 
 def test_a_wrong_template_is_told_before_any_work() -> None:
     with pytest.raises(RequestError, match=r"holds \{\} 0 times"):
-        ModelOptions("fake:", prompt_template="what?").check(FAKES["fake:"])
+        ModelOptions("fake:", prompt_template="what?").check(Checkpoint.open("fake:"))
 
 
 def test_models_are_described_without_torch() -> None:

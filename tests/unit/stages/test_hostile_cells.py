@@ -19,7 +19,7 @@ from tests.helpers.pictures import encoded, photo
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.models.fake.model import FakeTransform
+from vqa_ray.models.fake.sizes import FakeTransform
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse
 from vqa_ray.readers import InputConfig, open_source, read_shard

@@ -17,7 +17,7 @@ from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.images.thumbnail import thumbnail_size
-from vqa_ray.models.fake.model import FakeTransform
+from vqa_ray.models.fake.sizes import FakeTransform
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.stages import image_metadata as describe
 from vqa_ray.stages.crash_journal import CrashJournal

@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.helpers.pictures import encoded, photo
 from tests.unit.stages.test_decode import table_of
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.models.fake.model import FakeTransform
+from vqa_ray.models.fake.sizes import FakeTransform
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.prepare import PrepareImages

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import EncoderDecoderCache
 
-from vqa_ray.errors import ModelLoadError
-from vqa_ray.models.blip import checkpoint as blip_checkpoint
 from vqa_ray.models.blip.engine import GenerativeEngine
-from vqa_ray.models.checkpoint.files import read_json
+from vqa_ray.models.blip.tokenizer import context_limit, load_tokenizer
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.checkpoint.spread import load_or_spread
 from vqa_ray.models.generation.choices import opening_tokens
 from vqa_ray.models.generation.cross_attention import CrossDecoding
 from vqa_ray.models.generation.kv_cache import pad
 from vqa_ray.models.generation.language_model import in_groups
 from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.generation.prompts import Prompting
-from vqa_ray.models.transforms.square import SquareTransform, transform_from_config
-
-__all__ = ["Blip", "BlipCaptioning", "BlipQuestions", "transform_from_config"]
+from vqa_ray.models.layers.normalizer import Normalizer
+from vqa_ray.models.transforms.square import SquareTransform
 
 ANSWERING, CAPTIONING = "BlipForQuestionAnswering", "BlipForConditionalGeneration"
 
@@ -36,23 +34,17 @@ class Blip(GenerativeEngine):
     prompting = Prompting("{}")
 
     @classmethod
-    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
-        """See `GenerativeEngine.load_network`.
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> Any:
+        """See `GenerativeEngine.load_backbone`.
 
         Raises:
-            ModelLoadError: see `blip_checkpoint`; also another architecture than the two.
+            ModelLoadError: see `load_or_spread` and `load_tokenizer`.
         """
         import transformers
 
-        found = read_json(path, "config.json").get("architectures") or []
-        kind = next((name for name in (ANSWERING, CAPTIONING) if name in found), None)
-        if kind is None:
-            raise ModelLoadError(
-                f"model {path}: architecture {', '.join(found) or 'unknown'} neither answers nor describes; "
-                f"wanted {ANSWERING} or {CAPTIONING}"
-            )
-        model, where, transform = blip_checkpoint.load(getattr(transformers, kind), path, device=device, dtype=dtype)
-        tokenizer = blip_checkpoint.load_tokenizer(path, None)
+        kind = checkpoint.family.architecture
+        model, where, transform = load_or_spread(getattr(transformers, kind), checkpoint, device=device, dtype=dtype)
+        tokenizer = load_tokenizer(checkpoint.directory, None)
         return (BlipQuestions if kind == ANSWERING else BlipCaptioning)(model, tokenizer, transform, where)
 
 
@@ -77,10 +69,10 @@ class _BlipNetwork:
         self.vision: Any = model.vision_model
         self.image_tokens: int = (vision.image_size // vision.patch_size) ** 2 + 1
         self.closing: tuple[int, ...] = (text.sep_token_id,)
-        self.prompt_limit = blip_checkpoint.context_limit(text, tokenizer)
+        self.prompt_limit = context_limit(text, tokenizer)
         self._model = model
         self._text = text
-        self._pixels = blip_checkpoint.Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
+        self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def tokenize(self, text: str) -> Sequence[int]:
         """See `Network.tokenize`."""

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vqa_ray.models.blip import checkpoint as blip_checkpoint
 from vqa_ray.models.blip.engine import GenerativeEngine
-from vqa_ray.models.checkpoint.files import check_image_token
+from vqa_ray.models.blip.tokenizer import context_limit, load_tokenizer
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.checkpoint.spread import load_or_spread
 from vqa_ray.models.generation.decoding import Decoding
 from vqa_ray.models.generation.language_model import Shared, language_model_adapter
 from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.generation.prompts import Prompting
-from vqa_ray.models.transforms.square import SquareTransform, transform_from_config
-
-__all__ = ["Blip2", "Blip2Network", "transform_from_config"]
+from vqa_ray.models.layers.normalizer import Normalizer
+from vqa_ray.models.transforms.square import SquareTransform
 
 
 class Blip2(GenerativeEngine):
@@ -32,17 +31,16 @@ class Blip2(GenerativeEngine):
     prompting = Prompting()
 
     @classmethod
-    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
-        """See `GenerativeEngine.load_network`. `float16` is taken for OPT on CUDA; its Q-Former then stays in float32.
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> Any:
+        """See `GenerativeEngine.load_backbone`. `float16` is taken for OPT on CUDA; its Q-Former then stays in float32.
 
         Raises:
-            ModelLoadError: see `blip_checkpoint`.
+            ModelLoadError: see `load_or_spread` and `load_tokenizer`.
         """
         from transformers import Blip2ForConditionalGeneration
 
-        check_image_token(path)
-        model, where, transform = blip_checkpoint.load(Blip2ForConditionalGeneration, path, device=device, dtype=dtype)
-        tokenizer = blip_checkpoint.load_tokenizer(path, model.config.image_token_index)
+        model, where, transform = load_or_spread(Blip2ForConditionalGeneration, checkpoint, device=device, dtype=dtype)
+        tokenizer = load_tokenizer(checkpoint.directory, model.config.image_token_index)
         return Blip2Network(model, tokenizer, transform, where)
 
 
@@ -64,11 +62,11 @@ class Blip2Network:
         self.vision: Any = model.vision_model
         self.image_tokens: int = model.config.num_query_tokens
         self.image_token: int | None = model.config.image_token_index
-        self.prompt_limit = blip_checkpoint.context_limit(model.config.text_config, tokenizer) - self.image_tokens
+        self.prompt_limit = context_limit(model.config.text_config, tokenizer) - self.image_tokens
         self.reader = language_model_adapter(model.language_model, tokenizer)
         self.closing = self.reader.closing
         self._model = model
-        self._pixels = blip_checkpoint.Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
+        self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def tokenize(self, text: str) -> Sequence[int]:
         """See `Network.tokenize`."""

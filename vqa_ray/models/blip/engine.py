@@ -7,7 +7,6 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -15,9 +14,11 @@ import torch
 from torch import Tensor
 
 from vqa_ray.errors import RequestError
+from vqa_ray.models import score_meanings
 from vqa_ray.models.blip.backbone import GenerationBackbone
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.choices import probabilities
-from vqa_ray.models.generation.config import SCORE_MEANING, GenerationConfig, finish_warning, join_warnings
+from vqa_ray.models.generation.config import GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.generation.decoding import Generated, ended, greedy, mean_log_probabilities, up_to_closing
 from vqa_ray.models.generation.prompt_budget import Prompt, PromptTruncator
 from vqa_ray.models.generation.prompts import Prompting
@@ -55,14 +56,14 @@ class GenerativeEngine:
         generation: limits and search.
     """
 
-    score_meaning = SCORE_MEANING
+    score_meaning = score_meanings.GENERATIVE
     # How a family is asked where the user does not say.
     prompting = Prompting()
 
     @classmethod
-    def from_directory(
+    def from_checkpoint(
         cls,
-        path: Path,
+        checkpoint: Checkpoint,
         *,
         device: str | None = None,
         dtype: str | None = None,
@@ -70,26 +71,26 @@ class GenerativeEngine:
         prompting: Prompting | None = None,
         generation: GenerationConfig | None = None,
     ) -> Self:
-        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+        """Load the weights of a checkpoint.
 
         Args:
-            path: the directory.
-            device, dtype: see `load_model`; a family's `load_network` says where `float16` is taken.
+            checkpoint: of the family.
+            device, dtype: see `ModelOptions`; a family's `load_backbone` says where `float16` is possible.
             compile: run the vision encoder through `torch.compile` (CUDA only).
             prompting: by default the family's own.
             generation: by default greedy, 20 tokens.
 
         Raises:
-            ModelLoadError: see the family's `load_network`.
+            ModelLoadError: see the family's `load_backbone`.
         """
-        network = cls.load_network(path, device, dtype)
+        network = cls.load_backbone(checkpoint, device, dtype)
         if compile and network.device.type == "cuda":
             network.vision = torch.compile(network.vision, dynamic=True)
         return cls(network, prompting or cls.prompting, generation or GenerationConfig())
 
     @classmethod
-    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
-        """The `GenerationBackbone` of a checkpoint directory, on its device."""
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> Any:
+        """Load the `GenerationBackbone` of a checkpoint onto its device."""
         raise NotImplementedError
 
     def __init__(self, network: GenerationBackbone, prompting: Prompting, generation: GenerationConfig) -> None:

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vqa_ray.errors import ModelLoadError
-from vqa_ray.models.blip import checkpoint as blip_checkpoint
 from vqa_ray.models.blip.engine import GenerativeEngine
-from vqa_ray.models.checkpoint.files import check_image_token
+from vqa_ray.models.blip.tokenizer import context_limit, load_tokenizer
+from vqa_ray.models.checkpoint.completeness import QFORMER_TOKENIZER
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.checkpoint.spread import load_or_spread
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer
 from vqa_ray.models.generation.decoding import Decoding
 from vqa_ray.models.generation.kv_cache import pad
 from vqa_ray.models.generation.language_model import language_model_adapter
 from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.generation.prompts import Prompting
-from vqa_ray.models.transforms.square import SquareTransform, transform_from_config
-
-__all__ = ["InstructBlip", "InstructBlipNetwork", "transform_from_config"]
-
-_QFORMER_TOKENIZER = "qformer_tokenizer"
+from vqa_ray.models.layers.normalizer import Normalizer
+from vqa_ray.models.transforms.square import SquareTransform
 
 
 class InstructBlip(GenerativeEngine):
@@ -35,22 +32,19 @@ class InstructBlip(GenerativeEngine):
     prompting = Prompting("{}")
 
     @classmethod
-    def load_network(cls, path: Path, device: str | None, dtype: str | None) -> Any:
-        """See `GenerativeEngine.load_network`. `float16` is taken on CUDA, but not for T5.
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> Any:
+        """See `GenerativeEngine.load_backbone`. `float16` is taken on CUDA, but not for T5.
 
         Raises:
-            ModelLoadError: see `blip_checkpoint`; also a missing Q-Former tokenizer.
+            ModelLoadError: see `load_or_spread` and `load_tokenizer`.
         """
         from transformers import InstructBlipForConditionalGeneration
 
-        check_image_token(path)
-        if not (path / _QFORMER_TOKENIZER).is_dir():
-            raise ModelLoadError(f"model {path}: {_QFORMER_TOKENIZER}/ is missing; its Q-Former reads the question")
-        model, where, transform = blip_checkpoint.load(
-            InstructBlipForConditionalGeneration, path, device=device, dtype=dtype
+        model, where, transform = load_or_spread(
+            InstructBlipForConditionalGeneration, checkpoint, device=device, dtype=dtype
         )
-        tokenizer = blip_checkpoint.load_tokenizer(path, model.config.image_token_index)
-        qformer_tokenizer = load_text_tokenizer(path / _QFORMER_TOKENIZER)
+        tokenizer = load_tokenizer(checkpoint.directory, model.config.image_token_index)
+        qformer_tokenizer = load_text_tokenizer(checkpoint.directory / QFORMER_TOKENIZER)
         return InstructBlipNetwork(model, tokenizer, qformer_tokenizer, transform, where)
 
 
@@ -75,13 +69,13 @@ class InstructBlipNetwork:
         self.vision: Any = model.vision_model
         self.image_tokens: int = model.config.num_query_tokens
         self.image_token: int | None = model.config.image_token_index
-        self.prompt_limit = blip_checkpoint.context_limit(model.config.text_config, tokenizer) - self.image_tokens
+        self.prompt_limit = context_limit(model.config.text_config, tokenizer) - self.image_tokens
         self.reader = language_model_adapter(model.language_model, tokenizer)
         self.closing = self.reader.closing
         self._model = model
         self._qformer_tokenizer = qformer_tokenizer
         self._question_limit: int = model.config.qformer_config.max_position_embeddings
-        self._pixels = blip_checkpoint.Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
+        self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def tokenize(self, text: str) -> Sequence[int]:
         """See `Network.tokenize`."""

@@ -12,21 +12,21 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from vqa_ray.errors import ModelLoadError
+from vqa_ray.models import score_meanings
 from vqa_ray.models.chat import independent as chat_plain
 from vqa_ray.models.chat import shared_prefix as chat_prefix
 from vqa_ray.models.chat.batching import ImageTensors, Prompt, batches
 from vqa_ray.models.chat.processor import ChatProcessor
-from vqa_ray.models.checkpoint.files import read_json
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import load_weights
 from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes
 from vqa_ray.models.generation.choices import probabilities
-from vqa_ray.models.generation.config import SCORE_MEANING, GenerationConfig, finish_warning, join_warnings
+from vqa_ray.models.generation.config import GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.generation.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.generation.prompt_budget import PromptTruncator
 from vqa_ray.models.layers.device import choose_device, choose_dtype
@@ -55,12 +55,12 @@ class ChatModel:
         model: `*ForConditionalGeneration`, on its device and in its dtype.
         processor: its chat template, tokenizer and image processor.
         generation: limits and search.
-        origin: who is named in an error, `model DIRECTORY`.
+        label: who is named in an error, `model DIRECTORY`.
     """
 
-    score_meaning = SCORE_MEANING
+    score_meaning = score_meanings.GENERATIVE
 
-    def __init__(self, model: Any, processor: ChatProcessor, generation: GenerationConfig, origin: str) -> None:
+    def __init__(self, model: Any, processor: ChatProcessor, generation: GenerationConfig, label: str) -> None:
         text = model.config.get_text_config()
         defaults = model.generation_config
         self.generation = generation
@@ -69,7 +69,7 @@ class ChatModel:
         self._processor = processor
         self._context: int = getattr(text, "max_position_embeddings", None) or 2**31
         self._penalty = float(getattr(defaults, "repetition_penalty", None) or 1.0)
-        self._closing = _closing(defaults.eos_token_id, processor.tokenizer.eos_token_id, origin)
+        self._closing = _closing(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
         self._token_bytes = _cache_bytes(text, model.dtype)
         self._score_bytes = 4 * int(text.vocab_size)
         self._bytes_per_pass = _free_bytes(model.device)
@@ -77,18 +77,18 @@ class ChatModel:
         self._relative_json = str(model.config.model_type).startswith("qwen3")
 
     @classmethod
-    def from_directory(
+    def from_checkpoint(
         cls,
-        path: Path,
+        checkpoint: Checkpoint,
         *,
         device: str | None = None,
         dtype: str | None = None,
         compile: bool = False,
         generation: GenerationConfig | None = None,
     ) -> ChatModel:
-        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+        """Load the weights of a checkpoint.
 
-        Without a named device, and with several CUDA devices in sight, the model is spread over all of them.
+        Without a named device, a model is spread over all CUDA devices of the process.
 
         Raises:
             ModelLoadError: weights, processor or chat template are missing or do not fit, or transformers has no chat
@@ -96,24 +96,24 @@ class ChatModel:
         """
         from transformers import AutoConfig, AutoModelForImageTextToText
 
-        origin = f"model {path}"
+        path, label = checkpoint.directory, checkpoint.label
         chosen = choose_device(device)
         spread = device is None and chosen.type == "cuda" and torch.cuda.device_count() > 1
         if compile:
-            logger.warning("%s: --compile has no effect on chat models", origin)
+            logger.warning("%s: --compile has no effect on chat models", label)
         try:
             config = AutoConfig.from_pretrained(path, local_files_only=True)
-            processor = ChatProcessor.from_directory(path, config)
+            processor = ChatProcessor.from_checkpoint(checkpoint, config)
         except ModelLoadError:
             raise
         except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise ModelLoadError(f"{origin}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+            raise ModelLoadError(f"{label}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
         placed = {"device_map": "auto"} if spread else {}
-        number = choose_dtype(dtype, chosen, read_json(path, "config.json"), origin)
+        number = choose_dtype(dtype, chosen, checkpoint.config, label)
         model = load_weights(AutoModelForImageTextToText, path, number, **placed)
         model = model if spread else model.to(chosen)
         freeze_linears(model)
-        return cls(model, processor, generation or GenerationConfig(), origin)
+        return cls(model, processor, generation or GenerationConfig(), label)
 
     def answer(
         self,
@@ -266,12 +266,12 @@ class _Wording:
         return self._processor.prompt(question, turns, self._opening, self._images)
 
 
-def _closing(configured: int | list[int] | None, tokenizers: int | None, origin: str) -> tuple[int, ...]:
+def _closing(configured: int | list[int] | None, tokenizers: int | None, label: str) -> tuple[int, ...]:
     """The ids that end an answer: the generation config's, else the tokenizer's."""
     ends = tokenizers if configured is None else configured
     if ends is None:
         raise ModelLoadError(
-            f"{origin}: neither generation_config.json nor the tokenizer names the token that ends a text"
+            f"{label}: neither generation_config.json nor the tokenizer names the token that ends a text"
         )
     return tuple(ends) if isinstance(ends, list) else (ends,)
 

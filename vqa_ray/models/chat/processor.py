@@ -16,7 +16,8 @@ from transformers import ProcessorMixin
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat.prompt_adapters import ADAPTERS, PromptAdapter
 from vqa_ray.models.chat.remembered_images import RememberedImages
-from vqa_ray.models.checkpoint.files import image_processor_config
+from vqa_ray.models.checkpoint.json_files import image_processor_config
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.types import Image, ImageOrImages, Turn
 
 # Values per token whose names do not say so.
@@ -42,7 +43,7 @@ class ChatProcessor:
     Args:
         processor: of transformers, with a chat template.
         image_token_id: the placeholder that the model replaces by image features; None where the model does without.
-        origin: who is named in an error, `model DIRECTORY`.
+        label: who is named in an error, `model DIRECTORY`.
         adapter: words the prompts of a family that has no chat template.
 
     Raises:
@@ -50,7 +51,7 @@ class ChatProcessor:
     """
 
     def __init__(
-        self, processor: Any, image_token_id: int | None, origin: str, adapter: PromptAdapter | None = None
+        self, processor: Any, image_token_id: int | None, label: str, adapter: PromptAdapter | None = None
     ) -> None:
         self.tokenizer: Any = processor.tokenizer
         self._adapter = adapter
@@ -63,33 +64,37 @@ class ChatProcessor:
             processor.chat_template = adapter.template
         if processor.chat_template is None:
             raise ModelLoadError(
-                f"{origin}: no chat template; wanted chat_template.jinja, chat_template.json or `chat_template` in "
+                f"{label}: no chat template; wanted chat_template.jinja, chat_template.json or `chat_template` in "
                 "tokenizer_config.json"
             )
-        self._check(origin)
+        self._check(label)
         self.choice_ids = functools.lru_cache(maxsize=65_536)(self._choice_ids)
 
     @classmethod
-    def from_directory(cls, path: Path, config: Any) -> ChatProcessor:
-        """Load tokenizer, image processor and chat template of a checkpoint directory, old layout or new.
+    def from_checkpoint(cls, checkpoint: Checkpoint, config: Any) -> ChatProcessor:
+        """Load tokenizer, image processor and chat template of a checkpoint.
+
+        Args:
+            checkpoint: of a chat family.
+            config: its config, of transformers.
 
         Raises:
             ModelLoadError: one of them is missing or does not fit the model.
         """
-        origin = f"model {path}"
+        label = checkpoint.label
         try:
-            processor = _load(path, config.model_type)
+            processor = _load(checkpoint.directory, config.model_type)
         except ModelLoadError:
             raise
         except (OSError, ImportError, RuntimeError, TypeError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
-            raise ModelLoadError(f"{origin}: its processor cannot be loaded: {reason[:200]}") from error
+            raise ModelLoadError(f"{label}: its processor cannot be loaded: {reason[:200]}") from error
         for part in ("tokenizer", "image_processor"):
             if getattr(processor, part, None) is None:
-                raise ModelLoadError(f"{origin}: {type(processor).__name__} has no {part.replace('_', ' ')}")
+                raise ModelLoadError(f"{label}: {type(processor).__name__} has no {part.replace('_', ' ')}")
         _complete(processor, config)
         image_token_id = getattr(config, "image_token_id", None) or getattr(config, "image_token_index", None)
-        return cls(processor, image_token_id, origin, ADAPTERS.get(config.model_type))
+        return cls(processor, image_token_id, label, ADAPTERS.get(config.model_type))
 
     def prompt(self, question: str, turns: Sequence[Turn] = (), opening: str = "", images: int = 1) -> str:
         """The text that asks `question` of images after earlier `turns`, oldest first.
@@ -155,16 +160,16 @@ class ChatProcessor:
             return tuple(after[len(before) :])
         return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _check(self, origin: str) -> None:
+    def _check(self, label: str) -> None:
         try:
             prompts = [self.prompt(question) for question in ("a?", "b?")]
         except RowError as error:
-            raise ModelLoadError(f"{origin}: its chat template does not show the image: {error.message}") from error
+            raise ModelLoadError(f"{label}: its chat template does not show the image: {error.message}") from error
         except Exception as error:
             # A template is a program of the checkpoint's: whatever it raises, it cannot be used.
-            raise ModelLoadError(f"{origin}: its chat template fails: {' '.join(str(error).split())[:200]}") from error
+            raise ModelLoadError(f"{label}: its chat template fails: {' '.join(str(error).split())[:200]}") from error
         if "a?" not in prompts[0]:
-            raise ModelLoadError(f"{origin}: its chat template leaves out the question")
+            raise ModelLoadError(f"{label}: its chat template leaves out the question")
         self._ending = prompts[0][prompts[0].rindex("a?") + 1 :]
         if self._adapter is not None and self._adapter.ending is not None:
             self._ending = self._adapter.ending
@@ -173,7 +178,7 @@ class ChatProcessor:
         known = [token for token in told if token is not None]
         if known and self.image_token_id is not None and self.image_token_id not in known:
             raise ModelLoadError(
-                f"{origin}: the processor's image token is {known[0]}, config.json says {self.image_token_id}"
+                f"{label}: the processor's image token is {known[0]}, config.json says {self.image_token_id}"
             )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vqa_ray.errors import ModelLoadError, RequestError
+from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint.assembled import assemble
 from vqa_ray.models.checkpoint.file_selection import ADAPTER_CONFIG, ADAPTER_WEIGHTS, small_names
 from vqa_ray.models.checkpoint.json_files import read_json
@@ -25,58 +24,67 @@ def adapter_of(path: Path) -> Path | None:
     return found if (found / ADAPTER_CONFIG).is_file() else None
 
 
-def with_base(directory: Path, reference: str, locate: Callable[[str], Path]) -> tuple[Path, str]:
-    """A directory in which an adapter and its base model lie together.
-
-    The adapter's own config, tokenizer and processor go before the base's.
+def base_of(directory: Path, label: str) -> str:
+    """Return the reference of the base model of an adapter.
 
     Args:
         directory: of the adapter.
-        reference: as the user gave it.
-        locate: reference → local directory, for the base.
-
-    Returns:
-        The directory, and the reference of the base.
+        label: what messages begin with.
 
     Raises:
-        ModelLoadError: no weights, no base, an adapter of another kind, or peft is not installed.
+        ModelLoadError: the adapter has no weights, names no base or is of another kind, or peft is not installed.
     """
-    origin = f"model {reference}"
     config = read_json(directory, ADAPTER_CONFIG)
     kind = config.get("peft_type")
     if kind not in _MERGEABLE:
         raise ModelLoadError(
-            f"{origin}: is an adapter without a model of its own ({ADAPTER_CONFIG}), of the kind {kind!r}; those that "
+            f"{label}: is an adapter without a model of its own ({ADAPTER_CONFIG}), of the kind {kind!r}; those that "
             f"are merged into their base model are {', '.join(_MERGEABLE)}"
         )
-    weights = next((directory / name for name in ADAPTER_WEIGHTS if (directory / name).is_file()), None)
+    weights = _weights_of(directory)
     if weights is None:
-        raise ModelLoadError(f"{origin}: an adapter without weights; wanted {' or '.join(ADAPTER_WEIGHTS)} in it")
-    check_weight_file(weights, weights.suffix == ".bin", origin)
+        raise ModelLoadError(f"{label}: an adapter without weights; wanted {' or '.join(ADAPTER_WEIGHTS)} in it")
+    check_weight_file(weights, weights.suffix == ".bin", label)
     if importlib.util.find_spec("peft") is None:
         raise ModelLoadError(
-            f"{origin}: a LoRA adapter, which needs a package that is missing: pip install 'vqa-ray[lora]'"
+            f"{label}: a LoRA adapter, which needs a package that is missing: pip install 'vqa-ray[lora]'"
         )
-    base = _base_reference(config, directory, origin)
-    try:
-        base_path = locate(base)
-    except RequestError as error:
-        raise ModelLoadError(f"{origin}: a LoRA adapter, and its base is not available: {error}") from error
+    return _base_reference(config, directory, label)
+
+
+def join_with_base(directory: Path, base: str, base_path: Path, label: str) -> Path:
+    """Return a directory that holds an adapter and its base model.
+
+    The adapter's own config, tokenizer and processor replace those of the base.
+
+    Args:
+        directory: of the adapter, which `base_of` has checked.
+        base, base_path: reference and directory of its base model.
+        label: what messages begin with.
+
+    Raises:
+        ModelLoadError: the base is an adapter too, or lacks weights.
+    """
     if adapter_of(base_path) is not None:
-        raise ModelLoadError(f"{origin}: its base {base} is an adapter too; merge that one into its own base first")
+        raise ModelLoadError(f"{label}: its base {base} is an adapter too; merge that one into its own base first")
     files: dict[str, Path | bytes] = {name: base_path / name for name in small_names(_names(base_path))}
     files |= {path.name: path for path in find_weights(base_path, f"model {base}").files}
     files |= {name: directory / name for name in small_names(_names(directory))}
-    files |= {f"{ADAPTER_DIRECTORY}/{path.name}": path for path in (directory / ADAPTER_CONFIG, weights)}
+    adapter = (directory / ADAPTER_CONFIG, _weights_of(directory))
+    files |= {f"{ADAPTER_DIRECTORY}/{path.name}": path for path in adapter if path is not None}
     files.pop(ADAPTER_CONFIG)
-    return assemble(files), base
+    return assemble(files)
 
 
-def _base_reference(config: dict[str, Any], directory: Path, origin: str) -> str:
+def _weights_of(directory: Path) -> Path | None:
+    return next((directory / name for name in ADAPTER_WEIGHTS if (directory / name).is_file()), None)
+
+
+def _base_reference(config: dict[str, Any], directory: Path, label: str) -> str:
     base = config.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise ModelLoadError(
-            f"{origin}: a LoRA adapter that names no base model (base_model_name_or_path of {ADAPTER_CONFIG} is "
+            f"{label}: a LoRA adapter that names no base model (base_model_name_or_path of {ADAPTER_CONFIG} is "
             f"{base!r}), as one of a network trained from scratch; write the path, URI or hub name of its base there"
         )
     if "://" in base or base.startswith("bundled:") or Path(base).expanduser().is_dir():

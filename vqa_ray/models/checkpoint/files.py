@@ -1,18 +1,17 @@
-"""A model reference → a local directory in `save_pretrained` layout, and what its small files say. No torch here."""
+"""Model references: each resolved to a local directory in `save_pretrained` layout. No torch here."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from vqa_ray.errors import ModelLoadError, one_line
-from vqa_ray.models.checkpoint.adapter import with_base
+from vqa_ray.errors import ModelLoadError, RequestError, one_line
+from vqa_ray.models.checkpoint.adapter import base_of, join_with_base
 from vqa_ray.models.checkpoint.assembled import assemble, cache_root, rename_whole
 from vqa_ray.models.checkpoint.file_selection import (
     ADAPTER_WEIGHTS,
@@ -26,7 +25,8 @@ from vqa_ray.models.checkpoint.file_selection import (
 from vqa_ray.models.checkpoint.fingerprint import fingerprint
 from vqa_ray.models.checkpoint.foreign_layout import directory_hint, original_layout, weights_hint
 from vqa_ray.models.checkpoint.hub_download import download, find_revision
-from vqa_ray.models.checkpoint.json_files import image_processor_config, read_json
+from vqa_ray.models.checkpoint.json_files import image_processor_config, parse_json, read_json
+from vqa_ray.models.checkpoint.sentence_transformers import inner_directory
 from vqa_ray.models.checkpoint.weight_files import listed_shards, weight_files
 from vqa_ray.models.registry import FAMILIES
 from vqa_ray.storage import filesystem as storage
@@ -34,9 +34,8 @@ from vqa_ray.storage.store_errors import store_failures, store_reason
 
 __all__ = [
     "BUNDLED",
-    "Checkpoint",
+    "CheckpointFiles",
     "bundled_names",
-    "check_image_token",
     "fingerprint",
     "image_processor_config",
     "local_directory",
@@ -46,59 +45,82 @@ __all__ = [
 ]
 
 BUNDLED = "bundled:"
-# By class names of sentence-transformers: vectors are normalised here anyway.
-_MODEL_MODULES, _HARMLESS_MODULES = ("CLIPModel", "Transformer"), ("Normalize",)
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)(?:/tree/([\w./-]+?))?/?")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-# What the hub said of a reference, for the rest of the process: of one reference every part is read of one revision.
-_downloaded_before: dict[tuple[str, str, str], Checkpoint] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A model on this machine.
+class CheckpointFiles:
+    """The files of a checkpoint on this machine.
 
     Attributes:
-        path: its directory.
-        told: what a person should know of where it comes from, one line each.
+        path: their directory.
+        config: the contents of its config.json.
+        notes: facts about their origin that a user should see, one line each.
+        revisions: of each hub name the commit, and of each URI the listing, that was read.
     """
 
     path: Path
-    told: tuple[str, ...] = ()
+    config: bytes
+    notes: tuple[str, ...] = ()
+    revisions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """The directory that a reference names, before it is looked into; see `CheckpointFiles`."""
+
+    path: Path
+    notes: tuple[str, ...] = ()
+    revisions: Mapping[str, str] = field(default_factory=dict)
 
 
 def local_directory(reference: str) -> Path:
-    """Where the files of `reference` lie on this machine; see `locate`."""
+    """Return the directory of `locate`."""
     return locate(reference).path
 
 
-def locate(reference: str) -> Checkpoint:
-    """Find a model; of URIs and hub names the files that are read are copied to a local cache once.
+def locate(reference: str, revisions: Mapping[str, str] | None = None) -> CheckpointFiles:
+    """Find a model; the files that are read of URIs and hub names are copied to a local cache once.
 
     Args:
-        reference: `bundled:NAME`, a directory, a URI of one (`s3://…`), or a hub name `org/name[@revision]`. Of a
-            sentence-transformers directory, the one in it that holds the CLIP model is found; of a LoRA adapter, one
+        reference: `bundled:NAME`, a directory, a URI of one (`s3://…`), or a hub name `org/name[@revision]`. In a
+            sentence-transformers directory, the directory of its CLIP model is found; of a LoRA adapter, one
             that holds it together with its base model.
+        revisions: those of an earlier call, in another process perhaps: exactly these are read again.
 
     Raises:
-        ModelLoadError: there is no such model, it is in a layout that is not read, or a sentence-transformers
-            directory holds another kind.
+        ModelLoadError: no such model, a layout that is not supported, a sentence-transformers directory of another
+            kind, or files at a URI that differ from those of `revisions`.
     """
-    found = _root(reference)
-    inner = _within(found.path)
+    root = _root(reference, revisions or {})
+    inner = inner_directory(root.path)
     names = _names_of(inner)
     if is_adapter(names):
-        path, base = with_base(inner, reference, local_directory)
-        return Checkpoint(path, (*found.told, f"model {reference}: a LoRA adapter, merged into its base {base}"))
-    below = "" if inner == found.path else f"/{inner.relative_to(found.path).as_posix()}"
-    _refuse_foreign(inner, names, f"{reference}{below}")
-    return replace(found, path=_without_marks(inner))
+        return _with_base(root, inner, reference, revisions)
+    below = "" if inner == root.path else f"/{inner.relative_to(root.path).as_posix()}"
+    config = _refuse_foreign(inner, names, f"{reference}{below}")
+    path = _without_marks(inner, names, config)
+    return CheckpointFiles(path, config.removeprefix(_BYTE_ORDER_MARK), root.notes, root.revisions)
 
 
-def _root(reference: str) -> Checkpoint:
+def _with_base(root: _Root, directory: Path, reference: str, revisions: Mapping[str, str] | None) -> CheckpointFiles:
+    """Return an adapter's files, joined with those of its base model."""
+    label = f"model {reference}"
+    base = base_of(directory, label)
+    try:
+        found = locate(base, revisions)
+    except RequestError as error:
+        raise ModelLoadError(f"{label}: a LoRA adapter, and its base is not available: {error}") from error
+    path = join_with_base(directory, base, found.path, label)
+    notes = (*root.notes, f"{label}: a LoRA adapter, merged into its base {base}")
+    return CheckpointFiles(path, (path / CONFIG).read_bytes(), notes, {**found.revisions, **root.revisions})
+
+
+def _root(reference: str, revisions: Mapping[str, str]) -> _Root:
     if reference.startswith(BUNDLED):
-        return Checkpoint(_bundled(reference.removeprefix(BUNDLED)))
+        return _Root(_bundled(reference.removeprefix(BUNDLED)))
     page = _HUB_PAGE.fullmatch(reference)
     if page:
         name = page[1] + (f"@{page[2]}" if page[2] else "")
@@ -106,39 +128,18 @@ def _root(reference: str) -> Checkpoint:
             f"model {reference}: is a page of the hub; its models are named {name}, without the address"
         )
     if "://" in reference and not reference.startswith("file://"):
-        return Checkpoint(_copied(reference))
+        return _copied(reference, revisions.get(reference))
     path = Path(reference.removeprefix("file://")).expanduser()
     if path.is_dir():
-        return Checkpoint(path)
+        return _Root(path)
     if path.exists():
         raise ModelLoadError(f"model {reference}: is a file, wanted a directory in save_pretrained layout")
     if _HUB_NAME.fullmatch(reference):
-        return _downloaded(reference)
+        return _downloaded(reference, revisions.get(reference))
     raise ModelLoadError(
         f"model {reference}: no such directory; allowed are bundled:NAME ({', '.join(bundled_names())}), "
         "a directory, a URI of one, or a hub name org/name[@revision]"
     )
-
-
-def _within(directory: Path) -> Path:
-    """The directory itself, or the one of the model that the `modules.json` of sentence-transformers names."""
-    path = directory / "modules.json"
-    if not path.is_file():
-        return directory
-    try:
-        modules = json.loads(path.read_bytes())
-        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
-        inner = directory / str(modules[0]["path"])
-    except (UnicodeDecodeError, ValueError, LookupError, TypeError) as error:
-        raise ModelLoadError(f"model {directory}: modules.json is not one of sentence-transformers: {error}") from error
-    if kinds[0] not in _MODEL_MODULES or any(kind not in _HARMLESS_MODULES for kind in kinds[1:]):
-        raise ModelLoadError(
-            f"model {directory}: modules.json lists {', '.join(kinds)}; of sentence-transformers directories those of "
-            f"one CLIPModel are supported, with Normalize behind it at most"
-        )
-    if not inner.resolve().is_relative_to(directory.resolve()):
-        raise ModelLoadError(f"model {directory}: modules.json leads out of the directory, to {modules[0]['path']!r}")
-    return inner
 
 
 def bundled_names() -> list[str]:
@@ -154,20 +155,27 @@ def _bundled(name: str) -> Path:
     return path
 
 
-def _copied(uri: str) -> Path:
+def _copied(uri: str, listing: str | None) -> _Root:
     """Copy a directory from object storage; the cache key holds sizes and dates, so a changed model is copied anew."""
+    root = cache_root()
+    # A copy is renamed into place when it is whole.
+    if listing is not None and (root / listing).is_dir():
+        return _Root(root / listing, (), {uri: listing})
     try:
         files = storage.list_files(uri)
     except store_failures() as error:
         raise ModelLoadError(f"model {storage.redacted_uri(uri)}: cannot be listed: {store_reason(error)}") from error
     if not files:
         raise ModelLoadError(f"model {uri}: nothing there")
-    listing = "\n".join(f"{f.uri} {f.size_bytes} {f.modified}" for f in files)
-    root = cache_root()
-    target = root / hashlib.sha256(listing.encode()).hexdigest()[:24]
-    # It is renamed into place when it is whole.
+    lines = "\n".join(f"{f.uri} {f.size_bytes} {f.modified}" for f in files)
+    found = hashlib.sha256(lines.encode()).hexdigest()[:24]
+    if listing not in (None, found):
+        raise ModelLoadError(
+            f"model {storage.redacted_uri(uri)}: its files have changed since the command opened it; run it again"
+        )
+    target = root / found
     if target.is_dir():
-        return target
+        return _Root(target, (), {uri: found})
     root.mkdir(parents=True, exist_ok=True)
     filesystem, base = storage.filesystem_for(uri)
     prefix = base.rstrip("/") + "/"
@@ -192,24 +200,20 @@ def _copied(uri: str) -> Path:
                 f"model {storage.redacted_uri(uri)}: cannot be copied: {one_line(error, 160)}"
             ) from error
         rename_whole(staged, target)
-    return target
+    return _Root(target, (), {uri: found})
 
 
-def _downloaded(reference: str) -> Checkpoint:
-    from huggingface_hub import constants
-
-    key = (reference, constants.ENDPOINT, str(constants.HF_HUB_CACHE))
-    known = _downloaded_before.get(key)
-    if known is not None and known.path.is_dir():
-        return known
-    revision = find_revision(reference, pickled=are_pickled)
+def _downloaded(reference: str, commit: str | None) -> _Root:
+    """Download a hub name, at a commit if given."""
+    wanted = f"{reference.partition('@')[0]}@{commit}" if commit else reference
+    revision = find_revision(wanted, pickled=are_pickled)
     if revision.files is None:
         path = download(revision, [], reference)
     else:
         path = _fetch(reference, revision.files, lambda names: download(revision, names, reference))
-    told = (f"model {reference}: {revision.told}",) if revision.told else ()
-    _downloaded_before[key] = Checkpoint(path, told)
-    return _downloaded_before[key]
+    notes = (f"model {reference}: {revision.told}",) if revision.told else ()
+    # The hub's cache names the directory of a snapshot after its commit.
+    return _Root(path, notes, {reference: path.name})
 
 
 def _fetch(reference: str, names: Sequence[str], fetch: Callable[[Sequence[str]], Path]) -> Path:
@@ -223,7 +227,7 @@ def _fetch(reference: str, names: Sequence[str], fetch: Callable[[Sequence[str]]
         ModelLoadError: the names or the small files show that it cannot be read.
     """
     directory = fetch(small_names(names))
-    inner = _within(directory)
+    inner = inner_directory(directory)
     prefix = "" if inner == directory else f"{inner.relative_to(directory).as_posix()}/"
     own = names_within(names, prefix)
     if is_adapter(own):
@@ -243,13 +247,15 @@ def _fetch(reference: str, names: Sequence[str], fetch: Callable[[Sequence[str]]
     return fetch([prefix + name for name in weights])
 
 
-def _refuse_foreign(directory: Path, names: Sequence[str], reference: str) -> None:
-    """Refuse a directory whose names or config show another program's layout."""
+def _refuse_foreign(directory: Path, names: Sequence[str], reference: str) -> bytes:
+    """Refuse a directory in another program's layout, as its names or config show; return its config.json."""
     if CONFIG not in names:
         raise ModelLoadError(f"model {reference}: {directory_hint(names)}")
-    foreign = original_layout(read_json(directory, CONFIG), {family.name for family in FAMILIES})
+    config = (directory / CONFIG).read_bytes()
+    foreign = original_layout(parse_json(config, directory, CONFIG), {family.name for family in FAMILIES})
     if foreign:
         raise ModelLoadError(f"model {reference}: {foreign}")
+    return config
 
 
 def _names_of(directory: Path) -> list[str]:
@@ -258,45 +264,19 @@ def _names_of(directory: Path) -> list[str]:
     return sorted(path.relative_to(directory).as_posix() for path in files)
 
 
-def _without_marks(directory: Path) -> Path:
-    """The directory itself, or a copy whose small files have no byte order marks, which transformers does not take."""
-    small = [directory / name for name in small_names(_names_of(directory)) if not name.endswith(".model")]
-    marked = [path for path in small if _beginning(path) == _BYTE_ORDER_MARK]
+def _without_marks(directory: Path, names: Sequence[str], config: bytes) -> Path:
+    """Return the directory or, as transformers rejects byte order marks, a copy whose small files have none."""
+    heads = {name: config if name == CONFIG else _head(directory / name) for name in small_names(names)}
+    marked = [name for name, head in heads.items() if head.startswith(_BYTE_ORDER_MARK) and not name.endswith(".model")]
     if not marked:
         return directory
     files: dict[str, Path | bytes] = {
         path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()
     }
-    for path in marked:
-        files[path.relative_to(directory).as_posix()] = path.read_bytes().removeprefix(_BYTE_ORDER_MARK)
+    files |= {name: (directory / name).read_bytes().removeprefix(_BYTE_ORDER_MARK) for name in marked}
     return assemble(files)
 
 
-def _beginning(path: Path) -> bytes:
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(len(_BYTE_ORDER_MARK))
-
-
-def check_image_token(directory: Path) -> None:
-    """Whether config and processor agree on how an image stands in text; needs no weights and no torch.
-
-    Without it, transformers' own processors build prompts in which the image has no place, and the answer is given
-    without looking at it.
-
-    Raises:
-        ModelLoadError: the config or the tokenizer lacks the image token, or the counts of query tokens differ.
-    """
-    config = read_json(directory, "config.json")
-    origin = f"model {directory}"
-    token = config.get("image_token_index", config.get("image_token_id"))
-    if not isinstance(token, int):
-        raise ModelLoadError(
-            f"{origin}: config.json has no image_token_index, so images would have no place in the text; "
-            f"add '<image>' to the tokenizer, resize the embeddings and set image_token_index to its id"
-        )
-    count = read_json(directory, "processor_config.json", required=False).get("num_query_tokens")
-    wanted = config.get("num_query_tokens", 32)
-    if count is not None and count != wanted:
-        raise ModelLoadError(
-            f"{origin}: processor_config.json gives an image {count} tokens, config.json {wanted}; they must agree"
-        )

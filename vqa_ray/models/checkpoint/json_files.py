@@ -10,19 +10,28 @@ from vqa_ray.errors import ModelLoadError
 
 
 def read_json(directory: Path, name: str, *, required: bool = True) -> dict[str, Any]:
-    """A JSON object of the checkpoint, with or without a byte order mark; empty when it is absent and not required.
+    """Read a JSON object of the checkpoint; empty if the file is absent and not required.
 
     Raises:
-        ModelLoadError: missing though required, or not a JSON object.
+        ModelLoadError: the file is missing though required, or not a JSON object.
     """
     path = directory / name
     if not path.is_file():
         if required:
             raise ModelLoadError(f"model {directory}: {name} is missing; wanted a directory in save_pretrained layout")
         return {}
+    return parse_json(path.read_bytes(), directory, name)
+
+
+def parse_json(data: bytes, directory: Path, name: str) -> dict[str, Any]:
+    """Parse the contents of one of the checkpoint's JSON files; a byte order mark may precede them.
+
+    Raises:
+        ModelLoadError: they are not a JSON object.
+    """
     try:
-        # Of bytes, `json` finds the encoding itself.
-        content = json.loads(path.read_bytes())
+        # `json` detects the encoding of bytes.
+        content = json.loads(data)
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelLoadError(f"model {directory}: {name} is not JSON: {error}") from error
     if not isinstance(content, dict):
@@ -31,10 +40,10 @@ def read_json(directory: Path, name: str, *, required: bool = True) -> dict[str,
 
 
 def image_processor_config(directory: Path) -> dict[str, Any]:
-    """The image processor's settings, from the new layout (`processor_config.json`) or the old.
+    """Read the image processor's settings, from `processor_config.json` or the older `preprocessor_config.json`.
 
     Raises:
-        ModelLoadError: neither is there.
+        ModelLoadError: the checkpoint has neither.
     """
     nested = read_json(directory, "processor_config.json", required=False).get("image_processor")
     if isinstance(nested, dict):

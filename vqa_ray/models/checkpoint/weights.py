@@ -83,6 +83,22 @@ def read_weights(
     return model
 
 
+def check_image_side(side: int, model: Any, label: str) -> None:
+    """Check that a processor makes images of the size that the vision encoder takes.
+
+    Args:
+        side: of the processor's images, in pixels.
+        model: of transformers.
+        label: what messages begin with.
+
+    Raises:
+        ModelLoadError: the sizes differ.
+    """
+    wanted = model.config.vision_config.image_size
+    if side != wanted:
+        raise ModelLoadError(f"{label}: its processor makes images of {side} pixels, its encoder takes {wanted}")
+
+
 def check_finite(model: Any, origin: str) -> None:
     """Refuse weights of NaN or infinity: every answer would be nonsense or an error."""
     for name, weight in model.named_parameters():

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vqa_ray.models.blip import checkpoint as blip_checkpoint
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.checkpoint.spread import load_or_spread
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
-from vqa_ray.models.registry import MULTIPLE_VECTORS_SCORE
+from vqa_ray.models.layers.normalizer import Normalizer
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.types import EmbeddingShape
 
@@ -20,15 +20,13 @@ from vqa_ray.types import EmbeddingShape
 class Blip2Encoder(DualEncoder):
     """A loaded `Blip2ForImageTextRetrieval`; of its two heads the contrastive one, which needs no pairs."""
 
-    score_meaning = MULTIPLE_VECTORS_SCORE
-
     @classmethod
-    def load_towers(cls, path: Path, device: str | None, dtype: str | None) -> Blip2Towers:
-        """See `DualEncoder.load_towers` and `blip_checkpoint.load`; `float16` is taken on CUDA."""
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> Blip2Towers:
+        """See `DualEncoder.load_backbone` and `load_or_spread`; `float16` is possible on CUDA."""
         from transformers import Blip2ForImageTextRetrieval
 
-        model, where, transform = blip_checkpoint.load(Blip2ForImageTextRetrieval, path, device=device, dtype=dtype)
-        return Blip2Towers(model, load_text_tokenizer(path), transform, where)
+        model, where, transform = load_or_spread(Blip2ForImageTextRetrieval, checkpoint, device=device, dtype=dtype)
+        return Blip2Towers(model, load_text_tokenizer(checkpoint.directory), transform, where)
 
 
 class Blip2Towers:
@@ -51,7 +49,7 @@ class Blip2Towers:
         self.image_tokens = 1 + (transform.side // model.config.vision_config.patch_size) ** 2
         self.text_tokens: int = model.config.qformer_config.max_position_embeddings
         self._model = model
-        self._pixels = blip_checkpoint.Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
+        self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def images(self, pixels: Tensor) -> Tensor:
         """See `Towers.images`."""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models.blip.checkpoint import Normalizer
-from vqa_ray.models.checkpoint.files import image_processor_config, read_json
-from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.checkpoint.weights import check_image_side, load_text_tokenizer, load_weights
 from vqa_ray.models.encoders.clip_modules import ClipModules, load_plain
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
 from vqa_ray.models.layers.device import choose_device, choose_dtype
+from vqa_ray.models.layers.normalizer import Normalizer
 from vqa_ray.models.layers.patch_embedding import Patches
 from vqa_ray.models.layers.vision_encoder import vision_layers
-from vqa_ray.models.registry import COSINE_SCORE
 from vqa_ray.models.transforms.clip import ClipTransform
 from vqa_ray.models.transforms.wordpiece import load_wordpiece
 from vqa_ray.types import EmbeddingShape
@@ -30,27 +28,21 @@ _OLD_CLOSING = 2
 class ClipEncoder(DualEncoder):
     """A loaded `CLIPModel`."""
 
-    score_meaning = COSINE_SCORE
-
     @classmethod
-    def load_towers(cls, path: Path, device: str | None, dtype: str | None) -> ClipTowers:
-        """See `DualEncoder.load_towers`.
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> ClipTowers:
+        """See `DualEncoder.load_backbone`.
 
         Raises:
             ModelLoadError: also a processor that crops to another size than the encoder sees, or a tokenizer that
                 closes a text with another token than the one at which the model reads it.
         """
+        path, transform = checkpoint.directory, checkpoint.transform
+        assert isinstance(transform, ClipTransform)
         where = choose_device(device)
-        origin = f"model {path}"
-        transform = ClipTransform.from_config(image_processor_config(path), origin)
         tokenizer = load_wordpiece(path) or load_text_tokenizer(path)
-        model = _load(path, choose_dtype(dtype, where, read_json(path, "config.json"), origin), tokenizer)
-        side = model.config.vision_config.image_size
-        if transform.crop != side:
-            raise ModelLoadError(
-                f"{origin}: its processor makes images of {transform.crop} pixels, its encoder takes {side}"
-            )
-        check_closing(tokenizer, model.config.text_config.eos_token_id, origin)
+        model = _load(checkpoint, choose_dtype(dtype, where, checkpoint.config, checkpoint.label), tokenizer)
+        check_image_side(transform.crop, model, checkpoint.label)
+        check_closing(tokenizer, model.config.text_config.eos_token_id, checkpoint.label)
         return ClipTowers(model.to(where), tokenizer, transform, where)
 
 
@@ -102,22 +94,23 @@ class ClipTowers:
         return projected
 
 
-def _load(path: Path, dtype: torch.dtype, tokenizer: Any) -> Any:
+def _load(checkpoint: Checkpoint, dtype: torch.dtype, tokenizer: Any) -> Any:
     """The checkpoint without transformers where it needs no conversion, else a `CLIPModel`."""
     # Behind padding on the left, a text would have other places.
-    plain = load_plain(path, dtype) if tokenizer.padding_side == "right" else None
+    is_padded_right = tokenizer.padding_side == "right"
+    plain = load_plain(checkpoint.directory, checkpoint.config, dtype) if is_padded_right else None
     if plain is not None:
         return plain
     from transformers import CLIPModel
 
-    return load_weights(CLIPModel, path, dtype)
+    return load_weights(CLIPModel, checkpoint.directory, dtype)
 
 
-def check_closing(tokenizer: Any, closing: int, origin: str) -> None:
+def check_closing(tokenizer: Any, closing: int, label: str) -> None:
     """Refuse a checkpoint whose texts would all be read at their first token, and so be alike."""
     ids = tokenizer("a")["input_ids"]
     if closing not in (_OLD_CLOSING, *ids):
         raise ModelLoadError(
-            f"{origin}: its tokenizer closes a text with the id {ids[-1]}, text_config.eos_token_id of config.json is "
+            f"{label}: its tokenizer closes a text with the id {ids[-1]}, text_config.eos_token_id of config.json is "
             f"{closing}; they must agree, or no text would be read"
         )

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqa_ray.models.checkpoint.files import read_json
 from vqa_ray.models.checkpoint.plain_weights import Conv2d, Embedding, LayerNorm, Linear, load_plain_weights
 from vqa_ray.models.layers.vision_encoder import ACTIVATIONS
 
@@ -43,17 +42,17 @@ _PROJECTION = 512
 _OLD_CLOSING = 2
 
 
-def load_plain(path: Path, dtype: torch.dtype) -> ClipModules | None:
+def load_plain(path: Path, content: Mapping[str, Any], dtype: torch.dtype) -> ClipModules | None:
     """Load a `CLIPModel` checkpoint for inference.
 
     Args:
         path: its directory.
+        content: its config.json.
         dtype: of the weights in memory.
 
     Returns:
         The modules, frozen and in evaluation mode; None where config or weights need transformers.
     """
-    content = read_json(path, "config.json")
     text, vision = (_part(content, name, defaults) for name, defaults in (("text", _TEXT), ("vision", _VISION)))
     if text is None or vision is None:
         return None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.layers.device import send
 from vqa_ray.models.layers.microbatch import run_passes
+from vqa_ray.models.score_meanings import similarity_meaning
 from vqa_ray.types import EmbeddingShape, Image
 
 logger = logging.getLogger(__name__)
@@ -58,24 +59,22 @@ class DualEncoder:
         towers: its networks.
     """
 
-    score_meaning: ClassVar[str]
-
     @classmethod
-    def from_directory(cls, path: Path, *, device: str | None = None, dtype: str | None = None) -> Self:
-        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+    def from_checkpoint(cls, checkpoint: Checkpoint, *, device: str | None = None, dtype: str | None = None) -> Self:
+        """Load the weights of a checkpoint.
 
         Args:
-            path: the directory.
-            device, dtype: see `load_encoder`.
+            checkpoint: of the family.
+            device, dtype: see `ModelOptions`.
 
         Raises:
             ModelLoadError: weights are missing or do not fit, or the parts of the checkpoint do not agree.
         """
-        return cls(cls.load_towers(path, device, dtype))
+        return cls(cls.load_backbone(checkpoint, device, dtype))
 
     @classmethod
-    def load_towers(cls, path: Path, device: str | None, dtype: str | None) -> EncoderBackbone:
-        """The `EncoderBackbone` of a checkpoint directory, on their device."""
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> EncoderBackbone:
+        """Load the networks of a checkpoint onto their device."""
         raise NotImplementedError
 
     def __init__(self, towers: EncoderBackbone) -> None:
@@ -83,6 +82,7 @@ class DualEncoder:
         self.device = towers.device
         self.dimension = towers.shape.dimension
         self.vectors = towers.shape.vectors
+        self.score_meaning = similarity_meaning(self.vectors)
         room = _TOKENS_PER_PASS.get(self.device.type, _TOKENS_PER_PASS["cpu"])
         self._images_per_pass = max(1, room // towers.image_tokens)
         self._texts_per_pass = max(_LEAST_TEXTS, room // towers.text_tokens)

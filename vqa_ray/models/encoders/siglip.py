@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models.blip.checkpoint import Normalizer
-from vqa_ray.models.checkpoint.files import image_processor_config, read_json
-from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.checkpoint.weights import check_image_side, load_text_tokenizer, load_weights
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
 from vqa_ray.models.layers.device import choose_device, choose_dtype
+from vqa_ray.models.layers.normalizer import Normalizer
 from vqa_ray.models.layers.patch_embedding import Patches
 from vqa_ray.models.layers.vision_encoder import vision_layers
-from vqa_ray.models.registry import COSINE_SCORE
-from vqa_ray.models.transforms.siglip import transform_from_config
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.types import EmbeddingShape
 
@@ -26,11 +23,9 @@ from vqa_ray.types import EmbeddingShape
 class SiglipEncoder(DualEncoder):
     """A loaded `SiglipModel`."""
 
-    score_meaning = COSINE_SCORE
-
     @classmethod
-    def load_towers(cls, path: Path, device: str | None, dtype: str | None) -> SiglipTowers:
-        """See `DualEncoder.load_towers`.
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> SiglipTowers:
+        """See `DualEncoder.load_backbone`.
 
         Raises:
             ModelLoadError: also a processor that resizes to another size than the encoder sees, or an encoder without
@@ -38,17 +33,13 @@ class SiglipEncoder(DualEncoder):
         """
         from transformers import SiglipModel
 
+        path, transform, label = checkpoint.directory, checkpoint.transform, checkpoint.label
+        assert isinstance(transform, SquareTransform)
         where = choose_device(device)
-        origin = f"model {path}"
-        transform = transform_from_config(image_processor_config(path), origin)
-        model = load_weights(SiglipModel, path, choose_dtype(dtype, where, read_json(path, "config.json"), origin))
-        side = model.config.vision_config.image_size
-        if transform.side != side:
-            raise ModelLoadError(
-                f"{origin}: its processor makes images of {transform.side} pixels, its encoder takes {side}"
-            )
+        model = load_weights(SiglipModel, path, choose_dtype(dtype, where, checkpoint.config, label))
+        check_image_side(transform.side, model, label)
         if not model.config.vision_config.vision_use_head:
-            raise ModelLoadError(f"{origin}: vision_use_head is false, so an image has no vector of its own")
+            raise ModelLoadError(f"{label}: vision_use_head is false, so an image has no vector of its own")
         return SiglipTowers(model.to(where), load_text_tokenizer(path, "siglip"), transform, where)
 
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.fake.model import COLOURS, FAILURE
-from vqa_ray.models.registry import COSINE_SCORE, MULTIPLE_VECTORS_SCORE
-from vqa_ray.types import EmbeddingShape, Image
+from vqa_ray.models.fake.sizes import DIMENSION
+from vqa_ray.models.score_meanings import similarity_meaning
+from vqa_ray.types import Image
 
-# Below the colours' own places: how light each channel is and how much it varies, which tells images apart.
-_FURTHER = 6
-DIMENSION = len(COLOURS) + _FURTHER
-SHAPES = {"fake:": EmbeddingShape(1, DIMENSION), "fake:quadrants": EmbeddingShape(4, DIMENSION)}
+# After the colours: brightness and variation of each channel, which tell images of one colour apart.
+_FURTHER = DIMENSION - len(COLOURS)
 
 _NAMES = tuple(COLOURS)
 _POINTS = np.array(list(COLOURS.values()), np.float32)
@@ -37,9 +38,15 @@ class FakeEncoder:
 
     dimension = DIMENSION
 
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, *, device: str | None = None, dtype: str | None = None) -> Self:
+        """Make the encoder of a reference; it has no device or dtype."""
+        del device, dtype
+        return cls(checkpoint.shape.vectors)
+
     def __init__(self, vectors: int = 1) -> None:
         self.vectors = vectors
-        self.score_meaning = COSINE_SCORE if vectors == 1 else MULTIPLE_VECTORS_SCORE
+        self.score_meaning = similarity_meaning(vectors)
 
     def encode_images(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
         """float32 (B, vectors * dimension); see `Encoder`."""

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.models.generation.config import NEW_TOKENS, finish_warning
+from vqa_ray.models import score_meanings
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.generation.config import NEW_TOKENS, GenerationConfig, finish_warning
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.types import Answer, Box, ChoiceScores, FinishReason, Image, Turn
 
-SIDE = 64
-STEP = 8
-MAX_ASPECT_RATIO = 20.0
 MAX_QUESTION_CHARACTERS = 1_000
 
 # A question that holds this word makes the model raise, as a real one may on an input it cannot take.
@@ -40,30 +38,6 @@ _FURTHEST = float(np.linalg.norm([255, 255, 255]))
 _YES_NO_OPENINGS = ("is ", "are ", "does ", "do ", "has ", "have ", "can ", "was ", "were ")
 
 
-@dataclass(frozen=True, slots=True)
-class FakeTransform:
-    """Fits an image into 64 × 64 pixels, sides in multiples of 8."""
-
-    def target_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) in pixels.
-
-        Raises:
-            RowError: `image_aspect_ratio` when one side is more than 20 times the other.
-        """
-        longer, shorter = max(height, width), min(height, width)
-        if longer > MAX_ASPECT_RATIO * shorter:
-            raise RowError(
-                ErrorCode.IMAGE_ASPECT_RATIO,
-                f"image of {width}x{height} pixels: one side is more than {MAX_ASPECT_RATIO:g} times the other",
-            )
-        scale = SIDE / longer
-        return _rounded(height * scale), _rounded(width * scale)
-
-
-def _rounded(side: float) -> int:
-    return max(STEP, round(side / STEP) * STEP)
-
-
 class FakeModel:
     """Deterministic answers and scores; implements `GenerativeModel`.
 
@@ -73,7 +47,23 @@ class FakeModel:
         max_new_tokens: words of an answer or caption; a longer one is cut.
     """
 
-    score_meaning = "a deterministic function of the image's mean colour and the question, between 0 and 1"
+    score_meaning = score_meanings.FAKE
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+        compile: bool = False,
+        prompting: Prompting | None = None,
+        generation: GenerationConfig | None = None,
+    ) -> Self:
+        """Make the model of a reference; it has no device, dtype or network to compile."""
+        del device, dtype, compile
+        limit = NEW_TOKENS if generation is None else generation.max_new_tokens
+        return cls(prompting, has_boxes=checkpoint.family.has_boxes, max_new_tokens=limit)
 
     def __init__(
         self, prompting: Prompting | None = None, *, has_boxes: bool = False, max_new_tokens: int = NEW_TOKENS

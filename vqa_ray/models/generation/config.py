@@ -7,11 +7,6 @@ from dataclasses import dataclass
 from vqa_ray.errors import RequestError
 from vqa_ray.types import FinishReason
 
-SCORE_MEANING = (
-    "answer: exp(mean log-probability of its tokens, the closing one included); "
-    "choices: softmax over the choices of the mean log-probability of their tokens, so they sum to 1"
-)
-
 # Room for a paragraph, a list of boxes or a JSON object.
 NEW_TOKENS = 256
 # The limits of runs that did not record theirs.

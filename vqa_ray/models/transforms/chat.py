@@ -120,12 +120,12 @@ class WholePatches:
         return height, width
 
 
-def transform_from_config(config: Mapping[str, Any], origin: str) -> ImageTransform:
+def transform_from_config(config: Mapping[str, Any], label: str) -> ImageTransform:
     """The transform that goes before a checkpoint's image processor.
 
     Args:
         config: the image processor's settings, see `checkpoint.image_processor_config`.
-        origin: who is named in an error, `model DIRECTORY`.
+        label: who is named in an error, `model DIRECTORY`.
 
     Raises:
         ModelLoadError: its sizes cannot be read.
@@ -135,12 +135,12 @@ def transform_from_config(config: Mapping[str, Any], origin: str) -> ImageTransf
     if not config.get("do_resize", True) or config.get("resample", _BICUBIC) != _BICUBIC:
         return Bounded()
     if kind in _SMART:
-        return _whole_patches(config, origin, (56 * 56, 28 * 28 * 1280))
+        return _whole_patches(config, label, (56 * 56, 28 * 28 * 1280))
     if kind in _SMART_WITH_FRAMES:
         frames = int(config.get("temporal_patch_size") or 2)
-        return replace(_whole_patches(config, origin, (112 * 112, 28 * 28 * 15_000)), frames=frames, growth="down")
+        return replace(_whole_patches(config, label, (112 * 112, 28 * 28 * 15_000)), frames=frames, growth="down")
     if kind == _SMART_PADDLE:
-        return replace(_whole_patches(config, origin, (384 * 384, 1536 * 1536)), growth="nearest")
+        return replace(_whole_patches(config, label, (384 * 384, 1536 * 1536)), growth="nearest")
     if kind in _PLAIN and not config.get("do_pad"):
         return _plain(config)
     return Bounded()
@@ -157,7 +157,7 @@ def _plain(config: Mapping[str, Any]) -> ImageTransform:
     return Bounded()
 
 
-def _whole_patches(config: Mapping[str, Any], origin: str, bounds: tuple[int, int]) -> WholePatches:
+def _whole_patches(config: Mapping[str, Any], label: str, bounds: tuple[int, int]) -> WholePatches:
     """Sizes of a processor; `bounds` are the areas of one that names none."""
     size = config.get("size") or {}
     # The older layout names the areas min_pixels and max_pixels; it wins, as in transformers.
@@ -165,7 +165,7 @@ def _whole_patches(config: Mapping[str, Any], origin: str, bounds: tuple[int, in
     most = config.get("max_pixels") or size.get("longest_edge") or bounds[1]
     factor = int(config.get("patch_size", 14)) * int(config.get("merge_size", 2))
     if not 0 < int(least) <= int(most):
-        raise ModelLoadError(f"{origin}: the image processor allows {least} to {most} pixels, an empty range")
+        raise ModelLoadError(f"{label}: the image processor allows {least} to {most} pixels, an empty range")
     return WholePatches(factor, int(least), int(most))
 
 

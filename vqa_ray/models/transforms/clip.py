@@ -8,13 +8,10 @@ from typing import Any
 
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.images.resize import Resample
-from vqa_ray.models.transforms.processor_config import check_whole, colours, interpolation, sides
+from vqa_ray.models.transforms.processor_config import CLIP_MEAN, CLIP_STD, check_whole, colours, interpolation, sides
 
 MAX_ASPECT_RATIO = 20.0
 _SIDE = 224
-# Of CLIP's training images (Radford et al. 2021).
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +30,39 @@ class ClipTransform:
 
     shortest_edge: int | None = _SIDE
     crop: int = _SIDE
-    mean: tuple[float, ...] = _MEAN
-    std: tuple[float, ...] = _STD
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
     resample: Resample = "bicubic"
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], origin: str) -> ClipTransform:
+    def from_config(cls, config: Mapping[str, Any], label: str) -> ClipTransform:
         """Read a `preprocessor_config.json`, of the old layout (`size` and `crop_size` numbers) or the new.
 
         Raises:
             ModelLoadError: it asks for something that would not give images of one size.
         """
-        check_whole(config, origin)
+        check_whole(config, label)
         size = config.get("size", {"shortest_edge": _SIDE})
         shortest = size.get("shortest_edge") if isinstance(size, Mapping) else size
         crops = config.get("do_center_crop", True)
-        wanted = sides(config.get("crop_size", _SIDE), "crop_size", origin) if crops else None
+        wanted = sides(config.get("crop_size", _SIDE), "crop_size", label) if crops else None
         given = (
-            tuple(map(float, colours(config, "image_mean", _MEAN, origin))),
-            tuple(map(float, colours(config, "image_std", _STD, origin))),
-            interpolation(config, origin),
+            tuple(map(float, colours(config, "image_mean", CLIP_MEAN, label))),
+            tuple(map(float, colours(config, "image_std", CLIP_STD, label))),
+            interpolation(config, label),
         )
         if isinstance(shortest, int) and shortest > 0:
             if wanted is None:
                 raise ModelLoadError(
-                    f"{origin}: do_center_crop is false and size is {size!r}: images would keep their shapes; "
+                    f"{label}: do_center_crop is false and size is {size!r}: images would keep their shapes; "
                     "wanted a crop, or a size of {'height': N, 'width': N}"
                 )
             if wanted > shortest:
-                raise ModelLoadError(f"{origin}: crop_size {wanted} is larger than size {shortest}")
+                raise ModelLoadError(f"{label}: crop_size {wanted} is larger than size {shortest}")
             return cls(shortest, wanted, *given)
-        side = sides(size, "size", origin)
+        side = sides(size, "size", label)
         if wanted is not None and wanted != side:
-            raise ModelLoadError(f"{origin}: size is {side} and crop_size {wanted}; of a square they must be equal")
+            raise ModelLoadError(f"{label}: size is {side} and crop_size {wanted}; of a square they must be equal")
         return cls(None, side, *given)
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
@@ -85,8 +82,3 @@ class ClipTransform:
             )
         long = int(self.shortest_edge * longer / shorter)
         return (self.shortest_edge, long) if height <= width else (long, self.shortest_edge)
-
-
-def transform_from_config(config: Mapping[str, Any], origin: str) -> ClipTransform:
-    """See `ClipTransform.from_config`."""
-    return ClipTransform.from_config(config, origin)

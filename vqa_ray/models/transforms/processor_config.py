@@ -9,11 +9,15 @@ from typing import Any
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.images.resize import Resample
 
+# Of CLIP's training images (Radford et al. 2021); the BLIP families share them.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
 # By their numbers in Pillow, which the configs use.
 _INTERPOLATIONS: dict[int, Resample] = {2: "bilinear", 3: "bicubic"}
 
 
-def check_whole(config: Mapping[str, Any], origin: str) -> None:
+def check_whole(config: Mapping[str, Any], label: str) -> None:
     """Refuse a processor that leaves out a step that the encoders always take.
 
     Raises:
@@ -21,13 +25,13 @@ def check_whole(config: Mapping[str, Any], origin: str) -> None:
     """
     for key in ("do_resize", "do_rescale", "do_normalize"):
         if not config.get(key, True):
-            raise ModelLoadError(f"{origin}: {key} is false; its images are always resized and normalised")
+            raise ModelLoadError(f"{label}: {key} is false; its images are always resized and normalised")
     factor = config.get("rescale_factor", 1 / 255)
     if not isinstance(factor, float) or not math.isclose(factor, 1 / 255, rel_tol=1e-6):
-        raise ModelLoadError(f"{origin}: rescale_factor is {factor!r}, only 1/255 is supported")
+        raise ModelLoadError(f"{label}: rescale_factor is {factor!r}, only 1/255 is supported")
 
 
-def interpolation(config: Mapping[str, Any], origin: str) -> Resample:
+def interpolation(config: Mapping[str, Any], label: str) -> Resample:
     """How pixels are interpolated; bicubic where the config does not say.
 
     Raises:
@@ -36,11 +40,11 @@ def interpolation(config: Mapping[str, Any], origin: str) -> Resample:
     number = config.get("resample", 3)
     if number not in _INTERPOLATIONS:
         known = ", ".join(f"{key} ({name})" for key, name in _INTERPOLATIONS.items())
-        raise ModelLoadError(f"{origin}: resample is {number!r}, only {known} are supported")
+        raise ModelLoadError(f"{label}: resample is {number!r}, only {known} are supported")
     return _INTERPOLATIONS[number]
 
 
-def sides(size: object, name: str, origin: str) -> int:
+def sides(size: object, name: str, label: str) -> int:
     """Both sides of a square: a number, or {'height': N, 'width': N}.
 
     Raises:
@@ -49,11 +53,11 @@ def sides(size: object, name: str, origin: str) -> int:
     given = {size.get("height"), size.get("width")} if isinstance(size, Mapping) else {size}
     side = given.pop()
     if given or not isinstance(side, int) or side < 1:
-        raise ModelLoadError(f"{origin}: {name} is {size!r}, wanted a number or {{'height': N, 'width': N}}, a square")
+        raise ModelLoadError(f"{label}: {name} is {size!r}, wanted a number or {{'height': N, 'width': N}}, a square")
     return side
 
 
-def colours(config: Mapping[str, Any], name: str, usual: Sequence[float], origin: str) -> Sequence[float]:
+def colours(config: Mapping[str, Any], name: str, usual: Sequence[float], label: str) -> Sequence[float]:
     """A number per channel.
 
     Raises:
@@ -61,5 +65,5 @@ def colours(config: Mapping[str, Any], name: str, usual: Sequence[float], origin
     """
     values = config.get(name, usual)
     if not isinstance(values, Sequence) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
-        raise ModelLoadError(f"{origin}: {name} is {values!r}, wanted three numbers")
+        raise ModelLoadError(f"{label}: {name} is {values!r}, wanted three numbers")
     return values

@@ -1,4 +1,4 @@
-"""The size that BLIP, BLIP-2, InstructBLIP and SigLIP want images in: one square, whatever the source's shape."""
+"""The image size of BLIP, BLIP-2, InstructBLIP and SigLIP: one square, whatever the shape of the source."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from typing import Any
 
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.images.resize import Resample
+from vqa_ray.models.transforms.processor_config import (
+    CLIP_MEAN,
+    CLIP_STD,
+    check_whole,
+    colours,
+    interpolation,
+    sides,
+)
 
 _BICUBIC = 3
-# Of CLIP's training images (Radford et al. 2021), which the processors of all three families share.
-_MEAN = (0.48145466, 0.4578275, 0.40821073)
-_STD = (0.26862954, 0.26130258, 0.27577711)
 _SIZE = {"height": 384, "width": 384}
+_SIGLIP_SIDE = 224
+_HALF = (0.5, 0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +28,12 @@ class SquareTransform:
     """Both sides to `side` pixels; the aspect ratio is not kept, as in the training of these models."""
 
     side: int
-    mean: tuple[float, ...] = _MEAN
-    std: tuple[float, ...] = _STD
+    mean: tuple[float, ...] = CLIP_MEAN
+    std: tuple[float, ...] = CLIP_STD
     resample: Resample = "bicubic"
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], origin: str) -> SquareTransform:
+    def from_config(cls, config: Mapping[str, Any], label: str) -> SquareTransform:
         """Read the settings of a `BlipImageProcessor`, `size` a number (old) or {'height', 'width'}.
 
         Raises:
@@ -36,21 +43,30 @@ class SquareTransform:
         sides = {given.get("height"), given.get("width")} if isinstance(given, Mapping) else {given}
         side = sides.pop()
         if sides or not isinstance(side, int) or side < 1:
-            raise ModelLoadError(f"{origin}: size is {given!r}, wanted a number or {{'height': N, 'width': N}}")
+            raise ModelLoadError(f"{label}: size is {given!r}, wanted a number or {{'height': N, 'width': N}}")
         if config.get("resample", _BICUBIC) != _BICUBIC:
-            raise ModelLoadError(f"{origin}: resample is {config['resample']!r}, only 3 (bicubic) is supported")
+            raise ModelLoadError(f"{label}: resample is {config['resample']!r}, only 3 (bicubic) is supported")
         for key in ("do_resize", "do_rescale", "do_normalize"):
             if not config.get(key, True):
-                raise ModelLoadError(f"{origin}: {key} is false; its images are always resized and normalised")
+                raise ModelLoadError(f"{label}: {key} is false; its images are always resized and normalised")
+        mean, std = config.get("image_mean", CLIP_MEAN), config.get("image_std", CLIP_STD)
+        return cls(side, tuple(map(float, mean)), tuple(map(float, std)))
+
+    @classmethod
+    def from_siglip_config(cls, config: Mapping[str, Any], label: str) -> SquareTransform:
+        """Read the settings of a `SiglipImageProcessor`; SigLIP 2 resizes bilinearly.
+
+        Raises:
+            ModelLoadError: they ask for something other than a resize to a square.
+        """
+        check_whole(config, label)
         return cls(
-            side, tuple(map(float, config.get("image_mean", _MEAN))), tuple(map(float, config.get("image_std", _STD)))
+            sides(config.get("size", _SIGLIP_SIDE), "size", label),
+            tuple(map(float, colours(config, "image_mean", _HALF, label))),
+            tuple(map(float, colours(config, "image_std", _HALF, label))),
+            interpolation(config, label),
         )
 
     def target_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) in pixels for a source of any size."""
         return self.side, self.side
-
-
-def transform_from_config(config: Mapping[str, Any], origin: str) -> SquareTransform:
-    """See `SquareTransform.from_config`."""
-    return SquareTransform.from_config(config, origin)

@@ -27,7 +27,7 @@ class ViltTransform:
     std: tuple[float, ...] = _HALF
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], origin: str) -> ViltTransform:
+    def from_config(cls, config: Mapping[str, Any], label: str) -> ViltTransform:
         """Read a `preprocessor_config.json`, of the old layout (`size` a number) or the new.
 
         Raises:
@@ -36,12 +36,12 @@ class ViltTransform:
         size = config.get("size", 384)
         shortest = size.get("shortest_edge") if isinstance(size, Mapping) else size
         if not isinstance(shortest, int) or shortest < 1:
-            raise ModelLoadError(f"{origin}: size is {size!r}, wanted a number or {{'shortest_edge': number}}")
+            raise ModelLoadError(f"{label}: size is {size!r}, wanted a number or {{'shortest_edge': number}}")
         if config.get("resample", _BICUBIC) != _BICUBIC:
-            raise ModelLoadError(f"{origin}: resample is {config['resample']!r}, only 3 (bicubic) is supported")
+            raise ModelLoadError(f"{label}: resample is {config['resample']!r}, only 3 (bicubic) is supported")
         for key in ("do_resize", "do_rescale", "do_normalize"):
             if not config.get(key, True):
-                raise ModelLoadError(f"{origin}: {key} is false; ViLT images are always resized and normalised")
+                raise ModelLoadError(f"{label}: {key} is false; ViLT images are always resized and normalised")
         return cls(
             shortest,
             int(config.get("size_divisor", 32)),
@@ -74,8 +74,3 @@ class ViltTransform:
                 f"{self.size_divisor} pixels at the model's resolution",
             )
         return new_height, new_width
-
-
-def transform_from_config(config: Mapping[str, Any], origin: str) -> ViltTransform:
-    """See `ViltTransform.from_config`."""
-    return ViltTransform.from_config(config, origin)

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vqa_ray.models import score_meanings
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
-from vqa_ray.models.checkpoint.files import image_processor_config, read_json
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.microbatch import group_by_image
@@ -63,7 +64,7 @@ class Vilt:
         max_text_tokens: longer questions are cut to this many tokens, which the answer's `warning` tells.
     """
 
-    score_meaning = "sigmoid of the answer's logit; answers are scored independently, so scores do not sum to 1"
+    score_meaning = score_meanings.SIGMOID
 
     def __init__(
         self, network: ViltNetwork, tokenizer: Any, vocabulary: AnswerVocabulary, max_text_tokens: int = 40
@@ -81,20 +82,21 @@ class Vilt:
         self._question = functools.lru_cache(maxsize=65_536)(self._tokenize)
 
     @classmethod
-    def from_directory(
-        cls, path: Path, *, device: str | None = None, dtype: str | None = None, compile: bool = False
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, device: str | None = None, dtype: str | None = None, compile: bool = False
     ) -> Vilt:
-        """Load a checkpoint directory in `save_pretrained` layout, old or new.
+        """Load the weights of a checkpoint.
 
         Raises:
-            ModelLoadError: weights or vocabulary are missing or do not fit, or the device or dtype does not exist.
+            ModelLoadError: weights are missing or do not fit, or the device or dtype does not exist.
         """
+        path, transform, vocabulary = checkpoint.directory, checkpoint.transform, checkpoint.vocabulary
+        assert isinstance(transform, ViltTransform)
+        assert vocabulary is not None
         chosen = choose_device(device)
-        number = choose_dtype(dtype, chosen, read_json(path, "config.json"), f"model {path}")
-        transform = ViltTransform.from_config(image_processor_config(path), f"model {path}")
-        model = load_plain(path, number) or _load_stock(path, number)
+        number = choose_dtype(dtype, chosen, checkpoint.config, checkpoint.label)
+        model = load_plain(path, checkpoint.config, number) or _load_stock(path, number)
         tokenizer = load_wordpiece(path) or load_text_tokenizer(path)
-        vocabulary = AnswerVocabulary.from_config(read_json(path, "config.json"), f"model {path}")
         network = ViltNetwork(model.to(chosen), transform.mean, transform.std, frozen=True).to(chosen)
         vilt = cls(network, tokenizer, vocabulary, model.config.max_position_embeddings)
         if compile and chosen.type == "cuda":

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vqa_ray.models.checkpoint.files import read_json
 from vqa_ray.models.checkpoint.plain_weights import Conv2d, Embedding, LayerNorm, Linear, load_plain_weights
 
 # The defaults of `ViltConfig` in transformers 5, for entries that config.json leaves out.
@@ -37,18 +36,18 @@ _DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def load_plain(path: Path, dtype: torch.dtype) -> ViltModules | None:
+def load_plain(path: Path, content: Mapping[str, Any], dtype: torch.dtype) -> ViltModules | None:
     """Load a `ViltForQuestionAnswering` checkpoint for inference.
 
     Args:
         path: its directory.
+        content: its config.json.
         dtype: of the weights in memory.
 
     Returns:
         The modules, frozen and in evaluation mode; None where config or weights need transformers: another activation,
         weights that are not safetensors, or whose names or shapes differ.
     """
-    content = read_json(path, "config.json")
     config = SimpleNamespace(**{**_DEFAULTS, **{name: content[name] for name in _DEFAULTS if name in content}})
     sizes = (value for name, value in vars(config).items() if name not in ("hidden_act", "layer_norm_eps"))
     if config.hidden_act != "gelu" or not all(isinstance(size, int) for size in sizes):

@@ -92,9 +92,9 @@ def describe_pair_start(reference: str) -> StartInfo:
         )
     text = config.get("text_config") or {}
     limit = int(text.get("max_position_embeddings", 77))
-    weights = check_parts(path, config, f"model {reference}", has_vocabulary=False)
+    weights = check_parts(path, config, f"model {reference}", None)
     return StartInfo(
-        path, ARCHITECTURE, None, limit, checkpoint.fingerprint(path), (*found_at.told, *weights.notes(reference))
+        path, ARCHITECTURE, None, limit, checkpoint.fingerprint(path), (*found_at.notes, *weights.notes(reference))
     )
 
 

@@ -96,11 +96,11 @@ def describe_start(reference: str) -> StartInfo:
         )
     origin = f"model {reference}"
     ViltTransform.from_config(checkpoint.image_processor_config(path), origin)
-    weights = check_parts(path, config, origin, has_vocabulary=known[0] == _ANSWERING)
     vocabulary = AnswerVocabulary.from_config(config, origin) if known[0] == _ANSWERING else None
+    weights = check_parts(path, config, origin, vocabulary)
     fingerprint = checkpoint.fingerprint(path)
     limit = int(config.get("max_position_embeddings", 40))
-    notes = (*found_at.told, *weights.notes(reference))
+    notes = (*found_at.notes, *weights.notes(reference))
     return StartInfo(path, known[0], vocabulary, limit, fingerprint, notes)
 
 

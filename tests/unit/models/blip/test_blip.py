@@ -14,6 +14,7 @@ from tests.helpers import tiny_blip
 from tests.helpers.stock_generation import assert_equal_on_mixed_pairs, show_tokens, stock_tokens, tokens_of
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.blip.blip import Blip
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.types import Image
 
@@ -36,7 +37,7 @@ def engine(answering: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory)
 
 
 def load(directory: Path, **given: Any) -> Blip:
-    return Blip.from_directory(directory, device="cpu", dtype="float32", **given)
+    return Blip.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32", **given)
 
 
 def test_generates_the_tokens_of_stock_generate_on_100_mixed_pairs(

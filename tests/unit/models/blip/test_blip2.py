@@ -13,6 +13,7 @@ import torch
 from tests.helpers import tiny_blip
 from tests.helpers.stock_generation import assert_equal_on_mixed_pairs, show_tokens, stock_tokens, tokens_of
 from vqa_ray.models.blip.blip2 import Blip2
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.types import Image
@@ -42,7 +43,7 @@ def engine(directory: Path) -> Blip2:
 
 
 def load(directory: Path, **given: Any) -> Blip2:
-    return Blip2.from_directory(directory, device="cpu", dtype="float32", **given)
+    return Blip2.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32", **given)
 
 
 def forced(model: Any, processor: Any, image: Image, question: str, choice: str) -> float:
@@ -196,7 +197,7 @@ def test_loads_the_old_layout(engine: Blip2, directory: Path, tmp_path: Path) ->
 
 
 def test_bfloat16_runs_and_mostly_agrees_on_yes_or_no(directory: Path, engine: Blip2) -> None:
-    half = Blip2.from_directory(directory, device="cpu", dtype="bfloat16")
+    half = Blip2.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="bfloat16")
     images = tiny_blip.random_images(32, seed=6)
     asked, options = [["is it red?"]] * 32, [[("yes", "no")]] * 32
     pairs = zip(engine.score(images, asked, options), half.score(images, asked, options), strict=True)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.helpers import tiny_blip
 from vqa_ray.errors import ModelLoadError, RequestError, RowError
 from vqa_ray.models.blip.blip2 import Blip2
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation import language_model as readers
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.generation.prompts import Prompting
@@ -32,7 +33,7 @@ def engine(directory: Path) -> Blip2:
 
 
 def load(directory: Path, **given: Any) -> Blip2:
-    return Blip2.from_directory(directory, **{"device": "cpu", "dtype": "float32"} | given)
+    return Blip2.from_checkpoint(Checkpoint.open(str(directory)), **{"device": "cpu", "dtype": "float32"} | given)
 
 
 def changed(directory: Path, copy: Path, name: str, change: Callable[[dict[str, Any]], object]) -> Path:

@@ -14,6 +14,7 @@ from tests.helpers import tiny_blip
 from tests.helpers.stock_generation import assert_equal_on_mixed_pairs, show_tokens, stock_tokens, tokens_of
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.blip.instructblip import InstructBlip
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
 
 CHOICES = ("yes", "no", "golden retriever")
@@ -35,7 +36,7 @@ def engine(directory: Path) -> InstructBlip:
 
 
 def load(directory: Path, **given: Any) -> InstructBlip:
-    return InstructBlip.from_directory(directory, device="cpu", dtype="float32", **given)
+    return InstructBlip.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32", **given)
 
 
 def test_generates_the_tokens_of_stock_generate_on_100_mixed_pairs(

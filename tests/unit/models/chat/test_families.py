@@ -16,6 +16,7 @@ from tests.helpers.tiny_families import BUILDERS, tiny_family
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.chat.model import CAPTION_REQUEST, ChatModel
 from vqa_ray.models.chat.prompt_adapters import ADAPTERS
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.refused_families import REFUSED
 from vqa_ray.models.registry import FAMILIES, SHARING_A_PREFIX, family_of
@@ -83,7 +84,9 @@ def test_a_family_answers_as_stock_generate_does(name: str, tmp_path: Path) -> N
     model, processor = tiny_family(name)
     save_chat(tmp_path, model, processor)
     generation = GenerationConfig(NEW_TOKENS, NEW_TOKENS)
-    engine = ChatModel.from_directory(tmp_path, device="cpu", dtype="float32", generation=generation)
+    engine = ChatModel.from_checkpoint(
+        Checkpoint.open(str(tmp_path)), device="cpu", dtype="float32", generation=generation
+    )
     assert engine.shares == (name in SHARING_A_PREFIX)
     images = random_images(4)
     asked = [list(QUESTIONS[first:last]) for first, last in ((0, 3), (1, 3), (2, 5), (1, 3))]

@@ -18,6 +18,7 @@ from tests.helpers.tiny_chat import FAMILIES, QUESTIONS, random_images, save_tin
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat import shared_prefix as chat_prefix
 from vqa_ray.models.chat.model import CAPTION_REQUEST, ChatModel
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.registry import SHARING_A_PREFIX
 from vqa_ray.types import Image
@@ -35,7 +36,7 @@ def directories(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def load(directory: Path, **generation: Any) -> ChatModel:
     config = GenerationConfig(**{"max_new_tokens": NEW_TOKENS, "caption_max_new_tokens": NEW_TOKENS, **generation})
-    return ChatModel.from_directory(directory, device="cpu", dtype="float32", generation=config)
+    return ChatModel.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32", generation=config)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -311,7 +312,7 @@ def test_a_question_that_names_the_image_token_is_refused(model: ChatModel, fami
 
 
 def test_bfloat16_answers(directories: Any) -> None:
-    half = ChatModel.from_directory(directories("llava"), device="cpu", dtype="bfloat16")
+    half = ChatModel.from_checkpoint(Checkpoint.open(str(directories("llava"))), device="cpu", dtype="bfloat16")
     answers = half.answer(random_images(4), [QUESTIONS[:2]] * 4, 1)
     assert all(0 <= answer.answers[0][1] <= 1 for per_image in answers for answer in per_image)
 

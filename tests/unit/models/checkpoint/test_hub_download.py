@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import constants
+from safetensors.torch import save_file
 
 from tests.helpers import tiny_encoders
 from tests.helpers.hub import TOKEN, Hub, hub_server
@@ -19,6 +22,8 @@ from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import load
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.files import locate
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.training.vqa.initialise import start_from
 
 NAME = "org/vilt"
@@ -74,8 +79,38 @@ def test_safetensors_are_fetched_and_nothing_beside_them(hub: Hub, vilt: Path) -
     assert info.notes == ()
     assert info.fingerprint == load.describe(str(vilt)).fingerprint
     asked = len(hub.requests)
-    load.load_transform(NAME)
+    ModelOptions(NAME, device="cpu").load(info)
     assert len(hub.requests) == asked
+
+
+def test_a_worker_reads_the_revision_that_the_command_resolved(hub: Hub, vilt: Path) -> None:
+    hub.add(NAME, vilt)
+    first = hub.repositories[NAME].refs["main"].sha
+    opened = Checkpoint.open(NAME)
+    assert opened.revisions == {NAME: first}
+    config = json.loads((vilt / "config.json").read_text())
+    changed = json.dumps({**config, "id2label": {str(i): f"other {i}" for i in range(len(ANSWERS))}})
+    hub.commit(NAME, {"config.json": changed.encode()})
+    hub.requests.clear()
+    options = pickle.loads(pickle.dumps(ModelOptions(NAME, device="cpu", revisions=opened.revisions)))
+    assert options.load().labels == ANSWERS
+    assert not [line for line in hub.requests if "main" in line]
+    assert Checkpoint.open(NAME).vocabulary.labels[0] == "other 0"  # type: ignore[union-attr]
+    assert hub.downloads == ["config.json"]
+
+
+def test_a_worker_reads_the_base_of_an_adapter_at_its_revision(hub: Hub, vilt: Path, tmp_path: Path) -> None:
+    hub.add("org/base", vilt)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    save_file({"base_model.model.x": torch.zeros(1)}, adapter / "adapter_model.safetensors")
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "base_model_name_or_path": "org/base"})
+    )
+    opened = Checkpoint.open(str(adapter))
+    assert opened.revisions == {"org/base": hub.repositories["org/base"].refs["main"].sha}
+    hub.commit("org/base", {"config.json": b"{}"})
+    assert Checkpoint.open(str(adapter), opened.revisions) == opened
 
 
 def test_a_conversion_of_the_bot_goes_before_pickles(hub: Hub, pickled: tuple[Path, bytes]) -> None:
@@ -149,7 +184,6 @@ def test_what_was_fetched_is_found_again_without_a_network(
     hub.add(NAME, pickled[0])
     hub.open_pull_request(NAME, {"model.safetensors": pickled[1]})
     first = load.describe(NAME)
-    monkeypatch.setattr("vqa_ray.models.checkpoint.files._downloaded_before", {})
     hub.failures[""] = 503
     assert load.describe(NAME) == first
     hub.failures.clear()
@@ -201,7 +235,7 @@ def test_failures_of_the_hub_are_one_line_each(hub: Hub, vilt: Path, monkeypatch
 def test_a_token_opens_what_is_private(hub: Hub, vilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add("org/private", vilt, private=True, gated=True)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert load.describe("org/private").family == "vilt"
+    assert load.describe("org/private").family_name == "vilt"
 
 
 def test_addresses_of_pages_are_told_the_name() -> None:

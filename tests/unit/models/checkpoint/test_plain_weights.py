@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,18 @@ from tests.helpers import tiny_encoders
 from tests.helpers.tiny import random_images, save_tiny_vilt
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint.files import local_directory
+from vqa_ray.models.checkpoint.json_files import read_json
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.encoders import clip, clip_modules
 from vqa_ray.models.vilt import model as vilt
 from vqa_ray.models.vilt import modules as vilt_modules
 
 QUESTIONS = [["is there a dog?", "what colour is it?"], ["how many?"], ["is it red?", "is it blue?", "what is it?"]]
 TEXTS = ["a red mug", "a", "two dogs beside a very large blue chair"]
+
+
+def files(directory: Path) -> tuple[Path, dict[str, Any]]:
+    return directory, read_json(directory, "config.json")
 
 
 @pytest.fixture
@@ -40,9 +47,9 @@ def test_a_vilt_answers_exactly_as_with_the_stock_modules(
     vilt_directory: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = random_images(3)
-    plain = vilt.Vilt.from_directory(vilt_directory, device="cpu", dtype=dtype)
+    plain = vilt.Vilt.from_checkpoint(Checkpoint.open(str(vilt_directory)), device="cpu", dtype=dtype)
     monkeypatch.setattr(vilt, "load_plain", lambda *_: None)
-    stock = vilt.Vilt.from_directory(vilt_directory, device="cpu", dtype=dtype)
+    stock = vilt.Vilt.from_checkpoint(Checkpoint.open(str(vilt_directory)), device="cpu", dtype=dtype)
     assert isinstance(plain.network.model, vilt_modules.ViltModules)
     assert not isinstance(stock.network.model, vilt_modules.ViltModules)
     assert plain.answer(images, QUESTIONS, 3) == stock.answer(images, QUESTIONS, 3)
@@ -53,9 +60,9 @@ def test_a_clip_embeds_as_with_the_stock_modules(
     clip_directory: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = tiny_encoders.photos(3)
-    plain = clip.ClipEncoder.from_directory(clip_directory, device="cpu", dtype=dtype)
+    plain = clip.ClipEncoder.from_checkpoint(Checkpoint.open(str(clip_directory)), device="cpu", dtype=dtype)
     monkeypatch.setattr(clip, "load_plain", lambda *_: None)
-    stock = clip.ClipEncoder.from_directory(clip_directory, device="cpu", dtype=dtype)
+    stock = clip.ClipEncoder.from_checkpoint(Checkpoint.open(str(clip_directory)), device="cpu", dtype=dtype)
     assert isinstance(plain.towers._model, clip_modules.ClipModules)
     np.testing.assert_array_equal(plain.encode_images(images), stock.encode_images(images))
     np.testing.assert_allclose(
@@ -103,28 +110,28 @@ def _other_shape(weights: dict[str, torch.Tensor]) -> None:
 def test_weights_that_need_more_than_reading_are_left_to_transformers(
     vilt_directory: Path, change: Callable[[dict[str, torch.Tensor]], None]
 ) -> None:
-    assert vilt_modules.load_plain(vilt_directory, torch.float32) is not None
+    assert vilt_modules.load_plain(*files(vilt_directory), torch.float32) is not None
     _change_weights(vilt_directory, change)
-    assert vilt_modules.load_plain(vilt_directory, torch.float32) is None
+    assert vilt_modules.load_plain(*files(vilt_directory), torch.float32) is None
 
 
 @pytest.mark.parametrize("change", [{"hidden_act": "relu"}, {"image_size": [384, 384]}, {"id2label": None}])
 def test_configs_out_of_the_ordinary_are_left_to_transformers(vilt_directory: Path, change: dict[str, object]) -> None:
     _edit(vilt_directory, **change)
-    assert vilt_modules.load_plain(vilt_directory, torch.float32) is None
+    assert vilt_modules.load_plain(*files(vilt_directory), torch.float32) is None
 
 
 def test_damaged_weights_are_told(vilt_directory: Path) -> None:
     (file,) = vilt_directory.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ModelLoadError, match="damaged or cut short"):
-        vilt_modules.load_plain(vilt_directory, torch.float32)
+        vilt_modules.load_plain(*files(vilt_directory), torch.float32)
 
 
 def test_an_old_clip_config_is_left_to_transformers(clip_directory: Path) -> None:
-    assert clip_modules.load_plain(clip_directory, torch.float32) is not None
+    assert clip_modules.load_plain(*files(clip_directory), torch.float32) is not None
     _edit(clip_directory, text_config_dict={"hidden_size": 8})
-    assert clip_modules.load_plain(clip_directory, torch.float32) is None
+    assert clip_modules.load_plain(*files(clip_directory), torch.float32) is None
 
 
 def test_missing_entries_of_a_config_have_the_defaults_of_transformers() -> None:
@@ -140,5 +147,12 @@ def test_missing_entries_of_a_config_have_the_defaults_of_transformers() -> None
 
 def test_the_bundled_models_are_plain() -> None:
     path = local_directory("bundled:catalog-vilt")
-    assert vilt_modules.load_plain(path, torch.float32) is not None
-    assert clip_modules.load_plain(local_directory("bundled:catalog-clip"), torch.float32) is not None
+    assert vilt_modules.load_plain(*files(path), torch.float32) is not None
+    assert (
+        clip_modules.load_plain(
+            local_directory("bundled:catalog-clip"),
+            read_json(local_directory("bundled:catalog-clip"), "config.json"),
+            torch.float32,
+        )
+        is not None
+    )

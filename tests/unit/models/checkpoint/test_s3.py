@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.s3 import s3_bucket
+from tests.helpers.s3 import recorded_requests, s3_bucket
 from tests.helpers.tiny import save_tiny_vilt
 from tests.helpers.weights import to_pickles
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import load
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.storage import filesystem as storage
 
 
@@ -65,3 +68,34 @@ def test_what_is_wrong_in_a_bucket_is_told_before_weights_are_copied(bucket: str
     with pytest.raises(ModelLoadError, match="the newest is checkpoint-7: pass that"):
         load.describe(f"{bucket}/trainer")
     assert not list((tmp_path / "cache").rglob("*.gguf"))
+
+
+def test_a_bucket_is_listed_once_and_each_file_read_once(bucket: str, tmp_path: Path) -> None:
+    directory = save_tiny_vilt(tmp_path / "model")
+    uri = put(directory, f"{bucket}/counted")
+    with recorded_requests() as requests:
+        opened = Checkpoint.open(uri)
+    listings = [line for line in requests if "list-type=2" in line]
+    assert len(listings) == 1
+    read = [
+        line.partition("/counted/")[2].partition("?")[0] for line in requests if line.startswith("GET /models/counted/")
+    ]
+    assert sorted(read) == sorted(path.name for path in directory.iterdir())
+    with recorded_requests() as requests:
+        options = pickle.loads(pickle.dumps(ModelOptions(uri, device="cpu", revisions=opened.revisions)))
+        assert options.load().labels
+    assert requests == []
+
+
+def test_files_that_change_after_a_model_was_opened_are_refused(
+    bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = put(save_tiny_vilt(tmp_path / "model"), f"{bucket}/changing")
+    opened = Checkpoint.open(uri)
+    # As on another node: nothing is in the cache there.
+    monkeypatch.setenv("VQA_RAY_CACHE", str(tmp_path / "another"))
+    assert Checkpoint.open(uri, opened.revisions).fingerprint == opened.fingerprint
+    monkeypatch.setenv("VQA_RAY_CACHE", str(tmp_path / "third"))
+    storage.write_bytes_atomic(f"{uri}/vocab.txt", b"changed")
+    with pytest.raises(ModelLoadError, match=f"model {uri}: its files have changed since the command opened it"):
+        Checkpoint.open(uri, opened.revisions)

@@ -12,8 +12,9 @@ from PIL import Image as PillowImage
 from tests.helpers import tiny_encoders
 from tests.helpers.tiny_blip import QUERY_TOKENS
 from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.encoders.blip2 import Blip2Encoder
-from vqa_ray.models.encoders.shape import shape_from_config
+from vqa_ray.models.encoders.shape import blip2_shape
 from vqa_ray.types import EmbeddingShape
 
 
@@ -25,7 +26,7 @@ def built() -> tuple[Any, Any]:
 @pytest.fixture(scope="module")
 def encoder(built: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) -> Blip2Encoder:
     directory = tiny_encoders.save(tmp_path_factory.mktemp("blip2"), built)
-    return Blip2Encoder.from_directory(directory, device="cpu", dtype="float32")
+    return Blip2Encoder.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32")
 
 
 def test_the_score_is_that_of_the_contrastive_head(built: tuple[Any, Any], encoder: Blip2Encoder) -> None:
@@ -41,6 +42,6 @@ def test_the_score_is_that_of_the_contrastive_head(built: tuple[Any, Any], encod
 
 
 def test_sizes_that_a_config_leaves_out_are_those_of_transformers() -> None:
-    assert shape_from_config("blip-2", {}, "model x") == EmbeddingShape(32, 256)
+    assert blip2_shape({}, "model x") == EmbeddingShape(32, 256)
     with pytest.raises(ModelLoadError, match=r"num_query_tokens of config\.json is 'x', wanted a positive number"):
-        shape_from_config("blip-2", {"num_query_tokens": "x"}, "model x")
+        blip2_shape({"num_query_tokens": "x"}, "model x")

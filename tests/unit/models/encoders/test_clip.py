@@ -19,11 +19,12 @@ from tests.helpers import tiny_encoders
 from tests.helpers.s3 import s3_bucket
 from tests.helpers.tiny_blip import SIDE
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.encoders.clip import ClipEncoder
-from vqa_ray.models.encoders.shape import shape_from_config
+from vqa_ray.models.encoders.shape import clip_shape
 from vqa_ray.models.layers.vision_encoder import vision_layers
 from vqa_ray.models.load import describe, embedding_shape, load_encoder
-from vqa_ray.models.transforms.clip import ClipTransform, transform_from_config
+from vqa_ray.models.transforms.clip import ClipTransform
 from vqa_ray.storage.filesystem import filesystem_for
 from vqa_ray.types import EmbeddingShape
 
@@ -47,7 +48,7 @@ def broken(directory: Path, tmp_path: Path) -> Path:
 
 
 def load(directory: Path) -> ClipEncoder:
-    return ClipEncoder.from_directory(directory, device="cpu", dtype="float32")
+    return ClipEncoder.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32")
 
 
 def edit(path: Path, part: str, **changes: object) -> None:
@@ -121,10 +122,10 @@ def test_sizes_are_those_of_the_stock_processor(height: int, width: int) -> None
 
 def test_a_processor_may_resize_to_a_square() -> None:
     square = {"size": {"height": 48, "width": 48}, "do_center_crop": False, "resample": 2}
-    transform = transform_from_config(square, "model x")
+    transform = ClipTransform.from_config(square, "model x")
     assert transform.target_size(10, 9_000) == (48, 48)
     assert (transform.crop, transform.resample) == (48, "bilinear")
-    assert transform_from_config({"size": 336, "crop_size": 300}, "model x").target_size(400, 200) == (672, 336)
+    assert ClipTransform.from_config({"size": 336, "crop_size": 300}, "model x").target_size(400, 200) == (672, 336)
 
 
 @pytest.mark.parametrize(
@@ -144,19 +145,19 @@ def test_a_processor_may_resize_to_a_square() -> None:
 )
 def test_a_processor_that_does_something_else_is_refused(config: dict[str, object], message: str) -> None:
     with pytest.raises(ModelLoadError, match=f"^model x: {message}"):
-        transform_from_config(config, "model x")
+        ClipTransform.from_config(config, "model x")
 
 
 def test_a_size_that_is_none_is_refused() -> None:
-    assert shape_from_config("clip", {}, "model x") == EmbeddingShape(1, 512)
+    assert clip_shape({}, "model x") == EmbeddingShape(1, 512)
     with pytest.raises(ModelLoadError, match=r"model x: projection_dim of config.json is 0, wanted a positive number"):
-        shape_from_config("clip", {"projection_dim": 0}, "model x")
+        clip_shape({"projection_dim": 0}, "model x")
 
 
 def test_a_directory_of_sentence_transformers(built: tuple[Any, Any], directory: Path, tmp_path: Path) -> None:
     whole = tiny_encoders.to_sentence_transformers(directory, tmp_path / "st")
     info = describe(str(whole))
-    assert (info.family, info.path) == ("clip", whole / "0_CLIPModel")
+    assert (info.family_name, info.path) == ("clip", whole / "0_CLIPModel")
     assert info.fingerprint == describe(str(directory)).fingerprint
     assert embedding_shape(str(whole)) == EmbeddingShape(1, tiny_encoders.DIMENSION)
     encoder = load_encoder(str(whole), device="cpu", dtype="float32")
@@ -191,7 +192,7 @@ def test_vectors_are_normalised_anyway(directory: Path, tmp_path: Path) -> None:
     kinds = [("0_CLIPModel", "CLIPModel"), ("1_Normalize", "Normalize")]
     listed = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds]
     (whole / "modules.json").write_text(json.dumps(listed), "utf-8")
-    assert describe(str(whole)).family == "clip"
+    assert describe(str(whole)).family_name == "clip"
 
 
 @pytest.fixture(scope="module")

@@ -17,15 +17,16 @@ from tests.helpers.tiny_blip import SIDE
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.images.decode import ImageLimits, decode_for
 from vqa_ray.images.resize import resize
-from vqa_ray.models.encoders.shape import shape_from_config
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.encoders.shape import siglip_shape
 from vqa_ray.models.encoders.siglip import SiglipEncoder
 from vqa_ray.models.load import describe, load_transform
-from vqa_ray.models.transforms import siglip as siglip_transform
+from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.types import EmbeddingShape
 
 
 def load(directory: Path) -> SiglipEncoder:
-    return SiglipEncoder.from_directory(directory, device="cpu", dtype="float32")
+    return SiglipEncoder.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32")
 
 
 def stock(built: tuple[Any, Any], images: list[Any], padding: bool | str = "max_length") -> Any:
@@ -75,13 +76,13 @@ def test_vectors_of_different_lengths_are_refused_before_any_work(tmp_path: Path
 
 
 def test_sizes_that_a_config_leaves_out_are_those_of_transformers() -> None:
-    assert shape_from_config("siglip", {}, "model x") == EmbeddingShape(1, 768)
+    assert siglip_shape({}, "model x") == EmbeddingShape(1, 768)
     sizes = {"vision_config": {"hidden_size": 9}, "text_config": {"hidden_size": 8, "projection_size": 9}}
-    assert shape_from_config("siglip", sizes, "model x") == EmbeddingShape(1, 9)
-    transform = siglip_transform.transform_from_config({}, "model x")
+    assert siglip_shape(sizes, "model x") == EmbeddingShape(1, 9)
+    transform = SquareTransform.from_siglip_config({}, "model x")
     assert (transform.side, transform.mean, transform.std, transform.resample) == (224, *[(0.5,) * 3] * 2, "bicubic")
     with pytest.raises(ModelLoadError, match=r"model x: size is .*, wanted a number or .* a square"):
-        siglip_transform.transform_from_config({"size": {"height": 32, "width": 64}}, "model x")
+        SquareTransform.from_siglip_config({"size": {"height": 32, "width": 64}}, "model x")
 
 
 def test_a_tokenizer_without_padding_is_refused(tmp_path: Path) -> None:

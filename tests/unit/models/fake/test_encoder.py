@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_ray.models.fake.encoder import SHAPES, FakeEncoder
+from vqa_ray.models.fake.encoder import FakeEncoder
 from vqa_ray.models.fake.model import COLOURS, FAILURE
+from vqa_ray.models.fake.sizes import DIMENSION
 from vqa_ray.models.load import describe, embedding_shape, load_encoder
 
 NAMES = list(COLOURS)
@@ -26,7 +27,7 @@ def of_colour(name: str) -> np.ndarray:
 @pytest.mark.parametrize("reference", ["fake:", "fake:quadrants"])
 def test_a_text_is_nearest_to_the_image_of_its_colour(reference: str) -> None:
     encoder = load_encoder(reference)
-    assert (encoder.vectors, encoder.dimension) == (embedding_shape(reference).vectors, SHAPES[reference].dimension)
+    assert (encoder.vectors, encoder.dimension) == (embedding_shape(reference).vectors, DIMENSION)
     assert encoder.score_meaning == describe(reference).similarity_meaning
     images = encoder.encode_images([of_colour(name) for name in NAMES]).reshape(len(NAMES), encoder.vectors, -1)
     for text in ("{}", "a {} mug with a dog", "{}!"):

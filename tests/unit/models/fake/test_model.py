@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqa_ray.errors import RowError
-from vqa_ray.models.fake.model import FAILURE, SIDE, STEP, FakeModel, FakeTransform
+from vqa_ray.models.fake.model import FAILURE, FakeModel
+from vqa_ray.models.fake.sizes import SIDE, STEP, FakeTransform
 
 RED = np.full((8, 16, 3), (220, 30, 30), np.uint8)
 SIDES = st.integers(1, 5000)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.helpers import tiny_blip
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.generation.choices import continuation_tokens, opening_tokens, probabilities
-from vqa_ray.models.transforms.square import SquareTransform, transform_from_config
+from vqa_ray.models.transforms.square import SquareTransform
 
 
 def test_a_continuation_keeps_the_space_before_its_word() -> None:
@@ -54,8 +54,8 @@ def test_probabilities_of_two_are_those_of_yes_against_no() -> None:
 
 @pytest.mark.parametrize("size", [224, {"height": 224, "width": 224}])
 def test_the_transform_reads_both_layouts(size: object) -> None:
-    assert transform_from_config({"size": size}, "model x") == SquareTransform(224)
-    assert transform_from_config({}, "model x").target_size(10, 9_000) == (384, 384)
+    assert SquareTransform.from_config({"size": size}, "model x") == SquareTransform(224)
+    assert SquareTransform.from_config({}, "model x").target_size(10, 9_000) == (384, 384)
 
 
 @pytest.mark.parametrize(
@@ -70,4 +70,4 @@ def test_the_transform_reads_both_layouts(size: object) -> None:
 )
 def test_the_transform_refuses_what_it_does_not_do(config: dict[str, object], told: str) -> None:
     with pytest.raises(ModelLoadError, match=f"model x: {told}"):
-        transform_from_config(config, "model x")
+        SquareTransform.from_config(config, "model x")

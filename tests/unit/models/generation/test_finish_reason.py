@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,12 @@ from tests.helpers.tiny_chat import QUESTIONS, random_images, save_tiny_chat
 from vqa_ray.errors import RequestError
 from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.chat.vllm import VllmOptions, answer_of, closing_tokens
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.fake.model import FakeModel
 from vqa_ray.models.generation.config import GenerationConfig
-from vqa_ray.models.load import ModelInfo, ModelOptions, describe, load_model
+from vqa_ray.models.load import ModelOptions, describe, load_model
 from vqa_ray.models.registry import FAKES, FAMILIES
+from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.types import Answer
 
 LIMIT = 6
@@ -30,7 +31,7 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def chat(directory: Path, closing: tuple[int, ...] | None = None, **generation: Any) -> ChatModel:
     config = GenerationConfig(**{"max_new_tokens": LIMIT, "caption_max_new_tokens": LIMIT, **generation})
-    model = ChatModel.from_directory(directory, device="cpu", dtype="float32", generation=config)
+    model = ChatModel.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32", generation=config)
     if closing is not None:
         model._closing = closing
     return model
@@ -84,10 +85,9 @@ def test_blip_2_says_how_answers_and_captions_ended(tmp_path: Path, beams: int) 
     assert all(caption.finish_reason in ("stop", "length") for caption in captions)
 
 
-def info(name: str, path: Path, **config: Any) -> ModelInfo:
+def opened(name: str, **config: Any) -> Checkpoint:
     family = next(each for each in FAMILIES if each.name == name and "answer" in each.tasks)
-    (path / "config.json").write_text(json.dumps({"model_type": name, **config}))
-    return ModelInfo("m", path, family, "0")
+    return Checkpoint("m", family, SquareTransform(224), {"model_type": name, **config})
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,8 @@ def info(name: str, path: Path, **config: Any) -> ModelInfo:
         ("blip", {}, {}, (20, 256)),
     ],
 )
-def test_default_limits(
-    tmp_path: Path, name: str, options: dict[str, Any], config: dict[str, Any], limits: tuple[int, int]
-) -> None:
-    found = ModelOptions("m", **options).generation(info(name, tmp_path, **config))
+def test_default_limits(name: str, options: dict[str, Any], config: dict[str, Any], limits: tuple[int, int]) -> None:
+    found = ModelOptions("m", **options).generation(opened(name, **config))
     assert (found.max_new_tokens, found.caption_max_new_tokens) == limits
 
 

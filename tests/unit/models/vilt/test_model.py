@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.helpers.tiny import ANSWERS, SHAPE, WORDS, random_images, save_tiny_vilt, tiny_model
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.vilt.model import Vilt
 from vqa_ray.models.vilt.network import Pairs, ViltNetwork
 
@@ -31,7 +32,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vilt(directory: Path) -> Vilt:
-    return Vilt.from_directory(directory, device="cpu", dtype="float32")
+    return Vilt.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32")
 
 
 def stock_logits(image: np.ndarray, question: str) -> torch.Tensor:
@@ -186,7 +187,7 @@ def test_the_forward_does_the_same_number_of_operations_for_any_batch() -> None:
 
 
 def test_bfloat16_mostly_agrees(directory: Path, vilt: Vilt) -> None:
-    half = Vilt.from_directory(directory, device="cpu", dtype="bfloat16")
+    half = Vilt.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="bfloat16")
     images = random_images(64, seed=9)
     asked = [["what is this?"]] * 64
     pairs = zip(vilt.answer(images, asked, top_k=1), half.answer(images, asked, top_k=1), strict=True)
