@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from vqa_ray.index import version as versions
 from vqa_ray.index.ann import build as ann
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 
 
 def main(uri: str) -> None:
     """Build it, publish it as the next version; prints seconds and the most memory of this process as JSON."""
-    layout = IndexLayout(uri)
+    layout = IndexDirectory(uri)
     base = versions.latest(layout)
     assert base is not None
     begun = time.perf_counter()

@@ -19,7 +19,7 @@ from vqa_ray.catalog.write import write_catalogue
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.hits import apply_verdicts
 from vqa_ray.index.search.searcher import Hits, Query, Searcher
-from vqa_ray.index.search.verify import Check, Verifier
+from vqa_ray.index.search.verify import Verification, Verifier
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.models.load import ModelOptions, load_encoder
 from vqa_ray.predicates.parser import parse
@@ -119,7 +119,7 @@ def _verified(searches: Sequence[tuple[CatalogQuery, Hits]], index: Index, model
     loaded = options.load()
     left = []
     for query, hits in searches:
-        check = Check(options, parse(_expression(query)), loaded=loaded)
+        check = Verification(options, parse(_expression(query)), loaded=loaded)
         verified = Verifier(check, SourceImages(index))(hits.positions.tolist(), _TOP_K)
         left.append(apply_verdicts(hits.positions, hits.scores, verified, _TOP_K).positions)
     return left

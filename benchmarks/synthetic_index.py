@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.version import IndexFile, Update, Version, publish
 from vqa_ray.storage.filesystem import filesystem_for, write_table_atomic
 
@@ -46,7 +46,7 @@ def blocks(rows: int, dimension: int, clusters: int) -> Iterator[npt.NDArray[np.
 
 def write(uri: str, rows: int, dimension: int, clusters: int) -> Version:
     """Write the index; row i has the row_id i."""
-    layout = IndexLayout(uri)
+    layout = IndexDirectory(uri)
     files = []
     start = 0
     for number, vectors in enumerate(blocks(rows, dimension, clusters)):

@@ -18,7 +18,7 @@ from vqa_ray.export.image_sizes import ImageSizes
 from vqa_ray.export.label_studio import write_tasks
 from vqa_ray.export.labels import check_columns
 from vqa_ray.export.text_files import csv_lines, exported_columns, jsonl_lines
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import open_index
 from vqa_ray.jobs.spec.tools import ExportSpec
 from vqa_ray.report.dataset_card import dataset_card
@@ -65,7 +65,7 @@ def run(spec: ExportSpec) -> None:
 def _to_hub(run: str, repository: str) -> None:
     """Upload all rows of a finished run, those that failed too, with its card."""
 
-    if IndexLayout(run).version_numbers():
+    if IndexDirectory(run).version_numbers():
         raise RequestError(f"{run}: --to hub takes runs; export an index with --to jsonl, or upload its files")
     full = check_repository(repository)
     uris, schema = _files(run)
@@ -100,7 +100,7 @@ def _write(
 def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
     """The files with the rows of a finished run or of the latest version of an index, and their schema."""
 
-    if IndexLayout(run).version_numbers():
+    if IndexDirectory(run).version_numbers():
         index = open_index(run)
         return [index.file_uri(file) for file in index.version.files], index.schema
     layout = RunDirectory(run)

@@ -132,7 +132,7 @@ def error_counts(judged: Sequence[DemoScores]) -> dict[str, int]:
     return dict(codes.most_common())
 
 
-def in_order_to_show(judged: Sequence[DemoScores]) -> list[DemoScores]:
+def display_order(judged: Sequence[DemoScores]) -> list[DemoScores]:
     """A few good rows, then those that failed, then the others: a gallery that shows fewer shows these."""
     good = [each for each in judged if is_sound(each)]
     failed = [each for each in judged if not is_sound(each)]
@@ -150,7 +150,7 @@ def _failed(judged: DemoScores) -> Row:
     return next((row for row in rows if row["status"] != STATUS_OK), judged.tagged)
 
 
-def cards(judged: Sequence[DemoScores], images: Mapping[str, bytes | None], taxonomy: Taxonomy) -> Iterator[Card]:
+def demo_cards(judged: Sequence[DemoScores], images: Mapping[str, bytes | None], taxonomy: Taxonomy) -> Iterator[Card]:
     """A card of each.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqa_ray.jobs.demo.directory import ANSWERS, GALLERY, HITS, TAGS
-from vqa_ray.jobs.demo.evaluate import DemoScores, cards, in_order_to_show, is_sound, join_results
+from vqa_ray.jobs.demo.evaluate import DemoScores, demo_cards, display_order, is_sound, join_results
 from vqa_ray.jobs.demo.inputs import SCHEMA, read_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, Measure, write_gallery
 from vqa_ray.runs.counts import read_columns
@@ -40,7 +40,7 @@ def write_page(
     model: str,
 ) -> None:
     """Write the gallery; only the images that it shows are held."""
-    shown = in_order_to_show(judged)[:DEFAULT_CARDS]
+    shown = display_order(judged)[:DEFAULT_CARDS]
     wanted = {each.product["image_id"] for each in shown}
     rows = read_rows(shards, ["image_id", "image"])
     images = {row["image_id"]: row["image"] for row in rows if row["image_id"] in wanted}
@@ -57,4 +57,4 @@ def write_page(
         facts=tuple(Fact(name, f"{value:,}") for name, value in facts.items()),
         measures=tuple(measured),
     )
-    write_gallery(str(place / GALLERY), header, cards(shown, images, taxonomy))
+    write_gallery(str(place / GALLERY), header, demo_cards(shown, images, taxonomy))

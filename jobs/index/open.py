@@ -14,7 +14,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.index import version as versions
 from vqa_ray.index.ann.build import check_possible
 from vqa_ray.index.input_files import input_name
-from vqa_ray.index.paths import IndexLayout, files
+from vqa_ray.index.paths import IndexDirectory, existing_files
 from vqa_ray.index.reader import Index
 from vqa_ray.index.update import IndexSchema, read_sources
 from vqa_ray.index.version import Version
@@ -53,7 +53,7 @@ class IndexTask:
 
     spec: IndexSpec
     source: Source
-    layout: IndexLayout
+    layout: IndexDirectory
     kind: IndexSchema
     schema: pa.Schema
     record: RunRecord
@@ -77,7 +77,7 @@ def prepare(spec: IndexSpec) -> IndexTask:
         "score_meaning": model.similarity_meaning,
     }
     kind = IndexSchema(description, shape.vectors, shape.dimension, spec.shared())
-    layout = IndexLayout(spec.output)
+    layout = IndexDirectory(spec.output)
     base = _base(layout)
     if base is not None:
         check_kind(layout, kind, base)
@@ -90,7 +90,7 @@ def prepare(spec: IndexSpec) -> IndexTask:
     return IndexTask(spec, source, layout, kind, form, record)
 
 
-def check_kind(layout: IndexLayout, kind: IndexSchema, base: Version) -> None:
+def check_kind(layout: IndexDirectory, kind: IndexSchema, base: Version) -> None:
     """Refuse to go on from a version that was made otherwise.
 
     Raises:
@@ -123,11 +123,11 @@ def _differs(name: str, mine: Any, theirs: Any) -> bool:
     return bool(mine.get(name) != theirs.get(name))
 
 
-def _base(layout: IndexLayout) -> Version | None:
+def _base(layout: IndexDirectory) -> Version | None:
     try:
         base = versions.latest(layout)
         if base is None and not layout.update_names():
-            foreign = [name_of(entry.uri) for entry in files(layout.uri)]
+            foreign = [name_of(entry.uri) for entry in existing_files(layout.uri)]
             if foreign:
                 more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
                 raise RequestError(
@@ -141,7 +141,7 @@ def _base(layout: IndexLayout) -> Version | None:
     return base
 
 
-def _as_known(spec: IndexSpec, layout: IndexLayout, base: Version | None) -> IndexSpec:
+def _as_known(spec: IndexSpec, layout: IndexDirectory, base: Version | None) -> IndexSpec:
     """The spec with its input spelled as the index knows it, where the two are one place: its files are known by it."""
     for known in pc.unique(read_sources(layout, base)["input"]).to_pylist():
         if known == input_name(spec.input):
@@ -152,10 +152,10 @@ def _as_known(spec: IndexSpec, layout: IndexLayout, base: Version | None) -> Ind
 
 
 def _open(spec: IndexSpec, base: Version | None) -> Source:
-    if spec.allow_empty and base is not None and not (exists(spec.input) and files(spec.input)):
+    if spec.allow_empty and base is not None and not (exists(spec.input) and existing_files(spec.input)):
         logger.warning("%s: the input is empty: all that came from it leaves the index", spec.input)
         keep, keep_as = parse_keep(spec.keep)
-        stored = Index(IndexLayout(spec.output), base).schema
+        stored = Index(IndexDirectory(spec.output), base).schema
         kept = tuple(stored.field(name).with_name(riding_name(name)) for name in keep_as)
         config = InputConfig(spec.input, "images", keep=keep, keep_as=keep_as, needs_question=False)
         return Source(config, "images", absolute(spec.input), (), kept, ColumnMap(), 0, "", False)

@@ -64,8 +64,8 @@ def salvage_unfinished(
         layout = task.layout.update(name)
         lock.check()
         commits.clean_uncommitted(layout)
-        planned = sources.finished(_plan(task, name), commits.committed_keys(layout))
-        planned = sources.current(planned, task.source, changes.to_read)
+        planned = sources.completely_written(_plan(task, name), commits.committed_keys(layout))
+        planned = sources.unchanged_since(planned, task.source, changes.to_read)
         parts = [each.uri for each in layout.part_files()]
         keys = count_rows(parts).keys
         if not planned.num_rows or len(np.unique(keys)) < len(keys):
@@ -74,10 +74,10 @@ def salvage_unfinished(
         uris = set(planned["uri"].to_pylist())
         change = VersionDelta(
             update=entry(task, replace(changes, gone=()), planned, name),
-            drop=sources.keys_of(known, uris),
+            drop=sources.keys_by_update(known, uris),
             parts=parts,
             read_as=name,
-            sources=pa.concat_tables([sources.without(known, uris), planned]),
+            sources=pa.concat_tables([sources.without_files(known, uris), planned]),
             only=_ranges(planned),
         )
         logger.info("%s: %d sources of an update that was cut short are kept", task.layout.uri, len(uris))

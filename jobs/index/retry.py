@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 
 from vqa_ray.index import version as versions
-from vqa_ray.index.input_snapshot import read_origin
+from vqa_ray.index.input_snapshot import read_input_snapshot
 from vqa_ray.index.update import VersionDelta, read_sources
 from vqa_ray.index.version import Update, Version
 from vqa_ray.jobs.index.open import IndexTask
@@ -48,7 +48,7 @@ def _again(
     task: IndexTask, lock: OutputLock, base: Version, retry: Retry, *, read_as: str, keys: Keys
 ) -> tuple[Version, RunResult]:
     keep, keep_as = parse_keep(task.spec.keep)
-    source = read_origin(task.layout.origin(read_as), tuple(task.schema.field(name) for name in keep_as), keep)
+    source = read_input_snapshot(task.layout.origin(read_as), tuple(task.schema.field(name) for name in keep_as), keep)
     asked = record_of(task, base)
     record = replace(asked, command={**asked.command, "retry_failed": retry.told(), "of": read_as})
     name = find_resumable_update(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"

@@ -13,7 +13,7 @@ import pyarrow as pa
 from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
 from vqa_ray.index.input_files import Difference
-from vqa_ray.index.input_snapshot import write_origin
+from vqa_ray.index.input_snapshot import write_input_snapshot
 from vqa_ray.index.update import VersionDelta, read_sources
 from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.open import IndexTask, check_kind
@@ -65,11 +65,11 @@ def update_index(task: IndexTask, lock: OutputLock) -> RunResult:
 
 def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Difference, name: str) -> RunResult:
     """Embed what is to be read as the update of that name, and publish it."""
-    source = sources.restricted(task.source, changes.to_read)
+    source = sources.restrict(task.source, changes.to_read)
     limits = None if task.spec.limit is None else limits_for(source, task.spec.limit)
     planned = sources.planned_files(source, name, limits)
     write_table_atomic(task.layout.plan(name), planned)
-    write_origin(task.layout.origin(name), source)
+    write_input_snapshot(task.layout.origin(name), source)
     job = Job(record_of(task, base), task.spec, source, task.schema, EmbedPipeline(task.spec), limits)
     result = embed(job, task.layout.update(name), lock.fence, partial(read_tasks, source, limits=limits))
     if result.integrity_errors:
@@ -78,10 +78,10 @@ def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Di
     leaving = {*changes.gone, *planned["uri"].to_pylist()}
     change = VersionDelta(
         update=entry(task, changes, planned, name),
-        drop=sources.keys_of(known, leaving),
+        drop=sources.keys_by_update(known, leaving),
         parts=part_uris(task.layout.update(name)),
         read_as=name,
-        sources=pa.concat_tables([sources.without(known, leaving), planned]),
+        sources=pa.concat_tables([sources.without_files(known, leaving), planned]),
     )
     publish(task, lock, base, change)
     discard(task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vqa_ray.errors import RequestError
 from vqa_ray.index.reader import open_index
-from vqa_ray.index.search.hits import Ranked, apply_verdicts, table_of
+from vqa_ray.index.search.hits import Ranked, apply_verdicts, hits_table
 from vqa_ray.index.search.query import encoder_of
 from vqa_ray.index.search.row_table import IndexRows
 from vqa_ray.index.search.searcher import Searcher
@@ -35,7 +35,7 @@ def run(spec: SearchSpec) -> None:
     if check is not None:
         verified = Verifier(check, SourceImages(index))(hits.positions.tolist(), spec.top_k)
         ranked = apply_verdicts(hits.positions, hits.scores, verified, spec.top_k)
-    table = table_of(ranked, rows.take(ranked.positions))
+    table = hits_table(ranked, rows.take(ranked.positions))
     outcome = Outcome(spec, index, model, rows.tagged, hits, verified, table)
     search_output.write(outcome, spec.output)
     if spec.gallery is not None:

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from vqa_ray import __version__
 from vqa_ray.index.reader import Index
-from vqa_ray.index.search.hits import conflicts
+from vqa_ray.index.search.hits import conflicting_row_ids
 from vqa_ray.index.search.searcher import Hits
-from vqa_ray.index.search.tags import Tagged
+from vqa_ray.index.search.tags import JoinedTags
 from vqa_ray.index.search.verify import Verified
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.load import ModelInfo
@@ -31,13 +31,13 @@ class Outcome:
         tagged: the tags that joined its rows; None for none.
         found: what the search found.
         verified: what a VQA model said of that; None where none was asked.
-        hits: what is left; see `vqa_ray.index.search.hits.table_of`.
+        hits: what is left; see `vqa_ray.index.search.hits.hits_table`.
     """
 
     spec: SearchSpec
     index: Index
     model: ModelInfo
-    tagged: Tagged | None
+    tagged: JoinedTags | None
     found: Hits
     verified: Verified | None
     hits: pa.Table
@@ -110,5 +110,5 @@ class Outcome:
                     spec.top_k,
                     len(found.positions),
                 )
-        for row_id in conflicts(self.hits):
+        for row_id in conflicting_row_ids(self.hits):
             logger.warning("row_id %d stands for several different images among the hits", row_id)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.export.plain import to_plain
-from vqa_ray.index.search.gallery_cards import cards
+from vqa_ray.index.search.gallery_cards import hit_cards
 from vqa_ray.jobs.search.outcome import Outcome
 from vqa_ray.jobs.search.spec import JSON, TABLE
 from vqa_ray.report.gallery import Fact, Header, write_gallery
@@ -68,7 +68,7 @@ def write_page(outcome: Outcome, images: Sequence[bytes | None], output: str) ->
         tuple(Fact(name, f"{value:,}") for name, value in facts.items()),
     )
     with _written("--gallery", output):
-        write_gallery(output, header, cards(outcome.hits, images))
+        write_gallery(output, header, hit_cards(outcome.hits, images))
 
 
 def to_json(outcome: Outcome) -> str:

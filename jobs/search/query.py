@@ -9,7 +9,7 @@ from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search import query
 from vqa_ray.index.search.scoring import Query
-from vqa_ray.index.search.verify import Check
+from vqa_ray.index.search.verify import Verification
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.jobs.runtime.calibration import read_calibration
 from vqa_ray.jobs.runtime.image_limits import image_limits
@@ -20,7 +20,7 @@ from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.storage.filesystem import redacted_uri
 
 
-def verification_from_spec(spec: SearchSpec) -> Check | None:
+def verification_from_spec(spec: SearchSpec) -> Verification | None:
     """What candidates are asked, checked against the model that is to answer; None where nothing is.
 
     Raises:
@@ -36,7 +36,7 @@ def verification_from_spec(spec: SearchSpec) -> Check | None:
     predicate = predicate_of(
         "--verify", spec.verify, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
     )
-    return Check(options, predicate, model.kind.is_generative, image_limits(spec), spec.allow_http)
+    return Verification(options, predicate, model.kind.is_generative, image_limits(spec), spec.allow_http)
 
 
 def query_of(spec: SearchSpec, model: ModelInfo) -> Query:

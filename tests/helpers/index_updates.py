@@ -13,8 +13,8 @@ from tests.helpers.indexes import FAKE_MODEL, unit
 from vqa_ray import schema
 from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
-from vqa_ray.index.input_snapshot import write_origin
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.input_snapshot import write_input_snapshot
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.update import IndexSchema, VersionDelta, apply, read_sources
 from vqa_ray.index.version import Update, Version
 from vqa_ray.readers import InputConfig, Source, open_source
@@ -39,7 +39,7 @@ def opened(directory: Path) -> Source:
     return open_source(InputConfig(str(directory), needs_question=False))
 
 
-def update(layout: IndexLayout, source: Source, *, rows_per_file: int = 3) -> Version:
+def update(layout: IndexDirectory, source: Source, *, rows_per_file: int = 3) -> Version:
     """Bring an index up to date with an input and publish it; the version as it is where nothing has changed."""
     base = versions.latest(layout)
     known = read_sources(layout, base)
@@ -47,23 +47,23 @@ def update(layout: IndexLayout, source: Source, *, rows_per_file: int = 3) -> Ve
     if base is not None and not changes:
         return base
     name = f"{base.number + 1 if base else 1:06}-test0000"
-    chosen = sources.restricted(source, changes.to_read)
+    chosen = sources.restrict(source, changes.to_read)
     planned = sources.planned_files(chosen, name)
     leaving = {*changes.gone, *planned["uri"].to_pylist()}
-    write_origin(layout.origin(name), chosen)
+    write_input_snapshot(layout.origin(name), chosen)
     change = VersionDelta(
         update=Update(name, DATE, source.config.uri, len(changes.added), len(changes.changed), len(changes.gone)),
-        drop=sources.keys_of(known, leaving),
+        drop=sources.keys_by_update(known, leaving),
         parts=embed(layout, chosen, name, rows_per_file),
         read_as=name,
-        sources=pa.concat_tables([sources.without(known, leaving), planned]),
+        sources=pa.concat_tables([sources.without_files(known, leaving), planned]),
     )
     version = apply(layout, base, KIND, change, DATE)
     assert versions.publish(layout, version)
     return version
 
 
-def embed(layout: IndexLayout, source: Source, name: str, rows_per_file: int) -> list[str]:
+def embed(layout: IndexDirectory, source: Source, name: str, rows_per_file: int) -> list[str]:
     """Write the rows of a source as part files of an update; their URIs."""
     form = schema.with_kept(schema.embedding_schema(1, DIMENSION), source.kept)
     read = [row for task in read_tasks(source) for table in task() for row in table.to_pylist()]

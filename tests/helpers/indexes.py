@@ -14,7 +14,7 @@ from PIL import Image
 
 from vqa_ray import schema
 from vqa_ray.index.ann.nearest import AnnIndex, open_ann
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.version import IndexFile, Update, Version, publish
 from vqa_ray.storage.filesystem import filesystem_for, write_table_atomic
@@ -74,7 +74,7 @@ def write_index(
             table = table.append_column(name, array)
         else:
             table = table.set_column(place, table.schema.field(place), array)
-    layout, name = IndexLayout(str(uri)), "000001-arrays00"
+    layout, name = IndexDirectory(str(uri)), "000001-arrays00"
     written = []
     bounds = np.linspace(0, count, (files if count else 1) + 1).astype(int).tolist()
     for number, (start, stop) in enumerate(itertools.pairwise(bounds)):

@@ -9,9 +9,9 @@
 
   const get = id => document.getElementById(id);
   const cards = () => [...document.querySelectorAll(".card .open")];
-  // What #told says is read out from a place that stays when the page is replaced.
-  const say = () => { get("said").textContent = get("told").textContent; };
-  const tell = text => { get("told").textContent = text; say(); };
+  // What #summary says is read out from a place that stays when the page is replaced.
+  const say = () => { get("said").textContent = get("summary").textContent; };
+  const tell = text => { get("summary").textContent = text; say(); };
 
   // One request at a time: a later one, and Esc, end the one before.
   const ask = async (url, options = {}) => {

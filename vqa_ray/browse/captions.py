@@ -13,7 +13,7 @@ def name_of(uri: str) -> str:
     return redacted_uri(uri).rstrip("/").rpartition("/")[2] or redacted_uri(uri)
 
 
-def about(collection: Collection) -> str:
+def describe_collection(collection: Collection) -> str:
     """Where the rows are from, and how many there are."""
     what = "index" if collection.kind == "index" else f"results of {collection.kind}"
     version = f", version {collection.index.version.number}" if collection.index else ""
@@ -24,7 +24,7 @@ def about(collection: Collection) -> str:
     )
 
 
-def told(collection: Collection, view: UrlState, total: int, found: SearchHits | None) -> str:
+def describe_results(collection: Collection, view: UrlState, total: int, found: SearchHits | None) -> str:
     """What a view came to: `total` rows."""
     if found is None:
         of = "" if total == len(collection) else f" of {len(collection):,}"
@@ -40,7 +40,7 @@ def told(collection: Collection, view: UrlState, total: int, found: SearchHits |
     return line
 
 
-def nothing(collection: Collection, view: UrlState) -> str:
+def explain_empty(collection: Collection, view: UrlState) -> str:
     """Why a view has no rows."""
     if not len(collection):
         return "Nothing is in here yet: it holds no rows."

@@ -44,7 +44,7 @@ def is_allowed_host(host: str, allowed: Collection[str]) -> bool:
     return True
 
 
-def is_from_elsewhere(method: str, headers: Mapping[str, str]) -> bool:
+def is_cross_site(method: str, headers: Mapping[str, str]) -> bool:
     """Whether another site's page asks: browsers say so. Following a link to here is fine."""
     site = headers.get("Sec-Fetch-Site")
     if site in (None, "same-origin", "none"):
@@ -54,7 +54,7 @@ def is_from_elsewhere(method: str, headers: Mapping[str, str]) -> bool:
     return not (method == "GET" and headers.get("Sec-Fetch-Mode") == "navigate")
 
 
-def guarded(hosts: Collection[str]) -> Middleware:
+def access_guard(hosts: Collection[str]) -> Middleware:
     """The middleware that refuses strangers, and says to browsers what they may do.
 
     Args:
@@ -68,7 +68,7 @@ def guarded(hosts: Collection[str]) -> Middleware:
             response: web.StreamResponse = web.Response(
                 status=403, text="403: this server is not known by that name; see vqa-ray browse --allow-host\n"
             )
-        elif is_from_elsewhere(request.method, request.headers):
+        elif is_cross_site(request.method, request.headers):
             response = web.Response(status=403, text="403: pages of other sites may not ask here\n")
         else:
             response = await handler(request)

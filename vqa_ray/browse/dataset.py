@@ -16,14 +16,14 @@ from vqa_ray.browse.facets import Facets, find_facets
 from vqa_ray.browse.originals import Originals
 from vqa_ray.browse.scores import Scores, scores_of
 from vqa_ray.browse.text_filter import with_valid_text
-from vqa_ray.browse.thumbnails import Pictures
+from vqa_ray.browse.thumbnails import Thumbnails
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
-from vqa_ray.index.search.tags import tagged
-from vqa_ray.report.row_cards import KINDS, CardMaker, tag_attributes
+from vqa_ray.index.search.tags import join_tags
+from vqa_ray.report.row_cards import WRITERS, CardMaker, tag_attributes
 from vqa_ray.runs import manifest
 from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunDirectory
@@ -59,7 +59,7 @@ class Collection:
     order: Positions
     cards: CardMaker
     facets: Facets
-    pictures: Pictures
+    pictures: Thumbnails
     originals: Originals
     scores: Scores | None = None
     index: Index | None = None
@@ -96,7 +96,7 @@ def open_collection(
         RequestError: there is neither an index nor a run, it cannot be read, or an option does not go with it.
     """
     try:
-        if IndexLayout(uri).version_numbers():
+        if IndexDirectory(uri).version_numbers():
             if index is not None:
                 raise RequestError(f"--index {index}: {uri} is an index itself; --index is for the results of a run")
             return _of_index(open_index(uri), tags, allow_http)
@@ -114,15 +114,15 @@ def _of_index(index: Index, tags: str | None, allow_http: bool) -> Collection:
     version = index.version
     rows = _with_tags(index.rows(), tags)
     order = np.arange(rows.num_rows, dtype=np.int64)
-    pictures = Pictures(index, order) if "thumbnail" in index.columns else Pictures()
+    pictures = Thumbnails(index, order) if "thumbnail" in index.columns else Thumbnails()
     model = str(version.model["reference"])
     shown = _shown("index", rows, _fetch(allow_http), ImagesOfIndex(index))
     return Collection(index.uri, "index", model, **shown, order=order, pictures=pictures, index=index)
 
 
 def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None, allow_http: bool) -> Collection:
-    if record.job not in KINDS:
-        known = ", ".join(kind for kind in KINDS if kind != "index")
+    if record.job not in WRITERS:
+        known = ", ".join(kind for kind in WRITERS if kind != "index")
         raise RequestError(f"{uri}: a run of {record.job}; shown are indexes and runs of {known}")
     layout = RunDirectory(uri)
     parts = [read_columns(entry.uri).replace_schema_metadata(None) for entry in layout.part_files()]
@@ -137,10 +137,10 @@ def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None, al
         # -1 for what has no score: images that are certainly no match, and errors.
         scores = rows["score"].combine_chunks().fill_null(-1.0).to_numpy()
         order = np.lexsort((rows["row_id"].to_numpy(), -scores)).astype(np.int64)
-    pictures = Pictures()
+    pictures = Thumbnails()
     if index is not None:
         opened = open_index(index)
-        pictures = Pictures.of_rows(opened, rows)
+        pictures = Thumbnails.of_rows(opened, rows)
         notes += () if pictures.found else (f"No row is in the index {index} by its row_id or image_id: no pictures.",)
     fetch = _fetch(allow_http)
     shown = _shown(record.job, rows, fetch, ImagesOfRun(uri, record, rows, fetch, allow_hub=allow_http))
@@ -164,7 +164,7 @@ def _shown(kind: str, rows: pa.Table, fetch: Callable[[str], bytes], embedded: E
 def _with_tags(rows: pa.Table, tags: str | None) -> pa.Table:
     if tags is None:
         return rows
-    columns = tagged(rows, tags).columns
+    columns = join_tags(rows, tags).columns
     for name in columns.column_names:
         rows = rows.append_column(name, columns[name])
     return rows

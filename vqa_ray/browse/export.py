@@ -23,7 +23,7 @@ _STEP = 500
 _FORMULA = ("=", "+", "@", "\t", "\r")
 
 
-def exported(collection: Collection, listed: ResultPage, form: Form) -> Iterator[bytes]:
+def export_rows(collection: Collection, listed: ResultPage, form: Form) -> Iterator[bytes]:
     """The rows of a view, in its order, piece by piece; without columns of bytes and vectors.
 
     Args:

@@ -65,7 +65,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class FacetCounts:
     """A facet as it is shown: its most frequent and its chosen values, and how many more there are."""
 
     name: str
@@ -92,7 +92,7 @@ class Facets:
                 found &= self._facets[name].mask(values, self._count)
         return found
 
-    def counted(self, chosen: Chosen, pool: Mask) -> list[Counted]:
+    def counted(self, chosen: Chosen, pool: Mask) -> list[FacetCounts]:
         """Every facet, counted over the rows of `pool` that the choices from the other facets leave.
 
         Args:
@@ -113,7 +113,7 @@ class Facets:
                 bool(rows[place]) for place, text in enumerate(facet.values) if place >= SHOWN_VALUES and text in mine
             )
             if values:
-                shown.append(Counted(name, tuple(values), more))
+                shown.append(FacetCounts(name, tuple(values), more))
         return shown
 
 
@@ -172,7 +172,7 @@ def _narrows(facet: Facet, rows: int) -> bool:
     return few and (values > 1 or (values == 1 and len(facet.rows) < rows))
 
 
-def together(chosen: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+def by_facet(chosen: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """Pairs of a facet and a value, gathered by facet."""
     gathered: dict[str, tuple[str, ...]] = {}
     for name, value in chosen:

@@ -12,7 +12,7 @@ from vqa_ray.errors import RowError, one_line
 MIB = 2**20
 
 
-def told_of(title: str, error: Exception) -> Problem:
+def problem_of(title: str, error: Exception) -> Problem:
     """What a page tells of an error."""
     return Problem(title, one_line(error, 1_000), getattr(error, "excerpt", ""))
 

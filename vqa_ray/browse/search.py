@@ -15,7 +15,7 @@ from vqa_ray.index.reader import Index
 from vqa_ray.index.search.query import decode_image, query_of
 from vqa_ray.index.search.scoring import Query
 from vqa_ray.index.search.searcher import Searcher
-from vqa_ray.index.search.verify import Check, Verifier
+from vqa_ray.index.search.verify import Verification, Verifier
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.index.vectors import as_matrix
 from vqa_ray.models.load import ModelInfo, ModelOptions, load_transform
@@ -165,7 +165,9 @@ class Finder:
         asking = self._asking
         if self._model is None:
             self._model = asking.model.load()
-        check = Check(asking.model, predicate, asking.free_answers, allow_http=asking.allow_http, loaded=self._model)
+        check = Verification(
+            asking.model, predicate, asking.free_answers, allow_http=asking.allow_http, loaded=self._model
+        )
         positions: Sequence[int] = found.positions.tolist()
         verified = Verifier(check, SourceImages(self._index))(positions, len(positions))
         said = [verdict_of(row) for row in verified.table.to_pylist()]

@@ -15,12 +15,12 @@ import pyarrow as pa
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from vqa_ray.browse.csrf import HEADERS, guarded
+from vqa_ray.browse.csrf import HEADERS, access_guard
 from vqa_ray.browse.dataset import Collection
-from vqa_ray.browse.export import MEDIA_TYPES, Form, exported
+from vqa_ray.browse.export import MEDIA_TYPES, Form, export_rows
 from vqa_ray.browse.model_queue import BusyError, ModelQueue
 from vqa_ray.browse.originals import LARGE_SIDE
-from vqa_ray.browse.replies import MIB, html, jpeg, picture_missing, plain, problem_page, told_of, too_large
+from vqa_ray.browse.replies import MIB, html, jpeg, picture_missing, plain, problem_of, problem_page, too_large
 from vqa_ray.browse.search import Finder, SearchHits, VisualQuery
 from vqa_ray.browse.templates import render
 from vqa_ray.browse.text_filter import Mask, rows_with_words
@@ -93,7 +93,7 @@ class Server:
     def app(self) -> web.Application:
         """The application, for aiohttp's runners; to be made once, where there is an event loop or before."""
         app = web.Application(
-            middlewares=[guarded(self._settings.hosts), self._with_problems],
+            middlewares=[access_guard(self._settings.hosts), self._with_problems],
             client_max_size=self._settings.limits.max_image_bytes,
         )
         app.router.add_get("/", self._page)
@@ -167,13 +167,13 @@ class Server:
             view = UrlState.parse(request.query.items(), self._default_by)
         except RequestError as error:
             view = UrlState(by=self._default_by)
-            return await self._answer(400, view, None, told_of("The address asks for what there is not", error))
+            return await self._answer(400, view, None, problem_of("The address asks for what there is not", error))
         try:
             listed = await self._listed(view)
         except BusyError as error:
-            status, problem = 503, told_of("The model is busy", error)
+            status, problem = 503, problem_of("The model is busy", error)
         except RequestError as error:
-            status, problem = 400, told_of("That cannot be searched for", error)
+            status, problem = 400, problem_of("That cannot be searched for", error)
         return await self._answer(status, view, listed, problem)
 
     async def _answer(
@@ -257,7 +257,7 @@ class Server:
         response.content_type, response.charset = MEDIA_TYPES[form], "utf-8"
         response.headers["Content-Disposition"] = f'attachment; filename="selection.{form}"'
         await response.prepare(request)
-        pieces = exported(self._collection, listed, form)
+        pieces = export_rows(self._collection, listed, form)
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             await response.write(piece)
         await response.write_eof()

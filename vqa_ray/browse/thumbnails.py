@@ -18,7 +18,7 @@ _JPEG = b"\xff\xd8\xff"
 _HELD = 512
 
 
-class Pictures:
+class Thumbnails:
     """Thumbnails by the position of a row. Safe to use from several threads.
 
     Args:
@@ -33,7 +33,7 @@ class Pictures:
         self._lock = threading.Lock()
 
     @classmethod
-    def of_rows(cls, index: Index, rows: pa.Table) -> Pictures:
+    def of_rows(cls, index: Index, rows: pa.Table) -> Thumbnails:
         """The pictures of the rows of a run: those of the same row_id in the index, else of the same image_id."""
         if "thumbnail" not in index.columns:
             return cls()

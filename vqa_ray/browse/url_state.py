@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-from vqa_ray.browse.facets import together
+from vqa_ray.browse.facets import by_facet
 from vqa_ray.errors import RequestError
 
 By = Literal["look", "words"]
@@ -95,7 +95,7 @@ class UrlState:
 
     def gathered(self) -> dict[str, tuple[str, ...]]:
         """What is chosen, by facet."""
-        return together(self.chosen)
+        return by_facet(self.chosen)
 
     def but(self, **changes: Any) -> UrlState:
         """Another page: the first, unless `page` is given."""

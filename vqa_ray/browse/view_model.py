@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from vqa_ray.browse.captions import about, name_of, nothing, told
+from vqa_ray.browse.captions import describe_collection, describe_results, explain_empty, name_of
 from vqa_ray.browse.dataset import Collection, Positions
-from vqa_ray.browse.facets import Counted
+from vqa_ray.browse.facets import FacetCounts
 from vqa_ray.browse.scores import by_score
 from vqa_ray.browse.search import SearchHits
 from vqa_ray.browse.text_filter import Mask
@@ -96,10 +96,10 @@ class Page:
     name: str
     title: str
     about: str
-    told: str
-    nothing: str
+    summary: str
+    empty_reason: str
     notes: tuple[str, ...]
-    facets: list[Counted]
+    facets: list[FacetCounts]
     chosen: list[tuple[str, str, str]]
     hits: list[Hit]
     pages: int
@@ -171,9 +171,9 @@ def make_page(
         uri=redacted_uri(collection.uri),
         name=name_of(collection.uri),
         title=" · ".join(part for part in (view.text, name_of(collection.uri)) if part),
-        about=about(collection),
-        told="" if listed is None else told(collection, view, total, listed.found),
-        nothing="" if listed is None else nothing(collection, view),
+        about=describe_collection(collection),
+        summary="" if listed is None else describe_results(collection, view, total, listed.found),
+        empty_reason="" if listed is None else explain_empty(collection, view),
         notes=collection.notes,
         facets=collection.facets.counted(view.gathered(), pool),
         chosen=[(name, value, view.toggled(name, value).url()) for name, value in view.chosen],

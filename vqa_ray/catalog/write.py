@@ -47,7 +47,7 @@ class _Drawn:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _TextCounts:
     """How much a catalogue says of a product: rows of questions, and captions in each row."""
 
     questions: int
@@ -100,7 +100,7 @@ def write_catalogue(
         **({"captions": captions} if captions else {}),
     }
     _check(format, {**request, "captions": captions})
-    said = _Said(questions, captions)
+    said = _TextCounts(questions, captions)
     _claim(output_uri, request)
     if questions:
         write_bytes_atomic(join(output_uri, ANSWERS_FILE), "".join(f"{answer}\n" for answer in ANSWERS).encode())
@@ -161,7 +161,7 @@ def _claim(output_uri: str, request: dict[str, object]) -> None:
         raise RequestError(f"{output_uri}: cannot be written: {one_line(error)}") from error
 
 
-def _draw(seed: int, indices: range, said: _Said) -> list[_Drawn]:
+def _draw(seed: int, indices: range, said: _TextCounts) -> list[_Drawn]:
     products = (sample_product(seed, index) for index in indices)
     return [
         _Drawn(product, encode(product, render(product)), rows_of(product, said.questions, said.captions))
@@ -169,7 +169,7 @@ def _draw(seed: int, indices: range, said: _Said) -> list[_Drawn]:
     ]
 
 
-def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], said: _Said) -> str:
+def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], said: _TextCounts) -> str:
     schema = pa.schema([pa.field("image", pa.binary()), *row_fields(said.questions, said.captions)])
     rows = [{"image": one.image, **row} for one in drawn for row in one.rows]
     # Encoded images do not shrink further.
@@ -184,7 +184,7 @@ def _leaves(schema: pa.Schema) -> list[str]:
     return [f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema]
 
 
-def _write_webdataset(output_uri: str, number: str, drawn: list[_Drawn], said: _Said) -> str:
+def _write_webdataset(output_uri: str, number: str, drawn: list[_Drawn], said: _TextCounts) -> str:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for one in drawn:
@@ -203,13 +203,13 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _write_jsonl(output_uri: str, number: str, drawn: list[_Drawn], said: _Said) -> str:
+def _write_jsonl(output_uri: str, number: str, drawn: list[_Drawn], said: _TextCounts) -> str:
     _write_images(join(output_uri, "images"), drawn)
     rows = ({"image_uri": f"images/{one.file_name}", **row} for one in drawn for row in one.rows)
     return _write_lines(join(output_uri, f"products-{number}.jsonl"), rows)
 
 
-def _write_image_files(output_uri: str, number: str, drawn: list[_Drawn], said: _Said) -> str:
+def _write_image_files(output_uri: str, number: str, drawn: list[_Drawn], said: _TextCounts) -> str:
     _write_images(output_uri, drawn)
     rows = ({"image_uri": one.file_name, **row} for one in drawn for row in one.rows)
     return _write_lines(join(output_uri, f"_truth-{number}.jsonl"), rows)
@@ -231,7 +231,7 @@ def _json(row: dict[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False).encode()
 
 
-_WRITERS: dict[str, Callable[[str, str, list[_Drawn], _Said], str]] = {
+_WRITERS: dict[str, Callable[[str, str, list[_Drawn], _TextCounts], str]] = {
     "parquet": _write_parquet,
     "webdataset": _write_webdataset,
     "jsonl": _write_jsonl,

@@ -7,7 +7,7 @@ import logging
 from vqa_ray.errors import one_line
 from vqa_ray.index.ann.build import ERRORS
 from vqa_ray.index.ann.build import clean_up as clean_up_ann
-from vqa_ray.index.paths import UPDATES, IndexLayout, files
+from vqa_ray.index.paths import UPDATES, IndexDirectory, existing_files
 from vqa_ray.index.version import Version
 from vqa_ray.runs.directory import delete, delete_directory
 from vqa_ray.runs.private_names import private, public
@@ -16,7 +16,7 @@ from vqa_ray.storage.filesystem import filesystem_for, read_bytes
 logger = logging.getLogger(__name__)
 
 
-def clean_up(layout: IndexLayout, current: Version, previous: Version | None) -> None:
+def clean_up(layout: IndexDirectory, current: Version, previous: Version | None) -> None:
     """Keep the files of two versions: readers of the previous one are not disturbed.
 
     Files that only the previous one has get private names, which no reader's `**/*.parquet` matches; ours look there.
@@ -29,7 +29,7 @@ def clean_up(layout: IndexLayout, current: Version, previous: Version | None) ->
     kept = [current] if previous is None else [current, previous]
     here, paths = {file.path for file in current.files}, {file.path for version in kept for file in version.files}
     names = {update.name for version in kept for update in version.updates}
-    for entry in files(layout.updates):
+    for entry in existing_files(layout.updates):
         path = f"{UPDATES}/{entry.uri.rpartition(f'/{UPDATES}/')[2]}"
         if public(path) not in paths and path.split("/")[1] in names:
             delete(entry.uri)
@@ -56,7 +56,7 @@ def clean_up(layout: IndexLayout, current: Version, previous: Version | None) ->
         delete(layout.version(number))
 
 
-def _updates(layout: IndexLayout, number: int) -> set[str]:
+def _updates(layout: IndexDirectory, number: int) -> set[str]:
     try:
         return {update.name for update in Version.from_bytes(read_bytes(layout.version(number))).updates}
     except ValueError:

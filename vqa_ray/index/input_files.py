@@ -91,7 +91,7 @@ def _states(
     return dict(zip(uris, zip(sizes, modified.cast(pa.int64()).to_pylist(), strict=True), strict=True))
 
 
-def restricted(source: Source, uris: Collection[str]) -> Source:
+def restrict(source: Source, uris: Collection[str]) -> Source:
     """Only these of its sources, numbered anew; the fingerprint stays that of the whole."""
     files = tuple(entry for entry in source.files if entry.uri in uris)
     if source.format == "images":
@@ -109,7 +109,7 @@ def planned_files(source: Source, update: str, limits: Mapping[int, int] | None 
     """SOURCES of what an update reads.
 
     Args:
-        source: `restricted` to it.
+        source: `restrict` to it.
         update: its name.
         limits: shard → rows that are read of it; None for all.
     """
@@ -128,7 +128,7 @@ def planned_files(source: Source, update: str, limits: Mapping[int, int] | None 
     return pa.table([pa.array(columns[part.name], part.type) for part in SOURCES], schema=SOURCES)
 
 
-def keys_of(known: pa.Table, uris: Collection[str]) -> dict[str, Ranges]:
+def keys_by_update(known: pa.Table, uris: Collection[str]) -> dict[str, Ranges]:
     """Update → the keys of these sources in it: int64 (R, 2) ranges, ascending, both ends included."""
     rows = known.filter(pc.is_in(known["uri"], pa.array(sorted(uris), pa.string()))).sort_by("first_key")
     found = {}
@@ -138,12 +138,12 @@ def keys_of(known: pa.Table, uris: Collection[str]) -> dict[str, Ranges]:
     return found
 
 
-def without(known: pa.Table, uris: Collection[str]) -> pa.Table:
+def without_files(known: pa.Table, uris: Collection[str]) -> pa.Table:
     """`known` without these sources."""
     return known.filter(pc.invert(pc.is_in(known["uri"], pa.array(sorted(uris), pa.string()))))
 
 
-def finished(planned: pa.Table, written: Ranges) -> pa.Table:
+def completely_written(planned: pa.Table, written: Ranges) -> pa.Table:
     """Those of the planned sources that are certainly written whole.
 
     Args:
@@ -154,10 +154,10 @@ def finished(planned: pa.Table, written: Ranges) -> pa.Table:
     place = np.searchsorted(written[:, 0], first, side="right") - 1
     covered = within(first, written)
     covered[covered] = last[covered] <= written[place[covered], 1]
-    return without(planned, set(planned.filter(pa.array(~covered))["uri"].to_pylist()))
+    return without_files(planned, set(planned.filter(pa.array(~covered))["uri"].to_pylist()))
 
 
-def current(planned: pa.Table, source: Source, uris: Collection[str]) -> pa.Table:
+def unchanged_since(planned: pa.Table, source: Source, uris: Collection[str]) -> pa.Table:
     """Those of the planned sources that are among `uris` and still as they were when they were read."""
     listed = {entry.uri: (entry.size_bytes, entry.modified) for entry in _files(source) if entry.uri in uris}
     states = zip(*(planned[name].to_pylist() for name in ("uri", "size_bytes", "modified")), strict=True)

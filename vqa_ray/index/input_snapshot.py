@@ -17,7 +17,7 @@ from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
 FORMAT = 1
 
 
-def write_origin(uri: str, source: Source) -> None:
+def write_input_snapshot(uri: str, source: Source) -> None:
     """Note how a source is read: its shards, its columns."""
     config = source.config
     content = {
@@ -35,11 +35,11 @@ def write_origin(uri: str, source: Source) -> None:
     write_bytes_atomic(uri, json.dumps(content).encode())
 
 
-def read_origin(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[str] = ()) -> Source:
+def read_input_snapshot(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[str] = ()) -> Source:
     """The source again.
 
     Args:
-        uri: where `write_origin` put it.
+        uri: where `write_input_snapshot` put it.
         kept: the fields of its kept columns as they are written, in order; none leaves these columns out.
         keep: what they are called in the input, where the names differ.
 

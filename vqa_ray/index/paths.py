@@ -16,7 +16,7 @@ _VERSION = re.compile(r"^(?P<number>\d{6,})\.json$")
 
 
 @dataclass(frozen=True, slots=True)
-class IndexLayout:
+class IndexDirectory:
     """An index directory.
 
     `updates/NAME/` are run directories with the rows that one update added, `_vqa_ray/versions/NNNNNN.json` say which
@@ -77,7 +77,7 @@ class IndexLayout:
 
     def version_numbers(self) -> list[int]:
         """Of all versions, ascending, the broken ones too."""
-        matches = (_VERSION.match(name_of(entry.uri)) for entry in files(self.versions))
+        matches = (_VERSION.match(name_of(entry.uri)) for entry in existing_files(self.versions))
         return sorted(int(match["number"]) for match in matches if match)
 
     def update_names(self) -> list[str]:
@@ -97,6 +97,6 @@ def _directories(uri: str) -> list[str]:
     return [name_of(entry["name"]) for entry in found if entry["type"] == "directory"]
 
 
-def files(uri: str) -> list[FileEntry]:
+def existing_files(uri: str) -> list[FileEntry]:
     """The files below `uri`; none where it does not exist."""
     return list_files(uri) if exists(uri) else []

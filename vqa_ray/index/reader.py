@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.index import version as versions
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import IndexFile, Version
 from vqa_ray.runs.counts import open_rows, read_columns
@@ -29,7 +29,7 @@ def open_index(uri: str, version: int | None = None) -> Index:
     Raises:
         RequestError: no index is there, none of its versions is whole, or that version is not there.
     """
-    layout = IndexLayout(uri)
+    layout = IndexDirectory(uri)
     found = versions.latest(layout) if version is None else versions.read(layout, version)
     if found is None:
         raise RequestError(f"{uri}: no index is there; `vqa-ray index` makes one")
@@ -46,7 +46,7 @@ class Index:
         version: what makes it up.
     """
 
-    def __init__(self, layout: IndexLayout, version: Version) -> None:
+    def __init__(self, layout: IndexDirectory, version: Version) -> None:
         self.uri = layout.uri
         self.layout = layout
         self.version = version

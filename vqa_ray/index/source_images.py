@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError, one_line
-from vqa_ray.index.input_snapshot import read_origin
+from vqa_ray.index.input_snapshot import read_input_snapshot
 from vqa_ray.index.reader import Index
 from vqa_ray.readers.reread import reread
 
@@ -59,7 +59,7 @@ class SourceImages:
 def _images(index: Index, update: str, keys: Sequence[int]) -> dict[int, bytes | RowError]:
     """Encoded image, or why there is none, by source_key of an update."""
     try:
-        source = read_origin(index.layout.origin(update))
+        source = read_input_snapshot(index.layout.origin(update))
     except OSError as error:
         reason = f"how the input was read is not recorded any more: {one_line(error)}"
         return dict.fromkeys(keys, RowError(ErrorCode.IMAGE_FETCH_FAILED, reason))

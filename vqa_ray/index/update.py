@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from vqa_ray.errors import RunError
 from vqa_ray.index import input_files as sources
-from vqa_ray.index.paths import REWRITTEN_PREFIX, UPDATES, IndexLayout
+from vqa_ray.index.paths import REWRITTEN_PREFIX, UPDATES, IndexDirectory
 from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import IndexFile, Update, Version
 from vqa_ray.keys import Ranges, within
@@ -60,7 +60,9 @@ class VersionDelta:
     only: Ranges | None = None
 
 
-def apply(layout: IndexLayout, base: Version | None, kind: IndexSchema, change: VersionDelta, created: str) -> Version:
+def apply(
+    layout: IndexDirectory, base: Version | None, kind: IndexSchema, change: VersionDelta, created: str
+) -> Version:
     """Write what the next version needs beside what is there; it has no approximate index yet and is not published.
 
     Doing it again writes the same.
@@ -77,12 +79,12 @@ def apply(layout: IndexLayout, base: Version | None, kind: IndexSchema, change: 
     """
     name = change.update.name
     old = base.files if base else ()
-    files = [_rest(layout, file, change.drop.get(file.update), name, i) for i, file in enumerate(old)]
-    files += [_added(layout, kind, change, uri, i) for i, uri in enumerate(change.parts)]
+    files = [_remaining_rows(layout, file, change.drop.get(file.update), name, i) for i, file in enumerate(old)]
+    files += [_added_file(layout, kind, change, uri, i) for i, uri in enumerate(change.parts)]
     kept = [file for file in files if file is not None and file.rows]
     if not kept:
         template = change.parts[0] if change.parts else layout.path(old[0].path)
-        kept = [_written(layout, name, "empty", read_columns(template).slice(0, 0), name)]
+        kept = [_write_rows(layout, name, "empty", read_columns(template).slice(0, 0), name)]
     write_table_atomic(layout.sources(name), change.sources)
     used = {file.update for file in kept} | {file.path.split("/")[1] for file in kept}
     before = base.updates if base else ()
@@ -101,14 +103,14 @@ def apply(layout: IndexLayout, base: Version | None, kind: IndexSchema, change: 
     )
 
 
-def read_sources(layout: IndexLayout, version: Version | None) -> pa.Table:
+def read_sources(layout: IndexDirectory, version: Version | None) -> pa.Table:
     """SOURCES of a version."""
     if version is None or version.sources is None:
         return sources.NONE
     return read_columns(layout.path(version.sources)).cast(sources.SOURCES)
 
 
-def conflicting_ids(layout: IndexLayout, files: Sequence[IndexFile]) -> int:
+def conflicting_ids(layout: IndexDirectory, files: Sequence[IndexFile]) -> int:
     """How many row_ids stand for different images (sha256); 16 bytes a row are held."""
     ids, images = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for table in prefetched(lambda file: read_columns(layout.path(file.path), ("row_id", "sha256", "status")), files):
@@ -138,7 +140,9 @@ def check_vectors(vectors: npt.NDArray[np.float32], dimension: int, where: str) 
         raise RunError(f"{where}: {len(wrong)} rows have a vector of a length other than 1, such as {length}")
 
 
-def _rest(layout: IndexLayout, file: IndexFile, drop: Ranges | None, name: str, number: int) -> IndexFile | None:
+def _remaining_rows(
+    layout: IndexDirectory, file: IndexFile, drop: Ranges | None, name: str, number: int
+) -> IndexFile | None:
     """What is left of a file; itself where nothing leaves, None where nothing stays."""
     if drop is None or not len(drop):
         return file
@@ -148,10 +152,10 @@ def _rest(layout: IndexLayout, file: IndexFile, drop: Ranges | None, name: str, 
         return file
     if not stays.any():
         return None
-    return _written(layout, name, f"{number:06}", read_columns(uri).filter(pa.array(stays)), file.update)
+    return _write_rows(layout, name, f"{number:06}", read_columns(uri).filter(pa.array(stays)), file.update)
 
 
-def _added(layout: IndexLayout, kind: IndexSchema, change: VersionDelta, uri: str, number: int) -> IndexFile:
+def _added_file(layout: IndexDirectory, kind: IndexSchema, change: VersionDelta, uri: str, number: int) -> IndexFile:
     table = read_columns(uri, None if change.only is not None else ("embedding", "status"))
     ok = ok_rows(table)
     embeddings = table["embedding"].take(pa.array(ok))
@@ -161,7 +165,7 @@ def _added(layout: IndexLayout, kind: IndexSchema, change: VersionDelta, uri: st
     if change.only is not None:
         stays = within(table["source_key"].to_numpy(), change.only)
         if not stays.all():
-            return _written(
+            return _write_rows(
                 layout, change.update.name, f"part-{number:06}", table.filter(pa.array(stays)), change.read_as
             )
     filesystem, path = filesystem_for(uri)
@@ -171,7 +175,7 @@ def _added(layout: IndexLayout, kind: IndexSchema, change: VersionDelta, uri: st
     )
 
 
-def _written(layout: IndexLayout, name: str, suffix: str, table: pa.Table, update: str) -> IndexFile:
+def _write_rows(layout: IndexDirectory, name: str, suffix: str, table: pa.Table, update: str) -> IndexFile:
     path = f"{UPDATES}/{name}/{REWRITTEN_PREFIX}{suffix}.parquet"
     uri = layout.path(path)
     write_table_atomic(uri, table)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vqa_ray.errors import RequestError
-from vqa_ray.index.paths import UPDATES, IndexLayout, files
+from vqa_ray.index.paths import UPDATES, IndexDirectory, existing_files
 from vqa_ray.runs.private_names import public
 from vqa_ray.runs.record import to_json
 from vqa_ray.storage.exclusive import create
@@ -150,7 +150,7 @@ class Version:
             raise ValueError(f"not a version of an index: {error}") from error
 
 
-def latest(layout: IndexLayout) -> Version | None:
+def latest(layout: IndexDirectory) -> Version | None:
     """The highest version that is whole; None where there is no index. A higher one that is broken is told.
 
     Raises:
@@ -162,7 +162,7 @@ def latest(layout: IndexLayout) -> Version | None:
     sizes = _sizes(layout)
     faults: list[str] = []
     for number in reversed(numbers):
-        fault, version = _checked(layout, number, sizes)
+        fault, version = _load(layout, number, sizes)
         if version is not None:
             for other in faults:
                 logger.warning("%s: %s; version %d is used", layout.uri, other, number)
@@ -171,7 +171,7 @@ def latest(layout: IndexLayout) -> Version | None:
     raise RequestError(f"{layout.uri}: no version of this index is whole: {'; '.join(faults)}")
 
 
-def read(layout: IndexLayout, number: int) -> Version:
+def read(layout: IndexDirectory, number: int) -> Version:
     """One version.
 
     Raises:
@@ -181,13 +181,13 @@ def read(layout: IndexLayout, number: int) -> Version:
     if number not in numbers:
         known = ", ".join(map(str, numbers)) or "none"
         raise RequestError(f"{layout.uri}: no version {number}; there are: {known}")
-    fault, version = _checked(layout, number, _sizes(layout))
+    fault, version = _load(layout, number, _sizes(layout))
     if version is None:
         raise RequestError(f"{layout.uri}: {fault}")
     return version
 
 
-def published_updates(layout: IndexLayout) -> set[str]:
+def published_updates(layout: IndexDirectory) -> set[str]:
     """The names of the updates that any version is made of."""
     found: set[str] = set()
     for number in layout.version_numbers():
@@ -201,19 +201,19 @@ def published_updates(layout: IndexLayout) -> set[str]:
     return found
 
 
-def publish(layout: IndexLayout, version: Version) -> bool:
+def publish(layout: IndexDirectory, version: Version) -> bool:
     """Make it the latest, at once and for all readers. Whether it was: False when its number is taken."""
     return create(layout.version(version.number), version.to_bytes())
 
 
-def _sizes(layout: IndexLayout) -> dict[str, int]:
+def _sizes(layout: IndexDirectory) -> dict[str, int]:
     """Path relative to the index → bytes. A listing may spell the index's place differently (file://, ./)."""
-    entries = ((entry.uri.rpartition(f"/{UPDATES}/")[2], entry.size_bytes) for entry in files(layout.updates))
+    entries = ((entry.uri.rpartition(f"/{UPDATES}/")[2], entry.size_bytes) for entry in existing_files(layout.updates))
     # Files of an earlier version have their private names.
     return {f"{UPDATES}/{public(path)}": size for path, size in entries}
 
 
-def _checked(layout: IndexLayout, number: int, sizes: Mapping[str, int]) -> tuple[str, Version | None]:
+def _load(layout: IndexDirectory, number: int, sizes: Mapping[str, int]) -> tuple[str, Version | None]:
     try:
         version = Version.from_bytes(read_bytes(layout.version(number)))
     except ValueError as error:

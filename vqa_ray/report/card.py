@@ -12,7 +12,7 @@ from vqa_ray.text import normalise
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredText:
     """Something said of an image, and its score in 0..1 (None when there is none)."""
 
     text: str
@@ -36,7 +36,7 @@ class Line:
     """
 
     asked: str
-    said: tuple[Scored, ...] = ()
+    said: tuple[ScoredText, ...] = ()
     truth: str | None = None
     right: bool | None = None
 
@@ -141,7 +141,7 @@ def _tag_line(row: Mapping[str, Any], columns: tuple[str, str], right: Collectio
     value, score = (row[column] for column in columns)
     values = value if isinstance(value, list) else [] if value is None else [value]
     scores = score if isinstance(score, list) else [score] * len(values)
-    said = tuple(Scored(text, each) for text, each in zip(values, scores, strict=True))
+    said = tuple(ScoredText(text, each) for text, each in zip(values, scores, strict=True))
     if right is None:
         return Line(columns[0], said)
     return Line(columns[0], said, ", ".join(sorted(right)) or "none", set(values) == set(right))
@@ -162,7 +162,7 @@ def answer_lines(
 
 def _answer_line(result: Mapping[str, Any], right: str | None, top_k: int) -> Line:
     answers: Sequence[Mapping[str, Any]] = (result["answers"] or [])[:top_k]
-    said = tuple(Scored(each["answer"], each["score"]) for each in answers)
+    said = tuple(ScoredText(each["answer"], each["score"]) for each in answers)
     if right is None:
         return Line(result["question"], said)
     agrees = result["answer"] is not None and normalise(result["answer"]) == normalise(right)
@@ -171,7 +171,7 @@ def _answer_line(result: Mapping[str, Any], right: str | None, top_k: int) -> Li
 
 def caption_line(row: Mapping[str, Any]) -> Line:
     """The line of one CAPTION row."""
-    said = () if row["caption"] is None else (Scored(row["caption"], row["caption_score"]),)
+    said = () if row["caption"] is None else (ScoredText(row["caption"], row["caption_score"]),)
     return Line("caption", said)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import one_line
-from vqa_ray.report.card import Card, Line, Scored, answer_lines, caption_line, failure, pixel_boxes
+from vqa_ray.report.card import Card, Line, ScoredText, answer_lines, caption_line, failure, pixel_boxes
 
 _TAIL = ("status", "error_code", "error_message", "warning", "attempt", "source_key")
 _ANSWERED = ("question_id", "question", "question_index", "answer", "answer_score", "finish_reason", "answers")
@@ -26,7 +26,7 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "tag": ("tags", "tag_scores"),
     "retrieve": ("match", "score", "scores"),
 }
-KINDS = tuple(_OWN)
+WRITERS = tuple(_OWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class CardMaker:
         return ()
 
     def _further_lines(self, row: Mapping[str, Any]) -> tuple[Line, ...]:
-        return tuple(Line(name, (Scored(text_of(row[name])),)) for name in self._further if row[name] is not None)
+        return tuple(Line(name, (ScoredText(text_of(row[name])),)) for name in self._further if row[name] is not None)
 
 
 def verdict_of(row: Mapping[str, Any]) -> Verdict:
@@ -116,7 +116,7 @@ def verdict_of(row: Mapping[str, Any]) -> Verdict:
         return Verdict(None, None, (), one_line(f"{row['error_code']}: {row['error_message']}"))
     lines = []
     for each in row["scores"] or ():
-        said = () if each["score"] is None else (Scored(each["answer"] or "yes", each["score"]),)
+        said = () if each["score"] is None else (ScoredText(each["answer"] or "yes", each["score"]),)
         lines.append(Line(each["question"], said))
     return Verdict(row["match"], row["score"], tuple(lines))
 
@@ -164,10 +164,10 @@ def text_of(value: Any) -> str:
     return shown if len(shown) <= _SHOWN_CHARACTERS else shown[: _SHOWN_CHARACTERS - 1] + "…"
 
 
-def _scored(value: Any, score: Any) -> tuple[Scored, ...]:
+def _scored(value: Any, score: Any) -> tuple[ScoredText, ...]:
     values = value if isinstance(value, list) else [] if value is None else [value]
     scores = score if isinstance(score, list) else [score] * len(values)
-    return tuple(Scored(text_of(each), of) for each, of in zip(values, scores, strict=False))
+    return tuple(ScoredText(text_of(each), of) for each, of in zip(values, scores, strict=False))
 
 
 def _is_score(kind: pa.DataType) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.readers import Source
-from vqa_ray.report.card import Card, Line, Scored
+from vqa_ray.report.card import Card, Line, ScoredText
 from vqa_ray.report.chosen_rows import ChosenRows, choose_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, write_gallery
 from vqa_ray.report.row_cards import CardMaker, Tag, tag_attributes
@@ -94,9 +94,9 @@ def _joined(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _tag_lines(tags: Sequence[Tag]) -> Iterator[Line]:
-    by_attribute: dict[str, list[Scored]] = {}
+    by_attribute: dict[str, list[ScoredText]] = {}
     for tag in tags:
-        by_attribute.setdefault(tag.attribute, []).append(Scored(tag.value, tag.score))
+        by_attribute.setdefault(tag.attribute, []).append(ScoredText(tag.value, tag.score))
     yield from (Line(name, tuple(said)) for name, said in by_attribute.items())
 
 
@@ -104,7 +104,7 @@ def _verdict_lines(maker: CardMaker, row: Mapping[str, Any]) -> Iterator[Line]:
     verdict = maker.verdict(row)
     if verdict is None or verdict.error is not None:
         return
-    yield Line("match", (Scored("yes" if verdict.match else "no", verdict.score),))
+    yield Line("match", (ScoredText("yes" if verdict.match else "no", verdict.score),))
     yield from verdict.lines
 
 
@@ -114,7 +114,7 @@ def _bounded(lines: Sequence[Line]) -> tuple[Line, ...]:
         for line in lines[:_MOST_LINES]
     )
     more = len(lines) - len(shown)
-    return (*shown, Line("…", (Scored(f"{more:,} more in the Parquet files"),))) if more else shown
+    return (*shown, Line("…", (ScoredText(f"{more:,} more in the Parquet files"),))) if more else shown
 
 
 def _cut(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vqa_ray.jobs.demo.evaluate import cards, error_counts, in_order_to_show, join_results, measures
+from vqa_ray.jobs.demo.evaluate import demo_cards, display_order, error_counts, join_results, measures
 from vqa_ray.jobs.demo.inputs import DOG_KIND, DOG_QUESTION
 from vqa_ray.taxonomy.file import default_taxonomy
 
@@ -89,18 +89,18 @@ def test_rows_of_questions_are_judged_as_nested_ones() -> None:
 
 def test_errors_are_counted_and_shown_after_a_few_good_cards() -> None:
     assert error_counts(JUDGED) == {"image_undecodable": 2}
-    names = [each.product["image_id"] for each in in_order_to_show(JUDGED)]
+    names = [each.product["image_id"] for each in display_order(JUDGED)]
     assert names == ["a", "b", "c", "d", "e"]
     many = join_results(
         [product(str(number)) for number in range(20)],
         [failed("9") if number == 9 else tagged(str(number)) for number in range(20)],
         [answered(str(number)) for number in range(20)],
     )
-    assert [each.product["image_id"] for each in in_order_to_show(many)][7:10] == ["7", "9", "8"]
+    assert [each.product["image_id"] for each in display_order(many)][7:10] == ["7", "9", "8"]
 
 
 def test_cards_tell_what_is_right() -> None:
-    shown = {card.title: card for card in cards(JUDGED, {"a": b"image"}, default_taxonomy())}
+    shown = {card.title: card for card in demo_cards(JUDGED, {"a": b"image"}, default_taxonomy())}
     assert [card.status for card in shown.values()] == ["right", "wrong", "wrong", "error", "error"]
     assert shown["a"].image == b"image"
     assert "motif:dog" in shown["a"].tags

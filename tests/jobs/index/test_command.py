@@ -21,7 +21,7 @@ import pytest
 from tests.helpers.coloured import NAMES, images_input, parquet_input, picture, table
 from tests.helpers.indexes import ann_of
 from tests.jobs.commands import DEADLINE_S, ROOT, arguments, finish, run_here, started
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.index.version import publish
@@ -150,7 +150,7 @@ def test_what_another_command_may_not_do(tmp_path: Path, capsys: pytest.CaptureF
     version = open_index(str(output)).version
     assert version.number == 1
     other_model = replace(version, number=2, model={**version.model, "reference": "clip", "fingerprint": "0a1b"})
-    assert publish(IndexLayout(str(output)), other_model)
+    assert publish(IndexDirectory(str(output)), other_model)
     told = refused("--keep", "price")
     assert "--model fake:: the index" in told
     assert "was made with another model, clip; use that" in told
@@ -195,7 +195,7 @@ def test_what_was_embedded_before_a_kill_is_not_embedded_again(
         patch.setattr("vqa_ray.jobs.index.publish.versions.publish", killed)
         assert run_here("index", source, output) == 130
     assert "stopped by Ctrl-C" in capsys.readouterr().err
-    (update,) = IndexLayout(str(output)).update_names()
+    (update,) = IndexDirectory(str(output)).update_names()
     # Meanwhile two images have changed and one is new: the ten others are taken in as they are.
     (source / "00000.jpg").write_bytes(picture(30))
     (source / "00001.jpg").unlink()
@@ -219,7 +219,7 @@ def test_a_second_writer_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, output = images_input(tmp_path / "in", 4), tmp_path / "index"
-    layout = IndexLayout(str(output))
+    layout = IndexDirectory(str(output))
     with OutputLock(layout.uri, "2026-01-01T00:00:00Z", beat_s=0.01), monkeypatch.context() as patch:
         patch.setattr("vqa_ray.runs.lock.OutputLock", partial(OutputLock, beat_s=0.1))
         assert run_here("index", source, output) == 2
@@ -291,7 +291,7 @@ def test_killed_and_run_again_gives_every_image_once(tmp_path: Path) -> None:
     count = 300
     source, output = images_input(tmp_path / "in", count), tmp_path / "index"
     argv = arguments("index", source, output, "--rows-per-file", "20", "--batch-size", "16")
-    layout = IndexLayout(str(output))
+    layout = IndexDirectory(str(output))
     with started(*argv) as process:
         deadline, pause = time.monotonic() + DEADLINE_S, time.sleep
         while not any(committed_tasks(layout.update(name)) for name in layout.update_names()):

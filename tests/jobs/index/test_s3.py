@@ -14,7 +14,7 @@ from tests.jobs.index.test_command import colours, truth
 from tests.jobs.test_s3 import upload
 from vqa_ray.errors import RequestError
 from vqa_ray.index import version as versions
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import open_index
 from vqa_ray.runs.lock import OutputLock
 from vqa_ray.storage.exclusive import create
@@ -68,7 +68,7 @@ def test_a_file_is_created_once(s3_session: str) -> None:
 
 
 def test_one_writer_in_a_bucket(s3_session: str) -> None:
-    layout = IndexLayout(f"{s3_session}/writers")
+    layout = IndexDirectory(f"{s3_session}/writers")
     with (
         OutputLock(layout.uri, "2026-01-01T00:00:00Z", beat_s=0.05),
         pytest.raises(RequestError, match="being written by process"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vqa_ray.browse.csrf import is_allowed_host, is_from_elsewhere
+from vqa_ray.browse.csrf import is_allowed_host, is_cross_site
 
 
 @pytest.mark.parametrize(
@@ -41,4 +41,4 @@ def test_other_names_may_not(host: str) -> None:
     ],
 )
 def test_pages_of_other_sites_are_told_apart(method: str, headers: dict[str, str], elsewhere: bool) -> None:
-    assert is_from_elsewhere(method, headers) == elsewhere
+    assert is_cross_site(method, headers) == elsewhere

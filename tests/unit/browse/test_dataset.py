@@ -14,7 +14,7 @@ from tests.unit.browse.site import coloured_index, table_of, write_run
 from vqa_ray import schema
 from vqa_ray.browse.dataset import open_collection
 from vqa_ray.errors import RequestError
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 
 TAGS = schema.tag_schema([("colour", False)])
 ERROR = {"status": "error", "error_code": "image_undecodable", "error_message": "no image"}
@@ -97,7 +97,7 @@ def test_an_empty_index(tmp_path: Path) -> None:
 
 def test_a_version_that_is_broken_is_passed_over_or_told(tmp_path: Path) -> None:
     index = write_index(tmp_path, random_vectors(4, 3))
-    layout = IndexLayout(str(tmp_path))
+    layout = IndexDirectory(str(tmp_path))
     Path(layout.version(2)).write_text("{")
     assert len(open_collection(str(tmp_path))) == 4
     shutil.rmtree(Path(index.layout.updates))

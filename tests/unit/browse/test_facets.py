@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_ray.browse.facets import SHOWN_VALUES, find_facets, together
+from vqa_ray.browse.facets import SHOWN_VALUES, by_facet, find_facets
 
 EVERY = np.ones(6, np.bool_)
 TABLE = pa.table(
@@ -93,7 +93,7 @@ def test_answers_are_facets_by_their_question() -> None:
 
 
 def test_pairs_are_gathered() -> None:
-    assert together([("a", "1"), ("b", "2"), ("a", "3")]) == {"a": ("1", "3"), "b": ("2",)}
+    assert by_facet([("a", "1"), ("b", "2"), ("a", "3")]) == {"a": ("1", "3"), "b": ("2",)}
 
 
 ROWS = st.lists(

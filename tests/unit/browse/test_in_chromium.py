@@ -80,7 +80,7 @@ class Tab:
 
     def told_status(self, text: str) -> None:
         """Wait until the status line holds a text."""
-        sync_api.expect(self.page.locator("#told")).to_contain_text(text)
+        sync_api.expect(self.page.locator("#summary")).to_contain_text(text)
 
 
 @pytest.fixture
@@ -290,7 +290,7 @@ def test_an_image_that_cannot_be_searched_by_is_told(tab: Tab, site: Site, tmp_p
     (tmp_path / "large.png").write_bytes(noise.getvalue())
     page.set_input_files("#file", tmp_path / "large.png")
     tab.told_status("the image is larger than 0.0477 MiB")
-    assert page.locator("#said").inner_text() == page.locator("#told").inner_text(), "it is read out too"
+    assert page.locator("#said").inner_text() == page.locator("#summary").inner_text(), "it is read out too"
     # Whatever the page checks, the server does too.
     page.evaluate("document.getElementById('file').dataset.maxBytes = 1e9")
     with page.expect_response("**/image") as answered:
@@ -321,7 +321,7 @@ def test_markup_in_data_and_questions_stays_text(tab: Tab, hostile: Site) -> Non
         page.locator("dialog[open]").wait_for(state="detached")
     page.fill("#text", MARKUP)
     page.keyboard.press("Enter")
-    sync_api.expect(page.locator("#told")).to_contain_text("of 9 rows")
+    sync_api.expect(page.locator("#summary")).to_contain_text("of 9 rows")
     assert page.locator("#text").input_value() == MARKUP
     assert page.title() == f"{MARKUP} · {title}"
     page.goto(f"{hostile.url}/?f.kind={MARKUP.replace('&', '%26')}")
@@ -430,7 +430,7 @@ def test_works_without_scripts(browser: Browser, site: Site) -> None:
     page.locator("#facets summary").click()
     page.get_by_role("checkbox", name="blue").check()
     page.get_by_role("button", name="Search", exact=True).click()
-    assert "7 images" in page.locator("#told").inner_text()
+    assert "7 images" in page.locator("#summary").inner_text()
     page.locator("[data-open]").first.click()
     assert page.locator("h1").inner_text() == "images/2.jpg"
     page.context.close()

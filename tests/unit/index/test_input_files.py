@@ -11,7 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from vqa_ray.index import input_files as sources
-from vqa_ray.index.input_files import Difference, current, difference, finished, planned_files, restricted
+from vqa_ray.index.input_files import (
+    Difference,
+    completely_written,
+    difference,
+    planned_files,
+    restrict,
+    unchanged_since,
+)
 from vqa_ray.keys import NOTHING, ranges_of
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.stages.read import limits_for
@@ -59,7 +66,7 @@ def test_restricted_to_some_files_they_are_numbered_anew(tmp_path: Path, monkeyp
     monkeypatch.setattr(sources, "SHARD_FILES", 2)
     source = images(tmp_path, *(f"{letter}.png" for letter in "abcdefg"))
     wanted = [f"{tmp_path}/{letter}.png" for letter in "bcfg"]
-    some = restricted(source, wanted)
+    some = restrict(source, wanted)
     assert [shard.names for shard in some.shards] == [("b.png", "c.png"), ("f.png", "g.png")]
     assert ([shard.index for shard in some.shards], some.total_rows, some.shards[0].size_bytes) == ([0, 1], 4, 10)
     assert some.fingerprint == source.fingerprint
@@ -69,26 +76,26 @@ def test_restricted_to_some_files_they_are_numbered_anew(tmp_path: Path, monkeyp
 
 
 def test_a_file_of_several_shards_is_one_source(tmp_path: Path) -> None:
-    source = restricted(tables(tmp_path, {"a.parquet": 3_000, "b.parquet": 10}), {f"{tmp_path}/a.parquet"})
+    source = restrict(tables(tmp_path, {"a.parquet": 3_000, "b.parquet": 10}), {f"{tmp_path}/a.parquet"})
     planned = planned_files(source, "u1")
     assert planned["uri"].to_pylist() == [f"{tmp_path}/a.parquet"] * 2
-    keys = sources.keys_of(planned, planned["uri"].to_pylist())
+    keys = sources.keys_by_update(planned, planned["uri"].to_pylist())
     assert keys["u1"].tolist() == [[0, 1_499], [1 << 32, (1 << 32) + 1_499]]
 
 
 def test_finished_is_what_is_written_whole(tmp_path: Path) -> None:
     planned = planned_files(tables(tmp_path, {"a.parquet": 3_000, "b.parquet": 10}), "u1")
     first = np.arange(1_500)
-    assert finished(planned, NOTHING).num_rows == 0
-    assert finished(planned, ranges_of(first)).num_rows == 0, "its second shard is missing"
+    assert completely_written(planned, NOTHING).num_rows == 0
+    assert completely_written(planned, ranges_of(first)).num_rows == 0, "its second shard is missing"
     both = np.concatenate([first, (1 << 32) + first])
-    assert set(finished(planned, ranges_of(both))["uri"].to_pylist()) == {f"{tmp_path}/a.parquet"}
-    assert finished(planned, ranges_of(both[:-1])).num_rows == 0
+    assert set(completely_written(planned, ranges_of(both))["uri"].to_pylist()) == {f"{tmp_path}/a.parquet"}
+    assert completely_written(planned, ranges_of(both[:-1])).num_rows == 0
     # Of lines, nobody knows how many there should be.
     (tmp_path / "lines").mkdir()
     (tmp_path / "lines" / "a.jsonl").write_text('{"image_uri": "x.jpg"}\n')
     lines = planned_files(open_source(InputConfig(str(tmp_path / "lines"), needs_question=False)), "u1")
-    assert finished(lines, ranges_of(np.arange(5))).num_rows == 0
+    assert completely_written(lines, ranges_of(np.arange(5))).num_rows == 0
 
 
 def test_what_has_changed_since_it_was_planned_is_not_current(tmp_path: Path) -> None:
@@ -97,7 +104,7 @@ def test_what_has_changed_since_it_was_planned_is_not_current(tmp_path: Path) ->
     (tmp_path / "b.png").write_bytes(b"longer than it was")
     now = open_source(InputConfig(str(tmp_path), needs_question=False))
     uris = {f"{tmp_path}/{name}" for name in ("a.png", "b.png")}
-    assert current(planned, now, uris)["uri"].to_pylist() == [f"{tmp_path}/a.png"]
+    assert unchanged_since(planned, now, uris)["uri"].to_pylist() == [f"{tmp_path}/a.png"]
 
 
 def test_what_a_limit_cuts_is_read_again(tmp_path: Path) -> None:

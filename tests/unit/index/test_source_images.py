@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tests.helpers.index_updates import opened, update
 from tests.helpers.indexes import random_vectors, write_index
 from vqa_ray import schema
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import open_index
 from vqa_ray.index.source_images import SourceImages
 
@@ -23,7 +23,7 @@ def write(directory: Path, name: str, images: list[bytes]) -> None:
 
 
 def test_images_that_stood_in_tables_come_from_there(tmp_path: Path) -> None:
-    layout, place = IndexLayout(str(tmp_path / "index")), tmp_path / "in"
+    layout, place = IndexDirectory(str(tmp_path / "index")), tmp_path / "in"
     write(place, "a.parquet", [b"a0", b"a1", b"a2"])
     update(layout, opened(place))
     write(place, "b.parquet", [b"b0", b"b1"])

@@ -20,7 +20,7 @@ from vqa_ray.errors import RunError
 from vqa_ray.index import version as versions
 from vqa_ray.index.garbage import clean_up
 from vqa_ray.index.input_files import NONE
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.update import VersionDelta, apply, check_vectors, conflicting_ids, read_sources
 from vqa_ray.index.version import Update
@@ -79,11 +79,11 @@ def content(index: Index) -> list[tuple[object, ...]]:
 @given(states=STATES)
 def test_updates_come_to_what_a_full_build_gives(write, states: list[dict[str, bytes | None]]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        place, layout = Path(scratch), IndexLayout(f"{scratch}/index")
+        place, layout = Path(scratch), IndexDirectory(f"{scratch}/index")
         for time, state in enumerate(states, start=1):
             write(place / "in", state, time)
             version = update(layout, opened(place / "in"))
-        full = IndexLayout(f"{scratch}/full")
+        full = IndexDirectory(f"{scratch}/full")
         update(full, opened(place / "in"))
         index, whole = open_index(layout.uri), open_index(full.uri)
         assert content(index) == content(whole)
@@ -101,12 +101,12 @@ def test_updates_come_to_what_a_full_build_gives(write, states: list[dict[str, b
             assert sum(s["update"] == name and s["first_key"] <= key <= s["last_key"] for s in known) == 1
 
 
-def _keys(layout: IndexLayout, path: str) -> list[int]:
+def _keys(layout: IndexDirectory, path: str) -> list[int]:
     return pq.read_table(layout.path(path), columns=["source_key"])["source_key"].to_pylist()
 
 
 def test_what_has_not_changed_is_not_read(tmp_path: Path) -> None:
-    layout, place = IndexLayout(str(tmp_path / "index")), tmp_path / "in"
+    layout, place = IndexDirectory(str(tmp_path / "index")), tmp_path / "in"
     write_images(place, dict.fromkeys(NAMES, b"one"), 1)
     first = update(layout, opened(place))
     assert update(layout, opened(place)) is not None
@@ -123,7 +123,7 @@ def test_what_has_not_changed_is_not_read(tmp_path: Path) -> None:
 
 
 def test_readers_of_all_parquet_find_the_current_rows(tmp_path: Path) -> None:
-    layout, place = IndexLayout(str(tmp_path / "index")), tmp_path / "in"
+    layout, place = IndexDirectory(str(tmp_path / "index")), tmp_path / "in"
     write_images(place, dict.fromkeys(NAMES, b"one"), 1)
     first = update(layout, opened(place))
     before = content(open_index(layout.uri))
@@ -156,7 +156,7 @@ def test_readers_of_all_parquet_find_the_current_rows(tmp_path: Path) -> None:
 
 
 def test_another_input_joins_and_a_missing_one_stays(tmp_path: Path) -> None:
-    layout = IndexLayout(str(tmp_path / "index"))
+    layout = IndexDirectory(str(tmp_path / "index"))
     write_images(tmp_path / "a", {"1.png": b"one"}, 1)
     write_images(tmp_path / "b", {"1.png": b"two", "2.png": b"three"}, 1)
     update(layout, opened(tmp_path / "a"))
@@ -202,5 +202,5 @@ def test_a_part_with_nan_is_not_published(tmp_path: Path) -> None:
     parts = [index.file_uri(file) for file in index.version.files]
     change = VersionDelta(Update("000001-nan00000", DATE, "in", 4, 0, 0), {}, parts, "000001-nan00000", NONE)
     with pytest.raises(RunError, match="length other than 1, such as nan"):
-        apply(IndexLayout(str(tmp_path / "index")), None, KIND, change, DATE)
+        apply(IndexDirectory(str(tmp_path / "index")), None, KIND, change, DATE)
     assert not (tmp_path / "index").exists()

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.indexes import random_vectors, write_index
 from vqa_ray.errors import RequestError
 from vqa_ray.index import version as versions
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.version import AnnState, Version
 from vqa_ray.storage.exclusive import create
@@ -104,5 +104,5 @@ def test_of_two_that_create_a_file_one_does(tmp_path: Path) -> None:
 
 def test_a_name_above_the_index_may_be_called_updates(tmp_path: Path) -> None:
     index = write_index(tmp_path / "updates" / "updates", random_vectors(4, 4))
-    assert IndexLayout(index.uri).update_names() == ["000001-arrays00"]
+    assert IndexDirectory(index.uri).update_names() == ["000001-arrays00"]
     assert len(open_index(f"file://{index.uri}")) == 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vqa_ray.report.card import Card, Line, Scored, answer_lines, failure, tag_lines
+from vqa_ray.report.card import Card, Line, ScoredText, answer_lines, failure, tag_lines
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 TAXONOMY = Taxonomy.model_validate(
@@ -26,8 +26,8 @@ TAXONOMY = Taxonomy.model_validate(
 def test_lines_of_a_tagged_row() -> None:
     row = {"colour": "red", "colour_score": 0.9, "motif": ["dog", "cat"], "motif_score": [0.8, 0.6]}
     colour, motif = tag_lines(row, TAXONOMY, {"motif": {"dog"}})
-    assert colour == Line("colour", (Scored("red", 0.9),))
-    assert motif == Line("motif", (Scored("dog", 0.8), Scored("cat", 0.6)), "dog", False)
+    assert colour == Line("colour", (ScoredText("red", 0.9),))
+    assert motif == Line("motif", (ScoredText("dog", 0.8), ScoredText("cat", 0.6)), "dog", False)
     nothing = {"colour": None, "colour_score": 0.1, "motif": [], "motif_score": []}
     colour, motif = tag_lines(nothing, TAXONOMY, {"colour": {"red"}, "motif": set()})
     assert (colour.said, colour.truth, colour.right) == ((), "red", False)
@@ -60,7 +60,9 @@ def test_status_of_a_card(marks: list[bool | None], code: str | None, status: st
 
 
 def test_search_text_holds_all_words() -> None:
-    card = Card("Mug.JPG", tags=("colour:red",), lines=(Line("What?", (Scored("Cup"),), "Mug"),), error_message="Bad")
+    card = Card(
+        "Mug.JPG", tags=("colour:red",), lines=(Line("What?", (ScoredText("Cup"),), "Mug"),), error_message="Bad"
+    )
     assert card.search_text == "mug.jpg colour:red what? cup mug bad"
 
 
@@ -71,4 +73,4 @@ def test_why_a_row_failed_or_what_it_lived_through() -> None:
 
 
 def test_bars_stay_within_their_width() -> None:
-    assert [Scored("a", score).percent for score in (0.504, 1.5, -1.0, None)] == [50, 100, 0, 0]
+    assert [ScoredText("a", score).percent for score in (0.504, 1.5, -1.0, None)] == [50, 100, 0, 0]

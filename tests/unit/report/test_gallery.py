@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vqa_ray.report.card import Card, Line, PixelBox, Scored, caption_line, pixel_boxes
+from vqa_ray.report.card import Card, Line, PixelBox, ScoredText, caption_line, pixel_boxes
 from vqa_ray.report.gallery import Fact, Header, Measure, render_gallery, write_gallery
 
 HEADER = Header("a title", "about it", 3, (Fact("images", "3"),), (Measure("is there a dog?", 0.953, 600),))
@@ -58,8 +58,8 @@ def test_shows_everything_of_a_card() -> None:
         jpeg(),
         ("colour:red",),
         (
-            Line("colour", (Scored("red", 0.91),), "red", True),
-            Line("what is it?", (Scored("cup", 0.5), Scored("mug", 0.25)), "mug", False),
+            Line("colour", (ScoredText("red", 0.91),), "red", True),
+            Line("what is it?", (ScoredText("cup", 0.5), ScoredText("mug", 0.25)), "mug", False),
             Line("motif", (), "none", True),
         ),
         warning="question cut",
@@ -95,7 +95,7 @@ def test_shows_errors_with_code_and_reason() -> None:
 
 
 def everywhere(text: str) -> Card:
-    line = Line(text, (Scored(text, 0.5),), text, False)
+    line = Line(text, (ScoredText(text, 0.5),), text, False)
     return Card(text, None, (text,), (line,), text, text, text)
 
 
@@ -211,5 +211,5 @@ def test_boxes_come_from_output_rows() -> None:
     box = {"label": "dog", "x0": 1.0, "y0": 2.0, "x1": 3.0, "y1": 4.0}
     rows = [{"boxes": [box, box | {"label": None}]}, {"boxes": [box]}, {"boxes": None}, {}]
     assert pixel_boxes(rows) == (PixelBox("dog", 1.0, 2.0, 3.0, 4.0), PixelBox("", 1.0, 2.0, 3.0, 4.0))
-    assert caption_line({"caption": "a dog", "caption_score": 0.5}) == Line("caption", (Scored("a dog", 0.5),))
+    assert caption_line({"caption": "a dog", "caption_score": 0.5}) == Line("caption", (ScoredText("a dog", 0.5),))
     assert caption_line({"caption": None, "caption_score": None}) == Line("caption")

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from tests.unit.browse.site import table_of
 from vqa_ray import schema
-from vqa_ray.report.card import Card, Line, PixelBox, Scored
+from vqa_ray.report.card import Card, Line, PixelBox, ScoredText
 from vqa_ray.report.row_cards import CardMaker, Tag, fields_of, tag_attributes, text_of, verdict_of
 
 
@@ -36,7 +36,10 @@ def test_answers() -> None:
     card, failed = cards("answer", table_of(form, [answered, {"question": "what is it?", **ERROR}]))
     assert card == Card(
         "images/0.jpg",
-        lines=(Line("what is it?", (Scored("mug", 0.5), Scored("cup", 0.25))), Line("price", (Scored("1.5"),))),
+        lines=(
+            Line("what is it?", (ScoredText("mug", 0.5), ScoredText("cup", 0.25))),
+            Line("price", (ScoredText("1.5"),)),
+        ),
         warning="question cut",
         boxes=(PixelBox("dog", 1.0, 2.0, 3.0, 4.0),),
     )
@@ -53,7 +56,7 @@ def test_several_answers() -> None:
 
 def test_captions() -> None:
     card, failed = cards("caption", table_of(schema.CAPTION, [{"caption": "a dog", "caption_score": 0.25}, ERROR]))
-    assert card.lines == (Line("caption", (Scored("a dog", 0.25),)),)
+    assert card.lines == (Line("caption", (ScoredText("a dog", 0.25),)),)
     assert failed.error_code == "image_undecodable"
 
 
@@ -88,7 +91,7 @@ def test_verdicts() -> None:
     rows = table_of(schema.RETRIEVE, [{"match": True, "score": 0.75, "scores": scores}, ERROR]).to_pylist()
     found, failed = map(verdict_of, rows)
     assert (found.match, found.score, found.error) == (True, 0.75, None)
-    assert found.lines == (Line("is it a mug?", (Scored("yes", 0.75),)), Line("what colour is it?"))
+    assert found.lines == (Line("is it a mug?", (ScoredText("yes", 0.75),)), Line("what colour is it?"))
     assert (failed.match, failed.error) == (None, "image_undecodable: images/1.jpg: no image")
 
 
@@ -105,7 +108,7 @@ def test_an_index_shows_kept_columns_and_the_tags_of_a_run() -> None:
     row = {"embedding": [1.0, 0.0], "category": "mug", "tags": ["colour:red"], "colour": "red", "colour_score": 0.5}
     table = table_of(form, [row, ERROR]).drop_columns(["embedding", "thumbnail"])
     card, failed = cards("index", table)
-    assert card.lines == (Line("category", (Scored("mug"),)),)
+    assert card.lines == (Line("category", (ScoredText("mug"),)),)
     assert maker_of("index", table).tags(table.to_pylist()[0]) == (Tag("colour", "red", 0.5),)
     assert failed.error_code == "image_undecodable"
 

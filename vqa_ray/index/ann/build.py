@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from vqa_ray.errors import RequestError, RunError
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import AnnState, IndexFile, Version
 from vqa_ray.runs.counts import open_rows, read_columns
@@ -68,7 +68,7 @@ def is_installed() -> bool:
     return importlib.util.find_spec("lance") is not None
 
 
-def build(layout: IndexLayout, version: Version, path: str) -> AnnState:
+def build(layout: IndexDirectory, version: Version, path: str) -> AnnState:
     """Make the dataset and its index of a version's files, which are read once, a few thousand rows at a time.
 
     Args:
@@ -95,7 +95,7 @@ def build(layout: IndexLayout, version: Version, path: str) -> AnnState:
     return AnnState(path, dataset.version, version.ok, version.ok, partitions, sub_vectors)
 
 
-def extend(layout: IndexLayout, old: Version, new: Version) -> AnnState | None:
+def extend(layout: IndexDirectory, old: Version, new: Version) -> AnnState | None:
     """Bring the dataset of one version to the state of another: rows deleted, rows added, the index told.
 
     What a process that died has left behind in the dataset is undone first.
@@ -163,7 +163,7 @@ def shape_for(rows: int, dimension: int) -> tuple[int, int]:
     return partitions, next(parts for parts in range(wanted, dimension + 1) if dimension % parts == 0)
 
 
-def clean_up(layout: IndexLayout, kept: Sequence[AnnState]) -> None:
+def clean_up(layout: IndexDirectory, kept: Sequence[AnnState]) -> None:
     """Delete what only older versions of these datasets need."""
     import datetime
 
@@ -182,7 +182,7 @@ def clean_up(layout: IndexLayout, kept: Sequence[AnnState]) -> None:
         dataset.cleanup_old_versions(datetime.timedelta(0), error_if_tagged_old_versions=False)
 
 
-def open_dataset(layout: IndexLayout, state: AnnState) -> Any:
+def open_dataset(layout: IndexDirectory, state: AnnState) -> Any:
     """The Lance dataset as it belongs to a version.
 
     Raises:
@@ -211,7 +211,7 @@ def _schema(dimension: int) -> pa.Schema:
 
 
 def _batches(
-    layout: IndexLayout, file: IndexFile, dimension: int, keys: npt.NDArray[np.int64] | None = None
+    layout: IndexDirectory, file: IndexFile, dimension: int, keys: npt.NDArray[np.int64] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """The rows of a file that have a vector; of them only those with these keys."""
     form = _schema(dimension)
@@ -232,7 +232,7 @@ def _batches(
 _NO_KEYS: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
 
-def _keys(layout: IndexLayout, files: Sequence[IndexFile]) -> Keys:
+def _keys(layout: IndexDirectory, files: Sequence[IndexFile]) -> Keys:
     """Update → the keys of the rows of these files that have a vector."""
     found: dict[str, list[npt.NDArray[np.int64]]] = {}
     tables = prefetched(lambda file: read_columns(layout.path(file.path), ("source_key", "status")), files)
@@ -241,7 +241,7 @@ def _keys(layout: IndexLayout, files: Sequence[IndexFile]) -> Keys:
     return {update: np.concatenate(keys) for update, keys in found.items()}
 
 
-def _uri(layout: IndexLayout, path: str) -> str:
+def _uri(layout: IndexDirectory, path: str) -> str:
     """As Lance wants it: a local path, or a URI."""
     uri = layout.path(path)
     if scheme_of(uri) == "file":

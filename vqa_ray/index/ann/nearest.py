@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vqa_ray.errors import RunError
 from vqa_ray.index.ann.build import ERRORS, is_installed, open_dataset
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.version import AnnState, Version
 from vqa_ray.runs.counts import read_columns
 
@@ -30,7 +30,7 @@ class AnnIndex:
         OSError, ValueError, RuntimeError, RunError: it cannot be opened, or is not what the version says.
     """
 
-    def __init__(self, layout: IndexLayout, version: Version, state: AnnState) -> None:
+    def __init__(self, layout: IndexDirectory, version: Version, state: AnnState) -> None:
         self.state = state
         self._dimension = version.dimension
         self._dataset = open_dataset(layout, state)
@@ -80,7 +80,7 @@ class AnnIndex:
 class _Places:
     """Where the row of an update and a key is: held as 16 bytes a row."""
 
-    def __init__(self, layout: IndexLayout, version: Version) -> None:
+    def __init__(self, layout: IndexDirectory, version: Version) -> None:
         start = 0
         parts: dict[str, list[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]] = {}
         for file in version.files:
@@ -104,7 +104,7 @@ class _Places:
         return positions
 
 
-def open_ann(layout: IndexLayout, version: Version) -> AnnIndex | None:
+def open_ann(layout: IndexDirectory, version: Version) -> AnnIndex | None:
     """The approximate index of a version; None, with a warning where it should be there, when search is exact."""
     if version.ann is None:
         return None

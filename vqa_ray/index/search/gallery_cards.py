@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from vqa_ray.report.card import Card, Line, Scored, failure
+from vqa_ray.report.card import Card, Line, ScoredText, failure
 
 
-def cards(hits: pa.Table, images: Sequence[bytes | None]) -> Iterator[Card]:
+def hit_cards(hits: pa.Table, images: Sequence[bytes | None]) -> Iterator[Card]:
     """One card per hit: its score, what was verified, its tags, and why it could not be verified.
 
     Args:
@@ -24,14 +24,14 @@ def cards(hits: pa.Table, images: Sequence[bytes | None]) -> Iterator[Card]:
             f"{row['rank']}. {title}",
             image,
             tuple(map(str, tags)) if isinstance(tags, list) else (),
-            (Line("search score", (Scored("similarity", row["score"]),)), *_verdict(row)),
+            (Line("search score", (ScoredText("similarity", row["score"]),)), *_verdict(row)),
             **failure(row),
         )
 
 
 def _verdict(row: Mapping[str, Any]) -> Iterator[Line]:
     if row.get("verified_score") is not None:
-        yield Line("verified", (Scored("fits", row["verified_score"]),))
+        yield Line("verified", (ScoredText("fits", row["verified_score"]),))
     for each in row.get("verified_scores") or ():
-        said = () if each["score"] is None else (Scored(each["answer"] or "yes", each["score"]),)
+        said = () if each["score"] is None else (ScoredText(each["answer"] or "yes", each["score"]),)
         yield Line(each["question"], said)

@@ -65,7 +65,7 @@ def apply_verdicts(positions: Ids, scores: Scores, verified: Verified, top_k: in
     return Ranked(positions[kept], scores[kept], verified.table.take(pa.array(kept)))
 
 
-def table_of(ranked: Ranked, rows: pa.Table) -> pa.Table:
+def hits_table(ranked: Ranked, rows: pa.Table) -> pa.Table:
     """The hits with all that is known of them.
 
     Args:
@@ -87,7 +87,7 @@ def table_of(ranked: Ranked, rows: pa.Table) -> pa.Table:
     return pa.table([*cast, *(rows[field.name] for field in theirs)], schema=pa.schema([*form, *named]))
 
 
-def conflicts(hits: pa.Table) -> list[int]:
+def conflicting_row_ids(hits: pa.Table) -> list[int]:
     """The row_ids that stand for several different images among the hits, ascending."""
     images: dict[int, set[str]] = {}
     for row_id, sha256 in zip(hits["row_id"].to_pylist(), hits["sha256"].to_pylist(), strict=True):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from vqa_ray.index.ann.nearest import AnnIndex
-from vqa_ray.index.paths import IndexLayout
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.approximate import recall
 from vqa_ray.index.search.candidates import Candidates
@@ -18,7 +18,7 @@ K = 10
 _QUERIES, _SEED = 100, 0
 
 
-def with_measured_recall(layout: IndexLayout, version: Version, state: AnnState) -> AnnState:
+def with_measured_recall(layout: IndexDirectory, version: Version, state: AnnState) -> AnnState:
     """`state` with its recall@10 for the vectors of 100 images drawn from the index; all vectors are read once.
 
     Args:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from vqa_ray.index.reader import LARGE, Index
 from vqa_ray.index.search.filter import Mask, matching
-from vqa_ray.index.search.tags import Tagged, tagged
+from vqa_ray.index.search.tags import JoinedTags, join_tags
 
 
 class IndexRows:
@@ -27,11 +27,11 @@ class IndexRows:
     def __init__(self, index: Index, tags: str | None = None) -> None:
         self._index = index
         self._rows: pa.Table | None = None
-        self.tagged: Tagged | None = None
+        self.tagged: JoinedTags | None = None
         """The tags; None where there is no tag run."""
         if tags is not None:
             self._rows = index.rows()
-            self.tagged = tagged(self._rows, tags)
+            self.tagged = join_tags(self._rows, tags)
             for name in self.tagged.columns.column_names:
                 self._rows = self._rows.append_column(name, self.tagged.columns[name])
 

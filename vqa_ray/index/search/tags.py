@@ -20,7 +20,7 @@ _OWN = frozenset(field.name for field in schema.tag_schema(())) - {"tags"}
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class JoinedTags:
     """The columns of a tag run for the rows of an index.
 
     Attributes:
@@ -32,7 +32,7 @@ class Tagged:
     found: int
 
 
-def tagged(rows: pa.Table, run: str) -> Tagged:
+def join_tags(rows: pa.Table, run: str) -> JoinedTags:
     """The tags of the rows of an index.
 
     A tagged row belongs to the row of the same row_id, unless their image_ids are known and differ; failing that, to
@@ -59,7 +59,7 @@ def tagged(rows: pa.Table, run: str) -> Tagged:
     places = _places(rows, tags)
     taken = tags.select([name for name in tags.column_names if name not in _OWN]).take(places)
     names = [PREFIX + name if name in rows.column_names else name for name in taken.column_names]
-    return Tagged(taken.rename_columns(names), len(places) - places.null_count)
+    return JoinedTags(taken.rename_columns(names), len(places) - places.null_count)
 
 
 def _places(rows: pa.Table, tags: pa.Table) -> pa.Array:

@@ -42,7 +42,7 @@ class CandidateImages(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Verification:
     """What candidates must fit, and who says so.
 
     Attributes:
@@ -85,7 +85,7 @@ class Verifier:
         images: the images of the candidates.
     """
 
-    def __init__(self, check: Check, images: CandidateImages) -> None:
+    def __init__(self, check: Verification, images: CandidateImages) -> None:
         self._check = check
         self._images = images
         self._fetch = FetchImages(ImageFetcher(check.limits.max_image_bytes, allow_http=check.allow_http))

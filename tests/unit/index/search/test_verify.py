@@ -12,8 +12,8 @@ import pytest
 
 from tests.helpers.coloured import NAMES, picture
 from vqa_ray import schema
-from vqa_ray.index.search.hits import apply_verdicts, table_of
-from vqa_ray.index.search.verify import BATCH, Check, Verifier
+from vqa_ray.index.search.hits import apply_verdicts, hits_table
+from vqa_ray.index.search.verify import BATCH, Verification, Verifier
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse
 
@@ -51,8 +51,8 @@ class Pictures:
         )
 
 
-def check(where: str = f"{RED} >= 0.9") -> Check:
-    return Check(ModelOptions("fake:"), parse(where))
+def check(where: str = f"{RED} >= 0.9") -> Verification:
+    return Verification(ModelOptions("fake:"), parse(where))
 
 
 def test_candidates_are_asked_until_enough_of_them_fit() -> None:
@@ -65,7 +65,7 @@ def test_candidates_are_asked_until_enough_of_them_fit() -> None:
 
 
 def test_without_candidates_no_model_is_loaded() -> None:
-    nobody = Check(ModelOptions("/nowhere"), parse(RED))
+    nobody = Verification(ModelOptions("/nowhere"), parse(RED))
     verified = Verifier(nobody, Pictures())([], 5)
     assert (verified.table.schema, verified.table.num_rows, verified.matched) == (schema.RETRIEVE, 0, 0)
     empty = apply_verdicts(np.empty(0, np.int64), np.empty(0, np.float32), verified, 5)
@@ -74,7 +74,7 @@ def test_without_candidates_no_model_is_loaded() -> None:
 
 
 def test_a_model_that_is_loaded_is_asked_as_it_is() -> None:
-    held = Check(ModelOptions("fake:"), parse(f"{RED} >= 0.9"), loaded=ModelOptions("fake:").load())
+    held = Verification(ModelOptions("fake:"), parse(f"{RED} >= 0.9"), loaded=ModelOptions("fake:").load())
     nowhere = replace(held, model=ModelOptions("fake:", device="none"))
     found, again = (Verifier(each, Pictures())(range(8), 8).table for each in (held, nowhere))
     assert found.equals(again)
@@ -149,7 +149,7 @@ def test_a_table_of_hits_holds_what_is_known_of_them() -> None:
             for place in range(2)
         ]
     )
-    table = table_of(ranked, known)
+    table = hits_table(ranked, known)
     assert table.column_names == [
         *("rank", "row_id", "image_id", "image_uri", "score", "verified_score", "verified_scores"),
         *("height", "width", "sha256", "status", "error_code", "error_message", "warning", "shop", "index_score"),
