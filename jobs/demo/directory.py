@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.runs.directory import CARD, FOR_DATASETS, PRIVATE
+from vqa_ray.storage.foreign_files import refuse_foreign_files
 
 MARKER = ".vqa-ray-demo.json"
 PRODUCTS, TAGS, ANSWERS, GALLERY = "products", "tags", "answers", "gallery.html"
@@ -39,11 +40,7 @@ def claim(output: str) -> Path:
         place.mkdir(parents=True, exist_ok=True)
         if not (place / MARKER).is_file():
             strangers = sorted(each.name for each in place.iterdir() if each.name != PRIVATE)
-            if strangers:
-                raise RequestError(
-                    f"--output {output}: holds files that no demo made ({', '.join(strangers[:3])}); wanted a new or"
-                    " empty directory, or one of an earlier demo"
-                )
+            refuse_foreign_files(f"--output {output}", strangers, "a demo", hint=", or one of an earlier demo")
             (place / MARKER).write_text(json.dumps({"made_by": "vqa-ray demo"}) + "\n")
     except OSError as error:
         raise RequestError(f"--output {output}: cannot be written: {one_line(error)}") from error

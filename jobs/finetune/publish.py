@@ -16,11 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from vqa_ray.durations import duration
 from vqa_ray.jobs.finetune.evaluate import EvaluationResult
 from vqa_ray.jobs.finetune.prepare import PreparedTraining, training_recipe
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
-from vqa_ray.jobs.runtime.progress import duration
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.models.checkpoint.readme import card_of
 from vqa_ray.readers.columns import ROLES

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vqa_ray.images.decode import ImageLimits
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.runtime.cluster.connect import Cluster
+from vqa_ray.jobs.runtime.image_limits import image_limits
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.resources import check
 from vqa_ray.pipelines.training_resources import (
@@ -39,5 +39,4 @@ def place(request: TrainingRequest, cluster: Cluster) -> TrainingResourcePlan:
 def image_config(request: TrainingRequest, record: RunRecord) -> ImageConfig:
     """How images are fetched and decoded."""
     spec = request.spec
-    limits = ImageLimits(max_image_bytes=spec.max_image_bytes, max_image_pixels=spec.max_image_pixels)
-    return ImageConfig(request.transform, limits, spec.fast_decode, spec.allow_http, record.run_id)
+    return ImageConfig(request.transform, image_limits(spec), spec.fast_decode, spec.allow_http, record.run_id)

@@ -14,12 +14,12 @@ from typing import Any
 import ray
 from ray.train import TrainingFailedError
 
+from vqa_ray.durations import duration
 from vqa_ray.errors import RunError
 from vqa_ray.jobs.finetune.prepare import PreparedTraining, targets_of
 from vqa_ray.jobs.finetune.request import TrainingRequest, training_root
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.runtime.cluster.failures import reason
-from vqa_ray.jobs.runtime.progress import duration
 from vqa_ray.pipelines import training as pipeline
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan

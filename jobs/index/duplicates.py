@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pyarrow as pa
 
+from vqa_ray.durations import duration
 from vqa_ray.index.duplicates import groups, scores_to_first
 from vqa_ray.index.reader import Index
 from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.open import IndexTask
-from vqa_ray.jobs.runtime.progress import duration
 from vqa_ray.storage.filesystem import write_table_atomic
 
 logger = logging.getLogger(__name__)

@@ -21,22 +21,20 @@ from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime.job import open_input, output_schema
-from vqa_ray.jobs.runtime.model import resolve_model
+from vqa_ray.jobs.runtime.model import describe_model, resolve_model
 from vqa_ray.models.load import embedding_shape
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute
 from vqa_ray.readers.source import ColumnMap, parse_keep
 from vqa_ray.runs.differences import option_of, told
-from vqa_ray.runs.directory import name_of
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import riding_name
 from vqa_ray.storage.canonical import is_same_place
 from vqa_ray.storage.filesystem import exists
+from vqa_ray.storage.foreign_files import refuse_foreign_files
 from vqa_ray.storage.store_errors import store_failures, store_reason
 
 logger = logging.getLogger(__name__)
-
-_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +68,7 @@ def prepare(spec: IndexSpec) -> IndexTask:
     shape = embedding_shape(spec.model)
     if spec.ann == "always":
         check_possible(spec.model, shape.vectors)
-    description = {
-        "reference": model.reference,
-        "family": model.family_name,
-        "fingerprint": model.fingerprint,
-        "score_meaning": model.similarity_meaning,
-    }
-    kind = IndexSchema(description, shape.vectors, shape.dimension, spec.shared())
+    kind = IndexSchema(describe_model(model, model.similarity_meaning), shape.vectors, shape.dimension, spec.shared())
     layout = IndexDirectory(spec.output)
     base = _base(layout)
     if base is not None:
@@ -127,13 +119,7 @@ def _base(layout: IndexDirectory) -> Version | None:
     try:
         base = versions.latest(layout)
         if base is None and not layout.update_names():
-            foreign = [name_of(entry.uri) for entry in existing_files(layout.uri)]
-            if foreign:
-                more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
-                raise RequestError(
-                    f"--output {layout.uri}: holds files that are not of an index ({', '.join(foreign[:_SHOWN])}"
-                    f"{more}); wanted a new or empty directory"
-                )
+            refuse_foreign_files(f"--output {layout.uri}", [entry.uri for entry in existing_files(layout.uri)], "an index")
     except NotADirectoryError as error:
         raise RequestError(f"--output {layout.uri}: a part of the path is a file, not a directory") from error
     except store_failures() as error:

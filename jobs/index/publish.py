@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from vqa_ray.durations import duration
 from vqa_ray.errors import RunError, one_line
 from vqa_ray.index import version as versions
 from vqa_ray.index.ann import build as ann
@@ -20,7 +21,6 @@ from vqa_ray.index.version import AnnState, Update, Version
 from vqa_ray.jobs.index.duplicates import report
 from vqa_ray.jobs.index.open import IndexTask
 from vqa_ray.jobs.runtime import admission as guard
-from vqa_ray.jobs.runtime.progress import duration
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs.directory import CARD, FOR_DATASETS, delete_directory

@@ -12,17 +12,18 @@ from typing import Any
 
 from vqa_ray import __version__
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.runtime.model import describe_model
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.readers import Source
 from vqa_ray.readers.changes.snapshot import input_place, read_snapshot, snapshot_of, write_snapshot
-from vqa_ray.runs.directory import RunDirectory, name_of
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import COLUMNS_VERSION
+from vqa_ray.storage.foreign_files import refuse_foreign_files
 from vqa_ray.storage.store_errors import store_failures, store_reason
 
 _PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
-_SHOWN = 3
 
 
 def new_record(
@@ -40,12 +41,7 @@ def new_record(
         job=job,
         started=now(),
         command=spec.command() | {"input": input_place(spec.input)} | (extra or {}),
-        model={
-            "reference": model.reference,
-            "family": model.family_name,
-            "fingerprint": model.fingerprint,
-            "score_meaning": model.score_meaning,
-        },
+        model=describe_model(model, model.score_meaning),
         input=input_of(source),
         versions=versions(),
         columns_version=columns_version(spec.output),
@@ -92,13 +88,8 @@ def existing_record(layout: RunDirectory, wanted: RunRecord) -> RunRecord | None
     if existing is not None:
         require_same_request(layout.output, existing, wanted)
         return existing
-    foreign = [name_of(entry.uri) for entry in (*layout.foreign_files(), *layout.part_files())]
-    if foreign:
-        more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
-        raise RequestError(
-            f"--output {layout.output}: holds files that are not of a run ({', '.join(foreign[:_SHOWN])}{more}); "
-            "wanted a new or empty directory"
-        )
+    foreign = [entry.uri for entry in (*layout.foreign_files(), *layout.part_files())]
+    refuse_foreign_files(f"--output {layout.output}", foreign, "a run")
     return None
 
 

@@ -11,11 +11,11 @@ import ray
 from ray.data import DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
+from vqa_ray.durations import duration
 from vqa_ray.errors import RequestError, RunError, one_line
 from vqa_ray.jobs.runtime.cluster.connect import Cluster, connect_ray
 from vqa_ray.jobs.runtime.cluster.failures import causes, reason
 from vqa_ray.jobs.runtime.job import Attempt, Job
-from vqa_ray.jobs.runtime.progress import duration
 from vqa_ray.jobs.runtime.watch import ProgressReporter
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.pipelines.ray_context import ExecutionStats, run_context

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from vqa_ray.durations import duration
+
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 1.5
@@ -46,10 +48,3 @@ def line(rows: int, total: int | None, speed: float, *, is_estimate: bool = Fals
 def rounded(rows: int) -> int:
     """An estimate with no more digits than it deserves: 12,345 → 12,000."""
     return int(float(f"{rows:.2g}"))
-
-
-def duration(seconds: float) -> str:
-    """A length of time for a person: 42 s, 3 min, 2.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from vqa_ray.jobs.runtime.progress import duration
+from vqa_ray.durations import duration
 from vqa_ray.jobs.runtime.result import RunResult
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,10 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vqa_ray.durations import duration
 from vqa_ray.errors import TooManyErrors, VqaRayError
 from vqa_ray.jobs.runtime.logs import console
-from vqa_ray.jobs.runtime.progress import duration, line, rounded
+from vqa_ray.jobs.runtime.progress import line, rounded
 from vqa_ray.pipelines.reports import StopOnRequest, answered
 from vqa_ray.readers.estimate import Estimate
 from vqa_ray.stages.row_report import Answered

@@ -14,6 +14,7 @@ from vqa_ray.index.search.hits import conflicting_row_ids
 from vqa_ray.index.search.searcher import Hits
 from vqa_ray.index.search.tags import JoinedTags
 from vqa_ray.index.search.verify import Verified
+from vqa_ray.jobs.runtime.model import describe_model
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.storage.filesystem import redacted_uri
@@ -52,12 +53,7 @@ class Outcome:
             "job": "search",
             "query": {**asked, "filter": spec.filter, "tags": spec.tags, "top_k": spec.top_k},
             "index": {"uri": self.index.uri, "version": version.number, "rows": version.rows, "images": version.ok},
-            "model": {
-                "reference": self.model.reference,
-                "family": self.model.family_name,
-                "fingerprint": self.model.fingerprint,
-                "score_meaning": self.model.similarity_meaning,
-            },
+            "model": describe_model(self.model, self.model.similarity_meaning),
             "search": {"images": self.found.images, **asdict(self.found.method)},
             "verification": None
             if verified is None

@@ -60,7 +60,8 @@ def _check_variant(given: dict[str, Any], variant: SpecVariant, kind: type[Spec]
     """Refuse an option of the command that its other form lacks."""
     for name in given:
         if name not in variant.kind.model_fields:
-            allowed = (option_name(each, variant.kind) for each in variant.kind.model_fields if each != variant.option)
+            fields = sorted(variant.kind.model_fields.items(), key=_order)
+            allowed = (option_name(each, variant.kind) for each, _ in fields if each != variant.option)
             raise RequestError(
                 f"{option_name(name, kind)}: does not go with {option_name(variant.option, variant.kind)}, which takes "
                 f"{', '.join(allowed)}"

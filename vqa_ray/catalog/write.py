@@ -20,6 +20,7 @@ from vqa_ray.catalog.rows import row_fields, rows_of
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.storage.exclusive import create
 from vqa_ray.storage.filesystem import exists, join, list_files, read_bytes, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.foreign_files import refuse_foreign_files
 
 FORMATS = ("parquet", "webdataset", "jsonl", "images")
 # Says what the directory holds. Readers leave names with an underscore out.
@@ -150,9 +151,10 @@ def _claim(output_uri: str, request: dict[str, object]) -> None:
                 raise RequestError(
                     f"{output_uri}: holds another catalogue ({', '.join(different)}); name an empty place"
                 )
-        elif exists(output_uri) and list_files(output_uri):
-            raise RequestError(f"{output_uri}: holds files that are no catalogue; name an empty place")
-        elif not create(note, json.dumps(request).encode()):
+            return
+        if exists(output_uri):
+            refuse_foreign_files(output_uri, [entry.uri for entry in list_files(output_uri)], "a catalogue")
+        if not create(note, json.dumps(request).encode()):
             # Another process was quicker; the same catalogue is the same files.
             _claim(output_uri, request)
     except json.JSONDecodeError as error:

@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
+from vqa_ray.durations import duration
 from vqa_ray.errors import one_line
 from vqa_ray.report import pair_card
 from vqa_ray.report.licences import licence_fields
 from vqa_ray.report.markdown import fenced, text
 from vqa_ray.report.training_page import natural
-from vqa_ray.report.training_summary import Trained, duration, without_credentials
+from vqa_ray.report.training_summary import Trained, without_credentials
 from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic
 from vqa_ray.training.task import CONTRASTIVE
 

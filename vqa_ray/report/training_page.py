@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vqa_ray.durations import duration
 from vqa_ray.report import charts as curves
 from vqa_ray.report.charts import Chart, Series, chart
 from vqa_ray.report.gallery import Fact
 from vqa_ray.report.templates import environment
-from vqa_ray.report.training_summary import Confusion, Trained, duration, without_credentials
+from vqa_ray.report.training_summary import Confusion, Trained, without_credentials
 from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic
 from vqa_ray.training.log import TrainingLog, ValidationRecord
 

@@ -181,13 +181,3 @@ class Trained:
 def without_credentials(text: object) -> str:
     """`text` without user names and passwords of URIs in it, nor queries of web addresses, which may be signed."""
     return _WEB_QUERY.sub(r"\1", _USER.sub(r"\1", str(text)))
-
-
-def duration(seconds: float) -> str:
-    """As a person says it: 41 s, 12 min 05 s, 3 h 20 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"

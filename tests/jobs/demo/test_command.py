@@ -114,8 +114,8 @@ def test_a_directory_of_others_is_refused_before_any_work(tmp_path: Path) -> Non
     refused = run(tmp_path)
     assert refused.returncode == 2
     assert refused.stderr.strip() == (
-        "vqa-ray demo: --output demo: holds files that no demo made (thesis.txt); wanted a new or empty directory, or"
-        " one of an earlier demo"
+        "vqa-ray demo: --output demo: holds files that are not of a demo (thesis.txt); wanted a new or empty directory,"
+        " or one of an earlier demo"
     )
     assert [each.name for each in (tmp_path / "demo").iterdir()] == ["thesis.txt"]
 

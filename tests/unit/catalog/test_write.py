@@ -189,7 +189,7 @@ def test_another_catalogue_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_other_files_are_not_mixed_with(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"mine")
-    with pytest.raises(RequestError, match="holds files that are no catalogue"):
+    with pytest.raises(RequestError, match="holds files that are not of a catalogue"):
         write_catalogue(2, 1, str(tmp_path), "parquet")
 
 

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tests.unit.report.test_gallery import FRAGMENTS, Page
 from tests.unit.report.trained import MARKUP, log, trained
+from vqa_ray.durations import duration
 from vqa_ray.report.training_page import elided, facts, heat_rows, render_training, write_training
-from vqa_ray.report.training_summary import Confusion, duration
+from vqa_ray.report.training_summary import Confusion
 from vqa_ray.training.log import StepRecord, TrainingLog, ValidationRecord
 
 
