@@ -119,7 +119,9 @@ def _base(layout: IndexDirectory) -> Version | None:
     try:
         base = versions.latest(layout)
         if base is None and not layout.update_names():
-            refuse_foreign_files(f"--output {layout.uri}", [entry.uri for entry in existing_files(layout.uri)], "an index")
+            refuse_foreign_files(
+                f"--output {layout.uri}", [entry.uri for entry in existing_files(layout.uri)], "an index"
+            )
     except NotADirectoryError as error:
         raise RequestError(f"--output {layout.uri}: a part of the path is a file, not a directory") from error
     except store_failures() as error:
