@@ -114,7 +114,7 @@ def write(rows: Dataset, layout: RunDirectory, schema: pa.Schema, names: FencedN
         rows_per_file: input rows that a file should have at least; the last ones have fewer.
     """
     filesystem, path = filesystem_for(layout.parts)
-    if layout.attempt > 1:
+    if layout.has_private_parts:
         filesystem = with_private_names(filesystem)
     rows.write_datasink(
         RowSink(path, filesystem, schema, names, rows_per_file),

@@ -12,7 +12,7 @@ from vqa_ray.durations import duration
 from vqa_ray.errors import RunError, one_line
 from vqa_ray.index import version as versions
 from vqa_ray.index.ann import build as ann
-from vqa_ray.index.garbage import clean_up
+from vqa_ray.index.garbage import clean_up, expose
 from vqa_ray.index.input_files import Difference
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.recall import with_measured_recall
@@ -94,6 +94,7 @@ def _publish(task: IndexTask, lock: OutputLock, version: Version) -> None:
             f"{task.layout.uri}: another process has published version {version.number} meanwhile; what was embedded "
             "is kept, run the same command again"
         )
+    expose(task.layout, version)
     files = [file.path for file in version.files]
     write_bytes_atomic(task.layout.path(FOR_DATASETS), data_files(files).encode())
     counts = {"rows": version.rows, "ok": version.ok, "failed": version.rows - version.ok, "errors": {}}

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
+from vqa_ray.index.garbage import expose
 from vqa_ray.index.input_files import Difference
 from vqa_ray.index.input_snapshot import write_input_snapshot
 from vqa_ray.index.update import VersionDelta, read_sources
@@ -49,6 +50,7 @@ def update_index(task: IndexTask, lock: OutputLock) -> RunResult:
     base = versions.latest(task.layout)
     if base is not None:
         check_kind(task.layout, task.kind, base)
+        expose(task.layout, base)
     for note in task.source.notes:
         logger.warning("%s", note)
     changes = sources.difference(read_sources(task.layout, base), task.source)

@@ -20,7 +20,8 @@ from vqa_ray.runs import commits, manifest
 from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.completeness import integrity_errors, unexpected_keys
 from vqa_ray.runs.counts import count_rows, row_count
-from vqa_ray.runs.directory import CARD, FOR_DATASETS, PART_PREFIX, RunDirectory
+from vqa_ray.runs.directory import CARD, FOR_DATASETS, PART_PREFIX, PART_SUFFIX, RunDirectory
+from vqa_ray.runs.private_names import PRIVATE_SUFFIX
 from vqa_ray.storage.filesystem import join, write_bytes_atomic, write_table_atomic
 
 logger = logging.getLogger(__name__)
@@ -74,10 +75,10 @@ def conclude(
         keys: int64 (N,), the rows that should be there; those of all shards without.
     """
     work.fence.check()
-    layout = RunDirectory(work.layout.output)
+    layout = work.layout.later(1)
     parts = [entry.uri for entry in layout.part_files()]
     if not parts:
-        none = join(layout.parts, f"{PART_PREFIX}empty.parquet")
+        none = join(layout.parts, f"{PART_PREFIX}empty{PRIVATE_SUFFIX if layout.has_private_parts else PART_SUFFIX}")
         write_table_atomic(none, job.file_schema(work.record).empty_table())
         parts = [none]
     counts = count_rows(parts)

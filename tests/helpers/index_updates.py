@@ -13,6 +13,7 @@ from tests.helpers.indexes import FAKE_MODEL, unit
 from vqa_ray import schema
 from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
+from vqa_ray.index.garbage import expose
 from vqa_ray.index.input_snapshot import write_input_snapshot
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.update import IndexSchema, VersionDelta, apply, read_sources
@@ -60,6 +61,7 @@ def update(layout: IndexDirectory, source: Source, *, rows_per_file: int = 3) ->
     )
     version = apply(layout, base, KIND, change, DATE)
     assert versions.publish(layout, version)
+    expose(layout, version)
     return version
 
 
@@ -70,7 +72,7 @@ def embed(layout: IndexDirectory, source: Source, name: str, rows_per_file: int)
     rows = [_embedded(row) for row in read]
     uris = []
     for number, start in enumerate(range(0, max(1, len(rows)), rows_per_file)):
-        uris.append(join(layout.update(name).output, f"part-{number:03}.parquet"))
+        uris.append(join(layout.update(name).output, f"part-{number:03}.pq"))
         write_table_atomic(uris[-1], pa.Table.from_pylist(rows[start : start + rows_per_file], form))
     return uris
 

@@ -1,25 +1,51 @@
-"""Deleting what no version needs any more, after a newer one is published."""
+"""After a version is published: the names of its files, and what no version needs any more."""
 
 from __future__ import annotations
 
 import logging
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 
 from vqa_ray.errors import one_line
 from vqa_ray.index.ann.build import ERRORS
 from vqa_ray.index.ann.build import clean_up as clean_up_ann
-from vqa_ray.index.paths import UPDATES, IndexDirectory, existing_files
+from vqa_ray.index.paths import REWRITTEN_PREFIX, UPDATES, IndexDirectory, existing_files
 from vqa_ray.index.version import Version
-from vqa_ray.runs.directory import delete, delete_directory
+from vqa_ray.runs.directory import PART_PREFIX, delete, delete_directory
 from vqa_ray.runs.private_names import private, public
 from vqa_ray.storage.filesystem import filesystem_for, read_bytes
 
 logger = logging.getLogger(__name__)
 
+_MOVES_AT_ONCE = 16
+
+
+def expose(layout: IndexDirectory, current: Version) -> None:
+    """Name the files of the current version `.parquet` and all other rows `.pq`.
+
+    Other readers match `**/*.parquet`, so they find current rows only; our own readers know both names. Calling it
+    again after a death in the middle finishes the rest.
+
+    Args:
+        layout: of the index.
+        current: its latest published version.
+    """
+    here = {file.path for file in current.files}
+    moves: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
+    for entry in existing_files(layout.updates):
+        path = _relative(entry.uri)
+        is_current = public(path) in here
+        name = public(entry.uri) if is_current else private(entry.uri)
+        if name != entry.uri and _is_rows(path):
+            moves[is_current].append((entry.uri, name))
+    with ThreadPoolExecutor(_MOVES_AT_ONCE) as pool:
+        # First what is superseded, so that nobody reads a row twice.
+        for is_current in (False, True):
+            deque(pool.map(lambda move: _move(*move), moves[is_current]), maxlen=0)
+
 
 def clean_up(layout: IndexDirectory, current: Version, previous: Version | None) -> None:
     """Keep the files of two versions: readers of the previous one are not disturbed.
-
-    Files that only the previous one has get private names, which no reader's `**/*.parquet` matches; ours look there.
 
     Args:
         layout: of the index.
@@ -27,15 +53,12 @@ def clean_up(layout: IndexDirectory, current: Version, previous: Version | None)
         previous: the one before it.
     """
     kept = [current] if previous is None else [current, previous]
-    here, paths = {file.path for file in current.files}, {file.path for version in kept for file in version.files}
+    paths = {file.path for version in kept for file in version.files}
     names = {update.name for version in kept for update in version.updates}
     for entry in existing_files(layout.updates):
-        path = f"{UPDATES}/{entry.uri.rpartition(f'/{UPDATES}/')[2]}"
+        path = _relative(entry.uri)
         if public(path) not in paths and path.split("/")[1] in names:
             delete(entry.uri)
-        elif path in paths - here:
-            filesystem, inside = filesystem_for(entry.uri)
-            filesystem.move(inside, private(inside))
     older = [number for number in layout.version_numbers() if number < min(version.number for version in kept)]
     for number in older:
         for name in _updates(layout, number) - names:
@@ -54,6 +77,20 @@ def clean_up(layout: IndexDirectory, current: Version, previous: Version | None)
         delete(layout.duplicates(number))
         # Last: what it names is found through it.
         delete(layout.version(number))
+
+
+def _relative(uri: str) -> str:
+    """The path of a listed file of an update, relative to the index; a listing may spell its place differently."""
+    return f"{UPDATES}/{uri.rpartition(f'/{UPDATES}/')[2]}"
+
+
+def _is_rows(path: str) -> bool:
+    return path.rpartition("/")[2].startswith((PART_PREFIX, REWRITTEN_PREFIX))
+
+
+def _move(uri: str, target: str) -> None:
+    filesystem, path = filesystem_for(uri)
+    filesystem.move(path, filesystem_for(target)[1])
 
 
 def _updates(layout: IndexDirectory, number: int) -> set[str]:

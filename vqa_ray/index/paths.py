@@ -44,7 +44,7 @@ class IndexDirectory:
 
     def update(self, name: str) -> RunDirectory:
         """The run directory of an update."""
-        return RunDirectory(join(self.updates, name))
+        return RunDirectory(join(self.updates, name), is_update=True)
 
     def sources(self, name: str) -> str:
         """The table of everything that the index holds after an update."""

@@ -1,6 +1,7 @@
 """From one version of an index to the next: rows removed, rows added, nothing moved.
 
-Files are never changed. Where rows leave a file, what is left of it is written into the directory of the update.
+Files are never changed. Where rows leave a file, the rest of its rows is written into the directory of the update.
+Files have their private names (`.pq`) until the version that they belong to is published; see `garbage.expose`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vqa_ray.index.version import IndexFile, Update, Version
 from vqa_ray.keys import Ranges, within
 from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import name_of
+from vqa_ray.runs.private_names import private, public
 from vqa_ray.schema import ok_rows
 from vqa_ray.storage.filesystem import filesystem_for, write_table_atomic
 
@@ -171,13 +173,13 @@ def _added_file(layout: IndexDirectory, kind: IndexSchema, change: VersionDelta,
     filesystem, path = filesystem_for(uri)
     size_bytes = filesystem.get_file_info(path).size
     return IndexFile(
-        f"{UPDATES}/{change.update.name}/{name_of(uri)}", change.read_as, table.num_rows, len(ok), size_bytes
+        f"{UPDATES}/{change.update.name}/{public(name_of(uri))}", change.read_as, table.num_rows, len(ok), size_bytes
     )
 
 
 def _write_rows(layout: IndexDirectory, name: str, suffix: str, table: pa.Table, update: str) -> IndexFile:
     path = f"{UPDATES}/{name}/{REWRITTEN_PREFIX}{suffix}.parquet"
-    uri = layout.path(path)
+    uri = private(layout.path(path))
     write_table_atomic(uri, table)
     filesystem, inside = filesystem_for(uri)
     return IndexFile(path, update, table.num_rows, len(ok_rows(table)), filesystem.get_file_info(inside).size)

@@ -133,14 +133,17 @@ def read_columns(uri: str, columns: Iterable[str] | None = None) -> pa.Table:
 
 
 def open_rows(uri: str) -> pa.NativeFile:
-    """Open a Parquet file for reading, by its private name where it has been superseded in an index."""
+    """Open a Parquet file for reading, under its private name where it is not, or no longer, current in an index.
+
+    It may be renamed either way meanwhile.
+    """
     filesystem, path = filesystem_for(uri)
-    try:
-        return filesystem.open_input_file(path)
-    except FileNotFoundError:
-        if private(path) == path:
-            raise
-        return filesystem.open_input_file(private(path))
+    for name in (path, private(path)):
+        try:
+            return filesystem.open_input_file(name)
+        except FileNotFoundError:
+            continue
+    return filesystem.open_input_file(path)
 
 
 def row_count(uri: str) -> int:

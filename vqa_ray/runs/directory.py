@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vqa_ray.errors import RequestError
 from vqa_ray.runs.private_names import PRIVATE_SUFFIX
@@ -23,10 +23,17 @@ class RunDirectory:
     Attributes:
         output: its URI.
         attempt: 1 for the run itself; later ones retry failed rows and write below `_vqa_ray/attempt-N/`.
+        is_update: whether it is an update of an index, whose rows are not yet those of the index.
     """
 
     output: str
     attempt: int = 1
+    is_update: bool = False
+
+    @property
+    def has_private_parts(self) -> bool:
+        """Whether part files end in `.pq` when they are written: no reader's `**/*.parquet` is to match them."""
+        return self.is_update or self.attempt > 1
 
     @property
     def parts(self) -> str:
@@ -64,7 +71,7 @@ class RunDirectory:
 
     def later(self, attempt: int) -> RunDirectory:
         """The same run directory, for a later attempt."""
-        return RunDirectory(self.output, attempt)
+        return replace(self, attempt=attempt)
 
     def part_files(self) -> list[FileEntry]:
         """The files with the rows, sorted by name."""

@@ -18,7 +18,7 @@ from tests.helpers.index_updates import BROKEN, DATE, DIMENSION, KIND, opened, u
 from tests.helpers.indexes import random_vectors, write_index
 from vqa_ray.errors import RunError
 from vqa_ray.index import version as versions
-from vqa_ray.index.garbage import clean_up
+from vqa_ray.index.garbage import clean_up, expose
 from vqa_ray.index.input_files import NONE
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
@@ -131,8 +131,9 @@ def test_readers_of_all_parquet_find_the_current_rows(tmp_path: Path) -> None:
     (place / NAMES[3]).unlink()
     second = update(layout, opened(place))
     held = Index(layout, first)
-    clean_up(layout, second, first)
-    clean_up(layout, second, first)
+    for _ in range(2):
+        expose(layout, second)
+        clean_up(layout, second, first)
     # What only the first version has is read under its private name, by whoever had it open as well.
     assert [path.name for path in (tmp_path / "index").glob("updates/*1-*/*.pq")] != []
     assert content(held) == content(open_index(layout.uri, 1)) == before
@@ -153,6 +154,37 @@ def test_readers_of_all_parquet_find_the_current_rows(tmp_path: Path) -> None:
     assert len(list((tmp_path / "index").glob("updates/*/*.p*q*"))) == len(
         {file.path for version in (second, third) for file in version.files}
     )
+
+
+def test_rows_of_an_update_under_way_have_private_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout, place = IndexDirectory(str(tmp_path / "index")), tmp_path / "in"
+    write_images(place, dict.fromkeys(NAMES, b"one"), 1)
+    first = update(layout, opened(place))
+    assert found(tmp_path / "index") == {file.path for file in first.files}
+    write_images(place, {NAMES[2]: b"other", "new.png": b"one"}, 2)
+
+    def killed(*_: object) -> bool:
+        assert found(tmp_path / "index") == {file.path for file in first.files}
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            update(layout, opened(place))
+    # Killed right after publishing: ours read the new version, and the next command names its files.
+    with monkeypatch.context() as patch:
+        patch.setattr("tests.helpers.index_updates.expose", lambda *_: None)
+        second = update(layout, opened(place))
+    assert found(tmp_path / "index") == {file.path for file in first.files}
+    assert len(content(open_index(layout.uri))) == len(NAMES) + 1
+    expose(layout, second)
+    assert found(tmp_path / "index") == {file.path for file in second.files}
+    assert len(content(Index(layout, first))) == len(NAMES)
+
+
+def found(index: Path) -> set[str]:
+    """What readers of `**/*.parquet` find."""
+    return {path.relative_to(index).as_posix() for path in index.glob("**/*.parquet")}
 
 
 def test_another_input_joins_and_a_missing_one_stays(tmp_path: Path) -> None:

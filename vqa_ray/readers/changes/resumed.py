@@ -76,6 +76,7 @@ def resume(
     """
     root = listing.root.rstrip("/")
     drift, kept = _compare(snapshot, listing, opened)
+    there = kept
     if snapshot.format == "images":
         # Each file is a row, also one that is gone: it becomes an error row.
         now = {entry.uri: entry for entry in kept}
@@ -87,7 +88,9 @@ def resume(
         )
     others = {entry.uri for entry in kept} | {f"{root}/{name}" for name in drift.added}
     beside = (entry for entry in listing.entries if entry.uri not in others)
-    source = opened(replace(listing, entries=tuple(sorted((*kept, *beside), key=lambda entry: entry.uri))))
+    # What is gone cannot be opened, nor is it left out.
+    entries = sorted((*(there or kept), *beside), key=lambda entry: entry.uri)
+    source = opened(replace(listing, entries=tuple(entries)))
     changed = [f"{root}/{each.name}" for each in drift.changed]
     current = {uri: tuple(shard for shard in source.shards if shard.uri == uri) for uri in changed}
     source = replace(

@@ -162,6 +162,19 @@ def test_changed_and_gone_photos_are_named_and_read_as_they_are(photos: Run) -> 
     assert len(references(again)) == 3
 
 
+def test_a_photo_that_is_gone_is_not_one_that_was_left_out(photos: Run) -> None:
+    (photos.place / "noext4").write_bytes(picture(9))
+    first = photos.begin()
+    assert "noext4" in names(first)
+    (photos.place / "noext4").unlink()
+    (photos.place / "d.jpg").write_bytes(picture(4))
+    for again in (photos.resume(), photos.resume(update=True)):
+        assert again.drift is not None
+        assert again.drift.gone == ("noext4",)
+        assert not [note for note in again.notes if "left out" in note]
+        assert names(again)[: len(names(first))] == names(first)
+
+
 def test_touched_tables_go_on(lines: Run) -> None:
     first = lines.begin()
     touch(lines.place / "b.jsonl")
