@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vqa_ray.training.tokenizer import build_tokenizer, build_vilt, save_checkpoint
-from vqa_ray.training.vqa.shape import ViltShape, transform_of
+from vqa_ray.training.tokenizer import build_tokenizer
+from vqa_ray.training.vqa.network import build_vilt, save_checkpoint
+from vqa_ray.training.vqa.shape import ViltShape
 
 QUESTIONS = (
     "what is in the picture?",
@@ -79,7 +80,7 @@ def _built(name: str, shape: ViltShape, answers: int) -> Path:
         vocabulary = ["yes", "no", *(f"answer {index}" for index in range(2, answers))]
         model = build_vilt(shape, len(tokenizer), vocabulary, seed=0)
         _draw_weights(model)
-        save_checkpoint(directory, model, tokenizer, transform_of(shape))
+        save_checkpoint(directory, model, tokenizer, shape.transform)
 
     return _kept(name, build)
 

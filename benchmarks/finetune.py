@@ -16,8 +16,8 @@ from benchmarks.timing import by_turns, rates, ratios
 from vqa_ray.models.layers.device import DTYPES, choose_device, choose_dtype
 from vqa_ray.models.load import load_transform, load_vocabulary
 from vqa_ray.models.vilt.network import ViltNetwork
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Sample, collate
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.tokenizer import question_tokenizer
 from vqa_ray.training.vqa.initialise import start_from
 from vqa_ray.training.vqa.trainer import VqaTrainer

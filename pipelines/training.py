@@ -23,8 +23,9 @@ from vqa_ray.pipelines.resources import DECODE_CPUS
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.readers import Source
 from vqa_ray.storage.filesystem import filesystem_for
+from vqa_ray.training.config import TrainingConfig
 from vqa_ray.training.data.schedule import RowSchedule
-from vqa_ray.training.loop import TrainingConfig, train
+from vqa_ray.training.loop import train
 from vqa_ray.training.stages.augment import AugmentImages
 from vqa_ray.training.stages.read_scheduled import ReadPlanned, planned_reads
 
@@ -157,14 +158,12 @@ def _end(shares: Sequence[DataIterator]) -> None:
         ray.kill(share._coord_actor)  # type: ignore[attr-defined]
 
 
-def fit(
-    course: TrainingConfig, streams: TrainingStreams, storage: str, keep_checkpoints: int, max_failures: int
-) -> None:
-    """Train to the end, from the last checkpoint in `storage` if there is one.
+def fit(config: TrainingConfig, streams: TrainingStreams, max_failures: int) -> None:
+    """Train to the end, from the last checkpoint if there is one.
 
     Args:
-        storage: URI of the directory of checkpoints.
-        keep_checkpoints: how many of the last ones stay.
+        config: decides all but the rows.
+        streams: the rows.
         max_failures: how often a training process may die; its group starts again from the last checkpoint.
 
     Raises:
@@ -172,13 +171,14 @@ def fit(
     """
     placement = streams.placement
     low, high = placement.workers
-    filesystem, path = filesystem_for(storage)
+    filesystem, path = filesystem_for(config.paths.checkpoints)
     Trainer(
         train_worker,
-        train_loop_config={"course": course, "streams": streams},
+        train_loop_config={"config": config, "streams": streams},
         torch_config=TorchConfig(),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=low if low == high else (low, high),
+            # Checked against the class of Ray Train's first version, which took no range.
+            num_workers=low if low == high else (low, high),  # type: ignore[arg-type]
             use_gpu=placement.gpus > 0,
             resources_per_worker={"CPU": placement.cpus} | ({"GPU": placement.gpus} if placement.gpus else {}),
         ),
@@ -186,12 +186,12 @@ def fit(
             name=_NAME,
             storage_path=path,
             storage_filesystem=filesystem,
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=keep_checkpoints),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=config.checkpoints.keep),
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
         ),
     ).fit()
 
 
-def train_worker(config: Mapping[str, Any]) -> None:
-    """What each training process runs."""
-    train(config["course"], RayTrainContext(config["streams"]))
+def train_worker(arguments: Mapping[str, Any]) -> None:
+    """Train in a process of Ray Train."""
+    train(arguments["config"], RayTrainContext(arguments["streams"]))

@@ -23,11 +23,11 @@ from vqa_ray.schema import STATUS_OK
 from vqa_ray.stages.answer import AnswerConfig
 from vqa_ray.stages.read import read_tasks
 from vqa_ray.storage.filesystem import read_bytes
+from vqa_ray.training.config import CONTRASTIVE, TrainingPaths
 from vqa_ray.training.log import TrainingLog, ValidationRecord
-from vqa_ray.training.loop import TrainingPaths
-from vqa_ray.training.task import CONTRASTIVE
+from vqa_ray.training.validation import ValidationMetrics
 from vqa_ray.training.validation_notes import judgement_notes
-from vqa_ray.training.vqa.validate import RESULTS, ValidationMetrics, confusion, metrics_of
+from vqa_ray.training.vqa.validate import RESULTS, confusion, metrics_of
 
 _MOST_ANSWERS = 20
 _TOP_K = 5

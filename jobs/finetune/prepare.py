@@ -19,6 +19,7 @@ from vqa_ray.pipelines.ray_context import run_context
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.stages.read import limits_for, read_tasks
 from vqa_ray.storage.filesystem import exists, join
+from vqa_ray.training.config import CONTRASTIVE, VQA
 from vqa_ray.training.data.label_notes import learnt_answers, row_name, unlabelled, unmatched, unused
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.schedule import PlanConfig, RowSchedule, window_rows
@@ -26,8 +27,7 @@ from vqa_ray.training.data.source import TrainingSource
 from vqa_ray.training.data.targets import Targets, auxiliary_classes, auxiliary_targets, caption_targets, soft_targets
 from vqa_ray.training.data.vocabulary import build_vocabulary, usual_min_count
 from vqa_ray.training.stages.extract_labels import IndexRows
-from vqa_ray.training.task import CONTRASTIVE, VQA
-from vqa_ray.training.vqa.initialise import describe_start
+from vqa_ray.training.start import describe_start
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ def _save_start(request: TrainingRequest, prepared: PreparedTraining) -> None:
     if prepared.vocabulary is None:
         _save_pair_start(request, prepared)
         return
-    from vqa_ray.training.export import export
+    from vqa_ray.training.vqa.export import export
     from vqa_ray.training.vqa.initialise import start_from, start_from_scratch
     from vqa_ray.training.vqa.shape import ViltShape
 
@@ -193,14 +193,15 @@ def _save_start(request: TrainingRequest, prepared: PreparedTraining) -> None:
         questions = prepared.rows.questions.to_pylist()
         shape = ViltShape(**request.shape)
         made = start_from_scratch(shape, questions, prepared.vocabulary, vocab_size=spec.vocab_size, seed=spec.seed)
-    for note in made.told:
+    for note in made.notes:
         logger.info("%s", note)
     export(prepared.start, made.model, made.tokenizer, made.transform)
 
 
 def _save_pair_start(request: TrainingRequest, prepared: PreparedTraining) -> None:
-    from vqa_ray.training.contrastive.initialise import export_pairs, start_pairs_from, start_pairs_from_scratch
-    from vqa_ray.training.contrastive.shape import PairShape
+    from vqa_ray.training.contrastive.export import export_pairs
+    from vqa_ray.training.contrastive.initialise import start_pairs_from, start_pairs_from_scratch
+    from vqa_ray.training.contrastive.shape import ClipShape
 
     spec = request.spec
     if request.shape is None:
@@ -208,9 +209,9 @@ def _save_pair_start(request: TrainingRequest, prepared: PreparedTraining) -> No
     else:
         captions = prepared.rows.answers.flatten().to_pylist()
         made = start_pairs_from_scratch(
-            PairShape(**request.shape), captions, vocab_size=spec.vocab_size, seed=spec.seed
+            ClipShape(**request.shape), captions, vocab_size=spec.vocab_size, seed=spec.seed
         )
-    for note in made.told:
+    for note in made.notes:
         logger.info("%s", note)
     export_pairs(prepared.start, made)
 

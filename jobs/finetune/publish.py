@@ -40,9 +40,9 @@ from vqa_ray.storage.filesystem import (
     write_bytes_atomic,
     write_table_atomic,
 )
+from vqa_ray.training.config import CONTRASTIVE, VQA
 from vqa_ray.training.data.captions import NO_CAPTION
 from vqa_ray.training.log import TrainingLog
-from vqa_ray.training.task import CONTRASTIVE, VQA
 
 logger = logging.getLogger(__name__)
 

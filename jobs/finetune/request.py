@@ -12,8 +12,6 @@ from vqa_ray.errors import RequestError
 from vqa_ray.jobs.finetune.spec import SCRATCH, FinetuneSpec
 from vqa_ray.jobs.runtime.admission import input_of, now, versions
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
-from vqa_ray.models.checkpoint.files import image_processor_config
-from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.changes.recorded_input import INPUT, VALIDATION, earlier_run
 from vqa_ray.readers.changes.snapshot import input_place
@@ -21,11 +19,11 @@ from vqa_ray.readers.listing import absolute
 from vqa_ray.runs.directory import PRIVATE, RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.filesystem import join
-from vqa_ray.training.contrastive.shape import PairShape
+from vqa_ray.training.config import CONTRASTIVE
+from vqa_ray.training.contrastive.shape import ClipShape
 from vqa_ray.training.data.source import TrainingSource, open_caption_source, open_training_source
 from vqa_ray.training.data.vocabulary import read_vocabulary
-from vqa_ray.training.task import CONTRASTIVE
-from vqa_ray.training.vqa.initialise import StartInfo, describe_start
+from vqa_ray.training.start import StartInfo, describe_start
 from vqa_ray.training.vqa.shape import ViltShape
 from vqa_ray.types import ImageTransform
 
@@ -92,42 +90,24 @@ def open_request(spec: FinetuneSpec) -> TrainingRequest:
     """
     _check_extras(spec)
     spec = _with_repository(spec)
-    is_pairs = spec.task == CONTRASTIVE
     train = _open(spec, spec.input, tuple(spec.auxiliary), INPUT)
     validation = _open(spec, spec.validation, (), VALIDATION) if spec.validation else None
     vocabulary = read_vocabulary(spec.vocabulary) if spec.vocabulary else None
-    start, shape, transform = (_pairs if is_pairs else _answers)(spec)
+    start, shape, transform = _network(spec)
     return TrainingRequest(
         spec, _record(spec, train, validation, start), train, validation, start, shape, vocabulary, transform
     )
 
 
-_Network = tuple[StartInfo | None, dict[str, int] | None, ImageTransform]
-
-
-def _answers(spec: FinetuneSpec) -> _Network:
+def _network(spec: FinetuneSpec) -> tuple[StartInfo | None, dict[str, int] | None, ImageTransform]:
+    """Return the checkpoint to start from, or the shape of a new network; and the size that images must have."""
     if spec.model == SCRATCH:
-        shape = _shape(spec.shape, ViltShape)
-        return None, shape, ViltTransform(shape["shortest_edge"], shape["patch_size"])
-    start = describe_start(spec.model)
-    _tell_notes(start)
-    return start, None, ViltTransform.from_config(image_processor_config(start.path), f"model {spec.model}")
-
-
-def _pairs(spec: FinetuneSpec) -> _Network:
-    from vqa_ray.training.contrastive.initialise import describe_pair_start, transform_of, transform_of_shape
-
-    if spec.model == SCRATCH:
-        shape = _shape(spec.shape, PairShape)
-        return None, shape, transform_of_shape(PairShape(**shape))
-    start = describe_pair_start(spec.model)
-    _tell_notes(start)
-    return start, None, transform_of(start.path, spec.model)
-
-
-def _tell_notes(start: StartInfo) -> None:
+        shape = (ClipShape if spec.task == CONTRASTIVE else ViltShape).from_options(spec.shape)
+        return None, asdict(shape), shape.transform
+    start = describe_start(spec.model, spec.task)
     for note in start.notes:
         logger.info("%s", note)
+    return start, None, start.transform
 
 
 def training_root(spec: FinetuneSpec) -> str:
@@ -168,16 +148,6 @@ def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...], name: str) -
     if spec.task == CONTRASTIVE:
         return open_caption_source(config, auxiliary, earlier_run(spec.output, name))
     return open_training_source(config, spec.truth, auxiliary, earlier_run(spec.output, name))
-
-
-def _shape(given: dict[str, str], kind: type[ViltShape | PairShape]) -> dict[str, int]:
-    """The size of a new network; what is not given is as usual."""
-    known = asdict(kind())
-    for name, value in given.items():
-        if name not in known or not value.isdigit():
-            allowed = ", ".join(known)
-            raise RequestError(f"--shape {name}={value}: wanted NAME=N, with a name of {allowed} and a whole number")
-    return asdict(kind(**(known | {name: int(value) for name, value in given.items()})))
 
 
 def _record(

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from vqa_ray.jobs.spec.base import JobSpec, Workers, bounds
 from vqa_ray.jobs.spec.field import option, option_name
-from vqa_ray.training.task import CONTRASTIVE, Task
+from vqa_ray.training.config import CONTRASTIVE, Task
 
 SCRATCH = "scratch"
 

@@ -27,13 +27,19 @@ from vqa_ray.readers.listing import absolute
 from vqa_ray.runs.directory import delete
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.filesystem import join, read_bytes
+from vqa_ray.training.config import (
+    CONTRASTIVE,
+    VQA,
+    CheckpointPolicy,
+    LoraConfig,
+    OptimizerConfig,
+    TrainingConfig,
+    TrainingPaths,
+)
 from vqa_ray.training.data.randaugment import GEOMETRIC, OPERATIONS
 from vqa_ray.training.data.schedule import evaluation_parts
-from vqa_ray.training.loop import TrainingConfig, TrainingPaths
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.stages.augment import AugmentImages
 from vqa_ray.training.stages.read_scheduled import planned_reads
-from vqa_ray.training.task import CONTRASTIVE, VQA
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +56,7 @@ def training_paths(spec: FinetuneSpec, prepared: PreparedTraining) -> TrainingPa
     return TrainingPaths(
         start=prepared.start,
         validation_rows=prepared.validation_rows if len(prepared.validation) else None,
+        checkpoints=join(root, "checkpoints"),
         best=join(root, "best"),
         adapter=join(root, "adapter") if spec.lora_export == "adapter" and spec.lora else None,
         log=join(root, "log.json"),
@@ -75,17 +82,20 @@ def training_config(spec: FinetuneSpec, prepared: PreparedTraining) -> TrainingC
             epsilon=_CLIP_EPSILON if spec.task == CONTRASTIVE else _EPSILON,
         ),
         dropout=spec.dropout,
-        lora_rank=spec.lora_rank if spec.lora else None,
-        # An adapter may be used from another directory.
-        base=absolute(spec.model) if Path(spec.model).is_dir() else spec.model,
+        lora=_lora(spec) if spec.lora else None,
         auxiliary=tuple(len(classes) for classes in prepared.classes.values()),
         dtype=spec.dtype,
         export_dtype=spec.export_dtype,
         seed=spec.seed,
-        checkpoint_every=spec.checkpoint_every,
         patience=spec.patience,
-        places=training_paths(spec, prepared),
+        checkpoints=CheckpointPolicy(spec.checkpoint_every, spec.keep_checkpoints),
+        paths=training_paths(spec, prepared),
     )
+
+
+def _lora(spec: FinetuneSpec) -> LoraConfig:
+    # An adapter may be used from another directory.
+    return LoraConfig(spec.lora_rank, base=absolute(spec.model) if Path(spec.model).is_dir() else spec.model)
 
 
 def train(
@@ -101,23 +111,22 @@ def train(
         RunError: it failed; the same command goes on from the last checkpoint.
     """
     spec = request.spec
-    plan = training_config(spec, prepared)
+    config = training_config(spec, prepared)
     held_out = request.validation or request.train
     evaluation = evaluation_parts(prepared.validation.keys, targets_of(prepared.validation, prepared.vocabulary))
     validation = planned_reads(held_out.images, evaluation, held_out.captions)
     reads = pipeline.TrainingInputs(prepared.plan, request.train.images, validation, request.train.captions)
     streams = pipeline.TrainingStreams(ray.put(reads), images, _augment(spec), placement)
-    storage = join(training_root(spec), "checkpoints")
-    delete(plan.places.failure)
-    with _watch(plan.places.progress, spec.quiet):
+    delete(config.paths.failure)
+    with _watch(config.paths.progress, spec.quiet):
         try:
-            pipeline.fit(plan, streams, storage, spec.keep_checkpoints, spec.max_failures)
+            pipeline.fit(config, streams, spec.max_failures)
         except (TrainingFailedError, ray.exceptions.RayError, OSError) as error:
             raise RunError(
                 f"training failed, the same command goes on from its last checkpoint: {reason(error)}"
             ) from error
     try:
-        raise RunError(read_bytes(plan.places.failure).decode())
+        raise RunError(read_bytes(config.paths.failure).decode())
     except FileNotFoundError:
         return
 

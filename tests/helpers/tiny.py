@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqa_ray.training.tokenizer import build_tokenizer, build_vilt, save_checkpoint
-from vqa_ray.training.vqa.shape import ViltShape, transform_of
+from vqa_ray.training.tokenizer import build_tokenizer
+from vqa_ray.training.vqa.network import build_vilt, save_checkpoint
+from vqa_ray.training.vqa.shape import ViltShape
 from vqa_ray.types import Image
 
 SHAPE = ViltShape(hidden_size=32, layers=3, heads=4, intermediate_size=64, patch_size=8, shortest_edge=32)
@@ -33,7 +34,7 @@ def tiny_model(seed: int = 0) -> tuple[Any, Any]:
 def save_tiny_vilt(directory: Path, seed: int = 0) -> Path:
     """A whole checkpoint directory in today's layout."""
     model, tokenizer = tiny_model(seed)
-    save_checkpoint(directory, model, tokenizer, transform_of(SHAPE))
+    save_checkpoint(directory, model, tokenizer, SHAPE.transform)
     return directory
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from vqa_ray.training.contrastive.initialise import PairStart, start_pairs_from_scratch
+from vqa_ray.training.contrastive.initialise import InitialClip, start_pairs_from_scratch
 from vqa_ray.training.contrastive.network import PairNetwork
-from vqa_ray.training.contrastive.shape import PairShape
+from vqa_ray.training.contrastive.shape import ClipShape
 from vqa_ray.training.data.batch import Group, padded_tokens
 
-SHAPE = PairShape(
+SHAPE = ClipShape(
     hidden_size=32,
     layers=2,
     heads=2,
@@ -29,7 +29,7 @@ AUXILIARY = (3, 2)
 CAPTIONS = ("a red mug", "a blue hat with a dog on it", "striped shoes", "a plain white plate", "a mug with a cat")
 
 
-def tiny_start(seed: int = 0) -> PairStart:
+def tiny_start(seed: int = 0) -> InitialClip:
     """A fresh network of `SHAPE` with a tokenizer of `CAPTIONS`."""
     return start_pairs_from_scratch(SHAPE, CAPTIONS * 2, vocab_size=300, seed=seed)
 

@@ -18,7 +18,7 @@ from vqa_ray.report.markdown import fenced, text
 from vqa_ray.report.training_page import natural
 from vqa_ray.report.training_summary import Trained, without_credentials
 from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic
-from vqa_ray.training.task import CONTRASTIVE
+from vqa_ray.training.config import CONTRASTIVE
 
 SCORE_MEANING = (
     "A score is the sigmoid of the answer's logit: each answer is scored on its own between 0 and 1, so that the "

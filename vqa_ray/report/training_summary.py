@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from vqa_ray.training.config import CONTRASTIVE, VQA, Task
 from vqa_ray.training.log import TrainingLog, ValidationRecord
-from vqa_ray.training.task import CONTRASTIVE, VQA, Task
 
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/@\s]*@")
 _WEB_QUERY = re.compile(r"(https?://[^?\s]*)\?\S*", re.IGNORECASE)

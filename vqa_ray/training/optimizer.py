@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
+from vqa_ray.training.config import OptimizerConfig
+
 # Names of modules that start fresh.
 _HEADS = frozenset({"classifier", "auxiliary"})
-
-
-@dataclass(frozen=True, slots=True)
-class OptimizerConfig:
-    """Defaults are the published fine-tuning recipe.
-
-    Attributes:
-        learning_rate: of the encoder at the top of the schedule.
-        head_multiplier: the classifier and auxiliary heads learn this many times faster.
-        weight_decay: on matrices only, never on biases and norms.
-        warmup_fraction: of all steps, linear from 0; then linear down to 0.
-        gradient_clip: largest global norm of the gradient.
-    """
-
-    learning_rate: float = 1e-4
-    head_multiplier: float = 10.0
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.98)
-    epsilon: float = 1e-8
-    warmup_fraction: float = 0.1
-    gradient_clip: float = 1.0
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from vqa_ray.errors import RunError
 from vqa_ray.training import distributed
 from vqa_ray.training import microbatch as passes
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Group
-from vqa_ray.training.optimizer import OptimizerConfig, build_optimizer, schedule_factor
+from vqa_ray.training.optimizer import build_optimizer, schedule_factor
 
 logger = logging.getLogger(__name__)
 

@@ -1,25 +1,24 @@
-"""What a training learns, as its course sees it: rows to batches, steps, judgements, and a model to write."""
+"""What a training learns, as its loop sees it: batches of rows, steps, validations, and a model to write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import pyarrow as pa
 import torch
 
+from vqa_ray.training.config import CONTRASTIVE, VQA, Task, TrainingConfig
+from vqa_ray.training.contrastive.task import ContrastiveTask
 from vqa_ray.training.data.batch import Collate
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.step import Trainer
-from vqa_ray.training.task import CONTRASTIVE
-from vqa_ray.training.vqa.validate import ValidationMetrics
-
-if TYPE_CHECKING:
-    from vqa_ray.training.loop import TrainingConfig
+from vqa_ray.training.validation import ValidationMetrics
+from vqa_ray.training.vqa.task import VqaTask
 
 
-class Learner(Protocol):
-    """The network of one rank, and all that depends on what it learns."""
+class TrainingTask(Protocol):
+    """The network of one worker, and all that depends on what it learns."""
 
     @property
     def trainer(self) -> Trainer:
@@ -28,44 +27,44 @@ class Learner(Protocol):
 
     @property
     def collate(self) -> Collate:
-        """What makes batches of rows."""
+        """Make batches of rows."""
         ...
 
     def validate(self, tables: Iterable[pa.Table]) -> pa.Table:
-        """What is to be known of this rank's share of the validation rows, one row for each; without the other ranks.
+        """Run the network over this worker's share of the validation rows, apart from the other workers.
 
         Args:
             tables: DECODED rows with TRAINING_FIELDS, cut anywhere, in any order.
+
+        Returns:
+            A row of the task's own results for each row.
         """
         ...
 
     def metrics(self, results: Sequence[pa.Table], rows: LabelledRows) -> ValidationMetrics:
-        """What the validation came to.
+        """Measure the results of all workers.
 
         Args:
-            results: of all ranks, what `validate` gave.
+            results: of each worker, what `validate` returned.
             rows: what was validated on.
 
         Raises:
-            RunError: a row is missing, came twice or is none of `rows`; no row could be judged; the loss is no number.
+            RunError: a row is missing, came twice or is none of `rows`; none could be measured; the loss is not finite.
         """
         ...
 
     def export(self) -> None:
-        """Write the model as it is to the places of the course; for one rank alone to call."""
+        """Write the model as it is to the paths of the training; for one worker alone to call."""
         ...
 
 
-def learner_of(course: TrainingConfig, device: torch.device) -> Learner:
-    """What a course trains, from the checkpoint that it starts from.
+_TASKS: Mapping[Task, type[VqaTask | ContrastiveTask]] = {VQA: VqaTask, CONTRASTIVE: ContrastiveTask}
+
+
+def create_task(config: TrainingConfig, device: torch.device) -> TrainingTask:
+    """Build what a config trains, from the checkpoint that it starts from.
 
     Raises:
         ModelLoadError: the checkpoint is not whole.
     """
-    if course.task == CONTRASTIVE:
-        from vqa_ray.training.contrastive.task import PairLearner
-
-        return PairLearner(course, device)
-    from vqa_ray.training.vqa.task import AnswerLearner
-
-    return AnswerLearner(course, device)
+    return _TASKS[config.task](config, device)

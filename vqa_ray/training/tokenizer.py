@@ -1,4 +1,4 @@
-"""A new, small ViLT: tokenizer from words, network from a shape, and the checkpoint directory they are saved to."""
+"""The tokenizer of a network that is trained from scratch: WordPiece, of given words or learnt from texts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from vqa_ray.errors import RequestError
-from vqa_ray.models.transforms.vilt import ViltTransform
-from vqa_ray.training.transformers4_files import add_older_files
-from vqa_ray.training.vqa.shape import ViltShape
+from vqa_ray.errors import ModelLoadError, RequestError
+from vqa_ray.models.checkpoint.weights import load_text_tokenizer
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _LETTERS = string.ascii_lowercase + string.digits
@@ -72,6 +68,23 @@ def train_tokenizer(questions: Iterable[str], vocab_size: int, max_text_tokens: 
     return _tokenizer(learnt, max_text_tokens)
 
 
+def load_tokenizer(path: Path, vocab_size: int, label: str) -> Any:
+    """Load the tokenizer of a checkpoint, and check that its network knows all tokens.
+
+    Args:
+        path: the checkpoint's directory.
+        vocab_size: of the network.
+        label: what messages begin with.
+
+    Raises:
+        ModelLoadError: it cannot be loaded, or has more tokens than the network.
+    """
+    tokenizer = load_text_tokenizer(path, origin=label)
+    if len(tokenizer) > vocab_size:
+        raise ModelLoadError(f"{label}: the tokenizer has {len(tokenizer)} tokens, the network knows {vocab_size}")
+    return tokenizer
+
+
 def question_tokenizer(tokenizer: Any, max_text_tokens: int = 40) -> Callable[[str], tuple[int, ...]]:
     """Question → token ids, cut to the limit; questions seen before are remembered."""
 
@@ -99,53 +112,3 @@ def _split(text: str) -> list[str]:
     from tokenizers.pre_tokenizers import BertPreTokenizer
 
     return [part for part, _ in BertPreTokenizer().pre_tokenize_str(BertNormalizer(lowercase=True).normalize_str(text))]
-
-
-def build_vilt(shape: ViltShape, vocab_size: int, answers: Sequence[str], seed: int, dropout: float = 0.0) -> Any:
-    """A `ViltForQuestionAnswering` with fresh weights.
-
-    Args:
-        answers: the answer vocabulary, in the order of the logits.
-        seed: of the initial weights; the global generator is left as it was.
-    """
-    from transformers import ViltConfig, ViltForQuestionAnswering
-
-    config = ViltConfig(
-        vocab_size=vocab_size,
-        hidden_size=shape.hidden_size,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        intermediate_size=shape.intermediate_size,
-        image_size=shape.shortest_edge,
-        patch_size=shape.patch_size,
-        max_position_embeddings=shape.max_text_tokens,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
-        pad_token_id=0,
-        id2label=dict(enumerate(answers)),
-        label2id={answer: index for index, answer in enumerate(answers)},
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ViltForQuestionAnswering(config)
-
-
-def save_checkpoint(directory: Path, model: Any, tokenizer: Any, transform: ViltTransform) -> None:
-    """Write a directory that `from_pretrained` of model, tokenizer and processor all load."""
-    model.save_pretrained(directory)
-    save_processor(directory, tokenizer, transform)
-
-
-def save_processor(directory: Path, tokenizer: Any, transform: ViltTransform) -> None:
-    """Write what `ViltProcessor.from_pretrained` loads, of transformers 5 and 4."""
-    from transformers import ViltProcessor
-    from transformers.models.vilt.image_processing_pil_vilt import ViltImageProcessorPil
-
-    images = ViltImageProcessorPil(
-        size={"shortest_edge": transform.shortest_edge},
-        size_divisor=transform.size_divisor,
-        image_mean=list(transform.mean),
-        image_std=list(transform.std),
-    )
-    ViltProcessor(images, tokenizer).save_pretrained(directory)
-    add_older_files(directory)

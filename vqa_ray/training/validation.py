@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,29 @@ from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow, set_aside
 
 _ROWS_AT_ONCE = 256
+UNANSWERED = "no_right_answer"
+"""Stands beside the error codes for rows that cannot be judged, because nothing is known to be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationMetrics:
+    """What the answers of a validation are worth.
+
+    Attributes:
+        loss: binary cross-entropy summed over labels, mean over the judged rows.
+        accuracy: official VQA accuracy in 0..1, mean over the judged rows; where labels came with weights, the weight
+            of the answer given.
+        by_type, rows_by_type: answer type → accuracy, and rows it is a mean of.
+        rows: judged. Rows of which no right answer is in the vocabulary are among them.
+        skipped: error code (or `UNANSWERED`) → rows that could not be judged.
+    """
+
+    loss: float
+    accuracy: float
+    by_type: dict[str, float]
+    rows_by_type: dict[str, int]
+    rows: int
+    skipped: dict[str, int]
 
 
 def usable_rows(tables: Iterable[pa.Table]) -> Generator[tuple[pa.Table, list[SkippedRow]], None, None]:

@@ -11,7 +11,8 @@ from pyarrow import compute
 from vqa_ray.errors import one_line
 from vqa_ray.schema import is_ok
 from vqa_ray.training.data.labelled_rows import LabelledRows
-from vqa_ray.training.vqa.validate import ValidationMetrics, metrics_of
+from vqa_ray.training.validation import ValidationMetrics
+from vqa_ray.training.vqa.validate import metrics_of
 
 _Z = 1.959964
 _FEW_ROWS = 100

@@ -155,12 +155,12 @@ def test_the_licence_of_the_base(hub: Hub, tmp_path: Path) -> None:
 
 def test_an_adapter_names_its_base_and_the_revision_apart(tmp_path: Path) -> None:
     from tests.helpers.tiny import SHAPE, tiny_model
-    from vqa_ray.training.export import export
-    from vqa_ray.training.vqa.lora import LoraOptions, adapt
-    from vqa_ray.training.vqa.shape import transform_of
+    from vqa_ray.training.config import LoraConfig
+    from vqa_ray.training.vqa.export import export
+    from vqa_ray.training.vqa.lora import adapt
 
     model, tokenizer = tiny_model()
-    adapted = adapt(model, LoraOptions(rank=2), base="org/name@v1")
-    export(str(tmp_path), adapted, tokenizer, transform_of(SHAPE), adapter=True)
+    adapted = adapt(model, LoraConfig(rank=2, base="org/name@v1"))
+    export(str(tmp_path), adapted, tokenizer, SHAPE.transform, adapter=True)
     written = json.loads((tmp_path / "adapter_config.json").read_text())
     assert (written["base_model_name_or_path"], written["revision"]) == ("org/name", "v1")

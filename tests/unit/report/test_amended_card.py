@@ -12,7 +12,7 @@ from vqa_ray.report.amended_card import amended_card
 from vqa_ray.report.licences import licence_fields, licence_of
 from vqa_ray.report.model_card import render_card
 from vqa_ray.report.training_summary import Trained
-from vqa_ray.training.task import CONTRASTIVE
+from vqa_ray.training.config import CONTRASTIVE
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from tests.unit.report.test_gallery import FRAGMENTS
 from tests.unit.report.trained import log, trained
 from vqa_ray.report.model_card import SCORE_MEANING, fenced, render_card, text, write_card
 from vqa_ray.report.training_summary import TrainingData
-from vqa_ray.training.export import export
+from vqa_ray.training.config import LoraConfig
 from vqa_ray.training.log import TrainingLog
-from vqa_ray.training.vqa.lora import LoraOptions, adapt
-from vqa_ray.training.vqa.shape import transform_of
+from vqa_ray.training.vqa.export import export
+from vqa_ray.training.vqa.lora import adapt
 
 
 def front_matter(card: str) -> dict[str, object]:
@@ -149,7 +149,7 @@ def test_the_lines_that_load_the_model_run(tmp_path: Path, capsys: pytest.Captur
 def test_the_lines_that_load_adapters_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base, adapters = save_tiny_vilt(tmp_path / "base"), tmp_path / "adapters"
     model, tokenizer = tiny_model()
-    export(str(adapters), adapt(model, LoraOptions(rank=2)), tokenizer, transform_of(SHAPE), adapter=True)
+    export(str(adapters), adapt(model, LoraConfig(rank=2)), tokenizer, SHAPE.transform, adapter=True)
     card = render_card(trained(str(adapters), start=str(base), adapter=True))
     assert f"--model {adapters} --question" in card
     expected = run_python(render_card(trained(str(base))), tmp_path, capsys)

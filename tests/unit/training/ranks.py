@@ -14,8 +14,8 @@ import torch.distributed as dist
 from tests.helpers.tiny import ANSWERS, random_images, tiny_model
 from vqa_ray.errors import RunError
 from vqa_ray.models.vilt.network import ViltNetwork
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Group, Sample, collate
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.vqa.trainer import VqaTrainer
 
 QUESTIONS = ("what is this?", "is there a dog in the picture?", "what colour is it?")

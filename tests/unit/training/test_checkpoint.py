@@ -10,8 +10,8 @@ from tests.unit.training.ranks import samples
 from vqa_ray.errors import RunError
 from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.checkpoint import load_state, read_extra, save_state
+from vqa_ray.training.config import LoraConfig, OptimizerConfig
 from vqa_ray.training.data.batch import collate
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.vqa import lora
 from vqa_ray.training.vqa.initialise import set_dropout
 from vqa_ray.training.vqa.trainer import VqaTrainer
@@ -23,7 +23,7 @@ def trainer(with_lora: bool = False, auxiliary: tuple[int, ...] = (3,)) -> VqaTr
     model, _ = tiny_model()
     set_dropout(model, 0.1)
     if with_lora:
-        model = lora.adapt(model, lora.LoraOptions(rank=4))
+        model = lora.adapt(model, LoraConfig(rank=4))
     config = OptimizerConfig(learning_rate=1e-2)
     return VqaTrainer(ViltNetwork(model), config, 6, torch.float32, auxiliary=auxiliary, seed=7)
 

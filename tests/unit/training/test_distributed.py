@@ -12,7 +12,7 @@ import torch
 from tests.helpers.tiny import ANSWERS, tiny_model
 from tests.unit.training import ranks
 from vqa_ray.models.vilt.network import ViltNetwork
-from vqa_ray.training.optimizer import OptimizerConfig
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.vqa.trainer import VqaTrainer
 
 

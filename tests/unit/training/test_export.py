@@ -15,9 +15,9 @@ from vqa_ray.errors import ModelLoadError, RequestError, RunError
 from vqa_ray.models.load import load_model
 from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.models.vilt.network import Pairs, ViltNetwork
-from vqa_ray.training.export import export
+from vqa_ray.training.config import LoraConfig
 from vqa_ray.training.vqa import lora
-from vqa_ray.training.vqa.shape import transform_of
+from vqa_ray.training.vqa.export import export
 
 QUESTION = "is there a dog in the picture?"
 FILES = [
@@ -32,7 +32,7 @@ FILES = [
 
 def adapted_model() -> Any:
     model, _ = tiny_model()
-    adapted = lora.adapt(model, lora.LoraOptions(rank=4), base="dandelin/vilt-b32-mlm")
+    adapted = lora.adapt(model, LoraConfig(rank=4, base="dandelin/vilt-b32-mlm"))
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_B" in name or "modules_to_save.default.3" in name:
@@ -75,7 +75,7 @@ def test_everybody_loads_what_was_exported(tmp_path: Path) -> None:
 def test_half_precision_halves_the_file_and_leaves_the_model_alone(tmp_path: Path) -> None:
     model, tokenizer = tiny_model()
     for dtype in ("float32", "bfloat16"):
-        export(str(tmp_path / dtype), model, tokenizer, transform_of(SHAPE), dtype=dtype)
+        export(str(tmp_path / dtype), model, tokenizer, SHAPE.transform, dtype=dtype)
     full, half = ((tmp_path / dtype / "model.safetensors").stat().st_size for dtype in ("float32", "bfloat16"))
     assert half < 0.6 * full
     assert json.loads((tmp_path / "bfloat16" / "config.json").read_text())["dtype"] == "bfloat16"
@@ -85,7 +85,7 @@ def test_half_precision_halves_the_file_and_leaves_the_model_alone(tmp_path: Pat
     with pytest.raises(
         RequestError, match="export dtype 'int8' is not supported; there are bfloat16, float16, float32"
     ):
-        export(str(tmp_path / "other"), model, tokenizer, transform_of(SHAPE), dtype="int8")
+        export(str(tmp_path / "other"), model, tokenizer, SHAPE.transform, dtype="int8")
     assert not (tmp_path / "other").exists()
 
 
@@ -96,7 +96,7 @@ def test_no_bars_are_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     was_drawn = logging.is_progress_bar_enabled()
     logging.enable_progress_bar()
     try:
-        export(str(tmp_path), model, tokenizer, transform_of(SHAPE))
+        export(str(tmp_path), model, tokenizer, SHAPE.transform)
         assert logging.is_progress_bar_enabled()
     finally:
         if not was_drawn:
@@ -108,7 +108,7 @@ def test_an_older_export_is_replaced(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path, seed=1)
     model, tokenizer = tiny_model(seed=2)
     before = scores(str(tmp_path))
-    export(str(tmp_path), model, tokenizer, transform_of(SHAPE))
+    export(str(tmp_path), model, tokenizer, SHAPE.transform)
     assert scores(str(tmp_path)) != before
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
@@ -119,7 +119,7 @@ def test_an_export_cut_short_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "README.md").mkdir()
     (tmp_path / "README.md" / "in the way").write_text("")
     with pytest.raises(RunError, match=f"export to {tmp_path}: cannot be written"):
-        export(str(tmp_path), model, tokenizer, transform_of(SHAPE), files={"README.md": b"# card"})
+        export(str(tmp_path), model, tokenizer, SHAPE.transform, files={"README.md": b"# card"})
     assert not (tmp_path / "config.json").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     with pytest.raises(ModelLoadError, match=r"config\.json is missing"):
@@ -130,7 +130,7 @@ def test_adapters_are_exported_merged(tmp_path: Path) -> None:
     from transformers import ViltForQuestionAnswering
 
     adapted, (_, tokenizer) = adapted_model(), tiny_model()
-    export(str(tmp_path), adapted, tokenizer, transform_of(SHAPE))
+    export(str(tmp_path), adapted, tokenizer, SHAPE.transform)
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
     loaded = ViltForQuestionAnswering.from_pretrained(tmp_path)
     wanted = logits(adapted, tokenizer)
@@ -148,7 +148,7 @@ def test_adapters_are_exported_alone(tmp_path: Path) -> None:
     from transformers import ViltConfig
 
     adapted, (base, tokenizer) = adapted_model(), tiny_model()
-    export(str(tmp_path), adapted, tokenizer, transform_of(SHAPE), adapter=True)
+    export(str(tmp_path), adapted, tokenizer, SHAPE.transform, adapter=True)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == sorted([*FILES[:1], *FILES[2:], "adapter_config.json", "adapter_model.safetensors"])
     config = json.loads((tmp_path / "adapter_config.json").read_text())
@@ -157,7 +157,7 @@ def test_adapters_are_exported_alone(tmp_path: Path) -> None:
     loaded = PeftModel.from_pretrained(base, tmp_path)
     assert torch.allclose(logits(loaded, tokenizer), logits(adapted, tokenizer), atol=1e-5)
     with pytest.raises(RequestError, match="trained without LoRA"):
-        export(str(tmp_path), tiny_model()[0], tokenizer, transform_of(SHAPE), adapter=True)
+        export(str(tmp_path), tiny_model()[0], tokenizer, SHAPE.transform, adapter=True)
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +172,9 @@ def test_an_export_to_object_storage_is_loaded_from_there(
     monkeypatch.setenv("VQA_RAY_CACHE", str(tmp_path / "cache"))
     model, tokenizer = tiny_model()
     for _ in range(2):
-        export(f"{bucket}/model", model, tokenizer, transform_of(SHAPE), files={"README.md": b"# card"})
-    export(str(tmp_path / "local"), model, tokenizer, transform_of(SHAPE))
+        export(f"{bucket}/model", model, tokenizer, SHAPE.transform, files={"README.md": b"# card"})
+    export(str(tmp_path / "local"), model, tokenizer, SHAPE.transform)
     assert scores(f"{bucket}/model") == scores(str(tmp_path / "local"))
     assert np.isfinite(list(scores(f"{bucket}/model").values())).all()
     with pytest.raises(RunError, match="export to s3://nowhere/model: cannot be written"):
-        export("s3://nowhere/model", model, tokenizer, transform_of(SHAPE))
+        export("s3://nowhere/model", model, tokenizer, SHAPE.transform)

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.helpers.tiny import tiny_model
-from vqa_ray.training.optimizer import OptimizerConfig, build_optimizer, parameter_groups, schedule_factor
+from vqa_ray.training.config import OptimizerConfig
+from vqa_ray.training.optimizer import build_optimizer, parameter_groups, schedule_factor
 
 
 def test_every_parameter_is_in_one_group_and_norms_and_biases_do_not_decay() -> None:

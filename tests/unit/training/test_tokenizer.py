@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from tests.helpers.tiny import ANSWERS, SHAPE, WORDS, save_tiny_vilt, tiny_model
-from vqa_ray.training.tokenizer import build_tokenizer, build_vilt
+from vqa_ray.training.tokenizer import build_tokenizer
+from vqa_ray.training.vqa.network import build_vilt
 
 
 def test_the_tokenizer_keeps_known_words_whole_and_spells_the_rest() -> None:

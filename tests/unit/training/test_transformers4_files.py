@@ -18,9 +18,8 @@ from PIL import Image
 from tests.helpers.tiny import ANSWERS, SHAPE, random_images, tiny_model
 from tests.helpers.tiny_pairs import tiny_start
 from vqa_ray.models.load import load_encoder, load_model
-from vqa_ray.training.contrastive.initialise import export_pairs
-from vqa_ray.training.export import export
-from vqa_ray.training.vqa.shape import transform_of
+from vqa_ray.training.contrastive.export import export_pairs
+from vqa_ray.training.vqa.export import export
 
 QUESTION = "is there a dog in the picture?"
 CAPTION = "a red mug"
@@ -70,7 +69,7 @@ def saved(directory: Path, images: list[Any]) -> list[str]:
 @pytest.fixture
 def vilt(tmp_path: Path) -> str:
     model, tokenizer = tiny_model()
-    export(str(tmp_path / "model"), model, tokenizer, transform_of(SHAPE))
+    export(str(tmp_path / "model"), model, tokenizer, SHAPE.transform)
     return str(tmp_path / "model")
 
 

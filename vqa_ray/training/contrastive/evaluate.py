@@ -12,15 +12,15 @@ from vqa_ray import schema
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import Encoder
+from vqa_ray.training.config import CONTRASTIVE
 from vqa_ray.training.contrastive.batch import text_keys
-from vqa_ray.training.contrastive.initialise import describe_pair_start
 from vqa_ray.training.contrastive.validate import DIRECTIONS, PAIR_RESULTS, Judgement, pair_results
 from vqa_ray.training.data.captions import NO_CAPTION
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
+from vqa_ray.training.start import describe_start
 from vqa_ray.training.tokenizer import question_tokenizer
-from vqa_ray.training.validation import failed_rows
-from vqa_ray.training.vqa.validate import ValidationMetrics
+from vqa_ray.training.validation import ValidationMetrics, failed_rows
 
 _TEXTS_AT_ONCE = 256
 
@@ -65,7 +65,7 @@ def judge_embedded(embedded: pa.Table, rows: LabelledRows, options: ModelOptions
 
 
 def _tokenizer(reference: str) -> Callable[[str], tuple[int, ...]]:
-    info = describe_pair_start(reference)
+    info = describe_start(reference, CONTRASTIVE)
     return question_tokenizer(load_text_tokenizer(info.path), info.max_text_tokens)
 
 

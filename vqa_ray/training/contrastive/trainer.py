@@ -20,10 +20,10 @@ from torch import Tensor
 from vqa_ray.training import distributed
 from vqa_ray.training import microbatch as passes
 from vqa_ray.training.auxiliary import auxiliary_loss
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.contrastive.loss import KEYS, MAX_SCALE, contrastive_loss
 from vqa_ray.training.contrastive.network import PairNetwork
 from vqa_ray.training.data.batch import Group
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.step import Step, Trainer
 
 

@@ -26,8 +26,7 @@ from vqa_ray.training.data.captions import NO_CAPTION
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
 from vqa_ray.training.prefetch import Prefetcher
-from vqa_ray.training.validation import by_key, failed_rows, usable_rows
-from vqa_ray.training.vqa.validate import ValidationMetrics
+from vqa_ray.training.validation import ValidationMetrics, by_key, failed_rows, usable_rows
 
 KS = (1, 5, 10)
 DIRECTIONS = ("text_to_image", "image_to_text")

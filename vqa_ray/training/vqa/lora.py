@@ -10,44 +10,35 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from vqa_ray.training.config import LoraConfig
 
 _TARGETS = ["query", "value"]
 _TRAINED_WHOLE = ["classifier"]
 
 
-@dataclass(frozen=True, slots=True)
-class LoraOptions:
-    """The adapters: their rank, what their product is multiplied by (`alpha / rank`), and dropout of their input."""
-
-    rank: int = 16
-    alpha: float = 32.0
-    dropout: float = 0.0
-
-
-def adapt(model: Any, options: LoraOptions, *, seed: int = 0, base: str | None = None) -> Any:
-    """peft's model around a `ViltForQuestionAnswering`, whose layers are replaced; give it to `ViltNetwork` as such.
+def adapt(model: Any, config: LoraConfig, *, seed: int = 0) -> Any:
+    """Wrap a `ViltForQuestionAnswering` in peft's model, its layers replaced; `ViltNetwork` takes it as such.
 
     Args:
         seed: of the adapters; the global generator is left as it was.
-        base: the checkpoint that an adapter exported alone names as its base.
     """
-    from peft import LoraConfig, get_peft_model
+    import peft
 
-    config = LoraConfig(
-        r=options.rank,
-        lora_alpha=options.alpha,  # type: ignore[arg-type]
-        lora_dropout=options.dropout,
+    adapters = peft.LoraConfig(
+        r=config.rank,
+        lora_alpha=config.alpha,  # type: ignore[arg-type]
+        lora_dropout=config.dropout,
         target_modules=list(_TARGETS),
         modules_to_save=list(_TRAINED_WHOLE),
     )
     with torch.random.fork_rng(devices=[]), _older_names():
         torch.manual_seed(seed)
-        adapted = get_peft_model(model, config)
-    name, revision = _split(base)
+        adapted = peft.get_peft_model(model, adapters)
+    name, revision = _split(config.base)
     adapted.peft_config["default"].base_model_name_or_path = name
     if revision:
         adapted.peft_config["default"].revision = revision
@@ -55,7 +46,7 @@ def adapt(model: Any, options: LoraOptions, *, seed: int = 0, base: str | None =
 
 
 def _split(base: str | None) -> tuple[str | None, str]:
-    """The name and the revision of `org/name@revision`; anything else as it is."""
+    """Return name and revision of `org/name@revision`; anything else as it is."""
     if base is None or not re.fullmatch(r"[\w.-]+/[\w.-]+@[\w./-]+", base):
         return base, ""
     name, _, revision = base.partition("@")
@@ -63,19 +54,19 @@ def _split(base: str | None) -> tuple[str | None, str]:
 
 
 def is_adapted(model: Any) -> bool:
-    """Whether `adapt` made it."""
+    """Say whether `adapt` made it."""
     return hasattr(model, "peft_config") and hasattr(model, "merge_and_unload")
 
 
 def merged(model: Any) -> Any:
-    """A copy with the adapters added to the weights: a plain `ViltForQuestionAnswering`. The model stays adapted."""
+    """Copy the model as a plain `ViltForQuestionAnswering`, the adapters added to its weights."""
     with _older_names():
         return copy.deepcopy(model).merge_and_unload()
 
 
 @contextmanager
 def _older_names() -> Iterator[None]:
-    """peft asks transformers for a property by the name it had before."""
+    """Silence a warning: peft asks transformers for a property by its former name."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         yield

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training import microbatch as passes
 from vqa_ray.training.auxiliary import auxiliary_heads, auxiliary_loss
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Group
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.step import Trainer
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from vqa_ray.training.data.batch import Group, collate_table
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
 from vqa_ray.training.prefetch import Prefetcher
-from vqa_ray.training.validation import by_key, failed_rows, usable_rows
+from vqa_ray.training.validation import UNANSWERED, ValidationMetrics, by_key, failed_rows, usable_rows
 from vqa_ray.training.vqa.trainer import VqaTrainer, predictions
 
 # One row per validation row. `loss` is the binary cross-entropy summed over labels, `answer_score` the sigmoid of the
@@ -34,29 +33,6 @@ RESULTS = pa.schema(
         *schema.STATUS,
     ]
 )
-UNANSWERED = "no_right_answer"
-"""Stands beside the error codes for rows that cannot be judged, because nothing is known to be right."""
-
-
-@dataclass(frozen=True, slots=True)
-class ValidationMetrics:
-    """What the answers of a validation are worth.
-
-    Attributes:
-        loss: binary cross-entropy summed over labels, mean over the judged rows.
-        accuracy: official VQA accuracy in 0..1, mean over the judged rows; where labels came with weights, the weight
-            of the answer given.
-        by_type, rows_by_type: answer type → accuracy, and rows it is a mean of.
-        rows: judged. Rows of which no right answer is in the vocabulary are among them.
-        skipped: error code (or `UNANSWERED`) → rows that could not be judged.
-    """
-
-    loss: float
-    accuracy: float
-    by_type: dict[str, float]
-    rows_by_type: dict[str, int]
-    rows: int
-    skipped: dict[str, int]
 
 
 class _Part(NamedTuple):

@@ -18,10 +18,10 @@ from tests.helpers.weights import to_pickles
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import load
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
-from vqa_ray.training.export import export
+from vqa_ray.training.config import LoraConfig
 from vqa_ray.training.vqa import lora
+from vqa_ray.training.vqa.export import export
 from vqa_ray.training.vqa.initialise import start_from
-from vqa_ray.training.vqa.shape import transform_of
 
 # peft asks transformers for a property by the name it had before.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -34,7 +34,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def adapted(base: str | None) -> Any:
-    model = lora.adapt(tiny_model()[0], lora.LoraOptions(rank=4), base=base)
+    model = lora.adapt(tiny_model()[0], LoraConfig(rank=4, base=base))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -44,7 +44,7 @@ def adapted(base: str | None) -> Any:
 
 
 def write(directory: Path, base: str | None, *, adapter: bool = True) -> Path:
-    export(str(directory), adapted(base), tiny_model()[1], transform_of(SHAPE), adapter=adapter)
+    export(str(directory), adapted(base), tiny_model()[1], SHAPE.transform, adapter=adapter)
     return directory
 
 

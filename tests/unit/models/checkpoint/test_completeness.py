@@ -15,8 +15,8 @@ from tests.helpers.tiny import ANSWERS, random_images, save_tiny_vilt
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import load
 from vqa_ray.models.checkpoint.files import locate
-from vqa_ray.training.contrastive.initialise import describe_pair_start
-from vqa_ray.training.vqa.initialise import describe_start
+from vqa_ray.training.config import CONTRASTIVE
+from vqa_ray.training.start import describe_start
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_every_family_wants_its_tokenizer(build: Callable[[Path], Path], tmp_pat
         load.describe(str(directory))
     if json.loads((directory / "config.json").read_text())["model_type"] == "clip":
         with pytest.raises(ModelLoadError, match="it has no tokenizer"):
-            describe_pair_start(str(directory))
+            describe_start(str(directory), CONTRASTIVE)
 
 
 def test_instructblip_wants_two_tokenizers(tmp_path: Path) -> None:

@@ -12,10 +12,10 @@ import torch.distributed as dist
 
 from tests.helpers.tiny_pairs import AUXILIARY, pairs, rows_of, tiny_network
 from tests.unit.training.ranks import RANKS, recorded_gradients
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.contrastive.network import PairNetwork
 from vqa_ray.training.contrastive.trainer import PairTrainer
 from vqa_ray.training.data.batch import Group
-from vqa_ray.training.optimizer import OptimizerConfig
 
 STEPS = 8
 CONFIG = OptimizerConfig(learning_rate=1e-3, gradient_clip=float("inf"))

@@ -13,10 +13,12 @@ from transformers import AutoTokenizer, CLIPModel, CLIPProcessor
 
 from tests.helpers.tiny_pairs import CAPTIONS, SHAPE, tiny_network, tiny_start
 from vqa_ray.errors import ModelLoadError, RequestError
-from vqa_ray.training.contrastive.initialise import describe_pair_start, export_pairs, start_pairs_from
+from vqa_ray.training.config import CONTRASTIVE
+from vqa_ray.training.contrastive.export import export_pairs
+from vqa_ray.training.contrastive.initialise import start_pairs_from
 from vqa_ray.training.contrastive.network import PairNetwork
-from vqa_ray.training.contrastive.shape import PairShape
-from vqa_ray.training.vqa.initialise import describe_start
+from vqa_ray.training.contrastive.shape import ClipShape
+from vqa_ray.training.start import describe_start
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_a_start_from_an_export_goes_on_from_it(checkpoint: Path) -> None:
     assert start.model.training
     assert start.max_text_tokens == SHAPE.max_text_tokens
     assert start.transform.crop == SHAPE.image_size
-    assert describe_pair_start(str(checkpoint)).vocabulary is None
+    assert describe_start(str(checkpoint), CONTRASTIVE).vocabulary is None
 
 
 def test_an_export_in_half_precision_leaves_the_training_model_alone(tmp_path: Path) -> None:
@@ -92,7 +94,7 @@ def test_a_network_of_vqa_is_refused_with_its_task_named() -> None:
     with pytest.raises(
         ModelLoadError, match=r"catalog-vilt: .*--task contrastive.*'vilt'.*wanted a CLIPModel.*--task vqa"
     ):
-        describe_pair_start("bundled:catalog-vilt")
+        describe_start("bundled:catalog-vilt", CONTRASTIVE)
 
 
 def test_a_clip_is_refused_where_answers_are_learnt(checkpoint: Path) -> None:
@@ -105,7 +107,7 @@ def test_half_a_clip_is_refused(checkpoint: Path) -> None:
     config["architectures"] = ["CLIPVisionModelWithProjection"]
     (checkpoint / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelLoadError, match="'clip', CLIPVisionModelWithProjection; wanted a CLIPModel"):
-        describe_pair_start(str(checkpoint))
+        describe_start(str(checkpoint), CONTRASTIVE)
 
 
 def test_a_crop_of_another_size_than_the_network_is_refused(checkpoint: Path) -> None:
@@ -113,7 +115,7 @@ def test_a_crop_of_another_size_than_the_network_is_refused(checkpoint: Path) ->
     settings["image_processor"]["size"] = {"height": 40, "width": 40}
     (checkpoint / "processor_config.json").write_text(json.dumps(settings))
     with pytest.raises(ModelLoadError, match=r"images of 40 pixels.*the network takes 32"):
-        describe_pair_start(str(checkpoint))
+        describe_start(str(checkpoint), CONTRASTIVE)
 
 
 def test_weights_that_are_missing_are_told(checkpoint: Path) -> None:
@@ -137,7 +139,7 @@ def test_weights_that_are_missing_are_told(checkpoint: Path) -> None:
 )
 def test_impossible_shapes_are_refused(given: dict[str, int], told: str) -> None:
     with pytest.raises(RequestError, match=told):
-        PairShape(**given)
+        ClipShape(**given)
 
 
 def test_a_network_gives_unit_vectors() -> None:

@@ -15,9 +15,9 @@ from tests.helpers.tiny_pairs import AUXILIARY, pairs, rows_of, tiny_network
 from tests.unit.training.contrastive import pair_ranks
 from tests.unit.training.ranks import RANKS
 from vqa_ray.errors import RunError
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.contrastive.loss import contrastive_loss
 from vqa_ray.training.contrastive.trainer import PairTrainer
-from vqa_ray.training.optimizer import OptimizerConfig
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,11 @@ from tests.helpers.tiny_pairs import CAPTIONS, SHAPE, tiny_network, tiny_start
 from tests.unit.training.tables import cut_at, failed_row, row_of, table_of
 from vqa_ray import schema
 from vqa_ray.errors import RunError
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.contrastive.trainer import PairTrainer
 from vqa_ray.training.contrastive.validate import PAIR_RESULTS, pair_metrics, pair_results, validate_pairs
 from vqa_ray.training.data.captions import NO_CAPTION
 from vqa_ray.training.data.labelled_rows import LabelledRows
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.tokenizer import question_tokenizer
 
 SIZE = (SHAPE.image_size, SHAPE.image_size)

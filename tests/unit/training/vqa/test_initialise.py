@@ -15,9 +15,11 @@ from tests.helpers.tiny import ANSWERS, SHAPE, save_tiny_vilt, tiny_model
 from tests.helpers.weights import to_pickles
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
-from vqa_ray.training.tokenizer import save_processor, train_tokenizer
-from vqa_ray.training.vqa.initialise import describe_start, start_from, start_from_scratch
-from vqa_ray.training.vqa.shape import ViltShape, transform_of
+from vqa_ray.training.start import describe_start
+from vqa_ray.training.tokenizer import train_tokenizer
+from vqa_ray.training.vqa.initialise import start_from, start_from_scratch
+from vqa_ray.training.vqa.network import save_processor
+from vqa_ray.training.vqa.shape import ViltShape
 
 QUESTIONS = ["what is this?", "what colour is the naïve triangle?", "is there a triangle?", "你好?"] * 3
 
@@ -31,7 +33,7 @@ def save_as(architecture: str, directory: Path) -> Path:
     encoder = other if architecture == "ViltModel" else other.vilt
     encoder.load_state_dict(model.vilt.state_dict())
     other.save_pretrained(directory)
-    save_processor(directory, tokenizer, transform_of(SHAPE))
+    save_processor(directory, tokenizer, SHAPE.transform)
     return directory
 
 
@@ -51,7 +53,7 @@ def test_an_encoder_goes_on_under_a_new_head(architecture: str, tmp_path: Path) 
     state = torch.random.get_rng_state()
     start, same, other = (start_from(str(tmp_path), vocabulary, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert start.told == (f"{architecture}: its encoder goes on, the head for 3 answers is new",)
+    assert start.notes == (f"{architecture}: its encoder goes on, the head for 3 answers is new",)
     model, tokenizer = tiny_model()
     for name, weight in model.vilt.state_dict().items():
         assert torch.equal(start.model.vilt.state_dict()[name], weight), name
@@ -62,14 +64,14 @@ def test_an_encoder_goes_on_under_a_new_head(architecture: str, tmp_path: Path) 
     assert not torch.equal(head["0.weight"], different["0.weight"])
     assert not torch.equal(head["3.weight"], different["3.weight"])
     assert start.tokenizer("is it red?") == tokenizer("is it red?")
-    assert start.transform == transform_of(SHAPE)
+    assert start.transform == SHAPE.transform
 
 
 def test_answers_that_match_keep_their_rows_of_the_head(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path)
     assert describe_start(str(tmp_path)).vocabulary is not None
     start = start_from(str(tmp_path), AnswerVocabulary(["green", "2", "golden retriever", "YES", "red"]), seed=5)
-    assert start.told == ("4 of 5 answers keep the checkpoint's head, 1 are new, 2 were dropped",)
+    assert start.notes == ("4 of 5 answers keep the checkpoint's head, 1 are new, 2 were dropped",)
     old, new = tiny_model()[0].classifier, start.model.classifier
     for row, place in ((1, 4), (2, 5), (3, 0), (4, 2)):
         assert torch.equal(new[3].weight[row], old[3].weight[place])
@@ -84,19 +86,19 @@ def test_the_same_vocabulary_goes_on_unchanged(tmp_path: Path) -> None:
     start = start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
     model, _ = tiny_model()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), start.model.parameters(), strict=True))
-    assert start.told == ("6 of 6 answers keep the checkpoint's head, 0 are new, 0 were dropped",)
+    assert start.notes == ("6 of 6 answers keep the checkpoint's head, 0 are new, 0 were dropped",)
 
 
 def test_a_vocabulary_with_nothing_in_common_is_warned_of(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path)
-    (told,) = start_from(str(tmp_path), AnswerVocabulary(["mug", "cup"])).told
+    (told,) = start_from(str(tmp_path), AnswerVocabulary(["mug", "cup"])).notes
     assert told.startswith("warning: none of the 2 answers is among the 6 of the checkpoint")
 
 
 def test_half_precision_weights_are_trained_in_full(tmp_path: Path) -> None:
     model, tokenizer = tiny_model()
     model.to(torch.bfloat16).save_pretrained(tmp_path)
-    save_processor(tmp_path, tokenizer, transform_of(SHAPE))
+    save_processor(tmp_path, tokenizer, SHAPE.transform)
     start = start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
     assert {weight.dtype for weight in start.model.parameters()} == {torch.float32}
 
@@ -165,7 +167,7 @@ def test_training_starts_from_pickled_weights_too(architecture: str, tmp_path: P
 def test_a_start_is_described_without_torch(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path)
     code = (
-        "import sys; from vqa_ray.training.vqa.initialise import describe_start; describe_start(sys.argv[1]);"
+        "import sys; from vqa_ray.training.start import describe_start; describe_start(sys.argv[1]);"
         "assert not {'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
@@ -186,7 +188,7 @@ def test_from_scratch_all_follows_from_the_questions_and_the_seed() -> None:
     assert first.model.config.vocab_size == len(first.tokenizer)
     assert first.model.config.hidden_dropout_prob == 0.0
     assert first.model.vilt.embeddings.dropout.p == 0.1
-    (told,) = first.told
+    (told,) = first.notes
     assert re.fullmatch(r"a new network of [\d,]+ parameters; \d+ WordPieces learnt from the questions", told)
 
 

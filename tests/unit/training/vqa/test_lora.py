@@ -10,8 +10,8 @@ import torch
 from tests.helpers.tiny import ANSWERS, tiny_model
 from tests.unit.training.ranks import recorded_gradients, samples
 from vqa_ray.models.vilt.network import ViltNetwork
+from vqa_ray.training.config import LoraConfig, OptimizerConfig
 from vqa_ray.training.data.batch import collate
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.vqa import lora
 from vqa_ray.training.vqa.trainer import VqaTrainer, predictions
 
@@ -20,7 +20,7 @@ GROUPS = collate(samples(8), len(ANSWERS))
 
 def trained(steps: int = 5) -> tuple[Any, VqaTrainer]:
     model, _ = tiny_model()
-    adapted = lora.adapt(model, lora.LoraOptions(rank=4), seed=1)
+    adapted = lora.adapt(model, LoraConfig(rank=4), seed=1)
     trainer = VqaTrainer(ViltNetwork(adapted), OptimizerConfig(learning_rate=1e-2), steps + 1, torch.float32)
     for _ in range(steps):
         trainer.train_step(GROUPS)
@@ -80,7 +80,7 @@ def test_the_merged_model_answers_as_the_adapted_one() -> None:
 def test_the_seed_decides_the_adapters_and_nothing_else_does() -> None:
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    first, second, other = (lora.adapt(tiny_model()[0], lora.LoraOptions(), seed=seed) for seed in (1, 1, 2))
+    first, second, other = (lora.adapt(tiny_model()[0], LoraConfig(), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), state)
     pairs = list(zip(first.parameters(), second.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in pairs)

@@ -13,8 +13,8 @@ from tests.helpers.tiny import ANSWERS, tiny_model
 from tests.unit.training.ranks import recorded_gradients, samples
 from vqa_ray.errors import RunError
 from vqa_ray.models.vilt.network import ViltNetwork
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Sample, collate
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.vqa.initialise import set_dropout
 from vqa_ray.training.vqa.trainer import VqaTrainer, predictions, vqa_loss
 

@@ -16,11 +16,12 @@ from tests.unit.training.tables import cut_at, failed_row, row_of, table_of
 from vqa_ray.errors import RunError
 from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
 from vqa_ray.models.vilt.network import ViltNetwork
+from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.labelled_rows import LabelledRows
-from vqa_ray.training.optimizer import OptimizerConfig
 from vqa_ray.training.tokenizer import question_tokenizer
+from vqa_ray.training.validation import UNANSWERED
 from vqa_ray.training.vqa.trainer import VqaTrainer
-from vqa_ray.training.vqa.validate import RESULTS, UNANSWERED, confusion, metrics_of, validate
+from vqa_ray.training.vqa.validate import RESULTS, confusion, metrics_of, validate
 
 QUESTIONS = ("what is this?", "is there a dog in the picture?", "what colour is it?")
 SIZES = [(32, 40), (40, 32), (32, 32)]
