@@ -17,7 +17,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.query import encoder_of
-from vqa_ray.jobs.runtime.predicate import predicate_of
+from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.jobs.spec.tools import BrowseSpec
 from vqa_ray.models.load import ModelOptions, describe
@@ -45,7 +45,7 @@ def run(spec: BrowseSpec) -> None:
         elif spec.model is not None or spec.verify_model is not None:
             option = "--model" if spec.model is not None else "--verify-model"
             raise RequestError(
-                f"{option}: {spec.what} is no index but the results of {collection.kind}; nothing is asked"
+                f"{option}: {spec.what} is no index but the results of {collection.kind}, which needs no model"
             )
         settings = Settings([*spec.allow_host, spec.host], limits, spec.timeout)
         server = Server(collection, finder, can_verify=spec.verify_model is not None, settings=settings)
@@ -60,10 +60,10 @@ def run(spec: BrowseSpec) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens, before anything is read.
+    """Open a listening socket, before anything is read.
 
     Raises:
-        RequestError: the address or the port cannot be had.
+        RequestError: the address or the port is not available.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -109,6 +109,6 @@ def _verifier(spec: BrowseSpec, reference: str) -> VerifierConfig:
     info.kind.require("score", reference)
 
     def parse(text: str) -> Predicate:
-        return predicate_of("verify", text, info, None, None, threshold=0.5, combine="min-max")
+        return parse_checked("verify", text, info, None, None, threshold=0.5, combine="min-max")
 
     return VerifierConfig(ModelOptions(reference, spec.device), parse, info.kind.is_generative, spec.allow_http)

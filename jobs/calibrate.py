@@ -1,4 +1,4 @@
-"""`vqa-ray calibrate`: from a finished run and labels to probabilities and thresholds that can be trusted."""
+"""`vqa-ray calibrate`: fit thresholds and probabilities to the scores of a finished run and labels."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def run(spec: CalibrateSpec) -> None:
 
 
 def parse_target(text: str) -> Target:
-    """`f1`, `precision=0.9` or `recall=0.9`.
+    """Parse `f1`, `precision=0.9` or `recall=0.9`.
 
     Raises:
-        RequestError: something else.
+        RequestError: it is something else.
     """
     aim, _, least = text.partition("=")
     if text == "f1":
@@ -73,7 +73,7 @@ def parse_target(text: str) -> Target:
 
 
 def table(fits: Mapping[str, CalibrationFit]) -> list[str]:
-    """A line for each, with 95 % intervals."""
+    """Write a line for each fit, with 95 % intervals."""
     width = max(map(len, fits))
     lines = [f"{'':{width}}  threshold  precision (95 %)        recall (95 %)           F1     yes of rows"]
     for name, each in fits.items():

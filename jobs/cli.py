@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is not None:
         return _run(list(arguments))
-    # Bars of other packages; what takes long is told in lines of our own.
+    # Progress bars of other packages: this one logs lines of its own.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     given = sys.argv[1:]
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _run(given)
     except (KeyboardInterrupt, SystemExit):
-        # Not ours to let pass unless a signal is the reason.
+        # Only a signal makes this an ordinary end.
         if STOP.received is None:
             raise
         code = _say(*_stopped(given, STOP.received))
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def exit_code(result: RunResult | None) -> int:
-    """0 all good, 1 rows are missing or doubled, 3 too many rows failed."""
+    """Give 0 for all good, 1 where rows are missing or doubled, 3 where too many rows failed."""
     if result is None:
         return 0
     if result.integrity_errors:
@@ -87,7 +87,7 @@ def _say_stopped(given: Sequence[str]) -> int:
 
 
 def _stopped(given: Sequence[str], number: int) -> tuple[str, int]:
-    """The line that says that a signal ended the command, and the exit code."""
+    """Give the line that says why the command was interrupted, and the exit code."""
     name = given[0] if given and given[0] in COMMANDS else None
     if STOP.has_lost_output:
         return f"{_prefix(name)}: another process has taken over the output; what this one finished is kept", FAILED

@@ -49,7 +49,7 @@ def run(spec: ExportSpec) -> None:
     uris, schema = _files(spec.run)
     counts = {"ok": 0, "error": 0}
     with tempfile.TemporaryDirectory() as place:
-        told = _write(to, uris, schema, Path(place), errors=errors, counts=counts, run=spec.run)
+        written = _write(to, uris, schema, Path(place), errors=errors, counts=counts, run=spec.run)
         try:
             for file in Path(place).iterdir():
                 # A directory is written for a format of several files.
@@ -59,11 +59,11 @@ def run(spec: ExportSpec) -> None:
             raise RequestError(f"--output {output}: cannot be written: {error}") from error
     failed = "failed rows written too" if errors else "failed rows left out"
     hint = "" if errors or to not in TEXT else " (--errors writes them)"
-    logger.info("%s → %s; %d %s%s", told, output, counts["error"], failed, hint)
+    logger.info("%s → %s; %d %s%s", written, output, counts["error"], failed, hint)
 
 
 def _to_hub(run: str, repository: str) -> None:
-    """Upload all rows of a finished run, those that failed too, with its card."""
+    """Upload all rows of a finished run, failed ones too, with its card."""
 
     if IndexDirectory(run).version_numbers():
         raise RequestError(f"{run}: --to hub takes runs; export an index with --to jsonl, or upload its files")
@@ -78,7 +78,7 @@ def _to_hub(run: str, repository: str) -> None:
 def _write(
     to: str, uris: Sequence[str], schema: pa.Schema, place: Path, *, errors: bool, counts: dict[str, int], run: str
 ) -> str:
-    """Write the files of a format into a local directory; what was written, counted, in words."""
+    """Write the files of a format into a local directory; give a phrase that counts what was written."""
 
     columns, file = exported_columns(schema), place / "rows"
     batches = _batches(uris, columns, errors, counts)
@@ -98,7 +98,7 @@ def _write(
 
 
 def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
-    """The files with the rows of a finished run or of the latest version of an index, and their schema."""
+    """Find the files with the rows of a finished run or of the latest version of an index, and their schema."""
 
     if IndexDirectory(run).version_numbers():
         index = open_index(run)
@@ -113,7 +113,11 @@ def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
 
 
 def _table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """One file of rows, or the refusal of one that is damaged or gone."""
+    """Read one file of rows.
+
+    Raises:
+        RequestError: it is damaged or gone.
+    """
 
     try:
         return read_columns(uri, columns)
@@ -133,7 +137,7 @@ def _batches(
 
 
 def copy_and_rename(file: Path, target: str) -> None:
-    """Put a local file in its place, so that a reader finds all of it or the older one."""
+    """Copy a local file to its place, so that a reader finds all of it or the older one."""
 
     copy_file(str(file), target + ".part")
     filesystem, path = filesystem_for(target)

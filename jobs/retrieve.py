@@ -11,10 +11,10 @@ from ray.data import Dataset
 
 from vqa_ray import schema
 from vqa_ray.jobs.runtime.admission import new_record
-from vqa_ray.jobs.runtime.calibration import fingerprint_of, read_calibration
+from vqa_ray.jobs.runtime.calibration import calibration_fingerprint, read_calibration
 from vqa_ray.jobs.runtime.job import Attempt, Job, image_config, open_input, output_schema
 from vqa_ray.jobs.runtime.model import model_options, resolve_model
-from vqa_ray.jobs.runtime.predicate import predicate_of
+from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.run import run_job
 from vqa_ray.jobs.spec.images import RetrieveSpec
@@ -34,14 +34,14 @@ def run(spec: RetrieveSpec) -> RunResult:
     """Ask the questions of a spec, or those of its failed rows again."""
     model = resolve_model(spec, "score")
     calibration = read_calibration(spec.calibration, model)
-    predicate = predicate_of(
+    predicate = parse_checked(
         "--where", spec.where, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
     )
     source = open_input(spec, (), needs_question=False)
-    record = new_record("retrieve", spec, source, model, fingerprint_of(calibration))
+    record = new_record("retrieve", spec, source, model, calibration_fingerprint(calibration))
     columns = output_schema(schema.of_version(schema.RETRIEVE, record.columns_version), source)
     pipeline = RetrievePipeline(spec, predicate, model)
-    return run_job(Job(record, spec, source, columns, pipeline, conclude=partial(write_matches, spec)))
+    return run_job(Job(record, spec, source, columns, pipeline, write_derived=partial(write_matches, spec)))
 
 
 @dataclass(frozen=True, slots=True)

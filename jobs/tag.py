@@ -8,7 +8,7 @@ from ray.data import Dataset
 
 from vqa_ray import schema
 from vqa_ray.jobs.runtime.admission import new_record
-from vqa_ray.jobs.runtime.calibration import fingerprint_of, read_calibration
+from vqa_ray.jobs.runtime.calibration import calibration_fingerprint, read_calibration
 from vqa_ray.jobs.runtime.job import Attempt, Job, image_config, open_input, output_schema
 from vqa_ray.jobs.runtime.model import model_options, resolve_model
 from vqa_ray.jobs.runtime.result import RunResult
@@ -29,7 +29,7 @@ def run(spec: TagSpec) -> RunResult:
     taxonomy.check_kept(parse_keep(spec.keep)[1])
     model = resolve_model(spec, "score")
     calibration = read_calibration(spec.calibration, model)
-    extra = {"tags_fingerprint": taxonomy.fingerprint, **fingerprint_of(calibration)}
+    extra = {"tags_fingerprint": taxonomy.fingerprint, **calibration_fingerprint(calibration)}
     if calibration is not None:
         taxonomy = taxonomy.calibrated({tag: fit.threshold for tag, fit in calibration.tags.items()})
     vocabulary = load_vocabulary(spec.model)

@@ -32,7 +32,7 @@ _FIRST_GROUPS, _LAST_GROUPS = ("Arguments", "Input", "Model"), ("Output", "Clust
 # What click returns for a command that was interrupted.
 _ABORTED = 130
 _COMPLETION = "_VQA_RAY_COMPLETE"
-# Where shells tell what has been typed: Bash, and all others.
+# The variables in which shells pass the typed line: Bash, and all others.
 _TYPED = ("_TYPER_COMPLETE_ARGS", "COMP_WORDS")
 
 

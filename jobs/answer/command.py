@@ -68,7 +68,7 @@ class AnswerPipeline:
 
 
 def is_nested(spec: AnswerSpec, source: Source, record: RunRecord) -> bool:
-    """Whether the questions of an input row stand in one row of the output, as they always did at first."""
+    """Whether the questions of an input row share one row of the output, as in the first version of the columns."""
     return source.several and (spec.layout == "nested" or record.columns_version < 2)
 
 

@@ -1,4 +1,4 @@
-"""`vqa-ray answer --engine vllm`: what it needs, and its pipeline."""
+"""`vqa-ray answer --engine vllm`: its requirements and its pipeline."""
 
 from __future__ import annotations
 

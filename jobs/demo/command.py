@@ -31,7 +31,7 @@ from vqa_ray.jobs.spec.images import AnswerSpec, TagSpec
 from vqa_ray.models.load import describe
 from vqa_ray.taxonomy.file import default_taxonomy
 
-# What is searched for, and what the hits are asked.
+# The query of the search, and the questions that verify its hits.
 TEXT = "a red mug with a dog"
 VERIFY = '"what is it?" = "mug" and "what colour is it?" = "red" and "is there a dog?"'
 _STEPS = 7

@@ -31,7 +31,7 @@ def run(spec: FinetuneSpec) -> RunResult:
     from vqa_ray.jobs.finetune.request import as_begun, open_request
     from vqa_ray.jobs.runtime import admission as guard
     from vqa_ray.jobs.runtime.cluster.connect import connect_ray
-    from vqa_ray.jobs.runtime.recorded_input import tell_drift
+    from vqa_ray.jobs.runtime.recorded_input import log_drift
     from vqa_ray.readers.changes.reconcile import check_unchanged
     from vqa_ray.runs import manifest
     from vqa_ray.runs.directory import RunDirectory
@@ -52,7 +52,7 @@ def run(spec: FinetuneSpec) -> RunResult:
             push(spec)
             return result
         for source in request.listings(layout).values():
-            tell_drift(source, trains=True)
+            log_drift(source, trains=True)
             # Its rows are read again in every epoch.
             check_unchanged(source)
         for note in request.notes:

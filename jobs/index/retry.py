@@ -35,7 +35,7 @@ def retry_failed(task: IndexTask, lock: OutputLock, retry: Retry) -> RunResult:
     result = RunResult(task.layout.uri)
     failed = _failed(task, base, retry)
     if not failed:
-        logger.info("%s: no failed rows of %s", task.layout.uri, ", ".join(retry.told()))
+        logger.info("%s: no failed rows of %s", task.layout.uri, ", ".join(retry.names()))
     for read_as, keys in failed.items():
         base, again = _again(task, lock, base, retry, read_as=read_as, keys=keys)
         result = result.worse(again)
@@ -50,7 +50,7 @@ def _again(
     keep, keep_as = parse_keep(task.spec.keep)
     source = read_input_snapshot(task.layout.origin(read_as), tuple(task.schema.field(name) for name in keep_as), keep)
     asked = record_of(task, base)
-    record = replace(asked, command={**asked.command, "retry_failed": retry.told(), "of": read_as})
+    record = replace(asked, command={**asked.command, "retry_failed": retry.names(), "of": read_as})
     name = find_resumable_update(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
     layout = task.layout.update(name)
     job = Job(record, task.spec, source, task.schema, EmbedPipeline(task.spec))

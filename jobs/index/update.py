@@ -23,7 +23,7 @@ from vqa_ray.jobs.index.publish import entry, finish, publish
 from vqa_ray.jobs.index.recover import discard, find_resumable_update, record_of, salvage_unfinished
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
-from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
+from vqa_ray.jobs.runtime.commit import finish_run, recover_committed_keys, write_rows
 from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.keys import NOTHING, Keys, size
@@ -110,7 +110,7 @@ def embed(
         return summary.log_summary(finished, layout.output, job.spec.max_error_fraction)
     done = NOTHING if new else recover_committed_keys(layout, fence)
     work = Attempt(record, layout, tasks(done=done), size(done), job.total, fence)
-    return conclude(job, work, write_rows(job, work), keys=keys)
+    return finish_run(job, work, write_rows(job, work), keys=keys)
 
 
 def part_uris(layout: RunDirectory) -> list[str]:

@@ -1,4 +1,4 @@
-"""`vqa-ray tag --rethreshold RUN`: tags decided anew from the kept scores of a finished run; no model, no Ray."""
+"""`vqa-ray tag --rethreshold RUN`: decide tags anew from the kept scores of a finished run; no model, no Ray."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from vqa_ray import schema
 from vqa_ray.calibration.file import Calibration
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.jobs.rethreshold.spec import RethresholdSpec
-from vqa_ray.jobs.runtime import admission as guard
-from vqa_ray.jobs.runtime import summary
+from vqa_ray.jobs.runtime import admission, summary
 from vqa_ray.jobs.runtime.output_lock import output_lock
 from vqa_ray.jobs.runtime.recorded_taxonomy import recorded_taxonomy
 from vqa_ray.jobs.runtime.result import RunResult
@@ -53,12 +52,12 @@ def run(spec: RethresholdSpec) -> RunResult:
     any(retag.check(read_columns(uri, ("status", KEPT_SCORES)), where) for uri in parts)
     record = _record(spec, parent, finished, decides)
     layout = RunDirectory(spec.output)
-    if guard.existing_record(layout, record) is not None and (done := manifest.read(layout.manifest)):
+    if admission.existing_record(layout, record) is not None and (done := manifest.read(layout.manifest)):
         logger.info("%s: this run has finished already (%s)", spec.output, done["timing"]["finished"])
         return summary.log_summary(done, spec.output, 1.0)
     with output_lock(spec.output, record.started, wait=spec.wait) as lock, store_failures_fail_the_run():
-        record, _ = guard.claim_output(layout, record, {})
-        started, begun = guard.now(), time.monotonic()
+        record, _ = admission.claim_output(layout, record, {})
+        started, begun = admission.now(), time.monotonic()
         file_schema = _file_schema(record, retag.schema)
         changed = 0
         for uri in parts:
@@ -70,7 +69,7 @@ def run(spec: RethresholdSpec) -> RunResult:
         counts = count_rows(entry.uri for entry in layout.part_files())
         if found := unexpected_keys(counts.keys, keys_of_parts(parts)[:, 0]):
             raise RunError(f"--rethreshold {spec.rethreshold}: {found[0]}; it has changed meanwhile")
-        timing = manifest.Timing(started, guard.now(), time.monotonic() - begun, counts.rows, {}, 0)
+        timing = manifest.Timing(started, admission.now(), time.monotonic() - begun, counts.rows, {}, 0)
         content = manifest.build(record, counts, timing, found, ())
         content["parent"] = {"output": spec.rethreshold, "run_id": parent.run_id, "finished": finished}
         lock.check()
@@ -82,7 +81,7 @@ def run(spec: RethresholdSpec) -> RunResult:
 
 
 def _parent(spec: RethresholdSpec) -> tuple[RunRecord, str]:
-    """The record of the run whose scores decide, and when it finished."""
+    """Read the record of the run whose scores decide, and when it finished."""
     place = f"--rethreshold {spec.rethreshold}"
     layout = RunDirectory(spec.rethreshold)
     record, done = RunRecord.read(layout.record), manifest.read(layout.manifest)
@@ -98,7 +97,7 @@ def _parent(spec: RethresholdSpec) -> tuple[RunRecord, str]:
 
 
 def _taxonomy(spec: RethresholdSpec, parent: RunRecord) -> tuple[Taxonomy, dict[str, str | None]]:
-    """The taxonomy that decides, and what the record says of it."""
+    """Load the taxonomy that decides, and its entries in the record."""
     if spec.tags is None:
         taxonomy, tags = recorded_taxonomy(parent, "--rethreshold"), parent.command.get("tags")
     else:
@@ -150,14 +149,14 @@ def _record(spec: RethresholdSpec, parent: RunRecord, finished: str, decides: Ma
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],
         job="tag",
-        started=guard.now(),
+        started=admission.now(),
         command={**source, "keep": parent.command.get("keep", []), **decides},
         model=parent.model,
         input=parent.input,
-        versions=guard.versions(),
+        versions=admission.versions(),
     )
 
 
 def _file_schema(record: RunRecord, columns: pa.Schema) -> pa.Schema:
-    told = {"version": record.versions["vqa_ray"], "job": record.job, "run_id": record.run_id}
-    return schema.with_metadata(columns, {**told, "spec_hash": record.spec_hash, "model": dict(record.model)})
+    metadata = {"version": record.versions["vqa_ray"], "job": record.job, "run_id": record.run_id}
+    return schema.with_metadata(columns, {**metadata, "spec_hash": record.spec_hash, "model": dict(record.model)})

@@ -1,4 +1,4 @@
-"""Whether a command may write to its output: a new one, the rest of the same run, or a refusal."""
+"""Admission to an output: a command may begin a run there, continue its own, or is refused."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
 def new_record(
     job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict[str, Any] | None = None
 ) -> RunRecord:
-    """The record of a command, as if its run were new.
+    """Make the record of a command as if its run were new.
 
     Args:
         job: `answer`, `tag`, `caption` or `retrieve`.
-        spec, source, model: what it works with.
-        extra: more that decides the answers: the content of a taxonomy file, for instance.
+        spec, source, model: of the command.
+        extra: further entries that affect the result, such as the fingerprint of a taxonomy file.
     """
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],
@@ -49,17 +49,17 @@ def new_record(
 
 
 def columns_version(output: str) -> int:
-    """The version of the columns that a command writes to an output: that of the run it goes on with, or ours.
+    """Give the version of the columns that a command writes: that of the run it continues, or the current one.
 
     Raises:
-        RequestError: what lies there cannot be read.
+        RequestError: the output cannot be read.
     """
     existing = _record_at(RunDirectory(output))
     return COLUMNS_VERSION if existing is None else existing.columns_version
 
 
 def input_of(source: Source) -> dict[str, Any]:
-    """What a record remembers of an input."""
+    """Describe an input for a record."""
     return {
         "uri": source.config.uri,
         "place": input_place(source.config.uri),
@@ -73,7 +73,7 @@ def input_of(source: Source) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that matter."""
+    """Give the versions of Python and the packages that affect results."""
     packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"vqa_ray": __version__, "python": platform.python_version(), **packages}
 
@@ -98,8 +98,8 @@ def claim_output(layout: RunDirectory, wanted: RunRecord, inputs: Mapping[str, S
 
     Args:
         layout: the run directory.
-        wanted: what is asked.
-        inputs: URI → the source whose files are to be kept there, so that the run can go on with them.
+        wanted: the record of the command.
+        inputs: URI → the source whose listing is written there, so that the run can continue with the same files.
 
     Raises:
         RequestError: the output holds another run or other files, or cannot be written.
@@ -132,7 +132,11 @@ def _record_at(layout: RunDirectory) -> RunRecord | None:
 
 
 def require_same_request(output: str, existing: RunRecord, wanted: RunRecord) -> None:
-    """Raise a RequestError when `wanted` is not what the output holds."""
+    """Refuse a command that differs from the run that the output holds.
+
+    Raises:
+        RequestError: the differences.
+    """
     differences = existing.differences(wanted)
     if differences:
         raise RequestError(
@@ -142,5 +146,5 @@ def require_same_request(output: str, existing: RunRecord, wanted: RunRecord) ->
 
 
 def now() -> str:
-    """The time, UTC, ISO 8601, whole seconds."""
+    """Give the time: UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -19,6 +19,6 @@ def read_calibration(uri: str | None, model: ModelInfo) -> Calibration | None:
     return calibration
 
 
-def fingerprint_of(calibration: Calibration | None) -> dict[str, str]:
+def calibration_fingerprint(calibration: Calibration | None) -> dict[str, str]:
     """The entry of a record that tells calibrations of different content apart."""
     return {} if calibration is None else {"calibration_fingerprint": calibration.digest}

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vqa_ray.jobs.runtime import admission as guard
-from vqa_ray.jobs.runtime import summary
+from vqa_ray.jobs.runtime import admission, summary
 from vqa_ray.jobs.runtime.execute import execute
 from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.result import RunResult
@@ -28,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 
 def recover_committed_keys(layout: RunDirectory, fence: Fence) -> Ranges:
-    """Clean up after a process that died, and tell which rows are written. int64 (R, 2) ranges of source_keys.
+    """Clean up after a process that died, and give the rows that are written: int64 (R, 2) ranges of source_keys.
 
-    Only files that were never committed go, and second copies of rows.
+    Only files that were never committed and second copies of rows are deleted.
     """
     fence.check()
     commits.clean_uncommitted(layout)
@@ -38,13 +37,13 @@ def recover_committed_keys(layout: RunDirectory, fence: Fence) -> Ranges:
     commits.remove_repeated_rows(layout, keys)
     done = ranges_of(np.concatenate([np.empty(0, np.int64), *keys.values()]))
     if len(done):
-        logger.info("%s: resumed, %d rows are there already", layout.output, size(done))
+        logger.info("%s: resumed, %d rows are written already", layout.output, size(done))
     return done
 
 
 def write_rows(job: Job, work: Attempt) -> manifest.Timing:
     """Run the pipeline over the rows that are not written yet."""
-    started, begun = guard.now(), time.monotonic()
+    started, begun = admission.now(), time.monotonic()
     stages: dict[str, float] = {}
     spilled = 0
     if work.tasks:
@@ -56,12 +55,12 @@ def write_rows(job: Job, work: Attempt) -> manifest.Timing:
         others = set(commits.committed_tasks(work.layout)) - before
         if any(not task.startswith(invocation) for task in others):
             copies = commits.remove_repeated_rows(work.layout, commits.keys_by_task(work.layout))
-            logger.warning("a process that had died wrote %d rows late; one copy of each is kept", copies)
+            logger.warning("a process that died wrote %d rows late; one copy of each is kept", copies)
     rows = sum(row_count(uri) for uri in commits.committed_tasks(work.layout).values())
-    return manifest.Timing(started, guard.now(), time.monotonic() - begun, rows - work.present, stages, spilled)
+    return manifest.Timing(started, admission.now(), time.monotonic() - begun, rows - work.present, stages, spilled)
 
 
-def conclude(
+def finish_run(
     job: Job,
     work: Attempt,
     timing: manifest.Timing,
@@ -86,8 +85,8 @@ def conclude(
         found = integrity_errors(counts.keys, job.known_rows(), counts.malformed, counts.torn)
     else:
         found = unexpected_keys(counts.keys, keys)
-    if job.conclude is not None:
-        job.conclude(parts)
+    if job.write_derived is not None:
+        job.write_derived(parts)
     content = manifest.build(work.record, counts, timing, found, attempts)
     work.fence.check()
     if work.record.job != "index":

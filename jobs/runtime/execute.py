@@ -1,4 +1,4 @@
-"""Running one pipeline on Ray; the only place that turns Ray's failures into ours."""
+"""Run one pipeline on Ray; the only place that turns Ray's failures of a run into ours."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A refusal of an actor's constructor, which Ray hands on as text alone.
+# A refusal in an actor's constructor, which Ray passes on as text alone.
 _REFUSED = re.compile(r"^(?:\([^)]*\) )?vqa_ray\.errors\.(?:ModelLoadError|RequestError): (.+)$", re.MULTILINE)
-# What Ray's operators are called → what the summary calls them, in order of the data's way.
+# Name of Ray's operator → name in the summary, in the order of the pipeline.
 _NAMES = (
     ("ReadShards", "read"),
     ("PrepareImages", "decode"),
@@ -44,8 +44,8 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
     """Run a job's pipeline.
 
     Args:
-        job, work: what to do.
-        invocation: what the names of the files written begin with.
+        job, work: the job and the rows to write.
+        invocation: prefix of the names of the files that are written.
 
     Returns:
         Seconds of work by stage, and bytes spilled to disk.
@@ -56,7 +56,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
     """
     spec, layout = job.spec, work.layout
     with connect_ray(spec.address) as cluster:
-        placement = place(spec, cluster)
+        placement = plan_job(spec, cluster)
         if not spec.wait_for_cluster:
             check(minimum_resources(placement), cluster.resources, cluster.name)
         context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
@@ -69,7 +69,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
             present=work.present,
             quiet=spec.quiet,
             reports=invocation,
-            # A retry meets nothing but rows that have failed before.
+            # A retry reads only rows that failed before.
             estimate=partial(estimate_rows, job.source),
             max_error_fraction=spec.max_error_fraction if layout.attempt == 1 else 1.0,
         )
@@ -91,8 +91,8 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
         return _statistics(ExecutionStats.kept)
 
 
-def place(spec: RunSpec, cluster: Cluster) -> ResourcePlan:
-    """Where the parts of the job run."""
+def plan_job(spec: RunSpec, cluster: Cluster) -> ResourcePlan:
+    """Plan where the parts of a job run."""
     low, high = spec.actors() or (None, None)
     request = ResourceRequest(spec.batch_size, low, high, spec.num_gpus, spec.device)
     cpus, gpus = cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0)
@@ -103,10 +103,10 @@ def place(spec: RunSpec, cluster: Cluster) -> ResourcePlan:
 
 
 def _translated(error: BaseException) -> RequestError | RunError:
-    """What a failure of Ray means: a wrong request that only the worker could see, or a failed run."""
+    """Translate a failure of Ray: a wrong request that only a worker could see, or a failed run."""
     for cause in causes(error):
         if isinstance(cause, RequestError):
-            # Below our line, Ray Data notes how often it tried.
+            # Below the message, Ray Data notes how often it tried.
             lines = str(getattr(cause, "cause", None) or cause).splitlines()
             return RequestError(one_line(lines[0] if lines else "", 1000))
     refused = _REFUSED.findall(str(error))
@@ -116,7 +116,7 @@ def _translated(error: BaseException) -> RequestError | RunError:
 
 
 def _statistics(last: DatasetStatsSummary) -> tuple[dict[str, float], int]:
-    """Seconds of work by stage, added up over tasks, and bytes spilled, of an execution."""
+    """Sum the seconds of work by stage over tasks, and give the bytes spilled."""
     seconds: dict[str, float] = {}
     summaries = [last]
     while summaries:

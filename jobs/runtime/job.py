@@ -1,4 +1,4 @@
-"""What a job has to do, opened and checked: no Ray yet."""
+"""A job, opened and checked, before Ray starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ray.data import Dataset
 from vqa_ray import schema as columns
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.image_limits import image_limits
-from vqa_ray.jobs.runtime.progress import told_when_slow
+from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.models.load import load_transform
 from vqa_ray.pipelines.read_images import ImageConfig
@@ -34,12 +34,12 @@ class Attempt:
     """The rows that one execution writes, and where.
 
     Attributes:
-        record: what is asked; its run_id is that of the run directory.
-        layout: where the rows go.
+        record: of the run.
+        layout: the run directory.
         tasks: the shards to read, without the rows that are written already.
-        present: rows that are written already.
-        total: rows in all, None when unknown.
-        fence: the right to write there.
+        present: number of rows that are written already.
+        total: number of all rows; None when unknown.
+        fence: the right to write to the directory.
     """
 
     record: RunRecord
@@ -67,12 +67,12 @@ class Job:
     """A command, opened and checked.
 
     Attributes:
-        record: what is asked, as if it were new.
-        spec, source: what it works with.
+        record: of the command, as if its run were new.
+        spec, source: of the command.
         schema: of the output, kept columns included.
-        pipeline: makes the rows.
+        pipeline: builds the rows.
         limits: shard → rows to read of it; None for all.
-        conclude: called with the part files when all rows are there, before the manifest says so.
+        write_derived: called with the part files when all rows are written, before the manifest.
     """
 
     record: RunRecord
@@ -81,15 +81,15 @@ class Job:
     schema: pa.Schema
     pipeline: Pipeline
     limits: Mapping[int, int] | None = None
-    conclude: Callable[[Sequence[str]], None] | None = None
+    write_derived: Callable[[Sequence[str]], None] | None = None
 
     @property
     def total(self) -> int | None:
-        """Rows in all, None when unknown."""
+        """Count all rows; None when unknown."""
         return self.source.total_rows if self.limits is None else sum(self.limits.values())
 
     def file_schema(self, record: RunRecord) -> pa.Schema:
-        """The schema of the part files, with metadata."""
+        """Give the schema of the part files, with metadata."""
         metadata = {
             "version": record.versions["vqa_ray"],
             "job": record.job,
@@ -100,7 +100,7 @@ class Job:
         return columns.with_metadata(self.schema, metadata)
 
     def rows_per_file(self, total: int | None) -> int:
-        """As asked, or so that a run makes some tens of files."""
+        """Choose the rows of a file: as given, or so that a run makes some tens of files."""
         if self.spec.rows_per_file is not None:
             return self.spec.rows_per_file
         if total is None:
@@ -108,7 +108,7 @@ class Job:
         return min(max(total // _FILES_PER_RUN, _MIN_ROWS_PER_FILE), _MAX_ROWS_PER_FILE)
 
     def known_rows(self) -> Mapping[int, int]:
-        """Shard → rows that the output must have of it, where that is known."""
+        """Map each shard to the rows that the output must have of it, where that is known."""
         if self.limits is not None:
             return self.limits
         return {shard.index: shard.rows for shard in self.source.shards if shard.rows is not None}
@@ -137,15 +137,15 @@ def open_input(
         reads_context=reads_context,
         reads_several=reads_several,
     )
-    with told_when_slow(f"reading the listing of {redacted_uri(spec.input)}"):
+    with announce_when_slow(f"reading the listing of {redacted_uri(spec.input)}"):
         return open_source(config, earlier_run(spec.output, update=spec.update))
 
 
 def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
-    """An output form, followed by the columns that are kept.
+    """Append the kept columns to the schema of a job.
 
     Raises:
-        RequestError: a kept column has the name of one of the form's.
+        RequestError: a kept column has the name of an output column.
     """
     kept = [field.with_name(columns.written_name(field.name)) for field in source.kept]
     for field, theirs in zip(kept, source.config.keep, strict=False):
@@ -159,7 +159,7 @@ def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
 
 
 def image_config(spec: RunSpec, work: Attempt) -> ImageConfig:
-    """How the images of a spec are fetched and decoded."""
+    """Give the configuration of fetching and decoding for a spec."""
     return ImageConfig(
         load_transform(spec.model),
         image_limits(spec),

@@ -1,4 +1,4 @@
-"""The model of a job, checked for what it is asked to do."""
+"""The model of a job, checked against the job's options."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.runtime.progress import told_when_slow
+from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, RetrieveSpec, TagSpec
 from vqa_ray.models.generation.config import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS
@@ -21,12 +21,12 @@ _MAX_NEW_TOKENS = "max_new_tokens"
 
 
 def resolve_model(spec: RunSpec, task: Task) -> ModelInfo:
-    """What is known of the model of a spec.
+    """Describe the model of a spec.
 
     Raises:
-        RequestError: the family cannot do what the job needs, or knows nothing of an option that was given.
+        RequestError: the family cannot do what the job needs, or does not take an option that was given.
     """
-    with told_when_slow(f"looking at the model {spec.model}"):
+    with announce_when_slow(f"looking at the model {spec.model}"):
         info = describe(spec.model)
     info.kind.require(task, spec.model)
     options = model_options(spec)
@@ -57,7 +57,7 @@ def describe_model(model: ModelInfo, score_meaning: str) -> dict[str, str]:
 
 
 def model_options(spec: RunSpec) -> ModelOptions:
-    """How the model of a spec is loaded and asked."""
+    """Take the options of loading and prompting a model out of a spec."""
     return ModelOptions(
         spec.model,
         spec.device,
@@ -70,7 +70,7 @@ def model_options(spec: RunSpec) -> ModelOptions:
 
 
 def record_length(record: RunRecord, spec: AnswerSpec | CaptionSpec, model: ModelInfo) -> RunRecord:
-    """A record that also holds the limit of new tokens, so that a run keeps it when a later default differs."""
+    """Add the limit of new tokens to a record, so that a run keeps it when a later default differs."""
     if not model.kind.is_generative:
         return record
     generation = model_options(spec).generation(model)
@@ -79,7 +79,7 @@ def record_length(record: RunRecord, spec: AnswerSpec | CaptionSpec, model: Mode
 
 
 def recorded_options(spec: AnswerSpec | CaptionSpec, model: ModelInfo, record: RunRecord) -> ModelOptions:
-    """The options of a spec with the limit of new tokens that its run began with."""
+    """Take the options of a spec, with the limit of new tokens that its run began with."""
     options = model_options(spec)
     if not model.kind.is_generative or spec.max_new_tokens is not None:
         return options

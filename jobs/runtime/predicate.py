@@ -1,4 +1,4 @@
-"""An expression of questions given as an option, checked against the model that is to answer it."""
+"""An expression of questions given as an option, checked against the model that answers it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vqa_ray.predicates.predicate import Algebra, Predicate
 from vqa_ray.taxonomy.taxonomy import YES_NO
 
 
-def predicate_of(
+def parse_checked(
     option: str,
     expression: str,
     model: ModelInfo,
@@ -20,13 +20,13 @@ def predicate_of(
     threshold: float,
     combine: Algebra,
 ) -> Predicate:
-    """Read an expression, and refuse what its model cannot answer.
+    """Parse an expression, and refuse what its model cannot answer.
 
     Args:
-        option: which one holds it, for messages.
+        option: the option that holds it, for messages.
         expression: in the language of `vqa_ray.predicates.parser`.
-        model: that is asked.
-        calibration, calibration_file: what is known of its scores, and where it was read; None for nothing.
+        model: the model that answers.
+        calibration, calibration_file: the calibration of its scores and its file; None for none.
         threshold, combine: see `Predicate`.
 
     Raises:
@@ -41,7 +41,7 @@ def predicate_of(
 
 
 def _check_answers(option: str, predicate: Predicate, reference: str) -> None:
-    """Whether a closed vocabulary holds the answers that are looked for."""
+    """Refuse answers that a closed vocabulary lacks."""
     vocabulary = load_vocabulary(reference)
     if vocabulary is None:
         return

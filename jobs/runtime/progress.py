@@ -1,4 +1,4 @@
-"""How the progress of a run is put into words."""
+"""The progress of a run in words."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _PATIENCE_S = 1.5
 
 
 @contextmanager
-def told_when_slow(what: str) -> Iterator[None]:
-    """Log what is being done, once it has taken more than a moment: a request refused at once is one line alone."""
+def announce_when_slow(what: str) -> Iterator[None]:
+    """Log `what` if the block takes more than a moment, so that a request refused at once stays one line."""
     timer = threading.Timer(_PATIENCE_S, logger.info, ("%s", what))
     timer.daemon = True
     timer.start()
@@ -26,25 +26,23 @@ def told_when_slow(what: str) -> Iterator[None]:
         timer.cancel()
 
 
-def line(rows: int, total: int | None, speed: float, *, is_estimate: bool = False) -> str:
-    """One line of progress.
+def progress_line(rows: int, total: int | None, speed: float, *, is_estimate: bool = False) -> str:
+    """Write one line of progress.
 
     Args:
-        rows: answered by now.
-        total: rows in all, or None.
+        rows: rows answered by now.
+        total: all rows; None when unknown.
         speed: rows per second.
-        is_estimate: whether `total` is an estimate, which is left out once it is reached.
+        is_estimate: whether `total` is an estimate; it is omitted once it is reached.
     """
     if total is None or (is_estimate and rows >= total):
         return f"{rows:,} rows, {speed:,.1f} rows/s"
     share = rows / total if total else 1.0
     left = f", about {duration((total - rows) / speed)} left" if speed > 0 else ""
-    about = "about " if is_estimate else ""
-    return (
-        f"{rows:,} of {about}{rounded(total) if is_estimate else total:,} rows ({share:.0%}), {speed:,.1f} rows/s{left}"
-    )
+    about, shown = ("about ", round_estimate(total)) if is_estimate else ("", total)
+    return f"{rows:,} of {about}{shown:,} rows ({share:.0%}), {speed:,.1f} rows/s{left}"
 
 
-def rounded(rows: int) -> int:
-    """An estimate with no more digits than it deserves: 12,345 → 12,000."""
+def round_estimate(rows: int) -> int:
+    """Round an estimate to two digits: 12,345 → 12,000."""
     return int(float(f"{rows:.2g}"))

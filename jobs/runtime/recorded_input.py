@@ -9,26 +9,28 @@ from vqa_ray.readers import Source
 logger = logging.getLogger(__name__)
 
 
-def tell_drift(source: Source, *, trains: bool = False) -> None:
-    """Say what has changed in an input since the run began, and what becomes of it.
+def log_drift(source: Source, *, trains: bool = False) -> None:
+    """Log what has changed in an input since the run began, and what happens to it.
 
     Args:
         source: of the run.
-        trains: whether it is a training, which takes nothing in.
+        trains: whether the run is a training, which adds nothing to its input.
     """
     drift = source.drift
     if not drift:
         return
     logger.warning("%s: %s", source.config.uri, drift)
     if drift.added and trains:
-        logger.warning("  what was added is left out; another --output trains on it")
+        logger.warning("  added files are left out; another --output trains on them")
     elif drift.added:
-        logger.warning("  what was added is left out; --update takes it in, or another --output answers it by itself")
+        logger.warning(
+            "  added files are left out; --update takes them in, or another --output answers them by themselves"
+        )
     if drift.grown and not trains:
-        logger.warning("  a run that goes on answers the lines that were added, too; for a finished one --update does")
+        logger.warning("  a resumed run answers added lines, too; for a finished run, --update does")
     if drift.taken_in:
-        logger.warning("  what was added is taken in (--update)")
+        logger.warning("  added files are taken in (--update)")
     if drift.changed and not trains:
         logger.warning("  rows that are not written yet are read as they are now; the others stay as they are")
     if drift.gone and source.format == "images" and not trains:
-        logger.warning("  rows of what is gone that are not written yet become errors (image_missing)")
+        logger.warning("  rows of missing files that are not written yet become errors (image_missing)")

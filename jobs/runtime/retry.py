@@ -1,4 +1,4 @@
-"""`--retry-failed`: the failed rows of a finished run are answered again and take their places."""
+"""`--retry-failed`: answer the failed rows of a finished run again, in their places."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.errors import RequestError, RunError
-from vqa_ray.jobs.runtime import admission as guard
-from vqa_ray.jobs.runtime import summary
-from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
+from vqa_ray.jobs.runtime import admission, summary
+from vqa_ray.jobs.runtime.commit import finish_run, recover_committed_keys, write_rows
 from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.spec.retry_codes import Retry
@@ -33,14 +32,14 @@ logger = logging.getLogger(__name__)
 
 
 def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
-    """Answer the failed rows of a finished run again, as a new attempt, or what is left of one.
+    """Answer the failed rows of a finished run again, as a new attempt, or finish an attempt that was stopped.
 
-    The attempt is a small run of its own below the run directory, so it can be killed and resumed like one; its rows
-    are then put in the places of those that had failed, file by file.
+    The attempt is a small run of its own below the run directory, so it can be killed and resumed like one; then its
+    rows replace the failed ones, file by file.
 
     Args:
-        job: whose rows had failed.
-        retry: which of them.
+        job: the command.
+        retry: the error codes of the rows.
         fence: the right to write to the output.
 
     Raises:
@@ -56,7 +55,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     attempt = layout.later(len(attempts) + 2)
     keys = _keys(layout, attempt, job, record, retry)
     if not len(keys):
-        logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.told()))
+        logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.names()))
         return summary.log_summary(before, layout.output, job.spec.max_error_fraction)
     input_rows = np.unique(keys[:, 0])
     check_retried(job.source, input_rows)
@@ -72,8 +71,8 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     counts = count_rows(uris)
     fence.check()
     apply_retry([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
-    entry = {"attempt": attempt.attempt, "codes": retry.told(), "rows": counts.rows, "ok": counts.ok}
-    result = conclude(job, work, timing, [*attempts, entry])
+    entry = {"attempt": attempt.attempt, "codes": retry.names(), "rows": counts.rows, "ok": counts.ok}
+    result = finish_run(job, work, timing, [*attempts, entry])
     delete_directory(attempt.parts)
     return result
 
@@ -84,7 +83,7 @@ def _finished(job: Job, layout: RunDirectory) -> tuple[RunRecord, dict[str, Any]
         raise RequestError(
             f"--retry-failed: {layout.output} holds no finished run; run the command without --retry-failed first"
         )
-    guard.require_same_request(layout.output, record, job.record)
+    admission.require_same_request(layout.output, record, job.record)
     if finished["input"].get("shards") != len(job.source.shards):
         raise RequestError(
             f"--retry-failed: {layout.output} does not hold yet what was added to its input; run the command with "
@@ -96,17 +95,17 @@ def _finished(job: Job, layout: RunDirectory) -> tuple[RunRecord, dict[str, Any]
 def _keys(
     layout: RunDirectory, attempt: RunDirectory, job: Job, record: RunRecord, retry: Retry
 ) -> npt.NDArray[np.int64]:
-    """The keys of an attempt: those it began with, or the rows that have failed by now. See `failed_rows`."""
+    """Give the keys of an attempt: those it began with, or the rows that have failed by now; see `failed_rows`."""
     under_way = RunRecord.read(attempt.record)
     if under_way is not None:
         codes = under_way.command["retry_failed"]
-        if codes != retry.told():
+        if codes != retry.names():
             raise RequestError(
                 f"--retry-failed: an attempt for {','.join(codes)} is under way in {layout.output}; finish it with "
                 f"--retry-failed {','.join(codes)}"
             )
         keys: npt.NDArray[np.int64] = np.load(io.BytesIO(read_bytes(attempt.keys)))
-        # Attempts from before tell no places of questions.
+        # Older attempts hold no places of questions.
         return keys if keys.ndim == 2 else np.stack([keys, np.zeros_like(keys)], axis=1)
     keys = failed_rows([entry.uri for entry in layout.part_files()], retry.codes)
     if len(keys):
@@ -114,5 +113,5 @@ def _keys(
         np.save(buffer, keys)
         write_bytes_atomic(attempt.keys, buffer.getvalue())
         # Written after the keys: where there is a record, the keys are whole.
-        replace(record, command={**record.command, "retry_failed": retry.told()}).write(attempt.record)
+        replace(record, command={**record.command, "retry_failed": retry.names()}).write(attempt.record)
     return keys

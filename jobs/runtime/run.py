@@ -6,13 +6,12 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from vqa_ray.jobs.runtime import admission as guard
-from vqa_ray.jobs.runtime import run_gallery, summary
-from vqa_ray.jobs.runtime.commit import conclude, recover_committed_keys, write_rows
+from vqa_ray.jobs.runtime import admission, run_gallery, summary
+from vqa_ray.jobs.runtime.commit import finish_run, recover_committed_keys, write_rows
 from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.output_file import check_page
 from vqa_ray.jobs.runtime.output_lock import output_lock
-from vqa_ray.jobs.runtime.recorded_input import tell_drift
+from vqa_ray.jobs.runtime.recorded_input import log_drift
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.retry import retry_failed
 from vqa_ray.jobs.runtime.store_failures import store_failures_fail_the_run
@@ -44,30 +43,30 @@ def run_job(job: Job) -> RunResult:
 def _execute(job: Job) -> RunResult:
     retry = job.spec.retry
     layout = RunDirectory(job.spec.output)
-    guard.existing_record(layout, job.record)
-    if retry is None and job.conclude is None and _finished(job, layout) is not None:
-        return _tell_finished(job, layout)
+    admission.existing_record(layout, job.record)
+    if retry is None and job.write_derived is None and _finished(job, layout) is not None:
+        return _log_finished(job, layout)
     with output_lock(layout.output, job.record.started, wait=job.spec.wait) as lock, store_failures_fail_the_run():
         return _run(job, layout, lock.fence) if retry is None else retry_failed(_limited(job), retry, lock.fence)
 
 
 def _run(job: Job, layout: RunDirectory, fence: Fence) -> RunResult:
-    record, new = guard.claim_output(layout, job.record, {layout.listing(): job.source})
+    record, new = admission.claim_output(layout, job.record, {layout.listing(): job.source})
     if _finished(job, layout) is not None:
-        return _tell_finished(job, layout)
+        return _log_finished(job, layout)
     for note in job.source.notes:
         logger.warning("%s", note)
-    tell_drift(job.source)
+    log_drift(job.source)
     done = NOTHING if new else recover_committed_keys(layout, fence)
     job = _limited(_reconciled(job, layout, done))
     tasks = read_tasks(job.source, limits=job.limits, done=done)
     work = Attempt(record, layout, tasks, size(done), job.total, fence)
     attempts = (manifest.read(layout.manifest) or {}).get("attempts", ())
-    return conclude(job, work, write_rows(job, work), attempts)
+    return finish_run(job, work, write_rows(job, work), attempts)
 
 
 def _reconciled(job: Job, layout: RunDirectory, done: Ranges) -> Job:
-    """The job with the input as it can be read now; see `vqa_ray.readers.changes.reconcile`."""
+    """Give the job the input as it can be read now; see `vqa_ray.readers.changes.reconcile`."""
     source = reconcile(job.source, done)
     known, names = read_snapshot(layout.listing()), read_anew(source, job.source)
     if names and known is not None:
@@ -83,7 +82,7 @@ def _limited(job: Job) -> Job:
 
 
 def _finished(job: Job, layout: RunDirectory) -> dict[str, Any] | None:
-    """The manifest of a run that has finished, but for one whose rows are wrong or gone, or whose input has grown."""
+    """Read the manifest of a finished run; None if its rows are wrong or gone, or its input has grown."""
     content = manifest.read(layout.manifest)
     if content is None or content["findings"] or content["input"].get("shards") != len(job.source.shards):
         return None
@@ -94,11 +93,11 @@ def _finished(job: Job, layout: RunDirectory) -> dict[str, Any] | None:
     return None if job.spec.update and job.source.drift and job.source.drift.grown else content
 
 
-def _tell_finished(job: Job, layout: RunDirectory) -> RunResult:
+def _log_finished(job: Job, layout: RunDirectory) -> RunResult:
     finished = manifest.read(layout.manifest)
     assert finished is not None
     logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
-    tell_drift(job.source)
-    if job.conclude is not None:
-        job.conclude([entry.uri for entry in layout.part_files()])
+    log_drift(job.source)
+    if job.write_derived is not None:
+        job.write_derived([entry.uri for entry in layout.part_files()])
     return summary.log_summary(finished, layout.output, job.spec.max_error_fraction)

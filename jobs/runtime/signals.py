@@ -30,7 +30,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def describe(number: int) -> str:
-    """The name of a signal as a person knows it."""
+    """Name a signal for a person."""
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
@@ -90,7 +90,7 @@ class StopSignals:
             raise KeyboardInterrupt
 
     def _note(self, number: int) -> bool:
-        """Remember a signal; gives whether it is a second one."""
+        """Record a signal; give whether it is a second one."""
         if self.received is None:
             self.received, self._at = number, time.monotonic()
             return False

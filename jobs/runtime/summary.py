@@ -11,17 +11,17 @@ from vqa_ray.jobs.runtime.result import RunResult
 
 logger = logging.getLogger(__name__)
 
-# What a job has done to a row.
+# The verb of a job for its rows.
 _VERBS = {"tag": "tagged", "caption": "captioned", "index": "embedded", "retrieve": "scored"}
 _BUNDLED = "bundled:"
 
 
 def log_summary(manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> RunResult:
     """Log the summary of a run that ended, and give its result."""
-    told = {name: manifest[name] for name in ("rows", "ok", "failed", "errors", "warnings", "images", "questions")}
-    told["input_rows"] = _input_rows(manifest)
-    fields = {**told, "output": output, "seconds": manifest["timing"]["duration_s"], **manifest["throughput"]}
-    first, *rest = lines(manifest, output)
+    counts = {name: manifest[name] for name in ("rows", "ok", "failed", "errors", "warnings", "images", "questions")}
+    counts["input_rows"] = _input_rows(manifest)
+    fields = {**counts, "output": output, "seconds": manifest["timing"]["duration_s"], **manifest["throughput"]}
+    first, *rest = summary_lines(manifest, output)
     logger.info("%s", first, extra={"fields": fields})
     for line in rest:
         logger.info("%s", line)
@@ -40,39 +40,41 @@ def log_summary(manifest: Mapping[str, Any], output: str, max_error_fraction: fl
 
 
 def _input_rows(manifest: Mapping[str, Any]) -> int:
-    """The rows of the input; manifests from before have no number of their own for them."""
+    """Give the rows of the input; older manifests do not count them apart."""
     return int(manifest.get("input_rows", manifest["rows"]))
 
 
-def lines(manifest: Mapping[str, Any], output: str) -> list[str]:
-    """The summary, line by line."""
+def summary_lines(manifest: Mapping[str, Any], output: str) -> list[str]:
+    """Write the summary, line by line."""
     timing, speed = manifest["timing"], manifest["throughput"]
     verb = _VERBS.get(manifest["job"], "answered")
     counted, of = f"{manifest['rows']:,} rows", _input_rows(manifest)
     if of != manifest["rows"]:
         counted = f"{counted} (a question each) of {of:,} input rows"
-    told = [f"{counted}: {manifest['ok']:,} {verb}, {manifest['failed']:,} failed → {output}"]
+    lines = [f"{counted}: {manifest['ok']:,} {verb}, {manifest['failed']:,} failed → {output}"]
     if manifest["errors"]:
-        told.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
+        lines.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
     if manifest["warnings"]:
-        told.append(f"  warnings: {manifest['warnings']:,} rows (column `warning`)")
+        lines.append(f"  warnings: {manifest['warnings']:,} rows (column `warning`)")
     if str(manifest["model"].get("reference", "")).startswith(_BUNDLED):
-        told.append(
+        lines.append(
             f"  {manifest['model']['reference']} knows rendered products only: on photos, its results mean little"
         )
     cut = manifest.get("cut_at_limit", 0)
     if cut:
         what = "captions" if manifest["job"] == "caption" else "answers"
         limit = manifest["model"].get("max_new_tokens", "the limit of new")
-        told.append(f"  {cut:,} {what} were cut at {limit} tokens; --max-new-tokens allows more")
+        lines.append(f"  {cut:,} {what} were cut at {limit} tokens; --max-new-tokens allows more")
     if manifest["rows_sharing_a_row_id"]:
-        told.append(f"  {manifest['rows_sharing_a_row_id']:,} rows share their row_id with another row")
+        lines.append(f"  {manifest['rows_sharing_a_row_id']:,} rows share their row_id with another row")
     questions = f", {speed['questions_per_s']:,.1f} questions/s" if manifest["questions"] else ""
     earlier = _input_rows(manifest) - timing["rows_here"]
-    told.append(
+    lines.append(
         f"  {duration(timing['duration_s'])}, {speed['images_per_s']:,.1f} images/s{questions}"
-        + (f"; {earlier:,} rows stood there already" if earlier else "")
+        + (f"; {earlier:,} rows were there already" if earlier else "")
     )
     if timing["stages_s"]:
-        told.append("  work: " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in timing["stages_s"].items()))
-    return told
+        lines.append(
+            "  work: " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in timing["stages_s"].items())
+        )
+    return lines

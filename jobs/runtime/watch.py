@@ -1,4 +1,4 @@
-"""How far a run is, from the rows that its model has answered."""
+"""Reports on a run under way, from the rows that its model has answered."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from vqa_ray.durations import duration
 from vqa_ray.errors import TooManyErrors, VqaRayError
 from vqa_ray.jobs.runtime.logs import console
-from vqa_ray.jobs.runtime.progress import line, rounded
+from vqa_ray.jobs.runtime.progress import progress_line, round_estimate
 from vqa_ray.pipelines.reports import StopOnRequest, answered
 from vqa_ray.readers.estimate import Estimate
 from vqa_ray.stages.row_report import Answered
@@ -24,23 +24,23 @@ logger = logging.getLogger(__name__)
 
 _POLL_S = 2.0
 _LINE_EVERY_S = 15.0
-# Fewer rows than that tell nothing of the rest.
+# With fewer rows, nothing follows for the rest.
 _SAMPLE_ROWS = 200
 _LOADING = "loading the model"
 
 
 class ProgressReporter:
-    """Watches a run while a `with` block runs: a bar on a terminal, lines elsewhere, nothing when quiet.
+    """Reports progress while a `with` block runs: a bar on a terminal, lines elsewhere, nothing when quiet.
 
-    The first error is told when it comes, and a run whose errors make it hopeless is stopped.
+    Logs the first error when it occurs, and stops a run that can only end with too many errors.
 
     Args:
-        total: rows in all, or None when unknown.
-        estimate: gives the total, or an estimate of it, where it is unknown; called in a thread of its own.
+        total: all rows; None when unknown.
+        estimate: counts or estimates an unknown total; called in a thread of its own.
         present: rows written before.
         quiet: show warnings only.
-        reports: what the model actors' reports begin with.
-        max_error_fraction: more failed rows than that make a run hopeless.
+        reports: prefix of the names of the model actors' reports.
+        max_error_fraction: a larger fraction of failed rows stops the run.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ProgressReporter:
         try:
             found = estimate()
         except (OSError, VqaRayError) as error:
-            # Whoever reads the rows meets the same error, and tells it.
+            # Reading the rows meets the same error, and reports it.
             logger.debug("the number of rows is not estimated: %s", error)
             return
         if found is None:
@@ -99,14 +99,14 @@ class ProgressReporter:
             self._about = found.rows
 
     def _look(self) -> int:
-        """Rows answered by now, those written before included; tells the first error, stops what is hopeless."""
+        """Count the rows answered by now, with those written before; log the first error, stop a hopeless run."""
         before, now = self._answered, answered(self._reports)
         self._answered = now
         if now.first_error is not None and before.first_error is None:
             logger.warning("first error: %s", now.first_error, extra={"fields": {"first_error": now.first_error}})
         # A row that is repeated after a failure counts twice.
         rows = self._present + now.rows
-        if StopOnRequest.error is None and hopeless(now, self._total, self._max_error_fraction):
+        if StopOnRequest.error is None and is_hopeless(now, self._total, self._max_error_fraction):
             StopOnRequest.error = TooManyErrors(
                 f"stopped: {now.failed:,} of the first {now.rows:,} rows failed, more than --max-error-fraction "
                 f"{self._max_error_fraction:g} allows ({now.first_error}); what is written stays: the same command "
@@ -131,7 +131,7 @@ class ProgressReporter:
                 shown = "rows" if rows > self._present else _LOADING
                 total = self._total
                 if total is None and self._about is not None and rows < self._about:
-                    total, shown = rounded(self._about), f"{shown}, total estimated"
+                    total, shown = round_estimate(self._about), f"{shown}, total estimated"
                 bar.update(
                     task, total=total, completed=rows, speed=f"{speed:,.1f} rows/s" if speed else "", description=shown
                 )
@@ -154,17 +154,17 @@ class ProgressReporter:
                 "failed": self._answered.failed,
             }
             total, is_estimate = (self._total, False) if self._total is not None else (self._about, True)
-            shown = line(rows, total, speed, is_estimate=is_estimate)
+            shown = progress_line(rows, total, speed, is_estimate=is_estimate)
             said = shown if self._answered.rows else f"{_LOADING}: {duration(now - begun)}"
             logger.info("%s", said, extra={"fields": fields})
 
 
-def hopeless(now: Answered, total: int | None, max_error_fraction: float) -> bool:
-    """Whether a run can only end with too many errors, or has met nothing else in its first rows.
+def is_hopeless(now: Answered, total: int | None, max_error_fraction: float) -> bool:
+    """Whether a run can only end with too many errors, or all of its first rows failed.
 
     Args:
-        now: rows answered and failed by now.
-        total: rows in all, None when unknown.
+        now: counts of answered and failed rows by now.
+        total: all rows; None when unknown.
         max_error_fraction: of all rows.
     """
     if now.rows < _SAMPLE_ROWS or max_error_fraction >= 1:

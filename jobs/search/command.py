@@ -40,4 +40,4 @@ def run(spec: SearchSpec) -> None:
     search_output.write(outcome, spec.output)
     if spec.gallery is not None:
         search_output.write_page(outcome, pictures(spec, index, ranked.positions.tolist()), spec.gallery)
-    outcome.tell()
+    outcome.log()

@@ -1,4 +1,4 @@
-"""What a search tells of itself: the header of its output, a sentence, and a few lines on standard error."""
+"""The outcome of a search: the header of its output, a sentence, and a few lines on standard error."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A search that was done.
+    """A finished search.
 
     Attributes:
-        spec: what was asked.
-        index, model: of what.
-        tagged: the tags that joined its rows; None for none.
-        found: what the search found.
-        verified: what a VQA model said of that; None where none was asked.
-        hits: what is left; see `vqa_ray.index.search.hits.hits_table`.
+        spec: the request.
+        index, model: where it searched, and with what.
+        tagged: the tags joined to the rows; None for none.
+        found: the hits before verification.
+        verified: the verdicts of a VQA model; None without verification.
+        hits: the final hits; see `vqa_ray.index.search.hits.hits_table`.
     """
 
     spec: SearchSpec
@@ -45,13 +45,13 @@ class Outcome:
 
     @property
     def header(self) -> dict[str, Any]:
-        """What was asked, of what, and how it was found, for JSON and the metadata of Parquet."""
+        """Describe request, index, model and method, for JSON and the metadata of Parquet."""
         spec, version, verified = self.spec, self.index.version, self.verified
-        asked = {"text": spec.text, "image": spec.image and redacted_uri(spec.image)}
+        query = {"text": spec.text, "image": spec.image and redacted_uri(spec.image)}
         return {
             "version": __version__,
             "job": "search",
-            "query": {**asked, "filter": spec.filter, "tags": spec.tags, "top_k": spec.top_k},
+            "query": {**query, "filter": spec.filter, "tags": spec.tags, "top_k": spec.top_k},
             "index": {"uri": self.index.uri, "version": version.number, "rows": version.rows, "images": version.ok},
             "model": describe_model(self.model, self.model.similarity_meaning),
             "search": {"images": self.found.images, **asdict(self.found.method)},
@@ -72,14 +72,14 @@ class Outcome:
 
     @property
     def about(self) -> str:
-        """A sentence: what was looked for, where, and how."""
+        """Write a sentence: the query, the index, the method."""
         spec = self.spec
-        asked = [*([f"“{spec.text}”"] if spec.text else []), *([redacted_uri(spec.image)] if spec.image else [])]
+        query = [*([f"“{spec.text}”"] if spec.text else []), *([redacted_uri(spec.image)] if spec.image else [])]
         where = f" where {spec.filter}" if spec.filter else ""
         verified = f", verified: {spec.verify} ({spec.verify_model})" if spec.verify else ""
-        return f"{' and '.join(asked)} in {self.index.uri}{where}, {self.found.method}{verified}."
+        return f"{' and '.join(query)} in {self.index.uri}{where}, {self.found.method}{verified}."
 
-    def tell(self) -> None:
+    def log(self) -> None:
         """Log what a person should know of the hits."""
         spec, found, verified = self.spec, self.found, self.verified
         logger.info("%d hits of %d images, %s", self.hits.num_rows, found.images, found.method)
@@ -98,7 +98,7 @@ class Outcome:
                 verified.rejected,
             )
             if verified.failed:
-                logger.warning("%d candidates could not be looked at again: see their error_code", verified.failed)
+                logger.warning("%d candidates could not be verified: see their error_code", verified.failed)
             if verified.matched < spec.top_k and found.images > len(found.positions):
                 logger.warning(
                     "%d of %d hits wanted fit; --candidates above %d may find more",

@@ -1,4 +1,4 @@
-"""What a search gives: a table on the terminal, JSON, Parquet, and a page of pictures."""
+"""The output of a search: a table on the terminal, JSON, Parquet, and a page of pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vqa_ray.jobs.search.spec import JSON, TABLE
 from vqa_ray.report.gallery import Fact, Header, write_gallery
 from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic, write_table_atomic
 
-# Of what is no terminal: wide enough that a line holds a row.
+# Columns where the output is no terminal: wide enough that a line holds a row.
 _WIDTH = 200
 _CELL = 1_000
 
@@ -72,14 +72,14 @@ def write_page(outcome: Outcome, images: Sequence[bytes | None], output: str) ->
 
 
 def to_json(outcome: Outcome) -> str:
-    """One object: the header, and under `hits` an object per hit."""
+    """Write one object: the header, and under `hits` an object per hit."""
     content = {**outcome.header, "hits": [to_plain(row) for row in outcome.hits.to_pylist()]}
     # ASCII: names of files may hold what no encoding can write.
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def lines(hits: pa.Table) -> tuple[list[str], list[list[str]]]:
-    """The heads and the cells of a table of hits for a person, without columns that are empty throughout."""
+    """Give the heads and the cells of a table of hits for a person, without empty columns."""
     rows = hits.to_pylist()
     columns = {
         "rank": [str(row["rank"]) for row in rows],
@@ -91,7 +91,7 @@ def lines(hits: pa.Table) -> tuple[list[str], list[list[str]]]:
         "note": [f"{row['error_code']}: {row['error_message']}" if row["error_code"] else "" for row in rows],
         "warning": [row["warning"] or "" for row in rows],
     }
-    # Names may hold line breaks and what a terminal takes for a command.
+    # Names may hold line breaks and control sequences.
     shown = {name: [one_line(cell, _CELL) for cell in cells] for name, cells in columns.items() if any(cells)}
     return list(shown), [list(cells) for cells in zip(*shown.values(), strict=True)]
 
@@ -119,7 +119,7 @@ def _number(value: float | None) -> str:
 
 @contextmanager
 def _written(option: str, output: str) -> Iterator[None]:
-    """What cannot be written becomes a RequestError that names the option."""
+    """Turn a failure to write into a RequestError that names the option."""
     try:
         yield
     except OSError as error:

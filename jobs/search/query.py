@@ -1,4 +1,4 @@
-"""What a search works with: its query, what candidates are asked, pictures of the hits."""
+"""The inputs of a search: its query, the verification of candidates, pictures of the hits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vqa_ray.index.search.verify import Verification
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.jobs.runtime.calibration import read_calibration
 from vqa_ray.jobs.runtime.image_limits import image_limits
-from vqa_ray.jobs.runtime.predicate import predicate_of
+from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.load import ModelInfo, ModelOptions, describe, load_encoder, load_transform
 from vqa_ray.stages.fetch import FetchImages
@@ -21,7 +21,7 @@ from vqa_ray.storage.filesystem import redacted_uri
 
 
 def verification_from_spec(spec: SearchSpec) -> Verification | None:
-    """What candidates are asked, checked against the model that is to answer; None where nothing is.
+    """Build the verification of candidates, checked against the model that answers; None where there is none.
 
     Raises:
         RequestError: the expression does not parse, or the model cannot answer it.
@@ -33,14 +33,14 @@ def verification_from_spec(spec: SearchSpec) -> Verification | None:
     options = ModelOptions(spec.verify_model, spec.device, spec.dtype, prompt_template=spec.prompt_template)
     options.check(model)
     calibration = read_calibration(spec.calibration, model)
-    predicate = predicate_of(
+    predicate = parse_checked(
         "--verify", spec.verify, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
     )
     return Verification(options, predicate, model.kind.is_generative, image_limits(spec), spec.allow_http)
 
 
 def query_of(spec: SearchSpec, model: ModelInfo) -> Query:
-    """The vectors of what is looked for. The image is read before the model is loaded.
+    """Embed the text and the image of a query. The image is read before the model is loaded.
 
     Raises:
         RequestError: the image cannot be read, or the model fails.
@@ -57,7 +57,7 @@ def query_of(spec: SearchSpec, model: ModelInfo) -> Query:
 
 
 def pictures(spec: SearchSpec, index: Index, positions: Sequence[int]) -> list[bytes | None]:
-    """A picture of each hit: its thumbnail or, where the index has none, the image itself if it can be had."""
+    """Get a picture of each hit: its thumbnail or, where the index has none, the image itself if it is available."""
     found = index.thumbnails(positions)
     missing = [place for place, thumbnail in enumerate(found) if thumbnail is None]
     if missing:

@@ -1,4 +1,4 @@
-"""The specs that jobs on Ray are made of: a strict model of what a job can be asked, composed of groups of fields.
+"""The specs that jobs on Ray are made of: strict models of their options, composed of groups of fields.
 
 A spec comes from a YAML file, from options, or from both (options win). Each field carries its line of help, its unit
 and whether it affects the result; where it does not (placement, logging), it may change between a run and its

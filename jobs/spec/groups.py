@@ -10,7 +10,7 @@ from pydantic import AfterValidator
 from vqa_ray.jobs.spec.field import Spec, option
 from vqa_ray.predicates.predicate import Algebra
 
-# What torch calls those that a model is loaded on.
+# In torch's words.
 _DEVICES = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 
 Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
@@ -28,7 +28,7 @@ class LoggingGroup(Spec):
 
 
 class ImageGroup(Spec):
-    """Which images are fetched and decoded."""
+    """Limits of fetching and decoding images."""
 
     group: ClassVar[str] = "Input"
 
@@ -38,7 +38,7 @@ class ImageGroup(Spec):
 
 
 class InputGroup(ImageGroup):
-    """What is read, and how."""
+    """The input of a job."""
 
     group: ClassVar[str] = "Input"
 
@@ -70,7 +70,7 @@ def _known_device(device: str) -> str:
 
 
 class DeviceGroup(Spec):
-    """Where a model runs."""
+    """The device of a model."""
 
     group: ClassVar[str] = "Model"
 
@@ -80,7 +80,7 @@ class DeviceGroup(Spec):
 
 
 class PrecisionGroup(Spec):
-    """The numbers of a model."""
+    """The precision of a model."""
 
     group: ClassVar[str] = "Model"
 
@@ -98,12 +98,12 @@ class ModelGroup(PrecisionGroup):
 
 
 class PromptGroup(Spec):
-    """How a generative model is asked."""
+    """The prompt of a generative model."""
 
     group: ClassVar[str] = "Model"
 
     prompt_template: str | None = option(
-        "How a generative model is asked: question, lavis, plain, or a text with {} for the question.",
+        "Prompt of a generative model: question, lavis, plain, or a text with {} for the question.",
         None,
         unit="STYLE|TEXT",
         omit_default_from_fingerprint=True,
@@ -111,7 +111,7 @@ class PromptGroup(Spec):
 
 
 class GenerationGroup(Spec):
-    """How a generative model writes."""
+    """Length and search of generated texts."""
 
     group: ClassVar[str] = "Model"
 
@@ -133,7 +133,7 @@ class GenerationGroup(Spec):
 
 
 class CalibrationGroup(Spec):
-    """What is known of a model's scores."""
+    """The calibration of a model's scores."""
 
     group: ClassVar[str] = "Model"
 
@@ -146,7 +146,7 @@ class CalibrationGroup(Spec):
 
 
 class ExpressionGroup(CalibrationGroup, PromptGroup):
-    """How an expression of questions is decided."""
+    """The decision on an expression of questions."""
 
     group: ClassVar[str] = "Expression"
 
@@ -155,7 +155,7 @@ class ExpressionGroup(CalibrationGroup, PromptGroup):
 
 
 class OutputGroup(Spec):
-    """What a job writes."""
+    """The output of a job."""
 
     group: ClassVar[str] = "Output"
 
@@ -171,7 +171,7 @@ class OutputGroup(Spec):
 
 
 class ClusterGroup(Spec):
-    """Where a job runs."""
+    """The cluster of a job."""
 
     group: ClassVar[str] = "Cluster"
 

@@ -19,7 +19,7 @@ class Retry:
 
     @classmethod
     def parse(cls, text: str) -> Retry:
-        """`all`, or CODE,CODE.
+        """Parse `all`, or CODE,CODE.
 
         Raises:
             RequestError: an unknown code.
@@ -32,6 +32,6 @@ class Retry:
             raise RequestError(f"--retry-failed: unknown error code {code!r}; known are all, {', '.join(known)}")
         return cls(codes)
 
-    def told(self) -> list[str]:
-        """Sorted codes, or `all`."""
+    def names(self) -> list[str]:
+        """List the codes in order, or `all`."""
         return ["all"] if self.codes is None else sorted(self.codes)

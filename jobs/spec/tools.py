@@ -34,7 +34,7 @@ class BrowseSpec(LoggingGroup, DeviceGroup):
 
 
 class CalibrateSpec(LoggingGroup):
-    """Fit thresholds and probabilities to a labelled sample, and tell what precision and recall to expect."""
+    """Fit thresholds and probabilities to a labelled sample, and print what precision and recall to expect."""
 
     group: ClassVar[str] = "Calibration"
 

@@ -17,7 +17,7 @@ from tests.helpers.tiny import save_tiny_vilt
 from tests.helpers.tiny_chat import save_tiny_chat
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray import schema
-from vqa_ray.jobs.runtime.summary import lines
+from vqa_ray.jobs.runtime.summary import summary_lines
 from vqa_ray.jobs.spec.images import CaptionSpec
 from vqa_ray.runs.directory import RunDirectory
 
@@ -67,12 +67,12 @@ def test_texts_that_are_cut_are_marked_and_counted(tmp_path: Path) -> None:
     assert set(cut["warning"].to_pylist()) == {"text cut at 2 tokens; --max-new-tokens allows more"}
     content = manifest(tmp_path / "cut")
     assert (content["cut_at_limit"], content["model"]["max_new_tokens"]) == (6, 2)
-    assert "  6 captions were cut at 2 tokens; --max-new-tokens allows more" in lines(content, "out")
+    assert "  6 captions were cut at 2 tokens; --max-new-tokens allows more" in summary_lines(content, "out")
     assert run_here("caption", source, tmp_path / "whole") == 0
     assert rows(tmp_path / "whole")["finish_reason"].to_pylist() == ["stop"] * 6
     content = manifest(tmp_path / "whole")
     assert (content["cut_at_limit"], content["model"]["max_new_tokens"]) == (0, 256)
-    assert not any("cut" in line for line in lines(content, "out"))
+    assert not any("cut" in line for line in summary_lines(content, "out"))
 
 
 def test_failed_rows_are_told_and_captioned_again(tmp_path: Path) -> None:

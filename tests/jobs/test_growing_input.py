@@ -85,7 +85,7 @@ def test_photos_that_came_changed_and_went(photos: tuple[Path, Path], said) -> N
     told = said()
     assert f"since the run began, 1 file was added (new.jpg), 1 changed ({missing[0]}: " in told
     assert f"1 gone ({missing[1]}), 1 has a new time but the same size ({stays})" in told
-    assert "what was added is left out; --update takes it in" in told
+    assert "added files are left out; --update takes them in" in told
     expected = {f"{number:02}.jpg": "red" for number in range(12)}
     assert answers(output) == {**expected, missing[0]: "green", missing[1]: "image_missing"}
     # Finished, it still says so; the added photo is taken in on request, once.

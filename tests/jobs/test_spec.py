@@ -119,7 +119,7 @@ def test_wrong_number_of_actors(given: object) -> None:
 
 def test_retry_codes() -> None:
     assert Retry.parse("all").codes is None
-    assert Retry.parse("image_missing, model_error").told() == ["image_missing", "model_error"]
+    assert Retry.parse("image_missing, model_error").names() == ["image_missing", "model_error"]
 
 
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from vqa_ray.jobs.runtime.cluster.address import Address, reachable
 from vqa_ray.jobs.runtime.cluster.directory import ray_directory
 from vqa_ray.jobs.runtime.cluster.reaper import no_leftovers
 from vqa_ray.jobs.runtime.logs import native_messages_to
-from vqa_ray.jobs.runtime.progress import told_when_slow
+from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.pipelines.local_execution import no_helper_actors
 
@@ -39,11 +39,11 @@ _VERSIONS = re.compile(r"Ray: (\S+) Python: (\S+) This process.* Ray: (\S+) Pyth
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a job has to run on.
+    """The Ray that a job runs on.
 
     Attributes:
         resources: logical resources by name: CPU, GPU, memory (bytes), object_store_memory (bytes).
-        cores: CPU cores where the logical CPUs do not tell them (a local Ray), else None.
+        cores: CPU cores where they differ from the logical CPUs (a local Ray), else None.
         name: for messages.
     """
 
@@ -87,13 +87,13 @@ def connect_ray(address: str | None) -> Iterator[Cluster]:
 
 
 def _given(address: str | None) -> Address | None:
-    """The cluster to join, None for a local Ray."""
+    """Find the cluster to join; None for a local Ray."""
     given = Address(address) if address else Address(os.environ.get("RAY_ADDRESS", ""), "RAY_ADDRESS")
     return None if given.text in ("", "local") else given
 
 
 def _join(address: Address) -> tuple[Any, Cluster]:
-    with told_when_slow(f"looking for the Ray cluster at {address.text}"):
+    with announce_when_slow(f"looking for the Ray cluster at {address.text}"):
         resolved = reachable(address)
     try:
         started = ray.init(address=resolved, log_to_driver=False, logging_level=logging.ERROR)
@@ -129,7 +129,7 @@ def _start() -> tuple[Any, Cluster]:
 
 
 def _mismatch(error: BaseException) -> str:
-    """Why `ray.init` refuses, in a line; both versions where they differ."""
+    """Say in one line why `ray.init` refuses; with both versions where they differ."""
     chain = [error]
     while (cause := chain[-1].__cause__) is not None:
         chain.append(cause)
@@ -144,7 +144,7 @@ def _mismatch(error: BaseException) -> str:
 
 
 def _cores_here() -> int | None:
-    """CPU cores, when all of the running Ray is on this machine."""
+    """Count the CPU cores, when all of the running Ray is on this machine."""
     alive = [node for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
     alone = len(alive) == 1 and alive[0]["NodeManagerHostname"] == socket.gethostname()
     return len(os.sched_getaffinity(0)) if alone else None
@@ -155,7 +155,7 @@ def _cluster(cores: int | None, name: str) -> Cluster:
 
 
 def _store(directory: Path) -> tuple[int, str | None]:
-    """Object store of a local Ray: bytes, a share of what is free, and its directory where /dev/shm is too small."""
+    """Choose the object store of a local Ray: its bytes, and its directory where /dev/shm is too small."""
     free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     wanted = int(max(_MIN_STORE_BYTES, min(_MAX_STORE_BYTES, 0.3 * free)))
     if not _SHARED_MEMORY.is_dir():
@@ -173,7 +173,7 @@ def _store(directory: Path) -> tuple[int, str | None]:
 
 
 def _silence() -> None:
-    """Ray Data tells on the console what this project tells in its own words; its log files keep everything."""
+    """Keep Ray Data off the console, where this project logs in its own words; its log files keep everything."""
     for handler in logging.getLogger("ray.data").handlers:
         if not isinstance(handler, logging.FileHandler) and "File" not in type(handler).__name__:
             handler.setLevel(logging.CRITICAL + 1)

@@ -12,7 +12,7 @@ from vqa_ray.errors import RequestError
 
 logger = logging.getLogger(__name__)
 
-# What a path of a Unix socket may have at most, and what Ray appends to its directory:
+# Most bytes in the path of a Unix socket, and the bytes that Ray appends to its directory:
 # /session_2026-11-28_10-03-29_747491_4194304/sockets/plasma_store
 _SOCKET_BYTES = 103 if sys.platform == "darwin" else 107
 _APPENDED_BYTES = 66
@@ -21,10 +21,10 @@ _OTHERS = ("/tmp", "/var/tmp", "/dev/shm")
 
 
 def ray_directory() -> Path:
-    """The directory for a local Ray: below RAY_TMPDIR or TMPDIR, or, with a warning, one that serves.
+    """Choose the directory of a local Ray: below RAY_TMPDIR or TMPDIR, or, with a warning, another one.
 
     Raises:
-        RequestError: there is none.
+        RequestError: none can be used.
     """
     variable = next((name for name in ("RAY_TMPDIR", "TMPDIR") if os.environ.get(name)), "")
     wanted = [os.environ[variable]] if variable else []
@@ -41,7 +41,7 @@ def ray_directory() -> Path:
 
 
 def _problem(directory: Path) -> str | None:
-    """Why Ray cannot work there."""
+    """Say why Ray cannot work in a directory; None if it can."""
     room = _SOCKET_BYTES - _APPENDED_BYTES
     length = len(os.fsencode(directory))
     if length > room:

@@ -41,7 +41,7 @@ def reason(error: BaseException) -> str:
 
 
 def _inner(error: BaseException) -> BaseException | None:
-    """The exception that `error` wraps, or that it was raised from."""
+    """Give the exception that `error` wraps, or that it was raised from."""
     for name in _WRAPPED:
         inner = getattr(error, name, None)
         if isinstance(inner, BaseException):
@@ -54,7 +54,7 @@ def _inner(error: BaseException) -> BaseException | None:
 
 
 def _last_line(error: BaseException) -> str:
-    """The line of an error that names it: the last one of a traceback, the first of a plain text."""
+    """Pick the line that names an error: the last of a traceback, the first of a plain text."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__

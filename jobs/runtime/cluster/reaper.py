@@ -1,4 +1,4 @@
-"""Ends what a local Ray leaves running when its driver is killed: agents that wait minutes for a head that is gone."""
+"""End the processes that a local Ray leaves running when its driver is killed: agents wait minutes for its head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _MARK = "VQA_RAY_LOCAL_RAY"
-# Those at work; after an error, until this process ends.
+# The reapers at work; after an error, until this process ends.
 _REAPERS: list[subprocess.Popen[bytes]] = []
 # A shell that waits for the end of its input, which comes when the driver is gone, however it went. The processes of
 # its Ray are known by a variable in the environment that they inherited.

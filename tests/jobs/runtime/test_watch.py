@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.jobs.commands import run_here
-from vqa_ray.jobs.runtime.watch import hopeless
+from vqa_ray.jobs.runtime.watch import is_hopeless
 from vqa_ray.stages.row_report import Answered, RowReport
 
 
@@ -27,7 +27,7 @@ from vqa_ray.stages.row_report import Answered, RowReport
     ],
 )
 def test_when_a_run_is_hopeless(rows: int, failed: int, total: int | None, fraction: float, stops: bool) -> None:
-    assert hopeless(Answered(rows, failed), total, fraction) == stops
+    assert is_hopeless(Answered(rows, failed), total, fraction) == stops
 
 
 NONE = {"error_code": None, "error_message": None}

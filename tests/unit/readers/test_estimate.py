@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vqa_ray.jobs.runtime.progress import line
+from vqa_ray.jobs.runtime.progress import progress_line
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.readers import estimate as estimates
 from vqa_ray.readers.estimate import Estimate, estimate_rows
@@ -78,6 +78,9 @@ def test_a_file_that_breaks_off_at_once_gives_no_estimate(tmp_path: Path) -> Non
 
 
 def test_an_estimate_is_marked() -> None:
-    assert line(300, 12_345, 100.0, is_estimate=True) == "300 of about 12,000 rows (2%), 100.0 rows/s, about 2 min left"
-    assert line(12_400, 12_345, 100.0, is_estimate=True) == "12,400 rows, 100.0 rows/s"
-    assert line(300, 12_345, 100.0).startswith("300 of 12,345 rows")
+    assert (
+        progress_line(300, 12_345, 100.0, is_estimate=True)
+        == "300 of about 12,000 rows (2%), 100.0 rows/s, about 2 min 00 s left"
+    )
+    assert progress_line(12_400, 12_345, 100.0, is_estimate=True) == "12,400 rows, 100.0 rows/s"
+    assert progress_line(300, 12_345, 100.0).startswith("300 of 12,345 rows")
