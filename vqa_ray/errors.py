@@ -3,7 +3,7 @@
     VqaRayError
     ├── RequestError      what was asked cannot be done: told before any work, exit code 2
     │   └── ModelLoadError    a checkpoint that is missing, incomplete, unsafe or of an unknown family
-    ├── RowError          one row cannot be answered: becomes a status row, never leaves a stage
+    ├── RowError          one row cannot be answered: becomes a status row, or stands in the place of a result
     └── RunError          the run itself failed: exit code 1
         ├── TooManyErrors     so many rows failed that the run was stopped: exit code 3
         └── OutputTakenOverError   another process writes to the output now
@@ -84,3 +84,6 @@ class RowError(VqaRayError):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+    def __repr__(self) -> str:
+        return f"RowError({str(self.code)!r}, {self.message!r})"

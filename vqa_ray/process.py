@@ -44,6 +44,18 @@ def prepare_for_decoding() -> None:
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
+@contextmanager
+def torch_threads_kept() -> Iterator[None]:
+    """Give torch back the threads that it had before; `prepare_for_decoding` leaves it one."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def limit_threads(threads: int | None) -> None:
     """Give the numeric libraries of this process `threads` threads; None leaves them alone.
 

@@ -7,7 +7,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.models.load import ModelInfo, load_vocabulary
 from vqa_ray.predicates.parser import parse
 from vqa_ray.predicates.predicate import Algebra, Predicate
-from vqa_ray.taxonomy.taxonomy import YES_NO
+from vqa_ray.stages.retrieve import check_answers
 
 
 def parse_checked(
@@ -36,19 +36,5 @@ def parse_checked(
     predicate = parse(expression, threshold, combine, calibration.questions if calibration else None)
     if calibration is not None and not any(question in calibration.questions for question in predicate.questions):
         raise RequestError(f"--calibration {calibration_file}: holds none of the expression's questions")
-    _check_answers(option, predicate, model.reference)
+    check_answers(option, predicate, model.reference, load_vocabulary(model.reference))
     return predicate
-
-
-def _check_answers(option: str, predicate: Predicate, reference: str) -> None:
-    """Refuse answers that a closed vocabulary lacks."""
-    vocabulary = load_vocabulary(reference)
-    if vocabulary is None:
-        return
-    wanted = [each for question in predicate.questions for each in ([question.answer] if question.answer else YES_NO)]
-    for answer, known in zip(wanted, vocabulary.known_choices(wanted), strict=True):
-        if not known:
-            raise RequestError(
-                f"{option}: model {reference} cannot answer {answer!r}: it is not in its vocabulary; "
-                f"{vocabulary.suggest([answer])}"
-            )

@@ -1,29 +1,22 @@
-"""Encoded bytes → upright RGB pixels, within limits; and their resize to a model's size.
-
-Colour profiles are not applied (the models were trained without them), and 16-bit RGB keeps its upper 8 bits.
-"""
+"""Encoded bytes → upright RGB pixels, within limits; and their resize to a model's size."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.images.formats import identify, open_header, quiet_warnings
 from vqa_ray.images.metadata import stripped
 from vqa_ray.images.resize import Resample, resample_of, resize
+from vqa_ray.images.rgb import orientation_of, to_rgb, turn_upright
 from vqa_ray.types import Image, ImageTransform
 
 # Above this Pillow itself refuses, whatever we allow: 2 × PIL.Image.MAX_IMAGE_PIXELS.
 _PILLOW_PIXELS = 178_956_970
-_ORIENTATION = 0x0112
-_BITS_PER_SAMPLE = 258
-_SCALED_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _COUNTED_FRAMES = ("PNG", "WEBP", "AVIF")
 
 TargetSize = Callable[[int, int], tuple[int, int]]
@@ -90,7 +83,7 @@ def decode(data: bytes, limits: ImageLimits) -> Image:
             else, whatever the bytes are.
     """
     decoded = _decode(data, limits, None)
-    return _turned(decoded.pixels, decoded.orientation)
+    return turn_upright(decoded.pixels, decoded.orientation)
 
 
 def upright_size(data: bytes, limits: ImageLimits) -> tuple[int, int]:
@@ -114,7 +107,7 @@ def decode_small(data: bytes, limits: ImageLimits, least: tuple[int, int]) -> tu
         RowError: as `decode`.
     """
     decoded = _decode(data, limits, lambda _height, _width: least)
-    return _turned(decoded.pixels, decoded.orientation), decoded.upright_size
+    return turn_upright(decoded.pixels, decoded.orientation), decoded.upright_size
 
 
 def decode_for(data: bytes, limits: ImageLimits, transform: ImageTransform, *, fast: bool = False) -> Image:
@@ -148,7 +141,7 @@ def decode_resized(
     height, width = target_size(*decoded.upright_size)
     if decoded.orientation >= 5:
         height, width = width, height
-    return _turned(resize(decoded.pixels, height, width, resample), decoded.orientation)
+    return turn_upright(resize(decoded.pixels, height, width, resample), decoded.orientation)
 
 
 def _decode(data: bytes, limits: ImageLimits, draft_size: TargetSize | None) -> _Decoded:
@@ -194,16 +187,16 @@ def _decode_format(data: bytes, name: str, limits: ImageLimits, draft_size: Targ
     size = image.size
     orientation = 1
     if name == "JPEG":
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         if draft_size is not None:
             height, width = draft_size(*_upright((size[1], size[0]), orientation))
             image.draft(None, (width, height) if orientation < 5 else (height, width))
     image.load()
     if name != "JPEG":
         # Only now: PNG may have its EXIF behind the pixels, and TIFF is turned while it is loaded.
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         size = image.size
-    pixels: Image = np.asarray(_rgb(image))
+    pixels: Image = np.asarray(to_rgb(image))
     return _Decoded(pixels, orientation, _upright((size[1], size[0]), orientation))
 
 
@@ -228,72 +221,5 @@ def _check_limits(image: PillowImage.Image, name: str, limits: ImageLimits) -> N
         )
 
 
-def _orientation(image: PillowImage.Image) -> int:
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except RowError:
-        raise
-    except Exception:  # noqa: BLE001  Broken metadata must not cost the image: it is then shown as it lies.
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
 def _upright(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     return size if orientation < 5 else (size[1], size[0])
-
-
-def _turned(pixels: Image, orientation: int) -> Image:
-    """Apply an EXIF orientation (TIFF 6.0, tag 274) to uint8 (H, W, 3)."""
-    turned = pixels.transpose(1, 0, 2) if orientation >= 5 else pixels
-    if orientation in (3, 4, 7, 8):
-        turned = turned[::-1]
-    if orientation in (2, 3, 6, 7):
-        turned = turned[:, ::-1]
-    return np.ascontiguousarray(turned)
-
-
-def _rgb(image: PillowImage.Image) -> PillowImage.Image:
-    """Any Pillow mode → RGB on white."""
-    if image.mode in _SCALED_MODES:
-        return _from_deep_gray(image)
-    if image.mode in ("La", "RGBa"):
-        image = image.convert(image.mode.upper())
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = PillowImage.new("RGB", image.size, "white")
-        white.paste(rgba, mask=rgba)
-        return white
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _from_deep_gray(image: PillowImage.Image) -> PillowImage.Image:
-    values = np.asarray(image)
-    full_scale: float | None = None
-    if image.mode.startswith("I;16"):
-        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))
-        full_scale = float(2 ** min(int(bits[0]), 16) - 1)
-    gray = _gray8(values, full_scale)
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        gray = np.where(values == transparent, np.uint8(255), gray)
-    return PillowImage.fromarray(gray).convert("RGB")
-
-
-def _gray8(values: npt.NDArray[Any], full_scale: float | None) -> npt.NDArray[np.uint8]:
-    """Gray values of any range → uint8 (H, W).
-
-    Without a known full scale (32-bit integers and floats do not say what white is) it is the smallest of 1 (floats
-    only), 255 and 65535 that holds all values; values below zero or above all of these are stretched from their
-    minimum to their maximum. What is not finite is black.
-    """
-    floats = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(floats.min()), float(floats.max())
-    if full_scale is None:
-        scales = (1.0, 255.0, 65535.0) if values.dtype.kind == "f" else (255.0, 65535.0)
-        full_scale = next((scale for scale in scales if low >= 0.0 and high <= scale), None)
-    if full_scale is not None:
-        low, high = 0.0, full_scale
-    span = high - low or 1.0
-    scaled = np.clip((floats - low) * np.float32(255.0 / span) + np.float32(0.5), 0, 255)
-    gray: npt.NDArray[np.uint8] = scaled.astype(np.uint8)
-    return gray

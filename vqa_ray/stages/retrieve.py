@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import VqaModel
 from vqa_ray.predicates.predicate import Predicate, Question
 from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
-from vqa_ray.taxonomy.taxonomy import YES_NO, probability_of_yes
+from vqa_ray.taxonomy.taxonomy import YES_NO, SuggestsChoices, probability_of_yes
 from vqa_ray.text import normalise
 from vqa_ray.types import Image
 
@@ -174,6 +174,29 @@ class RetrieveStage:
             },
             "warning": {row: "; ".join(dict.fromkeys(each.warnings)) or None for row, each in found.items()},
         }
+
+
+def check_answers(option: str, predicate: Predicate, reference: str, vocabulary: SuggestsChoices | None) -> None:
+    """Check that a closed vocabulary holds the answers that an expression looks for.
+
+    Args:
+        option: the option or argument that holds the expression, for messages.
+        predicate: the expression.
+        reference: the model.
+        vocabulary: its vocabulary; None where it answers freely.
+
+    Raises:
+        RequestError: names the first answer that the vocabulary lacks, and the nearest words.
+    """
+    if vocabulary is None:
+        return
+    wanted = [each for question in predicate.questions for each in ([question.answer] if question.answer else YES_NO)]
+    for answer, known in zip(wanted, vocabulary.known_choices(wanted), strict=True):
+        if not known:
+            raise RequestError(
+                f"{option}: model {reference} cannot answer {answer!r}: it is not in its vocabulary; "
+                f"{vocabulary.suggest([answer])}"
+            )
 
 
 def _checked(score: float, question: Question) -> float:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -19,6 +18,7 @@ from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.models.load import ModelOptions, load_transform
 from vqa_ray.models.protocols import VqaModel
 from vqa_ray.predicates.predicate import Predicate
+from vqa_ray.process import torch_threads_kept
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
@@ -126,7 +126,7 @@ class Verifier:
     def _pixels(self, positions: Sequence[int]) -> pa.Table:
         """The candidates as a DECODED table."""
         fetched = _as_embedded(self._fetch(self._images.read(positions)), self._images.hashes(positions))
-        with _threads_kept():
+        with torch_threads_kept():
             return self._decode(fetched)
 
 
@@ -140,15 +140,3 @@ def _as_embedded(table: pa.Table, hashes: Sequence[str | None]) -> pa.Table:
             message = f"{redacted_uri(named)}: is another image than was embedded"
             failures[row] = RowError(ErrorCode.IMAGE_MISSING, message)
     return schema.mark_failed(table, failures)
-
-
-@contextmanager
-def _threads_kept() -> Iterator[None]:
-    """Decoding leaves torch one thread, which suits Ray's tasks; here the model wants those that there were."""
-    import torch
-
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

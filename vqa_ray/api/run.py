@@ -1,0 +1,99 @@
+"""The results of a run from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from vqa_ray.errors import RequestError, one_line
+from vqa_ray.runs import manifest
+from vqa_ray.runs.counts import read_columns
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def read_run(uri: str) -> Run:
+    """Open the output of `answer`, `tag`, `caption` or `retrieve`.
+
+    Args:
+        uri: the output directory.
+
+    Raises:
+        RequestError: no run is there, or it cannot be read.
+    """
+    layout = RunDirectory(uri)
+    try:
+        record = RunRecord.read(layout.record)
+        finished = manifest.read(layout.manifest)
+    except NotADirectoryError as error:
+        raise RequestError(f"{uri}: a file; wanted is the output directory of a run") from error
+    except OSError as error:
+        raise RequestError(f"{uri}: cannot be read: {one_line(error)}") from error
+    if record is None:
+        raise RequestError(f"{uri}: no run is there; wanted is the output directory of a command of vqa-ray")
+    return Run(uri, record, finished)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run; made by `read_run`.
+
+    Attributes:
+        uri: the output directory.
+        record: what was asked: job, model, command, versions.
+        manifest: what came of it: counts by status and error code, timings; None where the run has not finished.
+    """
+
+    uri: str
+    record: RunRecord
+    manifest: Mapping[str, Any] | None
+
+    def __repr__(self) -> str:
+        if self.manifest is None:
+            return f"Run({self.uri!r}, job={self.record.job!r}, unfinished)"
+        counts = f"rows={self.manifest['rows']:,}, failed={self.manifest['failed']:,}"
+        return f"Run({self.uri!r}, job={self.record.job!r}, {counts})"
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All rows, those in error too; of a run that has not finished, the rows so far."""
+        return self.read()
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the rows; `table` keeps them, this does not.
+
+        Args:
+            columns: those wanted; None for all.
+
+        Raises:
+            RequestError: there is no such column, no rows yet, or a file cannot be read.
+        """
+        try:
+            parts = [read_columns(entry.uri, columns) for entry in RunDirectory(self.uri).part_files()]
+        except (OSError, pa.ArrowException) as error:
+            raise RequestError(f"{self.uri}: cannot be read: {one_line(error)}") from error
+        if not parts:
+            raise RequestError(f"{self.uri}: the run of {self.record.job} has no rows yet")
+        unknown = [name for name in columns or () if name not in parts[0].column_names]
+        if unknown:
+            raise RequestError(f"{self.uri}: no column {unknown[0]!r}; read() without columns gives all")
+        return pa.concat_tables(parts)
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
+        """Return the rows as a DataFrame.
+
+        Args:
+            columns: those wanted; None for all.
+
+        Raises:
+            RequestError: see `read`.
+        """
+        frame: pandas.DataFrame = (self.table if columns is None else self.read(columns)).to_pandas()
+        return frame
