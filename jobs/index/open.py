@@ -21,7 +21,8 @@ from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime.job import open_input, output_schema
-from vqa_ray.jobs.runtime.model import describe_model, resolve_model
+from vqa_ray.jobs.runtime.model import resolve_model
+from vqa_ray.jobs.runtime.model_record import describe_model
 from vqa_ray.models.load import embedding_shape
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute

@@ -19,7 +19,7 @@ class RethresholdSpec(LoggingGroup):
         "",
         unit="RUN",
     )
-    output: str = option("Run directory to write to.", unit="URI")
+    output: str = option("Run directory to write.", unit="URI")
     tags: str | None = option("Taxonomy file.", None, unit="FILE")
-    calibration: str | None = option("What `vqa-ray calibrate` wrote.", None, unit="FILE")
+    calibration: str | None = option("Calibration file that `vqa-ray calibrate` wrote.", None, unit="FILE")
     wait: bool = option("Wait while another process writes to the output.", False)

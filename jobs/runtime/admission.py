@@ -12,7 +12,7 @@ from typing import Any
 
 from vqa_ray import __version__
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.runtime.model import describe_model
+from vqa_ray.jobs.runtime.model_record import describe_model
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.readers import Source

@@ -41,21 +41,6 @@ def resolve_model(spec: RunSpec, task: Task) -> ModelInfo:
     return info
 
 
-def describe_model(model: ModelInfo, score_meaning: str) -> dict[str, str]:
-    """Describe a model for records and the metadata of tables.
-
-    Args:
-        model: the model.
-        score_meaning: of the scores that the output holds.
-    """
-    return {
-        "reference": model.reference,
-        "family": model.family_name,
-        "fingerprint": model.fingerprint,
-        "score_meaning": score_meaning,
-    }
-
-
 def model_options(spec: RunSpec) -> ModelOptions:
     """Take the options of loading and prompting a model out of a spec."""
     return ModelOptions(

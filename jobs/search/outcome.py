@@ -14,7 +14,7 @@ from vqa_ray.index.search.hits import conflicting_row_ids
 from vqa_ray.index.search.searcher import Hits
 from vqa_ray.index.search.tags import JoinedTags
 from vqa_ray.index.search.verify import Verified
-from vqa_ray.jobs.runtime.model import describe_model
+from vqa_ray.jobs.runtime.model_record import describe_model
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.load import ModelInfo
 from vqa_ray.storage.filesystem import redacted_uri

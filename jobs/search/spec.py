@@ -22,28 +22,26 @@ class SearchSpec(LoggingGroup, ExpressionGroup, PrecisionGroup, DeviceGroup, Ima
     group: ClassVar[str] = "Search"
 
     index: str = option("Index to search, which `vqa-ray index` made.", unit="INDEX", argument=True)
-    text: str | None = option('What to look for in words: "a red mug with a dog".', None, unit="TEXT")
-    image: str | None = option("What to look for as an image; with --text the mean of both scores.", None, unit="URI")
-    top_k: int = option("Hits to give.", 10, unit="N", ge=1, le=100_000)
+    text: str | None = option('Query in words: "a red mug with a dog".', None, unit="TEXT")
+    image: str | None = option("Query as an image; with --text, scores are the mean of both.", None, unit="URI")
+    top_k: int = option("Number of hits.", 10, unit="N", ge=1, le=100_000)
     filter: str | None = option(
         "SQL condition on the columns of the index and its tags: \"category = 'mug'\".", None, unit="CONDITION"
     )
-    tags: str | None = option("Run of `vqa-ray tag` whose columns join those of the index.", None, unit="URI")
-    exact: bool = option("Look at every image, also where the index has an approximate one.", False)
+    tags: str | None = option("Run of `vqa-ray tag` whose columns are joined to the index.", None, unit="URI")
+    exact: bool = option("Compare every image, even if the index has an approximate search.", False)
     verify: str | None = option(
-        "Keep the hits that fit an expression of questions, as retrieve's --where.", None, unit="EXPRESSION"
+        "Keep the hits that match an expression of questions, as in retrieve --where.", None, unit="EXPRESSION"
     )
     verify_model: str | None = option("Model that answers the questions of --verify.", None, unit="MODEL")
     candidates: int | None = option(
-        f"Hits to verify until enough fit; {_CANDIDATES} × --top-k without.", None, unit="N", ge=1, le=100_000
+        f"Most hits to verify; by default {_CANDIDATES} × --top-k.", None, unit="N", ge=1, le=100_000
     )
-    model: str | None = option(
-        "The index's model, where it has moved; the one it was built with without.", None, unit="MODEL", group="Model"
-    )
+    model: str | None = option("Model of the index, if it has moved.", None, unit="MODEL", group="Model")
     output: str = option(
         "table, json, or a .parquet or .json file to write.", TABLE, unit="table|json|FILE", group="Output"
     )
-    gallery: str | None = option("HTML page of the hits to write too.", None, unit="FILE", group="Output")
+    gallery: str | None = option("HTML page of the hits.", None, unit="FILE", group="Output")
 
     @model_validator(mode="after")
     def _belongs_together(self) -> SearchSpec:

@@ -47,13 +47,13 @@ class RunSpec(DeviceGroup, JobSpec):
     """The options of the jobs that write a row per image."""
 
     keep: list[str] = option(
-        "An input column, or one of directories (split=test), to carry through; NEW=COLUMN. Repeatable.",
+        "Column of the input, or of directories (split=test), to copy to the output. Repeatable.",
         [],
         unit="[NEW=]COLUMN",
         group="Output",
     )
     rows_per_file: int | None = option(
-        "Rows per output file, which is also what a kill can cost; chosen from the input without.",
+        "Rows per output file, the most that a kill can lose; by default chosen from the input.",
         None,
         unit="ROWS",
         group="Output",
@@ -61,37 +61,42 @@ class RunSpec(DeviceGroup, JobSpec):
         affects_result=False,
     )
     gallery: str | None = option(
-        "HTML page to write at the end: images with their results.",
+        "HTML page of images and their results, written at the end.",
         None,
         unit="FILE",
         group="Output",
         affects_result=False,
     )
     update: bool = option(
-        "Also take in files that were added to the input since the run began.",
+        "Add files that the input gained since the run began.",
         False,
         group="Input",
         affects_result=False,
     )
     retry_failed: str | None = option(
-        "Answer only the rows that failed, of these error codes or of all, as a new attempt.",
+        "Answer failed rows again, with these error codes or with any, as a new attempt.",
         None,
         unit="[CODE,…]",
         group="Output",
         affects_result=False,
     )
     batch_size: int | None = option(
-        "Rows per model call; 32 on CPUs, 256 on GPUs.", None, unit="ROWS", group="Cluster", ge=1, affects_result=False
+        "Rows per model call; by default 32 on CPUs, 256 on GPUs.",
+        None,
+        unit="ROWS",
+        group="Cluster",
+        ge=1,
+        affects_result=False,
     )
     num_actors: Workers | None = option(
-        "Processes that hold the model: 4, or 1-8 to grow; all that fit without.",
+        "Processes that hold the model: 4, or 1-8 to scale; by default as many as fit.",
         None,
         unit="N|MIN-MAX",
         group="Cluster",
         affects_result=False,
     )
     compile: bool = option(
-        "Compile the model (CUDA only): slower start, faster run.", False, group="Model", affects_result=False
+        "Compile the model (CUDA only): slower to start, faster to run.", False, group="Model", affects_result=False
     )
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ class LoggingGroup(Spec):
 
     quiet: bool = option("Print warnings and errors only.", False, affects_result=False)
     log_format: Literal["text", "json"] = option(
-        "Form of the messages on standard error.", "text", affects_result=False
+        "Format of the messages on standard error.", "text", affects_result=False
     )
 
 
@@ -43,23 +43,26 @@ class InputGroup(ImageGroup):
     group: ClassVar[str] = "Input"
 
     input: str = option("Where the images are: a file, a directory or a prefix (path, s3://, gs://).", unit="URI")
-    input_format: Format | None = option("Format of the input; guessed from its names without.", None)
+    input_format: Format | None = option("Format of the input; by default guessed from names and content.", None)
     columns: dict[str, str] = option(
-        "Ours=theirs, for columns or directories: question=prompt. Repeatable.", {}, unit="A=B", name="column"
+        "Map one of our columns to a column or directory of the input: question=prompt. Repeatable.",
+        {},
+        unit="A=B",
+        name="column",
     )
     image_root: str | None = option(
-        "Where relative image references are: a directory or prefix, which no reference may leave.",
+        "Directory or prefix that relative image references start from and may not leave.",
         None,
         unit="URI",
         omit_default_from_fingerprint=True,
     )
     encoding: str | None = option(
-        "Encoding of text files (CSV, JSON): cp1252, say; without, UTF-8, or UTF-16 as their first bytes say.",
+        "Encoding of text files (CSV, JSON), such as cp1252; by default UTF-8, or UTF-16 if marked.",
         None,
         unit="NAME",
         omit_default_from_fingerprint=True,
     )
-    limit: int | None = option("Stop after so many input rows, for a try.", None, unit="ROWS", ge=1)
+    limit: int | None = option("Read only the first rows of the input, for a try.", None, unit="ROWS", ge=1)
     fast_decode: bool = option("Decode large JPEG photos at reduced scale: faster, pixels differ slightly.", False)
 
 
@@ -75,7 +78,7 @@ class DeviceGroup(Spec):
     group: ClassVar[str] = "Model"
 
     device: Annotated[str, AfterValidator(_known_device)] | None = option(
-        "Device of the model: cpu, cuda; the best available without.", None, affects_result=False
+        "Device of the model: cpu, cuda or cuda:N; by default the best available.", None, affects_result=False
     )
 
 
@@ -85,7 +88,7 @@ class PrecisionGroup(Spec):
     group: ClassVar[str] = "Model"
 
     dtype: Literal["float32", "bfloat16", "float16"] | None = option(
-        "Precision of the model; the device's best without.", None
+        "Precision of the model; by default the best of the device.", None
     )
 
 
@@ -116,14 +119,14 @@ class GenerationGroup(Spec):
     group: ClassVar[str] = "Model"
 
     max_new_tokens: int | None = option(
-        "Most tokens of an answer or caption; 256 without (answers of BLIP and BLIP-2 20, style lavis 10).",
+        "Most tokens of a text; by default 256 (answers of BLIP and BLIP-2 20, in style lavis 10).",
         None,
         unit="N",
         ge=1,
         omit_default_from_fingerprint=True,
     )
     num_beams: int | None = option(
-        "Texts that a generative model weighs against each other; 1 is fastest.",
+        "Beams of the search for a text; 1 is fastest.",
         None,
         unit="N",
         ge=1,
@@ -150,8 +153,10 @@ class ExpressionGroup(CalibrationGroup, PromptGroup):
 
     group: ClassVar[str] = "Expression"
 
-    threshold: float = option("Least score of a match.", 0.5, unit="0..1", ge=0, le=1)
-    combine: Algebra = option("How scores are joined: and = min, or = max; or as of independent events.", "min-max")
+    threshold: float = option("Lowest score of a match.", 0.5, unit="0..1", ge=0, le=1)
+    combine: Algebra = option(
+        "Combination of scores: and = min, or = max; or product, as of independent events.", "min-max"
+    )
 
 
 class OutputGroup(Spec):
@@ -160,10 +165,15 @@ class OutputGroup(Spec):
     group: ClassVar[str] = "Output"
 
     output: str = option(
-        "Run directory to write to; the same command again resumes it.", unit="URI", affects_result=False
+        "Run directory to write; the same command again resumes the run.", unit="URI", affects_result=False
     )
     max_error_fraction: float = option(
-        "Exit with 3 when a larger fraction of the rows failed.", 0.1, unit="0..1", ge=0, le=1, affects_result=False
+        "Exit with code 3 when a larger fraction of the rows failed.",
+        0.1,
+        unit="0..1",
+        ge=0,
+        le=1,
+        affects_result=False,
     )
     wait: bool = option(
         "Wait while another process writes to the output, instead of refusing.", False, affects_result=False
@@ -176,21 +186,21 @@ class ClusterGroup(Spec):
     group: ClassVar[str] = "Cluster"
 
     num_gpus: float | None = option(
-        "GPUs of each actor: 0.5 to share one, 2 to spread a large model; 1 where there are any, else 0.",
+        "GPUs of each actor: 0.5 to share one, 2 to spread a large model; by default 1 if any, else 0.",
         None,
         unit="GPUS",
         ge=0,
         affects_result=False,
     )
     address: str | None = option(
-        "Ray cluster to join (also RAY_ADDRESS); without, a local Ray is started.",
+        "Ray cluster to join (also RAY_ADDRESS); by default a local Ray is started.",
         None,
         unit="ADDRESS",
         affects_result=False,
     )
     wait_for_cluster: bool = option(
-        "Start although the cluster is too small now, because it grows by itself.", False, affects_result=False
+        "Start although the cluster is too small now, because it scales up.", False, affects_result=False
     )
     no_progress_timeout_s: float = option(
-        "Fail when nothing has moved for so long.", 1800.0, unit="SECONDS", gt=0, affects_result=False
+        "Fail after this time without progress.", 1800.0, unit="SECONDS", gt=0, affects_result=False
     )

@@ -14,22 +14,22 @@ class AnswerSpec(PromptGroup, GenerationGroup, RunSpec):
 
     group: ClassVar[str] = "Questions and answers"
 
-    question: list[str] = option("Ask this of every image. Repeatable. Without, the input brings questions.", [])
+    question: list[str] = option("Question to ask of every image; by default each row holds its own. Repeatable.", [])
     layout: Literal["rows", "nested"] = option(
-        "Several questions of an image: a row each, or nested in one row.",
+        "Several questions of an image: one row each, or nested in one row.",
         "rows",
         group="Output",
         omit_default_from_fingerprint=True,
     )
     top_k: int = option("Answers to keep per question.", 5, unit="N", ge=1, le=100)
     engine: Literal["transformers", "vllm"] = option(
-        "What runs a chat model; vllm needs GPUs and vqa-ray[vllm].",
+        "Engine of a chat model; vllm needs GPUs and vqa-ray[vllm].",
         "transformers",
         group="Model",
         omit_default_from_fingerprint=True,
     )
     ignore_context: bool = option(
-        "Ask each question by itself although rows bring a context.", False, omit_default_from_fingerprint=True
+        "Ask each question by itself, even if rows hold a context.", False, omit_default_from_fingerprint=True
     )
 
 
@@ -38,7 +38,7 @@ class TagSpec(PromptGroup, CalibrationGroup, RunSpec):
 
     group: ClassVar[str] = "Tags"
 
-    tags: str | None = option("Taxonomy file (tags.yaml); the built-in product taxonomy without.", None, unit="FILE")
+    tags: str | None = option("Taxonomy file (tags.yaml); by default the built-in product taxonomy.", None, unit="FILE")
 
 
 class CaptionSpec(GenerationGroup, RunSpec):
@@ -47,7 +47,7 @@ class CaptionSpec(GenerationGroup, RunSpec):
     group: ClassVar[str] = "Captions"
 
     prompt: str | None = option(
-        'What captions begin with: "a photo of". Left to the model without.', None, unit="TEXT", min_length=1
+        'Beginning of captions: "a photo of"; by default the model chooses.', None, unit="TEXT", min_length=1
     )
 
 
@@ -57,7 +57,7 @@ class RetrieveSpec(ExpressionGroup, RunSpec):
     group: ClassVar[str] = "What to find"
 
     where: str = option(
-        'What to look for: \'"is there a dog?" and not "is it a toy?"\'.', unit="EXPRESSION", min_length=1
+        'Expression to match: \'"is there a dog?" and not "is it a toy?"\'.', unit="EXPRESSION", min_length=1
     )
-    top_k: int | None = option("Matches to list; all without.", None, unit="N", ge=1, affects_result=False)
-    ask_all: bool = option("Ask every question of every image, so that every score is known.", False)
+    top_k: int | None = option("Matches to list; by default all.", None, unit="N", ge=1, affects_result=False)
+    ask_all: bool = option("Ask every question of every image, for calibration.", False)

@@ -16,7 +16,11 @@ from vqa_ray.jobs.spec.load import load
 
 _SPEC = Annotated[
     str,
-    typer.Option(help="YAML file with these options by name; options win.", metavar="FILE", rich_help_panel="Input"),
+    typer.Option(
+        help="YAML file of these options by name; options on the command line win.",
+        metavar="FILE",
+        rich_help_panel="Input",
+    ),
 ]
 
 

@@ -16,21 +16,23 @@ class BrowseSpec(LoggingGroup, DeviceGroup):
     what: str = option(
         "An index, or a run of answer, tag, caption or retrieve.", unit="INDEX_OR_RESULTS", argument=True
     )
-    tags: str | None = option("Run of tag over the same images, to narrow by.", None, unit="URI", group="Input")
+    tags: str | None = option("Run of tag over the same images, to filter by.", None, unit="URI", group="Input")
     index: str | None = option(
         "Index of the same images, whose thumbnails are the pictures of a run.",
         None,
         unit="URI",
         group="Input",
     )
-    model: str | None = option("The index's model, where it has moved.", None, unit="MODEL", group="Model")
+    model: str | None = option("Model of the index, if it has moved.", None, unit="MODEL", group="Model")
     verify_model: str | None = option("Model that answers questions about hits.", None, unit="MODEL", group="Model")
-    host: str = option("Address to listen at; others than this machine's own open it.", "127.0.0.1", unit="ADDRESS")
+    host: str = option(
+        "Address to listen at; one that others reach opens the page to them.", "127.0.0.1", unit="ADDRESS"
+    )
     port: int = option("Port to listen at; 0 for any that is free.", 8765, unit="PORT", ge=0, le=65_535)
-    allow_host: list[str] = option("Name that browsers may ask by. Repeatable.", [], unit="NAME")
+    allow_host: list[str] = option("Further host name that browsers may use. Repeatable.", [], unit="NAME")
     allow_http: bool = option("Show and verify images of http:// and https:// too.", False, group="Input")
     max_upload: int = option("Largest image to search by.", 16, unit="MIB", ge=1, le=1024)
-    timeout: float = option("How long a search is waited for.", 120.0, unit="SECONDS", ge=1)
+    timeout: float = option("Longest time of a search.", 120.0, unit="SECONDS", ge=1)
 
 
 class CalibrateSpec(LoggingGroup):
@@ -51,13 +53,13 @@ class CatalogSpec(LoggingGroup):
 
     group: ClassVar[str] = "Catalogue"
 
-    count: int = option("How many products.", unit="N")
+    count: int = option("Number of products.", unit="N")
     output: str = option("An empty directory or prefix: a path, s3://…, gs://….", unit="URI")
-    seed: int = option("Which catalogue; the same seed gives the same files.", 0, unit="N")
+    seed: int = option("Number of the catalogue; the same seed gives the same files.", 0, unit="N")
     format: str = option("One of parquet, webdataset, jsonl, images.", "parquet", unit="FORMAT")
-    rows_per_shard: int = option("Products in one file (a tar, a Parquet or JSON Lines file).", 200, unit="N")
-    questions: int = option("Questions per product, a row each; 0: one row per product.", 0, unit="N")
-    captions: int = option("Descriptions per product, in the column caption; a list if several.", 0, unit="N")
+    rows_per_shard: int = option("Products per file (tar, Parquet or JSON Lines).", 200, unit="N")
+    questions: int = option("Questions per product, one row each; 0 for one row per product.", 0, unit="N")
+    captions: int = option("Captions per product, in the column caption; a list if several.", 0, unit="N")
 
 
 class ExportSpec(LoggingGroup):
@@ -71,17 +73,19 @@ class ExportSpec(LoggingGroup):
     run: str = option("A finished run, or an index.", unit="RUN", argument=True)
     to: str = option("csv, jsonl, coco, label-studio, fiftyone or hub.", unit="FORMAT")
     output: str = option(
-        "File to write, an older one is replaced; a directory for fiftyone; for hub ORG/NAME of a data set, private if "
-        "it is new.",
+        "File to write or replace; for fiftyone a directory; for hub ORG/NAME of a data set, private if new.",
         unit="URI",
     )
-    errors: bool = option("csv, jsonl: write the rows that failed, too.", False)
+    errors: bool = option("csv, jsonl: write failed rows, too.", False)
 
 
 class ModelsSpec(LoggingGroup):
     """List the supported model families, or print one model's family, jobs, scores, limits, weights and vocabulary."""
 
     model: str | None = option(
-        "A hub name, directory, URI or bundled:NAME; without, the list.", None, unit="MODEL", argument=True
+        "A hub name, directory, URI or bundled:NAME; by default all families are listed.",
+        None,
+        unit="MODEL",
+        argument=True,
     )
-    words: bool = option("Print every word of its answer vocabulary, one a line.", False)
+    words: bool = option("Print every word of the answer vocabulary, one per line.", False)
