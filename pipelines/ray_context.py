@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from ray import cloudpickle
 from ray.data import DataContext, ExecutionResources
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.data.checkpoint import CheckpointConfig
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 _PASSING_ERRORS = ("OSError", "ConnectionError", "Timeout", "ClientError", "IncompleteRead")
 _RETRIES = 3
 _PAUSE_S = 0.02
+
+# Workers import the library alone: classes and functions of the pipelines travel to them by value, as those of a script
+# do. Every execution has a `run_context`, so this file is imported before anything travels.
+cloudpickle.register_pickle_by_value(sys.modules[cast("str", __package__)])  # type: ignore[no-untyped-call]
 
 
 class SchedulerThrottle(ExecutionCallback):

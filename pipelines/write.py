@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 
 import pyarrow as pa
-from ray import cloudpickle
 from ray.data import Dataset, SaveMode
 from ray.data._internal.datasource.parquet_datasink import ParquetDatasink
 from ray.data._internal.execution.interfaces import TaskContext
@@ -24,8 +22,6 @@ from vqa_ray.storage.filesystem import filesystem_for, join
 
 # A write task that dies is repeated this often; its file names stay the same, so nothing is written twice.
 _WRITE_RETRIES = 5
-# Workers import the library alone: what of this file they need travels to them as it is.
-cloudpickle.register_pickle_by_value(sys.modules[__name__])  # type: ignore[no-untyped-call]
 
 
 class RowSink(ParquetDatasink):
