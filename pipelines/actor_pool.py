@@ -13,18 +13,18 @@ from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_actor import ModelActor, ModelStage
 
 
-def map_on_actor_pool(images: Dataset, make_stage: Callable[[], ModelStage], placement: ResourcePlan) -> Dataset:
+def map_on_actor_pool(images: Dataset, make_stage: Callable[[], ModelStage], resources: ResourcePlan) -> Dataset:
     """Rows of a model stage that runs on the actor pool, an operator of its own even without a GPU.
 
     Args:
         images: DECODED rows.
         make_stage: loads the model in an actor, see `ModelActor`.
-        placement: resources, pool and batch size.
+        resources: resources, pool and batch size.
     """
     pool = ActorPoolStrategy(
-        min_size=placement.min_actors,
-        max_size=placement.max_actors,
-        initial_size=placement.max_actors,
+        min_size=resources.min_actors,
+        max_size=resources.max_actors,
+        initial_size=resources.max_actors,
         # The next batch is assembled while the model works on this one.
         max_concurrent_calls_per_actor=2,
         max_tasks_in_flight_per_actor=4,
@@ -32,11 +32,11 @@ def map_on_actor_pool(images: Dataset, make_stage: Callable[[], ModelStage], pla
     journal = CrashJournal(f"model-{uuid.uuid4().hex}")
     return images.map_batches(
         ModelActor,
-        fn_constructor_args=(make_stage, journal, row_report(), placement.actor_threads),
-        batch_size=placement.batch_size,
+        fn_constructor_args=(make_stage, journal, row_report(), resources.actor_threads),
+        batch_size=resources.batch_size,
         batch_format="pyarrow",
         compute=pool,
-        num_cpus=placement.actor_cpus,
-        num_gpus=placement.actor_gpus or None,
+        num_cpus=resources.actor_cpus,
+        num_gpus=resources.actor_gpus or None,
         udf_modifying_row_count=False,
     )

@@ -1,4 +1,4 @@
-"""What Ray Data reads: a fixed list of tasks, for the shards of a `vqa_ray.readers.Source` one each."""
+"""Ray Data's source of rows: a fixed list of tasks, one per shard or per part of a training schedule."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ray.data.datasource import Datasource, ReadTask
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.training.stages.read_scheduled import ReadPlanned
 
-# Bytes of an input row where the shard does not tell its rows: an encoded image, or a line with a reference to one.
+# Bytes of an input row in a shard of unknown length: an encoded image, or a line with a reference to one.
 _IMAGE_BYTES = 50_000
 _LINE_BYTES = 150
 _LINE_FORMATS = ("jsonl", "csv")
 
 
 class FixedTasks(Datasource):
-    """Read tasks that are all that travels to the workers, and stay as they are whatever the parallelism.
+    """Read tasks that stay as they are, whatever the parallelism.
 
     Args:
         name: in plans and statistics.
@@ -30,31 +30,31 @@ class FixedTasks(Datasource):
         self._name, self.tasks = name, list(tasks)
 
     def get_name(self) -> str:
-        """The name in plans and statistics."""
+        """Return the name in plans and statistics."""
         return self._name
 
     def estimate_inmemory_data_size(self) -> int | None:
-        """Encoded bytes of all tasks."""
+        """Return the encoded bytes of all tasks."""
         return sum(task.metadata.size_bytes or 0 for task in self.tasks)
 
     def estimated_rows(self) -> int:
-        """Rows of all tasks, guessed from their size where they do not tell."""
+        """Return the rows of all tasks, estimated from their size where they are unknown."""
         return sum(task.metadata.num_rows or 0 for task in self.tasks)
 
     def get_read_tasks(
         self, parallelism: int, per_task_row_limit: int | None = None, data_context: DataContext | None = None
     ) -> list[ReadTask]:
-        """All of them: a shard cannot be entered in the middle, nor a plan changed."""
+        """Return all tasks: neither a shard nor a part of a schedule can be split."""
         return self.tasks
 
 
 def shard_source(tasks: Sequence[ReadShard]) -> FixedTasks:
-    """One task per shard; see `vqa_ray.stages.read.read_tasks`."""
+    """Make one task per shard; see `vqa_ray.stages.read.read_tasks`."""
     return FixedTasks("Shards", [ReadTask(task, _metadata(task)) for task in tasks])
 
 
 def scheduled_source(tasks: Sequence[ReadPlanned]) -> FixedTasks:
-    """One task per part of a training schedule; see `vqa_ray.training.stages.read_scheduled.planned_reads`."""
+    """Make one task per part of a training schedule; see `vqa_ray.training.stages.read_scheduled`."""
     return FixedTasks("Scheduled", [ReadTask(task, BlockMetadata(task.rows, task.size_bytes, None)) for task in tasks])
 
 

@@ -20,41 +20,41 @@ from vqa_ray.stages.tag import TagConfig, TagStage
 
 
 def answer(
-    tasks: Sequence[ReadShard], images: ImageConfig, config: AnswerConfig, placement: ResourcePlan, attempt: int
+    tasks: Sequence[ReadShard], images: ImageConfig, config: AnswerConfig, resources: ResourcePlan, attempt: int
 ) -> Dataset:
     """ANSWER or ANSWERS rows, or packed ones that `write` unpacks: read → fetch → decode → answer."""
-    decoded = read_and_decode(tasks, images, placement)
-    return map_on_actor_pool(decoded, partial(AnswerStage, config, attempt), placement)
+    decoded = read_and_decode(tasks, images, resources)
+    return map_on_actor_pool(decoded, partial(AnswerStage, config, attempt), resources)
 
 
 def tag(
-    tasks: Sequence[ReadShard], images: ImageConfig, config: TagConfig, placement: ResourcePlan, attempt: int
+    tasks: Sequence[ReadShard], images: ImageConfig, config: TagConfig, resources: ResourcePlan, attempt: int
 ) -> Dataset:
     """TAG rows: read → fetch → decode → tag."""
-    decoded = read_and_decode(tasks, images, placement)
-    return map_on_actor_pool(decoded, partial(TagStage, config, attempt), placement)
+    decoded = read_and_decode(tasks, images, resources)
+    return map_on_actor_pool(decoded, partial(TagStage, config, attempt), resources)
 
 
 def caption(
-    tasks: Sequence[ReadShard], images: ImageConfig, config: CaptionConfig, placement: ResourcePlan, attempt: int
+    tasks: Sequence[ReadShard], images: ImageConfig, config: CaptionConfig, resources: ResourcePlan, attempt: int
 ) -> Dataset:
     """CAPTION rows: read → fetch → decode → caption."""
-    decoded = read_and_decode(tasks, images, placement)
-    return map_on_actor_pool(decoded, partial(CaptionStage, config, attempt), placement)
+    decoded = read_and_decode(tasks, images, resources)
+    return map_on_actor_pool(decoded, partial(CaptionStage, config, attempt), resources)
 
 
 def retrieve(
-    tasks: Sequence[ReadShard], images: ImageConfig, config: RetrieveConfig, placement: ResourcePlan, attempt: int
+    tasks: Sequence[ReadShard], images: ImageConfig, config: RetrieveConfig, resources: ResourcePlan, attempt: int
 ) -> Dataset:
     """RETRIEVE rows: read → fetch → decode → retrieve."""
-    decoded = read_and_decode(tasks, images, placement)
-    return map_on_actor_pool(decoded, partial(RetrieveStage, config, attempt), placement)
+    decoded = read_and_decode(tasks, images, resources)
+    return map_on_actor_pool(decoded, partial(RetrieveStage, config, attempt), resources)
 
 
 def embed(
-    tasks: Sequence[ReadShard], images: ImageConfig, config: EmbedConfig, placement: ResourcePlan, attempt: int
+    tasks: Sequence[ReadShard], images: ImageConfig, config: EmbedConfig, resources: ResourcePlan, attempt: int
 ) -> Dataset:
     """Rows of `schema.embedding_schema`: read → fetch → decode → describe → embed."""
     describe = DescribeImages(images.limits, thumbnails=config.thumbnails)
-    decoded = read_and_decode(tasks, images, placement, describe)
-    return map_on_actor_pool(decoded, partial(EmbedStage, config, attempt), placement)
+    decoded = read_and_decode(tasks, images, resources, describe)
+    return map_on_actor_pool(decoded, partial(EmbedStage, config, attempt), resources)

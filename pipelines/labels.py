@@ -12,8 +12,8 @@ from vqa_ray.stages.read import ReadShard
 from vqa_ray.training.stages.extract_labels import IndexRows
 
 
-def collect_labels(tasks: Sequence[ReadShard], stage: IndexRows, placement: ResourcePlan) -> Iterator[pa.Table]:
+def collect_labels(tasks: Sequence[ReadShard], stage: IndexRows, resources: ResourcePlan) -> Iterator[pa.Table]:
     """Tables of `stage`, in any order."""
-    rows = read(tasks, placement)
+    rows = read(tasks, resources)
     indexed = rows.map_batches(stage, batch_size=None, batch_format="pyarrow", num_cpus=READ_CPUS)
     return iter(indexed.iter_batches(batch_size=None, batch_format="pyarrow"))

@@ -1,9 +1,9 @@
 """Run Ray Data on a single machine without the helper actors that it starts for clusters.
 
-Before its first task, Ray Data starts three actors: one gathers statistics for the dashboard, one reserves resources
-among the data sets of a cluster, and one tracks the node of each model actor. Each is a process that imports Ray Data,
-and no task is scheduled before the second has answered. On one machine without a dashboard nobody reads the first, and
-the answers of the other two are known beforehand. docs/decisions/0012 tells what they cost.
+Before its first task, Ray Data starts three actors: the first gathers statistics for the dashboard, the second reserves
+resources among the data sets of a cluster, and the third tracks the node of each model actor. Each is a process that
+imports Ray Data, and no task is scheduled before the second has answered. On one machine without a dashboard nobody
+reads the statistics, and the answers of the other two are known. docs/decisions/0012 measures their cost.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ class FixedResources(ClusterAutoscaler):
 
 
 class OneNode:
-    """Stands in for the actor that tracks on which node each model actor runs."""
+    """A substitute for the actor that tracks the node of each model actor."""
 
     class _Method:
         def remote(self, *_: object) -> None:
-            """Discard what would be sent to the actor."""
+            """Discard a message to the actor."""
 
     @property
     def update_actor_location(self) -> OneNode._Method:
-        """Discard a location."""
+        """Return a method that discards a location."""
         return OneNode._Method()
 
 
@@ -77,7 +77,7 @@ def no_helper_actors() -> Iterator[None]:
 
 
 def _discard(*_: Any, **__: Any) -> None:
-    """Take what would be sent to the statistics actor."""
+    """Discard a message to the statistics actor."""
 
 
 def _fixed_resources(*_: Any, **__: Any) -> FixedResources:
@@ -85,5 +85,5 @@ def _fixed_resources(*_: Any, **__: Any) -> FixedResources:
 
 
 def _no_locations(_: object) -> dict[str, str]:
-    """Return no location: Ray Data then takes the one that it was told when the actor started."""
+    """Return no location: Ray Data then uses the one that it learnt when the actor started."""
     return {}

@@ -1,4 +1,4 @@
-"""Ray Data's settings for one run, as a copy: the settings of whoever uses the library stay as they are."""
+"""Ray Data's settings for one run, as a copy: a caller's own settings stay as they are."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vqa_ray.pipelines.resources import ResourcePlan
 if TYPE_CHECKING:
     from ray.data._internal.stats import DatasetStatsSummary
 
-# Storage that stumbles: the task goes on where it was.
+# Transient errors of storage: the task is tried again.
 _PASSING_ERRORS = ("OSError", "ConnectionError", "Timeout", "ClientError", "IncompleteRead")
 _RETRIES = 3
 _PAUSE_S = 0.02
@@ -27,45 +27,45 @@ cloudpickle.register_pickle_by_value(sys.modules[cast("str", __package__)])  # t
 
 
 class SchedulerThrottle(ExecutionCallback):
-    """A short rest after each turn of Ray Data's scheduler, for a stream whose reader is slower than its tasks.
+    """A short pause after each step of Ray Data's scheduler, for a stream whose reader is slower than its tasks.
 
-    The scheduler waits for tasks that have something to give. Where all of them have, but none may give it before the
-    reader has made room, it does not wait at all and takes most of a core for itself.
+    The scheduler waits until a task has output. When every task has output and backpressure holds all of it back, the
+    scheduler does not wait at all and takes most of a core.
     """
 
     def on_execution_step(self, executor: object) -> None:
-        """Called by Ray Data after each turn."""
+        """Pause; called by Ray Data after each step."""
         time.sleep(_PAUSE_S)
 
 
 class ExecutionStats(ExecutionCallback):
-    """Keeps, in this process, the statistics of the last execution that succeeded.
+    """The statistics of the last successful execution of this process.
 
-    Ray Data's own collection starts a process for it at the end of the execution, which takes a second.
+    Ray Data's own collection starts a process at the end of the execution, which takes a second.
     """
 
-    kept: ClassVar[DatasetStatsSummary | None] = None
+    last: ClassVar[DatasetStatsSummary | None] = None
 
     def after_execution_succeeds(self, executor: Any) -> None:
-        """Called by Ray Data."""
-        ExecutionStats.kept = executor.get_stats().to_summary()
+        """Keep the statistics; called by Ray Data."""
+        ExecutionStats.last = executor.get_stats().to_summary()
 
 
 def run_context(
-    placement: ResourcePlan, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float
+    resources: ResourcePlan, checkpoint: CheckpointConfig | None, no_progress_timeout_s: float
 ) -> DataContext:
-    """Settings for one run.
+    """Return the settings of one run.
 
     Args:
-        placement: gives block and buffer sizes.
-        checkpoint: what is already written; None for a run that cannot be resumed.
-        no_progress_timeout_s: seconds without any block moved until the run fails.
+        resources: gives block and buffer sizes.
+        checkpoint: of the rows already written; None for a run that cannot be resumed.
+        no_progress_timeout_s: the run fails after so many seconds in which no block moved.
     """
     context = DataContext.get_current().copy()
-    context.target_max_block_size = placement.block_bytes
-    context.target_min_block_size = min(context.target_min_block_size, placement.block_bytes)
+    context.target_max_block_size = resources.block_bytes
+    context.target_min_block_size = min(context.target_min_block_size, resources.block_bytes)
     context.execution_options.resource_limits = ExecutionResources.for_limits(
-        object_store_memory=placement.buffer_bytes
+        object_store_memory=resources.buffer_bytes
     )
     context.execution_no_progress_timeout_s = no_progress_timeout_s
     context.enable_progress_bars = False
@@ -73,7 +73,7 @@ def run_context(
     context.enable_rich_progress_bars = False
     context.print_on_execution_start = False
     context.enable_auto_log_stats = False
-    # A model that fails to load has a reason that a second try does not change.
+    # A model that fails to load fails again on a second try.
     context.max_consecutive_actor_init_deaths = 0
     context.raise_original_map_exception = True
     context.retried_map_errors = list(_PASSING_ERRORS)

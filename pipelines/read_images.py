@@ -22,9 +22,9 @@ from vqa_ray.stages.read import ReadShard
 from vqa_ray.training.stages.read_scheduled import ReadPlanned
 from vqa_ray.types import ImageTransform
 
-# A worker process that decodes takes a second or two of a core to start, which is what decoding so much takes.
+# A decoding worker takes a second or two of a core to start, as long as to decode this much.
 _WORTH_A_WORKER_BYTES, _WORTH_A_WORKER_ROWS = 16 * 2**20, 1_024
-# Their shards tell how large the images are.
+# Formats whose shard sizes are the sizes of the images.
 _IMAGE_FORMATS = ("images", "webdataset")
 
 
@@ -33,11 +33,11 @@ class ImageConfig:
     """How images are fetched and decoded.
 
     Attributes:
-        transform: the size that the model wants.
+        transform: gives the model's image size.
         limits: larger images become error rows.
-        fast_decode: whether JPEG photos may be decoded at reduced scale.
-        allow_http: whether http:// and https:// references are fetched.
-        run_id: under which decoding notes the rows that kill a process.
+        fast_decode: decode JPEG photos at reduced scale.
+        allow_http: fetch http:// and https:// references.
+        run_id: names the run in the journal of batches that killed a process.
     """
 
     transform: ImageTransform
@@ -47,33 +47,33 @@ class ImageConfig:
     run_id: str
 
 
-def read(tasks: Sequence[ReadShard], placement: ResourcePlan) -> Dataset:
-    """READ rows, in blocks small enough that a single shard keeps all CPUs busy."""
-    return _read(shard_source(tasks), placement)
+def read(tasks: Sequence[ReadShard], resources: ResourcePlan) -> Dataset:
+    """READ rows of shards, in blocks small enough that a single shard keeps all CPUs busy."""
+    return _read(shard_source(tasks), resources)
 
 
-def read_scheduled(tasks: Sequence[ReadPlanned], placement: ResourcePlan) -> Dataset:
-    """READ rows with the fields of training, in the order of `tasks` when the context preserves it."""
-    return _read(scheduled_source(tasks), placement)
+def read_scheduled(tasks: Sequence[ReadPlanned], resources: ResourcePlan) -> Dataset:
+    """READ rows with training fields, in the order of `tasks` where the context preserves it."""
+    return _read(scheduled_source(tasks), resources)
 
 
-def _read(source: FixedTasks, placement: ResourcePlan) -> Dataset:
+def _read(source: FixedTasks, resources: ResourcePlan) -> Dataset:
     tasks = len(source.tasks)
-    blocks = max(1, tasks, math.ceil(source.estimated_rows() / placement.rows_per_block))
-    readers = TaskPoolStrategy(size=max(1, min(placement.max_readers, tasks)))
+    blocks = max(1, tasks, math.ceil(source.estimated_rows() / resources.rows_per_block))
+    readers = TaskPoolStrategy(size=max(1, min(resources.max_readers, tasks)))
     rows = ray.data.read_datasource(source, num_cpus=READ_CPUS, compute=readers, override_num_blocks=blocks)
     return cast("Dataset", rows)
 
 
 def read_and_decode(
-    tasks: Sequence[ReadShard], config: ImageConfig, placement: ResourcePlan, describe: DescribeImages | None = None
+    tasks: Sequence[ReadShard], config: ImageConfig, resources: ResourcePlan, describe: DescribeImages | None = None
 ) -> Dataset:
-    """DECODED rows of shards; see `decode`. Small inputs are decoded by few workers, so that fewer have to start."""
-    return decode(read(tasks, placement), config, placement, describe, at_a_time=max_useful_decoders(tasks))
+    """DECODED rows of shards; see `decode`. Few workers decode a small input, so that few have to start."""
+    return decode(read(tasks, resources), config, resources, describe, max_concurrency=max_useful_decoders(tasks))
 
 
 def max_useful_decoders(tasks: Sequence[ReadShard]) -> int | None:
-    """How many workers the decoding of shards is worth; None where their images may be of any size."""
+    """Return the number of workers that decoding these shards can keep busy; None where image sizes are unknown."""
     if any(task.source.format not in _IMAGE_FORMATS for task in tasks):
         return None
     source = shard_source(tasks)
@@ -84,25 +84,26 @@ def max_useful_decoders(tasks: Sequence[ReadShard]) -> int | None:
 def decode(
     rows: Dataset,
     config: ImageConfig,
-    placement: ResourcePlan,
+    resources: ResourcePlan,
     describe: DescribeImages | None = None,
-    at_a_time: int | None = None,
+    max_concurrency: int | None = None,
 ) -> Dataset:
-    """DECODED rows: fetched where they bring a reference, decoded, upright and at the model's size; described.
+    """DECODED rows: references are fetched, images are decoded upright at the model's size, and described.
 
     Args:
         rows: READ rows.
-        config, placement: how and where.
-        describe: adds what else is to be known of the images; None adds nothing.
-        at_a_time: the most tasks that decode; None for as many as there are CPUs.
+        config: how to fetch and decode.
+        resources: of the operator.
+        describe: adds columns of image metadata; None adds none.
+        max_concurrency: upper limit of concurrent tasks; None for one per CPU.
     """
     fetch = FetchImages(ImageFetcher(config.limits.max_image_bytes, allow_http=config.allow_http))
     decoding = DecodeImages(config.transform, config.limits, fast_decode=config.fast_decode, run_id=config.run_id)
     return rows.map_batches(
         PrepareImages(fetch, decoding, describe),
-        batch_size=placement.rows_per_block,
+        batch_size=resources.rows_per_block,
         batch_format="pyarrow",
         num_cpus=DECODE_CPUS,
-        compute=TaskPoolStrategy(size=at_a_time),
+        compute=TaskPoolStrategy(size=max_concurrency),
         udf_modifying_row_count=False,
     )

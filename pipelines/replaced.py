@@ -1,4 +1,4 @@
-"""Attributes of Ray's own objects, replaced for a while."""
+"""Temporary replacement of attributes of Ray's own objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def replaced(owner: Any, **attributes: Any) -> Iterator[None]:
         attributes: new values by name.
 
     Raises:
-        AttributeError: `owner` has no attribute of such a name: this Ray is built differently.
+        AttributeError: `owner` has no attribute of this name: the installed Ray is built differently.
     """
     before = {name: vars(owner)[name] if name in vars(owner) else getattr(owner, name) for name in attributes}
     try:

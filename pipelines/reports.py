@@ -1,4 +1,4 @@
-"""Row counts of a run under way, from its actors to its driver, through the key-value store of Ray's head."""
+"""Row counts of a run under way: sent by its actors, read by its driver, through the key-value store of Ray's head."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ _CONFIG = "vqa_ray_reports"
 
 
 class StopOnRequest(ExecutionCallback):
-    """Ends an execution of Ray Data with an error, from another thread."""
+    """Ends an execution of Ray Data with an error that another thread sets."""
 
     error: Exception | None = None
 
     def on_execution_step(self, executor: object) -> None:
-        """Called by Ray Data after each turn of its scheduler."""
+        """Raise the error, if there is one; called by Ray Data after each step of its scheduler."""
         if StopOnRequest.error is not None:
             raise StopOnRequest.error
 
 
 def announce(context: DataContext, prefix: str) -> None:
-    """Let the model actors that are made under `context` report their rows under `prefix`."""
+    """Let the model actors that start under `context` report their rows under `prefix`."""
     context.set_config(_CONFIG, prefix)
 
 
 def row_report() -> RowReport | None:
-    """What a model actor of the pipeline being built reports to; None where nobody asks."""
+    """Return the report for a model actor of the pipeline under construction; None where no run announced one."""
     prefix = DataContext.get_current().get_config(_CONFIG)
     return None if prefix is None else RowReport(partial(_internal_kv_put, namespace=_NAMESPACE), prefix)
 
 
 def answered(prefix: str) -> Answered:
-    """What all actors of a run have reported by now."""
+    """Add up the reports of all actors of a run."""
     keys = _internal_kv_list(prefix, namespace=_NAMESPACE)
     found = (_internal_kv_get(key, namespace=_NAMESPACE) for key in keys)
     return reduce(add, (Answered.from_json(data) for data in found if data), Answered())

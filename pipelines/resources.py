@@ -1,4 +1,4 @@
-"""Where the parts of a pipeline run and how much they may hold: numbers only, no Ray."""
+"""The resources of a pipeline's operators, planned for a cluster: numbers only, no Ray."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MIB = 2**20
 # One image at the size of the largest models: 384 x 512 pixels, 3 bytes each.
 IMAGE_BYTES = 600_000
 
-# A CPU actor shares its cores with decoding on small machines, and has its own on larger ones.
+# A CPU actor shares its cores with decoding on a small machine, and has cores of its own on a larger one.
 _SMALL_MACHINE_CPUS = 8
 _THREADS_ON_LARGE_MACHINE = 4
 _MODEL_SHARE = 0.75
 _READERS_PER_CPU = 0.25
 
 _CPU_BATCH, _GPU_BATCH = 32, 256
-# Reading and writing wait for the network most of the time.
+# Reading and writing mostly wait for the network.
 READ_CPUS = 0.25
 WRITE_CPUS = 0.25
 DECODE_CPUS = 1.0
@@ -27,12 +27,12 @@ DECODE_CPUS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest:
-    """What the user asked for; None where the machine decides.
+    """The user's choice of resources; None leaves a choice to `plan_resources`.
 
     Attributes:
         batch_size: rows per model call.
-        min_actors, max_actors: actors that each hold the model.
-        gpus_per_actor: GPUs of each; a fraction shares one.
+        min_actors, max_actors: size of the actor pool; each actor holds the model.
+        gpus_per_actor: GPUs of an actor; a fraction shares one.
         device: `cpu` keeps actors off the GPUs.
     """
 
@@ -49,14 +49,14 @@ class ResourcePlan:
 
     Attributes:
         batch_size: rows per model call.
-        max_readers: read tasks at a time. One feeds several decoding tasks, and each is one worker process more: Ray
-            gives a worker any task, so in time all of them hold what decoding needs, some 250 MB.
-        rows_per_block: rows that a read block should hold, so that few shards still parallelise.
-        block_bytes: the most that a block should hold.
-        buffer_bytes: the most that blocks between operators may take together; keeps memory flat.
+        max_readers: concurrent read tasks. One feeds several decoding tasks, and each adds a worker process: Ray runs
+            any task in any worker, so in time every worker holds the memory of decoding, some 250 MB.
+        rows_per_block: target rows of a read block, so that few shards still parallelise.
+        block_bytes: target upper limit of a block.
+        buffer_bytes: upper limit of all blocks between operators; keeps memory flat.
         min_actors, max_actors: size of the actor pool.
-        actor_cpus, actor_gpus: of each actor. `actor_cpus` differs from `DECODE_CPUS`, or Ray Data would fuse
-            decoding into the actor.
+        actor_cpus, actor_gpus: of one actor. `actor_cpus` differs from `DECODE_CPUS`, or Ray Data would fuse decoding
+            into the actor.
         actor_threads: CPU threads of the model in an actor; None leaves them alone (GPU).
     """
 
@@ -72,20 +72,20 @@ class ResourcePlan:
     actor_threads: int | None
 
 
-def plan_resources(cpus: float, gpus: float, wishes: ResourceRequest, cores: int | None = None) -> ResourcePlan:
-    """A placement for a cluster.
+def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: int | None = None) -> ResourcePlan:
+    """Plan the resources of a pipeline on a cluster.
 
     Args:
         cpus, gpus: logical CPUs and GPUs of the cluster.
-        wishes: what the user asked for.
-        cores: CPU cores of the machine where logical CPUs do not tell (a local Ray); None: as many as `cpus`.
+        request: the user's choices.
+        cores: CPU cores of the machine where they differ from the logical CPUs (a local Ray); None for `cpus`.
     """
-    on_gpu = gpus > 0 and not (wishes.device or "").startswith("cpu") and wishes.gpus_per_actor != 0
-    if wishes.gpus_per_actor:
+    on_gpu = gpus > 0 and not (request.device or "").startswith("cpu") and request.gpus_per_actor != 0
+    if request.gpus_per_actor:
         on_gpu = True
-    batch_size = wishes.batch_size or (_GPU_BATCH if on_gpu else _CPU_BATCH)
+    batch_size = request.batch_size or (_GPU_BATCH if on_gpu else _CPU_BATCH)
     if on_gpu:
-        actor_gpus = wishes.gpus_per_actor or 1.0
+        actor_gpus = request.gpus_per_actor or 1.0
         actor_cpus, threads = DECODE_CPUS / 2, None
         fitting = max(1, math.floor(gpus / actor_gpus))
     else:
@@ -97,8 +97,8 @@ def plan_resources(cpus: float, gpus: float, wishes: ResourceRequest, cores: int
             threads = _THREADS_ON_LARGE_MACHINE
             actor_cpus = float(threads)
             fitting = max(1, math.floor(_MODEL_SHARE * cpus / actor_cpus))
-    max_actors = wishes.max_actors or max(fitting, wishes.min_actors or 1)
-    min_actors = min(wishes.min_actors or 1, max_actors)
+    max_actors = request.max_actors or max(fitting, request.min_actors or 1)
+    min_actors = min(request.min_actors or 1, max_actors)
     if threads is not None and max_actors > fitting:
         threads = max(1, threads // max_actors)
     per_batch = batch_size * IMAGE_BYTES
@@ -117,22 +117,22 @@ def plan_resources(cpus: float, gpus: float, wishes: ResourceRequest, cores: int
 
 
 def minimum_resources(placement: ResourcePlan) -> dict[str, float]:
-    """What must be free at the same time for a pipeline to move at all: its actors and one task of each kind."""
+    """Return the least resources with which a pipeline can run: its actors and one task of each kind at a time."""
     return {
         "CPU": placement.min_actors * placement.actor_cpus + READ_CPUS + DECODE_CPUS + WRITE_CPUS,
         "GPU": placement.min_actors * placement.actor_gpus,
     }
 
 
-def check(wanted: Mapping[str, float], cluster: Mapping[str, float], where: str) -> None:
+def require_resources(needed: Mapping[str, float], cluster: Mapping[str, float], where: str) -> None:
     """Refuse a plan that the cluster could never run.
 
     Raises:
-        RequestError: with every resource that is short.
+        RequestError: names every resource that the cluster lacks.
     """
     short = [
-        f"{name} {amount:g} wanted, {cluster.get(name, 0.0):g} there"
-        for name, amount in wanted.items()
+        f"{name} {amount:g} needed, {cluster.get(name, 0.0):g} available"
+        for name, amount in needed.items()
         if amount > cluster.get(name, 0.0)
     ]
     if short:

@@ -20,32 +20,35 @@ def answer_with_vllm(
     model: str,
     options: VllmOptions,
     *,
-    placement: ResourcePlan,
+    resources: ResourcePlan,
     boxes: bool,
     version: int,
     attempt: int,
 ) -> Dataset:
-    """ANSWER rows, lazily: read → fetch → decode → ask → vLLM → answer. Rows bring one question each.
+    """ANSWER rows: read → fetch → decode → request → vLLM → answer. Each row brings one question.
 
     Args:
-        tasks, images, placement, attempt: see `vqa_ray.pipelines.inference.answer`.
+        tasks: the shards.
+        images: how to fetch and decode.
         model: a directory that every node sees, or a hub name.
-        options: how vLLM runs it; `require_vllm` says whether it can.
-        boxes: whether `boxes` are written.
+        options: how vLLM runs it; `require_vllm` checks that it can.
+        resources: of the operators.
+        boxes: write `boxes`.
         version: of the columns.
+        attempt: the number of times these rows have been tried, this one included.
     """
-    decoded = read_and_decode(tasks, images, placement)
+    decoded = read_and_decode(tasks, images, resources)
     asked = decoded.map_batches(
         VllmRequests(options.max_new_tokens),
-        batch_size=placement.rows_per_block,
+        batch_size=resources.rows_per_block,
         batch_format="pyarrow",
         num_cpus=DECODE_CPUS,
         udf_modifying_row_count=False,
     )
-    generated = engine(model, options, placement)(asked)
+    generated = engine(model, options, resources)(asked)
     answers = generated.map_batches(
         VllmAnswers(options, boxes=boxes, version=version, attempt=attempt),
-        batch_size=placement.batch_size,
+        batch_size=resources.batch_size,
         batch_format="numpy",
         num_cpus=DECODE_CPUS,
         udf_modifying_row_count=False,
@@ -53,10 +56,10 @@ def answer_with_vllm(
     return cast("Dataset", answers)
 
 
-def engine(model: str, options: VllmOptions, placement: ResourcePlan) -> Any:
-    """Ray Data's processor: Dataset with `messages` and `sampling_params` → Dataset with what vLLM generated.
+def engine(model: str, options: VllmOptions, resources: ResourcePlan) -> Any:
+    """Build Ray Data's processor: Dataset with `messages` and `sampling_params` → Dataset with vLLM's output.
 
-    A row on which the engine fails comes back with the reason and stops nothing.
+    A row on which the engine fails comes back with the reason; the run goes on.
     """
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
@@ -64,14 +67,14 @@ def engine(model: str, options: VllmOptions, placement: ResourcePlan) -> Any:
     config = vLLMEngineProcessorConfig(
         model_source=source,
         engine_kwargs=options.engine_kwargs() | more,
-        batch_size=placement.batch_size,
-        concurrency=(placement.min_actors, placement.max_actors),
+        batch_size=resources.batch_size,
+        concurrency=(resources.min_actors, resources.max_actors),
         should_continue_on_error=True,
         prepare_multimodal_stage={
             "enabled": True,
-            # The template sees images as parts of a message, as it does in transformers.
+            # The template sees images as parts of a message, as in transformers.
             "chat_template_content_format": "openai",
-            # Other than decoding's, or Ray Data would fuse decoding into this small pool of actors.
+            # Different from decoding's, or Ray Data would fuse decoding into this small pool of actors.
             "num_cpus": DECODE_CPUS / 2,
         },
         chat_template_stage=True,

@@ -1,4 +1,4 @@
-"""Writing rows as Parquet, with Ray Data's checkpoint beside them."""
+"""Write rows as Parquet, with Ray Data's checkpoint beside them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from vqa_ray.schema import SOURCE_KEY
 from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.storage.filesystem import filesystem_for, join
 
-# A write task that dies is repeated this often; its file names stay the same, so nothing is written twice.
+# Retries of a write task that dies; its file names stay the same, so nothing is written twice.
 _WRITE_RETRIES = 5
 
 
 class RowSink(ParquetDatasink):
     """Writes each question of an input row as a row of its own.
 
-    Ray Data commits and counts what comes in, which is one row for an input row, so its questions are never parted.
+    Ray Data commits and counts the incoming rows, one per input row, so all questions of a row are committed together.
 
     Args:
-        path, filesystem: where.
+        path, filesystem: the directory of the files.
         schema: of the files, with metadata.
         names: of the files.
-        rows_per_file: input rows that a file should have at least.
+        rows_per_file: target lower limit of input rows per file.
     """
 
     def __init__(
@@ -50,16 +50,16 @@ class RowSink(ParquetDatasink):
         self._rows = schema
 
     def write(self, blocks: Iterable[Block], ctx: TaskContext) -> None:
-        """Called by Ray Data in a task of its own."""
+        """Write a file; called by Ray Data in a write task."""
         tables = (BlockAccessor.for_block(block).to_arrow() for block in blocks)
         ParquetDatasink.write(self, [one_row_per_question(table, self._rows) for table in tables], ctx)
 
 
 def checkpoint_config(layout: RunDirectory, invocation: str) -> CheckpointConfig:
-    """Ray Data's two-phase commit of the rows written, known by their source_key.
+    """Configure Ray Data's two-phase commit of written rows, identified by their source_key.
 
-    Each process has a directory of its own, so Ray Data finds nothing to filter: rows that are written already are not
-    even read (`vqa_ray.run.done`), which costs no actor and no read of what is complete.
+    Each process has a directory of its own, so Ray Data finds nothing to filter: our readers skip rows that are written
+    already (`vqa_ray.runs.commits`), without an actor and without reading finished shards.
 
     Args:
         layout: the run directory.
@@ -75,14 +75,14 @@ def checkpoint_config(layout: RunDirectory, invocation: str) -> CheckpointConfig
 
 
 class FencedNames(FilenameProvider):
-    """Names the files of one process, for as long as it is the writer of its output.
+    """Names the files of one process as long as it is the writer of its output.
 
-    Ray Data asks for a name in the write task, before it writes: the last moment at which a process that was taken for
-    dead can be kept from adding rows that another one writes by now.
+    Ray Data requests a name in the write task, before it writes: the last moment to stop a process that was presumed
+    dead from adding rows that another process writes by now.
 
     Args:
-        invocation: `part-…`, what the names begin with: unique to the process.
-        fence: its right to write.
+        invocation: `part-…`, the prefix of the names, unique to the process.
+        fence: the process's claim to the output.
     """
 
     def __init__(self, invocation: str, fence: Fence) -> None:
@@ -90,10 +90,10 @@ class FencedNames(FilenameProvider):
         self._fence = fence
 
     def get_filename_for_task(self, write_uuid: str, task_index: int) -> str:
-        """See `FilenameProvider`.
+        """Return the name of the next file; see `FilenameProvider`.
 
         Raises:
-            RunError: another process has taken over.
+            RunError: another process has claimed the output.
         """
         self._fence.check()
         return super().get_filename_for_task(write_uuid, task_index)
@@ -103,11 +103,11 @@ def write(rows: Dataset, layout: RunDirectory, schema: pa.Schema, names: FencedN
     """Run the pipeline and append its rows to the run directory.
 
     Args:
-        rows: the lazy pipeline, built under a context whose checkpoint is that of `layout`; an input row is one row.
+        rows: the lazy pipeline, one row per input row, built under a context with the checkpoint of `layout`.
         layout: the run directory.
         schema: of the files, with metadata.
         names: of the files.
-        rows_per_file: input rows that a file should have at least; the last ones have fewer.
+        rows_per_file: target lower limit of input rows per file; the last files have fewer.
     """
     filesystem, path = filesystem_for(layout.parts)
     if layout.has_private_parts:

@@ -70,7 +70,7 @@ class VllmPipeline:
             image_config(spec, work),
             spec.model,
             options,
-            placement=placement,
+            resources=placement,
             boxes=model.kind.has_boxes,
             version=work.record.columns_version,
             attempt=work.layout.attempt,

@@ -6,7 +6,7 @@ from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.runtime.cluster.connect import Cluster
 from vqa_ray.jobs.runtime.image_limits import image_limits
 from vqa_ray.pipelines.read_images import ImageConfig
-from vqa_ray.pipelines.resources import check
+from vqa_ray.pipelines.resources import require_resources
 from vqa_ray.pipelines.training_resources import (
     TrainingResourcePlan,
     TrainingResourceRequest,
@@ -32,7 +32,7 @@ def place(request: TrainingRequest, cluster: Cluster) -> TrainingResourcePlan:
     )
     placement = automatic_training(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wishes, cluster.cores)
     if not spec.wait_for_cluster:
-        check(training_demand(placement), resources, cluster.name)
+        require_resources(training_demand(placement), resources, cluster.name)
     return placement
 
 

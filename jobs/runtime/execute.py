@@ -20,7 +20,13 @@ from vqa_ray.jobs.runtime.watch import ProgressReporter
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.pipelines.ray_context import ExecutionStats, run_context
 from vqa_ray.pipelines.reports import StopOnRequest, announce, forget
-from vqa_ray.pipelines.resources import ResourcePlan, ResourceRequest, check, minimum_resources, plan_resources
+from vqa_ray.pipelines.resources import (
+    ResourcePlan,
+    ResourceRequest,
+    minimum_resources,
+    plan_resources,
+    require_resources,
+)
 from vqa_ray.pipelines.write import FencedNames, checkpoint_config, write
 from vqa_ray.readers.estimate import estimate_rows
 
@@ -58,11 +64,11 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
     with connect_ray(spec.address) as cluster:
         placement = plan_job(spec, cluster)
         if not spec.wait_for_cluster:
-            check(minimum_resources(placement), cluster.resources, cluster.name)
+            require_resources(minimum_resources(placement), cluster.resources, cluster.name)
         context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
         callbacks = [*context.custom_execution_callback_classes, ExecutionStats, StopOnRequest]
         context.custom_execution_callback_classes = callbacks
-        ExecutionStats.kept = None
+        ExecutionStats.last = None
         announce(context, invocation)
         watch = ProgressReporter(
             work.total,
@@ -87,8 +93,8 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
                 raise _translated(error) from error
             finally:
                 forget(invocation)
-        assert ExecutionStats.kept is not None
-        return _statistics(ExecutionStats.kept)
+        assert ExecutionStats.last is not None
+        return _statistics(ExecutionStats.last)
 
 
 def plan_job(spec: RunSpec, cluster: Cluster) -> ResourcePlan:

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vqa_ray.errors import RequestError
-from vqa_ray.pipelines.resources import DECODE_CPUS, ResourceRequest, check, minimum_resources, plan_resources
+from vqa_ray.pipelines.resources import (
+    DECODE_CPUS,
+    ResourceRequest,
+    minimum_resources,
+    plan_resources,
+    require_resources,
+)
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan, TrainingResourceRequest, automatic_training
 
 NUMBERS = st.one_of(st.none(), st.integers(1, 16))
@@ -18,7 +24,7 @@ def test_two_cores_run_one_actor_on_both_beside_decoding() -> None:
     placement = plan_resources(4, 0, ResourceRequest(), cores=2)
     assert (placement.min_actors, placement.max_actors) == (1, 1)
     assert (placement.actor_threads, placement.actor_gpus, placement.batch_size) == (2, 0.0, 32)
-    check(minimum_resources(placement), {"CPU": 4}, "this machine")
+    require_resources(minimum_resources(placement), {"CPU": 4}, "this machine")
 
 
 @pytest.mark.parametrize(("cpus", "readers"), [(2, 1), (4, 1), (8, 2), (64, 16)])
@@ -66,13 +72,15 @@ def test_every_placement_is_sound(cpus: int, gpus: int, wishes: ResourceRequest)
 def test_too_small_a_cluster_is_told_in_one_line() -> None:
     placement = plan_resources(4, 0, ResourceRequest(min_actors=4, max_actors=4), cores=2)
     with pytest.raises(RequestError) as caught:
-        check(minimum_resources(placement), {"CPU": 2}, "cluster head:6379")
+        require_resources(minimum_resources(placement), {"CPU": 2}, "cluster head:6379")
     assert str(caught.value) == (
-        "cluster head:6379: too small for this job: CPU 3.5 wanted, 2 there; use a larger cluster, fewer --num-actors "
+        "cluster head:6379: too small for this job: CPU 3.5 needed, 2 available; use a larger cluster, fewer --num-actors "
         "or --num-gpus, or --wait-for-cluster if it grows by itself"
     )
-    with pytest.raises(RequestError, match="GPU 1 wanted, 0 there"):
-        check(minimum_resources(plan_resources(8, 0, ResourceRequest(gpus_per_actor=1.0))), {"CPU": 8}, "here")
+    with pytest.raises(RequestError, match="GPU 1 needed, 0 available"):
+        require_resources(
+            minimum_resources(plan_resources(8, 0, ResourceRequest(gpus_per_actor=1.0))), {"CPU": 8}, "here"
+        )
 
 
 def _training(image_bytes: int, workers: tuple[int, int] = (1, 1)) -> TrainingResourcePlan:

@@ -53,8 +53,9 @@ def test_every_row_passes_the_engine_and_comes_back(tmp_path: Path, monkeypatch:
         IMAGES,
         str(directory),
         OPTIONS,
-        placement=plan_resources(4, 0, ResourceRequest(batch_size=4), cores=2),
+        resources=plan_resources(4, 0, ResourceRequest(batch_size=4), cores=2),
         boxes=True,
+        version=schema.COLUMNS_VERSION,
         attempt=3,
     )
     found = rows.to_pandas()
