@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ray import cloudpickle
 from ray.data import DataContext, ExecutionResources
@@ -23,7 +23,7 @@ _PAUSE_S = 0.02
 
 # Workers import the library alone: classes and functions of the pipelines travel to them by value, as those of a script
 # do. Every execution has a `run_context`, so this file is imported before anything travels.
-cloudpickle.register_pickle_by_value(sys.modules[cast("str", __package__)])  # type: ignore[no-untyped-call]
+cloudpickle.register_pickle_by_value(sys.modules[__package__])  # type: ignore[no-untyped-call]
 
 
 class SchedulerThrottle(ExecutionCallback):

@@ -74,8 +74,8 @@ def test_too_small_a_cluster_is_told_in_one_line() -> None:
     with pytest.raises(RequestError) as caught:
         require_resources(minimum_resources(placement), {"CPU": 2}, "cluster head:6379")
     assert str(caught.value) == (
-        "cluster head:6379: too small for this job: CPU 3.5 needed, 2 available; use a larger cluster, fewer --num-actors "
-        "or --num-gpus, or --wait-for-cluster if it grows by itself"
+        "cluster head:6379: too small for this job: CPU 3.5 needed, 2 available; use a larger cluster, fewer "
+        "--num-actors or --num-gpus, or --wait-for-cluster if it grows by itself"
     )
     with pytest.raises(RequestError, match="GPU 1 needed, 0 available"):
         require_resources(
