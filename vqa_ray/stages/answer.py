@@ -1,4 +1,4 @@
-"""The stage that answers questions: DECODED tables in, ANSWER or ANSWERS tables out, or packed ones of ANSWER rows."""
+"""The stage that answers questions: DECODED tables in, ANSWER, ANSWERS or packed ANSWER tables out."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class AnswerStage:
         turns: Sequence[list[Turn]],
         units: Sequence[Asked],
     ) -> list[list[Answer]]:
-        """The answers to the questions of each unit; every distinct image goes to the model once."""
+        """Answer the questions of each unit; every distinct image goes to the model once."""
         if not all(unit.places for unit in units):
             raise RowError(ErrorCode.QUESTION_MISSING, "the row brings no question")
         top_k = self._config.top_k
@@ -151,7 +151,7 @@ def _warnings(answered: dict[int, list[Answer]]) -> dict[int, str]:
 
 
 def _result(row: int, question: str | None, answer: Answer, sizes: SourceSizes | None) -> dict[str, Any]:
-    """The cells of one answer, by column; with `question` where it is given."""
+    """Return the cells of one answer, by column; with `question` where it is given."""
     best, score = answer.answers[0]
     cells: dict[str, Any] = {} if question is None else {"question": question}
     cells |= {"answer": best, "answer_score": score, "finish_reason": answer.finish_reason, "answers": _scored(answer)}

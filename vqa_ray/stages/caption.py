@@ -1,4 +1,4 @@
-"""The stage that describes images: DECODED tables in, CAPTION tables out."""
+"""The stage that captions images: DECODED tables in, CAPTION tables out."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class CaptionStage:
         return assemble(output, table, columns, failures, self._attempt)
 
     def _caption(self, table: pa.Table, rows: Sequence[int]) -> list[Answer]:
-        """The caption of each row; every distinct image goes to the model once."""
+        """Caption each row; every distinct image goes to the model once."""
         groups = image_groups(table, rows)
         captions = self._model.caption([group.image for group in groups], self._config.prompt)
         by_row: dict[int, Answer] = {}

@@ -1,4 +1,4 @@
-"""A note on the local disk that a batch is being decoded: what is left of it tells that the process died over it."""
+"""Notes on the local disk about batches under way: a leftover note shows that a process died over its batch."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 class CrashJournal:
-    """Which batches of a run were begun on this machine and not ended.
+    """The batches of a run that were begun on this machine and not ended: one empty file each.
 
-    One empty file per batch in work. An exception ends a batch like success does; only the death of the process
-    (a crash in a C decoder, the out-of-memory killer, `kill -9`) leaves the file behind.
+    An exception ends a batch as success does; only the death of the process (a crash in a C decoder, the out-of-memory
+    killer, `kill -9`) leaves the file behind.
     """
 
     def __init__(self, run_id: str, directory: Path | None = None) -> None:
         """
         Args:
-            run_id: of the run whose batches these are.
-            directory: where the notes lie; by default one of this user's in the system's temporary directory.
+            run_id: names the run.
+            directory: of the notes; by default one of this user in the system's temporary directory.
         """
         self._prefix = _UNSAFE.sub("_", run_id) or "run"
         self._directory = directory or Path(tempfile.gettempdir()) / f"vqa-ray-decoding-{os.getuid()}"
 
     @contextmanager
     def batch(self, first_key: int) -> Iterator[bool]:
-        """Note a batch while it is in work.
+        """Note a batch while it is under way.
 
         Args:
-            first_key: the `source_key` of its first row, which a repeated task finds again.
+            first_key: the `source_key` of its first row, the same when Ray repeats the task.
 
         Yields:
-            Whether an earlier process died over this batch.
+            True if an earlier process died over this batch.
         """
         note = self._directory / f"{self._prefix}-{first_key}"
         try:

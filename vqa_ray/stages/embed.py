@@ -67,12 +67,12 @@ class EmbedStage:
         return assemble(schema.with_kept(form, kept), table, columns, failures, self._attempt)
 
     def _embed(self, table: pa.Table, rows: Sequence[int]) -> list[Vectors | RowError]:
-        """The vectors of each row, float32 (V * D,); every distinct image goes to the model once."""
+        """Embed each row, float32 (V * D,); every distinct image goes to the model once."""
         groups = image_groups(table, rows)
         encoded = self._encoder.encode_images([group.image for group in groups])
-        wanted = (len(groups), self._encoder.vectors * self._encoder.dimension)
-        if encoded.shape != wanted or encoded.dtype != np.float32:
-            raise AssertionError(f"the encoder gave {encoded.dtype} {encoded.shape}, wanted float32 {wanted}")
+        expected = (len(groups), self._encoder.vectors * self._encoder.dimension)
+        if encoded.shape != expected or encoded.dtype != np.float32:
+            raise AssertionError(f"the encoder gave {encoded.dtype} {encoded.shape}, expected float32 {expected}")
         lengths = np.linalg.norm(encoded.reshape(len(groups), self._encoder.vectors, -1), axis=-1)
         by_row: dict[int, Vectors | RowError] = {}
         for group, vectors, length in zip(groups, encoded, lengths, strict=True):
@@ -80,7 +80,7 @@ class EmbedStage:
         return [by_row[row] for row in rows]
 
     def _column(self, found: Mapping[int, Vectors], rows: int) -> pa.Array:
-        """fixed_size_list<float32>, null where a row has no vectors."""
+        """Return a fixed_size_list<float32> column, null where a row has no vectors."""
         size = self._encoder.vectors * self._encoder.dimension
         values, absent = np.zeros((rows, size), np.float32), np.ones(rows, np.bool_)
         for row, vectors in found.items():
@@ -90,11 +90,11 @@ class EmbedStage:
 
 
 def _is_unit(lengths: Vectors) -> bool:
-    # Not finite: the comparison is false.
+    # False for lengths that are NaN or infinite, too.
     return bool((np.abs(lengths - 1) <= _LENGTH_TOLERANCE).all())
 
 
 def _not_unit(lengths: Vectors) -> RowError:
     worst = lengths[~(np.abs(lengths - 1) <= _LENGTH_TOLERANCE)][0]
-    told = f"of length {worst:g}" if np.isfinite(worst) else "that is not finite (NaN or infinity)"
-    return RowError(ErrorCode.MODEL_ERROR, f"the model made a vector {told} of this image; wanted length 1")
+    length = f"of length {worst:g}" if np.isfinite(worst) else "that is not finite (NaN or infinity)"
+    return RowError(ErrorCode.MODEL_ERROR, f"the model made a vector {length} of this image; expected length 1")

@@ -1,4 +1,4 @@
-"""What an index says of an image beside its vectors: the hash of its bytes and a thumbnail."""
+"""The metadata of an image in an index: the hash of its bytes, and a thumbnail."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.images.thumbnail import thumbnail, thumbnail_size
 from vqa_ray.storage.filesystem import redacted_uri
 
-# The columns that it adds to a DECODED table, behind the kept ones.
+# The columns that `DescribeImages` adds to a DECODED table, after the kept columns.
 DESCRIPTION = ("sha256", "thumbnail")
 
 
 class DescribeImages:
     """Adds the columns `sha256` and `thumbnail` to a DECODED table.
 
-    A thumbnail is made of the model's pixels where there are enough of them, else of the file once more; once for all
-    rows of a batch that show the same image.
+    A thumbnail is made once per distinct image of a batch: from the model's pixels if they are large enough, otherwise
+    from the file again.
 
     Args:
-        limits: what decoding an image may cost, as they were when the pixels were made.
-        thumbnails: whether they are wanted; null otherwise.
+        limits: of an image, the same as for decoding.
+        thumbnails: make them; null otherwise.
     """
 
     def __init__(self, limits: ImageLimits | None = None, *, thumbnails: bool = True) -> None:
@@ -33,13 +33,14 @@ class DescribeImages:
         self._thumbnails = thumbnails
 
     def __call__(self, fetched: pa.Table, decoded: pa.Table) -> pa.Table:
-        """
+        """Describe the images of a table.
+
         Args:
             fetched: the READ table with the bytes of its images.
-            decoded: the DECODED table made of it: the same rows, in order.
+            decoded: the DECODED table made from it: the same rows, in order.
 
         Returns:
-            `decoded` with the two columns at its end. They are there for error rows too, as far as they are known.
+            `decoded` with the two columns at its end, filled for error rows too as far as the values are known.
         """
         images = fetched["image"]
         data = (images[row].as_py() for row in range(fetched.num_rows))
@@ -54,7 +55,7 @@ class DescribeImages:
         return decoded
 
     def _with_thumbnails(self, fetched: pa.Table, decoded: pa.Table) -> tuple[pa.Table, list[bytes | None]]:
-        """The table, with an error in the rows whose thumbnail could not be made, and a thumbnail per row."""
+        """Return the table, with rows marked as failed whose thumbnail failed, and a thumbnail per row."""
         keys, tall, wide = (decoded[name].to_pylist() for name in ("image_key", "height", "width"))
         heights, widths = (decoded[name].to_pylist() for name in ("source_height", "source_width"))
         views = pixel_views(decoded["pixels"])
@@ -82,6 +83,6 @@ class DescribeImages:
         try:
             pixels = decode_resized(data, self._limits, thumbnail_size, fast=True)
         except RowError as error:
-            # It was decoded a moment ago: at most, memory has become short.
+            # The file was decoded a moment ago, so this happens only when memory runs short.
             return RowError(error.code, f"thumbnail: {error.message}")
         return thumbnail(pixels, *pixels.shape[:2])

@@ -1,6 +1,6 @@
-"""Decode images in a process of their own, so that one that kills its decoder is told apart from its neighbours.
+"""Decode images in a child process, so that an image that kills its decoder fails alone.
 
-Slow to start (about a second), and therefore only for batches over which a worker has died before.
+The child takes about a second to start, so it serves only batches over which a worker has died before.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _EXIT_TIMEOUT_S = 5.0
 
 
 class IsolatedDecoder:
-    """A child process that decodes one image after another; a new one is started when it dies."""
+    """A child process that decodes one image after another; a new one starts when it dies."""
 
     def __init__(self, transform: ImageTransform, limits: ImageLimits, fast: bool, timeout_s: float = 120.0) -> None:
         """
         Args:
-            transform: the size that the model wants; importable in a fresh Python process.
-            limits: what an image may cost.
-            fast: whether JPEG may be decoded at a fraction of its size.
-            timeout_s: after which a decoder counts as crashed.
+            transform: gives the model's image size; importable in a fresh Python process.
+            limits: of an image.
+            fast: decode JPEG at a fraction of its size.
+            timeout_s: a decoder that takes longer counts as crashed.
         """
         self._settings = (transform, limits, fast)
         self._timeout_s = timeout_s
         self._child: subprocess.Popen[bytes] | None = None
 
     def decode(self, data: bytes) -> SizedImage:
-        """As `decode_sized`.
+        """Decode an image, see `decode_sized`.
 
         Raises:
             RowError: as there; `row_crashed` when the child process died or took longer than `timeout_s`.
@@ -87,12 +87,12 @@ class IsolatedDecoder:
 
     def _start(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "vqa_ray.stages.isolated_decoder"]
-        # A worker may have been given its packages through sys.path alone.
+        # A worker may find its packages through sys.path alone.
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
     def _ask(self, child: subprocess.Popen[bytes], data: bytes) -> Any:
-        """The child's image or exception; None when it died."""
+        """Return the child's image or exception; None when it died."""
         assert child.stdin is not None
         assert child.stdout is not None
         try:
@@ -116,7 +116,7 @@ def _send(stream: IO[bytes], message: object) -> None:
 
 
 def _receive(stream: IO[bytes]) -> Any:
-    """One message; None at the end of the stream."""
+    """Return one message; None at the end of the stream."""
     size = stream.read(_LENGTH_BYTES)
     if len(size) < _LENGTH_BYTES:
         return None
@@ -125,14 +125,14 @@ def _receive(stream: IO[bytes]) -> Any:
 
 
 def main() -> None:
-    """The child: answer each (transform, limits, fast, data) on stdin with an image or an exception on stdout."""
+    """Run the child: answer each (transform, limits, fast, data) on stdin with an image or an exception on stdout."""
     prepare_for_decoding()
     while (request := _receive(sys.stdin.buffer)) is not None:
         transform, limits, fast, data = request
         outcome: SizedImage | Exception
         try:
             outcome = decode_sized(data, limits, transform, fast=fast)
-        except Exception as error:  # noqa: BLE001  It is raised again in the process that asked.
+        except Exception as error:  # noqa: BLE001  The parent process raises it again.
             outcome = error
         _send(sys.stdout.buffer, outcome)
 

@@ -1,4 +1,4 @@
-"""A model stage inside an actor: what to do when a row, or the device, takes the process down."""
+"""A model stage inside an actor, which survives rows that kill the process and ends it when the device is lost."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ class ModelActor:
         with self._journal.batch(table["source_key"][0].as_py()) as died_before:
             if not died_before:
                 return self._guarded(table)
-            logger.warning("A process died over this batch of %d rows: they are taken one by one", table.num_rows)
+            logger.warning("a process died over this batch of %d rows: they go to the model one by one", table.num_rows)
             return pa.concat_tables([self._alone(table.slice(row, 1)) for row in range(table.num_rows)])
 
     def _alone(self, row: pa.Table) -> pa.Table:
         if not is_ok(row).all():
             return self._guarded(row)
-        # Below zero, a row's own note cannot be taken for that of the batch that it begins.
+        # Negative, so that a row's own note differs from that of the batch that begins with it.
         with self._journal.batch(-1 - row["source_key"][0].as_py()) as died_before:
             return self._guarded(mark_failed(row, {0: _CRASHED}) if died_before else row)
 
@@ -96,7 +96,7 @@ class ModelActor:
         except Exception as error:
             if type(error).__name__ != DEVICE_LOST:
                 raise
-            # Every later call of this process would fail too; in a fresh one the device works again.
+            # Every later call of this process would fail too; in a fresh process the device works again.
             logger.critical("the device is lost, this process ends: %s", error)
             os._exit(EXIT_CODE)
         return result

@@ -54,7 +54,7 @@ class ImageGroup:
 
 
 def image_groups(table: pa.Table, rows: Sequence[int]) -> list[ImageGroup]:
-    """The distinct images of `rows` of a DECODED table, in order of first appearance.
+    """Group rows of a DECODED table by distinct image, in order of first appearance.
 
     Two rows show the same image when image_key, height and width are equal, for their further images as well; a null
     image_key equals nothing.
@@ -129,7 +129,7 @@ def _model_error(error: Exception) -> RowError:
 
 
 def kept_fields(table: pa.Table) -> list[pa.Field]:
-    """The user's kept columns of a DECODED table, in order, under the names that they have in the output."""
+    """Return the user's kept columns of a DECODED table, in order, under their names in the output."""
     return [field.with_name(written_name(field.name)) for field in table.schema if field.name not in DECODED.names]
 
 

@@ -1,4 +1,4 @@
-"""Fetching and decoding as one stage: what a CPU task does to a block of rows."""
+"""Fetching, decoding and describing as one stage, which a CPU task runs on a block of rows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class PrepareImages:
     """READ rows → DECODED rows.
 
     Args:
-        fetch: brings the bytes of images that rows refer to.
+        fetch: gets the bytes of referenced images.
         decode: turns bytes into pixels.
-        describe: adds what else is to be known of the images; None adds nothing.
+        describe: adds columns of image metadata; None adds none.
     """
 
     def __init__(self, fetch: FetchImages, decode: DecodeImages, describe: DescribeImages | None = None) -> None:
@@ -25,7 +25,7 @@ class PrepareImages:
         self._describe = describe
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """As many rows, in order, kept columns included."""
+        """Prepare a READ table with kept columns: as many rows, in the same order."""
         fetched = self._fetch(table)
         decoded = self._decode(fetched)
         if self._describe is not None:

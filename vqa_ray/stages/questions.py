@@ -1,7 +1,7 @@
-"""The questions of input rows as an output has them: what is asked of a model, and what came of each question.
+"""The questions of input rows, and their outcomes in an output.
 
-A row with several questions goes through Ray Data as one row, so that it is committed as a whole: `pack` puts what came
-of its questions into one list, and `one_row_per_question` makes rows of it when they are written.
+A row with several questions passes through Ray Data as one row, so that it is committed as a whole: `pack` puts the
+outcomes of its questions into one list, and `one_row_per_question` turns the list into rows when they are written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vqa_ray import schema
 from vqa_ray.errors import RowError
 
 _PACKED = "asked"
-# What differs between the questions of a row, in this order of columns in ANSWER.
+# The columns of ANSWER that differ between the questions of a row, in order.
 OF_QUESTION = (
     "question_id",
     "question",
@@ -38,7 +38,7 @@ class Asked:
 
     Attributes:
         row: number of the row in its table.
-        places: of the questions among those of the row, ascending; none where the row brings no question.
+        places: indices of the questions in the row, ascending; empty for a row without questions.
     """
 
     row: int
@@ -46,12 +46,12 @@ class Asked:
 
 
 def units(questions: Sequence[Sequence[str | None] | None], rows: Sequence[int], *, apart: bool) -> list[Asked]:
-    """What is asked of rows.
+    """Divide the questions of rows into units that are answered or fail together.
 
     Args:
         questions: of each row of a table; a null is not asked.
-        rows: numbers of the rows that are to be answered.
-        apart: whether each question stands for itself; else those of a row are answered or fail together.
+        rows: numbers of the rows to answer.
+        apart: each question is a unit of its own; otherwise the questions of a row are one unit.
     """
     found = []
     for row in rows:
@@ -61,17 +61,17 @@ def units(questions: Sequence[Sequence[str | None] | None], rows: Sequence[int],
 
 
 def packed_schema(rows: pa.Schema) -> pa.Schema:
-    """`rows`, of ANSWER and kept columns, with all questions of an input row in one row: the list `asked`."""
+    """Return `rows`, ANSWER with kept columns, with all questions of an input row in one list, `asked`."""
     asked = pa.field("asked", pa.list_(pa.struct([rows.field(name) for name in OF_QUESTION if name in rows.names])))
     return pa.schema([*(field for field in rows if field.name not in OF_QUESTION), asked])
 
 
 def pack(table: pa.Table, answered: Mapping[tuple[int, int], Mapping[str, Any] | RowError]) -> dict[int, Any]:
-    """The cells of `asked`: what came of each question, by row. At least one entry a row, so that none is lost.
+    """Make the cells of `asked`, by row: the outcome of each question, and at least one entry so that no row is lost.
 
     Args:
         table: DECODED rows; a row in error gives its error to each of its questions.
-        answered: (row, place of the question) → its columns, or why there is no answer.
+        answered: (row, question index) → cells of the answer by column, or the error.
     """
     ids, questions = (table[name].to_pylist() for name in ("question_id", "questions"))
     failures = zip(*(table[field.name].to_pylist() for field in schema.STATUS), strict=True)
@@ -101,11 +101,11 @@ def _outcome(answer: Mapping[str, Any] | RowError) -> Mapping[str, Any]:
 
 
 def one_row_per_question(table: pa.Table, form: pa.Schema) -> pa.Table:
-    """The rows as they are written: those of a table with packed questions one each, others as they are.
+    """Unpack a table with packed questions into one row per question; any other table stays as it is.
 
     Args:
         table: rows of `form`, or of its `packed_schema`.
-        form: of the output.
+        form: the schema of the output.
     """
     if _PACKED not in table.column_names:
         return table

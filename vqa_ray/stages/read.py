@@ -1,4 +1,4 @@
-"""The stage that reads one shard: what a read task runs on a worker."""
+"""The stage that reads one shard, which a read task runs on a worker."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from vqa_ray.schema import ROW_BITS
 
 @dataclass(frozen=True)
 class ReadShard:
-    """Reads one shard; pickles small, because the other shards of the source are left out.
+    """Reads one shard; pickles small, because it holds no other shard of the source.
 
     Attributes:
-        source: what is read; its list of shards is empty.
-        shard: which part of it.
-        keys: int64 (N,), the source_keys wanted; None for all.
+        source: the opened input, with an empty list of shards.
+        shard: the part to read.
+        keys: int64 (N,), the source_keys to read; None for all.
         done: int64 (R, 2) ranges of source_keys that are written already.
-        limit: the most rows to look at, from the beginning; None for all.
-        asked: source_key → places of the questions that are asked of the row; None for all questions of all rows.
+        limit: upper limit of rows to look at, from the beginning; None for all.
+        asked: source_key → indices of the row's questions to ask; None for all questions of all rows.
     """
 
     source: Source
@@ -34,19 +34,19 @@ class ReadShard:
     done: Ranges | None = None
     limit: int | None = None
     asked: Mapping[int, tuple[int, ...]] | None = None
-    # Ray names a read task by its function when it warns.
+    # Ray's warnings name a read task by its function.
     __name__ = "read_shard"
 
     @property
     def rows(self) -> int | None:
-        """Rows that it gives, None when only reading tells."""
+        """The number of rows to read; None where it is unknown before reading."""
         if self.keys is not None:
             return len(self.keys)
         known = self.shard.rows if self.limit is None else self.limit
         return None if known is None else max(0, known - (0 if self.done is None else size(self.done)))
 
     def __call__(self) -> Iterator[pa.Table]:
-        """READ tables with the kept columns."""
+        """Yield READ tables with kept columns."""
         yield from self._tables()
         release_memory()
 
@@ -66,7 +66,7 @@ class ReadShard:
 
 
 def questions_of(pairs: npt.NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
-    """Source_key → places of questions, of int64 (N, 2) pairs of them."""
+    """Group (source_key, question index) pairs, int64 (N, 2), by source_key."""
     found: dict[int, tuple[int, ...]] = {}
     for key, place in pairs.tolist():
         found[key] = (*found.get(key, ()), place)
@@ -74,7 +74,7 @@ def questions_of(pairs: npt.NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
 
 
 def _asking(table: pa.Table, asked: Mapping[int, tuple[int, ...]]) -> pa.Table:
-    """READ rows with null for the questions that are not asked."""
+    """Return READ rows with null for the questions that are not asked."""
     cells = [
         [question if place in asked[key] else None for place, question in enumerate(questions or ())]
         for key, questions in zip(table["source_key"].to_pylist(), table["questions"].to_pylist(), strict=True)
@@ -91,14 +91,14 @@ def read_tasks(
     done: Ranges = NOTHING,
     asked: Mapping[int, tuple[int, ...]] | None = None,
 ) -> list[ReadShard]:
-    """One reader per shard that has rows to give, in order of the shards.
+    """Make one reader per shard that has rows to read, in order of the shards.
 
     Args:
-        source: what is read.
-        keys: int64 (N,) source_keys wanted; None for all.
-        limits: shard index → rows to look at; a shard that is absent gives none. None for no limits.
+        source: the opened input.
+        keys: int64 (N,) source_keys to read; None for all.
+        limits: shard index → rows to look at, none of an absent shard; None for no limits.
         done: int64 (R, 2) ranges of source_keys that are written already.
-        asked: source_key → places of the questions that are asked of it; None for all.
+        asked: source_key → indices of the row's questions to ask; None for all.
     """
     slim = source.for_workers()
     if keys is not None:
@@ -117,9 +117,9 @@ def read_tasks(
 
 
 def limits_for(source: Source, rows: int) -> dict[int, int]:
-    """Which shards give the first `rows` rows of a source: shard index → rows.
+    """Find the first `rows` rows of a source: shard index → rows.
 
-    Shards that do not tell their rows are read here until there are enough, so this is for small numbers.
+    Shards of unknown length are read here until there are enough rows, so `rows` should be small.
     """
     slim = source.for_workers()
     limits: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""Deciding the tags of a written `tag` table anew from the scores that it keeps: no model, no images."""
+"""Decide the tags of a written `tag` table again from its scores, without a model or images."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Rethreshold:
     """A callable that gives a table of a `tag` run the tags of another taxonomy, or of other thresholds.
 
     Args:
-        taxonomy: decides; each of its choices needs a kept score.
-        columns: the schema of the run; kept columns of the user's are carried through.
+        taxonomy: the attributes, choices and thresholds; the run must have a score of each choice.
+        columns: the schema of the run; the user's kept columns stay as they are.
 
     Raises:
-        RequestError: the run keeps no scores, or a kept column has the name of an attribute's.
+        RequestError: the run has no scores, or a kept column has the name of an attribute's column.
     """
 
     def __init__(self, taxonomy: Taxonomy, columns: pa.Schema) -> None:
@@ -47,10 +47,10 @@ class Rethreshold:
 
         Args:
             table: rows of the run.
-            where: names the taxonomy, for the message.
+            where: names the taxonomy in messages.
 
         Raises:
-            RequestError: names the choices without a score, and those that have one.
+            RequestError: names the choices without a score, and the choices with one.
         """
         cells = table.filter(pc.equal(table["status"], schema.STATUS_OK))[KEPT_SCORES].drop_null()
         if not len(cells):

@@ -85,7 +85,7 @@ class RetrieveStage:
         return assemble(output, table, self._columns(found), failures, self._attempt)
 
     def _find(self, table: pa.Table, rows: Sequence[int]) -> list[_Found]:
-        """The scores of each row; every distinct image is asked once."""
+        """Score each row; every distinct image is asked once."""
         groups = image_groups(table, rows)
         images = [group.image for group in groups]
         found = [_Found() for _ in groups]
@@ -97,7 +97,7 @@ class RetrieveStage:
         return [by_row[row] for row in rows]
 
     def _next(self, found: Sequence[_Found]) -> dict[int, list[int]]:
-        """The next questions: image → question numbers, without the images whose outcome is certain."""
+        """Choose the next questions: image → question numbers, without the images whose outcome is certain."""
         if self._ask_all or not self._order:
             everything = range(len(self._predicate.questions))
             return {place: list(everything) for place, each in enumerate(found) if not each.scores}
@@ -127,7 +127,7 @@ class RetrieveStage:
     def _closed(
         self, images: Sequence[Image], questions: Sequence[Sequence[Question]]
     ) -> list[list[tuple[float, str | None]]]:
-        """(score, warning) of P(yes), or of one answer of a closed vocabulary."""
+        """Score P(yes), or one answer of a closed vocabulary: (score, warning) each."""
         texts = [[each.text for each in asked] for asked in questions]
         choices = [[YES_NO if each.answer is None else (each.answer,) for each in asked] for asked in questions]
         return [
@@ -141,7 +141,7 @@ class RetrieveStage:
     def _freely(
         self, images: Sequence[Image], questions: Sequence[Sequence[Question]]
     ) -> list[list[tuple[float, str | None]]]:
-        """(score, warning): the score of the answer that the model writes where it equals the wanted one, else 0."""
+        """Score the answer that the model writes if it equals the wanted one, else 0: (score, warning) each."""
         answered = self._model.answer(images, [[each.text for each in asked] for asked in questions], 1)
         return [
             [

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from vqa_ray.schema import STATUS_ERROR
 
 _EVERY_S = 0.5
-# What names an image, the best first.
+# Columns that name an image, the best first.
 _NAMES = ("image_uri", "image_id", "row_id")
 
 
@@ -24,9 +24,9 @@ class Answered:
     """Rows that model stages have returned.
 
     Attributes:
-        rows: of them all.
-        failed: those with an error.
-        first_error: `code: message (image)` of the first of those, None without.
+        rows: in all.
+        failed: rows in error.
+        first_error: `code: message (image)` of the first row in error; None for none.
     """
 
     rows: int = 0
@@ -39,16 +39,16 @@ class Answered:
 
     @classmethod
     def from_json(cls, data: bytes) -> Answered:
-        """What a `RowReport` has put."""
+        """Read the counts that a `RowReport` has stored."""
         return cls(**json.loads(data))
 
 
 class RowReport:
-    """Counts the rows of one process, and puts the counts where the driver of the run finds them.
+    """Counts the rows of one process, and stores the counts for the driver of the run.
 
     Args:
         put: stores bytes under a key, for all processes of the run.
-        prefix: what the keys of the run begin with.
+        prefix: of the keys of the run.
     """
 
     def __init__(self, put: Callable[[str, bytes], Any], prefix: str) -> None:
@@ -67,7 +67,7 @@ class RowReport:
         now = time.monotonic()
         if now >= self._due or is_first:
             self._due = now + _EVERY_S
-            # Made here, in the process that counts: this object may have been copied to it.
+            # Made here, in the process that counts, because this object may have been copied to it.
             self._key = self._key or f"{self._prefix}{uuid.uuid4().hex}"
             counts = self._counts
             content = {"rows": counts.rows, "failed": counts.failed, "first_error": counts.first_error}
@@ -75,7 +75,7 @@ class RowReport:
 
 
 def _failures(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows in error; of those with several questions (`questions.pack`), those without any answer."""
+    """Return the rows in error; rows with packed questions (`questions.pack`) count when no question has an answer."""
     if "status" in table.column_names:
         is_error = pc.equal(table["status"], STATUS_ERROR)
         names = [name for name in (*_NAMES, "error_code", "error_message") if name in table.column_names]

@@ -1,4 +1,4 @@
-"""Boxes as models give them, in parts of the image, and as they are written, in pixels of the source image."""
+"""Convert boxes from a model's fractions of the image to pixels of the source image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SourceSizes:
         self._widths: list[int] = table["source_width"].to_pylist()
 
     def pixels(self, row: int, boxes: Iterable[Box]) -> list[dict[str, str | float]]:
-        """`schema.BOX` values of a row that was decoded; what reaches out of the image is cut at its edge."""
+        """Return `schema.BOX` values of a decoded row; boxes are cut at the edges of the image."""
         height, width = self._heights[row], self._widths[row]
         return [
             {

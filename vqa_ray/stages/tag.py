@@ -70,7 +70,7 @@ class TagStage:
         return assemble(output, table, self._columns(tagged), failures, self._attempt)
 
     def _tag(self, table: pa.Table, rows: Sequence[int]) -> list[_Tagged]:
-        """The tags of each row; every distinct image is scored once."""
+        """Tag each row; every distinct image is scored once."""
         groups = image_groups(table, rows)
         scores = self._model.score(
             [group.image for group in groups],
@@ -96,7 +96,7 @@ class TagStage:
 
 
 def tag_scores(tags: ImageTags) -> list[dict[str, str | float]]:
-    """A cell of `schema.TAG_SCORES`."""
+    """Return a cell of `schema.TAG_SCORES`."""
     return [
         {"attribute": attribute, "choice": choice, "score": score}
         for attribute, choices in tags.scores.items()
@@ -105,5 +105,5 @@ def tag_scores(tags: ImageTags) -> list[dict[str, str | float]]:
 
 
 def _warning(scored: Sequence[ChoiceScores]) -> str | None:
-    """The distinct warnings of the image's questions, joined; None without any."""
+    """Join the distinct warnings of an image's questions; None for none."""
     return "; ".join(dict.fromkeys(each.warning for each in scored if each.warning)) or None

@@ -1,4 +1,4 @@
-"""Before and after vLLM: DECODED rows → what its engine is asked → ANSWER rows."""
+"""Before and after vLLM: DECODED rows → requests to its engine → ANSWER rows."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from vqa_ray.types import Answer
 
 Batch = dict[str, npt.NDArray[Any]]
 
-# What stands for a row that is already in error, so that every row passes the engine: nearly no work.
+# The question of a row that is already in error, so that every row passes the engine, at nearly no cost.
 _NOTHING_ASKED = "."
 
 
 class VllmRequests:
     """A `map_batches` callable: a DECODED table → one request per row.
 
-    The row itself, without its pixels, rides along as Arrow bytes, whatever the engine does to types.
+    The row itself, without its pixels, passes the engine as Arrow bytes, so that its types survive.
 
     Args:
         max_new_tokens: of an answer.
@@ -38,7 +38,8 @@ class VllmRequests:
         self._max_new_tokens = max_new_tokens
 
     def __call__(self, table: pa.Table) -> Batch:
-        """
+        """Make the requests of a DECODED table.
+
         Returns:
             Columns `messages`, `sampling_params` and `carried`, as many rows in the same order.
         """
@@ -65,10 +66,10 @@ class VllmAnswers:
     """A `map_batches` callable: the engine's output → an ANSWER table.
 
     Args:
-        options: what the engine was asked with.
-        boxes: whether `boxes` are written, see `schema.answer_schema`.
+        options: of the engine.
+        boxes: write `boxes`, see `schema.answer_schema`.
         version: of the columns.
-        attempt: how many times these rows have been tried, counting this one.
+        attempt: the number of times these rows have been tried, this one included.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class VllmAnswers:
         self._attempt = attempt
 
     def __call__(self, outputs: Batch) -> pa.Table:
-        """As many rows, in the same order; what failed in the engine is an error row."""
+        """Make ANSWER rows: as many, in the same order; a row that failed in the engine is an error row."""
         table = pa.concat_tables([_unpacked(carried) for carried in outputs["carried"]])
         answered: dict[int, Answer] = {}
         failures: dict[int, RowError] = {}
@@ -111,7 +112,7 @@ class VllmAnswers:
     def _answer(self, output: Mapping[str, Any], table: pa.Table, row: int) -> Answer:
         seen = table["height"][row].as_py(), table["width"][row].as_py()
         answer = validate_answer(vllm_engine.answer_of(output, self._options, *seen))
-        # Boxes do not say which of several images they are in.
+        # Boxes do not name their image where a row has several.
         return replace(answer, boxes=()) if table["extra_images"][row].as_py() else answer
 
 
