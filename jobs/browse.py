@@ -20,7 +20,8 @@ from vqa_ray.index.search.query import encoder_of
 from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.jobs.spec.tools import BrowseSpec
-from vqa_ray.models.load import ModelOptions, describe
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.predicate import Predicate
 
 logger = logging.getLogger(__name__)
@@ -101,14 +102,14 @@ def _finder(spec: BrowseSpec, index: Index, limits: ImageLimits) -> Finder | Non
         logger.warning("%s", one_line(error, 2000))
         logger.warning("The page can be searched for words only.")
         return None
-    return Finder(index, encoder, ModelOptions(encoder.reference, spec.device), limits, verifier)
+    return Finder(index, ModelOptions.of(encoder, device=spec.device), limits, verifier)
 
 
 def _verifier(spec: BrowseSpec, reference: str) -> VerifierConfig:
-    info = describe(reference)
-    info.kind.require("score", reference)
+    model = Checkpoint.open(reference)
+    model.family.require("score", reference)
 
     def parse(text: str) -> Predicate:
-        return parse_checked("verify", text, info, None, None, threshold=0.5, combine="min-max")
+        return parse_checked("verify", text, model, None, None, threshold=0.5, combine="min-max")
 
-    return VerifierConfig(ModelOptions(reference, spec.device), parse, info.kind.is_generative, spec.allow_http)
+    return VerifierConfig(ModelOptions.of(model, device=spec.device), parse, spec.allow_http)

@@ -13,12 +13,12 @@ from vqa_ray import schema
 from vqa_ray.jobs.runtime.admission import new_record
 from vqa_ray.jobs.runtime.calibration import calibration_fingerprint, read_calibration
 from vqa_ray.jobs.runtime.job import Attempt, Job, image_config, open_input, output_schema
-from vqa_ray.jobs.runtime.model import model_options, resolve_model
+from vqa_ray.jobs.runtime.model import model_options, open_model
 from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.run import run_job
 from vqa_ray.jobs.spec.images import RetrieveSpec
-from vqa_ray.models.load import ModelInfo
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.pipelines.inference import retrieve
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.predicates.predicate import Predicate
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 def run(spec: RetrieveSpec) -> RunResult:
     """Ask the questions of a spec, or those of its failed rows again."""
-    model = resolve_model(spec, "score")
+    model = open_model(spec, "score")
     calibration = read_calibration(spec.calibration, model)
     predicate = parse_checked(
         "--where", spec.where, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
@@ -50,14 +50,14 @@ class RetrievePipeline:
 
     spec: RetrieveSpec
     predicate: Predicate
-    model: ModelInfo
+    model: Checkpoint
 
     def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
         """Build it, lazily."""
         spec, version = self.spec, work.record.columns_version
-        is_generative = self.model.kind.is_generative
-        config = RetrieveConfig(model_options(spec), self.predicate, spec.ask_all, is_generative, version)
-        return retrieve(work.tasks, image_config(spec, work), config, placement, work.layout.attempt)
+        is_generative = self.model.family.is_generative
+        config = RetrieveConfig(model_options(spec, self.model), self.predicate, spec.ask_all, is_generative, version)
+        return retrieve(work.tasks, image_config(spec, work, self.model), config, placement, work.layout.attempt)
 
 
 def write_matches(spec: RetrieveSpec, parts: Sequence[str]) -> None:

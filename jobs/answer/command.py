@@ -11,11 +11,11 @@ from vqa_ray.errors import RequestError
 from vqa_ray.jobs.answer import vllm
 from vqa_ray.jobs.runtime.admission import new_record
 from vqa_ray.jobs.runtime.job import Attempt, Job, Pipeline, image_config, open_input, output_schema
-from vqa_ray.jobs.runtime.model import record_length, recorded_options, resolve_model
+from vqa_ray.jobs.runtime.model import open_model, record_length, recorded_options
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.run import run_job
 from vqa_ray.jobs.spec.images import AnswerSpec
-from vqa_ray.models.load import ModelInfo
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.pipelines.inference import answer
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.readers import Source
@@ -25,14 +25,14 @@ from vqa_ray.stages.answer import AnswerConfig
 
 def run(spec: AnswerSpec) -> RunResult:
     """Answer the input of a spec, or its failed rows again."""
-    model = resolve_model(spec, "answer")
-    takes_context = model.kind.is_generative and model.kind.has_turns and not spec.ignore_context
+    model = open_model(spec, "answer")
+    takes_context = model.family.is_generative and model.family.has_turns and not spec.ignore_context
     source = open_input(
         spec,
         spec.question,
         needs_question=True,
         reads_context=takes_context,
-        reads_several=model.kind.takes_several,
+        reads_several=model.family.takes_several,
     )
     if not takes_context and not spec.ignore_context:
         _refuse_context(spec, source, model)
@@ -41,7 +41,7 @@ def run(spec: AnswerSpec) -> RunResult:
         vllm.check(spec, source, model)
         pipeline = vllm.VllmPipeline(spec, source, model)
     record = record_length(new_record("answer", spec, source, model), spec, model)
-    form = schema.answer_schema(is_nested(spec, source, record), model.kind.has_boxes, record.columns_version)
+    form = schema.answer_schema(is_nested(spec, source, record), model.family.has_boxes, record.columns_version)
     return run_job(Job(record, spec, source, output_schema(form, source), pipeline))
 
 
@@ -51,20 +51,20 @@ class AnswerPipeline:
 
     spec: AnswerSpec
     source: Source
-    model: ModelInfo
+    model: Checkpoint
 
     def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
         """Build it, lazily."""
-        record, kind = work.record, self.model.kind
+        record = work.record
         config = AnswerConfig(
             recorded_options(self.spec, self.model, record),
             self.spec.top_k,
             self.source.several,
             is_nested(self.spec, self.source, record),
-            kind.has_boxes,
+            self.model.family.has_boxes,
             record.columns_version,
         )
-        return answer(work.tasks, image_config(self.spec, work), config, placement, work.layout.attempt)
+        return answer(work.tasks, image_config(self.spec, work, self.model), config, placement, work.layout.attempt)
 
 
 def is_nested(spec: AnswerSpec, source: Source, record: RunRecord) -> bool:
@@ -72,10 +72,10 @@ def is_nested(spec: AnswerSpec, source: Source, record: RunRecord) -> bool:
     return source.several and (spec.layout == "nested" or record.columns_version < 2)
 
 
-def _refuse_context(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
+def _refuse_context(spec: AnswerSpec, source: Source, model: Checkpoint) -> None:
     column = spec.columns.get("context", "context")
     if column in source.columns:
         raise RequestError(
-            f"{spec.input}: brings earlier turns in column {column!r}, and {model.kind.told} ({spec.model}) answers "
-            "each question by itself; use a generative model, or --ignore-context"
+            f"{spec.input}: brings earlier turns in column {column!r}, and {model.family.display_name} ({spec.model}) "
+            "answers each question by itself; use a generative model, or --ignore-context"
         )

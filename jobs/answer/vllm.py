@@ -12,7 +12,7 @@ from vqa_ray.jobs.runtime.model import recorded_options
 from vqa_ray.jobs.spec.images import AnswerSpec
 from vqa_ray.models.chat.vllm import VllmOptions, closing_tokens, require_vllm
 from vqa_ray.models.checkpoint.adapter import adapter_of
-from vqa_ray.models.load import ModelInfo
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.pipelines.vllm import answer_with_vllm
 from vqa_ray.readers import Source
@@ -22,17 +22,18 @@ _OPTION = "--engine vllm"
 _MOST_IMAGES = 8
 
 
-def check(spec: AnswerSpec, source: Source, model: ModelInfo) -> None:
+def check(spec: AnswerSpec, source: Source, model: Checkpoint) -> None:
     """Refuse what vLLM cannot do.
 
     Raises:
         RequestError: it cannot, or is not installed.
     """
     gpus = spec.num_gpus or 1
-    if not model.kind.is_chat:
-        raise RequestError(f"{_OPTION}: model {spec.model}: {model.kind.told} is not a chat model, which vLLM is for")
-    if not model.kind.has_turns:
-        raise RequestError(f"{_OPTION}: model {spec.model}: {model.kind.told} has no chat template, which vLLM needs")
+    label = f"{_OPTION}: {model.label}: {model.family.display_name}"
+    if not model.family.is_chat:
+        raise RequestError(f"{label} is not a chat model, which vLLM is for")
+    if not model.family.has_turns:
+        raise RequestError(f"{label} has no chat template, which vLLM needs")
     if source.several:
         raise RequestError(f"{_OPTION}: rows bring several questions; wanted one question per row")
     if spec.num_beams is not None:
@@ -52,13 +53,13 @@ class VllmPipeline:
 
     spec: AnswerSpec
     source: Source
-    model: ModelInfo
+    model: Checkpoint
 
     def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
         """Build it, lazily."""
         spec, model = self.spec, self.model
         options = VllmOptions(
-            max_new_tokens=recorded_options(spec, model, work.record).generation(model).max_new_tokens,
+            max_new_tokens=recorded_options(spec, model, work.record).generation().max_new_tokens,
             gpus=int(spec.num_gpus or 1),
             dtype=spec.dtype,
             images=_MOST_IMAGES if self.source.layout.images else 1,
@@ -67,11 +68,11 @@ class VllmPipeline:
         )
         return answer_with_vllm(
             work.tasks,
-            image_config(spec, work),
+            image_config(spec, work, model),
             spec.model,
             options,
             resources=placement,
-            boxes=model.kind.has_boxes,
+            boxes=model.family.has_boxes,
             version=work.record.columns_version,
             attempt=work.layout.attempt,
         )

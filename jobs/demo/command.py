@@ -28,7 +28,7 @@ from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.search import command as search
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.jobs.spec.images import AnswerSpec, TagSpec
-from vqa_ray.models.load import describe
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.taxonomy.file import default_taxonomy
 
 # The query of the search, and the questions that verify its hits.
@@ -44,8 +44,8 @@ def run(spec: DemoSpec) -> None:
         RunError: the rows of a step are not sound.
     """
     model, encoder = spec.model, spec.encoder
-    describe(model)
-    describe(encoder).kind.require("embed", encoder)
+    Checkpoint.open(model)
+    Checkpoint.open(encoder).family.require("embed", encoder)
     place = directory.claim(spec.output)
     with output_lock(str(place), now()):
         directory.clear(place)

@@ -21,9 +21,9 @@ from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime.job import open_input, output_schema
-from vqa_ray.jobs.runtime.model import resolve_model
+from vqa_ray.jobs.runtime.model import open_model
 from vqa_ray.jobs.runtime.model_record import describe_model
-from vqa_ray.models.load import embedding_shape
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute
 from vqa_ray.readers.source import ColumnMap, parse_keep
@@ -51,6 +51,7 @@ class IndexTask:
     """
 
     spec: IndexSpec
+    model: Checkpoint
     source: Source
     layout: IndexDirectory
     kind: IndexSchema
@@ -65,8 +66,8 @@ def prepare(spec: IndexSpec) -> IndexTask:
         RequestError: the model cannot embed, the input cannot be read, the index is of another model, other options
             or other columns, or the output holds something else.
     """
-    model = resolve_model(spec, "embed")
-    shape = embedding_shape(spec.model)
+    model = open_model(spec, "embed")
+    shape = model.shape
     if spec.ann == "always":
         check_possible(spec.model, shape.vectors)
     kind = IndexSchema(describe_model(model, model.similarity_meaning), shape.vectors, shape.dimension, spec.shared())
@@ -80,7 +81,7 @@ def prepare(spec: IndexSpec) -> IndexTask:
     if base is not None:
         _check_columns(Index(layout, base), form)
     record = guard.new_record("index", spec, source, model)
-    return IndexTask(spec, source, layout, kind, form, record)
+    return IndexTask(spec, model, source, layout, kind, form, record)
 
 
 def check_kind(layout: IndexDirectory, kind: IndexSchema, base: Version) -> None:

@@ -9,6 +9,7 @@ from ray.data import Dataset
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.runtime.job import Attempt, image_config
 from vqa_ray.jobs.runtime.model import model_options
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.pipelines.inference import embed
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.stages.embed import EmbedConfig
@@ -19,8 +20,9 @@ class EmbedPipeline:
     """The pipeline of a spec; see `vqa_ray.jobs.runtime.job.Pipeline`."""
 
     spec: IndexSpec
+    model: Checkpoint
 
     def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
         """Build it, lazily."""
-        config = EmbedConfig(model_options(self.spec), self.spec.thumbnails)
-        return embed(work.tasks, image_config(self.spec, work), config, placement, work.layout.attempt)
+        config = EmbedConfig(model_options(self.spec, self.model), self.spec.thumbnails)
+        return embed(work.tasks, image_config(self.spec, work, self.model), config, placement, work.layout.attempt)

@@ -53,7 +53,7 @@ def _again(
     record = replace(asked, command={**asked.command, "retry_failed": retry.names(), "of": read_as})
     name = find_resumable_update(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
     layout = task.layout.update(name)
-    job = Job(record, task.spec, source, task.schema, EmbedPipeline(task.spec))
+    job = Job(record, task.spec, source, task.schema, EmbedPipeline(task.spec, task.model))
     result = embed(job, layout, lock.fence, partial(read_tasks, source, keys=keys), keys)
     if result.integrity_errors:
         return base, result

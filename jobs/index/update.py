@@ -72,7 +72,7 @@ def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Di
     planned = sources.planned_files(source, name, limits)
     write_table_atomic(task.layout.plan(name), planned)
     write_input_snapshot(task.layout.origin(name), source)
-    job = Job(record_of(task, base), task.spec, source, task.schema, EmbedPipeline(task.spec), limits)
+    job = Job(record_of(task, base), task.spec, source, task.schema, EmbedPipeline(task.spec, task.model), limits)
     result = embed(job, task.layout.update(name), lock.fence, partial(read_tasks, source, limits=limits))
     if result.integrity_errors:
         return result

@@ -14,7 +14,7 @@ from vqa_ray import __version__
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.model_record import describe_model
 from vqa_ray.jobs.spec.base import RunSpec
-from vqa_ray.models.load import ModelInfo
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.readers import Source
 from vqa_ray.readers.changes.snapshot import input_place, read_snapshot, snapshot_of, write_snapshot
 from vqa_ray.runs.directory import RunDirectory
@@ -27,7 +27,7 @@ _PACKAGES = ("ray", "torch", "transformers", "pyarrow", "pillow")
 
 
 def new_record(
-    job: str, spec: RunSpec, source: Source, model: ModelInfo, extra: dict[str, Any] | None = None
+    job: str, spec: RunSpec, source: Source, model: Checkpoint, extra: dict[str, Any] | None = None
 ) -> RunRecord:
     """Make the record of a command as if its run were new.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from vqa_ray.calibration.file import Calibration
-from vqa_ray.models.load import ModelInfo
+from vqa_ray.models.checkpoint.opened import Checkpoint
 
 
-def read_calibration(uri: str | None, model: ModelInfo) -> Calibration | None:
+def read_calibration(uri: str | None, model: Checkpoint) -> Calibration | None:
     """Read the calibration at `uri`; None where no option names one.
 
     Raises:

@@ -14,7 +14,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.image_limits import image_limits
 from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
-from vqa_ray.models.load import load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.readers import InputConfig, Source, open_source
@@ -158,10 +158,10 @@ def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
     return columns.with_kept(form, kept)
 
 
-def image_config(spec: RunSpec, work: Attempt) -> ImageConfig:
+def image_config(spec: RunSpec, work: Attempt, model: Checkpoint) -> ImageConfig:
     """Give the configuration of fetching and decoding for a spec."""
     return ImageConfig(
-        load_transform(spec.model),
+        model.transform,
         image_limits(spec),
         spec.fast_decode,
         spec.allow_http,

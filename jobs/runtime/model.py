@@ -9,9 +9,10 @@ from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, RetrieveSpec, TagSpec
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS
 from vqa_ray.models.generation.prompts import prompting
-from vqa_ray.models.load import ModelInfo, ModelOptions, describe
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.registry import Task
 from vqa_ray.runs.record import RunRecord
 
@@ -20,57 +21,56 @@ logger = logging.getLogger(__name__)
 _MAX_NEW_TOKENS = "max_new_tokens"
 
 
-def resolve_model(spec: RunSpec, task: Task) -> ModelInfo:
-    """Describe the model of a spec.
+def open_model(spec: RunSpec, task: Task) -> Checkpoint:
+    """Open the model of a spec.
 
     Raises:
         RequestError: the family cannot do what the job needs, or does not take an option that was given.
     """
     with announce_when_slow(f"looking at the model {spec.model}"):
-        info = describe(spec.model)
-    info.kind.require(task, spec.model)
-    options = model_options(spec)
-    options.check(info)
-    for note in info.notes:
+        model = Checkpoint.open(spec.model)
+    model.family.require(task, spec.model)
+    model_options(spec, model).check()
+    for note in model.notes:
         logger.info("%s", note)
-    if spec.num_gpus is not None and spec.num_gpus > 1 and not info.kind.is_generative:
+    if spec.num_gpus is not None and spec.num_gpus > 1 and not model.family.is_generative:
         raise RequestError(
-            f"--num-gpus {spec.num_gpus:g}: model {spec.model}: {info.kind.told} is never spread over several GPUs; "
-            "wanted at most 1"
+            f"--num-gpus {spec.num_gpus:g}: {model.label}: {model.family.display_name} is never spread over several "
+            "GPUs; wanted at most 1"
         )
-    return info
+    return model
 
 
-def model_options(spec: RunSpec) -> ModelOptions:
+def model_options(spec: RunSpec, model: Checkpoint) -> ModelOptions:
     """Take the options of loading and prompting a model out of a spec."""
-    return ModelOptions(
-        spec.model,
-        spec.device,
-        spec.dtype,
-        spec.compile,
+    return ModelOptions.of(
+        model,
+        device=spec.device,
+        dtype=spec.dtype,
+        compile=spec.compile,
         prompt_template=spec.prompt_template if isinstance(spec, AnswerSpec | TagSpec | RetrieveSpec) else None,
         max_new_tokens=spec.max_new_tokens if isinstance(spec, AnswerSpec | CaptionSpec) else None,
         num_beams=spec.num_beams if isinstance(spec, AnswerSpec | CaptionSpec) else None,
     )
 
 
-def record_length(record: RunRecord, spec: AnswerSpec | CaptionSpec, model: ModelInfo) -> RunRecord:
+def record_length(record: RunRecord, spec: AnswerSpec | CaptionSpec, model: Checkpoint) -> RunRecord:
     """Add the limit of new tokens to a record, so that a run keeps it when a later default differs."""
-    if not model.kind.is_generative:
+    if not model.family.is_generative:
         return record
-    generation = model_options(spec).generation(model)
+    generation = model_options(spec, model).generation()
     limit = generation.max_new_tokens if isinstance(spec, AnswerSpec) else generation.caption_max_new_tokens
     return replace(record, model={**record.model, _MAX_NEW_TOKENS: limit})
 
 
-def recorded_options(spec: AnswerSpec | CaptionSpec, model: ModelInfo, record: RunRecord) -> ModelOptions:
+def recorded_options(spec: AnswerSpec | CaptionSpec, model: Checkpoint, record: RunRecord) -> ModelOptions:
     """Take the options of a spec, with the limit of new tokens that its run began with."""
-    options = model_options(spec)
-    if not model.kind.is_generative or spec.max_new_tokens is not None:
+    options = model_options(spec, model)
+    if not model.family.is_generative or spec.max_new_tokens is not None:
         return options
     limit = record.model.get(_MAX_NEW_TOKENS)
     if limit is None:
-        style = prompting(options.prompt_template or model.kind.template)
+        style = prompting(options.prompt_template or model.family.template)
         answer = style.max_new_tokens or UNRECORDED_ANSWER_TOKENS
         limit = answer if isinstance(spec, AnswerSpec) else UNRECORDED_CAPTION_TOKENS
     return replace(options, max_new_tokens=limit)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vqa_ray.models.load import ModelInfo
+from vqa_ray.models.checkpoint.opened import Checkpoint
 
 
-def describe_model(model: ModelInfo, score_meaning: str) -> dict[str, str]:
+def describe_model(model: Checkpoint, score_meaning: str) -> dict[str, str]:
     """Describe a model for records and the metadata of tables.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vqa_ray.calibration.file import Calibration
 from vqa_ray.errors import RequestError
-from vqa_ray.models.load import ModelInfo, load_vocabulary
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.predicates.parser import parse
 from vqa_ray.predicates.predicate import Algebra, Predicate
 from vqa_ray.stages.retrieve import check_answers
@@ -13,7 +13,7 @@ from vqa_ray.stages.retrieve import check_answers
 def parse_checked(
     option: str,
     expression: str,
-    model: ModelInfo,
+    model: Checkpoint,
     calibration: Calibration | None,
     calibration_file: str | None,
     *,
@@ -36,5 +36,5 @@ def parse_checked(
     predicate = parse(expression, threshold, combine, calibration.questions if calibration else None)
     if calibration is not None and not any(question in calibration.questions for question in predicate.questions):
         raise RequestError(f"--calibration {calibration_file}: holds none of the expression's questions")
-    check_answers(option, predicate, model.reference, load_vocabulary(model.reference))
+    check_answers(option, predicate, model.reference, model.vocabulary)
     return predicate

@@ -16,7 +16,7 @@ from vqa_ray.index.search.tags import JoinedTags
 from vqa_ray.index.search.verify import Verified
 from vqa_ray.jobs.runtime.model_record import describe_model
 from vqa_ray.jobs.search.spec import SearchSpec
-from vqa_ray.models.load import ModelInfo
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.storage.filesystem import redacted_uri
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Outcome:
 
     spec: SearchSpec
     index: Index
-    model: ModelInfo
+    model: Checkpoint
     tagged: JoinedTags | None
     found: Hits
     verified: Verified | None

@@ -15,7 +15,8 @@ from vqa_ray.jobs.runtime.calibration import read_calibration
 from vqa_ray.jobs.runtime.image_limits import image_limits
 from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.search.spec import SearchSpec
-from vqa_ray.models.load import ModelInfo, ModelOptions, describe, load_encoder, load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.storage.filesystem import redacted_uri
 
@@ -28,18 +29,18 @@ def verification_from_spec(spec: SearchSpec) -> Verification | None:
     """
     if spec.verify is None or spec.verify_model is None:
         return None
-    model = describe(spec.verify_model)
-    model.kind.require("score", spec.verify_model)
-    options = ModelOptions(spec.verify_model, spec.device, spec.dtype, prompt_template=spec.prompt_template)
-    options.check(model)
+    model = Checkpoint.open(spec.verify_model)
+    model.family.require("score", spec.verify_model)
+    options = ModelOptions.of(model, device=spec.device, dtype=spec.dtype, prompt_template=spec.prompt_template)
+    options.check()
     calibration = read_calibration(spec.calibration, model)
     predicate = parse_checked(
         "--verify", spec.verify, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
     )
-    return Verification(options, predicate, model.kind.is_generative, image_limits(spec), spec.allow_http)
+    return Verification(options, predicate, image_limits(spec), spec.allow_http)
 
 
-def query_of(spec: SearchSpec, model: ModelInfo) -> Query:
+def query_of(spec: SearchSpec, model: Checkpoint) -> Query:
     """Embed the text and the image of a query. The image is read before the model is loaded.
 
     Raises:
@@ -49,10 +50,10 @@ def query_of(spec: SearchSpec, model: ModelInfo) -> Query:
     if spec.image is not None:
         try:
             data = query.fetch_image(spec.image, limits, allow_http=spec.allow_http)
-            image = query.decode_image(data, load_transform(model.reference), limits)
+            image = query.decode_image(data, model.transform, limits)
         except RequestError as error:
             raise RequestError(f"--image {redacted_uri(spec.image)}: {error}") from error
-    encoder = load_encoder(model.reference, device=spec.device, dtype=spec.dtype)
+    encoder = ModelOptions.of(model, device=spec.device, dtype=spec.dtype).load_encoder()
     return query.query_of(encoder, spec.text, image)
 
 

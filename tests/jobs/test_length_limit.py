@@ -50,4 +50,4 @@ def test_a_resumed_run_keeps_its_limit(spec: Any, name: str, recorded: int, unre
 def test_models_of_a_closed_vocabulary_have_no_limit() -> None:
     spec = AnswerSpec(**GIVEN)
     assert record_length(record(), spec, model("vilt")) == record()
-    assert recorded_options(spec, model("vilt"), record()) == model_options(spec)
+    assert recorded_options(spec, model("vilt"), record()) == model_options(spec, model("vilt"))

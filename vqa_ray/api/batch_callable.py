@@ -171,7 +171,7 @@ class BatchCallable(ABC):
         with self._lock:
             if self._session is None:
                 checkpoint = Checkpoint.open(self._options.reference)
-                loaded = LoadedOptions.of(self._options, checkpoint, self._task)
+                loaded = LoadedOptions.for_task(self._options, checkpoint, self._task)
                 engine = Engine(checkpoint.transform, self._images, self._describe())
                 stage = self._open(checkpoint, loaded)
                 (nothing,) = engine.run([schema.READ.empty_table()], stage)

@@ -52,7 +52,7 @@ class ImageOptions:
             raise RequestError(f"batch_size is {self.batch_size}; it must be at least 1")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoadedOptions(ModelOptions):
     """The options of a model that is loaded already, for the stages that share it."""
 
@@ -60,24 +60,25 @@ class LoadedOptions(ModelOptions):
     encoder: Encoder | None = None
 
     @classmethod
-    def of(cls, options: ModelOptions, checkpoint: Checkpoint, task: Task) -> LoadedOptions:
+    def for_task(cls, options: ModelOptions, checkpoint: Checkpoint, task: Task) -> LoadedOptions:
         """Load a model for a task.
 
         Raises:
             RequestError: its family cannot do that, or it cannot be loaded.
         """
         checkpoint.family.require(task, checkpoint.reference)
-        given = {each.name: getattr(options, each.name) for each in fields(ModelOptions)}
+        opened = replace(options, revisions=checkpoint.revisions, opened=checkpoint)
+        given = {each.name: getattr(opened, each.name) for each in fields(ModelOptions)}
         if task == "embed":
-            return cls(**given, encoder=options.load_encoder(checkpoint))
-        return cls(**given, model=options.load(checkpoint))
+            return cls(**given, encoder=opened.load_encoder())
+        return cls(**given, model=opened.load())
 
-    def load(self, checkpoint: Checkpoint | None = None) -> VqaModel:
+    def load(self) -> VqaModel:
         """Return the model."""
         assert self.model is not None
         return self.model
 
-    def load_encoder(self, checkpoint: Checkpoint | None = None) -> Encoder:
+    def load_encoder(self) -> Encoder:
         """Return the encoder."""
         assert self.encoder is not None
         return self.encoder

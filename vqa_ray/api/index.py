@@ -53,7 +53,7 @@ def open_index(
     """
     index = reader.open_index(uri, version)
     checkpoint = encoder_of(index.version, model)
-    options = ModelOptions(checkpoint.reference, device, dtype)
+    options = ModelOptions.of(checkpoint, device=device, dtype=dtype)
     images = ImageOptions(limits or ImageLimits(), allow_http)
     return ImageIndex(index, IndexRows(index, tags), checkpoint, options, images)
 
@@ -189,7 +189,7 @@ class ImageIndex:
         among = None if filter is None else self._rows.matching(filter)
         pixels = None if image is None else self._pixels(image)
         if self._encoder is None:
-            self._encoder = self._options.load_encoder(self._checkpoint)
+            self._encoder = self._options.load_encoder()
         found = self._searcher.search(query_of(self._encoder, text, pixels), top_k=top_k, filter=among, exact=exact)
         ranked = Ranked(found.positions, found.scores)
         return Hits(hits_table(ranked, self._rows.take(ranked.positions)), found.images, found.method)

@@ -73,8 +73,8 @@ class Model:
         self._engine = Engine(self._checkpoint.transform, images)
         answers = self._checkpoint.family.tasks != {"embed"}
         # A model that does both keeps its two parts apart; the second is loaded when it is needed.
-        self._answers = LoadedOptions.of(options, self._checkpoint, "score") if answers else None
-        self._embeds = None if answers else LoadedOptions.of(options, self._checkpoint, "embed")
+        self._answers = LoadedOptions.for_task(options, self._checkpoint, "score") if answers else None
+        self._embeds = None if answers else LoadedOptions.for_task(options, self._checkpoint, "embed")
 
     def __repr__(self) -> str:
         return f"Model({self.reference!r}, family={self.family!r}, tasks={self.tasks!r})"
@@ -277,7 +277,7 @@ class Model:
             assert self._answers is not None
             return self._answers
         if self._embeds is None:
-            self._embeds = LoadedOptions.of(self._options, self._checkpoint, "embed")
+            self._embeds = LoadedOptions.for_task(self._options, self._checkpoint, "embed")
         return self._embeds
 
     def _run(

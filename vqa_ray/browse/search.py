@@ -18,7 +18,7 @@ from vqa_ray.index.search.searcher import Searcher
 from vqa_ray.index.search.verify import Verification, Verifier
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.index.vectors import as_matrix
-from vqa_ray.models.load import ModelInfo, ModelOptions, load_transform
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import Encoder, VqaModel
 from vqa_ray.predicates.predicate import Predicate
 from vqa_ray.report.row_cards import Verdict, verdict_of
@@ -72,13 +72,11 @@ class VerifierConfig:
     Attributes:
         model: which one, and how it is loaded and asked.
         parse: reads expressions for it.
-        free_answers: whether it writes its answers.
         allow_http: whether images are fetched from http:// and https://.
     """
 
     model: ModelOptions
     parse: Parse
-    free_answers: bool = False
     allow_http: bool = False
 
 
@@ -88,7 +86,6 @@ class Finder:
     Args:
         index: to search.
         encoder: the model of the index.
-        options: how it is loaded.
         limits: what an image to search by may cost.
         asking: who verifies; None for nobody.
     """
@@ -96,15 +93,14 @@ class Finder:
     def __init__(
         self,
         index: Index,
-        encoder: ModelInfo,
-        options: ModelOptions,
+        encoder: ModelOptions,
         limits: ImageLimits,
         asking: VerifierConfig | None = None,
     ) -> None:
         self._index = index
         self._searcher = Searcher(index, hold=True)
-        self._transform = load_transform(encoder.reference)
-        self._options = options
+        self._transform = encoder.checkpoint.transform
+        self._options = encoder
         self._encoder: Encoder | None = None
         self._limits = limits
         self._asking = asking
@@ -165,9 +161,7 @@ class Finder:
         asking = self._asking
         if self._model is None:
             self._model = asking.model.load()
-        check = Verification(
-            asking.model, predicate, asking.free_answers, allow_http=asking.allow_http, loaded=self._model
-        )
+        check = Verification(asking.model, predicate, allow_http=asking.allow_http, loaded=self._model)
         positions: Sequence[int] = found.positions.tolist()
         verified = Verifier(check, SourceImages(self._index))(positions, len(positions))
         said = [verdict_of(row) for row in verified.table.to_pylist()]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from vqa_ray.errors import RequestError
 from vqa_ray.models import familiarity
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _ENCODER_DECODERS = ("t5",)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ModelOptions:
     """A model, and how it is loaded and prompted; small enough to travel to workers.
 
@@ -37,6 +37,7 @@ class ModelOptions:
         max_new_tokens: the most tokens of an answer or caption; None for the style's or the family's own limit.
         num_beams: of the search; None for the style's own, or the likeliest token each time.
         revisions: of the checkpoint that the command opened: workers read the same, see `Checkpoint.revisions`.
+        opened: the checkpoint, in the process that opened it; it does not travel.
     """
 
     reference: str
@@ -47,13 +48,38 @@ class ModelOptions:
     max_new_tokens: int | None = None
     num_beams: int | None = None
     revisions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    opened: Checkpoint | None = field(default=None, repr=False, compare=False)
 
-    def check(self, checkpoint: Checkpoint) -> None:
-        """Refuse options that do not apply to a model.
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, **options: Any) -> Self:
+        """Return options for a model that is open.
+
+        Args:
+            checkpoint: the model.
+            options: the other fields.
+        """
+        return cls(checkpoint.reference, revisions=checkpoint.revisions, opened=checkpoint, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the opened checkpoint behind: another node has the files elsewhere."""
+        return self.__dict__ | {"opened": None}
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The model as this process has opened it; opened now if it was not.
+
+        Raises:
+            ModelLoadError: see `Checkpoint.open`.
+        """
+        return self.opened or Checkpoint.open(self.reference, self.revisions)
+
+    def check(self) -> None:
+        """Refuse options that do not apply to the model.
 
         Raises:
             RequestError: names the option and the family, or the part of the model that overflows in float16.
         """
+        checkpoint = self.checkpoint
         family, label = checkpoint.family, checkpoint.label
         if self.prompt_template is not None:
             prompting(self.prompt_template)
@@ -70,12 +96,13 @@ class ModelOptions:
         if refusal:
             raise RequestError(f"--dtype float16: {label}: {refusal}")
 
-    def generation(self, checkpoint: Checkpoint) -> GenerationConfig:
+    def generation(self) -> GenerationConfig:
         """Return limits and search of a generative model: as given, else of the prompt style, else of the family.
 
         Raises:
             RequestError: `max_new_tokens` exceeds the model's context.
         """
+        checkpoint = self.checkpoint
         style = prompting(self.prompt_template or checkpoint.family.template)
         config = checkpoint.config
         text = config.get("text_config") or {}
@@ -95,19 +122,17 @@ class ModelOptions:
             length_penalty=1.0 if penalty is None else penalty,
         )
 
-    def load(self, checkpoint: Checkpoint | None = None) -> VqaModel:
+    def load(self) -> VqaModel:
         """Load the model; a `GenerativeModel` where the family is generative.
-
-        Args:
-            checkpoint: the model, where this process has opened it.
 
         Raises:
             ModelLoadError: see `Checkpoint.open`; also a device or dtype that does not exist, or damaged weights.
             RequestError: an option that does not apply to the family, or a family that answers no questions.
         """
-        checkpoint = checkpoint or self._open()
-        family = checkpoint.family
-        self.check(checkpoint)
+        if self.opened is None:
+            return replace(self, opened=self.checkpoint).load()
+        checkpoint, family = self.opened, self.opened.family
+        self.check()
         if family.engine is None:
             family.require("answer", self.reference)
             raise AssertionError(f"{family.name} answers and has no engine")
@@ -115,18 +140,15 @@ class ModelOptions:
         if family.takes_template:
             given["prompting"] = prompting(self.prompt_template or family.template)
         if family.is_generative:
-            given["generation"] = self.generation(checkpoint)
+            given["generation"] = self.generation()
         model: VqaModel = family.engine.load().from_checkpoint(checkpoint, **given)
         measured = checkpoint.path / familiarity.FILE if checkpoint.path else None
         if measured is not None and measured.is_file():
             return familiarity.FamiliarityWarnings(model, familiarity.Familiarity.read(measured))
         return model
 
-    def load_encoder(self, checkpoint: Checkpoint | None = None) -> Encoder:
+    def load_encoder(self) -> Encoder:
         """Load the dual encoder.
-
-        Args:
-            checkpoint: the model, where this process has opened it.
 
         Raises:
             ModelLoadError: see `load`.
@@ -134,16 +156,13 @@ class ModelOptions:
         """
         if self.compile:
             logger.warning("model %s: --compile has no effect on encoders", self.reference)
-        checkpoint = checkpoint or self._open()
+        checkpoint = self.checkpoint
         kind = checkpoint.family.encoder
         if kind is None:
             checkpoint.family.require("embed", self.reference)
             raise AssertionError(f"{checkpoint.family_name} embeds and has no encoder")
         encoder: Encoder = kind.load().from_checkpoint(checkpoint, device=self.device, dtype=self.dtype)
         return encoder
-
-    def _open(self) -> Checkpoint:
-        return Checkpoint.open(self.reference, self.revisions)
 
 
 def _context(config: Mapping[str, Any], text: Mapping[str, Any]) -> int | None:

@@ -26,7 +26,7 @@ from vqa_ray.browse.search import Finder, VerifierConfig
 from vqa_ray.browse.server import Server, Settings
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.models.fake.encoder import FakeEncoder
-from vqa_ray.models.load import ModelOptions, describe
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse
 from vqa_ray.readers import Source
 from vqa_ray.runs import manifest
@@ -188,12 +188,12 @@ def on_disk(place: Path, images: Sequence[bytes]) -> dict[str, list[str]]:
 def finder_of(collection: Collection, asking: VerifierConfig | None = None) -> Finder:
     """A finder with the fake encoder."""
     assert collection.index is not None
-    return Finder(collection.index, describe("fake:"), ModelOptions("fake:"), ImageLimits(), asking)
+    return Finder(collection.index, ModelOptions("fake:"), ImageLimits(), asking)
 
 
 def fake_asking() -> VerifierConfig:
     """The fake VQA model, which writes its answers."""
-    return VerifierConfig(ModelOptions("fake:"), parse, free_answers=True)
+    return VerifierConfig(ModelOptions("fake:"), parse)
 
 
 def server_of(

@@ -18,7 +18,7 @@ from tests.helpers.tiny_encoders import clip, save, siglip
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.float16 import overflowing_type
 from vqa_ray.models.layers.device import choose_dtype
-from vqa_ray.models.load import ModelOptions, describe, load_encoder, load_model
+from vqa_ray.models.load import ModelOptions, load_encoder, load_model
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 T5 = {"model_type": "blip-2", "text_config": {"model_type": "t5"}}
@@ -59,9 +59,9 @@ def test_models_that_overflow_are_refused_by_name() -> None:
 def test_a_command_refuses_before_any_work(tmp_path: Path) -> None:
     directory = tiny_blip.save(tmp_path, tiny_blip.blip2("t5"))
     with pytest.raises(RequestError, match=r"^--dtype float16: model .*: t5 overflows"):
-        ModelOptions(str(directory), dtype="float16").check(describe(str(directory)))
-    ModelOptions(str(directory), dtype="bfloat16").check(describe(str(directory)))
-    ModelOptions("fake:", dtype="float16").check(describe("fake:"))
+        ModelOptions(str(directory), dtype="float16").check()
+    ModelOptions(str(directory), dtype="bfloat16").check()
+    ModelOptions("fake:", dtype="float16").check()
 
 
 MODELS: dict[str, Callable[[Path], Path]] = {

@@ -80,13 +80,13 @@ def test_what_a_family_cannot_do_is_refused_with_those_that_can() -> None:
 def test_a_closed_vocabulary_takes_no_options_of_writing(given, message: str) -> None:
     vilt = next(family for family in FAMILIES if family.name == "vilt")
     with pytest.raises(RequestError, match=f"^{message}"):
-        ModelOptions("x", **given).check(Checkpoint("x", vilt, ViltTransform()))
-    ModelOptions("x", **given).check(Checkpoint.open("fake:"))
+        ModelOptions.of(Checkpoint("x", vilt, ViltTransform()), **given).check()
+    ModelOptions("fake:", **given).check()
 
 
 def test_a_wrong_template_is_told_before_any_work() -> None:
     with pytest.raises(RequestError, match=r"holds \{\} 0 times"):
-        ModelOptions("fake:", prompt_template="what?").check(Checkpoint.open("fake:"))
+        ModelOptions("fake:", prompt_template="what?").check()
 
 
 def test_models_are_described_without_torch() -> None:

@@ -7,12 +7,12 @@ from vqa_ray.images.decode import ImageLimits, decode_for
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.index.search.scoring import Query
 from vqa_ray.index.version import Version
-from vqa_ray.models.load import ModelInfo, describe, embedding_shape
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.protocols import Encoder
 from vqa_ray.types import Image, ImageTransform
 
 
-def encoder_of(version: Version, reference: str | None = None) -> ModelInfo:
+def encoder_of(version: Version, reference: str | None = None) -> Checkpoint:
     """The model that an index is searched with: the one it was built with.
 
     Args:
@@ -25,23 +25,23 @@ def encoder_of(version: Version, reference: str | None = None) -> ModelInfo:
     built = version.model
     where = reference or str(built["reference"])
     try:
-        info = describe(where)
+        model = Checkpoint.open(where)
     except RequestError as error:
         hint = "" if reference else "; the index was built with it: --model names where it is now"
         raise RequestError(f"{error}{hint}") from error
-    info.kind.require("embed", where)
-    if info.fingerprint != built["fingerprint"]:
+    model.family.require("embed", where)
+    if model.fingerprint != built["fingerprint"]:
         raise RequestError(
             f"the index was built with model {built['reference']} ({built['fingerprint']}), {where} is another "
-            f"({info.fingerprint}); their vectors cannot be compared"
+            f"({model.fingerprint}); their vectors cannot be compared"
         )
-    shape = embedding_shape(where)
+    shape = model.shape
     if (shape.vectors, shape.dimension) != (version.vectors, version.dimension):
         raise RequestError(
             f"the index was built with model {built['reference']} and holds {version.vectors} × {version.dimension} "
             f"numbers per image, model {where} makes {shape.vectors} × {shape.dimension}"
         )
-    return info
+    return model
 
 
 def fetch_image(uri: str, limits: ImageLimits, *, allow_http: bool = False) -> bytes:

@@ -15,7 +15,7 @@ from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.models.load import ModelOptions, load_transform
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import VqaModel
 from vqa_ray.predicates.predicate import Predicate
 from vqa_ray.process import torch_threads_kept
@@ -48,7 +48,6 @@ class Verification:
     Attributes:
         model: which one, and how it is loaded and asked.
         predicate: what must hold.
-        free_answers: whether the model writes its answers.
         limits: what an image may cost.
         allow_http: whether images are fetched from http:// and https://.
         loaded: that model, where it is loaded already.
@@ -56,7 +55,6 @@ class Verification:
 
     model: ModelOptions
     predicate: Predicate
-    free_answers: bool = False
     limits: ImageLimits = field(default_factory=ImageLimits)
     allow_http: bool = False
     loaded: VqaModel | None = field(default=None, repr=False)
@@ -115,13 +113,13 @@ class Verifier:
 
     @cached_property
     def _decode(self) -> DecodeImages:
-        return DecodeImages(load_transform(self._check.model.reference), self._check.limits, run_id=self._run_id)
+        return DecodeImages(self._check.model.checkpoint.transform, self._check.limits, run_id=self._run_id)
 
     @cached_property
     def _ask(self) -> RetrieveStage:
         check = self._check
-        model = check.loaded or check.model
-        return RetrieveStage(RetrieveConfig(model, check.predicate, free_answers=check.free_answers))
+        free = check.model.checkpoint.family.is_generative
+        return RetrieveStage(RetrieveConfig(check.loaded or check.model, check.predicate, free_answers=free))
 
     def _pixels(self, positions: Sequence[int]) -> pa.Table:
         """The candidates as a DECODED table."""

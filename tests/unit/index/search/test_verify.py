@@ -120,7 +120,7 @@ def test_an_image_that_was_replaced_is_not_what_was_found() -> None:
 
 
 def test_the_best_of_those_that_fit_stay_in_the_order_of_the_search() -> None:
-    verified = Verifier(check(f"{RED} >= 0.1"), Pictures())(range(12), 10)
+    verified = Verifier(check(f"{RED} >= 0"), Pictures())(range(12), 12)
     ranked = apply_verdicts(np.arange(12), np.linspace(1, 0, 12).astype(np.float32), verified, 5)
     assert ranked.positions.tolist() == [0, 1, 2, 3, 4]
 

@@ -79,7 +79,7 @@ def test_safetensors_are_fetched_and_nothing_beside_them(hub: Hub, vilt: Path) -
     assert info.notes == ()
     assert info.fingerprint == load.describe(str(vilt)).fingerprint
     asked = len(hub.requests)
-    ModelOptions(NAME, device="cpu").load(info)
+    ModelOptions.of(info, device="cpu").load()
     assert len(hub.requests) == asked
 
 

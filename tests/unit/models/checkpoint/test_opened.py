@@ -22,9 +22,9 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 model = Checkpoint.open(sys.argv[1])
 model.fingerprint, model.transform, model.vocabulary, model.notes
-options = ModelOptions(sys.argv[1], device="cpu")
-options.check(model)
-options.load_encoder(model) if model.family.encoder else options.load(model)
+options = ModelOptions.of(model, device="cpu")
+options.check()
+options.load_encoder() if model.family.encoder else options.load()
 assert read.count("config.json") == 1, read
 """
 

@@ -16,7 +16,7 @@ from vqa_ray.models.chat.vllm import VllmOptions, answer_of, closing_tokens
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.fake.model import FakeModel
 from vqa_ray.models.generation.config import GenerationConfig
-from vqa_ray.models.load import ModelOptions, describe, load_model
+from vqa_ray.models.load import ModelOptions, load_model
 from vqa_ray.models.registry import FAKES, FAMILIES
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.types import Answer
@@ -105,7 +105,7 @@ def opened(name: str, **config: Any) -> Checkpoint:
     ],
 )
 def test_default_limits(name: str, options: dict[str, Any], config: dict[str, Any], limits: tuple[int, int]) -> None:
-    found = ModelOptions("m", **options).generation(opened(name, **config))
+    found = ModelOptions.of(opened(name, **config), **options).generation()
     assert (found.max_new_tokens, found.caption_max_new_tokens) == limits
 
 
@@ -118,7 +118,7 @@ def test_the_fake_model_is_cut_as_asked() -> None:
     assert (caption.finish_reason, caption.warning) == ("length", "text cut at 2 tokens; --max-new-tokens allows more")
     ((answer,),) = model.answer([image], [["what colour is it?"]], 1)
     assert (answer.finish_reason, answer.warning) == ("stop", None)
-    assert describe("fake:").kind is FAKES["fake:"]
+    assert Checkpoint.open("fake:").family is FAKES["fake:"]
 
 
 def test_vllm_answers_say_how_they_ended(tmp_path: Path) -> None:
@@ -141,4 +141,4 @@ def test_vllm_answers_say_how_they_ended(tmp_path: Path) -> None:
 def test_a_limit_that_leaves_no_room_is_refused_with_both_numbers(tmp_path: Path) -> None:
     directory = tiny_blip.save(tmp_path, tiny_blip.blip2("opt"))
     with pytest.raises(RequestError, match=r"^--max-new-tokens 5000: model .* holds 64 tokens .* at most 63$"):
-        ModelOptions(str(directory), max_new_tokens=5000).generation(describe(str(directory)))
+        ModelOptions(str(directory), max_new_tokens=5000).generation()
