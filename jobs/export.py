@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import RequestError
 from vqa_ray.export.coco import write_coco
 from vqa_ray.export.fiftyone import write_fiftyone
 from vqa_ray.export.hub import check_repository, upload
@@ -27,6 +27,7 @@ from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.schema import metadata_of
 from vqa_ray.storage.filesystem import copy_file, filesystem_for
+from vqa_ray.storage.store_errors import store_failures, store_reason
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +56,8 @@ def run(spec: ExportSpec) -> None:
                 # A directory is written for a format of several files.
                 target = output if to != "fiftyone" else f"{output.rstrip('/')}/{file.name}"
                 copy_and_rename(file, target)
-        except OSError as error:
-            raise RequestError(f"--output {output}: cannot be written: {error}") from error
+        except store_failures() as error:
+            raise RequestError(f"--output {output}: cannot be written: {store_reason(error, named=True)}") from error
     failed = "failed rows written too" if errors else "failed rows left out"
     hint = "" if errors or to not in TEXT else " (--errors writes them)"
     logger.info("%s → %s; %d %s%s", written, output, counts["error"], failed, hint)
@@ -121,8 +122,8 @@ def _table(uri: str, columns: Sequence[str] | None = None) -> pa.Table:
 
     try:
         return read_columns(uri, columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RequestError(f"{uri}: cannot be read: {one_line(error)}") from error
+    except store_failures(pa.ArrowInvalid) as error:
+        raise RequestError(f"{uri}: cannot be read: {store_reason(error)}") from error
 
 
 def _batches(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import RequestError
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.jobs.runtime.job import Job
 from vqa_ray.report.run_gallery import write_run_gallery
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.store_errors import store_failures, store_reason
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +29,9 @@ def write(job: Job) -> None:
     fetcher = ImageFetcher(spec.max_image_bytes, allow_http=spec.allow_http)
     try:
         shown = write_run_gallery(spec.gallery, record.job, parts, source=job.source, fetcher=fetcher, about=about)
-    except OSError as error:
+    except store_failures() as error:
         raise RequestError(
-            f"--gallery {redacted_uri(spec.gallery)}: cannot be written: {one_line(error)}; "
+            f"--gallery {redacted_uri(spec.gallery)}: cannot be written: {store_reason(error)}; "
             f"the rows are in {spec.output}"
         ) from error
     logger.info("  gallery of %d images → %s", shown, redacted_uri(spec.gallery))

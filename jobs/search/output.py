@@ -10,13 +10,14 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import one_line
 from vqa_ray.export.plain import to_plain
 from vqa_ray.index.search.gallery_cards import hit_cards
 from vqa_ray.jobs.search.outcome import Outcome
 from vqa_ray.jobs.search.spec import JSON, TABLE
 from vqa_ray.report.gallery import Fact, Header, write_gallery
 from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.store_errors import refused
 
 # Columns where the output is no terminal: wide enough that a line holds a row.
 _WIDTH = 200
@@ -120,7 +121,5 @@ def _number(value: float | None) -> str:
 @contextmanager
 def _written(option: str, output: str) -> Iterator[None]:
     """Turn a failure to write into a RequestError that names the option."""
-    try:
+    with refused(f"{option} {output}: cannot be written"):
         yield
-    except OSError as error:
-        raise RequestError(f"{option} {output}: cannot be written: {one_line(error)}") from error

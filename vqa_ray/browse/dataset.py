@@ -17,7 +17,7 @@ from vqa_ray.browse.originals import Originals
 from vqa_ray.browse.scores import Scores, scores_of
 from vqa_ray.browse.text_filter import with_valid_text
 from vqa_ray.browse.thumbnails import Thumbnails
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import RequestError
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.index.paths import IndexDirectory
@@ -29,6 +29,7 @@ from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import STATUS_OK
+from vqa_ray.storage.store_errors import store_failures, store_reason
 
 Positions = npt.NDArray[np.int64]
 
@@ -106,8 +107,8 @@ def open_collection(
         return _of_run(uri, record, tags, index, allow_http)
     except NotADirectoryError as error:
         raise RequestError(f"{uri}: a file; wanted the directory of an index, or of the results of a run") from error
-    except (OSError, pa.ArrowException) as error:
-        raise RequestError(f"{uri}: cannot be read: {one_line(error)}") from error
+    except store_failures(pa.ArrowException) as error:
+        raise RequestError(f"{uri}: cannot be read: {store_reason(error, named=True)}") from error
 
 
 def _of_index(index: Index, tags: str | None, allow_http: bool) -> Collection:

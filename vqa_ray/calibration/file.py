@@ -12,6 +12,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.evaluation.calibration import CalibrationFit, IsotonicMap, Measure
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.storage import filesystem as storage
+from vqa_ray.storage.store_errors import refused
 
 FORMAT = 1
 _MAX_BYTES = 64 * 2**20
@@ -65,8 +66,9 @@ class Calibration:
         Raises:
             RequestError: there is none, or it is not one of this format.
         """
-        try:
+        with refused(f"--calibration {uri}: cannot be read"):
             data = storage.read_bytes(uri, _MAX_BYTES)
+        try:
             content = json.loads(data)
             if content["format"] != FORMAT:
                 raise ValueError(f"format {content['format']!r}, wanted {FORMAT}")
@@ -77,8 +79,6 @@ class Calibration:
                 {each["tag"]: _fit(each) for each in content["tags"]},
                 hashlib.sha256(data).hexdigest()[:16],
             )
-        except OSError as error:
-            raise RequestError(f"--calibration {uri}: cannot be read: {one_line(error)}") from error
         except (ValueError, KeyError, TypeError) as error:
             raise RequestError(f"--calibration {uri}: not a calibration: {one_line(repr(error))}") from error
 

@@ -15,6 +15,7 @@ from vqa_ray.readers.coerce import as_id
 from vqa_ray.readers.records import read_records
 from vqa_ray.runs.counts import read_columns
 from vqa_ray.schema import STATUS_OK
+from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
 from vqa_ray.text import normalise
 
@@ -72,8 +73,8 @@ class Labels:
                     raise RequestError(f"{uri} {where}: image_id is empty")
                 doubled += key in found
                 found[key] = row
-        except (OSError, RowError, RequestError) as error:
-            reason = error.message if isinstance(error, RowError) else one_line(error)
+        except store_failures(RowError, RequestError) as error:
+            reason = error.message if isinstance(error, RowError) else store_reason(error)
             mark = "" if reason.startswith(uri) else f"{uri}: "
             raise RequestError(f"--labels {mark}{reason}") from error
         if doubled:

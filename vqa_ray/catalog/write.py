@@ -21,6 +21,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.storage.exclusive import create
 from vqa_ray.storage.filesystem import exists, join, list_files, read_bytes, write_bytes_atomic, write_table_atomic
 from vqa_ray.storage.foreign_files import refuse_foreign_files
+from vqa_ray.storage.store_errors import store_failures, store_reason
 
 FORMATS = ("parquet", "webdataset", "jsonl", "images")
 # Says what the directory holds. Readers leave names with an underscore out.
@@ -159,8 +160,8 @@ def _claim(output_uri: str, request: dict[str, object]) -> None:
             _claim(output_uri, request)
     except json.JSONDecodeError as error:
         raise RequestError(f"{note}: is no JSON: {one_line(error)}") from error
-    except OSError as error:
-        raise RequestError(f"{output_uri}: cannot be written: {one_line(error)}") from error
+    except store_failures() as error:
+        raise RequestError(f"{output_uri}: cannot be written: {store_reason(error)}") from error
 
 
 def _draw(seed: int, indices: range, said: _TextCounts) -> list[_Drawn]:

@@ -11,6 +11,7 @@ from vqa_ray.images.http import HttpFetcher, HttpLimits
 from vqa_ray.storage.data_uris import decode_data_uri, is_data_uri
 from vqa_ray.storage.filesystem import read_bytes, scheme_of
 from vqa_ray.storage.redaction import without_secrets
+from vqa_ray.storage.store_errors import store_reason
 
 _WEB = ("http", "https")
 # The other schemes of fsspec (chained caches, archives, code hosts) would lead a row's URI past the checks of the web.
@@ -93,8 +94,7 @@ class ImageFetcher:
         except Exception as error:  # noqa: BLE001  Each store has exceptions of its own, from no common root.
             if isinstance(error, OSError) and error.errno == errno.EFBIG:
                 return RowError(ErrorCode.IMAGE_TOO_LARGE, f"more than {self._max_bytes} bytes")
-            reason = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
-            return RowError(ErrorCode.IMAGE_FETCH_FAILED, f"{type(error).__name__}: {reason}")
+            return RowError(ErrorCode.IMAGE_FETCH_FAILED, f"{type(error).__name__}: {store_reason(error)}")
 
 
 def _without_secrets(outcome: bytes | RowError, uri: str) -> bytes | RowError:

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
-from vqa_ray.errors import ErrorCode, RowError, RunError, one_line
+from vqa_ray.errors import ErrorCode, RowError, RunError
 from vqa_ray.readers.open import read_shard
 from vqa_ray.readers.source import Source
 from vqa_ray.schema import ROW_BITS, STATUS_OK
+from vqa_ray.storage.store_errors import store_failures, store_reason
 
 _COLUMNS = ("source_key", "image_id", "image_uri", "image", "status", "error_code", "error_message")
 
@@ -43,10 +44,10 @@ def _of_shard(source: Source, number: int, wanted: set[int]) -> Iterator[tuple[i
                 for row in table.select(_COLUMNS).to_pylist():
                     left.discard(row["source_key"])
                     yield row["source_key"], _checked(row)
-    except (OSError, RunError) as error:
+    except store_failures(RunError) as error:
         is_gone = isinstance(error, FileNotFoundError)
         code = ErrorCode.IMAGE_MISSING if is_gone else ErrorCode.IMAGE_FETCH_FAILED
-        problem = RowError(code, f"the image cannot be read again: {one_line(error)}")
+        problem = RowError(code, f"the image cannot be read again: {store_reason(error, named=True)}")
     yield from ((key, problem) for key in left)
 
 

@@ -20,6 +20,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.readers.damage import watched
 from vqa_ray.readers.source import request_error
 from vqa_ray.storage.filesystem import FileEntry, read_bytes
+from vqa_ray.storage.store_errors import store_failures, store_reason
 
 _LOG = "_delta_log"
 _COMMIT = re.compile(r"(\d{20})\.json")
@@ -146,5 +147,5 @@ def _checkpointed(parts: Sequence[FileEntry]) -> Iterator[Mapping[str, Any]]:
                 names = [name for name in ("add", "metaData", "protocol") if name in opened.schema_arrow.names]
                 for batch in opened.iter_batches(columns=names):
                     yield from batch.to_pylist()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise RequestError(f"{part.uri}: the Delta checkpoint cannot be read: {error}") from error
+        except store_failures(pa.ArrowInvalid) as error:
+            raise RequestError(f"{part.uri}: the Delta checkpoint cannot be read: {store_reason(error)}") from error

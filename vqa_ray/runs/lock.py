@@ -37,6 +37,7 @@ from vqa_ray.runs.process_identity import process_start, this_host
 from vqa_ray.runs.record import to_json
 from vqa_ray.storage.exclusive import create
 from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.store_errors import refused, store_failures, store_reason
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +100,8 @@ class OutputLock(AbstractContextManager["OutputLock"]):
         self.fence.check()
 
     def __enter__(self) -> OutputLock:
-        try:
+        with refused(f"--output {self._output}: cannot be written"):
             self.acquire()
-        except OSError as error:
-            raise RequestError(f"--output {self._output}: cannot be written: {error.strerror or error}") from error
         is_main = threading.current_thread() is threading.main_thread()
         self._thread = threading.Thread(target=self._beat, args=(is_main,), name="output-lock", daemon=True)
         self._thread.start()
@@ -214,8 +213,10 @@ class OutputLock(AbstractContextManager["OutputLock"]):
                     return
                 beat += 1
                 self._write(beat)
-            except OSError as error:
-                logger.warning("%s: the beat of this writer could not be written: %s", self._output, error)
+            except store_failures() as error:
+                logger.warning(
+                    "%s: the beat of this writer could not be written: %s", self._output, store_reason(error)
+                )
 
     def _write(self, beat: int, *, released: bool = False) -> None:
         claim = {**asdict(self._claim), "beat": beat, "released": released}

@@ -37,10 +37,12 @@ from vqa_ray.storage.local_files import (
 )
 from vqa_ray.storage.object_files import object_files
 from vqa_ray.storage.redaction import without_url_secrets
+from vqa_ray.storage.store_errors import no_such_bucket
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 # `pathlib` makes one slash of two; such a path must not become a local folder named `s3:`.
 _ONE_SLASH = re.compile(r"^(s3a?|gs|gcs|az|abfss?|hf|hdfs|memory|https?|file):/(?!/)", re.IGNORECASE)
+_BUCKET_STORES = ("s3", "s3a", "gs", "gcs")
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
 # fsspec reads ahead by a block whenever a reader moves; its default for S3 (50 MB) would fetch far more than asked.
 _S3_BLOCK_BYTES = 8 * 2**20
@@ -183,6 +185,9 @@ def list_files(uri: str, *, hidden: bool = False) -> list[FileEntry]:
     except FileNotFoundError:
         missing = True
     if missing:
+        bucket = root.partition("/")[0]
+        if scheme_of(uri) in _BUCKET_STORES and not filesystem.exists(bucket):
+            raise no_such_bucket(uri)
         raise RequestError(f"{uri}: no such file, directory or prefix")
     entries = (
         FileEntry(str(filesystem.unstrip_protocol(path)), size, at, etag)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from vqa_ray.errors import one_line
+from vqa_ray.errors import RequestError, VqaRayError, one_line
 
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run where a role gives them"
 _REGION = "the bucket is in another region: set AWS_DEFAULT_REGION to it"
+_BUCKET = "check its name and AWS_ENDPOINT_URL"
 _DENIED = "these credentials may not do that: they need s3:ListBucket, s3:GetObject and, for outputs, s3:PutObject"
 _KEYS = "check or renew the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)"
 # Of the code that the store gave (of a HEAD request, only its status), or of botocore's exception.
 _ADVICE = {
-    "NoSuchBucket": "there is no such bucket: check its name and AWS_ENDPOINT_URL",
+    "NoSuchBucket": f"there is no such bucket: {_BUCKET}",
     "AccessDenied": _DENIED,
     "403": _DENIED,
     "AllAccessDisabled": _DENIED,
@@ -21,6 +26,7 @@ _ADVICE = {
     "301": _REGION,
     "IllegalLocationConstraintException": _REGION,
     "AuthorizationHeaderMalformed": _REGION,
+    "400": "the region (AWS_DEFAULT_REGION) or the credentials are wrong",
     "InvalidAccessKeyId": _KEYS,
     "SignatureDoesNotMatch": _KEYS,
     "ExpiredToken": _KEYS,
@@ -35,12 +41,34 @@ _ADVICE = {
     "InvalidRegionError": "check AWS_DEFAULT_REGION",
 }
 _EXPECTED_REGION = re.compile(r"expecting '([a-z0-9-]+)'")
+# botocore follows a redirect that names no region until the stack is full.
+_LOOP = "the store redirects without naming a region"
 
 
-def store_failures() -> tuple[type[Exception], ...]:
-    """The exceptions of files and stores, for an `except` clause: botocore's are no OSErrors, and load only for S3."""
+def store_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """The exceptions of files and stores, for an `except` clause: botocore's are no OSErrors, and load only for S3.
+
+    Args:
+        others: exceptions to be caught beside them.
+    """
     botocore = sys.modules.get("botocore.exceptions")
-    return (OSError,) if botocore is None else (OSError, botocore.BotoCoreError, botocore.ClientError)
+    of_stores = () if botocore is None else (botocore.BotoCoreError, botocore.ClientError, RecursionError)
+    return (OSError, *of_stores, *others)
+
+
+@contextmanager
+def refused(message: str, kind: type[VqaRayError] = RequestError) -> Iterator[None]:
+    """Raise `kind` with `message` and the reason where a file or a store fails."""
+    try:
+        yield
+    except store_failures() as error:
+        raise kind(f"{message}: {store_reason(error)}") from error
+
+
+def no_such_bucket(uri: str) -> RequestError:
+    """The refusal of a bucket that does not exist."""
+    scheme, mark, rest = uri.partition("://")
+    return RequestError(f"{uri}: no such bucket {scheme}{mark}{rest.partition('/')[0]}: {_BUCKET}")
 
 
 def store_reason(error: BaseException, *, named: bool = False) -> str:
@@ -50,26 +78,55 @@ def store_reason(error: BaseException, *, named: bool = False) -> str:
         error: one of `store_failures()`.
         named: whether to name the file, where the error knows it.
     """
-    code, region = _code(error), ""
+    if any(isinstance(cause, RecursionError) and _is_of_botocore(cause) for cause in _causes(error)):
+        return f"{_LOOP}: {_REGION}"
+    code, region = _code(error), _region(error)
     said = str(error) if named and getattr(error, "filename", None) else getattr(error, "strerror", None)
     said = said or str(error) or type(error).__name__
-    if code == "AuthorizationHeaderMalformed" and (found := _EXPECTED_REGION.search(str(error))):
-        region = f" ({found[1]})"
     advice = _ADVICE.get(code)
-    return one_line(said, 1000) if advice is None else f"{one_line(said, 600).rstrip('.')}: {advice}{region}"
+    if advice is None:
+        return one_line(said, 1000)
+    named_region = f" ({region})" if advice == _REGION and region else ""
+    return f"{one_line(said, 600).rstrip('.')}: {advice}{named_region}"
 
 
 def _code(error: BaseException) -> str:
     """The store's code for an error, or the name of botocore's exception; empty for errors of other kinds."""
+    for cause in _causes(error):
+        if response := _response(cause):
+            return str(response["Error"].get("Code", ""))
+        for kind in type(cause).__mro__:
+            if kind.__module__.startswith("botocore.") and kind.__name__ in _ADVICE:
+                return kind.__name__
+    return ""
+
+
+def _region(error: BaseException) -> str:
+    """The region that a store says a bucket is in; empty where it says none."""
+    for cause in _causes(error):
+        if response := _response(cause):
+            headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            told = headers.get("x-amz-bucket-region") or response["Error"].get("Region")
+            expected = _EXPECTED_REGION.search(str(error))
+            return str(told) if told else expected[1] if expected else ""
+    return ""
+
+
+def _response(error: BaseException) -> dict[str, Any]:
+    response = getattr(error, "response", None)
+    return response if isinstance(response, dict) and "Error" in response else {}
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and those behind it, each once."""
     current: BaseException | None = error
     seen: set[int] = set()
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        response = getattr(current, "response", None)
-        if isinstance(response, dict) and "Error" in response:
-            return str(response["Error"].get("Code", ""))
-        for kind in type(current).__mro__:
-            if kind.__module__.startswith("botocore.") and kind.__name__ in _ADVICE:
-                return kind.__name__
+        yield current
         current = current.__cause__ or current.__context__
-    return ""
+
+
+def _is_of_botocore(error: BaseException) -> bool:
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(str(frame.f_globals.get("__name__")).startswith(("botocore.", "aiobotocore.")) for frame, _ in frames)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.storage import filesystem as storage
+from vqa_ray.storage.store_errors import refused
 from vqa_ray.strict_yaml import StrictLoader
 from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
 from vqa_ray.text_encoding import decode_text
@@ -26,11 +27,10 @@ def load_taxonomy(uri: str) -> Taxonomy:
     Raises:
         RequestError: it is not there, or see `parse_taxonomy`.
     """
-    try:
+    with refused(f"{uri}: the taxonomy cannot be read"):
         data = storage.read_bytes(uri, MAX_TAXONOMY_BYTES)
+    try:
         text = decode_text(data)
-    except OSError as error:
-        raise RequestError(f"{uri}: the taxonomy cannot be read: {one_line(error)}") from error
     except UnicodeDecodeError as error:
         raise RequestError(f"{uri}: a taxonomy is UTF-8 text; byte {error.start} is not") from error
     return parse_taxonomy(text, uri)

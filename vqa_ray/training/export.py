@@ -12,6 +12,7 @@ from typing import Any
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.models.layers.device import DTYPES
 from vqa_ray.storage import filesystem as storage
+from vqa_ray.storage.store_errors import store_failures, store_reason
 
 _LAST = "config.json"
 
@@ -50,8 +51,8 @@ def write_model(destination: str, write: Callable[[Path], None]) -> None:
                 _move(staged, target)
             else:
                 _upload(staged, destination)
-    except (OSError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+    except store_failures(RuntimeError) as error:
+        reason = store_reason(error, named=True)
         raise RunError(f"export to {storage.redacted_uri(destination)}: cannot be written: {reason}") from error
 
 

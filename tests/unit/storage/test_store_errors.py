@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import http.server
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from vqa_ray.browse.dataset import open_collection
+from vqa_ray.calibration.file import Calibration
+from vqa_ray.calibration.samples import Labels
 from vqa_ray.errors import RequestError
 from vqa_ray.models.load import describe
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.readers.changes.recorded_input import earlier_run
 from vqa_ray.storage.store_errors import store_reason
+from vqa_ray.taxonomy.file import load_taxonomy
+from vqa_ray.training.data.vocabulary import read_vocabulary
 
 # Bucket → status, code, message.
 _REFUSALS = {
@@ -21,14 +28,27 @@ _REFUSALS = {
     "badkey": (403, "InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records."),
     "moved": (301, "PermanentRedirect", "The bucket must be addressed using the specified endpoint."),
     "elsewhere": (400, "AuthorizationHeaderMalformed", "the region 'us-east-1' is wrong; expecting 'eu-west-1'"),
+    "lost": (301, "PermanentRedirect", "The bucket must be addressed using the specified endpoint."),
+    "absent": (404, "NoSuchBucket", "The specified bucket does not exist"),
     "expired": (400, "ExpiredToken", "The provided token has expired."),
 }
 _ADVICE = {
     "denied": "need s3:ListBucket, s3:GetObject",
     "badkey": "check or renew the credentials",
-    "moved": "the bucket is in another region: set AWS_DEFAULT_REGION to it",
+    "moved": "the bucket is in another region: set AWS_DEFAULT_REGION to it (eu-west-1)",
+    "lost": "the bucket is in another region: set AWS_DEFAULT_REGION to it",
+    "absent": "no such bucket",
     "elsewhere": "the bucket is in another region: set AWS_DEFAULT_REGION to it (eu-west-1)",
     "expired": "check or renew the credentials",
+}
+
+
+_SMALL_FILES: dict[str, Callable[[str], object]] = {
+    "taxonomy": load_taxonomy,
+    "calibration": Calibration.read,
+    "vocabulary": read_vocabulary,
+    "labels": Labels.read,
+    "rows": open_collection,
 }
 
 
@@ -42,7 +62,7 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))
-        if code == "PermanentRedirect":
+        if bucket == "moved":
             self.send_header("x-amz-bucket-region", "eu-west-1")
         self.end_headers()
         if self.command != "HEAD":
@@ -69,9 +89,10 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         thread.join()
 
 
-@pytest.mark.parametrize("bucket", list(_REFUSALS))
+@pytest.mark.parametrize("bucket", [bucket for bucket in _REFUSALS if bucket != "lost"])
 def test_a_refused_input(endpoint: None, bucket: str) -> None:
-    _check(bucket, "the input cannot be read", lambda uri: open_source(InputConfig(uri=uri)))
+    text = "the input cannot be read" if bucket != "absent" else "no such bucket s3://absent: check its name and"
+    _check(bucket, text, lambda uri: open_source(InputConfig(uri=uri)))
 
 
 @pytest.mark.parametrize("bucket", ["denied", "moved"])
@@ -82,6 +103,25 @@ def test_a_refused_output(endpoint: None, bucket: str) -> None:
 @pytest.mark.parametrize("bucket", ["denied", "moved"])
 def test_a_refused_model(endpoint: None, bucket: str) -> None:
     _check(bucket, "cannot be listed", describe)
+
+
+def test_a_redirect_without_a_region(endpoint: None) -> None:
+    # botocore follows it until the stack is full, which leaves sockets behind.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        _check("lost", "the input cannot be read", lambda uri: open_source(InputConfig(uri=uri)))
+        _check("lost", "cannot be read", earlier_run)
+        gc.collect()
+
+
+@pytest.mark.parametrize("bucket", ["denied", "moved"])
+@pytest.mark.parametrize("what", list(_SMALL_FILES))
+def test_a_refused_small_file(endpoint: None, bucket: str, what: str) -> None:
+    _check(bucket, "cannot be read" if what != "labels" else "--labels", _SMALL_FILES[what])
+
+
+def test_a_recursion_of_our_own_is_no_refusal() -> None:
+    assert store_reason(RecursionError("maximum recursion depth exceeded")) == "maximum recursion depth exceeded"
 
 
 def test_missing_credentials(endpoint: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

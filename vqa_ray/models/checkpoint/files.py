@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
-from vqa_ray.errors import ModelLoadError, RequestError, one_line
+from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.checkpoint.adapter import base_of, join_with_base
 from vqa_ray.models.checkpoint.assembled import assemble, cache_root, rename_whole
 from vqa_ray.models.checkpoint.file_selection import (
@@ -195,9 +195,9 @@ def _copied(uri: str, listing: str | None) -> _Root:
 
         try:
             _fetch(uri, names, fetch)
-        except OSError as error:
+        except store_failures() as error:
             raise ModelLoadError(
-                f"model {storage.redacted_uri(uri)}: cannot be copied: {one_line(error, 160)}"
+                f"model {storage.redacted_uri(uri)}: cannot be copied: {store_reason(error)}"
             ) from error
         rename_whole(staged, target)
     return _Root(target, (), {uri: found})

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.storage.filesystem import read_bytes
+from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.training.data.labelled_rows import LabelledRows
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -81,8 +82,8 @@ def read_vocabulary(uri: str) -> AnswerVocabulary:
         text = read_bytes(uri, MAX_FILE_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RequestError(f"{uri}: the answer vocabulary is not UTF-8 (byte {error.start + 1})") from error
-    except OSError as error:
-        raise RequestError(f"{uri}: the answer vocabulary cannot be read: {one_line(error)}") from error
+    except store_failures() as error:
+        raise RequestError(f"{uri}: the answer vocabulary cannot be read: {store_reason(error)}") from error
     answers = _json_answers(text, uri) if text.lstrip()[:1] in ("[", "{") else text.splitlines()
     stripped = [answer.strip() for answer in answers]
     labels = [answer for answer in stripped if answer]
