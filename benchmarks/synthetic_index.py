@@ -11,7 +11,8 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.version import IndexFile, Update, Version, publish
-from vqa_ray.storage.filesystem import filesystem_for, write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.filesystem import filesystem_for
 
 FILE_ROWS = 10_000
 _UPDATE, _DATE = "000001-drawn", "2026-01-01T00:00:00Z"

@@ -23,8 +23,8 @@ from vqa_ray.index.reader import open_index
 from vqa_ray.jobs.spec.tools import ExportSpec
 from vqa_ray.report.dataset_card import dataset_card
 from vqa_ray.runs import manifest
-from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import metadata_of
 from vqa_ray.storage.filesystem import copy_file, filesystem_for
 from vqa_ray.storage.store_errors import store_failures, store_reason

@@ -22,10 +22,11 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.pipelines.inference import retrieve
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.predicates.predicate import Predicate
-from vqa_ray.runs.directory import delete
 from vqa_ray.runs.matches import MATCHES_FILE, collect
 from vqa_ray.stages.retrieve import RetrieveConfig
-from vqa_ray.storage.filesystem import join, write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.delete import delete
+from vqa_ray.storage.uri import join
 
 logger = logging.getLogger(__name__)
 

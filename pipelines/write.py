@@ -18,7 +18,8 @@ from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.private_names import with_private_names
 from vqa_ray.schema import SOURCE_KEY
 from vqa_ray.stages.questions import one_row_per_question
-from vqa_ray.storage.filesystem import filesystem_for, join
+from vqa_ray.storage.filesystem import filesystem_for
+from vqa_ray.storage.uri import join
 
 # Retries of a write task that dies; its file names stay the same, so nothing is written twice.
 _WRITE_RETRIES = 5

@@ -14,8 +14,9 @@ from PIL import Image
 from vqa_ray.catalog.product import Product, sample_product
 from vqa_ray.catalog.questions import NO, YES, CatalogQuestion, ask
 from vqa_ray.catalog.render import encode, render
-from vqa_ray.runs.counts import read_columns
-from vqa_ray.storage.filesystem import join, write_table_atomic
+from vqa_ray.runs.part_files import read_columns
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.uri import join
 
 DOG_QUESTION = "is there a dog?"
 DOG_KIND = "is_dog"

@@ -9,8 +9,8 @@ from vqa_ray.jobs.demo.directory import ANSWERS, GALLERY, HITS, TAGS
 from vqa_ray.jobs.demo.evaluate import DemoScores, demo_cards, display_order, is_sound, join_results
 from vqa_ray.jobs.demo.inputs import SCHEMA, read_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, Measure, write_gallery
-from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 

@@ -18,7 +18,8 @@ from vqa_ray.pipelines.labels import collect_labels
 from vqa_ray.pipelines.ray_context import run_context
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.stages.read import limits_for, read_tasks
-from vqa_ray.storage.filesystem import exists, join
+from vqa_ray.storage.filesystem import exists
+from vqa_ray.storage.uri import join
 from vqa_ray.training.config import CONTRASTIVE, VQA
 from vqa_ray.training.data.label_notes import learnt_answers, row_name, unlabelled, unmatched, unused
 from vqa_ray.training.data.labelled_rows import LabelledRows

@@ -29,17 +29,11 @@ from vqa_ray.report.model_card import write_card
 from vqa_ray.report.training_page import write_training
 from vqa_ray.report.training_summary import WORDS, Skipped, Trained, TrainingData
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunDirectory, name_of
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import FORMAT, RunRecord
-from vqa_ray.storage.filesystem import (
-    copy_file,
-    fsspec_for,
-    join,
-    list_files,
-    read_bytes,
-    write_bytes_atomic,
-    write_table_atomic,
-)
+from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.filesystem import copy_file, fsspec_for, list_files, read_bytes
+from vqa_ray.storage.uri import join, name_of
 from vqa_ray.training.config import CONTRASTIVE, VQA
 from vqa_ray.training.data.captions import NO_CAPTION
 from vqa_ray.training.log import TrainingLog

@@ -18,7 +18,7 @@ from vqa_ray.readers.changes.snapshot import input_place
 from vqa_ray.readers.listing import absolute
 from vqa_ray.runs.directory import PRIVATE, RunDirectory
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.filesystem import join
+from vqa_ray.storage.uri import join
 from vqa_ray.training.config import CONTRASTIVE
 from vqa_ray.training.contrastive.shape import ClipShape
 from vqa_ray.training.data.source import TrainingSource, open_caption_source, open_training_source

@@ -24,9 +24,10 @@ from vqa_ray.pipelines import training as pipeline
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.readers.listing import absolute
-from vqa_ray.runs.directory import delete
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.filesystem import join, read_bytes
+from vqa_ray.storage.delete import delete
+from vqa_ray.storage.filesystem import read_bytes
+from vqa_ray.storage.uri import join
 from vqa_ray.training.config import (
     CONTRASTIVE,
     VQA,

@@ -13,7 +13,7 @@ from vqa_ray.index.duplicates import groups, scores_to_first
 from vqa_ray.index.reader import Index
 from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.open import IndexTask
-from vqa_ray.storage.filesystem import write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
 
 logger = logging.getLogger(__name__)
 

@@ -23,9 +23,10 @@ from vqa_ray.jobs.index.open import IndexTask
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.report.dataset_card import data_files, dataset_card
-from vqa_ray.runs.directory import CARD, FOR_DATASETS, delete_directory
+from vqa_ray.runs.directory import CARD, FOR_DATASETS
 from vqa_ray.runs.lock import OutputLock
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.delete import delete_directory
 
 logger = logging.getLogger(__name__)
 

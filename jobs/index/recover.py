@@ -19,10 +19,11 @@ from vqa_ray.jobs.index.spec import OF_ONE_UPDATE
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.keys import Ranges
 from vqa_ray.runs import commits, manifest
-from vqa_ray.runs.counts import count_rows, read_columns
-from vqa_ray.runs.directory import delete_directory
+from vqa_ray.runs.counts import count_rows
 from vqa_ray.runs.lock import OutputLock
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
+from vqa_ray.storage.delete import delete_directory
 
 logger = logging.getLogger(__name__)
 

@@ -32,7 +32,7 @@ from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.lock import OutputLock
 from vqa_ray.stages.read import ReadShard, limits_for, read_tasks
-from vqa_ray.storage.filesystem import write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
 
 logger = logging.getLogger(__name__)
 

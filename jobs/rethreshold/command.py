@@ -21,12 +21,14 @@ from vqa_ray.jobs.runtime.store_failures import store_failures_fail_the_run
 from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs import manifest
 from vqa_ray.runs.completeness import unexpected_keys
-from vqa_ray.runs.counts import count_rows, keys_of_parts, read_columns
-from vqa_ray.runs.directory import CARD, FOR_DATASETS, RunDirectory, name_of
+from vqa_ray.runs.counts import count_rows, keys_of_parts
+from vqa_ray.runs.directory import CARD, FOR_DATASETS, RunDirectory
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.rethreshold import KEPT_SCORES, Rethreshold, changed_tags
+from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
 from vqa_ray.storage.canonical import canonical_uri, is_same_place, path_below
-from vqa_ray.storage.filesystem import join, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.uri import join, name_of
 from vqa_ray.taxonomy.file import load_taxonomy
 from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
 

@@ -18,10 +18,12 @@ from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs import commits, manifest
 from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.completeness import integrity_errors, unexpected_keys
-from vqa_ray.runs.counts import count_rows, row_count
+from vqa_ray.runs.counts import count_rows
 from vqa_ray.runs.directory import CARD, FOR_DATASETS, PART_PREFIX, PART_SUFFIX, RunDirectory
+from vqa_ray.runs.part_files import row_count
 from vqa_ray.runs.private_names import PRIVATE_SUFFIX
-from vqa_ray.storage.filesystem import join, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.uri import join
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.read import ReadShard
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 _FILES_PER_RUN, _MIN_ROWS_PER_FILE, _MAX_ROWS_PER_FILE = 64, 128, 10_000
 

@@ -23,10 +23,12 @@ from vqa_ray.runs import manifest
 from vqa_ray.runs.apply_retry import apply_retry
 from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.counts import count_rows, failed_rows, keys_of_parts
-from vqa_ray.runs.directory import RunDirectory, delete_directory
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.read import questions_of, read_tasks
-from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.delete import delete_directory
+from vqa_ray.storage.filesystem import read_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.jobs.runtime.job import Job
 from vqa_ray.report.run_gallery import write_run_gallery
 from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.storage.filesystem import redacted_uri
 from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.storage.uri import redacted_uri
 
 logger = logging.getLogger(__name__)
 

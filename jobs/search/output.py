@@ -16,8 +16,9 @@ from vqa_ray.index.search.gallery_cards import hit_cards
 from vqa_ray.jobs.search.outcome import Outcome
 from vqa_ray.jobs.search.spec import JSON, TABLE
 from vqa_ray.report.gallery import Fact, Header, write_gallery
-from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
 from vqa_ray.storage.store_errors import refused
+from vqa_ray.storage.uri import redacted_uri
 
 # Columns where the output is no terminal: wide enough that a line holds a row.
 _WIDTH = 200

@@ -18,7 +18,7 @@ from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.fetch import FetchImages
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 
 def verification_from_spec(spec: SearchSpec) -> Verification | None:

@@ -20,7 +20,9 @@ from vqa_ray.index.update import IndexSchema, VersionDelta, apply, read_sources
 from vqa_ray.index.version import Update, Version
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.stages.read import read_tasks
-from vqa_ray.storage.filesystem import join, read_bytes, write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.filesystem import read_bytes
+from vqa_ray.storage.uri import join
 
 DIMENSION = 8
 KIND = IndexSchema(FAKE_MODEL, 1, DIMENSION, {})

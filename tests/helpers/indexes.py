@@ -17,7 +17,8 @@ from vqa_ray.index.ann.nearest import AnnIndex, open_ann
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.version import IndexFile, Update, Version, publish
-from vqa_ray.storage.filesystem import filesystem_for, write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.filesystem import filesystem_for
 
 FAKE_MODEL = {"reference": "fake:", "family": "fake", "fingerprint": "fake", "score_meaning": "cosine"}
 ERROR = "image_undecodable"

@@ -12,7 +12,8 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.filesystem import join, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.uri import join
 
 # A category, several colours, and a kept column.
 TAGS = schema.with_kept(schema.tag_schema([("category", False), ("colours", True)]), [pa.field("shop", pa.string())])

@@ -14,7 +14,8 @@ from tests.helpers.coloured import NAMES, parquet_input, picture
 from tests.jobs.commands import arguments, finish, kill_after_first_commit, run_here
 from vqa_ray.runs.commits import committed_tasks
 from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.storage.filesystem import filesystem_for, read_bytes, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.filesystem import filesystem_for, read_bytes
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -15,7 +15,8 @@ import pytest
 from tests.helpers.s3 import s3_bucket
 from tests.jobs.finetune.test_command import arguments, training_input
 from tests.jobs.soak import call, read_output, written
-from vqa_ray.storage.filesystem import exists, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.filesystem import exists
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 

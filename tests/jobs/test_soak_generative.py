@@ -16,7 +16,7 @@ from tests.helpers.s3 import s3_bucket
 from tests.helpers.tiny_blip import blip2, save
 from tests.helpers.tiny_chat import save_tiny_chat
 from tests.jobs.soak import DATA, call, name_of, photos, read_output
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
 
 FOLDER = "clothing/validation"
 QUESTIONS = ("what is this?", "is there a person?", "what colour is it?")

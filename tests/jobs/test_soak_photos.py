@@ -19,7 +19,7 @@ import pytest
 
 from tests.helpers.s3 import s3_bucket
 from tests.jobs.soak import DATA, call, name_of, photos, read_output, written
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
 
 ROWS_PER_SHARD = 500
 

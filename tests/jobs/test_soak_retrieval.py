@@ -17,8 +17,9 @@ from tests.helpers.s3 import s3_bucket
 from tests.jobs.soak import DATA, call, name_of, photos
 from tests.jobs.test_browse import browsing
 from vqa_ray.index.reader import open_index
-from vqa_ray.runs.directory import delete
-from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.delete import delete
+from vqa_ray.storage.filesystem import read_bytes
 
 ENCODER, VERIFIER = "bundled:catalog-clip", "bundled:catalog-vilt"
 FOLDERS = ("clothing", "grocery")

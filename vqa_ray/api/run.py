@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.runs import manifest
-from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 
 if TYPE_CHECKING:

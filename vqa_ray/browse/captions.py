@@ -5,7 +5,7 @@ from __future__ import annotations
 from vqa_ray.browse.dataset import Collection
 from vqa_ray.browse.search import SearchHits
 from vqa_ray.browse.url_state import UrlState
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 
 def name_of(uri: str) -> str:

@@ -25,8 +25,8 @@ from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.search.tags import join_tags
 from vqa_ray.report.row_cards import WRITERS, CardMaker, tag_attributes
 from vqa_ray.runs import manifest
-from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage.store_errors import store_failures, store_reason

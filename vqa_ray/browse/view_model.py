@@ -17,7 +17,7 @@ from vqa_ray.browse.text_filter import Mask
 from vqa_ray.browse.url_state import PAGE_ROWS, UrlState
 from vqa_ray.report.card import Card, Outline
 from vqa_ray.report.row_cards import Field, Tag, Verdict, fields_of
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 
 @dataclass(frozen=True, slots=True)

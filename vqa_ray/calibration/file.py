@@ -12,6 +12,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.evaluation.calibration import CalibrationFit, IsotonicMap, Measure
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.storage import filesystem as storage
+from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.store_errors import refused
 
 FORMAT = 1
@@ -57,7 +58,7 @@ class Calibration:
             "questions": [{**asdict(question), **_told(fit)} for question, fit in self.questions.items()],
             "tags": [{"tag": tag, **_told(fit)} for tag, fit in self.tags.items()],
         }
-        storage.write_bytes_atomic(uri, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        write_bytes_atomic(uri, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def read(cls, uri: str) -> Calibration:

@@ -13,7 +13,7 @@ from vqa_ray.errors import RequestError, RowError, one_line
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.readers.coerce import as_id
 from vqa_ray.readers.records import read_records
-from vqa_ray.runs.counts import read_columns
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy

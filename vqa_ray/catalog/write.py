@@ -18,10 +18,11 @@ from vqa_ray.catalog.questions import ANSWERS
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.catalog.rows import row_fields, rows_of
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.storage.exclusive import create
-from vqa_ray.storage.filesystem import exists, join, list_files, read_bytes, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.atomic import create, write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.filesystem import exists, list_files, read_bytes
 from vqa_ray.storage.foreign_files import refuse_foreign_files
 from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.storage.uri import join
 
 FORMATS = ("parquet", "webdataset", "jsonl", "images")
 # Says what the directory holds. Readers leave names with an underscore out.

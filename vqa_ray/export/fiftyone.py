@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vqa_ray.export.labels import Row, labels_of
-from vqa_ray.storage.filesystem import scheme_of
+from vqa_ray.storage.uri import scheme_of
 
 DATA, LABELS = "data.json", "labels.json"
 

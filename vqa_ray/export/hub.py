@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vqa_ray.errors import RequestError, RunError, one_line
-from vqa_ray.storage.filesystem import copy_file, filesystem_for, scheme_of
+from vqa_ray.storage.filesystem import copy_file, filesystem_for
+from vqa_ray.storage.uri import scheme_of
 from vqa_ray.training.hub import check_push
 
 

@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.images.http import HttpFetcher, HttpLimits
 from vqa_ray.storage.data_uris import decode_data_uri, is_data_uri
-from vqa_ray.storage.filesystem import read_bytes, scheme_of
+from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.storage.redaction import without_secrets
 from vqa_ray.storage.store_errors import store_reason
+from vqa_ray.storage.uri import scheme_of
 
 _WEB = ("http", "https")
 # The other schemes of fsspec (chained caches, archives, code hosts) would lead a row's URI past the checks of the web.

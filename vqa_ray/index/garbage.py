@@ -11,8 +11,9 @@ from vqa_ray.index.ann.build import ERRORS
 from vqa_ray.index.ann.build import clean_up as clean_up_ann
 from vqa_ray.index.paths import REWRITTEN_PREFIX, UPDATES, IndexDirectory, existing_files
 from vqa_ray.index.version import Version
-from vqa_ray.runs.directory import PART_PREFIX, delete, delete_directory
+from vqa_ray.runs.directory import PART_PREFIX
 from vqa_ray.runs.private_names import private, public
+from vqa_ray.storage.delete import delete, delete_directory
 from vqa_ray.storage.filesystem import filesystem_for, read_bytes
 
 logger = logging.getLogger(__name__)

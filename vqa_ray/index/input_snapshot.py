@@ -12,7 +12,8 @@ from vqa_ray.errors import RequestError
 from vqa_ray.readers import InputConfig, Shard, Source
 from vqa_ray.readers.source import ColumnMap
 from vqa_ray.schema import riding_name
-from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.filesystem import read_bytes
 
 FORMAT = 1
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vqa_ray.runs.directory import PRIVATE, RunDirectory, name_of
-from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, join, list_files
+from vqa_ray.runs.directory import PRIVATE, RunDirectory
+from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files
+from vqa_ray.storage.uri import join, name_of
 
 UPDATES = "updates"
 REWRITTEN_PREFIX = "rewritten-"

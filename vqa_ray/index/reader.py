@@ -15,7 +15,7 @@ from vqa_ray.index import version as versions
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import IndexFile, Version
-from vqa_ray.runs.counts import open_rows, read_columns
+from vqa_ray.runs.part_files import open_rows, read_columns
 from vqa_ray.schema import ok_rows
 
 # Too large to be read with every row.

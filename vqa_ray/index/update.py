@@ -20,11 +20,12 @@ from vqa_ray.index.paths import REWRITTEN_PREFIX, UPDATES, IndexDirectory
 from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import IndexFile, Update, Version
 from vqa_ray.keys import Ranges, within
-from vqa_ray.runs.counts import read_columns
-from vqa_ray.runs.directory import name_of
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.private_names import private, public
 from vqa_ray.schema import ok_rows
-from vqa_ray.storage.filesystem import filesystem_for, write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.filesystem import filesystem_for
+from vqa_ray.storage.uri import name_of
 
 # How far the length of a vector may be from 1: vectors are made in float32.
 _LENGTH_TOLERANCE = 1e-3

@@ -12,7 +12,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.index.paths import UPDATES, IndexDirectory, existing_files
 from vqa_ray.runs.private_names import public
 from vqa_ray.runs.record import to_json
-from vqa_ray.storage.exclusive import create
+from vqa_ray.storage.atomic import create
 from vqa_ray.storage.filesystem import read_bytes
 
 logger = logging.getLogger(__name__)

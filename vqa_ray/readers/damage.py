@@ -18,8 +18,9 @@ from typing import Any, BinaryIO, TypeVar, cast
 import pyarrow as pa
 
 from vqa_ray.readers.sniff import compression_of, decompressed
-from vqa_ray.storage.filesystem import fsspec_for, scheme_of
+from vqa_ray.storage.filesystem import fsspec_for
 from vqa_ray.storage.local_files import open_local
+from vqa_ray.storage.uri import scheme_of
 
 BUFFER_BYTES = 2**20
 # What decoders raise for bytes that make no sense.

@@ -6,7 +6,7 @@ import posixpath
 from urllib.parse import unquote
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.storage.filesystem import redacted_uri, scheme_of
+from vqa_ray.storage.uri import redacted_uri, scheme_of
 
 
 def below(root: str, written: str) -> tuple[str, str]:

@@ -17,8 +17,9 @@ from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
 from vqa_ray.readers.source import FORMATS, Format, join_names, request_error
 from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, counted_kinds, kind_of, suffix_of
 from vqa_ray.readers.table_formats import without_removed
-from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files, scheme_of
+from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files
 from vqa_ray.storage.local_files import name_as_text, path_as_text
+from vqa_ray.storage.uri import scheme_of
 
 _JSON = re.compile(r"\.json(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
 # The table beside the images of a folder, as Hugging Face's ImageFolder names it.

@@ -25,8 +25,9 @@ from vqa_ray.readers.row_builder import Row
 from vqa_ray.readers.row_tables import tables, wanted_rows
 from vqa_ray.readers.source import FORMATS, Format, InputConfig, OpenedInput, Shard, Source, request_error
 from vqa_ray.schema import STATUS_ERROR, riding_name
-from vqa_ray.storage.filesystem import FileEntry, redacted_uri
+from vqa_ray.storage.filesystem import FileEntry
 from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.storage.uri import redacted_uri
 from vqa_ray.text_encoding import check_encoding
 
 _Open = Callable[[InputConfig, Listing], OpenedInput]

@@ -19,7 +19,8 @@ import pyarrow as pa
 from vqa_ray.errors import RowError
 from vqa_ray.images.formats import identify
 from vqa_ray.readers.source import Format
-from vqa_ray.storage.filesystem import FileEntry, read_head, scheme_of
+from vqa_ray.storage.filesystem import FileEntry, read_head
+from vqa_ray.storage.uri import scheme_of
 
 HEAD_BYTES = 64 * 2**10
 _AT_ONCE = 16

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vqa_ray.runs.counts import read_columns
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import ROW_BITS, STATUS_OK
 
 Keys = npt.NDArray[np.int64]

@@ -12,7 +12,7 @@ from vqa_ray.errors import RowError
 from vqa_ray.images.thumbnail import preview
 from vqa_ray.report.card import Card, Outline
 from vqa_ray.report.templates import environment
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
 
 DEFAULT_CARDS = 240
 _TAGS_TO_FILTER_BY = 60

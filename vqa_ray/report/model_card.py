@@ -17,7 +17,8 @@ from vqa_ray.report.licences import licence_fields
 from vqa_ray.report.markdown import fenced, text
 from vqa_ray.report.training_page import natural
 from vqa_ray.report.training_summary import Trained, without_credentials
-from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.uri import redacted_uri
 from vqa_ray.training.config import CONTRASTIVE
 
 SCORE_MEANING = (

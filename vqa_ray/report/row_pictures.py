@@ -13,7 +13,7 @@ from vqa_ray.readers import Source
 from vqa_ray.readers.reread import ReadRow, reread
 from vqa_ray.report.chosen_rows import MOST_SHARDS
 from vqa_ray.schema import ROW_BITS
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 # Images held at once while they are made small.
 _BATCH = 8

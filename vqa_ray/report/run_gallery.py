@@ -13,7 +13,7 @@ from vqa_ray.report.chosen_rows import ChosenRows, choose_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, write_gallery
 from vqa_ray.report.row_cards import CardMaker, Tag, tag_attributes
 from vqa_ray.report.row_pictures import RowPicture, row_pictures
-from vqa_ray.runs.counts import read_columns
+from vqa_ray.runs.part_files import read_columns
 
 _MOST_LINES = 16
 _MOST_TAGS = 40

@@ -11,7 +11,8 @@ from vqa_ray.report.charts import Chart, Series, chart
 from vqa_ray.report.gallery import Fact
 from vqa_ray.report.templates import environment
 from vqa_ray.report.training_summary import Confusion, Trained, without_credentials
-from vqa_ray.storage.filesystem import redacted_uri, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.uri import redacted_uri
 from vqa_ray.training.log import TrainingLog, ValidationRecord
 
 MOST_ANSWERS = 20

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from vqa_ray.runs.counts import keys_of_parts, read_columns, row_keys
-from vqa_ray.storage.filesystem import write_table_atomic
+from vqa_ray.runs.counts import keys_of_parts, row_keys
+from vqa_ray.runs.part_files import read_columns
+from vqa_ray.storage.atomic import write_table_atomic
 
 
 def apply_retry(parts: Sequence[str], attempt_parts: Sequence[str], attempt: int) -> int:

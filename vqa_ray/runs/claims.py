@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 
 from vqa_ray.errors import OutputTakenOverError, RequestError
-from vqa_ray.runs.directory import PRIVATE, name_of
-from vqa_ray.storage.filesystem import exists, join, list_files, read_bytes
+from vqa_ray.runs.directory import PRIVATE
+from vqa_ray.storage.filesystem import exists, list_files, read_bytes
+from vqa_ray.storage.uri import join, name_of
 
 
 @dataclass(frozen=True, slots=True)

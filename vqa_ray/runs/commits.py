@@ -15,9 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from vqa_ray.keys import NOTHING, Keys, Ranges, ranges_of
-from vqa_ray.runs.counts import read_columns
-from vqa_ray.runs.directory import RunDirectory, delete, name_of
-from vqa_ray.storage.filesystem import write_table_atomic
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.part_files import read_columns
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.delete import delete
+from vqa_ray.storage.uri import name_of
 
 _PENDING = (".pending.pq", ".pending.parquet")
 _COMMITTED = re.compile(r"\.(pq|parquet)$")

@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from vqa_ray.errors import ErrorCode
-from vqa_ray.runs.private_names import private
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import STATUS_OK
-from vqa_ray.storage.filesystem import filesystem_for
 
 _KEYS = ("source_key", "question_index")
 _COLUMNS = (
@@ -122,35 +120,6 @@ def failed_rows(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.N
 def failed_keys(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.NDArray[np.int64]:
     """The source_keys of failed rows: int64 (N,), sorted; see `failed_rows`."""
     return np.unique(failed_rows(part_uris, codes)[:, 0])
-
-
-def read_columns(uri: str, columns: Iterable[str] | None = None) -> pa.Table:
-    """Those of the columns that a part file has; None for all. See `open_rows` for where it is."""
-    with open_rows(uri) as source:
-        file = pq.ParquetFile(source)
-        wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-        return file.read(wanted)
-
-
-def open_rows(uri: str) -> pa.NativeFile:
-    """Open a Parquet file for reading, under its private name where it is not, or no longer, current in an index.
-
-    It may be renamed either way meanwhile.
-    """
-    filesystem, path = filesystem_for(uri)
-    for name in (path, private(path)):
-        try:
-            return filesystem.open_input_file(name)
-        except FileNotFoundError:
-            continue
-    return filesystem.open_input_file(path)
-
-
-def row_count(uri: str) -> int:
-    """Rows of a part file, from its footer."""
-    filesystem, path = filesystem_for(uri)
-    with filesystem.open_input_file(path) as source:
-        return int(pq.ParquetFile(source).metadata.num_rows)
 
 
 def asked_questions(scored: pa.Table) -> int:

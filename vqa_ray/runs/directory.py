@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from vqa_ray.errors import RequestError
 from vqa_ray.runs.private_names import PRIVATE_SUFFIX
-from vqa_ray.storage.filesystem import FileEntry, exists, filesystem_for, join, list_files
+from vqa_ray.storage.filesystem import FileEntry, exists, list_files
+from vqa_ray.storage.uri import join, name_of
 
 PART_PREFIX = "part-"
 PART_SUFFIX = ".parquet"
@@ -91,29 +92,6 @@ class RunDirectory:
             return list_files(uri) if exists(uri) else []
         except NotADirectoryError as error:
             raise RequestError(f"output {uri}: a part of the path is a file, not a directory") from error
-
-
-def name_of(uri: str) -> str:
-    """The last part of a URI."""
-    return uri.rstrip("/").rpartition("/")[2]
-
-
-def delete(uri: str) -> None:
-    """Remove one file; one that is gone already is fine."""
-    filesystem, path = filesystem_for(uri)
-    try:
-        filesystem.delete_file(path)
-    except FileNotFoundError:
-        return
-
-
-def delete_directory(uri: str) -> None:
-    """Remove a directory or prefix with all that is below; one that is gone already is fine."""
-    filesystem, path = filesystem_for(uri)
-    try:
-        filesystem.delete_dir(path)
-    except FileNotFoundError:
-        return
 
 
 def _is_part(uri: str) -> bool:

@@ -32,11 +32,10 @@ from vqa_ray.runs.claims import (
     read_raw,
     writer_numbers,
 )
-from vqa_ray.runs.directory import delete
 from vqa_ray.runs.process_identity import process_start, this_host
 from vqa_ray.runs.record import to_json
-from vqa_ray.storage.exclusive import create
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import create, write_bytes_atomic
+from vqa_ray.storage.delete import delete
 from vqa_ray.storage.store_errors import refused, store_failures, store_reason
 
 logger = logging.getLogger(__name__)

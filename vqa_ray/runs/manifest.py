@@ -10,7 +10,8 @@ from typing import Any
 from vqa_ray.runs.completeness import repeated
 from vqa_ray.runs.counts import RowCounts
 from vqa_ray.runs.record import FORMAT, RunRecord, to_json
-from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.filesystem import read_bytes
 
 
 @dataclass(frozen=True, slots=True)

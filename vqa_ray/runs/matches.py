@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vqa_ray.runs.counts import asked_questions, read_columns
+from vqa_ray.runs.counts import asked_questions
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import STATUS_OK
 
 # Parquet under a name that no reader takes for rows of the run.

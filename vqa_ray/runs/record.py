@@ -10,7 +10,8 @@ from typing import Any
 
 from vqa_ray.errors import RequestError
 from vqa_ray.runs.differences import differences
-from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.filesystem import read_bytes
 
 FORMAT = 1
 

@@ -17,7 +17,7 @@ from vqa_ray.images.sized import SizedImage, decode_sized
 from vqa_ray.process import prepare_for_decoding
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.isolated_decoder import IsolatedDecoder
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 from vqa_ray.types import Image, ImageTransform
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import RowError
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 
 class FetchImages:

@@ -11,7 +11,7 @@ from vqa_ray.errors import RowError
 from vqa_ray.images.arrow import pixel_views
 from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.images.thumbnail import thumbnail, thumbnail_size
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 # The columns that `DescribeImages` adds to a DECODED table, after the kept columns.
 DESCRIPTION = ("sha256", "thumbnail")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 
-from vqa_ray.storage.filesystem import fsspec_for, scheme_of
+from vqa_ray.storage.filesystem import fsspec_for
+from vqa_ray.storage.uri import scheme_of
 
 
 def canonical_uri(uri: str) -> str:

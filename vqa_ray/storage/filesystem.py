@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import attrgetter
@@ -18,13 +17,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import fsspec
-import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs as pafs
-from pyarrow import parquet
 
 from vqa_ray.errors import RequestError
-from vqa_ray.storage.data_uris import is_data_uri, short_data_uri
 from vqa_ray.storage.local_files import (
     find_local,
     is_utf8,
@@ -36,18 +32,15 @@ from vqa_ray.storage.local_files import (
     too_big,
 )
 from vqa_ray.storage.object_files import object_files
-from vqa_ray.storage.redaction import without_url_secrets
 from vqa_ray.storage.store_errors import no_such_bucket
+from vqa_ray.storage.uri import SCHEME, scheme_of
 
-_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
 # `pathlib` makes one slash of two; such a path must not become a local folder named `s3:`.
 _ONE_SLASH = re.compile(r"^(s3a?|gs|gcs|az|abfss?|hf|hdfs|memory|https?|file):/(?!/)", re.IGNORECASE)
 _BUCKET_STORES = ("s3", "s3a", "gs", "gcs")
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
 # fsspec reads ahead by a block whenever a reader moves; its default for S3 (50 MB) would fetch far more than asked.
 _S3_BLOCK_BYTES = 8 * 2**20
-# The end of a URI tells more than its beginning, and room must be left for the reason.
-_SHOWN_CHARACTERS = 160
 _S3_CONFIG = {
     "connect_timeout": 10,
     "read_timeout": 60,
@@ -74,26 +67,6 @@ class FileEntry:
 
 
 _BY_URI = attrgetter("uri")
-
-
-def scheme_of(uri: str) -> str:
-    """The scheme in lower case; `file` for a plain path."""
-    match = _SCHEME.match(uri)
-    return match[1].lower() if match else "file"
-
-
-def redacted_uri(uri: str) -> str:
-    """`uri` as it may stand in a message: without user name, password and query, which may hold secrets, and short."""
-    if is_data_uri(uri):
-        shown = short_data_uri(uri)
-    elif scheme_of(uri) != "file":
-        scheme, _, rest = uri.partition("://")
-        place, slash, path = rest.partition("/")
-        path = path.partition("?")[0] if scheme.lower() in ("http", "https") else path
-        shown = f"{scheme}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"
-    else:
-        shown = without_url_secrets(uri)
-    return shown if len(shown) <= _SHOWN_CHARACTERS else f"…{shown[1 - _SHOWN_CHARACTERS :]}"
 
 
 def filesystem_for(uri: str) -> tuple[pafs.FileSystem, str]:
@@ -124,7 +97,7 @@ def fsspec_for(uri: str) -> tuple[Any, str]:
     options: dict[str, Any] = {"use_listings_cache": False} if scheme != "memory" else {}
     if scheme in ("s3", "s3a"):
         # Given as an argument, the endpoint travels in pickles and tells apart fsspec's cached instances.
-        options["endpoint_url"] = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+        options["endpoint_url"] = s3_endpoint()
         options["default_block_size"] = _S3_BLOCK_BYTES
         options["config_kwargs"] = _S3_CONFIG
     try:
@@ -141,14 +114,9 @@ def fsspec_for(uri: str) -> tuple[Any, str]:
     return filesystem, str(filesystem._strip_protocol(uri))
 
 
-def join(uri: str, *parts: str) -> str:
-    """`uri` and `parts` with single slashes between them."""
-    joined = uri
-    for part in parts:
-        stripped = part.strip("/")
-        if stripped:
-            joined = joined + stripped if joined.endswith("/") else f"{joined}/{stripped}"
-    return joined
+def s3_endpoint() -> str | None:
+    """The endpoint of S3 that the environment names; None for that of Amazon."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def exists(uri: str) -> bool:
@@ -244,40 +212,6 @@ def read_bounded(filesystem: Any, path: str, max_bytes: int) -> bytes:
         return b""
 
 
-def write_bytes_atomic(uri: str, data: bytes) -> None:
-    """Write one file so that a reader finds all of it or nothing; an older one is replaced.
-
-    Local: a temporary file beside it, then a rename; missing directories are made. Object stores: one PUT.
-    """
-    filesystem, path = fsspec_for(uri)
-    if not isinstance(filesystem, LocalFileSystem):
-        filesystem.pipe_file(path, data)
-        return
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_table_atomic(uri: str, table: pa.Table, compression: str | dict[str, str] = "zstd") -> None:
-    """Write a Parquet file as `write_bytes_atomic` does.
-
-    Args:
-        compression: of all columns, or column → its own.
-    """
-    sink = pa.BufferOutputStream()
-    parquet.write_table(table, sink, compression=compression)
-    write_bytes_atomic(uri, sink.getvalue().to_pybytes())
-
-
 def copy_file(source: str, target: str) -> None:
     """Copy one file between any two places; missing local directories are made."""
     (from_system, from_path), (to_system, to_path) = filesystem_for(source), filesystem_for(target)
@@ -291,7 +225,7 @@ def _local_path(uri: str) -> str:
         raise RequestError("the path is empty; . is the working directory")
     if one := _ONE_SLASH.match(uri):
         raise RequestError(f"{uri}: wanted two slashes after the colon: {one[1].lower()}://")
-    if not _SCHEME.match(uri):
+    if not SCHEME.match(uri):
         return find_local(str(Path(os.path.expanduser(uri)).absolute()))  # noqa: PTH111  Path's raises for ~nobody.
     host, slash, path = uri[len("file://") :].partition("/")
     if host not in ("", "localhost"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vqa_ray.errors import RunError
-from vqa_ray.storage import filesystem as storage
+from vqa_ray.storage.atomic import write_bytes_atomic
 
 if TYPE_CHECKING:
     from vqa_ray.training.step import Trainer
@@ -36,7 +36,7 @@ def save_state(directory: Path, trainer: Trainer, extra: Mapping[str, Any]) -> N
         marker.unlink(missing_ok=True)
         torch.save(trainer.state_dict(), weights)
         content = {"format": _FORMAT, "step": trainer.step, "bytes": weights.stat().st_size, "extra": dict(extra)}
-        storage.write_bytes_atomic(str(marker), json.dumps(content, indent=1).encode())
+        write_bytes_atomic(str(marker), json.dumps(content, indent=1).encode())
     except (OSError, RuntimeError) as error:
         raise RunError(f"checkpoint {directory}: cannot be written: {str(error).splitlines()[0]}") from error
 

@@ -13,6 +13,7 @@ from vqa_ray.errors import RequestError, RunError
 from vqa_ray.models.layers.device import DTYPES
 from vqa_ray.storage import filesystem as storage
 from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.storage.uri import redacted_uri, scheme_of
 
 _LAST = "config.json"
 
@@ -37,7 +38,7 @@ def write_model(destination: str, write: Callable[[Path], None]) -> None:
     Raises:
         RunError: the destination cannot be written.
     """
-    local = storage.scheme_of(destination) == "file"
+    local = scheme_of(destination) == "file"
     target = Path(storage.filesystem_for(destination)[1]) if local else None
     try:
         if target is not None:
@@ -53,7 +54,7 @@ def write_model(destination: str, write: Callable[[Path], None]) -> None:
                 _upload(staged, destination)
     except store_failures(RuntimeError) as error:
         reason = store_reason(error, named=True)
-        raise RunError(f"export to {storage.redacted_uri(destination)}: cannot be written: {reason}") from error
+        raise RunError(f"export to {redacted_uri(destination)}: cannot be written: {reason}") from error
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 
 from vqa_ray.errors import RunError
 from vqa_ray.process import release_memory
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.training import distributed
 from vqa_ray.training.checkpoint import load_state, save_state
 from vqa_ray.training.config import TrainingConfig, TrainingContext

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vqa_ray.errors import RequestError
-from vqa_ray.storage.filesystem import join, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.uri import join
 from vqa_ray.training.log import TrainingLog
 
 # Either writes the same files; the first comes with Ray Train.

@@ -17,8 +17,8 @@ from vqa_ray.index import version as versions
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import open_index
 from vqa_ray.runs.lock import OutputLock
-from vqa_ray.storage.exclusive import create
-from vqa_ray.storage.filesystem import read_bytes, write_bytes_atomic
+from vqa_ray.storage.atomic import create, write_bytes_atomic
+from vqa_ray.storage.filesystem import read_bytes
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 

@@ -17,7 +17,8 @@ from vqa_ray.jobs.cli import main
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.filesystem import join, write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.uri import join
 from vqa_ray.taxonomy.file import load_taxonomy
 
 COLOUR = {"name": "colour", "question": "what colour?", "choices": ["red", "green"], "threshold": 0.5}

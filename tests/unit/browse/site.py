@@ -32,7 +32,8 @@ from vqa_ray.readers import Source
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.filesystem import join, write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.uri import join
 
 MARKUP = "<script>document.title='taken'</script>\"'&<img src=x onerror=alert(1)>"
 HOSTILE = (

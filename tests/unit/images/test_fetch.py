@@ -13,7 +13,7 @@ from tests.helpers.s3 import s3_bucket
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.storage import filesystem as storage
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
 
 
 @pytest.fixture(scope="module")

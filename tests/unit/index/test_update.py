@@ -27,7 +27,7 @@ from vqa_ray.index.version import Update
 from vqa_ray.keys import ranges_of
 from vqa_ray.report.dataset_card import data_files
 from vqa_ray.runs.directory import FOR_DATASETS
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
 
 NAMES = [f"{number}.png" for number in range(6)]
 # What one file holds: an image, another, or something broken; None for no file.

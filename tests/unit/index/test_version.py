@@ -14,7 +14,7 @@ from vqa_ray.index import version as versions
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.version import AnnState, Version
-from vqa_ray.storage.exclusive import create
+from vqa_ray.storage.atomic import create
 
 
 @pytest.fixture

@@ -19,8 +19,10 @@ from tests.helpers.s3 import s3_bucket
 from tests.unit.readers.inputs import asked, open_at, read, refused, rows_of, tar_bytes, write_parquet
 from vqa_ray.readers.bookkeeping import is_bookkeeping
 from vqa_ray.readers.listing import list_input
-from vqa_ray.storage.filesystem import join, read_bytes, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.storage.local_files import find_local, name_as_text, text_as_name
+from vqa_ray.storage.uri import join
 
 JPEG, PNG = encoded(photo(16, 12), "JPEG"), encoded(photo(16, 12), "PNG")
 JSONL = b'{"image_uri": "a.jpg", "question": "q"}\n'

@@ -20,7 +20,7 @@ from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.report.chosen_rows import MOST_SHARDS, choose_rows
 from vqa_ray.report.run_gallery import write_run_gallery
 from vqa_ray.schema import ROW_BITS
-from vqa_ray.storage.filesystem import write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
 
 FETCHER = ImageFetcher(10_000_000)
 

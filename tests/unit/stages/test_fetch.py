@@ -13,7 +13,7 @@ from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.stages.fetch import FetchImages
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
 
 
 @pytest.fixture(scope="module")

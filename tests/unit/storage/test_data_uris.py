@@ -14,7 +14,7 @@ from tests.unit.readers.inputs import read, write_jsonl
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.storage.data_uris import decode_data_uri, short_data_uri
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 PNG = encoded(photo(40, 30), "PNG")
 TEXT = base64.b64encode(PNG).decode()

@@ -15,18 +15,9 @@ from pyarrow import fs as pafs
 
 from tests.helpers.s3 import s3_bucket
 from vqa_ray.errors import RequestError
-from vqa_ray.storage.filesystem import (
-    copy_file,
-    exists,
-    filesystem_for,
-    fsspec_for,
-    join,
-    list_files,
-    read_bytes,
-    redacted_uri,
-    write_bytes_atomic,
-    write_table_atomic,
-)
+from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.filesystem import copy_file, exists, filesystem_for, fsspec_for, list_files, read_bytes
+from vqa_ray.storage.uri import join, redacted_uri
 
 
 @pytest.fixture(scope="module")

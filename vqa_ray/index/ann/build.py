@@ -21,9 +21,10 @@ from vqa_ray.errors import RequestError, RunError
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import AnnState, IndexFile, Version
-from vqa_ray.runs.counts import open_rows, read_columns
+from vqa_ray.runs.part_files import open_rows, read_columns
 from vqa_ray.schema import ok_rows
-from vqa_ray.storage.filesystem import filesystem_for, scheme_of
+from vqa_ray.storage.filesystem import filesystem_for, s3_endpoint
+from vqa_ray.storage.uri import scheme_of
 
 # Fewer vectors are searched exactly in a moment; it is also what `--ann auto` goes by.
 FROM_VECTORS = 50_000
@@ -253,7 +254,7 @@ def _options(uri: str) -> dict[str, str] | None:
     """What Lance does not find out by itself; credentials it takes from where everyone does."""
     if scheme_of(uri) != "s3":
         return None
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    endpoint = s3_endpoint()
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     options = {"aws_endpoint": endpoint, "aws_region": region, "allow_http": "true" if endpoint else None}
     return {name: value for name, value in options.items() if value}

@@ -13,7 +13,7 @@ from vqa_ray.errors import RunError
 from vqa_ray.index.ann.build import ERRORS, is_installed, open_dataset
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.version import AnnState, Version
-from vqa_ray.runs.counts import read_columns
+from vqa_ray.runs.part_files import read_columns
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from vqa_ray.index.search.scoring import Vectors
 from vqa_ray.index.search.top_k import Ids
 from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import IndexFile
-from vqa_ray.runs.counts import read_columns
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import ok_rows
 
 Mask = npt.NDArray[np.bool_]

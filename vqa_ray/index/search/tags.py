@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.runs import manifest
-from vqa_ray.runs.counts import read_columns
 from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 
 # What a tag is called where the index has a column of the name already.

@@ -22,7 +22,7 @@ from vqa_ray.process import torch_threads_kept
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 BATCH = 32
 

@@ -31,6 +31,7 @@ from vqa_ray.models.checkpoint.weight_files import listed_shards, weight_files
 from vqa_ray.models.registry import FAMILIES
 from vqa_ray.storage import filesystem as storage
 from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.storage.uri import redacted_uri
 
 __all__ = [
     "BUNDLED",
@@ -164,14 +165,14 @@ def _copied(uri: str, listing: str | None) -> _Root:
     try:
         files = storage.list_files(uri)
     except store_failures() as error:
-        raise ModelLoadError(f"model {storage.redacted_uri(uri)}: cannot be listed: {store_reason(error)}") from error
+        raise ModelLoadError(f"model {redacted_uri(uri)}: cannot be listed: {store_reason(error)}") from error
     if not files:
         raise ModelLoadError(f"model {uri}: nothing there")
     lines = "\n".join(f"{f.uri} {f.size_bytes} {f.modified}" for f in files)
     found = hashlib.sha256(lines.encode()).hexdigest()[:24]
     if listing not in (None, found):
         raise ModelLoadError(
-            f"model {storage.redacted_uri(uri)}: its files have changed since the command opened it; run it again"
+            f"model {redacted_uri(uri)}: its files have changed since the command opened it; run it again"
         )
     target = root / found
     if target.is_dir():
@@ -196,9 +197,7 @@ def _copied(uri: str, listing: str | None) -> _Root:
         try:
             _fetch(uri, names, fetch)
         except store_failures() as error:
-            raise ModelLoadError(
-                f"model {storage.redacted_uri(uri)}: cannot be copied: {store_reason(error)}"
-            ) from error
+            raise ModelLoadError(f"model {redacted_uri(uri)}: cannot be copied: {store_reason(error)}") from error
         rename_whole(staged, target)
     return _Root(target, (), {uri: found})
 

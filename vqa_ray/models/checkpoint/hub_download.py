@@ -13,7 +13,7 @@ from typing import Any
 from vqa_ray.errors import ModelLoadError, one_line
 from vqa_ray.models.checkpoint.file_selection import CONFIG
 from vqa_ray.models.checkpoint.hub_errors import hub_failure
-from vqa_ray.storage.filesystem import write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
 
 # As transformers finds it (its safetensors_conversion.py): an open pull request of this title on top of `main`.
 _CONVERSION_TITLE = "Adding `safetensors` variant of this model"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from vqa_ray.storage.filesystem import join, read_bytes
+from vqa_ray.storage.filesystem import read_bytes
+from vqa_ray.storage.uri import join
 
 _CARD = "README.md"
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")

@@ -18,8 +18,10 @@ from vqa_ray.errors import RequestError
 from vqa_ray.readers.changes.digest import content_digest
 from vqa_ray.readers.formats.hf import is_hub_name
 from vqa_ray.readers.source import Format, Shard, Source
+from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.canonical import canonical_uri
-from vqa_ray.storage.filesystem import FileEntry, read_bytes, scheme_of, write_bytes_atomic
+from vqa_ray.storage.filesystem import FileEntry, read_bytes
+from vqa_ray.storage.uri import scheme_of
 
 FORMAT = 1
 _METADATA = b"vqa_ray"

@@ -21,7 +21,8 @@ from vqa_ray.readers.passthrough_types import notes_on
 from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.source import ColumnMap, InputConfig, OpenedInput, Shard, Source, join_names, request_error
 from vqa_ray.readers.suffixes import HUB_PARQUET
-from vqa_ray.storage.filesystem import exists, read_bytes, scheme_of
+from vqa_ray.storage.filesystem import exists, read_bytes
+from vqa_ray.storage.uri import scheme_of
 
 _HUB_NAME = re.compile(
     r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?(?:#(?:(?P<config>[^/]+)/)?(?P<split>.+))?"

@@ -24,7 +24,7 @@ from vqa_ray.readers.passthrough import infer_json, keep_json
 from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import numbered
 from vqa_ray.readers.source import InputConfig, OpenedInput, Shard, Source, request_error
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 logger = logging.getLogger(__name__)
 

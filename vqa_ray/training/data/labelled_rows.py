@@ -13,7 +13,8 @@ from pyarrow import compute, parquet
 
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.schema import ROW_BITS, is_ok, metadata_of, with_metadata
-from vqa_ray.storage.filesystem import read_bytes, write_table_atomic
+from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.training.data.answer_votes import AnswerCounts, count_answers
 from vqa_ray.training.data.row_schema import LABELS
 

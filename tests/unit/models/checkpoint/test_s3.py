@@ -16,6 +16,7 @@ from vqa_ray.models import load
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.storage import filesystem as storage
+from vqa_ray.storage.atomic import write_bytes_atomic
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +62,10 @@ def test_safetensors_in_a_bucket_go_before_pickles(bucket: str, tmp_path: Path) 
 
 
 def test_what_is_wrong_in_a_bucket_is_told_before_weights_are_copied(bucket: str, tmp_path: Path) -> None:
-    storage.write_bytes_atomic(f"{bucket}/gguf/model.gguf", b"x")
+    write_bytes_atomic(f"{bucket}/gguf/model.gguf", b"x")
     with pytest.raises(ModelLoadError, match=f"model {bucket}/gguf: config.json is missing: the model is in GGUF"):
         load.describe(f"{bucket}/gguf")
-    storage.write_bytes_atomic(f"{bucket}/trainer/checkpoint-7/config.json", b"{}")
+    write_bytes_atomic(f"{bucket}/trainer/checkpoint-7/config.json", b"{}")
     with pytest.raises(ModelLoadError, match="the newest is checkpoint-7: pass that"):
         load.describe(f"{bucket}/trainer")
     assert not list((tmp_path / "cache").rglob("*.gguf"))
@@ -96,6 +97,6 @@ def test_files_that_change_after_a_model_was_opened_are_refused(
     monkeypatch.setenv("VQA_RAY_CACHE", str(tmp_path / "another"))
     assert Checkpoint.open(uri, opened.revisions).fingerprint == opened.fingerprint
     monkeypatch.setenv("VQA_RAY_CACHE", str(tmp_path / "third"))
-    storage.write_bytes_atomic(f"{uri}/vocab.txt", b"changed")
+    write_bytes_atomic(f"{uri}/vocab.txt", b"changed")
     with pytest.raises(ModelLoadError, match=f"model {uri}: its files have changed since the command opened it"):
         Checkpoint.open(uri, opened.revisions)

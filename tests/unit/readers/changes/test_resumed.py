@@ -23,7 +23,8 @@ from vqa_ray.readers.changes.reconcile import check_retried, check_unchanged, re
 from vqa_ray.readers.changes.snapshot import read_snapshot, refreshed, snapshot_of, write_snapshot
 from vqa_ray.readers.source import ColumnMap, OpenedInput
 from vqa_ray.schema import ROW_BITS
-from vqa_ray.storage.filesystem import FileEntry, write_bytes_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.filesystem import FileEntry
 
 
 class Run:

@@ -1,0 +1,40 @@
+"""Parquet files of rows, opened under whichever of their two names they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+from pyarrow import parquet as pq
+
+from vqa_ray.runs.private_names import private
+from vqa_ray.storage.filesystem import filesystem_for
+
+
+def read_columns(uri: str, columns: Iterable[str] | None = None) -> pa.Table:
+    """Those of the columns that a part file has; None for all. See `open_rows` for where it is."""
+    with open_rows(uri) as source:
+        file = pq.ParquetFile(source)
+        wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+        return file.read(wanted)
+
+
+def open_rows(uri: str) -> pa.NativeFile:
+    """Open a Parquet file for reading, under its private name where it is not, or no longer, current in an index.
+
+    It may be renamed either way meanwhile.
+    """
+    filesystem, path = filesystem_for(uri)
+    for name in (path, private(path)):
+        try:
+            return filesystem.open_input_file(name)
+        except FileNotFoundError:
+            continue
+    return filesystem.open_input_file(path)
+
+
+def row_count(uri: str) -> int:
+    """Rows of a part file, from its footer."""
+    filesystem, path = filesystem_for(uri)
+    with filesystem.open_input_file(path) as source:
+        return int(pq.ParquetFile(source).metadata.num_rows)
