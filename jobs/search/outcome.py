@@ -17,7 +17,7 @@ from vqa_ray.index.search.verify import Verified
 from vqa_ray.jobs.runtime.model_record import describe_model
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
-from vqa_ray.storage.filesystem import redacted_uri
+from vqa_ray.storage.uri import redacted_uri
 
 logger = logging.getLogger(__name__)
 
