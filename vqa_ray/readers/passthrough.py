@@ -86,8 +86,14 @@ def keep_text(values: Mapping[str, object], fields: Sequence[pa.Field]) -> Kept:
 
 
 def keep_arrow(batch: pa.RecordBatch, fields: Sequence[pa.Field]) -> list[Kept]:
-    """The kept values of each row of a batch, as Arrow scalars, so that no type loses anything on the way."""
-    columns = [_cast_array(batch.column(batch.schema.get_all_field_indices(part.name)[0]), part) for part in fields]
+    """Give the kept values of each row of a batch, as Arrow scalars, so that no type loses anything on the way.
+
+    A column that the file lacks is null.
+    """
+    columns: list[list[object]] = []
+    for part in fields:
+        found = batch.schema.get_all_field_indices(part.name)
+        columns.append(_cast_array(batch.column(found[0]), part) if found else [None] * batch.num_rows)
     return [[column[i] for column in columns] for i in range(batch.num_rows)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -42,7 +42,8 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
     A file whose footer cannot be read is a shard of one row, which says so.
 
     Raises:
-        RequestError: a column that is needed is missing in a file, is there twice, or is of the wrong type.
+        RequestError: a column that is needed is missing in a file, is there twice, or is of the wrong type; or a column
+            to keep is missing in all files.
     """
     files = listing.of("parquet") if entries is None else entries
     layout, names = _first_layout(config, listing, files)
@@ -53,6 +54,7 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
                 lambda entry: _check(_footer(entry.uri, layout, config.riding), entry, layout, config, listing), files
             )
         )
+    read = {entry: footer for entry, footer in zip(files, footers, strict=True) if footer is not None}
     shards: list[Shard] = []
     for entry, footer in zip(files, footers, strict=True):
         if footer is None:
@@ -61,9 +63,38 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
             shards += [replace(shard, index=len(shards) + i) for i, shard in enumerate(_split(entry.uri, footer))]
     if not shards:
         raise request_error(f"{listing.uri}: the input is empty: {len(files)} Parquet files hold no rows")
-    schemas = [footer.schema for footer in footers if footer]
+    schemas, notes = _with_missing_columns(config, {entry: footer.schema for entry, footer in read.items()}, listing)
     kept = infer_arrow(config.riding, schemas, config.labels)
-    return OpenedInput(tuple(shards), layout, kept, notes_on(config.keep, schemas, kept), columns=names)
+    return OpenedInput(tuple(shards), layout, kept, (*notes, *notes_on(config.keep, schemas, kept)), columns=names)
+
+
+def _with_missing_columns(
+    config: InputConfig, schemas: Mapping[FileEntry, pa.Schema], listing: Listing
+) -> tuple[list[pa.Schema], list[str]]:
+    """Add columns of nulls for kept columns that some files lack.
+
+    Returns:
+        The schemas, and a note for each such column.
+
+    Raises:
+        RequestError: a column is missing in all files.
+    """
+    known = list(dict.fromkeys(name for arrow in schemas.values() for name in arrow.names))
+    if schemas:
+        first = listing.relative(next(iter(schemas)))
+        check_keep(config, known, first if len(schemas) == 1 else listing.uri)
+    notes, completed = [], dict(schemas)
+    for name in config.keep:
+        lacking = [entry for entry, arrow in schemas.items() if name not in arrow.names]
+        for entry in lacking:
+            completed[entry] = completed[entry].append(pa.field(name, pa.null()))
+        if lacking:
+            example = listing.relative(lacking[0])
+            notes.append(
+                f"--keep {name}: {len(lacking)} of {len(schemas)} files have no such column (for example {example}); "
+                "their rows have null there"
+            )
+    return list(completed.values()), notes
 
 
 def read_parquet(source: Source, shard: Shard, keys: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -144,6 +175,8 @@ def _first_layout(
         if footer is not None:
             names = tuple(with_path_fields(config, footer.schema, path_names([entry.uri], listing.root)).names)
             found = with_named_images(config, footer.schema)
+            # A column to keep may be missing in some files.
+            found = replace(found, keep=tuple(name for name in found.keep if name in names))
             return resolve(found, names, listing.relative(entry)), names
     return ColumnMap(), ()
 
@@ -162,7 +195,6 @@ def _check(
             raise request_error(
                 f"{where}: no column {role[0]!r}, which other files have; the columns are: {join_names(names)}"
             )
-    check_keep(config, names, where)
     check_unique((*layout.names(), *config.riding), names, where)
     check_types(layout, footer.schema, where)
     return footer

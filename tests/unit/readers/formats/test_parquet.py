@@ -342,6 +342,21 @@ def test_a_field_that_is_null_in_one_file_has_the_type_of_the_other(tmp_path: Pa
     assert [row["meta"]["licence"] for row in rows_of(source)] == [None, 7]
 
 
+def test_a_kept_column_that_some_files_lack_is_null_there_and_noted(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", {"image": [b"i"]})
+    write_parquet(tmp_path / "b.parquet", {"image": [b"i", b"j"], "price": [7, 8]})
+    source = open_at(tmp_path, keep=("price",), questions=("q",))
+    assert source.kept[0].type == pa.int64()
+    assert [row["price"] for row in rows_of(source)] == [None, 7, 8]
+    (note,) = source.notes
+    assert note == (
+        "--keep price: 1 of 2 files have no such column (for example a.parquet); their rows have null there"
+    )
+    assert refused(tmp_path, keep=("sku",), questions=("q",)).endswith(
+        "--keep sku: no such column; the columns are: image, price"
+    )
+
+
 def test_unknown_kept_columns_are_refused(tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "a.parquet", {"image": [b"i"], "question": ["q"]})
     assert refused(file, keep=("sku",)) == "a.parquet: --keep sku: no such column; the columns are: image, question"
