@@ -46,7 +46,7 @@ def run(spec: BrowseSpec) -> None:
         elif spec.model is not None or spec.verify_model is not None:
             option = "--model" if spec.model is not None else "--verify-model"
             raise RequestError(
-                f"{option}: {spec.what} is no index but the results of {collection.kind}, which needs no model"
+                f"{option}: {spec.what} is no index but the results of {collection.job}, which needs no model"
             )
         settings = Settings([*spec.allow_host, spec.host], limits, spec.timeout)
         server = Server(collection, finder, can_verify=spec.verify_model is not None, settings=settings)

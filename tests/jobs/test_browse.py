@@ -58,7 +58,7 @@ def test_serves_searches_and_ends(tmp_path: Path) -> None:
         reds = site.get("/?text=red").page.opened[:2]
         assert reds == [0, 4]
         assert site.get("/", Host="evil.example").status == 403
-        assert "could not be asked" in site.get("/?text=red&verify=is+it+red").text, "its images are nowhere"
+        assert "could not be verified" in site.get("/?text=red&verify=is+it+red").text, "its images are nowhere"
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=DEADLINE_S)
         assert (process.returncode, "Traceback" in told) == (130, False)

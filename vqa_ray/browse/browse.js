@@ -69,7 +69,7 @@
   const address = () => {
     const given = new URLSearchParams();
     for (const [name, value] of new FormData(form)) {
-      if (typeof value !== "string" || (!name.startsWith("f.") && (!value.trim() || (name === "by" && value === "look")))) continue;
+      if (typeof value !== "string" || (!name.startsWith("f.") && (!value.trim() || (name === "by" && value === "similarity")))) continue;
       given.append(name, value);
     }
     const query = given.toString();
@@ -103,7 +103,7 @@
     for (const each of get("query-picture").querySelectorAll("input")) each.remove();
     const hidden = Object.assign(document.createElement("input"), {type: "hidden", name: "image", value: image});
     get("query-picture").append(hidden);
-    if (form.elements.by && !form.elements.text.value.trim()) form.elements.by.value = "look";
+    if (form.elements.by && !form.elements.text.value.trim()) form.elements.by.value = "similarity";
     show(address());
   };
 

@@ -1,4 +1,4 @@
-"""The sentences on a page that tell what is shown."""
+"""Sentences on a page about the rows that it shows."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from vqa_ray.storage.uri import redacted_uri
 
 
 def name_of(uri: str) -> str:
-    """What a place is called: the last part of its URI."""
+    """The last part of a URI, as a short name."""
     return redacted_uri(uri).rstrip("/").rpartition("/")[2] or redacted_uri(uri)
 
 
 def describe_collection(collection: Collection) -> str:
-    """Where the rows are from, and how many there are."""
-    what = "index" if collection.kind == "index" else f"results of {collection.kind}"
+    """Describe a collection: its URI, its kind and its row counts."""
+    what = "index" if collection.job == "index" else f"results of {collection.job}"
     version = f", version {collection.index.version.number}" if collection.index else ""
     failed = f", {collection.failed:,} in error" if collection.failed else ""
     return (
@@ -25,7 +25,7 @@ def describe_collection(collection: Collection) -> str:
 
 
 def describe_results(collection: Collection, view: UrlState, total: int, found: SearchHits | None) -> str:
-    """What a view came to: `total` rows."""
+    """Summarise the `total` rows that match a view."""
     if found is None:
         of = "" if total == len(collection) else f" of {len(collection):,}"
         return f"{total:,}{of} rows" if total != 1 or of else "1 row"
@@ -35,17 +35,17 @@ def describe_results(collection: Collection, view: UrlState, total: int, found: 
         matches = sum(bool(each.match) for each in found.verdicts)
         failed = sum(bool(each.error) for each in found.verdicts)
         line = f"{matches:,} of the {total:,} most similar match" if not view.only else f"{matches:,} match"
-        line += f", {failed:,} could not be asked" if failed else ""
+        line += f", {failed:,} could not be verified" if failed else ""
         line += f"; of {found.images:,} images, {found.method}"
     return line
 
 
 def explain_empty(collection: Collection, view: UrlState) -> str:
-    """Why a view has no rows."""
+    """Say why a view has no rows."""
     if not len(collection):
-        return "Nothing is in here yet: it holds no rows."
+        return "Empty: it holds no rows yet."
     if view.only and view.verify:
-        return "None of the best hits matches."
-    if view.chosen or view.words:
-        return "No row fits."
+        return "None of the best hits matches the question."
+    if view.selected or view.words:
+        return "No row matches."
     return "No image can be searched: every row is in error."

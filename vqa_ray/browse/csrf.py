@@ -1,4 +1,4 @@
-"""Who may ask the page, and what browsers may do with its answers."""
+"""Which requests the server accepts, and the security headers of its responses."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ HEADERS: Mapping[str, str] = {
 
 
 def is_allowed_host(host: str, allowed: Collection[str]) -> bool:
-    """Whether a Host header may name this server.
+    """Whether a Host header may name this server: an IP address or a known name.
 
-    A page of a stranger's can make a browser ask us under the stranger's own name, by pointing that name at this
-    machine (DNS rebinding); it cannot do so under an address. So addresses and known names only.
+    A hostile site can point its own name at this machine, so that a browser sends us requests under that name (DNS
+    rebinding). It cannot do so with an IP address.
 
     Args:
         host: the header, with or without a port.
@@ -45,20 +45,20 @@ def is_allowed_host(host: str, allowed: Collection[str]) -> bool:
 
 
 def is_cross_site(method: str, headers: Mapping[str, str]) -> bool:
-    """Whether another site's page asks: browsers say so. Following a link to here is fine."""
+    """Whether a page of another site sent the request, as its browser says. Links from other sites are allowed."""
     site = headers.get("Sec-Fetch-Site")
     if site in (None, "same-origin", "none"):
-        # Browsers before Sec-Fetch-Site: all of them send an origin with a POST.
+        # Older browsers lack Sec-Fetch-Site, but send an Origin with a POST.
         origin = headers.get("Origin")
         return method != "GET" and origin is not None and origin.partition("://")[2] != headers.get("Host")
     return not (method == "GET" and headers.get("Sec-Fetch-Mode") == "navigate")
 
 
 def access_guard(hosts: Collection[str]) -> Middleware:
-    """The middleware that refuses strangers, and says to browsers what they may do.
+    """The middleware that refuses unknown hosts and other sites, and adds the security headers.
 
     Args:
-        hosts: names that this server may be asked by, beside `localhost` and addresses.
+        hosts: allowed names of this server, beside `localhost` and IP addresses.
     """
     allowed = frozenset({"localhost", *(host.lower() for host in hosts)})
 

@@ -1,4 +1,4 @@
-"""What the page shows: the rows of an index or of a finished run, with what they are narrowed by and their pictures."""
+"""The rows that a page shows, of an index or of a run, with their facets and pictures."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ Positions = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Rows to be shown. Nothing of it changes.
+    """The rows of an index or of a run, ready to be shown; immutable.
 
     Attributes:
-        uri: where they were read.
-        kind: `index`, or the job that wrote them.
-        model: what made them.
-        rows: all of them; text is valid.
-        order: int64 (N,), the order in which they are shown while nothing is searched for.
-        cards: makes cards of them.
-        facets: what they can be narrowed by.
-        pictures: their thumbnails in an index.
-        originals: their images, where rows say where these are.
-        scores: float32 (N,), what they can be sorted by, NaN for none; None where they have no scores.
-        index: what can be searched; None for a run.
-        notes: what is to be known of them, one line each.
+        uri: of the index or the run.
+        job: the command that wrote the rows, `index` included.
+        model: its reference.
+        rows: all rows; their text is valid UTF-8.
+        order: int64 (N,), the positions in the order in which they are shown without a search.
+        cards: makes cards of rows.
+        facets: what rows can be filtered by.
+        thumbnails: of the rows, from an index.
+        originals: the images of the rows.
+        scores: float32 (N,), to sort by, NaN for none; None where rows have no scores.
+        index: what is searched; None for a run.
+        notes: remarks to show above the rows, one line each.
     """
 
     uri: str
-    kind: str
+    job: str
     model: str
     rows: pa.Table
     order: Positions
     cards: CardMaker
     facets: Facets
-    pictures: Thumbnails
+    thumbnails: Thumbnails
     originals: Originals
     scores: Scores | None = None
     index: Index | None = None
@@ -71,12 +71,12 @@ class Collection:
 
     @property
     def failed(self) -> int:
-        """Rows in error."""
+        """The number of error rows."""
         ok = pc.sum(pc.equal(self.rows["status"], STATUS_OK)).as_py() or 0
         return len(self) - int(ok)
 
     def take(self, positions: Sequence[int]) -> list[dict[str, Any]]:
-        """The rows of these positions, in this order."""
+        """Rows by position, in the given order."""
         taken = self.rows.take(pa.array(positions, pa.int64()))
         rows: list[dict[str, Any]] = taken.to_pylist()
         return rows
@@ -89,12 +89,12 @@ def open_collection(
 
     Args:
         uri: of an index, or of a run of `answer`, `tag`, `caption` or `retrieve`.
-        tags: a finished run of `tag` over the same images, whose tags are shown beside the rows.
+        tags: a finished run of `tag` over the same images, whose tags join the rows.
         index: an index of the same images, for the thumbnails of a run.
-        allow_http: whether pictures are made of images at http:// and https:// URIs.
+        allow_http: whether images are fetched from http:// and https:// URIs.
 
     Raises:
-        RequestError: there is neither an index nor a run, it cannot be read, or an option does not go with it.
+        RequestError: `uri` is neither an index nor a run, cannot be read, or does not go with an option.
     """
     try:
         if IndexDirectory(uri).version_numbers():
@@ -103,10 +103,10 @@ def open_collection(
             return _of_index(open_index(uri), tags, allow_http)
         record = RunRecord.read(RunDirectory(uri).record)
         if record is None:
-            raise RequestError(f"{uri}: neither an index nor the results of a run; wanted what `vqa-ray` has written")
+            raise RequestError(f"{uri}: neither an index nor the results of a run; expected an output of vqa-ray")
         return _of_run(uri, record, tags, index, allow_http)
     except NotADirectoryError as error:
-        raise RequestError(f"{uri}: a file; wanted the directory of an index, or of the results of a run") from error
+        raise RequestError(f"{uri}: is a file; expected the directory of an index or of a run") from error
     except store_failures(pa.ArrowException) as error:
         raise RequestError(f"{uri}: cannot be read: {store_reason(error, named=True)}") from error
 
@@ -115,50 +115,52 @@ def _of_index(index: Index, tags: str | None, allow_http: bool) -> Collection:
     version = index.version
     rows = _with_tags(index.rows(), tags)
     order = np.arange(rows.num_rows, dtype=np.int64)
-    pictures = Thumbnails(index, order) if "thumbnail" in index.columns else Thumbnails()
+    thumbnails = Thumbnails(index, order) if "thumbnail" in index.columns else Thumbnails()
     model = str(version.model["reference"])
-    shown = _shown("index", rows, _fetch(allow_http), ImagesOfIndex(index))
-    return Collection(index.uri, "index", model, **shown, order=order, pictures=pictures, index=index)
+    derived = _derived("index", rows, _fetch(allow_http), ImagesOfIndex(index))
+    return Collection(index.uri, "index", model, **derived, order=order, thumbnails=thumbnails, index=index)
 
 
 def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None, allow_http: bool) -> Collection:
     if record.job not in WRITERS:
-        known = ", ".join(kind for kind in WRITERS if kind != "index")
-        raise RequestError(f"{uri}: a run of {record.job}; shown are indexes and runs of {known}")
+        known = ", ".join(job for job in WRITERS if job != "index")
+        raise RequestError(f"{uri}: a run of {record.job}; supported are indexes and runs of {known}")
     layout = RunDirectory(uri)
     parts = [read_columns(entry.uri).replace_schema_metadata(None) for entry in layout.part_files()]
     if not parts:
         raise RequestError(f"{uri}: the run of {record.job} has no rows yet")
     rows = _with_tags(pa.concat_tables(parts), tags)
     notes: tuple[str, ...] = (
-        () if manifest.read(layout.manifest) else ("This run has not finished: more rows may come.",)
+        () if manifest.read(layout.manifest) else ("This run has not finished: more rows may follow.",)
     )
     order = np.arange(rows.num_rows, dtype=np.int64)
     if record.job == "retrieve":
-        # -1 for what has no score: images that are certainly no match, and errors.
+        # -1 for rows without a score: images that certainly do not match, and errors.
         scores = rows["score"].combine_chunks().fill_null(-1.0).to_numpy()
         order = np.lexsort((rows["row_id"].to_numpy(), -scores)).astype(np.int64)
-    pictures = Thumbnails()
+    thumbnails = Thumbnails()
     if index is not None:
         opened = open_index(index)
-        pictures = Thumbnails.of_rows(opened, rows)
-        notes += () if pictures.found else (f"No row is in the index {index} by its row_id or image_id: no pictures.",)
+        thumbnails = Thumbnails.of_rows(opened, rows)
+        notes += (
+            () if thumbnails.found else (f"No row is in the index {index} by its row_id or image_id: no pictures.",)
+        )
     fetch = _fetch(allow_http)
-    shown = _shown(record.job, rows, fetch, ImagesOfRun(uri, record, rows, fetch, allow_hub=allow_http))
+    derived = _derived(record.job, rows, fetch, ImagesOfRun(uri, record, rows, fetch, allow_hub=allow_http))
     model = str(record.model["reference"])
-    return Collection(uri, record.job, model, **shown, order=order, pictures=pictures, notes=notes)
+    return Collection(uri, record.job, model, **derived, order=order, thumbnails=thumbnails, notes=notes)
 
 
 def _fetch(allow_http: bool) -> Callable[[str], bytes]:
     return ImageFetcher(ImageLimits().max_image_bytes, allow_http=allow_http).fetch
 
 
-def _shown(kind: str, rows: pa.Table, fetch: Callable[[str], bytes], embedded: EmbeddedImages) -> dict[str, Any]:
-    """The fields of a collection that follow from its rows."""
+def _derived(job: str, rows: pa.Table, fetch: Callable[[str], bytes], embedded: EmbeddedImages) -> dict[str, Any]:
+    """The fields of a collection that are derived from its rows."""
     valid = with_valid_text(rows)
-    cards = CardMaker(kind, valid.column_names, tag_attributes(valid.schema))
+    cards = CardMaker(job, valid.column_names, tag_attributes(valid.schema))
     originals = Originals(valid, fetch, embedded)
-    found = {"facets": find_facets(valid), "originals": originals, "scores": scores_of(kind, valid)}
+    found = {"facets": find_facets(valid), "originals": originals, "scores": scores_of(job, valid)}
     return {"rows": valid, "cards": cards, **found}
 
 

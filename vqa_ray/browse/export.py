@@ -1,4 +1,4 @@
-"""The selection as a file: ids and columns of the rows that a view comes to, as CSV or JSON."""
+"""The rows of a view as a CSV or JSON file."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from vqa_ray.export.plain import to_plain
 Form = Literal["csv", "json"]
 
 MEDIA_TYPES: dict[str, str] = {"csv": "text/csv", "json": "application/json"}
-# Rows that are turned into text at a time.
+# Rows per piece.
 _STEP = 500
-# What spreadsheets take for a formula.
+# Spreadsheets take these for the beginning of a formula.
 _FORMULA = ("=", "+", "@", "\t", "\r")
 
 
-def export_rows(collection: Collection, listed: ResultPage, form: Form) -> Iterator[bytes]:
-    """The rows of a view, in its order, piece by piece; without columns of bytes and vectors.
+def export_rows(collection: Collection, results: ResultPage, form: Form) -> Iterator[bytes]:
+    """Yield the file in pieces: the rows of a view in its order, without columns of bytes and vectors.
 
     Args:
         collection: of the rows.
-        listed: which of them; a search adds a column `likeness`.
+        results: the rows of the view; a search adds a column `likeness`.
         form: `csv`, with lists and structs as JSON, or `json`, a list of objects.
     """
     names = [field.name for field in collection.rows.schema if _is_shown(field)]
-    found = listed.found
+    found = results.hits
     header = [*(["likeness"] if found is not None else []), *names]
     yield _csv([header]) if form == "csv" else b"["
-    for first in range(0, len(listed.positions), _STEP):
+    for first in range(0, len(results.positions), _STEP):
         here = slice(first, first + _STEP)
-        rows = collection.take(listed.positions[here].tolist())
+        rows = collection.take(results.positions[here].tolist())
         if found is not None:
             scores = found.scores[here].tolist()
             rows = [{"likeness": round(score, 6), **row} for score, row in zip(scores, rows, strict=True)]
@@ -64,7 +64,7 @@ def _csv(rows: list[list[Any]]) -> bytes:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, str):
-        # A stranger's text that a spreadsheet would run stays text.
+        # Foreign text must not run as a formula.
         return f"'{value}" if value.startswith(_FORMULA) else value
     if isinstance(value, list | dict):
         return json.dumps(to_plain({"": value})[""], ensure_ascii=False)

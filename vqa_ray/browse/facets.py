@@ -1,4 +1,4 @@
-"""What rows can be narrowed by: columns with few distinct values, counted over the rows that are left."""
+"""Facets: columns with few distinct values that rows are filtered by, with row counts."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from vqa_ray.browse.text_filter import Mask
 SHOWN_VALUES = 40
 _MOST_FACETS = 16
 _MOST_QUESTIONS = 8
-# A column with more distinct values is narrowed by only where a value has this many rows in the mean.
+# A column with more distinct values is a facet only if a value has this many rows on average.
 _FEW_VALUES = 60
 _ROWS_OF_A_VALUE = 4
-# What tells rows apart or is read as a whole, whatever it holds.
+# Identifiers of rows, never facets.
 _IDENTITY = ("row_id", "image_id", "question_id", "image_uri", "sha256", "source_key", "attempt", "height", "width")
 
 _NEVER = frozenset(
     (*_IDENTITY, "question_index", "error_message", "warning", "caption", "tags", "embedding", "thumbnail", "image")
 )
 _FIRST = ("status", "error_code", "match")
-# Whether a row that was answered has a tag; made here, unless there is a column of this name.
+# A facet made here: whether a row without an error has a tag; unless the table has a column of this name.
 _TAGGED = "tagged"
 
-Chosen = Mapping[str, Collection[str]]
-"""Facet → the values of which a row must have one."""
+Selected = Mapping[str, Collection[str]]
+"""Facet → selected values; a row matches if it has one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """One thing that rows have values of.
+    """The values of a column, or the answers to a question.
 
     Attributes:
-        name: its column, or a question that was asked.
+        name: of the column, or the question.
         values: V texts, the most frequent first.
-        rows, codes: int32 (P,), pairs of a row and a value that it has.
+        rows, codes: int32 (P,), pairs of a row and the number of a value that it has.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Facet:
     codes: npt.NDArray[np.int32]
 
     def mask(self, values: Collection[str], count: int) -> Mask:
-        """bool (count,): the rows that have one of these values."""
+        """bool (count,): rows with one of these values."""
         wanted = np.flatnonzero([value in values for value in self.values])
         found: Mask = np.zeros(count, np.bool_)
         found[self.rows[np.isin(self.codes, wanted)]] = True
@@ -57,16 +57,16 @@ class Facet:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value of a facet as it is shown: how many rows it would leave, and whether it is chosen."""
+    """A value of a facet, the number of rows that selecting it gives, and whether it is selected."""
 
     text: str
     rows: int
-    chosen: bool
+    selected: bool
 
 
 @dataclass(frozen=True, slots=True)
 class FacetCounts:
-    """A facet as it is shown: its most frequent and its chosen values, and how many more there are."""
+    """A facet for a page: its most frequent values, its selected values, and the number of values left out."""
 
     name: str
     values: tuple[Value, ...]
@@ -74,36 +74,36 @@ class FacetCounts:
 
 
 class Facets:
-    """The facets of `count` rows."""
+    """The facets of a table of `count` rows."""
 
     def __init__(self, facets: Sequence[Facet], count: int) -> None:
         self._facets = {facet.name: facet for facet in facets}
         self._count = count
 
-    def __contains__(self, chosen: tuple[str, str]) -> bool:
-        name, value = chosen
+    def __contains__(self, pair: tuple[str, str]) -> bool:
+        name, value = pair
         return name in self._facets and value in self._facets[name].values
 
-    def mask(self, chosen: Chosen) -> Mask:
-        """bool (count,): the rows that have, of each facet chosen from, one of the values."""
+    def mask(self, selected: Selected) -> Mask:
+        """bool (count,): rows with one of the selected values of every facet."""
         found: Mask = np.ones(self._count, np.bool_)
-        for name, values in chosen.items():
+        for name, values in selected.items():
             if name in self._facets:
                 found &= self._facets[name].mask(values, self._count)
         return found
 
-    def counted(self, chosen: Chosen, pool: Mask) -> list[FacetCounts]:
-        """Every facet, counted over the rows of `pool` that the choices from the other facets leave.
+    def count(self, selected: Selected, pool: Mask) -> list[FacetCounts]:
+        """Count the values of every facet over the rows of `pool` that match the selection in all other facets.
 
         Args:
-            chosen: what is chosen.
-            pool: bool (count,), the rows that anything is chosen from.
+            selected: values by facet.
+            pool: bool (count,), the rows before facets are applied.
         """
         shown = []
         for name, facet in self._facets.items():
-            left = pool & self.mask({other: values for other, values in chosen.items() if other != name})
+            left = pool & self.mask({other: values for other, values in selected.items() if other != name})
             rows = np.bincount(facet.codes[left[facet.rows]], minlength=len(facet.values))
-            mine = set(chosen.get(name, ()))
+            mine = set(selected.get(name, ()))
             values = [
                 Value(text, int(count), text in mine)
                 for place, (text, count) in enumerate(zip(facet.values, rows.tolist(), strict=True))
@@ -118,14 +118,17 @@ class Facets:
 
 
 def find_facets(table: pa.Table) -> Facets:
-    """The facets of a table: strings, whole numbers and booleans with few distinct values, lists of such strings, and
-    the answers to the questions of a column `results`."""
+    """Find the facets of a table.
+
+    They are columns of strings, integers and booleans (or lists of these) with few distinct values, and the answers to
+    each question of a column `results`.
+    """
     names = [name for name in table.column_names if name not in _NEVER]
     names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
     found = [facet for name in names for facet in _of_column(name, table[name].combine_chunks())]
     if "tags" in table.column_names and pa.types.is_list(table["tags"].type) and _TAGGED not in names:
         has_tags = pc.greater(pc.list_value_length(table["tags"].combine_chunks()), 0)
-        # An array of booleans with null for rows in error, which are neither.
+        # Null for error rows, which are neither tagged nor untagged.
         found.insert(0, _facet(_TAGGED, has_tags, np.arange(table.num_rows, dtype=np.int32)))
     return Facets([facet for facet in found if _narrows(facet, table.num_rows)][:_MOST_FACETS], table.num_rows)
 
@@ -154,7 +157,7 @@ def _facet(name: str, column: pa.Array, rows: npt.NDArray[np.int32]) -> Facet:
     order = sorted(range(len(texts)), key=np.bincount(codes, minlength=len(texts)).tolist().__getitem__, reverse=True)
     place = np.empty(len(texts), np.int32)
     place[order] = np.arange(len(texts), dtype=np.int32)
-    # A list may hold a value twice; its row has it once.
+    # A list may hold a value twice; its row counts once.
     pairs = np.unique(np.stack([rows[np.asarray(known)], place[codes]], axis=1), axis=0)
     return Facet(name, tuple(texts[each] for each in order), pairs[:, 0], pairs[:, 1])
 
@@ -166,15 +169,15 @@ def _texts(values: pa.Array) -> list[str]:
 
 
 def _narrows(facet: Facet, rows: int) -> bool:
-    """Whether there is something to choose: several values, or one that not every row has; and not too many."""
+    """Whether a facet is of use: it has several values, or one that some rows lack, and not too many."""
     values = len(facet.values)
     few = values <= _FEW_VALUES or values * _ROWS_OF_A_VALUE <= len(facet.rows)
     return few and (values > 1 or (values == 1 and len(facet.rows) < rows))
 
 
-def by_facet(chosen: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Pairs of a facet and a value, gathered by facet."""
-    gathered: dict[str, tuple[str, ...]] = {}
-    for name, value in chosen:
-        gathered[name] = (*gathered.get(name, ()), value)
-    return gathered
+def by_facet(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Group (facet, value) pairs by facet."""
+    grouped: dict[str, tuple[str, ...]] = {}
+    for name, value in pairs:
+        grouped[name] = (*grouped.get(name, ()), value)
+    return grouped

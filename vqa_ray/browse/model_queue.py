@@ -1,4 +1,4 @@
-"""One thread for the models, and a queue before it: searches wait for each other, never for ever."""
+"""One thread for the models with a bounded queue: searches wait for each other, up to a timeout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 
 
 class BusyError(VqaRayError):
-    """The models have too much to do, or took too long: the same may be asked again later."""
+    """The queue is full, or the time is up; the same search may be sent again later."""
 
 
 @dataclass(slots=True)
@@ -25,49 +25,49 @@ class _Job(Generic[R]):
 
 
 class ModelQueue(Generic[R]):
-    """Runs functions one after the other in a thread of their own, and remembers what they gave.
+    """Runs functions one after the other in one thread, and caches their results.
 
-    A function that is asked for again while it runs, or soon after, is not run again. One that nobody waits for any
-    more is not begun. To be used from one event loop.
+    A function with a key that is running or cached is not run again. A queued function that nobody waits for any more
+    is not started. Use a queue from one event loop only.
 
     Args:
-        longest: how many functions may wait; more are refused.
-        timeout_s: how long an asker waits. The function goes on, and its result is there for the next asker.
-        remembered: how many results are kept.
+        max_queued: functions in the queue; further ones are refused.
+        timeout_s: time a caller waits. The function goes on, and the next caller gets its result.
+        max_results: results in the cache.
     """
 
-    def __init__(self, longest: int = 16, timeout_s: float = 120.0, remembered: int = 64) -> None:
+    def __init__(self, max_queued: int = 16, timeout_s: float = 120.0, max_results: int = 64) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="vqa-ray-model")
-        self._longest = longest
+        self._max_queued = max_queued
         self._timeout_s = timeout_s
-        self._remembered = remembered
+        self._max_results = max_results
         self._jobs: dict[Hashable, _Job[R]] = {}
         self._results: OrderedDict[Hashable, R] = OrderedDict()
 
     async def ask(self, key: Hashable, function: Callable[[], R]) -> R:
-        """What `function` gives; what it raises comes here too, and is not remembered.
+        """Return the result of `function`; an exception passes on and is not cached.
 
         Args:
-            key: equal for functions that give the same.
+            key: equal for functions with equal results.
             function: called in the models' thread.
 
         Raises:
-            BusyError: too many wait already, or the time is up.
+            BusyError: the queue is full, or the time is up.
         """
         if key in self._results:
             self._results.move_to_end(key)
             return self._results[key]
         job = self._jobs.get(key)
         if job is None or job.future.cancelled():
-            if len(self._jobs) >= self._longest:
-                raise BusyError(f"{len(self._jobs)} searches wait for the model already; try again in a moment")
+            if len(self._jobs) >= self._max_queued:
+                raise BusyError(f"{len(self._jobs)} searches wait for the model; try again in a moment")
             job = self._begin(key, function)
         job.waiting += 1
         try:
             return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(job.future)), self._timeout_s)
         except TimeoutError as error:
             if job.future.done():
-                # The function's own.
+                # Raised by the function itself.
                 raise
             others = len(self._jobs) - 1
             raise BusyError(
@@ -83,11 +83,11 @@ class ModelQueue(Generic[R]):
             job.waiting -= 1
 
     def begin(self, function: Callable[[], object]) -> None:
-        """Run something before the first search; a failure is left to the search that needs it."""
+        """Run a function ahead of the first search; the search that needs it reports a failure."""
         self._thread.submit(function)
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Start no further function."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self, key: Hashable, function: Callable[[], R]) -> _Job[R]:
@@ -101,11 +101,11 @@ class ModelQueue(Generic[R]):
             del self._jobs[key]
         if not job.future.cancelled() and job.future.exception() is None:
             self._results[key] = job.future.result()
-            while len(self._results) > self._remembered:
+            while len(self._results) > self._max_results:
                 self._results.popitem(last=False)
 
 
 def _soon(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
-    # The server may have ended before the function did.
+    # The server may stop before the function ends.
     if not loop.is_closed():
         loop.call_soon_threadsafe(function, *arguments)

@@ -1,4 +1,4 @@
-"""What stands in the place of a picture that cannot be had: a drawing that says why."""
+"""A drawing in place of a picture that is not available, with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The score by which the rows of a run are sorted."""
+"""The score by which rows of a run are sorted."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ Scores = npt.NDArray[np.float32]
 _COLUMN = {"answer": "answer_score", "caption": "caption_score", "retrieve": "score"}
 
 
-def scores_of(kind: str, rows: pa.Table) -> Scores | None:
-    """float32 (N,): the score of each row, NaN for none; of several answers or tags the highest.
+def scores_of(job: str, rows: pa.Table) -> Scores | None:
+    """float32 (N,): the score of each row, NaN for none; the highest of several answers or tags.
 
     Args:
-        kind: the job that wrote the rows; those of others have no scores, which gives None.
-        rows: N of them.
+        job: the command that wrote the rows.
+        rows: N rows.
+
+    Returns:
+        None for a job without scores.
     """
-    name = _COLUMN.get(kind, "")
+    name = _COLUMN.get(job, "")
     if name in rows.column_names:
         columns = [rows[name].combine_chunks()]
-    elif kind == "answer" and "results" in rows.column_names:
+    elif job == "answer" and "results" in rows.column_names:
         columns = [rows["results"].combine_chunks()]
-    elif kind == "tag":
+    elif job == "tag":
         columns = [rows[f"{attribute}_score"].combine_chunks() for attribute in tag_attributes(rows.schema)]
     else:
         return None
@@ -37,7 +40,7 @@ def scores_of(kind: str, rows: pa.Table) -> Scores | None:
 
 
 def by_score(order: npt.NDArray[np.int64], scores: Scores, *, lowest_first: bool) -> npt.NDArray[np.int64]:
-    """`order` sorted by score, rows without one last; equal scores stay in order."""
+    """Sort `order` by score, rows without a score last; equal scores keep their order."""
     mine = scores[order]
     value = mine if lowest_first else -mine
     return order[np.argsort(np.where(np.isnan(value), np.inf, value), kind="stable")]

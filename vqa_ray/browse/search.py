@@ -1,4 +1,4 @@
-"""Finding the images of an index that look like something, and asking a VQA model about them."""
+"""Similarity search in an index for the page, and verification of the hits by a VQA model."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from vqa_ray.models.protocols import Encoder, VqaModel
 from vqa_ray.predicates.predicate import Predicate
 from vqa_ray.report.row_cards import Verdict, verdict_of
 
-# Hits of a search that are shown, over pages; and of these, how many are asked about.
+# Hits of a search without verification, over all pages; and hits that are verified.
 MOST_HITS = 240
 MOST_VERIFIED = 48
 
 Parse = Callable[[str], Predicate]
-"""An expression → what must hold; raises RequestError."""
+"""Parses an expression; raises RequestError."""
 
 
 @dataclass(frozen=True, slots=True)
 class VisualQuery:
-    """What images are to look like.
+    """A query by text, by image, by a row of the index, or by a combination of them.
 
     Attributes:
-        text: in words; empty for none.
+        text: a description; empty for none.
         image: an encoded image; None for none.
         like: the position of a row; None for none.
     """
@@ -48,14 +48,14 @@ class VisualQuery:
 
 @dataclass(frozen=True, slots=True)
 class SearchHits:
-    """Hits, best first; where they were asked about, those that match first, then those that could not be asked.
+    """Hits, best first. Verified hits: first the matches, then those that could not be verified, then the others.
 
     Attributes:
         positions: int64 (K,), of the rows.
-        scores: float32 (K,), how alike.
-        images: how many could have been hits.
+        scores: float32 (K,), similarities.
+        images: the number of images that were searched.
         method: exact or approximate search, in words.
-        verdicts: what the VQA model said of each; None where nothing was asked.
+        verdicts: of the VQA model on each hit; None without verification.
     """
 
     positions: npt.NDArray[np.int64]
@@ -70,8 +70,8 @@ class VerifierConfig:
     """The VQA model that verifies hits.
 
     Attributes:
-        model: which one, and how it is loaded and asked.
-        parse: reads expressions for it.
+        model: its reference and loading options.
+        parse: parses expressions for it.
         allow_http: whether images are fetched from http:// and https://.
     """
 
@@ -81,13 +81,13 @@ class VerifierConfig:
 
 
 class Finder:
-    """Searches an index; the models are loaded when they are first needed. To be used by one thread at a time.
+    """Searches an index. It loads its models at first use, and serves one thread at a time.
 
     Args:
         index: to search.
         encoder: the model of the index.
-        limits: what an image to search by may cost.
-        asking: who verifies; None for nobody.
+        limits: of a query image.
+        verifier: the VQA model; None for no verification.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Finder:
         index: Index,
         encoder: ModelOptions,
         limits: ImageLimits,
-        asking: VerifierConfig | None = None,
+        verifier: VerifierConfig | None = None,
     ) -> None:
         self._index = index
         self._searcher = Searcher(index, hold=True)
@@ -103,75 +103,75 @@ class Finder:
         self._options = encoder
         self._encoder: Encoder | None = None
         self._limits = limits
-        self._asking = asking
+        self._verifier = verifier
         self._model: VqaModel | None = None
 
     def load(self) -> None:
-        """Load the encoder now.
+        """Load the encoder.
 
         Raises:
-            ModelLoadError: it cannot be.
+            ModelLoadError: it cannot be loaded.
         """
         if self._encoder is None:
             self._encoder = self._options.load_encoder()
 
-    def find(self, look: VisualQuery, among: Mask, expression: str = "") -> SearchHits:
-        """The rows that look most like something.
+    def find(self, query: VisualQuery, among: Mask, expression: str = "") -> SearchHits:
+        """Search for the rows most similar to a query.
 
         Args:
-            look: like what.
+            query: to search by.
             among: bool (N,), the rows that may be hits.
-            expression: what the best hits are asked; empty for nothing.
+            expression: to verify the best hits with; empty for no verification.
 
         Raises:
             RequestError: an image that cannot be decoded, a row without a vector, an expression that does not parse.
         """
         predicate = self._predicate(expression) if expression else None
         top_k = MOST_HITS if predicate is None else MOST_VERIFIED
-        hits = self._searcher.search(self._query(look), top_k=top_k, filter=among)
+        hits = self._searcher.search(self._vectors(query), top_k=top_k, filter=among)
         found = SearchHits(hits.positions, hits.scores, hits.images, str(hits.method))
         return found if predicate is None or not len(found.positions) else self._verified(found, predicate)
 
-    def _query(self, look: VisualQuery) -> Query:
-        like = None if look.like is None else self._vector(look.like)
-        if not look.text and look.image is None:
+    def _vectors(self, query: VisualQuery) -> Query:
+        like = None if query.like is None else self._row_vector(query.like)
+        if not query.text and query.image is None:
             return Query(image=like)
         self.load()
         assert self._encoder is not None
-        image = None if look.image is None else decode_image(look.image, self._transform, self._limits)
-        asked = query_of(self._encoder, look.text or None, image)
-        return asked if like is None else Query(asked.text, like)
+        image = None if query.image is None else decode_image(query.image, self._transform, self._limits)
+        vectors = query_of(self._encoder, query.text or None, image)
+        return vectors if like is None else Query(vectors.text, like)
 
-    def _vector(self, position: int) -> npt.NDArray[np.float32]:
+    def _row_vector(self, position: int) -> npt.NDArray[np.float32]:
         if not 0 <= position < len(self._index):
             raise RequestError(f"no row {position}: the index has {len(self._index)}")
         column = self._index.take([position], ["embedding"])["embedding"]
         if column.null_count:
-            raise RequestError("this row has no vector to compare with: its image could not be read")
+            raise RequestError("this row has no vector, since its image could not be read")
         vector: npt.NDArray[np.float32] = as_matrix(column, self._index.version.width)[0]
         return vector
 
     def _predicate(self, expression: str) -> Predicate:
-        if self._asking is None:
-            raise RequestError("nothing can be verified here: start vqa-ray browse with --verify-model")
-        return self._asking.parse(as_expression(expression))
+        if self._verifier is None:
+            raise RequestError("verification is not available: start vqa-ray browse with --verify-model")
+        return self._verifier.parse(as_expression(expression))
 
     def _verified(self, found: SearchHits, predicate: Predicate) -> SearchHits:
-        assert self._asking is not None
-        asking = self._asking
+        assert self._verifier is not None
+        config = self._verifier
         if self._model is None:
-            self._model = asking.model.load()
-        check = Verification(asking.model, predicate, allow_http=asking.allow_http, loaded=self._model)
+            self._model = config.model.load()
+        verification = Verification(config.model, predicate, allow_http=config.allow_http, loaded=self._model)
         positions: Sequence[int] = found.positions.tolist()
-        verified = Verifier(check, SourceImages(self._index))(positions, len(positions))
-        said = [verdict_of(row) for row in verified.table.to_pylist()]
-        order = sorted(range(len(said)), key=lambda place: (not said[place].match, not said[place].error))
-        verdicts = tuple(said[place] for place in order)
-        return replace(found, positions=found.positions[order], scores=found.scores[order], verdicts=verdicts)
+        verified = Verifier(verification, SourceImages(self._index))(positions, len(positions))
+        verdicts = [verdict_of(row) for row in verified.table.to_pylist()]
+        order = sorted(range(len(verdicts)), key=lambda hit: (not verdicts[hit].match, not verdicts[hit].error))
+        in_order = tuple(verdicts[hit] for hit in order)
+        return replace(found, positions=found.positions[order], scores=found.scores[order], verdicts=in_order)
 
 
 def as_expression(text: str) -> str:
-    """A bare question as the expression that asks it; what begins like an expression is one already."""
+    """Turn a bare question into an expression; text that begins like an expression stays as it is."""
     if text.startswith(('"', "'", "(")) or text.lower().startswith(("not ", "not(")):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')

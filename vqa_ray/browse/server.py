@@ -1,4 +1,4 @@
-"""The web server of the page: what it answers to, and nothing else."""
+"""The web server of the page."""
 
 from __future__ import annotations
 
@@ -48,29 +48,29 @@ _READERS = 6
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the server allows.
+    """Limits of the server.
 
     Attributes:
-        hosts: names that it may be asked by, beside `localhost` and addresses.
-        limits: what an image to search by may cost; its `max_image_bytes` is the largest body that is read.
-        timeout_s: how long a search is waited for.
-        longest_queue: how many searches may wait for the models.
+        hosts: allowed names of the server, beside `localhost` and IP addresses.
+        limits: of a query image; its `max_image_bytes` is the largest body that is read.
+        timeout_s: time a request waits for its search.
+        max_queued: searches that wait for the models.
     """
 
     hosts: Several[str] = ()
     limits: ImageLimits = field(default_factory=lambda: ImageLimits(max_image_bytes=16 * MIB))
     timeout_s: float = 120.0
-    longest_queue: int = 16
+    max_queued: int = 16
 
 
 class Server:
-    """Answers requests about one collection.
+    """Serves the page of one collection.
 
     Args:
-        collection: what is shown.
-        finder: searches it; None where it cannot be searched by look.
-        can_verify: whether the finder verifies.
-        settings: what is allowed.
+        collection: to show.
+        finder: searches it by similarity; None for word search only.
+        can_verify: whether the finder verifies hits.
+        settings: limits.
     """
 
     def __init__(
@@ -84,14 +84,14 @@ class Server:
         self._collection = collection
         self._finder = finder
         self._settings = settings or Settings()
-        most = self._settings.limits.max_image_bytes
-        self._offered = Capabilities(finder is not None, finder is not None and can_verify, most)
-        self._default_by: By = "look" if finder is not None else "words"
+        limit = self._settings.limits.max_image_bytes
+        self._capabilities = Capabilities(finder is not None, finder is not None and can_verify, limit)
+        self._default_by: By = "similarity" if finder is not None else "words"
         self._uploads = Uploads(self._settings.limits)
         self._assets = {name: resources.files("vqa_ray.browse").joinpath(name).read_bytes() for name in _ASSETS}
 
     def app(self) -> web.Application:
-        """The application, for aiohttp's runners; to be made once, where there is an event loop or before."""
+        """Make the application for aiohttp's runners; call it once."""
         app = web.Application(
             middlewares=[access_guard(self._settings.hosts), self._with_problems],
             client_max_size=self._settings.limits.max_image_bytes,
@@ -105,15 +105,15 @@ class Server:
         app.router.add_post("/image", self._upload)
         for name in _ASSETS:
             app.router.add_get(f"/assets/{name}", self._asset)
-        # Threads of their own: a page does not wait for pictures that are slow to read.
+        # Separate threads, so that a page does not wait for pictures that are slow to read.
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="vqa-ray-picture")
-        self._queue: ModelQueue[SearchHits] = ModelQueue(self._settings.longest_queue, self._settings.timeout_s)
+        self._queue: ModelQueue[SearchHits] = ModelQueue(self._settings.max_queued, self._settings.timeout_s)
         app.on_startup.append(self._begin)
         app.on_cleanup.append(self._close)
         return app
 
     def run(self, listener: socket.socket) -> None:
-        """Serve until the process is told to end.
+        """Serve until the process receives a signal.
 
         Args:
             listener: a bound TCP socket.
@@ -123,9 +123,9 @@ class Server:
             sock=listener,
             print=None,
             access_log=None,
-            # A search that nobody waits for any more is not begun.
+            # A queued search that nobody waits for any more is not started.
             handler_cancellation=True,
-            # The process of the command has handlers of its own; a KeyboardInterrupt ends the server.
+            # The command installs its own handlers; a KeyboardInterrupt ends the server.
             handle_signals=False,
             shutdown_timeout=_SHUTDOWN_S,
         )
@@ -145,68 +145,68 @@ class Server:
         except web.HTTPRequestEntityTooLarge:
             return too_large(self._settings.limits.max_image_bytes)
         except web.HTTPNotFound:
-            return problem_page(404, "Not here", "There is nothing at this address.")
+            return problem_page(404, "Not found", "There is no page at this address.")
         except web.HTTPException as error:
-            return problem_page(error.status, error.reason, "The server does not do that.")
+            return problem_page(error.status, error.reason, "The server does not support this request.")
         except (OSError, pa.ArrowException):
             logger.exception("%s %s failed", request.method, request.path)
             return problem_page(
                 500,
                 "The files cannot be read",
-                "They have changed or gone since vqa-ray browse was started, or their store does not answer; "
-                "the terminal where it runs says which. Start it again when they are back.",
+                "They were changed or deleted after vqa-ray browse was started, or their store does not answer; "
+                "the terminal where it runs names them. Restart it when they are available again.",
             )
         except Exception:
-            # Whatever it was, the next request may be fine; the person at the terminal is told all.
+            # The server goes on with the next request; the terminal shows the traceback.
             logger.exception("%s %s failed", request.method, request.path)
-            return problem_page(500, "That failed", "The reason stands in the terminal where vqa-ray browse runs.")
+            return problem_page(500, "Internal error", "The terminal where vqa-ray browse runs shows the reason.")
 
     async def _page(self, request: web.Request) -> web.Response:
-        status, problem, listed = 200, None, None
+        status, problem, results = 200, None, None
         try:
             view = UrlState.parse(request.query.items(), self._default_by)
         except RequestError as error:
             view = UrlState(by=self._default_by)
-            return await self._answer(400, view, None, problem_of("The address asks for what there is not", error))
+            return await self._answer(400, view, None, problem_of("Invalid address", error))
         try:
-            listed = await self._listed(view)
+            results = await self._results(view)
         except BusyError as error:
             status, problem = 503, problem_of("The model is busy", error)
         except RequestError as error:
-            status, problem = 400, problem_of("That cannot be searched for", error)
-        return await self._answer(status, view, listed, problem)
+            status, problem = 400, problem_of("Invalid search", error)
+        return await self._answer(status, view, results, problem)
 
     async def _answer(
-        self, status: int, view: UrlState, listed: ResultPage | None, problem: Problem | None
+        self, status: int, view: UrlState, results: ResultPage | None, problem: Problem | None
     ) -> web.Response:
         def made() -> bytes:
-            return render("page.html.j2", page=make_page(self._collection, view, listed, self._offered, problem))
+            return render("page.html.j2", page=make_page(self._collection, view, results, self._capabilities, problem))
 
         response = html(status, await asyncio.to_thread(made))
         if status == 503:
             response.headers["Retry-After"] = "5"
         return response
 
-    async def _listed(self, view: UrlState) -> ResultPage:
-        among, pool = await asyncio.to_thread(self._narrowed, view)
+    async def _results(self, view: UrlState) -> ResultPage:
+        among, pool = await asyncio.to_thread(self._filtered, view)
         if not view.is_search:
             return rows_in_order(self._collection, view, among & pool, pool)
         if self._finder is None:
-            raise RequestError("images cannot be searched by their look here; search for words instead")
+            raise RequestError("similarity search is not available here; search for words instead")
         found = await self._found(self._finder, view, among & pool)
         return rows_found(found, view, pool)
 
-    def _narrowed(self, view: UrlState) -> tuple[Mask, Mask]:
-        """bool (N,) each: the rows that have what is chosen, and those that hold the words."""
+    def _filtered(self, view: UrlState) -> tuple[Mask, Mask]:
+        """bool (N,) each: rows that match the selected facets, and rows that hold the words."""
         rows = self._collection.rows
         pool = rows_with_words(rows, view.words) if view.words else np.ones(len(self._collection), np.bool_)
-        return self._collection.facets.mask(view.gathered()), pool
+        return self._collection.facets.mask(view.selected_by_facet()), pool
 
     async def _found(self, finder: Finder, view: UrlState, among: Mask) -> SearchHits:
-        text = view.text if view.by == "look" else ""
-        look = VisualQuery(text, self._uploads.get(view.image).data if view.image else None, view.like)
-        key = (text, view.words, view.image, view.like, view.verify, frozenset(view.chosen))
-        return await self._queue.ask(key, lambda: finder.find(look, among, view.verify))
+        text = view.text if view.by == "similarity" else ""
+        query = VisualQuery(text, self._uploads.get(view.image).data if view.image else None, view.like)
+        key = (text, view.words, view.image, view.like, view.verify, frozenset(view.selected))
+        return await self._queue.ask(key, lambda: finder.find(query, among, view.verify))
 
     async def _row(self, request: web.Request) -> web.Response:
         position = int(request.match_info["position"])
@@ -220,7 +220,7 @@ class Server:
         position = int(request.match_info["position"])
         if position >= len(self._collection):
             raise web.HTTPNotFound
-        (picture,) = await asyncio.to_thread(self._collection.pictures.of, [position])
+        (picture,) = await asyncio.to_thread(self._collection.thumbnails.of, [position])
         return await self._original(position, PREVIEW_SIDE) if picture is None else jpeg(picture)
 
     async def _picture(self, request: web.Request) -> web.Response:
@@ -231,11 +231,11 @@ class Server:
             large = await self._original(position, LARGE_SIDE)
             if large.status == 200:
                 return large
-        (picture,) = await asyncio.to_thread(self._collection.pictures.of, [position])
+        (picture,) = await asyncio.to_thread(self._collection.thumbnails.of, [position])
         return await self._original(position, LARGE_SIDE) if picture is None else jpeg(picture)
 
     async def _original(self, position: int, side: int) -> web.Response:
-        """A picture made of the image of a row; where it cannot be had, a drawing that says why."""
+        """A preview of the image of a row, or a drawing with the reason why it is not available."""
         if not self._collection.originals.has(position):
             raise web.HTTPNotFound
         try:
@@ -248,7 +248,7 @@ class Server:
     async def _export(self, request: web.Request) -> web.StreamResponse:
         form: Form = "csv" if request.match_info["form"] == "csv" else "json"
         try:
-            listed = await self._listed(UrlState.parse(request.query.items(), self._default_by))
+            results = await self._results(UrlState.parse(request.query.items(), self._default_by))
         except BusyError as error:
             return plain(503, str(error))
         except RequestError as error:
@@ -257,7 +257,7 @@ class Server:
         response.content_type, response.charset = MEDIA_TYPES[form], "utf-8"
         response.headers["Content-Disposition"] = f'attachment; filename="selection.{form}"'
         await response.prepare(request)
-        pieces = export_rows(self._collection, listed, form)
+        pieces = export_rows(self._collection, results, form)
         while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
             await response.write(piece)
         await response.write_eof()
@@ -270,15 +270,15 @@ class Server:
             raise web.HTTPNotFound from error
 
     async def _upload(self, request: web.Request) -> web.Response:
-        if not self._offered.can_look:
-            return plain(409, "images cannot be searched by their look here")
+        if not self._capabilities.can_search_similar:
+            return plain(409, "similarity search is not available here")
         if (request.content_length or 0) > self._settings.limits.max_image_bytes:
             return too_large(self._settings.limits.max_image_bytes)
         data = await request.read()
         try:
             token = await asyncio.to_thread(self._uploads.add, data)
         except RowError as error:
-            return plain(422, f"this cannot be searched by: {error.message} ({error.code})")
+            return plain(422, f"this image cannot be searched by: {error.message} ({error.code})")
         return web.json_response({"image": token})
 
     async def _asset(self, request: web.Request) -> web.Response:

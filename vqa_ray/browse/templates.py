@@ -1,4 +1,4 @@
-"""The HTML of the page, from templates that escape every text."""
+"""Rendering of the templates of the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check() -> None:
-    """Refuse at once where no page could be made.
+    """Check before any work that pages can be rendered.
 
     Raises:
         RequestError: Jinja2 is not installed.
@@ -21,8 +21,8 @@ def check() -> None:
 
 
 def render(name: str, **values: Any) -> bytes:
-    """A template with its values: UTF-8."""
-    # Addresses may bring lone surrogates, which UTF-8 cannot write.
+    """Render a template as UTF-8."""
+    # URLs may hold lone surrogates, which UTF-8 cannot encode.
     return _environment().get_template(name).render(**values).encode("utf-8", "replace")
 
 

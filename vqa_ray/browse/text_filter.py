@@ -1,4 +1,4 @@
-"""Text of tables that strangers wrote: made valid, and looked through for words."""
+"""Text of untrusted tables: make it valid UTF-8, and filter rows by words."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Mask = npt.NDArray[np.bool_]
 
 
 def with_valid_text(table: pa.Table) -> pa.Table:
-    """`table` with U+FFFD for what is not UTF-8 in its strings, at any depth; columns that are sound stay as they are.
+    """Replace invalid UTF-8 in the strings of a table by U+FFFD, at any depth; valid columns are not copied.
 
-    Parquet readers do not check, and the first use of such a string would raise.
+    Parquet readers do not check UTF-8, and the first use of an invalid string would raise.
     """
     for place, field in enumerate(table.schema):
         column = table.column(place)
@@ -29,11 +29,11 @@ def with_valid_text(table: pa.Table) -> pa.Table:
 
 
 def rows_with_words(table: pa.Table, text: str) -> Mask:
-    """Which rows hold every word of `text` somewhere in their strings, in whatever case.
+    """Find the rows whose strings hold every word of `text`, ignoring case.
 
     Args:
         table: N rows.
-        text: words between white space; without any, every row holds them.
+        text: words separated by white space; every row matches an empty text.
 
     Returns:
         bool (N,).
@@ -48,7 +48,7 @@ def rows_with_words(table: pa.Table, text: str) -> Mask:
 
 
 def _holds(column: pa.ChunkedArray | pa.Array, word: str) -> Mask:
-    """Which rows of a column hold a word: in itself, in items of a list, in fields of a struct."""
+    """Find the rows of a column that hold a word: in the value, an item of a list or a field of a struct."""
     kind = column.type
     found: Mask = np.zeros(len(column), np.bool_)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -64,7 +64,7 @@ def _holds(column: pa.ChunkedArray | pa.Array, word: str) -> Mask:
 
 
 def _bytes_type(kind: pa.DataType) -> pa.DataType:
-    """The type with bytes in the place of strings."""
+    """The type with strings replaced by bytes."""
     if pa.types.is_string(kind):
         return pa.binary()
     if pa.types.is_large_string(kind):
@@ -77,7 +77,7 @@ def _bytes_type(kind: pa.DataType) -> pa.DataType:
 
 
 def _as_bytes(chunk: pa.Array) -> pa.Array:
-    """The same memory, seen as bytes: a cast would look into lists and structs by value."""
+    """View the same memory as bytes; a cast would validate the strings."""
     kind = chunk.type
     if pa.types.is_list(kind):
         values = _as_bytes(chunk.values)

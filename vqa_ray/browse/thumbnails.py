@@ -1,4 +1,4 @@
-"""The pictures of rows: thumbnails that an index holds."""
+"""Thumbnails of rows, read from an index."""
 
 from __future__ import annotations
 
@@ -15,70 +15,72 @@ from vqa_ray.index.reader import Index
 
 _NONE = -1
 _JPEG = b"\xff\xd8\xff"
-_HELD = 512
+_MOST_CACHED = 512
 
 
 class Thumbnails:
-    """Thumbnails by the position of a row. Safe to use from several threads.
+    """Thumbnails by the position of a row. Thread-safe.
 
     Args:
-        index: what holds them; None for no pictures.
-        places: int64 (N,), of each row its position in the index, -1 for none.
+        index: with the thumbnails; None for no thumbnails.
+        positions: int64 (N,), the position of each row in the index, -1 for none.
     """
 
-    def __init__(self, index: Index | None = None, places: npt.NDArray[np.int64] | None = None) -> None:
+    def __init__(self, index: Index | None = None, positions: npt.NDArray[np.int64] | None = None) -> None:
         self._index = index
-        self._places = np.empty(0, np.int64) if places is None else places
-        self._held: OrderedDict[int, bytes | None] = OrderedDict()
+        self._positions = np.empty(0, np.int64) if positions is None else positions
+        self._cached: OrderedDict[int, bytes | None] = OrderedDict()
         self._lock = threading.Lock()
 
     @classmethod
     def of_rows(cls, index: Index, rows: pa.Table) -> Thumbnails:
-        """The pictures of the rows of a run: those of the same row_id in the index, else of the same image_id."""
+        """Thumbnails for the rows of a run, matched to an index by row_id, else by image_id."""
         if "thumbnail" not in index.columns:
             return cls()
         known = index.rows(["row_id", "image_id"])
         by_row = pc.index_in(rows["row_id"], value_set=known["row_id"].combine_chunks())
         by_image = pc.index_in(rows["image_id"], value_set=known["image_id"].combine_chunks(), skip_nulls=True)
-        places = pc.fill_null(pc.cast(pc.coalesce(by_row, by_image), pa.int64()), _NONE)
-        return cls(index, places.to_numpy())
+        positions = pc.fill_null(pc.cast(pc.coalesce(by_row, by_image), pa.int64()), _NONE)
+        return cls(index, positions.to_numpy())
 
     @property
     def found(self) -> int:
-        """How many rows are in the index."""
-        return int(np.count_nonzero(self._places != _NONE))
+        """The number of rows that are in the index."""
+        return int(np.count_nonzero(self._positions != _NONE))
 
     def of(self, positions: Sequence[int]) -> list[bytes | None]:
-        """The JPEG of each row, None where it has none; those of a page are read together and held for a while.
+        """The JPEG of each row, None for a row without one; the rows of a page are read together and cached.
 
         Raises:
             IndexError: a position is outside the rows.
         """
         if self._index is None:
             return [None] * len(positions)
-        places = [int(self._places[position]) for position in positions if position >= 0]
+        rows = [int(self._positions[position]) for position in positions if position >= 0]
         with self._lock:
-            known = {place: self._held[place] for place in places if place in self._held}
-        missing = sorted({place for place in places if place not in known and place != _NONE})
+            known = {row: self._cached[row] for row in rows if row in self._cached}
+        missing = sorted({row for row in rows if row not in known and row != _NONE})
         if missing:
-            # Whatever an index holds there: nothing but JPEG leaves as a picture.
+            # An index may hold anything there; only JPEG is served as a picture.
             read = [data if data and data.startswith(_JPEG) else None for data in self._index.thumbnails(missing)]
             known |= dict(zip(missing, read, strict=True))
             with self._lock:
-                self._held.update(zip(missing, read, strict=True))
-                while len(self._held) > _HELD:
-                    self._held.popitem(last=False)
-        return [known.get(place) for place in places]
+                self._cached.update(zip(missing, read, strict=True))
+                while len(self._cached) > _MOST_CACHED:
+                    self._cached.popitem(last=False)
+        return [known.get(row) for row in rows]
 
     def sizes(self, positions: Sequence[int]) -> list[tuple[int, int] | None]:
-        """(height, width) in pixels of the images that the pictures are of; None where that is not known."""
+        """(height, width) in pixels of the images of rows; None where unknown."""
         found: list[tuple[int, int] | None] = [None] * len(positions)
         if self._index is None:
             return found
-        places = [(at, int(self._places[position])) for at, position in enumerate(positions)]
-        wanted = [(at, place) for at, place in places if place != _NONE]
-        table = self._index.take([place for _, place in wanted], ["height", "width"])
-        for (at, _), height, width in zip(wanted, table["height"].to_pylist(), table["width"].to_pylist(), strict=True):
+        rows = ((number, int(self._positions[position])) for number, position in enumerate(positions))
+        wanted = [(number, row) for number, row in rows if row != _NONE]
+        table = self._index.take([row for _, row in wanted], ["height", "width"])
+        for (number, _), height, width in zip(
+            wanted, table["height"].to_pylist(), table["width"].to_pylist(), strict=True
+        ):
             if height and width:
-                found[at] = (height, width)
+                found[number] = (height, width)
         return found

@@ -1,4 +1,4 @@
-"""The last images that were sent to search by, kept in memory."""
+"""The most recent query images, kept in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOKEN_CHARACTERS = 32
 
 @dataclass(frozen=True, slots=True)
 class QueryImage:
-    """An image to search by.
+    """A query image.
 
     Attributes:
         data: the encoded file.
@@ -28,33 +28,31 @@ class QueryImage:
 
 
 class Uploads:
-    """Query images by token, which is a hash of their bytes; the ones not used for longest are forgotten.
-
-    Safe to use from several threads.
+    """Query images by token, a hash of their bytes; the least recently used are dropped. Thread-safe.
 
     Args:
-        limits: what an image may cost.
-        kept: how many.
+        limits: of an image.
+        max_images: images to keep.
     """
 
-    def __init__(self, limits: ImageLimits, kept: int = 8) -> None:
+    def __init__(self, limits: ImageLimits, max_images: int = 8) -> None:
         self._limits = limits
-        self._kept = kept
+        self._max_images = max_images
         self._images: OrderedDict[str, QueryImage] = OrderedDict()
         self._lock = threading.Lock()
 
     def add(self, data: bytes) -> str:
-        """Keep an image; gives its token.
+        """Keep an image and return its token.
 
         Raises:
-            RowError: it cannot be decoded, or is too large.
+            RowError: the image cannot be decoded or exceeds the limits.
         """
         small = preview(data, limits=self._limits).jpeg
         token = hashlib.sha256(data).hexdigest()[:_TOKEN_CHARACTERS]
         with self._lock:
             self._images[token] = QueryImage(data, small)
             self._images.move_to_end(token)
-            while len(self._images) > self._kept:
+            while len(self._images) > self._max_images:
                 self._images.popitem(last=False)
         return token
 
@@ -62,10 +60,10 @@ class Uploads:
         """The image of a token.
 
         Raises:
-            RequestError: it is not kept, or no longer.
+            RequestError: no such image is kept, or it was dropped.
         """
         with self._lock:
             if token not in self._images:
-                raise RequestError("the image to search by is no longer held: send it again")
+                raise RequestError("the query image is no longer kept; send it again")
             self._images.move_to_end(token)
             return self._images[token]

@@ -1,4 +1,4 @@
-"""What a page shows, worked out from what was asked for and what was found. Its HTML escapes every text."""
+"""The view model of a page: everything that its template shows. The template escapes every text."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from vqa_ray.storage.uri import redacted_uri
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why there is not what was asked for.
+    """An error to show on a page.
 
     Attributes:
         title: a few words.
         message: one line.
-        excerpt: what was given with the fault marked, lines; empty for most.
+        excerpt: the input with the fault marked, lines; empty for most errors.
     """
 
     title: str
@@ -37,7 +37,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class QueryPicture:
-    """The image that is searched by: where its thumbnail is, the field that names it, and the page without it."""
+    """The query image of a search.
+
+    Attributes:
+        src, alt: of its thumbnail.
+        name, value: of the form field that holds it.
+        without: the URL of the page without it.
+    """
 
     src: str
     alt: str
@@ -48,20 +54,20 @@ class QueryPicture:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A tag, and the page that is narrowed to it; None where tags cannot be chosen from."""
+    """A tag with the URL that selects or deselects it; None where tags are no facet."""
 
     tag: Tag
     url: str | None
-    chosen: bool
+    selected: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A row on a page. `place` is where it is, `name` what it is called there; its title holds both."""
+    """A row on a page. `directory` and `name` are the two parts of its title."""
 
     position: int
     rank: int
-    place: str
+    directory: str
     name: str
     card: Card
     has_picture: bool
@@ -74,22 +80,22 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What can be asked for here.
+    """What the server can do.
 
     Attributes:
-        can_look: whether images that look like something.
-        can_verify: whether a VQA model's word on them.
-        max_image_bytes: of an image to search by.
+        can_search_similar: whether it searches by similarity.
+        can_verify: whether it verifies hits with a VQA model.
+        max_image_bytes: of a query image.
     """
 
-    can_look: bool
+    can_search_similar: bool
     can_verify: bool
     max_image_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Everything on a page; see `page.html.j2`."""
+    """Everything on a page, for `page.html.j2`."""
 
     view: UrlState
     uri: str
@@ -100,103 +106,109 @@ class Page:
     empty_reason: str
     notes: tuple[str, ...]
     facets: list[FacetCounts]
-    chosen: list[tuple[str, str, str]]
+    selected: list[tuple[str, str, str]]
     hits: list[Hit]
     pages: int
     exports: tuple[tuple[str, str], ...]
     can_sort: bool
     query_picture: QueryPicture | None
-    offered: Capabilities
+    capabilities: Capabilities
     problem: Problem | None
 
     @property
     def previous(self) -> str | None:
-        """The page before."""
-        return self.view.but(page=self.view.page - 1).url() if self.view.page > 1 else None
+        """The URL of the previous page; None on the first."""
+        return self.view.replaced(page=self.view.page - 1).url() if self.view.page > 1 else None
 
     @property
     def next(self) -> str | None:
-        """The page after."""
-        return self.view.but(page=self.view.page + 1).url() if self.view.page < self.pages else None
+        """The URL of the next page; None on the last."""
+        return self.view.replaced(page=self.view.page + 1).url() if self.view.page < self.pages else None
 
 
 @dataclass(frozen=True, slots=True)
 class ResultPage:
-    """The rows that a view comes to: all of them, in order; `pool` is what its facets are counted over."""
+    """The rows of a view, over all of its pages.
+
+    Attributes:
+        positions: int64 (K,), in order.
+        pool: bool (N,), the rows over which facets are counted.
+        hits: of the search; None without a search.
+    """
 
     positions: Positions
     pool: Mask
-    found: SearchHits | None = None
+    hits: SearchHits | None = None
 
 
 def rows_in_order(collection: Collection, view: UrlState, among: Mask, pool: Mask) -> ResultPage:
-    """The rows while nothing is searched for."""
+    """The rows of a view without a search."""
     positions = collection.order[among[collection.order]]
     if view.sort and collection.scores is not None:
         positions = by_score(positions, collection.scores, lowest_first=view.sort == "worst")
     return ResultPage(positions, pool)
 
 
-def rows_found(found: SearchHits, view: UrlState, pool: Mask) -> ResultPage:
-    """The hits of a search; without those that do not match where only matches are wanted."""
-    if view.only and found.verdicts is not None:
-        kept = [place for place, each in enumerate(found.verdicts) if each.match or each.error]
-        verdicts = tuple(found.verdicts[place] for place in kept)
-        found = replace(found, positions=found.positions[kept], scores=found.scores[kept], verdicts=verdicts)
-    return ResultPage(found.positions, pool, found)
+def rows_found(hits: SearchHits, view: UrlState, pool: Mask) -> ResultPage:
+    """The hits of a search; the view decides whether hits that do not match are left out."""
+    if view.only and hits.verdicts is not None:
+        kept = [number for number, verdict in enumerate(hits.verdicts) if verdict.match or verdict.error]
+        verdicts = tuple(hits.verdicts[number] for number in kept)
+        hits = replace(hits, positions=hits.positions[kept], scores=hits.scores[kept], verdicts=verdicts)
+    return ResultPage(hits.positions, pool, hits)
 
 
 def make_page(
     collection: Collection,
     view: UrlState,
-    listed: ResultPage | None,
-    offered: Capabilities,
+    results: ResultPage | None,
+    capabilities: Capabilities,
     problem: Problem | None = None,
 ) -> Page:
-    """A page of a view; reads its thumbnails.
+    """Make the page of a view; reads its thumbnails.
 
     Args:
-        collection: what is shown.
-        view: which part of it.
-        listed: the rows that it comes to; None where they cannot be had, which `problem` tells.
-        offered: what else can be asked for.
-        problem: to be shown above all.
+        collection: to show.
+        view: of the collection.
+        results: the rows of the view; None where `problem` says why they are not available.
+        capabilities: of the server.
+        problem: to show above the rows.
     """
-    pool = listed.pool if listed else np.ones(len(collection), np.bool_)
-    total = len(listed.positions) if listed else 0
+    pool = results.pool if results else np.ones(len(collection), np.bool_)
+    total = len(results.positions) if results else 0
     pages = max(1, -(-total // PAGE_ROWS))
-    view = view.but(page=min(view.page, pages))
+    view = view.replaced(page=min(view.page, pages))
     return Page(
         view=view,
         uri=redacted_uri(collection.uri),
         name=name_of(collection.uri),
         title=" · ".join(part for part in (view.text, name_of(collection.uri)) if part),
         about=describe_collection(collection),
-        summary="" if listed is None else describe_results(collection, view, total, listed.found),
-        empty_reason="" if listed is None else explain_empty(collection, view),
+        summary="" if results is None else describe_results(collection, view, total, results.hits),
+        empty_reason="" if results is None else explain_empty(collection, view),
         notes=collection.notes,
-        facets=collection.facets.counted(view.gathered(), pool),
-        chosen=[(name, value, view.toggled(name, value).url()) for name, value in view.chosen],
-        hits=_hits(collection, view, listed) if listed else [],
+        facets=collection.facets.count(view.selected_by_facet(), pool),
+        selected=[(name, value, view.toggled(name, value).url()) for name, value in view.selected],
+        hits=_hits(collection, view, results) if results else [],
         pages=pages,
         exports=tuple((form.upper(), view.export_url(form)) for form in ("csv", "json")) if total else (),
         can_sort=collection.scores is not None,
         query_picture=_query_picture(view),
-        offered=offered,
+        capabilities=capabilities,
         problem=problem,
     )
 
 
 def row_values(collection: Collection, position: int) -> dict[str, Any]:
-    """What `row.html.j2` shows of a row.
+    """The values of a row for `row.html.j2`.
 
     Raises:
-        IndexError: there is no such row.
+        IndexError: no such row.
     """
     if not 0 <= position < len(collection):
         raise IndexError(position)
     (row,) = collection.take([position])
-    (picture,) = collection.pictures.of([position])
+    (picture,) = collection.thumbnails.of([position])
     fields: tuple[Field, ...] = fields_of(row)
     return {
         "position": position,
@@ -209,58 +221,55 @@ def row_values(collection: Collection, position: int) -> dict[str, Any]:
     }
 
 
-def _hits(collection: Collection, view: UrlState, listed: ResultPage) -> list[Hit]:
+def _hits(collection: Collection, view: UrlState, results: ResultPage) -> list[Hit]:
     first = (view.page - 1) * PAGE_ROWS
     here = slice(first, first + PAGE_ROWS)
-    positions = listed.positions[here].tolist()
+    positions = results.positions[here].tolist()
     collection.originals.expect(positions)
-    rows, pictures = collection.take(positions), collection.pictures.of(positions)
+    rows, thumbnails = collection.take(positions), collection.thumbnails.of(positions)
     cards = [collection.cards.card(row) for row in rows]
     sizes = _sizes(collection, positions, cards)
-    found = listed.found
-    scores = [None] * len(rows) if found is None else found.scores[here].tolist()
-    asked: Sequence[Verdict | None] = [collection.cards.verdict(row) for row in rows]
-    if found is not None and found.verdicts is not None:
-        asked = found.verdicts[here]
+    hits = results.hits
+    scores = [None] * len(rows) if hits is None else hits.scores[here].tolist()
+    verdicts: Sequence[Verdict | None] = [collection.cards.verdict(row) for row in rows]
+    if hits is not None and hits.verdicts is not None:
+        verdicts = hits.verdicts[here]
     return [
         Hit(
             position,
-            first + place + 1,
-            *_split(cards[place].title),
-            cards[place],
-            pictures[place] is not None or collection.originals.has(position),
-            scores[place],
-            asked[place],
-            tuple(_chip(collection, view, tag) for tag in collection.cards.tags(rows[place])),
-            _similar(collection, rows[place], position),
-            cards[place].outlines(size) if (size := sizes[place]) else (),
+            first + number + 1,
+            *_split(card.title),
+            card,
+            thumbnails[number] is not None or collection.originals.has(position),
+            scores[number],
+            verdicts[number],
+            tuple(_chip(collection, view, tag) for tag in collection.cards.tags(rows[number])),
+            _similar(collection, rows[number], position),
+            card.outlines(size) if size else (),
         )
-        for place, position in enumerate(positions)
+        for number, (position, card, size) in enumerate(zip(positions, cards, sizes, strict=True))
     ]
 
 
 def _sizes(collection: Collection, positions: Sequence[int], cards: Sequence[Card]) -> list[tuple[int, int] | None]:
-    """(height, width) of the images of cards with boxes, as far as they are known."""
-    found: list[tuple[int, int] | None] = [None] * len(positions)
-    boxed = [place for place, card in enumerate(cards) if card.boxes]
-    for place, size in zip(boxed, collection.pictures.sizes([positions[each] for each in boxed]), strict=True):
-        found[place] = size
-    unknown = [place for place in boxed if found[place] is None]
-    for place, size in zip(unknown, collection.originals.sizes([positions[each] for each in unknown]), strict=True):
-        found[place] = size
-    return found
+    """(height, width) of the images of cards with boxes; None where unknown."""
+    boxed = [position for position, card in zip(positions, cards, strict=True) if card.boxes]
+    known = dict(zip(boxed, collection.thumbnails.sizes(boxed), strict=True))
+    unknown = [position for position, size in known.items() if size is None]
+    known |= zip(unknown, collection.originals.sizes(unknown), strict=True)
+    return [known.get(position) for position in positions]
 
 
 def _split(title: str) -> tuple[str, str]:
-    place, slash, name = title.rpartition("/")
-    return (place + slash, name) if name else ("", title)
+    directory, slash, name = title.rpartition("/")
+    return (directory + slash, name) if name else ("", title)
 
 
 def _chip(collection: Collection, view: UrlState, tag: Tag) -> Chip:
     pair = (tag.attribute, tag.value)
     if pair not in collection.facets:
         return Chip(tag, None, False)
-    return Chip(tag, view.toggled(*pair).url(), pair in view.chosen)
+    return Chip(tag, view.toggled(*pair).url(), pair in view.selected)
 
 
 def _similar(collection: Collection, row: Any, position: int) -> str | None:
@@ -270,10 +279,10 @@ def _similar(collection: Collection, row: Any, position: int) -> str | None:
 
 def _query_picture(view: UrlState) -> QueryPicture | None:
     if view.image:
-        without = view.but(image="").url()
-        return QueryPicture(f"/query-image/{view.image}", "the image that is searched by", "image", view.image, without)
+        without = view.replaced(image="").url()
+        return QueryPicture(f"/query-image/{view.image}", "the query image", "image", view.image, without)
     if view.like is not None:
-        without = view.but(like=None).url()
+        without = view.replaced(like=None).url()
         src = f"/thumbnail/{view.like}"
-        return QueryPicture(src, "the image that hits are to look like", "like", str(view.like), without)
+        return QueryPicture(src, "the image to which hits are similar", "like", str(view.like), without)
     return None

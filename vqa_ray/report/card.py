@@ -1,4 +1,4 @@
-"""What a gallery shows of one image: plain data, made from output rows and, where it is known, the truth."""
+"""Cards: plain data about one image for a page, made of output rows and, where known, the truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vqa_ray.text import normalise
 
 @dataclass(frozen=True, slots=True)
 class ScoredText:
-    """Something said of an image, and its score in 0..1 (None when there is none)."""
+    """A text about an image with its score in 0..1; None for no score."""
 
     text: str
     score: float | None = None
@@ -26,13 +26,13 @@ class ScoredText:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One attribute tagged or one question asked.
+    """A question or an attribute with its answers.
 
     Attributes:
-        asked: the attribute's name or the question.
-        said: what was given, best first; empty for nothing.
-        truth: what is right, or None when that is not known.
-        right: whether `said` is the truth, or None when that is not known.
+        asked: the question, or the name of the attribute.
+        said: the answers, best first; empty for none.
+        truth: the right answer; None where it is not known.
+        right: whether the first answer is the truth; None where the truth is not known.
     """
 
     asked: str
@@ -97,7 +97,7 @@ class Card:
 
     @property
     def status(self) -> str:
-        """`error`, `wrong` (something is), `right` (all that can be judged is), or `answered`."""
+        """`error`, `wrong` (a line is), `right` (all lines with known truth are), or `answered` (no truth known)."""
         if self.error_code is not None:
             return "error"
         judged = [line.right for line in self.lines if line.right is not None]
@@ -105,12 +105,12 @@ class Card:
 
     @property
     def wrong_lines(self) -> int:
-        """How many lines are known to be wrong."""
+        """The number of lines that are known to be wrong."""
         return sum(line.right is False for line in self.lines)
 
     @property
     def search_text(self) -> str:
-        """Everything on the card, in lower case."""
+        """All text on the card, in lower case."""
         said = [part for line in self.lines for part in (line.asked, *(each.text for each in line.said), line.truth)]
         labels = (box.label for box in self.boxes)
         parts = [self.title, *self.tags, *said, *labels, self.error_code, self.error_message, self.warning]
@@ -127,10 +127,9 @@ def tag_lines(
     """The lines of one TAG row.
 
     Args:
-        row: the row as a mapping.
-        taxonomy: what it was tagged with.
-        truth: attribute name → the choices that are right (none is a truth too); attributes that are not there are
-            not judged.
+        row: of a run of `tag`.
+        taxonomy: of the run.
+        truth: attribute → its right choices (possibly none); attributes that are missing are not judged.
     """
     return tuple(
         _tag_line(row, attribute.columns, (truth or {}).get(attribute.name)) for attribute in taxonomy.attributes
@@ -154,8 +153,8 @@ def answer_lines(
 
     Args:
         results: ANSWER rows, or the `results` of an ANSWERS row.
-        truth: question → the right answer; questions that are not there are not judged.
-        top_k: how many answers to show of each.
+        truth: question → the right answer; questions that are missing are not judged.
+        top_k: answers to show of each question.
     """
     return tuple(_answer_line(result, (truth or {}).get(result["question"]), top_k) for result in results)
 

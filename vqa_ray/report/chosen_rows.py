@@ -1,4 +1,4 @@
-"""The rows of a finished run that its gallery shows: a bounded number, chosen the same way every time."""
+"""The rows of a finished run that its gallery shows: a bounded, reproducible choice."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from vqa_ray.schema import ROW_BITS, STATUS_OK
 
 Keys = npt.NDArray[np.int64]
 
-# Failed rows take no more of the page than this while sound ones want the room.
+# The share of failed rows, unless the others are too few to fill the page.
 _FAILED_SHARE = 0.2
-# Embedded images cost the reading of a file or a shard, so few of them are opened.
+# Shards that are read for embedded images: each costs the reading of a file.
 MOST_SHARDS = 16
 _COLUMNS = ("source_key", "status", "score", "image_uri")
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenRows:
-    """What a gallery shows, and how much there is.
+    """The rows that a gallery shows.
 
     Attributes:
-        images: of each input row its output rows, several where each question has a row; sound ones first.
-        total: input rows in all.
-        failed: those of them with a row in error.
+        images: the output rows of each chosen input row, one for each question in the long layout; failed ones last.
+        total: input rows of the run.
+        failed: input rows with an error row.
     """
 
     images: tuple[tuple[dict[str, Any], ...], ...]
@@ -49,12 +49,12 @@ class _Inputs:
 
 
 def choose_rows(parts: Sequence[str], limit: int, *, best_first: bool = False) -> ChosenRows:
-    """Read the part files twice, one at a time: first to choose, then to fetch what was chosen.
+    """Choose rows and read them; part files are read one at a time, twice.
 
     Args:
         parts: URIs of the part files of a run.
         limit: input rows to choose.
-        best_first: take those with the best `score`; otherwise rows from all over the run.
+        best_first: choose the rows with the best `score`; otherwise rows at even distances over the run.
     """
     inputs = _inputs(parts)
     failed = np.flatnonzero(inputs.failed)
@@ -79,7 +79,7 @@ def _inputs(parts: Sequence[str]) -> _Inputs:
         keys.append(table["source_key"].to_numpy())
         failed.append(np.asarray(pc.not_equal(table["status"], STATUS_OK)))
         known = "score" in table.column_names
-        # -1: what has no score comes after what has one.
+        # -1 puts rows without a score last.
         score = table["score"].fill_null(-1.0).to_numpy() if known else np.zeros(table.num_rows)
         scores.append(score.astype(np.float32))
         has_uri = "image_uri" in table.column_names
@@ -98,7 +98,7 @@ def _inputs(parts: Sequence[str]) -> _Inputs:
 
 
 def _in_few_shards(inputs: _Inputs, places: Keys) -> Keys:
-    """Without the embedded images of all but a few shards."""
+    """Leave out embedded images, except those of a few shards."""
     shards = inputs.keys[places] >> ROW_BITS
     embedded = inputs.embedded[places]
     few = _spread(np.unique(shards[embedded]), MOST_SHARDS)
@@ -106,14 +106,14 @@ def _in_few_shards(inputs: _Inputs, places: Keys) -> Keys:
 
 
 def _spread(values: Keys, count: int) -> Keys:
-    """`count` of them at even distances, the first and the last among them."""
+    """Pick `count` values at even distances, the first and the last included."""
     if len(values) <= count:
         return values
     return values[np.unique(np.linspace(0, len(values) - 1, max(count, 0)).round().astype(np.int64))]
 
 
 def _rows(parts: Sequence[str], keys: Keys) -> dict[int, list[dict[str, Any]]]:
-    """Source key → its rows, in the order of their questions."""
+    """Read the rows of each source_key, in the order of their questions."""
     wanted = pa.array(keys, pa.int64())
     found: dict[int, list[dict[str, Any]]] = {key: [] for key in keys.tolist()}
     for uri in parts:

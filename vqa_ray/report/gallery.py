@@ -1,4 +1,4 @@
-"""A gallery: one HTML page of cards that needs nothing beside itself."""
+"""A gallery: one self-contained HTML page of cards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TAGS_TO_FILTER_BY = 60
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One row of the table of measures: a ratio in 0..1 over `n` judged answers."""
+    """A row of the table of measures: a ratio in 0..1 over `n` answers with known truth."""
 
     name: str
     value: float
@@ -29,7 +29,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A number in the header, as it is to be read."""
+    """A number in the header, formatted."""
 
     name: str
     value: str
@@ -37,14 +37,14 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What stands above the cards.
+    """The header of a gallery.
 
     Attributes:
         title: of the page.
-        about: one sentence: which model saw which images.
+        about: one sentence that names the model and the images.
         facts: counts.
-        measures: how good the answers are, where the truth is known.
-        total: how many images there are; the page says so when it shows fewer.
+        measures: of the quality of the answers, where the truth is known.
+        total: images in all; the page says so when it shows fewer.
     """
 
     title: str
@@ -62,12 +62,12 @@ class _Shown:
 
 
 def render_gallery(header: Header, cards: Iterable[Card], limit: int = DEFAULT_CARDS) -> str:
-    """The page as HTML text. All text is escaped, whatever it holds.
+    """Render the page as HTML; all text is escaped.
 
     Args:
-        header: what stands above the cards.
-        cards: read one at a time, no further than `limit`; only their thumbnails are kept.
-        limit: how many cards to show, at least 1.
+        header: of the page.
+        cards: an iterable that is read up to `limit`; only their thumbnails are kept.
+        limit: cards to show, at least 1.
 
     Raises:
         RequestError: Jinja2 is not installed.
@@ -88,9 +88,9 @@ def render_gallery(header: Header, cards: Iterable[Card], limit: int = DEFAULT_C
 
 
 def write_gallery(uri: str, header: Header, cards: Iterable[Card], limit: int = DEFAULT_CARDS) -> None:
-    """`render_gallery` into one file at `uri`, at once or not at all."""
+    """Render a gallery into one file, atomically."""
     page = render_gallery(header, cards, limit)
-    # Text from images' metadata may hold lone surrogates, which UTF-8 cannot write.
+    # Names may hold lone surrogates, which UTF-8 cannot encode.
     write_bytes_atomic(uri, page.encode("utf-8", "replace"))
 
 

@@ -1,4 +1,4 @@
-"""Rows of an index or of a run as cards, whatever job wrote them."""
+"""Cards of the rows of an index or of a run."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from vqa_ray.report.card import Card, Line, ScoredText, answer_lines, caption_li
 _TAIL = ("status", "error_code", "error_message", "warning", "attempt", "source_key")
 _ANSWERED = ("question_id", "question", "question_index", "answer", "answer_score", "finish_reason", "answers")
 _SHOWN_CHARACTERS = 2_000
-# Long lists are cut on the page; all of them are in the Parquet files.
+# Longer lists are cut on a page; the Parquet files hold them all.
 _SHOWN_ITEMS = 100
-# Columns with a place of their own on a card, by what wrote them.
+# Columns with a place of their own on a card, by the command that wrote them.
 _OWN: Mapping[str, tuple[str, ...]] = {
     "index": ("height", "width", "sha256"),
     "answer": (*_ANSWERED, "results", "boxes"),
@@ -31,7 +31,7 @@ WRITERS = tuple(_OWN)
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One value of a row, as it is read."""
+    """One value of a row as text."""
 
     name: str
     text: str
@@ -39,7 +39,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A value of an attribute; `attribute` is empty where a tag names none."""
+    """A tag: a value of an attribute. `attribute` is empty for a tag without one."""
 
     attribute: str
     value: str
@@ -48,13 +48,13 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the questions asked of an image came to.
+    """The verdict of a VQA model on an image, as `retrieve` writes it.
 
     Attributes:
-        match: whether it is one; None where that is not known.
-        score: of the whole expression, in 0..1; None where no match was certain before, or after an error.
+        match: whether the image matches; None after an error.
+        score: of the whole expression, in 0..1; None where a mismatch was certain early, or after an error.
         lines: the questions, each with its score.
-        error: why there is none, one line.
+        error: why there is no verdict, one line.
     """
 
     match: bool | None
@@ -67,28 +67,28 @@ class CardMaker:
     """Makes cards of the rows of one table.
 
     Args:
-        kind: what wrote the rows: `index`, or the name of a job.
+        job: the command that wrote the rows, `index` included.
         columns: of the table.
-        tags: attribute columns, each with a column of its name and `_score`.
+        tags: attribute columns; each has a column of scores beside it, with the suffix `_score`.
     """
 
-    def __init__(self, kind: str, columns: Sequence[str], tags: Sequence[str] = ()) -> None:
-        self._kind = kind
+    def __init__(self, job: str, columns: Sequence[str], tags: Sequence[str] = ()) -> None:
+        self._job = job
         self._tags = tuple(tags)
-        own = {"row_id", "image_id", "image_uri", *_OWN[kind], *_TAIL, "tags", *tags, *(f"{tag}_score" for tag in tags)}
+        own = {"row_id", "image_id", "image_uri", *_OWN[job], *_TAIL, "tags", *tags, *(f"{tag}_score" for tag in tags)}
         self._further = tuple(name for name in columns if name not in own)
 
     def card(self, row: Mapping[str, Any]) -> Card:
-        """What a row shows, but for its tags."""
+        """Make the card of a row, without its tags."""
         return Card(
             title=title_of(row),
             lines=(*self._lines(row), *self._further_lines(row)),
-            boxes=pixel_boxes(row.get("results") or [row]) if self._kind in ("answer", "caption") else (),
+            boxes=pixel_boxes(row.get("results") or [row]) if self._job in ("answer", "caption") else (),
             **failure(row),
         )
 
     def tags(self, row: Mapping[str, Any]) -> tuple[Tag, ...]:
-        """The tags of a row: the values of its attributes, or of a list of tags where it has no attributes."""
+        """The tags of a row: the values of its attributes, or its list of tags where it has no attributes."""
         if not self._tags:
             parts = (str(tag).partition(":") for tag in row.get("tags") or ())
             return tuple(Tag(name, value) if colon else Tag("", name) for name, colon, value in parts)
@@ -96,13 +96,13 @@ class CardMaker:
         return tuple(Tag(name, said.text, said.score) for name, said in found)
 
     def verdict(self, row: Mapping[str, Any]) -> Verdict | None:
-        """What a RETRIEVE row says of its image; None for rows of other jobs."""
-        return verdict_of(row) if self._kind == "retrieve" else None
+        """The verdict of a RETRIEVE row; None for rows of other commands."""
+        return verdict_of(row) if self._job == "retrieve" else None
 
     def _lines(self, row: Mapping[str, Any]) -> tuple[Line, ...]:
-        if self._kind == "caption":
+        if self._job == "caption":
             return (caption_line(row),)
-        if self._kind == "answer":
+        if self._job == "answer":
             return answer_lines(row["results"] or ()) if "results" in row else answer_lines([row])
         return ()
 
@@ -111,7 +111,7 @@ class CardMaker:
 
 
 def verdict_of(row: Mapping[str, Any]) -> Verdict:
-    """What a RETRIEVE row says of its image."""
+    """The verdict of a RETRIEVE row."""
     if row["status"] != schema.STATUS_OK:
         return Verdict(None, None, (), one_line(f"{row['error_code']}: {row['error_message']}"))
     lines = []
@@ -122,7 +122,7 @@ def verdict_of(row: Mapping[str, Any]) -> Verdict:
 
 
 def tag_attributes(table: pa.Schema) -> list[str]:
-    """The attributes of a TAG schema: columns that have a column of scores beside them."""
+    """The attributes of a TAG schema: columns with a column of scores beside them."""
     return [
         name
         for name in table.names
@@ -133,17 +133,17 @@ def tag_attributes(table: pa.Schema) -> list[str]:
 
 
 def title_of(row: Mapping[str, Any]) -> str:
-    """What a row is called: its image_id, or what else there is."""
+    """The title of a row: its image_id, else its URI, else its row_id."""
     return str(row.get("image_id") or row.get("image_uri") or f"row {row['row_id']}")
 
 
 def fields_of(row: Mapping[str, Any]) -> tuple[Field, ...]:
-    """Everything that a row holds, in the order of its columns."""
+    """All values of a row that are not null, in the order of its columns."""
     return tuple(Field(name, text_of(value)) for name, value in row.items() if value is not None)
 
 
 def text_of(value: Any) -> str:
-    """A value as it is read, cut to what a person looks at."""
+    """A value as text for a person, cut to a readable length; structs of a list stand on lines of their own."""
     if isinstance(value, str):
         shown = value
     elif isinstance(value, bool):
@@ -156,7 +156,8 @@ def text_of(value: Any) -> str:
         shown = " · ".join(f"{name}: {text_of(each)}" for name, each in value.items() if each is not None)
     elif isinstance(value, Sequence):
         more = ["…"] if len(value) > _SHOWN_ITEMS else []
-        shown = ", ".join([text_of(each) for each in value[:_SHOWN_ITEMS]] + more)
+        separator = "\n" if value and isinstance(value[0], Mapping) else ", "
+        shown = separator.join([text_of(each) for each in value[:_SHOWN_ITEMS]] + more)
     elif isinstance(value, datetime | date | time):
         shown = value.isoformat()
     else:

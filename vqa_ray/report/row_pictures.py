@@ -1,4 +1,4 @@
-"""Small pictures of the rows of a run, read again from where their images are."""
+"""Previews of the rows of a run, made of the images, which are read again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vqa_ray.report.chosen_rows import MOST_SHARDS
 from vqa_ray.schema import ROW_BITS
 from vqa_ray.storage.uri import redacted_uri
 
-# Images held at once while they are made small.
+# Images in memory at a time.
 _BATCH = 8
 
 
@@ -33,12 +33,12 @@ class RowPicture:
 
 
 def row_pictures(rows: Sequence[dict[str, Any]], source: Source, fetcher: ImageFetcher) -> dict[int, RowPicture]:
-    """Source key → its picture.
+    """Read the pictures of rows, by source_key.
 
     Args:
-        rows: `source_key` and `image_uri`; the image of a row without a URI is read through `source`.
-        source: the input of the run, opened.
-        fetcher: of the images that have a URI.
+        rows: with `source_key` and `image_uri`; the image of a row without a URI is read through `source`.
+        source: the opened input of the run.
+        fetcher: of images with a URI.
     """
     by_uri = [(row["source_key"], row["image_uri"]) for row in rows if row.get("image_uri")]
     found = dict(_fetched(by_uri, fetcher))

@@ -1,4 +1,4 @@
-"""The gallery of a finished run: some of its images with what was said of them, and rows in error."""
+"""The gallery of a finished run: some of its images with their results, and some error rows."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def write_run_gallery(
 ) -> int:
     """Write the gallery of a run of `answer`, `tag`, `caption` or `retrieve` to one HTML file.
 
-    The page is bounded: in cards, and in what a card holds. Of `retrieve` it shows the best matches, of other jobs rows
-    from all over the run, and of each some rows in error.
+    The page has a bounded number of cards of bounded length: the best matches of `retrieve`, rows from all over the run
+    of other jobs, and some error rows.
 
     Args:
         uri: the HTML file.
-        job: which of them.
+        job: the command of the run.
         parts: at least one part file of the run.
-        source: its input, opened; embedded images are read through it.
-        fetcher: of the images that have a URI.
+        source: the opened input of the run, for embedded images.
+        fetcher: of images with a URI.
         about: a sentence about the run.
         limit: images to show.
 
     Returns:
-        How many images it shows.
+        The number of images on the page.
 
     Raises:
         RequestError: Jinja2 is not installed.
@@ -87,7 +87,7 @@ def _cards(job: str, maker: CardMaker, chosen: ChosenRows, pictures: Mapping[int
 
 
 def _joined(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The rows of an image's questions as one row with `results`; in error where one of them is."""
+    """Join the rows of an image's questions into one row with `results`; an error row if one of them is."""
     first = next((row for row in rows if row["error_code"] is not None), rows[0])
     warnings = dict.fromkeys(row["warning"] for row in rows if row["warning"])
     return {**first, "warning": "; ".join(warnings) or None, "results": list(rows)}

@@ -28,14 +28,14 @@ def tag_run(place: Path, count: int) -> str:
 def test_an_index_with_the_tags_of_a_run(tmp_path: Path) -> None:
     write_index(tmp_path / "index", random_vectors(6, 3), failed=[2])
     found = open_collection(str(tmp_path / "index"), tags=tag_run(tmp_path / "tags", 4))
-    assert (found.kind, len(found), found.failed, found.model) == ("index", 6, 1, "fake:")
+    assert (found.job, len(found), found.failed, found.model) == ("index", 6, 1, "fake:")
     assert found.index is not None
     assert ("colour", "red") in found.facets
     assert ("status", "error") in found.facets
     assert found.take([1])[0]["tags"] == ["colour:red"]
     assert found.take([5])[0]["tags"] is None
-    assert [picture is None for picture in found.pictures.of([0, 2, 5])] == [False, True, False]
-    assert found.pictures.sizes([0, 2]) == [(12, 16), None]
+    assert [picture is None for picture in found.thumbnails.of([0, 2, 5])] == [False, True, False]
+    assert found.thumbnails.sizes([0, 2]) == [(12, 16), None]
 
 
 def test_matches_come_first_in_a_run_of_retrieve(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_matches_come_first_in_a_run_of_retrieve(tmp_path: Path) -> None:
     assert found.order.tolist() == [4, 1, 0, 2, 3]
     assert found.index is None
     assert ("match", "yes") in found.facets
-    assert found.pictures.of([0, 1]) == [None, None]
+    assert found.thumbnails.of([0, 1]) == [None, None]
 
 
 def test_a_run_has_the_pictures_of_an_index_by_row_id_or_image_id(tmp_path: Path) -> None:
@@ -58,9 +58,9 @@ def test_a_run_has_the_pictures_of_an_index_by_row_id_or_image_id(tmp_path: Path
     rows = [{}, {"row_id": 77}, {}, {"row_id": 78, "image_id": None}, {"row_id": 79, "image_id": "elsewhere"}]
     run = write_run(tmp_path / "run", "caption", table_of(schema.CAPTION, rows))
     found = open_collection(run, index=str(tmp_path / "index"))
-    assert found.pictures.found == 3
-    assert [picture is not None for picture in found.pictures.of(range(5))] == [True, True, False, False, False]
-    assert found.pictures.of([1]) == found.pictures.of([1])
+    assert found.thumbnails.found == 3
+    assert [picture is not None for picture in found.thumbnails.of(range(5))] == [True, True, False, False, False]
+    assert found.thumbnails.of([1]) == found.thumbnails.of([1])
     assert found.notes == ()
 
 
@@ -74,12 +74,12 @@ def test_pictures_of_other_images_are_none_and_told(tmp_path: Path) -> None:
 def test_what_is_no_jpeg_is_no_picture(tmp_path: Path) -> None:
     page = b"<script>alert(1)</script>"
     found = coloured_index(tmp_path, 3, failed=[], thumbnail=[page, b"", b"\xff\xd8\xff rest"])
-    assert found.pictures.of([0, 1, 2]) == [None, None, b"\xff\xd8\xff rest"]
+    assert found.thumbnails.of([0, 1, 2]) == [None, None, b"\xff\xd8\xff rest"]
 
 
 def test_a_run_that_has_not_finished_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path, "caption", table_of(schema.CAPTION, [{"caption": "a dog"}]), finished=False)
-    assert open_collection(run).notes[0] == "This run has not finished: more rows may come."
+    assert open_collection(run).notes[0] == "This run has not finished: more rows may follow."
 
 
 def test_text_that_is_not_utf8_is_shown_all_the_same(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_version_that_is_broken_is_passed_over_or_told(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("job", "told"),
     [
-        ("finetune", "a run of finetune; shown are indexes and runs of answer, caption, tag, retrieve"),
+        ("finetune", "a run of finetune; supported are indexes and runs of answer, caption, tag, retrieve"),
         ("embed", "embed"),
     ],
 )
@@ -119,7 +119,7 @@ def test_runs_of_other_jobs_are_refused(tmp_path: Path, job: str, told: str) -> 
 
 def test_wrong_places_are_told(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(RequestError, match=r"photo\.jpg: a file; wanted the directory"):
+    with pytest.raises(RequestError, match=r"photo\.jpg: is a file; expected the directory"):
         open_collection(str(tmp_path / "photo.jpg"))
     for place in (tmp_path, tmp_path / "missing"):
         with pytest.raises(RequestError, match="neither an index nor the results of a run"):

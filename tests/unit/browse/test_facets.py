@@ -26,8 +26,8 @@ TABLE = pa.table(
 )
 
 
-def counts(facets: object, chosen: dict[str, tuple[str, ...]]) -> dict[str, dict[str, int]]:
-    return {each.name: {v.text: v.rows for v in each.values} for each in facets.counted(chosen, EVERY)}  # type: ignore[attr-defined]
+def counts(facets: object, selected: dict[str, tuple[str, ...]]) -> dict[str, dict[str, int]]:
+    return {each.name: {v.text: v.rows for v in each.values} for each in facets.count(selected, EVERY)}  # type: ignore[attr-defined]
 
 
 def test_columns_with_few_values_are_facets_status_first() -> None:
@@ -59,24 +59,24 @@ def test_a_facet_is_counted_over_what_the_others_leave() -> None:
 
 
 def test_a_chosen_value_stays_to_be_taken_away() -> None:
-    shown = {each.name: each for each in find_facets(TABLE).counted({"category": ("bag",), "motif": ("dog",)}, EVERY)}
-    assert [(v.text, v.rows, v.chosen) for v in shown["motif"].values] == [("dog", 0, True)]
-    assert shown["category"].values[1].chosen
+    shown = {each.name: each for each in find_facets(TABLE).count({"category": ("bag",), "motif": ("dog",)}, EVERY)}
+    assert [(v.text, v.rows, v.selected) for v in shown["motif"].values] == [("dog", 0, True)]
+    assert shown["category"].values[1].selected
 
 
 def test_only_the_most_frequent_values_are_shown() -> None:
     many = [f"v{row % 50}" for row in range(500)] + ["v0"] * 7
-    (facet,) = find_facets(pa.table({"a": many})).counted({"a": ("v49",)}, np.ones(507, np.bool_))
+    (facet,) = find_facets(pa.table({"a": many})).count({"a": ("v49",)}, np.ones(507, np.bool_))
     assert facet.values[0].text == "v0"
-    assert facet.values[-1].text == "v49", "chosen, so it is shown"
+    assert facet.values[-1].text == "v49", "selected, so it is shown"
     assert len(facet.values) == SHOWN_VALUES + 1
     assert facet.more == 9
 
 
 def test_columns_that_tell_rows_apart_are_no_facets() -> None:
     names = [f"n{row}" for row in range(300)]
-    assert find_facets(pa.table({"name": names})).counted({}, np.ones(300, np.bool_)) == []
-    assert find_facets(pa.table({"name": pa.array([], pa.string())})).counted({}, np.ones(0, np.bool_)) == []
+    assert find_facets(pa.table({"name": names})).count({}, np.ones(300, np.bool_)) == []
+    assert find_facets(pa.table({"name": pa.array([], pa.string())})).count({}, np.ones(0, np.bool_)) == []
 
 
 def test_answers_are_facets_by_their_question() -> None:
@@ -85,14 +85,14 @@ def test_answers_are_facets_by_their_question() -> None:
         [{"question": "what is it?", "answer": "bag"}, {"question": "is it red?", "answer": "yes"}],
         None,
     ]
-    found = find_facets(pa.table({"results": results})).counted({}, np.ones(3, np.bool_))
+    found = find_facets(pa.table({"results": results})).count({}, np.ones(3, np.bool_))
     assert {each.name: {v.text: v.rows for v in each.values} for each in found} == {
         "what is it?": {"mug": 1, "bag": 1},
         "is it red?": {"yes": 2},
     }
 
 
-def test_pairs_are_gathered() -> None:
+def test_pairs_are_grouped() -> None:
     assert by_facet([("a", "1"), ("b", "2"), ("a", "3")]) == {"a": ("1", "3"), "b": ("2",)}
 
 
@@ -118,10 +118,10 @@ def test_counts_are_those_of_looking_at_every_row(
         }
     )
     pool = np.array([row[2] for row in rows], np.bool_)
-    chosen = {name: tuple(values) for name, values in (("one", ones), ("many", lists)) if values}
+    selected = {name: tuple(values) for name, values in (("one", ones), ("many", lists)) if values}
     facets = find_facets(table)
-    mask = facets.mask(chosen)
-    shown = {each.name: each for each in facets.counted(chosen, pool)}
+    mask = facets.mask(selected)
+    shown = {each.name: each for each in facets.count(selected, pool)}
     known = {
         name
         for name, value in (("one", "x"), ("one", "y"), ("one", ""), ("many", "p"), ("many", "q"))
@@ -129,9 +129,9 @@ def test_counts_are_those_of_looking_at_every_row(
     }
 
     def fits(row: tuple[str | None, list[str | None] | None, bool], name: str) -> bool:
-        if name not in chosen or name not in known:
+        if name not in selected or name not in known:
             return True
-        return row[0] in chosen["one"] if name == "one" else bool(set(row[1] or ()) & set(chosen["many"]))
+        return row[0] in selected["one"] if name == "one" else bool(set(row[1] or ()) & set(selected["many"]))
 
     assert mask.tolist() == [fits(row, "one") and fits(row, "many") for row in rows]
     for name, other in (("one", "many"), ("many", "one")):

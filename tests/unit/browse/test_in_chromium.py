@@ -163,7 +163,7 @@ def test_narrowing_by_facets_and_tags(tab: Tab, site: Site) -> None:
     tab.told_status("15 of 30 rows")
     page.locator(".chips a", has_text="big").first.click()
     tab.told_status("5 of 30 rows")
-    page.get_by_role("link", name="colour: green: take away").click()
+    page.get_by_role("link", name="colour: green: remove").click()
     tab.told_status("2 of 30 rows")
     assert page.url == f"{site.url}/?f.colour=blue&f.size=big"
 
@@ -283,7 +283,7 @@ def test_an_image_that_cannot_be_searched_by_is_told(tab: Tab, site: Site, tmp_p
     page.goto(site.url)
     (tmp_path / "broken.jpg").write_bytes(picture(2)[:300])
     page.set_input_files("#file", tmp_path / "broken.jpg")
-    tab.told_status("this cannot be searched by")
+    tab.told_status("this image cannot be searched by")
     tab.told_status("image_undecodable")
     noise = io.BytesIO()
     Image.effect_noise((400, 400), 90).save(noise, "PNG")
@@ -325,8 +325,8 @@ def test_markup_in_data_and_questions_stays_text(tab: Tab, hostile: Site) -> Non
     assert page.locator("#text").input_value() == MARKUP
     assert page.title() == f"{MARKUP} · {title}"
     page.goto(f"{hostile.url}/?f.kind={MARKUP.replace('&', '%26')}")
-    assert page.locator(".chosen bdi").inner_text() == f"kind: {MARKUP}"
-    page.locator(".chosen a").click()
+    assert page.locator(".selected bdi").inner_text() == f"kind: {MARKUP}"
+    page.locator(".selected a").click()
     tab.told_status("9 rows")
     assert page.locator("img[src='x']").count() == 0
     assert page.evaluate("document.scripts.length") == 1
@@ -385,9 +385,9 @@ class HeldFinder(Finder):
 
     gate: threading.Event
 
-    def find(self, look: Any, among: Any, expression: str = "") -> SearchHits:
+    def find(self, query: Any, among: Any, expression: str = "") -> SearchHits:
         assert self.gate.wait(30)
-        return super().find(look, among, expression)
+        return super().find(query, among, expression)
 
 
 def test_escape_stops_a_search(tab: Tab, tmp_path: Path) -> None:

@@ -83,13 +83,13 @@ def test_too_many_are_refused() -> None:
         gate = Gate(1)
         waiting = [asyncio.create_task(queue.ask(key, gate)) for key in ("a", "b")]
         await asyncio.to_thread(gate.begun.wait)
-        with pytest.raises(BusyError, match="2 searches wait for the model already"):
+        with pytest.raises(BusyError, match="2 searches wait for the model"):
             await queue.ask("c", lambda: 1)
         gate.open.set()
         await asyncio.gather(*waiting)
         assert await queue.ask("c", lambda: 1) == 1
 
-    run(trial, longest=2)
+    run(trial, max_queued=2)
 
 
 def test_an_asker_who_waited_long_enough_is_told_and_finds_the_result_later() -> None:
@@ -133,4 +133,4 @@ def test_only_so_many_results_are_remembered() -> None:
         assert await queue.ask(2, lambda: 9) == 2
         assert await queue.ask(0, lambda: 9) == 9
 
-    run(trial, remembered=2)
+    run(trial, max_results=2)

@@ -85,7 +85,7 @@ def test_the_model_is_loaded_once(collection: Collection, monkeypatch: pytest.Mo
 def test_what_cannot_be_found_is_told(finder: Finder, collection: Collection) -> None:
     with pytest.raises(RequestError, match="no row 99: the index has 16"):
         finder.find(VisualQuery(like=99), EVERY)
-    with pytest.raises(RequestError, match="no vector to compare with"):
+    with pytest.raises(RequestError, match="this row has no vector"):
         finder.find(VisualQuery(like=FAILED), EVERY)
     with pytest.raises(RequestError, match="image_undecodable"):
         finder.find(VisualQuery(image=b"no image"), EVERY)

@@ -85,11 +85,11 @@ def test_facets_narrow_and_count(site: Site) -> None:
     assert ("status", "error") not in page.facets, "no green one is in error"
     chosen = page.all("input", name="f.colour", value="green")[0]
     assert "checked" in chosen
-    assert "Narrow (2)" in page.text
+    assert "Filter (2)" in page.text
     both = site.get("/?f.colour=green&f.colour=red").page
     assert len(both.opened) == 16
     assert site.get("/?f.status=error").page.opened == [4]
-    assert "No row fits." in site.get("/?f.status=error&f.colour=green").page.text
+    assert "No row matches." in site.get("/?f.status=error&f.colour=green").page.text
 
 
 def test_what_is_narrowed_is_searched(site: Site) -> None:
@@ -100,7 +100,7 @@ def test_rows_like_a_row(site: Site) -> None:
     page = site.get("/?like=1").page
     assert page.opened[:8] == list(range(1, 30, 4))
     assert page.all("img", src="/thumbnail/1")
-    assert "no vector to compare with" in site.get("/?like=4").text
+    assert "this row has no vector" in site.get("/?like=4").text
     assert site.get("/?like=30").status == 400
 
 
@@ -115,7 +115,7 @@ def test_an_image_finds_what_looks_like_it(site: Site) -> None:
     both = site.get(f"/?image={image}&text=red").page.opened[:14]
     assert {row % 4 for row in both} == {0, 2}
     assert site.get(f"/?image={image}&text=images/2&by=words").page.opened[:3] == [2, 22, 26], "words only narrow"
-    assert "no longer held" in site.get(f"/?image={'0' * 32}").text
+    assert "no longer kept" in site.get(f"/?image={'0' * 32}").text
     assert site.get(f"/query-image/{'0' * 32}").status == 404
 
 
@@ -191,7 +191,7 @@ def test_nothing_can_be_written(site: Site, method: str) -> None:
 
 
 def test_an_upload_is_limited(site: Site) -> None:
-    told = b"the image is larger than 0.0191 MiB, the most that is taken\n"
+    told = b"the image is larger than 0.0191 MiB, the limit of --max-upload\n"
     large = site.post("/image", b"x" * 20_001)
     assert (large.status, large.body) == (413, told)
     claimed = site.ask("POST", "/image", b"x", {"Content-Length": str(10**12)})
@@ -257,7 +257,7 @@ def test_a_page_needs_nothing_from_elsewhere_and_has_nothing_inline(site: Site, 
 def test_wrong_addresses_are_told_on_the_page(site: Site, query: str) -> None:
     reply = site.get(f"/?{query}")
     assert reply.status == 400
-    assert "The address asks for what there is not" in reply.page.text
+    assert "Invalid address" in reply.page.text
     assert reply.page.all("form", id="search"), "one can go on from here"
 
 
@@ -353,9 +353,9 @@ def test_an_index_that_is_taken_away_meanwhile_is_told(tmp_path: Path, caplog: p
 class SlowFinder(Finder):
     """A finder that waits to be let through."""
 
-    def find(self, look: Any, among: Any, expression: str = "") -> SearchHits:
+    def find(self, query: Any, among: Any, expression: str = "") -> SearchHits:
         assert self.gate.wait(30)
-        return super().find(look, among, expression)
+        return super().find(query, among, expression)
 
     gate: threading.Event
 
@@ -365,13 +365,13 @@ def test_a_search_that_takes_long_does_not_hold_the_page(tmp_path: Path) -> None
     finder = finder_of(collection)
     finder.__class__ = SlowFinder
     finder.gate = threading.Event()  # type: ignore[attr-defined]
-    settings = Settings(timeout_s=0.05, longest_queue=1)
+    settings = Settings(timeout_s=0.05, max_queued=1)
     with served(Server(collection, finder, settings=settings)) as site:
         slow = site.get("/?text=red")
         assert (slow.status, slow.headers["Retry-After"]) == (503, "5")
         assert "the search goes on" in slow.text
         assert site.get("/").status == 200, "what needs no model is there"
-        assert "wait for the model already" in site.get("/?text=blue").text
+        assert "wait for the model" in site.get("/?text=blue").text
         finder.gate.set()  # type: ignore[attr-defined]
         while site.get("/?text=red").status != 200:
             pass

@@ -15,12 +15,12 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=20).map(lambda text: text.
 VIEWS = st.builds(
     UrlState,
     text=TEXT,
-    by=st.sampled_from(["look", "words"]),
+    by=st.sampled_from(["similarity", "words"]),
     image=st.sampled_from(["", "0" * 32]),
     like=st.one_of(st.none(), st.integers(0, 10**9)),
     verify=TEXT,
     only=st.booleans(),
-    chosen=st.lists(
+    selected=st.lists(
         st.tuples(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))), unique=True
     ).map(tuple),
     page=st.integers(1, 10**6),
@@ -38,14 +38,14 @@ def test_an_address_asks_for_what_it_was_made_of(view: UrlState) -> None:
 
 def test_nothing_asked_is_the_bare_address() -> None:
     assert UrlState().url() == "/"
-    assert parsed("/?text=+&by=look&verify=&page=") == UrlState()
+    assert parsed("/?text=+&by=similarity&verify=&page=") == UrlState()
 
 
 def test_choosing_begins_with_the_first_page() -> None:
     view = UrlState(text="red", page=7).toggled("colour", "red").toggled("kind", "mug")
-    assert view == UrlState(text="red", chosen=(("colour", "red"), ("kind", "mug")))
-    assert view.toggled("colour", "red").chosen == (("kind", "mug"),)
-    assert view.gathered() == {"colour": ("red",), "kind": ("mug",)}
+    assert view == UrlState(text="red", selected=(("colour", "red"), ("kind", "mug")))
+    assert view.toggled("colour", "red").selected == (("kind", "mug"),)
+    assert view.selected_by_facet() == {"colour": ("red",), "kind": ("mug",)}
 
 
 def test_a_lone_surrogate_goes_into_an_address() -> None:
@@ -56,15 +56,15 @@ def test_a_lone_surrogate_goes_into_an_address() -> None:
     ("query", "told"),
     [
         ("surprise=1", "unknown parameter 'surprise'"),
-        ("by=smell", "by: wanted look or words, given 'smell'"),
-        ("page=two", "page: wanted a whole number, given 'two'"),
-        ("page=-1", "page: wanted a whole number"),
-        ("like=1.5", "like: wanted a whole number"),
-        ("like=" + "9" * 13, "like: wanted a whole number"),
-        ("like=%D9%A1", "like: wanted a whole number"),
+        ("by=smell", "by: expected similarity or words, given 'smell'"),
+        ("page=two", "page: expected a whole number, given 'two'"),
+        ("page=-1", "page: expected a whole number"),
+        ("like=1.5", "like: expected a whole number"),
+        ("like=" + "9" * 13, "like: expected a whole number"),
+        ("like=%D9%A1", "like: expected a whole number"),
         ("text=" + "x" * 1_001, "text: 1,001 characters; at most 1,000"),
         ("verify=" + "x" * 4_001, "verify: 4,001 characters; at most 4,000"),
-        ("&".join(f"f.a={number}" for number in range(101)), "101 values chosen; at most 100"),
+        ("&".join(f"f.a={number}" for number in range(101)), "101 values selected; at most 100"),
     ],
 )
 def test_what_is_not_an_address_is_told(query: str, told: str) -> None:
