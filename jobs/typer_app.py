@@ -166,7 +166,7 @@ def _group_of(parameter: Any) -> str:
 
 
 def _typed(commands: Mapping[str, Command]) -> str | None:
-    """The command on the line that a shell wants completed."""
+    """Find the command on the line that a shell wants completed."""
     words = next((os.environ[name] for name in _TYPED if name in os.environ), "").split()
     return next((word for word in words[1:] if word in commands), None)
 
@@ -191,7 +191,7 @@ def _unknown(word: str, commands: Mapping[str, Command]) -> str:
 
 
 def _usage(error: Any) -> str:
-    """What is wrong with a command line, in one line."""
+    """Say in one line what is wrong with a command line."""
     message = one_line(error.format_message(), 1000)
     option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
     # Only the error of an unknown option has guesses of its own.

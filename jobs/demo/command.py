@@ -46,32 +46,32 @@ def run(spec: DemoSpec) -> None:
     model, encoder = spec.model, spec.encoder
     Checkpoint.open(model)
     Checkpoint.open(encoder).family.require("embed", encoder)
-    place = directory.claim(spec.output)
-    with output_lock(str(place), now()):
-        directory.clear(place)
+    folder = directory.claim(spec.output)
+    with output_lock(str(folder), now()):
+        directory.clear(folder)
         steps: list[Step] = []
         with _timed(
             steps, f"rendering {spec.count:,} products", f"rendered {spec.count:,} products", directory.PRODUCTS
         ):
-            shards = write_shards(spec.count, spec.seed, str(place / directory.PRODUCTS))
+            shards = write_shards(spec.count, spec.seed, str(folder / directory.PRODUCTS))
         with ExitStack() as stack:
             with _timed(steps, "starting Ray", "started Ray"):
                 stack.enter_context(connect_ray(None))
             with _timed(steps, "tagging every image", f"tagged by {model}", directory.TAGS):
-                _tag(place, model, spec.quiet)
+                _tag(folder, model, spec.quiet)
             with _timed(steps, "asking five questions of every image", f"answered by {model}", directory.ANSWERS):
-                _answer(place, model, spec.quiet)
+                _answer(folder, model, spec.quiet)
             with _timed(steps, "indexing every image", f"indexed by {encoder}", directory.INDEX):
-                _index(place, encoder, spec.quiet)
+                _index(folder, encoder, spec.quiet)
         with _timed(steps, f'searching for "{TEXT}"', f'searched for "{TEXT}"', directory.HITS_PAGE):
-            _search(place, model)
+            _search(folder, model)
         with _timed(steps, "measuring and drawing the gallery", "measured and drawn", directory.GALLERY):
             taxonomy = default_taxonomy()
-            judged = read_results(place, shards)
-            measured = measures(judged, taxonomy)
-            write_page(place, shards, judged, measured, taxonomy=taxonomy, model=model)
-            found = search_result(judged, read_hits(place))
-        typer.echo("\n".join(summary(place, steps, judged, measured, found=found, model=model)))
+            scores = read_results(folder, shards)
+            measurements = measures(scores, taxonomy)
+            write_page(folder, shards, scores, measurements, taxonomy=taxonomy, model=model)
+            found = search_result(scores, read_hits(folder))
+        typer.echo("\n".join(summary(folder, steps, scores, measurements, found=found, model=model)))
 
 
 @contextmanager
@@ -83,34 +83,34 @@ def _timed(steps: list[Step], doing: str, done: str, where: str = "") -> Iterato
     steps.append(Step(done, time.monotonic() - begun, where))
 
 
-def _request(place: Path, output: str, model: str, quiet: bool) -> dict[str, object]:
+def _request(folder: Path, output: str, model: str, quiet: bool) -> dict[str, object]:
     # A demo of one product has more damaged rows than sound ones, and that is no failure.
     limits = {"max_error_fraction": 1.0}
     return {
-        "input": str(place / directory.PRODUCTS),
-        "output": str(place / output),
+        "input": str(folder / directory.PRODUCTS),
+        "output": str(folder / output),
         "model": model,
         "quiet": quiet,
         **limits,
     }
 
 
-def _tag(place: Path, model: str, quiet: bool) -> None:
-    _check(tag.run(TagSpec.model_validate(_request(place, directory.TAGS, model, quiet))))
+def _tag(folder: Path, model: str, quiet: bool) -> None:
+    _check(tag.run(TagSpec.model_validate(_request(folder, directory.TAGS, model, quiet))))
 
 
-def _answer(place: Path, model: str, quiet: bool) -> None:
-    _check(answer.run(AnswerSpec.model_validate(_request(place, directory.ANSWERS, model, quiet))))
+def _answer(folder: Path, model: str, quiet: bool) -> None:
+    _check(answer.run(AnswerSpec.model_validate(_request(folder, directory.ANSWERS, model, quiet))))
 
 
-def _index(place: Path, encoder: str, quiet: bool) -> None:
-    _check(index.run(IndexSpec.model_validate(_request(place, directory.INDEX, encoder, quiet))))
+def _index(folder: Path, encoder: str, quiet: bool) -> None:
+    _check(index.run(IndexSpec.model_validate(_request(folder, directory.INDEX, encoder, quiet))))
 
 
-def _search(place: Path, model: str) -> None:
+def _search(folder: Path, model: str) -> None:
     query = {"text": TEXT, "verify": VERIFY, "verify_model": model, "top_k": 12, "candidates": 100}
-    written = {"output": str(place / directory.HITS), "gallery": str(place / directory.HITS_PAGE)}
-    tables = {"index": str(place / directory.INDEX), "tags": str(place / directory.TAGS)}
+    written = {"output": str(folder / directory.HITS), "gallery": str(folder / directory.HITS_PAGE)}
+    tables = {"index": str(folder / directory.INDEX), "tags": str(folder / directory.TAGS)}
     with logs.warnings_only():
         search.run(SearchSpec.model_validate(tables | query | written))
 

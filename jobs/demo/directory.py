@@ -35,39 +35,39 @@ def claim(output: str) -> Path:
     """
     if "://" in output:
         raise RequestError(f"--output {output}: the demo writes to a local directory; answer and tag write anywhere")
-    place = Path(output).expanduser()
+    root = Path(output).expanduser()
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        if not (place / MARKER).is_file():
-            strangers = sorted(each.name for each in place.iterdir() if each.name != PRIVATE)
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / MARKER).is_file():
+            strangers = sorted(each.name for each in root.iterdir() if each.name != PRIVATE)
             refuse_foreign_files(f"--output {output}", strangers, "a demo", hint=", or one of an earlier demo")
-            (place / MARKER).write_text(json.dumps({"made_by": "vqa-ray demo"}) + "\n")
+            (root / MARKER).write_text(json.dumps({"made_by": "vqa-ray demo"}) + "\n")
     except OSError as error:
         raise RequestError(f"--output {output}: cannot be written: {one_line(error)}") from error
-    return place
+    return root
 
 
-def clear(place: Path) -> None:
+def clear(root: Path) -> None:
     """Remove what an earlier demo wrote; nothing else is touched. Call it with the lock of the directory.
 
     Raises:
         RequestError: files that no demo made stand among it, or it cannot be removed.
     """
     try:
-        _remove_own(place)
+        _remove_own(root)
     except OSError as error:
-        raise RequestError(f"--output {place}: cannot be written: {one_line(error)}") from error
+        raise RequestError(f"--output {root}: cannot be written: {one_line(error)}") from error
 
 
-def _remove_own(place: Path) -> None:
-    own = {path for pattern in (*_OWN_FILES, *_OWN_DIRECTORIES) for path in place.glob(pattern)}
-    for folder in (place / PRODUCTS, place / TAGS, place / ANSWERS, place / INDEX):
+def _remove_own(root: Path) -> None:
+    own = {path for pattern in (*_OWN_FILES, *_OWN_DIRECTORIES) for path in root.glob(pattern)}
+    for folder in (root / PRODUCTS, root / TAGS, root / ANSWERS, root / INDEX):
         if folder.is_symlink():
-            raise RequestError(f"--output {place}: {folder.name} is a link, which no demo made; remove it")
+            raise RequestError(f"--output {root}: {folder.name} is a link, which no demo made; remove it")
         strangers = sorted(each.name for each in folder.iterdir() if each not in own) if folder.exists() else []
         if strangers:
             named = ", ".join(strangers[:3])
-            raise RequestError(f"--output {place}: {folder.name}/ holds files that no demo made ({named}); move them")
+            raise RequestError(f"--output {root}: {folder.name}/ holds files that no demo made ({named}); move them")
     for path in own:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

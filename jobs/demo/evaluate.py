@@ -24,7 +24,7 @@ _CARDS_BEFORE_ERRORS = 8
 
 @dataclass(frozen=True, slots=True)
 class DemoScores:
-    """One input row with what came of it.
+    """One input row and its results.
 
     Attributes:
         product: the row of the demo's shard, without its image.
@@ -44,7 +44,7 @@ class DemoScores:
 
     @property
     def answers(self) -> Sequence[Row]:
-        """What was answered to each question; empty where one of them failed."""
+        """The answer to each question; empty where one of them failed."""
         return self.answered if all(row["status"] == STATUS_OK for row in self.answered) else ()
 
     def judged_answers(self) -> list[JudgedAnswer]:
@@ -71,9 +71,9 @@ def join_results(products: Sequence[Row], tagged: Sequence[Row], answered: Seque
     return [DemoScores(row, tags[row["image_id"]], answers[row["image_id"]]) for row in products]
 
 
-def measures(judged: Sequence[DemoScores], taxonomy: Taxonomy) -> list[Measure]:
-    """How good tags and answers are: a share of the undamaged images for each tag, VQA accuracy by kind of question."""
-    sound = [each for each in judged if each.tag_truth]
+def measures(scores: Sequence[DemoScores], taxonomy: Taxonomy) -> list[Measure]:
+    """Measure tags and answers of undamaged images: a share for each tag, VQA accuracy by kind of question."""
+    sound = [each for each in scores if each.tag_truth]
     marks: dict[str, list[bool]] = {}
     for each in sound:
         for line in _lines_of_tags(each, taxonomy):
@@ -99,20 +99,20 @@ def measures(judged: Sequence[DemoScores], taxonomy: Taxonomy) -> list[Measure]:
     ]
 
 
-def _lines_of_tags(judged: DemoScores, taxonomy: Taxonomy) -> tuple[Line, ...]:
-    if judged.tagged["status"] == STATUS_OK:
-        return tag_lines(judged.tagged, taxonomy, judged.tag_truth)
-    return tuple(Line(name, right=False) for name in judged.tag_truth)
+def _lines_of_tags(scores: DemoScores, taxonomy: Taxonomy) -> tuple[Line, ...]:
+    if scores.tagged["status"] == STATUS_OK:
+        return tag_lines(scores.tagged, taxonomy, scores.tag_truth)
+    return tuple(Line(name, right=False) for name in scores.tag_truth)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """How well the demo's search did.
+    """The quality of the demo's search.
 
     Attributes:
         hits: images found.
-        right: of these, what was searched for.
-        existing: what was searched for, among all products.
+        right: images found that match the query.
+        existing: products that match the query.
     """
 
     hits: int
@@ -120,51 +120,51 @@ class SearchResult:
     existing: int
 
 
-def search_result(judged: Sequence[DemoScores], hits: Sequence[str]) -> SearchResult:
+def search_result(scores: Sequence[DemoScores], hits: Sequence[str]) -> SearchResult:
     """Compare the image_ids that the search found with the truth."""
-    wanted = {each.product["image_id"] for each in judged if is_wanted(each.product)}
+    wanted = {each.product["image_id"] for each in scores if is_wanted(each.product)}
     return SearchResult(len(hits), len(wanted.intersection(hits)), len(wanted))
 
 
-def error_counts(judged: Sequence[DemoScores]) -> dict[str, int]:
+def error_counts(scores: Sequence[DemoScores]) -> dict[str, int]:
     """Error code → images that were not tagged or not answered for that reason, most first."""
-    codes = Counter(_failed(each)["error_code"] for each in judged if not is_sound(each))
+    codes = Counter(_failed(each)["error_code"] for each in scores if not is_sound(each))
     return dict(codes.most_common())
 
 
-def display_order(judged: Sequence[DemoScores]) -> list[DemoScores]:
-    """A few good rows, then those that failed, then the others: a gallery that shows fewer shows these."""
-    good = [each for each in judged if is_sound(each)]
-    failed = [each for each in judged if not is_sound(each)]
+def display_order(scores: Sequence[DemoScores]) -> list[DemoScores]:
+    """Put a few good rows first, then failed rows, then the rest, because a gallery shows only the first."""
+    good = [each for each in scores if is_sound(each)]
+    failed = [each for each in scores if not is_sound(each)]
     return good[:_CARDS_BEFORE_ERRORS] + failed + good[_CARDS_BEFORE_ERRORS:]
 
 
-def is_sound(judged: DemoScores) -> bool:
-    """Whether it was both tagged and answered."""
-    return all(row["status"] == STATUS_OK for row in (judged.tagged, *judged.answered))
+def is_sound(scores: DemoScores) -> bool:
+    """Whether an image was both tagged and answered."""
+    return all(row["status"] == STATUS_OK for row in (scores.tagged, *scores.answered))
 
 
-def _failed(judged: DemoScores) -> Row:
-    """The first of its rows that failed, or else its TAG row."""
-    rows = (judged.tagged, *judged.answered)
-    return next((row for row in rows if row["status"] != STATUS_OK), judged.tagged)
+def _failed(scores: DemoScores) -> Row:
+    """Pick the first row of an image that failed, or else its TAG row."""
+    rows = (scores.tagged, *scores.answered)
+    return next((row for row in rows if row["status"] != STATUS_OK), scores.tagged)
 
 
-def demo_cards(judged: Sequence[DemoScores], images: Mapping[str, bytes | None], taxonomy: Taxonomy) -> Iterator[Card]:
-    """A card of each.
+def demo_cards(scores: Sequence[DemoScores], images: Mapping[str, bytes | None], taxonomy: Taxonomy) -> Iterator[Card]:
+    """Draw a card of each image.
 
     Args:
-        judged: in the order to show.
+        scores: in the order to show.
         images: image_id → encoded bytes, looked up as cards are drawn.
-        taxonomy: what the images were tagged with.
+        taxonomy: the taxonomy of the tags.
     """
-    for each in judged:
+    for each in scores:
         right = dict(zip(each.product["questions"] or [], each.product["right_answers"] or [], strict=False))
         lines = (*_shown_tags(each, taxonomy), *answer_lines(each.answers, right))
-        told = failure(_failed(each))
+        reason = failure(_failed(each))
         image_id = each.product["image_id"]
-        yield Card(image_id, images.get(image_id), tuple(each.tagged["tags"] or ()), lines, **told)
+        yield Card(image_id, images.get(image_id), tuple(each.tagged["tags"] or ()), lines, **reason)
 
 
-def _shown_tags(judged: DemoScores, taxonomy: Taxonomy) -> tuple[Line, ...]:
-    return tag_lines(judged.tagged, taxonomy, judged.tag_truth) if judged.tagged["status"] == STATUS_OK else ()
+def _shown_tags(scores: DemoScores, taxonomy: Taxonomy) -> tuple[Line, ...]:
+    return tag_lines(scores.tagged, taxonomy, scores.tag_truth) if scores.tagged["status"] == STATUS_OK else ()

@@ -58,31 +58,31 @@ def demo_product(seed: int, index: int) -> Product:
 
 
 def is_wanted(product: Mapping[str, Any]) -> bool:
-    """Whether a row of SCHEMA is what the demo searches for."""
+    """Whether a row of SCHEMA matches the query of the demo's search."""
     return all(product[name] == value for name, value in WANTED.items())
 
 
 def questions_of(product: Product) -> list[CatalogQuestion]:
-    """What the demo asks of a product: whether there is a dog, and four more; no question twice."""
+    """Choose the questions of a product: whether there is a dog, and four more; no question twice."""
     rng = np.random.default_rng([product.seed, product.index, _QUESTION_STREAM])
     dog = CatalogQuestion(DOG_QUESTION, YES if product.motif == "dog" else NO, DOG_KIND)
-    asked = {DOG_QUESTION: dog}
+    questions = {DOG_QUESTION: dog}
     for kind in _KINDS[product.index % len(_KINDS)]:
         question = ask(product, kind, rng)
-        asked.setdefault(question.question, question)
-    return list(asked.values())
+        questions.setdefault(question.question, question)
+    return list(questions.values())
 
 
 def product_row(product: Product) -> dict[str, Any]:
     """One row of SCHEMA."""
-    asked = questions_of(product)
+    questions = questions_of(product)
     return {
         "row_id": product.index,
         "image_id": product.image_id,
         "image": encode(product, render(product)),
-        "questions": [each.question for each in asked],
-        "right_answers": [each.answer for each in asked],
-        "kinds": [each.kind for each in asked],
+        "questions": [each.question for each in questions],
+        "right_answers": [each.answer for each in questions],
+        "kinds": [each.kind for each in questions],
         "category": product.category,
         "colour": product.colour,
         "pattern": product.pattern,
@@ -140,6 +140,6 @@ def _write(uri: str, rows: list[dict[str, Any]]) -> None:
 
 
 def read_rows(uris: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of Parquet files as mappings, a file at a time."""
+    """Read the rows of Parquet files as mappings, a file at a time."""
     for uri in uris:
         yield from read_columns(uri, columns).to_pylist()

@@ -14,47 +14,47 @@ from vqa_ray.runs.part_files import read_columns
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 
-def read_results(place: Path, shards: Sequence[str]) -> list[DemoScores]:
-    """Every input row (without its image) with what was written about it."""
+def read_results(folder: Path, shards: Sequence[str]) -> list[DemoScores]:
+    """Read every input row (without its image) and its results."""
     tagged, answered = (
-        list(read_rows([entry.uri for entry in RunDirectory(str(place / name)).part_files()]))
+        list(read_rows([entry.uri for entry in RunDirectory(str(folder / name)).part_files()]))
         for name in (TAGS, ANSWERS)
     )
     products = list(read_rows(shards, [name for name in SCHEMA.names if name != "image"]))
     return join_results(products, tagged, answered)
 
 
-def read_hits(place: Path) -> list[str]:
-    """The image_id of each hit of the search, best first."""
-    hits: list[str] = read_columns(str(place / HITS), ["image_id"])["image_id"].to_pylist()
+def read_hits(folder: Path) -> list[str]:
+    """Read the image_id of each hit of the search, best first."""
+    hits: list[str] = read_columns(str(folder / HITS), ["image_id"])["image_id"].to_pylist()
     return hits
 
 
 def write_page(
-    place: Path,
+    folder: Path,
     shards: Sequence[str],
-    judged: Sequence[DemoScores],
-    measured: Sequence[Measure],
+    scores: Sequence[DemoScores],
+    measurements: Sequence[Measure],
     *,
     taxonomy: Taxonomy,
     model: str,
 ) -> None:
     """Write the gallery; only the images that it shows are held."""
-    shown = display_order(judged)[:DEFAULT_CARDS]
+    shown = display_order(scores)[:DEFAULT_CARDS]
     wanted = {each.product["image_id"] for each in shown}
     rows = read_rows(shards, ["image_id", "image"])
     images = {row["image_id"]: row["image"] for row in rows if row["image_id"] in wanted}
     facts = {
-        "images": len(judged),
-        "tags given": sum(len(each.tagged["tags"] or ()) for each in judged),
-        "questions answered": sum(len(each.answers) for each in judged),
-        "images with an error": sum(not is_sound(each) for each in judged),
+        "images": len(scores),
+        "tags given": sum(len(each.tagged["tags"] or ()) for each in scores),
+        "questions answered": sum(len(each.answers) for each in scores),
+        "images with an error": sum(not is_sound(each) for each in scores),
     }
     header = Header(
         title="vqa-ray demo",
         about=f"Model {model}: rendered products and a few damaged rows, tagged and asked questions of.",
-        total=len(judged),
+        total=len(scores),
         facts=tuple(Fact(name, f"{value:,}") for name, value in facts.items()),
-        measures=tuple(measured),
+        measures=tuple(measurements),
     )
-    write_gallery(str(place / GALLERY), header, demo_cards(shown, images, taxonomy))
+    write_gallery(str(folder / GALLERY), header, demo_cards(shown, images, taxonomy))

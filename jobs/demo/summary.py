@@ -1,4 +1,4 @@
-"""What the demo tells at its end."""
+"""The summary at the end of the demo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vqa_ray.report.gallery import Measure
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something the demo did, how long it took, and where in the demo's directory the result is, if there is one."""
+    """A step of the demo: its duration, and its result within the demo's directory, if there is one."""
 
     name: str
     duration_s: float
@@ -24,34 +24,34 @@ class Step:
 
 
 def summary(
-    place: Path,
+    folder: Path,
     steps: Sequence[Step],
-    judged: Sequence[DemoScores],
-    measured: Sequence[Measure],
+    scores: Sequence[DemoScores],
+    measurements: Sequence[Measure],
     *,
     found: SearchResult,
     model: str,
 ) -> list[str]:
-    """Lines for a person: where everything is, how good it is, and what to run next."""
-    read = f'import pandas; print(pandas.read_parquet("{place / TAGS}")[["image_id", "tags", "error_code"]])'
-    index, tags = shlex.quote(str(place / INDEX)), shlex.quote(str(place / TAGS))
+    """Write lines for a person: the results, their quality, and the next commands."""
+    read = f'import pandas; print(pandas.read_parquet("{folder / TAGS}")[["image_id", "tags", "error_code"]])'
+    index, tags = shlex.quote(str(folder / INDEX)), shlex.quote(str(folder / TAGS))
     guesses = " (fake: only guesses, so these mean nothing)" if model == "fake:" else ""
     return [
         "",
         f"vqa-ray demo: {sum(step.duration_s for step in steps):.0f} s",
-        *(_told(step, place) for step in steps),
+        *(_step_line(step, folder) for step in steps),
         "",
         "Damaged rows come back as typed errors and cost their neighbours nothing",
-        *(f"  {rows:5,}    {code}" for code, rows in error_counts(judged).items()),
+        *(f"  {rows:5,}    {code}" for code, rows in error_counts(scores).items()),
         "",
         f"Held to the known truth{guesses}",
-        *(f"  {100 * each.value:5.1f} %  {each.name:<34} of {each.n:,}" for each in measured),
+        *(f"  {100 * each.value:5.1f} %  {each.name:<34} of {each.n:,}" for each in measurements),
         "",
         _searched(found),
         "",
         "Look at it",
-        f"  {(place / GALLERY).resolve().as_uri()}",
-        f"  {(place / HITS_PAGE).resolve().as_uri()}",
+        f"  {(folder / GALLERY).resolve().as_uri()}",
+        f"  {(folder / HITS_PAGE).resolve().as_uri()}",
         "Search it",
         f"  vqa-ray search {index} --text 'a striped blue t-shirt'",
         f"  vqa-ray browse {index} --tags {tags} --verify-model {model}",
@@ -75,6 +75,6 @@ def _searched(found: SearchResult) -> str:
     )
 
 
-def _told(step: Step, place: Path) -> str:
-    where = str(place / step.where) if step.where else ""
+def _step_line(step: Step, folder: Path) -> str:
+    where = str(folder / step.where) if step.where else ""
     return f"  {step.duration_s:5.1f} s  {step.name:<34} {where}".rstrip()

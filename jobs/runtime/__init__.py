@@ -1,1 +1,1 @@
-"""What every job that writes an output shares: admission, execution, commits, progress, summary."""
+"""The runtime that jobs share: admission, execution, commits, progress, summary."""

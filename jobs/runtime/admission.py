@@ -33,7 +33,9 @@ def new_record(
 
     Args:
         job: `answer`, `tag`, `caption` or `retrieve`.
-        spec, source, model: of the command.
+        spec: of the command.
+        source: the input, opened.
+        model: the model, opened.
         extra: further entries that affect the result, such as the fingerprint of a taxonomy file.
     """
     return RunRecord(

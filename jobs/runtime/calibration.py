@@ -20,5 +20,5 @@ def read_calibration(uri: str | None, model: Checkpoint) -> Calibration | None:
 
 
 def calibration_fingerprint(calibration: Calibration | None) -> dict[str, str]:
-    """The entry of a record that tells calibrations of different content apart."""
+    """Make the entry of a record that tells calibrations of different content apart."""
     return {} if calibration is None else {"calibration_fingerprint": calibration.digest}

@@ -72,8 +72,11 @@ def finish_run(
     """Check that every row is there once, write the manifest, log the summary.
 
     Args:
-        job, work, timing, attempts: of the run.
-        keys: int64 (N,), the rows that should be there; those of all shards without.
+        job: the command.
+        work: the rows that were written.
+        timing: of writing them.
+        attempts: entries of the manifest for retries, the last one included.
+        keys: int64 (N,), the expected rows; None for the rows of all shards.
     """
     work.fence.check()
     layout = work.layout.later(1)

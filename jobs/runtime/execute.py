@@ -50,7 +50,8 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
     """Run a job's pipeline.
 
     Args:
-        job, work: the job and the rows to write.
+        job: the command.
+        work: the rows to write.
         invocation: prefix of the names of the files that are written.
 
     Returns:

@@ -56,7 +56,7 @@ def warnings_only() -> Iterator[None]:
 
 @cache
 def console() -> TextIO:
-    """Standard error as it was when the process began, whatever descriptor 2 points to by now."""
+    """Open standard error as it was when the process began, whatever descriptor 2 points to by now."""
     number = os.dup(sys.__stderr__.fileno() if sys.__stderr__ else 2)
     # Open until the process ends: threads may still log then.
     return os.fdopen(number, "w", buffering=1, closefd=False)

@@ -26,8 +26,10 @@ def parse_checked(
         option: the option that holds it, for messages.
         expression: in the language of `vqa_ray.predicates.parser`.
         model: the model that answers.
-        calibration, calibration_file: the calibration of its scores and its file; None for none.
-        threshold, combine: see `Predicate`.
+        calibration: of the model's scores; None for none.
+        calibration_file: the file of the calibration, for messages.
+        threshold: the lowest score of a match.
+        combine: the algebra of scores, see `Predicate`.
 
     Raises:
         RequestError: it does not parse, asks for an answer that is not in the model's vocabulary, or has none of the

@@ -42,5 +42,5 @@ class RunResult:
         )
 
     def worse(self, other: RunResult) -> RunResult:
-        """The worse of two results, this one where they are alike."""
+        """Pick the worse of two results, this one where they are alike."""
         return max(self, other, key=lambda each: (bool(each.integrity_errors), each.has_too_many_errors))

@@ -33,7 +33,7 @@ class JobSpec(LoggingGroup, ClusterGroup, OutputGroup, ModelGroup, InputGroup):
     """The options of every job on Ray."""
 
     def command(self) -> dict[str, Any]:
-        """The fields that affect the result, as a run records them."""
+        """Dump the fields that affect the result, as a run records them."""
         names = set()
         for name, field in type(self).model_fields.items():
             extra = extra_of(field)

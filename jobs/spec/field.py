@@ -62,19 +62,19 @@ def option(
 
 
 def extra_of(field: FieldInfo) -> dict[str, Any]:
-    """The arguments of `option` that pydantic does not know."""
+    """Read the arguments of `option` that pydantic does not know."""
     assert isinstance(field.json_schema_extra, dict)
     return dict(field.json_schema_extra)
 
 
 def option_name(field: str, kind: type[BaseModel]) -> str:
-    """The option of a field: `--max-image-bytes`; `INDEX` where it is given by position."""
+    """Name the option of a field: `--max-image-bytes`; `INDEX` where it is given by position."""
     extra = extra_of(kind.model_fields[field])
     return str(extra["unit"]) if extra["argument"] else "--" + (extra["option"] or field).replace("_", "-")
 
 
 def group_of(field: str, kind: type[Spec]) -> str:
-    """The section of `--help` that shows a field: its own, or that of the first class that declared it."""
+    """Name the section of `--help` for a field: its own, or that of the first class that declared it."""
     own = extra_of(kind.model_fields[field])["group"]
     if own:
         return str(own)

@@ -58,7 +58,7 @@ def _read(file: str) -> dict[str, Any]:
 
 
 def _message(kind: type[BaseModel], error: ValidationError, file: str | None, options: Mapping[str, Any]) -> str:
-    """The first error of a spec, in one line that names the option or the key."""
+    """Write the first error of a spec in one line that names the option or the key."""
     first = error.errors()[0]
     if not first["loc"]:
         return str(first["msg"]).removeprefix("Value error, ")

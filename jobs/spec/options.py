@@ -73,7 +73,7 @@ def _check_variant(given: dict[str, Any], variant: SpecVariant, kind: type[Spec]
 
 
 def _order(item: tuple[str, FieldInfo]) -> int:
-    """What must be given comes first, what decides the result next, placement and logging last."""
+    """Order options: required ones first, then those that affect the result, placement and logging last."""
     return 0 if item[1].is_required() else 1 if extra_of(item[1])["affects_result"] else 2
 
 
@@ -104,7 +104,7 @@ def _note(field: FieldInfo) -> str:
 
 
 def _plain(annotation: Any) -> Any:
-    """The type of an option's value: without None, without pydantic's annotations."""
+    """Reduce the annotation of a field to the type of its option: without None, without pydantic's annotations."""
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         return _plain(next(part for part in get_args(annotation) if part is not type(None)))

@@ -1,4 +1,4 @@
-"""Which failed rows `--retry-failed` answers again."""
+"""The failed rows that `--retry-failed` answers again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vqa_ray.errors import ErrorCode, RequestError
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Which failed rows to answer again.
+    """A choice of failed rows.
 
     Attributes:
         codes: error codes; None for all.

@@ -1,4 +1,4 @@
-"""Whether a Ray cluster answers at an address: known within seconds, where `ray.init` retries for minutes."""
+"""Probe the address of a Ray cluster within seconds, where `ray.init` retries for minutes."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _reason(error: Exception) -> str:
 
 
 def _within(seconds: float, call: Callable[[], T], errors: tuple[type[Exception], ...] = (OSError, ValueError)) -> T:
-    """The result of `call`, or TimeoutError: name resolution and Ray's client cannot be given a time-out.
+    """Call a function that has no time-out of its own, such as name resolution and Ray's client.
 
     A thread that is late is left behind; it ends with the process.
 

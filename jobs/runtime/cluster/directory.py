@@ -1,4 +1,4 @@
-"""Where a local Ray keeps its sockets, logs and spilled objects."""
+"""The directory of a local Ray's sockets, logs and spilled objects."""
 
 from __future__ import annotations
 
