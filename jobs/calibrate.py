@@ -10,6 +10,7 @@ from vqa_ray.calibration.file import Calibration
 from vqa_ray.calibration.samples import Labels, Sample, question_samples, tag_samples
 from vqa_ray.errors import RequestError
 from vqa_ray.evaluation.calibration import Aim, CalibrationFit, Target, fit
+from vqa_ray.jobs.runtime.output_file import check_file
 from vqa_ray.jobs.runtime.recorded_taxonomy import recorded_taxonomy
 from vqa_ray.jobs.spec.tools import CalibrateSpec
 from vqa_ray.predicates.predicate import Question
@@ -22,6 +23,7 @@ _AIMS: tuple[Aim, ...] = ("precision", "recall")
 
 def run(spec: CalibrateSpec) -> None:
     """Fit a calibration, write it, and print what precision and recall to expect."""
+    check_file("--output", spec.output)
     target, layout, labels = parse_target(spec.target), RunDirectory(spec.run), Labels.read(spec.labels)
     record = RunRecord.read(layout.record)
     if record is None or manifest.read(layout.manifest) is None or record.job not in ("retrieve", "tag"):

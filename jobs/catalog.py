@@ -6,10 +6,12 @@ import typer
 
 from vqa_ray.catalog.write import write_catalogue
 from vqa_ray.jobs.spec.tools import CatalogSpec
+from vqa_ray.runs.enclosing import refuse_inside_output
 
 
 def run(spec: CatalogSpec) -> None:
     """Write the catalogue."""
+    refuse_inside_output("--output", spec.output)
     shards = write_catalogue(
         spec.count,
         spec.seed,

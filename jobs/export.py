@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vqa_ray.errors import RequestError
 from vqa_ray.export.coco import write_coco
-from vqa_ray.export.fiftyone import write_fiftyone
+from vqa_ray.export.fiftyone import DATA, LABELS, write_fiftyone
 from vqa_ray.export.hub import check_repository, upload
 from vqa_ray.export.image_sizes import ImageSizes
 from vqa_ray.export.label_studio import write_tasks
@@ -20,14 +20,18 @@ from vqa_ray.export.labels import check_columns
 from vqa_ray.export.text_files import csv_lines, exported_columns, jsonl_lines
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import open_index
+from vqa_ray.jobs.runtime.output_file import check_file
 from vqa_ray.jobs.spec.tools import ExportSpec
 from vqa_ray.report.dataset_card import dataset_card
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import metadata_of
-from vqa_ray.storage.filesystem import copy_file, filesystem_for
+from vqa_ray.storage.filesystem import copy_file, exists, filesystem_for, list_files
+from vqa_ray.storage.foreign_files import refuse_foreign_files
 from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.storage.uri import name_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +51,7 @@ def run(spec: ExportSpec) -> None:
     if to == "hub":
         _to_hub(spec.run, output)
         return
+    _check_output(to, output)
     uris, schema = _files(spec.run)
     counts = {"ok": 0, "error": 0}
     with tempfile.TemporaryDirectory() as place:
@@ -61,6 +66,17 @@ def run(spec: ExportSpec) -> None:
     failed = "failed rows written too" if errors else "failed rows left out"
     hint = "" if errors or to not in TEXT else " (--errors writes them)"
     logger.info("%s → %s; %d %s%s", written, output, counts["error"], failed, hint)
+
+
+def _check_output(to: str, output: str) -> None:
+    """Refuse an output that cannot be written, or where files of others lie."""
+    if to != "fiftyone":
+        check_file("--output", output)
+        return
+    refuse_inside_output("--output", output)
+    there = list_files(output) if exists(output) else []
+    foreign = [entry.uri for entry in there if name_of(entry.uri) not in (DATA, LABELS)]
+    refuse_foreign_files(f"--output {output}", foreign, "a FiftyOne data set")
 
 
 def _to_hub(run: str, repository: str) -> None:

@@ -28,6 +28,7 @@ from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute
 from vqa_ray.readers.source import ColumnMap, parse_keep
 from vqa_ray.runs.differences import option_of, told
+from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import riding_name
 from vqa_ray.storage.canonical import is_same_place
@@ -124,6 +125,7 @@ def _base(layout: IndexDirectory) -> Version | None:
             refuse_foreign_files(
                 f"--output {layout.uri}", [entry.uri for entry in existing_files(layout.uri)], "an index"
             )
+            refuse_inside_output("--output", layout.uri)
     except NotADirectoryError as error:
         raise RequestError(f"--output {layout.uri}: a part of the path is a file, not a directory") from error
     except store_failures() as error:

@@ -18,6 +18,7 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.readers import Source
 from vqa_ray.readers.changes.snapshot import input_place, read_snapshot, snapshot_of, write_snapshot
 from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import COLUMNS_VERSION
 from vqa_ray.storage.foreign_files import refuse_foreign_files
@@ -92,6 +93,8 @@ def existing_record(layout: RunDirectory, wanted: RunRecord) -> RunRecord | None
         return existing
     foreign = [entry.uri for entry in (*layout.foreign_files(), *layout.part_files())]
     refuse_foreign_files(f"--output {layout.output}", foreign, "a run")
+    if not layout.is_update:
+        refuse_inside_output("--output", layout.output)
     return None
 
 

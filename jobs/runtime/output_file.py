@@ -9,6 +9,7 @@ from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
 
 from vqa_ray.errors import RequestError
+from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.storage.filesystem import fsspec_for
 
 _PAGES = (".html", ".htm")
@@ -30,11 +31,12 @@ def check_page(uri: str | None) -> None:
 
 
 def check_file(option: str, uri: str) -> None:
-    """Refuse a local file that cannot be written.
+    """Refuse a file that lies in a run or an index, or a local one that cannot be written.
 
     Raises:
-        RequestError: it is a directory, or its directory cannot be written.
+        RequestError: it lies in one, it is a directory, or its directory cannot be written.
     """
+    refuse_inside_output(option, uri)
     filesystem, path = fsspec_for(uri)
     if not isinstance(filesystem, LocalFileSystem):
         return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import yaml
@@ -40,7 +41,7 @@ def dataset_card(manifest: Mapping[str, Any], columns: pa.Schema, files: Sequenc
     front = {
         "license": "unknown",
         "tags": ["vqa-ray", str(manifest["job"])],
-        **_configs(files),
+        **_configs(files, "default"),
     }
     model = manifest["model"]
     # In an index other files lie beside the rows, and older rows below it.
@@ -86,13 +87,16 @@ def dataset_card(manifest: Mapping[str, Any], columns: pa.Schema, files: Sequenc
 
 
 def data_files(files: Sequence[str] = ("part-*.parquet",)) -> str:
-    """The YAML that tells `datasets.load_dataset` of a directory which of its files are rows.
+    """Return the YAML that tells `datasets.load_dataset` of a directory which of its files are rows.
+
+    The configuration has another name each time: `datasets` 5 finds a directory in its cache by that name and the last
+    part of its path, and would show the rows of another run, or those from before a retry.
 
     Args:
         files: where the rows are, relative to the directory.
     """
-    return str(yaml.safe_dump(_configs(files), sort_keys=False, allow_unicode=True))
+    return str(yaml.safe_dump(_configs(files, f"rows-{uuid4().hex[:12]}"), sort_keys=False, allow_unicode=True))
 
 
-def _configs(files: Sequence[str]) -> dict[str, object]:
-    return {"configs": [{"config_name": "default", "data_files": [{"split": "train", "path": list(files)}]}]}
+def _configs(files: Sequence[str], name: str) -> dict[str, object]:
+    return {"configs": [{"config_name": name, "data_files": [{"split": "train", "path": list(files)}]}]}

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from vqa_ray import schema
-from vqa_ray.report.dataset_card import dataset_card
+from vqa_ray.report.dataset_card import data_files, dataset_card
 
 CONTENT = {
     "job": "index",
@@ -26,3 +32,15 @@ def test_the_card_of_a_run_reads_its_directory() -> None:
     card = dataset_card(CONTENT | {"job": "tag"}, schema.CAPTION)
     assert "'DIRECTORY/*.parquet'" in card
     assert 'pandas.read_parquet("DIRECTORY")' in card
+
+
+def test_directories_of_one_name_and_later_contents_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    def loaded(directory: Path, rows: int) -> int:
+        directory.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table({"row_id": [str(row) for row in range(rows)]}), directory / "part-0.parquet")
+        (directory / ".huggingface.yaml").write_text(data_files())
+        return int(datasets.load_dataset(str(directory), split="train", cache_dir=str(tmp_path / "cache")).num_rows)
+
+    assert loaded(tmp_path / "a" / "tags", 3) == 3
+    assert loaded(tmp_path / "b" / "tags", 5) == 5
+    assert loaded(tmp_path / "a" / "tags", 4) == 4
