@@ -25,7 +25,7 @@ from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 def run(spec: TagSpec) -> RunResult:
     """Tag the input of a spec, or its failed rows again."""
-    taxonomy = load_taxonomy(spec.tags) if spec.tags else default_taxonomy()
+    taxonomy = load_taxonomy(spec.tags, spec.encoding) if spec.tags else default_taxonomy()
     taxonomy.check_kept(parse_keep(spec.keep)[1])
     model = open_model(spec, "score")
     calibration = read_calibration(spec.calibration, model)

@@ -31,16 +31,28 @@ def encoding_of(head: bytes) -> str:
 
 
 def decode_text(data: bytes, encoding: str | None = None) -> str:
-    """The text of a whole file, without its byte order mark.
+    """Decode a whole file, without its byte order mark.
+
+    UTF-8, UTF-16 and UTF-32 are recognised by the contents: text in another encoding is hardly ever valid UTF-8.
 
     Args:
         data: the contents.
-        encoding: its encoding; None tells UTF-8 from UTF-16 and UTF-32 by the first bytes.
+        encoding: the encoding of text that is in none of these; None where there is no such text.
 
     Raises:
-        UnicodeDecodeError: it is not text in that encoding.
+        UnicodeDecodeError: the text is in none of them.
     """
-    return data.decode(encoding or encoding_of(data)).removeprefix("\ufeff")
+    try:
+        return data.decode(encoding_of(data)).removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        if encoding is None:
+            raise
+        return data.decode(encoding)
+
+
+def other_encoding(encoding: str | None) -> str:
+    """The end of a message about text that cannot be decoded: what to do."""
+    return f", nor is it {encoding}" if encoding else "; give another encoding with --encoding, as cp1252"
 
 
 def check_encoding(name: str | None) -> None:

@@ -92,7 +92,7 @@ def open_request(spec: FinetuneSpec) -> TrainingRequest:
     spec = _with_repository(spec)
     train = _open(spec, spec.input, tuple(spec.auxiliary), INPUT)
     validation = _open(spec, spec.validation, (), VALIDATION) if spec.validation else None
-    vocabulary = read_vocabulary(spec.vocabulary) if spec.vocabulary else None
+    vocabulary = read_vocabulary(spec.vocabulary, spec.encoding) if spec.vocabulary else None
     start, shape, transform = _network(spec)
     return TrainingRequest(
         spec, _record(spec, train, validation, start), train, validation, start, shape, vocabulary, transform

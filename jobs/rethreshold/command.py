@@ -103,7 +103,7 @@ def _taxonomy(spec: RethresholdSpec, parent: RunRecord) -> tuple[Taxonomy, dict[
     if spec.tags is None:
         taxonomy, tags = recorded_taxonomy(parent, "--rethreshold"), parent.command.get("tags")
     else:
-        taxonomy, tags = load_taxonomy(spec.tags), spec.tags
+        taxonomy, tags = load_taxonomy(spec.tags, parent.command.get("encoding")), spec.tags
         _check_questions(spec, taxonomy, parent)
     decides = {"tags": tags, "tags_fingerprint": taxonomy.fingerprint, "calibration": spec.calibration}
     if spec.calibration is not None:

@@ -19,7 +19,7 @@ def recorded_taxonomy(record: RunRecord, option: str) -> Taxonomy:
         RequestError: it has changed since.
     """
     tags = record.command.get("tags")
-    taxonomy = load_taxonomy(tags) if tags else default_taxonomy()
+    taxonomy = load_taxonomy(tags, record.command.get("encoding")) if tags else default_taxonomy()
     if taxonomy.fingerprint != record.command.get("tags_fingerprint"):
         raise RequestError(f"{option}: {tags or 'the built-in taxonomy'} has changed since")
     return taxonomy

@@ -57,7 +57,7 @@ class InputGroup(ImageGroup):
         omit_default_from_fingerprint=True,
     )
     encoding: str | None = option(
-        "Encoding of text files (CSV, JSON), such as cp1252; by default UTF-8, or UTF-16 if marked.",
+        "Encoding of text (CSV, JSON, sidecars, tags), such as cp1252; by default UTF-8, or UTF-16 if marked.",
         None,
         unit="NAME",
         omit_default_from_fingerprint=True,

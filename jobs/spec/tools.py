@@ -45,6 +45,11 @@ class CalibrateSpec(LoggingGroup):
         "Parquet, CSV, TSV, JSON Lines: image_id, and a column per question text or attribute name.", unit="FILE"
     )
     output: str = option("Calibration file to write, for --calibration.", unit="FILE")
+    encoding: str | None = option(
+        "Encoding of labels in CSV or JSON, such as cp1252; by default UTF-8, or UTF-16 if marked.",
+        None,
+        unit="NAME",
+    )
     target: str = option("f1, precision=0..1 or recall=0..1.", "f1", unit="TARGET")
 
 

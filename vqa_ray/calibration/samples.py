@@ -52,10 +52,14 @@ class Labels:
         self._strangers: dict[str, None] = {}
 
     @classmethod
-    def read(cls, uri: str) -> Labels:
+    def read(cls, uri: str, encoding: str | None = None) -> Labels:
         """Read a Parquet, CSV, TSV or JSON Lines file with a column `image_id` and one for each thing that is known.
 
         Ids are text as they stand there: leading zeros count.
+
+        Args:
+            uri: of the file.
+            encoding: of text; None tells UTF-8 from UTF-16 by the first bytes.
 
         Raises:
             RequestError: it cannot be read, has no `image_id`, or one image twice.
@@ -64,7 +68,7 @@ class Labels:
         names: dict[str, None] = {}
         doubled = 0
         try:
-            for where, row in read_records(uri, "image_id"):
+            for where, row in read_records(uri, "image_id", encoding):
                 names |= dict.fromkeys(row)
                 if "image_id" not in row:
                     raise RequestError(f"{uri} {where}: no column 'image_id'; the columns are: {', '.join(row)}")

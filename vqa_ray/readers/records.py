@@ -19,7 +19,7 @@ from vqa_ray.readers.source import request_error
 from vqa_ray.readers.suffixes import suffix_of
 
 
-def read_records(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+def read_records(uri: str, id_column: str, encoding: str | None = None) -> Iterator[tuple[str, Mapping[str, object]]]:
     """(file and line or row, values by column) of a table: Parquet, CSV, TSV, JSON or JSON Lines.
 
     Text stays text: cells of CSV are strings, lists where they hold a JSON list, None where they are empty; ids of
@@ -28,6 +28,7 @@ def read_records(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, o
     Args:
         uri: a file, a directory or a pattern.
         id_column: the column whose values are ids.
+        encoding: of text; None tells UTF-8 from UTF-16 by the first bytes.
 
     Raises:
         RequestError: it is missing, of another format, or a line of it cannot be read.
@@ -38,12 +39,12 @@ def read_records(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, o
         if kind not in _READERS:
             raise request_error(f"{entry.uri}: expected a Parquet, CSV, TSV, JSON or JSON Lines file")
         try:
-            yield from _READERS[kind](entry.uri, id_column)
+            yield from _READERS[kind](entry.uri, id_column, encoding)
         except DAMAGE as error:
             raise request_error(f"{entry.uri}: cannot be read: {error}") from error
 
 
-def _parquet(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+def _parquet(uri: str, id_column: str, _: str | None) -> Iterator[tuple[str, Mapping[str, object]]]:
     with watched(uri) as file:
         table = parquet.read_table(file)
     number = 0
@@ -57,9 +58,9 @@ def _parquet(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, objec
             number += 1
 
 
-def _csv(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+def _csv(uri: str, id_column: str, encoding: str | None) -> Iterator[tuple[str, Mapping[str, object]]]:
     with watched_stream(uri) as (file, _):
-        records = records_of(file, delimiter_of(uri))
+        records = records_of(file, delimiter_of(uri), encoding)
         header = next(records, None)
         for record in records:
             if header is None or header.cells is None or record.cells is None or record.problem:
@@ -71,9 +72,9 @@ def _csv(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]
             )
 
 
-def _jsonl(uri: str, id_column: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+def _jsonl(uri: str, id_column: str, encoding: str | None) -> Iterator[tuple[str, Mapping[str, object]]]:
     with watched_stream(uri) as (file, _):
-        for line in json_lines(file):
+        for line in json_lines(file, encoding):
             values = parse(line)
             if isinstance(values, str):
                 raise RequestError(f"{uri} line {line.number}: {values}")

@@ -14,15 +14,19 @@ from vqa_ray.storage import filesystem as storage
 from vqa_ray.storage.store_errors import refused
 from vqa_ray.strict_yaml import StrictLoader
 from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
-from vqa_ray.text_encoding import decode_text
+from vqa_ray.text_encoding import decode_text, other_encoding
 
 MAX_TAXONOMY_BYTES = 16 * 2**20
 
 _NEEDED = ("attributes", "name", "question", "choices")
 
 
-def load_taxonomy(uri: str) -> Taxonomy:
+def load_taxonomy(uri: str, encoding: str | None = None) -> Taxonomy:
     """Read a taxonomy from a path or any URI that `vqa_ray.storage.filesystem` knows.
+
+    Args:
+        uri: of the YAML file.
+        encoding: see `decode_text`.
 
     Raises:
         RequestError: it is not there, or see `parse_taxonomy`.
@@ -30,9 +34,10 @@ def load_taxonomy(uri: str) -> Taxonomy:
     with refused(f"{uri}: the taxonomy cannot be read"):
         data = storage.read_bytes(uri, MAX_TAXONOMY_BYTES)
     try:
-        text = decode_text(data)
+        text = decode_text(data, encoding)
     except UnicodeDecodeError as error:
-        raise RequestError(f"{uri}: a taxonomy is UTF-8 text; byte {error.start} is not") from error
+        hint = other_encoding(encoding)
+        raise RequestError(f"{uri}: a taxonomy is UTF-8 text; byte {error.start} is not{hint}") from error
     return parse_taxonomy(text, uri)
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.readers.inputs import errors, read, refused
+from tests.helpers.pictures import encoded, photo
+from tests.unit.readers.inputs import errors, read, refused, write_tar
+from vqa_ray.calibration.samples import Labels
 from vqa_ray.errors import RequestError
 from vqa_ray.readers.formats.csv import records_of
 from vqa_ray.readers.formats.json_lines import json_lines
 from vqa_ray.taxonomy.file import load_taxonomy
 from vqa_ray.text_encoding import check_encoding, decode_text
+from vqa_ray.training.data.vocabulary import read_vocabulary
 
 MARKED = {
     "utf-8": b"",
@@ -170,3 +173,41 @@ def test_odd_json_is_an_error_of_its_row(tmp_path: Path) -> None:
     rows = read(tmp_path / "a.jsonl")
     assert [row["error_code"] for row in rows] == ["row_malformed"] * 9 + [None] * 2
     assert "key 'question' occurs twice" in rows[0]["error_message"]
+
+
+CAFE = "un café?"
+
+
+def test_the_encoding_reaches_sidecars_labels_taxonomies_and_vocabularies(tmp_path: Path) -> None:
+    image = encoded(photo(16, 12), "PNG")
+    members = [
+        ("1.png", image),
+        ("1.txt", CAFE.encode("cp1252")),
+        ("2.png", image),
+        ("2.txt", CAFE.encode()),
+        ("3.png", image),
+        ("3.json", json.dumps({"question": CAFE, "image_id": 1.10}, ensure_ascii=False).encode("cp1252")),
+    ]
+    file = write_tar(tmp_path / "a.tar", members)
+    rows = read(file, encoding="cp1252")
+    assert [row["questions"] for row in rows] == [[CAFE]] * 3
+    assert [row["error_code"] for row in read(file)] == ["row_malformed", None, "row_malformed"]
+
+    labels = tmp_path / "labels.csv"
+    labels.write_bytes("image_id,couleur\n1,café\n".encode("cp1252"))
+    assert Labels.read(str(labels), "cp1252").of("1", "couleur") == "café"
+
+    text = "attributes:\n  - name: boisson\n    question: un café?\n    choices: [café, thé]\n"
+    tags = tmp_path / "tags.yaml"
+    for encoding in ("cp1252", "utf-8", "utf-16"):
+        tags.write_bytes(text.encode(encoding))
+        assert load_taxonomy(str(tags), "cp1252").attributes[0].choices.keys() == {"café", "thé"}
+    tags.write_bytes(text.encode("cp1252"))
+    with pytest.raises(RequestError, match=r"byte 51 is not; give another encoding with --encoding, as cp1252"):
+        load_taxonomy(str(tags))
+
+    words = tmp_path / "words.txt"
+    words.write_bytes("café\nthé\n".encode("cp1252"))
+    assert read_vocabulary(str(words), "cp1252").labels == ("café", "thé")
+    with pytest.raises(RequestError, match=r"is not UTF-8 .* --encoding"):
+        read_vocabulary(str(words))

@@ -107,18 +107,22 @@ class Sample:
         """An id of the key's as the id of this image."""
         return f"{given}/{self.part}" if self.part else str(given)
 
-    def values(self) -> Mapping[str, object] | str:
-        """The columns: those of the JSON sidecar, and each text sidecar under its suffix; or why there are none."""
+    def values(self, encoding: str | None = None) -> Mapping[str, object] | str:
+        """The columns: those of the JSON sidecar, and each text sidecar under its suffix; or why there are none.
+
+        Args:
+            encoding: see `decode_text`.
+        """
         columns: dict[str, object] = {}
         for member in self.sidecars:
             if member.problem:
                 return f"{member.suffix}: {member.problem.message}"
             if member.suffix in TEXT_SUFFIXES:
-                columns[member.suffix] = _text(member.data)
+                columns[member.suffix] = _text(member.data, encoding)
         for member in self.sidecars:
             if member.suffix == "json":
                 try:
-                    found = json.loads(decode_text(member.data))
+                    found = json.loads(decode_text(member.data, encoding))
                 except (ValueError, RecursionError) as error:
                     return f"json: {one_line(error, 120)}"
                 if not isinstance(found, dict):
@@ -126,12 +130,14 @@ class Sample:
                 columns |= found
         return columns
 
-    def ids_as_written(self, values: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
+    def ids_as_written(
+        self, values: Mapping[str, object], names: Iterable[str], encoding: str | None
+    ) -> dict[str, str]:
         """Fractional numbers of the JSON sidecar that are ids; see `json_text.numbers_as_written`."""
         written: dict[str, str] = {}
         for member in self.sidecars:
             if member.suffix == "json":
-                written |= numbers_as_written(decode_text(member.data), values, names)
+                written |= numbers_as_written(decode_text(member.data, encoding), values, names)
         return written
 
     def size_bytes(self) -> int:
@@ -246,8 +252,8 @@ def _speaks_for(key: str, other: str) -> bool:
     return other == key or other.startswith(f"{key}.")
 
 
-def _text(data: bytes) -> object:
+def _text(data: bytes, encoding: str | None) -> object:
     try:
-        return decode_text(data).rstrip("\r\n")
+        return decode_text(data, encoding).rstrip("\r\n")
     except UnicodeDecodeError:
         return Unreadable("text that is not UTF-8")

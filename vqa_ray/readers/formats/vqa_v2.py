@@ -52,7 +52,7 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> OpenedInput:
         raise request_error(f"{listing.uri}: holds {len(names)} questions files; give one of them: {join_names(names)}")
     uri, head, count, first = files[0].uri, {}, 0, None
     try:
-        for key, value, _ in json_members(decode_text(read_bytes(uri)), "questions"):
+        for key, value, _ in json_members(decode_text(read_bytes(uri), config.encoding), "questions"):
             if key != "questions":
                 head[key] = value
                 continue
@@ -89,11 +89,11 @@ def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
     """The rows of up to 10,000 questions, with what the annotators said when it is to be kept."""
     maker, fields = RowBuilder(source, shard.uri), source.kept_columns()
     folder, pattern, annotations = shard.names
-    text = decode_text(read_bytes(shard.uri))
+    text = decode_text(read_bytes(shard.uri), source.config.encoding)
     found = (value for key, value, _ in json_members(text, "questions") if key == "questions")
     questions = list(islice(found, shard.start, shard.stop))
     ids = {question.get("question_id") for question in questions if isinstance(question, dict)}
-    said = _annotations(annotations, ids) if source.kept else {}
+    said = _annotations(annotations, ids, source.config.encoding) if source.kept else {}
 
     def make(question: object) -> Row:
         line = json.dumps(question, sort_keys=True).encode()
@@ -107,9 +107,9 @@ def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
     return numbered(questions, make, wanted)
 
 
-def _annotations(uri: str, ids: Collection[object]) -> dict[object, dict[str, object]]:
+def _annotations(uri: str, ids: Collection[object], encoding: str | None) -> dict[object, dict[str, object]]:
     said: dict[object, dict[str, object]] = {}
-    for key, value, _ in json_members(decode_text(read_bytes(uri)), "annotations"):
+    for key, value, _ in json_members(decode_text(read_bytes(uri), encoding), "annotations"):
         if key == "annotations" and isinstance(value, dict) and value.get("question_id") in ids:
             answers = [answer.get("answer") for answer in value.get("answers") or [] if isinstance(answer, dict)]
             said[value["question_id"]] = {

@@ -39,7 +39,7 @@ def open_webdataset(config: InputConfig, listing: Listing) -> OpenedInput:
         RequestError: a column that is needed stands in none of them, or there are no samples.
     """
     files = listing.of("webdataset")
-    beginning = _Beginning()
+    beginning = _Beginning(config.encoding)
     sample = take_sample(files, beginning.read)
     if sample.is_empty:
         raise request_error(f"{listing.uri}: the input is empty: no samples")
@@ -95,7 +95,7 @@ def _row(
     if item.image is not None and item.image.problem:
         error = RowError(item.image.problem.code, f"{where}: {item.image.problem.message}")
         return maker.failed(error, known_by, item.image_id)
-    values = item.values()
+    values = item.values(source.config.encoding)
     if isinstance(values, str):
         return maker.malformed(f"{where}: {values}", known_by, item.image_id)
     if item.image is None:
@@ -107,7 +107,7 @@ def _row(
         return maker.failed(error, known_by, item.image_id)
     kept = keep_json({**path, **values}, fields)
     ids = (*source.layout.image_id, *source.layout.question_id)
-    values = {**path, **values, **item.ids_as_written(values, ids)}
+    values = {**path, **values, **item.ids_as_written(values, ids, source.config.encoding)}
     if item.part:
         given = {name: item.with_part(values[name]) for name in source.layout.image_id if values.get(name) is not None}
         values = {**values, **given}
@@ -159,6 +159,7 @@ def _deferred_items(file: BinaryIO, remarks: Remarks, *, reads_images: bool = Tr
 class _Beginning:
     """The first samples of an input, and what a person should know of them."""
 
+    encoding: str | None
     left_out: Remarks = field(default_factory=Remarks)
     without_image: dict[str, str] = field(default_factory=dict)
     without_sidecar: dict[str, str] = field(default_factory=dict)
@@ -169,7 +170,7 @@ class _Beginning:
         with watched_stream(uri) as (file, watch):
             items = chain(_items(file, remarks), _deferred_items(file, remarks))
             for _, item in until_damage(enumerate(items), watch, lambda number, error: str(error)):
-                values = item if isinstance(item, str) else item.values()
+                values = item if isinstance(item, str) else item.values(self.encoding)
                 if isinstance(item, Sample):
                     self._note(item)
                 size_bytes = 0 if isinstance(item, str) else item.size_bytes()

@@ -12,6 +12,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.text_encoding import decode_text, other_encoding
 from vqa_ray.training.data.labelled_rows import LabelledRows
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -71,7 +72,7 @@ def build_vocabulary(rows: LabelledRows, *, min_count: int = 9, max_answers: int
     return AnswerVocabulary([counts.spellings[at] for at in frequent])
 
 
-def read_vocabulary(uri: str) -> AnswerVocabulary:
+def read_vocabulary(uri: str, encoding: str | None = None) -> AnswerVocabulary:
     """Read a text file with one answer a line, a JSON list of answers, or a JSON object {answer: index}.
 
     Raises:
@@ -79,9 +80,10 @@ def read_vocabulary(uri: str) -> AnswerVocabulary:
             fewer than two answers.
     """
     try:
-        text = read_bytes(uri, MAX_FILE_BYTES).decode("utf-8-sig")
+        text = decode_text(read_bytes(uri, MAX_FILE_BYTES), encoding)
     except UnicodeDecodeError as error:
-        raise RequestError(f"{uri}: the answer vocabulary is not UTF-8 (byte {error.start + 1})") from error
+        hint = other_encoding(encoding)
+        raise RequestError(f"{uri}: the answer vocabulary is not UTF-8 (byte {error.start + 1}){hint}") from error
     except store_failures() as error:
         raise RequestError(f"{uri}: the answer vocabulary cannot be read: {store_reason(error)}") from error
     answers = _json_answers(text, uri) if text.lstrip()[:1] in ("[", "{") else text.splitlines()
