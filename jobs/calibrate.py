@@ -17,7 +17,6 @@ from vqa_ray.predicates.predicate import Question
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.text_encoding import check_encoding
 
 _AIMS: tuple[Aim, ...] = ("precision", "recall")
 
