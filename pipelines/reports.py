@@ -9,7 +9,7 @@ from ray.data import DataContext
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_list, _internal_kv_put
 
-from vqa_ray.stages.row_report import Answered, RowReport
+from vqa_ray.stages.row_report import ReturnedRows, RowReport
 
 _NAMESPACE = "vqa-ray"
 _CONFIG = "vqa_ray_reports"
@@ -26,7 +26,7 @@ class StopOnRequest(ExecutionCallback):
             raise StopOnRequest.error
 
 
-def announce(context: DataContext, prefix: str) -> None:
+def report_under(context: DataContext, prefix: str) -> None:
     """Let the model actors that start under `context` report their rows under `prefix`."""
     context.set_config(_CONFIG, prefix)
 
@@ -37,13 +37,13 @@ def row_report() -> RowReport | None:
     return None if prefix is None else RowReport(partial(_internal_kv_put, namespace=_NAMESPACE), prefix)
 
 
-def answered(prefix: str) -> Answered:
+def returned_rows(prefix: str) -> ReturnedRows:
     """Add up the reports of all actors of a run."""
     keys = _internal_kv_list(prefix, namespace=_NAMESPACE)
     found = (_internal_kv_get(key, namespace=_NAMESPACE) for key in keys)
-    return reduce(add, (Answered.from_json(data) for data in found if data), Answered())
+    return reduce(add, (ReturnedRows.from_json(data) for data in found if data), ReturnedRows())
 
 
-def forget(prefix: str) -> None:
+def delete_reports(prefix: str) -> None:
     """Remove the reports of a run."""
     _internal_kv_del(prefix, del_by_prefix=True, namespace=_NAMESPACE)

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 METADATA_KEY = b"vqa_ray"
-_RIDING = "kept:"
+_PASSTHROUGH = "kept:"
 
 # The columns of new runs. Version 1, of runs whose record names no version, lacks `finish_reason`, `question_index`,
 # `tag_scores` and, but for indexes, `image_uri`; it writes several questions of a row into one row of `results`.
@@ -274,14 +274,14 @@ def tag_schema(attributes: Iterable[tuple[str, bool]], version: int = COLUMNS_VE
     return of_version(pa.schema([*fields, *_TAIL]), version)
 
 
-def riding_name(name: str) -> str:
+def passthrough_name(name: str) -> str:
     """Return the name of a kept column in READ and DECODED, which may have a column of the same name themselves."""
-    return f"{_RIDING}{name}" if name in READ.names or name in DECODED.names else name
+    return f"{_PASSTHROUGH}{name}" if name in READ.names or name in DECODED.names else name
 
 
 def written_name(name: str) -> str:
-    """Return the name of a kept column in the output, the inverse of `riding_name`."""
-    return name.removeprefix(_RIDING)
+    """Return the name of a kept column in the output, the inverse of `passthrough_name`."""
+    return name.removeprefix(_PASSTHROUGH)
 
 
 def with_kept(schema: pa.Schema, kept: Sequence[pa.Field]) -> pa.Schema:

@@ -30,7 +30,7 @@ from vqa_ray.readers.source import ColumnMap, parse_keep
 from vqa_ray.runs.differences import option_of, told
 from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.schema import riding_name
+from vqa_ray.schema import passthrough_name
 from vqa_ray.storage.canonical import is_same_place
 from vqa_ray.storage.filesystem import exists
 from vqa_ray.storage.foreign_files import refuse_foreign_files
@@ -148,7 +148,7 @@ def _open(spec: IndexSpec, base: Version | None) -> Source:
         logger.warning("%s: the input is empty: all that came from it leaves the index", spec.input)
         keep, keep_as = parse_keep(spec.keep)
         stored = Index(IndexDirectory(spec.output), base).schema
-        kept = tuple(stored.field(name).with_name(riding_name(name)) for name in keep_as)
+        kept = tuple(stored.field(name).with_name(passthrough_name(name)) for name in keep_as)
         config = InputConfig(spec.input, "images", keep=keep, keep_as=keep_as, needs_question=False)
         return Source(config, "images", absolute(spec.input), (), kept, ColumnMap(), 0, "", False)
     return open_input(spec, (), needs_question=False)

@@ -19,7 +19,7 @@ from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.watch import ProgressReporter
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.pipelines.ray_context import ExecutionStats, run_context
-from vqa_ray.pipelines.reports import StopOnRequest, announce, forget
+from vqa_ray.pipelines.reports import StopOnRequest, delete_reports, report_under
 from vqa_ray.pipelines.resources import (
     ResourcePlan,
     ResourceRequest,
@@ -70,7 +70,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
         callbacks = [*context.custom_execution_callback_classes, ExecutionStats, StopOnRequest]
         context.custom_execution_callback_classes = callbacks
         ExecutionStats.last = None
-        announce(context, invocation)
+        report_under(context, invocation)
         watch = ProgressReporter(
             work.total,
             present=work.present,
@@ -93,7 +93,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
             except (ray.exceptions.RayError, OSError) as error:
                 raise _translated(error) from error
             finally:
-                forget(invocation)
+                delete_reports(invocation)
         assert ExecutionStats.last is not None
         return _statistics(ExecutionStats.last)
 

@@ -16,9 +16,9 @@ from vqa_ray.durations import duration
 from vqa_ray.errors import TooManyErrors, VqaRayError
 from vqa_ray.jobs.runtime.logs import console
 from vqa_ray.jobs.runtime.progress import progress_line, round_estimate
-from vqa_ray.pipelines.reports import StopOnRequest, answered
+from vqa_ray.pipelines.reports import StopOnRequest, returned_rows
 from vqa_ray.readers.estimate import Estimate
-from vqa_ray.stages.row_report import Answered
+from vqa_ray.stages.row_report import ReturnedRows
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class ProgressReporter:
         self._about: int | None = None
         self._total, self._present, self._quiet = total, present, quiet
         self._reports, self._max_error_fraction = reports, max_error_fraction
-        self._answered = Answered()
+        self._answered = ReturnedRows()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
@@ -100,7 +100,7 @@ class ProgressReporter:
 
     def _look(self) -> int:
         """Count the rows answered by now, with those written before; log the first error, stop a hopeless run."""
-        before, now = self._answered, answered(self._reports)
+        before, now = self._answered, returned_rows(self._reports)
         self._answered = now
         if now.first_error is not None and before.first_error is None:
             logger.warning("first error: %s", now.first_error, extra={"fields": {"first_error": now.first_error}})
@@ -159,7 +159,7 @@ class ProgressReporter:
             logger.info("%s", said, extra={"fields": fields})
 
 
-def is_hopeless(now: Answered, total: int | None, max_error_fraction: float) -> bool:
+def is_hopeless(now: ReturnedRows, total: int | None, max_error_fraction: float) -> bool:
     """Whether a run can only end with too many errors, or all of its first rows failed.
 
     Args:

@@ -34,7 +34,7 @@ from vqa_ray.models.registry import Task
 from vqa_ray.stages.answer import AnswerConfig, AnswerStage
 from vqa_ray.stages.caption import CaptionConfig, CaptionStage
 from vqa_ray.stages.embed import EmbedConfig, EmbedStage
-from vqa_ray.stages.image_metadata import DESCRIPTION
+from vqa_ray.stages.image_metadata import METADATA_COLUMNS
 from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.stages.tag import TagConfig, TagStage
 
@@ -251,7 +251,7 @@ class Model:
         shape = (-1,) if encoder.vectors == 1 else (encoder.vectors, encoder.dimension)
 
         def vectors(decoded: pa.Table) -> list[Embedded]:
-            for name in DESCRIPTION:
+            for name in METADATA_COLUMNS:
                 decoded = decoded.append_column(name, pa.nulls(decoded.num_rows))
             table = stage(decoded)
             errors = [error_of(row) for row in table.select(_STATUS).to_pylist()]

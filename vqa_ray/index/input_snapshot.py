@@ -11,7 +11,7 @@ import pyarrow as pa
 from vqa_ray.errors import RequestError
 from vqa_ray.readers import InputConfig, Shard, Source
 from vqa_ray.readers.source import ColumnMap
-from vqa_ray.schema import riding_name
+from vqa_ray.schema import passthrough_name
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.filesystem import read_bytes
 
@@ -69,7 +69,7 @@ def read_input_snapshot(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[
         format=content["input_format"],
         root=content["root"],
         shards=shards,
-        kept=tuple(field.with_name(riding_name(field.name)) for field in kept),
+        kept=tuple(field.with_name(passthrough_name(field.name)) for field in kept),
         layout=layout,
         total_rows=None,
         fingerprint="",

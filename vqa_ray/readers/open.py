@@ -24,7 +24,7 @@ from vqa_ray.readers.listing import Listing, absolute, check_format, guess_forma
 from vqa_ray.readers.row_builder import Row
 from vqa_ray.readers.row_tables import tables, wanted_rows
 from vqa_ray.readers.source import FORMATS, Format, InputConfig, OpenedInput, Shard, Source, request_error
-from vqa_ray.schema import STATUS_ERROR, riding_name
+from vqa_ray.schema import STATUS_ERROR, passthrough_name
 from vqa_ray.storage.filesystem import FileEntry
 from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.storage.uri import redacted_uri
@@ -164,7 +164,7 @@ def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
 
 def _riding(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ...]:
     """The kept fields under the names that they ride by; labels keep theirs."""
-    names = [riding_name(name) for name in config.keep_as or config.keep]
+    names = [passthrough_name(name) for name in config.keep_as or config.keep]
     return (*(part.with_name(name) for part, name in zip(kept, names, strict=False)), *kept[len(names) :])
 
 

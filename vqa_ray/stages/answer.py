@@ -15,7 +15,7 @@ from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import GenerativeModel
 from vqa_ray.stages import questions
 from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
-from vqa_ray.stages.questions import Asked
+from vqa_ray.stages.questions import QuestionUnit
 from vqa_ray.stages.source_boxes import SourceSizes
 from vqa_ray.types import Answer, Image, Turn
 
@@ -68,7 +68,7 @@ class AnswerStage:
         asked = table["questions"].to_pylist()
         turns = [_turns(cell) for cell in table["turns"].to_pylist()]
         apart = self._config.multi_question and not self._nested
-        units = questions.units(asked, schema.ok_rows(table).tolist(), apart=apart)
+        units = questions.question_units(asked, schema.ok_rows(table).tolist(), apart=apart)
 
         def answer(numbers: list[int]) -> list[list[Answer]]:
             return self._answer(table, asked, turns, [units[number] for number in numbers])
@@ -98,7 +98,7 @@ class AnswerStage:
         table: pa.Table,
         asked: Sequence[Sequence[str]],
         turns: Sequence[list[Turn]],
-        units: Sequence[Asked],
+        units: Sequence[QuestionUnit],
     ) -> list[list[Answer]]:
         """Answer the questions of each unit; every distinct image goes to the model once."""
         if not all(unit.places for unit in units):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
-from vqa_ray.stages.image_metadata import DESCRIPTION
+from vqa_ray.stages.image_metadata import METADATA_COLUMNS
 from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
 
 Vectors = npt.NDArray[np.float32]
@@ -57,7 +57,7 @@ class EmbedStage:
             return self._embed(table, rows)
 
         found, failures = bisect_failures(embed, schema.ok_rows(table).tolist())
-        kept = [field for field in kept_fields(table) if field.name not in DESCRIPTION]
+        kept = [field for field in kept_fields(table) if field.name not in METADATA_COLUMNS]
         form = schema.embedding_schema(self._encoder.vectors, self._encoder.dimension)
         columns = {
             "embedding": self._column(found, table.num_rows),

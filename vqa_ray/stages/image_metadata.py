@@ -14,7 +14,7 @@ from vqa_ray.images.thumbnail import thumbnail, thumbnail_size
 from vqa_ray.storage.uri import redacted_uri
 
 # The columns that `DescribeImages` adds to a DECODED table, after the kept columns.
-DESCRIPTION = ("sha256", "thumbnail")
+METADATA_COLUMNS = ("sha256", "thumbnail")
 
 
 class DescribeImages:
@@ -50,7 +50,7 @@ class DescribeImages:
         else:
             thumbnails = [None] * decoded.num_rows
         columns = (pa.array(hashes, pa.string()), pa.array(thumbnails, pa.binary()))
-        for name, column in zip(DESCRIPTION, columns, strict=True):
+        for name, column in zip(METADATA_COLUMNS, columns, strict=True):
             decoded = decoded.append_column(name, column)
         return decoded
 

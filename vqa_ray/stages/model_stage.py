@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.arrow import pixel_views
-from vqa_ray.schema import DECODED, mark_failed, riding_name, written_name
+from vqa_ray.schema import DECODED, mark_failed, passthrough_name, written_name
 from vqa_ray.types import Image, ImageOrImages
 
 logger = logging.getLogger(__name__)
@@ -154,9 +154,9 @@ def assemble(
     made: dict[str, Any] = {"warning": {}, "finish_reason": {}, **columns}
     arrays = []
     for field in schema:
-        riding = riding_name(field.name)
-        if riding != field.name and riding in table.schema.names:
-            arrays.append(table[riding])
+        inner = passthrough_name(field.name)
+        if inner != field.name and inner in table.schema.names:
+            arrays.append(table[inner])
         elif field.name in made:
             cells = made[field.name]
             by_row = isinstance(cells, Mapping)

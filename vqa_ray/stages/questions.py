@@ -33,7 +33,7 @@ OF_QUESTION = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionUnit:
     """Questions of one row that are answered or fail together.
 
     Attributes:
@@ -45,7 +45,9 @@ class Asked:
     places: tuple[int, ...]
 
 
-def units(questions: Sequence[Sequence[str | None] | None], rows: Sequence[int], *, apart: bool) -> list[Asked]:
+def question_units(
+    questions: Sequence[Sequence[str | None] | None], rows: Sequence[int], *, apart: bool
+) -> list[QuestionUnit]:
     """Divide the questions of rows into units that are answered or fail together.
 
     Args:
@@ -56,7 +58,7 @@ def units(questions: Sequence[Sequence[str | None] | None], rows: Sequence[int],
     found = []
     for row in rows:
         places = tuple(place for place, question in enumerate(questions[row] or ()) if question is not None)
-        found += [Asked(row, (place,)) for place in places] if apart and places else [Asked(row, places)]
+        found += [QuestionUnit(row, (place,)) for place in places] if apart and places else [QuestionUnit(row, places)]
     return found
 
 

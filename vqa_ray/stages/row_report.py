@@ -20,7 +20,7 @@ _NAMES = ("image_uri", "image_id", "row_id")
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ReturnedRows:
     """Rows that model stages have returned.
 
     Attributes:
@@ -33,12 +33,12 @@ class Answered:
     failed: int = 0
     first_error: str | None = None
 
-    def __add__(self, other: Answered) -> Answered:
+    def __add__(self, other: ReturnedRows) -> ReturnedRows:
         first = self.first_error or other.first_error
-        return Answered(self.rows + other.rows, self.failed + other.failed, first)
+        return ReturnedRows(self.rows + other.rows, self.failed + other.failed, first)
 
     @classmethod
-    def from_json(cls, data: bytes) -> Answered:
+    def from_json(cls, data: bytes) -> ReturnedRows:
         """Read the counts that a `RowReport` has stored."""
         return cls(**json.loads(data))
 
@@ -54,7 +54,7 @@ class RowReport:
     def __init__(self, put: Callable[[str, bytes], Any], prefix: str) -> None:
         self._put, self._prefix = put, prefix
         self._key = ""
-        self._counts = Answered()
+        self._counts = ReturnedRows()
         self._due = 0.0
 
     def add(self, table: pa.Table) -> None:
@@ -63,7 +63,7 @@ class RowReport:
         failed = len(failures)
         is_first = failed and self._counts.first_error is None
         first = _described(failures[0]) if is_first else None
-        self._counts += Answered(table.num_rows, failed, first)
+        self._counts += ReturnedRows(table.num_rows, failed, first)
         now = time.monotonic()
         if now >= self._due or is_first:
             self._due = now + _EVERY_S

@@ -11,7 +11,7 @@ import pytest
 
 from tests.jobs.commands import run_here
 from vqa_ray.jobs.runtime.watch import is_hopeless
-from vqa_ray.stages.row_report import Answered, RowReport
+from vqa_ray.stages.row_report import ReturnedRows, RowReport
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from vqa_ray.stages.row_report import Answered, RowReport
     ],
 )
 def test_when_a_run_is_hopeless(rows: int, failed: int, total: int | None, fraction: float, stops: bool) -> None:
-    assert is_hopeless(Answered(rows, failed), total, fraction) == stops
+    assert is_hopeless(ReturnedRows(rows, failed), total, fraction) == stops
 
 
 NONE = {"error_code": None, "error_message": None}
@@ -54,9 +54,9 @@ def test_a_report_counts_and_names_the_first_error() -> None:
     report.add(table("ok", "error", "error"))
     (key,) = stored
     assert key.startswith("run/")
-    assert Answered.from_json(stored[key]) == Answered(5, 2, "image_missing: no such file (s3://b/1.jpg)")
+    assert ReturnedRows.from_json(stored[key]) == ReturnedRows(5, 2, "image_missing: no such file (s3://b/1.jpg)")
     report.add(table("error"))
-    assert Answered.from_json(stored[key]).rows == 5, "not at every call"
+    assert ReturnedRows.from_json(stored[key]).rows == 5, "not at every call"
 
 
 def test_a_row_with_several_questions_fails_when_all_of_them_do() -> None:
@@ -64,7 +64,7 @@ def test_a_row_with_several_questions_fails_when_all_of_them_do() -> None:
     rows = [{"image_id": "a", "asked": [ok, bad]}, {"image_id": "b", "asked": [bad, bad]}]
     stored: dict[str, bytes] = {}
     RowReport(stored.__setitem__, "run/").add(pa.Table.from_pylist(rows))
-    assert Answered.from_json(*stored.values()) == Answered(2, 1, "model_error: no (b)")
+    assert ReturnedRows.from_json(*stored.values()) == ReturnedRows(2, 1, "model_error: no (b)")
 
 
 @pytest.fixture

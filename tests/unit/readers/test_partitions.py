@@ -8,11 +8,11 @@ import pytest
 
 from tests.unit.readers.inputs import open_at, read, refused, write_csv, write_jsonl, write_parquet, write_tar
 from vqa_ray.readers.partitions import path_values
-from vqa_ray.schema import riding_name
+from vqa_ray.schema import passthrough_name
 
 
 def kept(rows: list[dict[str, object]], *names: str) -> list[tuple[object, ...]]:
-    return [tuple(row[riding_name(name)] for name in names) for row in rows]
+    return [tuple(row[passthrough_name(name)] for name in names) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_image_files(tmp_path: Path) -> None:
         (tmp_path / place).mkdir(parents=True, exist_ok=True)
         (tmp_path / place / "val.jpg").write_bytes(b"i")
     rows = read(tmp_path, keep=("split", "label"), columns={"question": "label"}, questions=("q?",))
-    assert {row["image_id"]: row[riding_name("split")] for row in rows} == {
+    assert {row["image_id"]: row[passthrough_name("split")] for row in rows} == {
         "train/cat/val.jpg": "train",
         "test/label=dog/val.jpg": "test",
         "val.jpg": None,

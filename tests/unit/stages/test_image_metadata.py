@@ -23,7 +23,7 @@ from vqa_ray.stages import image_metadata as describe
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
-from vqa_ray.stages.image_metadata import DESCRIPTION, DescribeImages
+from vqa_ray.stages.image_metadata import METADATA_COLUMNS, DescribeImages
 from vqa_ray.stages.prepare import PrepareImages
 
 
@@ -121,7 +121,7 @@ def test_it_is_the_last_step_of_preparing(decode: DecodeImages, tmp_path: Path) 
     (tmp_path / "a.png").write_bytes(png())
     table = table_of([{"image_uri": str(tmp_path / "a.png")}, {"image_uri": str(tmp_path / "b.png")}])
     prepared = PrepareImages(FetchImages(ImageFetcher(10**6)), decode, DescribeImages())(table)
-    assert prepared.column_names[-2:] == list(DESCRIPTION)
+    assert prepared.column_names[-2:] == list(METADATA_COLUMNS)
     assert prepared["sha256"].to_pylist() == [hashlib.sha256(png()).hexdigest(), None]
     assert prepared["status"].to_pylist() == ["ok", "error"]
     assert PrepareImages(FetchImages(ImageFetcher(10**6)), decode)(table).schema.equals(
