@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vqa_ray.errors import RequestError, one_line
 from vqa_ray.runs.completeness import repeated
 from vqa_ray.runs.counts import RowCounts
 from vqa_ray.runs.record import FORMAT, RunRecord, to_json
@@ -80,8 +81,19 @@ def write(uri: str, manifest: Mapping[str, Any]) -> None:
 
 
 def read(uri: str) -> dict[str, Any] | None:
-    """The manifest at `uri`, or None when the run has not finished."""
+    """Read the manifest at `uri`; None when the run has not finished.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
     try:
-        return dict(json.loads(read_bytes(uri)))
+        data = read_bytes(uri)
     except FileNotFoundError:
         return None
+    try:
+        return dict(json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise RequestError(
+            f"{uri}: is damaged: {one_line(error)}; delete it and run the command of this output again, which finishes "
+            "the run anew from its rows"
+        ) from error

@@ -7,16 +7,28 @@ from collections.abc import Iterable
 import pyarrow as pa
 from pyarrow import parquet as pq
 
+from vqa_ray.errors import RequestError, one_line
 from vqa_ray.runs.private_names import private
 from vqa_ray.storage.filesystem import filesystem_for
 
 
 def read_columns(uri: str, columns: Iterable[str] | None = None) -> pa.Table:
-    """Those of the columns that a part file has; None for all. See `open_rows` for where it is."""
+    """Read those of the columns that a part file has; see `open_rows` for where it is.
+
+    Args:
+        uri: of the file.
+        columns: their names; None for all.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
     with open_rows(uri) as source:
-        file = pq.ParquetFile(source)
-        wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-        return file.read(wanted)
+        try:
+            file = pq.ParquetFile(source)
+            wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+            return file.read(wanted)
+        except pa.ArrowInvalid as error:
+            raise RequestError(f"{uri}: is damaged: {one_line(error, 120)}") from error
 
 
 def open_rows(uri: str) -> pa.NativeFile:
