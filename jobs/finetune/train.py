@@ -6,8 +6,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from vqa_ray.errors import RunError
 from vqa_ray.jobs.finetune.prepare import PreparedTraining, targets_of
 from vqa_ray.jobs.finetune.request import TrainingRequest, training_root
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
+from vqa_ray.jobs.runtime.background import background
 from vqa_ray.jobs.runtime.cluster.failures import reason
 from vqa_ray.pipelines import training as pipeline
 from vqa_ray.pipelines.read_images import ImageConfig
@@ -119,7 +120,7 @@ def train(
     reads = pipeline.TrainingInputs(prepared.plan, request.train.images, validation, request.train.captions)
     streams = pipeline.TrainingStreams(ray.put(reads), images, _augment(spec), placement)
     delete(config.paths.failure)
-    with _watch(config.paths.progress, spec.quiet):
+    with nullcontext() if spec.quiet else background(partial(_log_progress, config.paths.progress)):
         try:
             pipeline.fit(config, streams, spec.max_failures)
         except (TrainingFailedError, ray.exceptions.RayError, OSError) as error:
@@ -139,33 +140,19 @@ def _augment(spec: FinetuneSpec) -> AugmentImages | None:
     return AugmentImages(spec.seed, spec.augment_operations, spec.augment_magnitude, operations=operations)
 
 
-@contextmanager
-def _watch(progress: str, quiet: bool) -> Iterator[None]:
-    """Tell how far training is, every so often, while the block runs."""
-    stop = threading.Event()
-    thread = threading.Thread(target=_tell, args=(progress, stop), name="progress", daemon=True)
-    if not quiet:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        if not quiet:
-            thread.join()
-
-
-def _tell(progress: str, stop: threading.Event) -> None:
+def _log_progress(progress: str, stop: threading.Event) -> None:
+    """Log the progress of a training, every so often."""
     begun = last = time.monotonic()
     # An earlier try has left its progress.
-    told = (_progress(progress) or {"step": -1})["step"]
+    logged = (_progress(progress) or {"step": -1})["step"]
     logger.info(_STARTING)
     is_starting = True
     while not stop.wait(_POLL_S):
         if time.monotonic() - last < _LINE_EVERY_S:
             continue
         content = _progress(progress)
-        if content is not None and content["step"] != told:
-            told, last, is_starting = content["step"], time.monotonic(), False
+        if content is not None and content["step"] != logged:
+            logged, last, is_starting = content["step"], time.monotonic(), False
             logger.info("%s", line(content), extra={"fields": content})
         elif is_starting:
             last = time.monotonic()

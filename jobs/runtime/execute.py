@@ -80,7 +80,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
             estimate=partial(estimate_rows, job.source),
             max_error_fraction=spec.max_error_fraction if layout.attempt == 1 else 1.0,
         )
-        with DataContext.current(context), watch:
+        with DataContext.current(context), watch.reporting():
             try:
                 rows = job.pipeline.build(work, placement)
                 schema, rows_per_file = job.file_schema(work.record), job.rows_per_file(work.total)

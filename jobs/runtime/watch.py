@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import ray
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from vqa_ray.durations import duration
 from vqa_ray.errors import TooManyErrors, VqaRayError
+from vqa_ray.jobs.runtime.background import background
 from vqa_ray.jobs.runtime.logs import console
 from vqa_ray.jobs.runtime.progress import progress_line, round_estimate
 from vqa_ray.pipelines.reports import StopOnRequest, returned_rows
@@ -30,7 +31,7 @@ _LOADING = "loading the model"
 
 
 class ProgressReporter:
-    """Reports progress while a `with` block runs: a bar on a terminal, lines elsewhere, nothing when quiet.
+    """Reports progress while a block runs: a bar on a terminal, lines elsewhere, nothing when quiet.
 
     Logs the first error when it occurs, and stops a run that can only end with too many errors.
 
@@ -58,29 +59,26 @@ class ProgressReporter:
         self._total, self._present, self._quiet = total, present, quiet
         self._reports, self._max_error_fraction = reports, max_error_fraction
         self._answered = ReturnedRows()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
 
-    def __enter__(self) -> ProgressReporter:
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Report while the block runs."""
         StopOnRequest.error = None
-        self._thread.start()
         if self._total is None and self._estimate is not None and not self._quiet:
+            # Nobody waits for the end of this thread: counting may take as long as the run.
             threading.Thread(target=self._count, args=(self._estimate,), name="estimate", daemon=True).start()
-        return self
+        try:
+            with background(self._run):
+                yield
+        finally:
+            StopOnRequest.error = None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        StopOnRequest.error = None
-
-    def _run(self) -> None:
+    def _run(self, stop: threading.Event) -> None:
         try:
             if self._quiet or not console().isatty():
-                self._lines()
+                self._lines(stop)
             else:
-                self._bar()
+                self._bar(stop)
         except (OSError, ray.exceptions.RayError) as error:
             logger.warning("progress is not shown any more: %s", error)
 
@@ -114,7 +112,7 @@ class ProgressReporter:
             )
         return rows if self._total is None else min(rows, self._total)
 
-    def _bar(self) -> None:
+    def _bar(self, stop: threading.Event) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -125,7 +123,7 @@ class ProgressReporter:
         begun = time.monotonic()
         with Progress(*columns, console=Console(file=console()), transient=True) as bar:
             task = bar.add_task(_LOADING, total=self._total, completed=self._present, speed="")
-            while not self._stop.wait(_POLL_S):
+            while not stop.wait(_POLL_S):
                 rows = self._look()
                 speed = (rows - self._present) / (time.monotonic() - begun)
                 shown = "rows" if rows > self._present else _LOADING
@@ -136,11 +134,11 @@ class ProgressReporter:
                     task, total=total, completed=rows, speed=f"{speed:,.1f} rows/s" if speed else "", description=shown
                 )
 
-    def _lines(self) -> None:
+    def _lines(self, stop: threading.Event) -> None:
         begun = last = time.monotonic()
         if not self._quiet:
             logger.info(_LOADING)
-        while not self._stop.wait(_POLL_S):
+        while not stop.wait(_POLL_S):
             rows, now = self._look(), time.monotonic()
             if self._quiet or now - last < _LINE_EVERY_S:
                 continue

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from vqa_ray.jobs.finetune import train as finetune_train
+from vqa_ray.jobs.runtime.background import background
 
 _STEP = {
     "step": 5,
@@ -32,7 +34,7 @@ def test_a_training_announces_that_it_starts(
     monkeypatch.setattr(finetune_train, "_LINE_EVERY_S", 0.02)
     progress = tmp_path / "progress.json"
     progress.write_text(json.dumps(_STEP))
-    with finetune_train._watch(str(progress), quiet=False):
+    with background(partial(finetune_train._log_progress, str(progress))):
         _until("starting the training workers and loading the model: 0 s", caplog)
         assert "step 5 of 50" not in caplog.text, "it is what an earlier try has left"
         other = tmp_path / "new.json"
