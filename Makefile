@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test test-fast coverage lint format bench soak catalog-vilt catalog-clip clean
+.PHONY: setup demo test test-fast coverage lint format docs bench soak catalog-vilt catalog-clip clean
 setup: $(READY)
 
 # torch goes first: without the pin in place, other packages would pull a build with CUDA libraries.
@@ -38,6 +38,14 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# The documentation as a site, in build/site: open build/site/index.html.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.run

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from vqa_ray.images.decode import ImageLimits
     from vqa_ray.taxonomy.taxonomy import Taxonomy
 
-__version__ = "0.1.0"
+# The one place of the version: pyproject.toml reads it here.
+__version__ = "0.2.0"
 
 __all__ = [
     "Answer",

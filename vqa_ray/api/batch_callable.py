@@ -164,7 +164,7 @@ class BatchCallable(ABC):
         return None
 
     def _added(self, columns: pa.Schema, reader: RowReader) -> list[str]:
-        """The columns that a batch gets."""
+        """List the columns that a batch gets."""
         return list(columns.names)
 
     def _opened(self) -> _Session:

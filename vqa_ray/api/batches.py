@@ -32,11 +32,11 @@ class Batch(ABC):
 
     @abstractmethod
     def values(self, name: str) -> Sequence[object]:
-        """The Python values of a column; None for null."""
+        """Return the Python values of a column; None for null."""
 
     @abstractmethod
     def with_columns(self, added: pa.Table, places: Places | None) -> Any:
-        """The batch in its own form, with more columns.
+        """Return the batch in its own form, with more columns.
 
         Args:
             added: the columns.
@@ -133,7 +133,7 @@ class _PandasBatch(Batch):
 
 
 def numpy_column(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    """A column as an array: lists of a fixed length as rows of a matrix (NaN for null), others as Python objects."""
+    """Return a column as an array: lists of a fixed length as rows of a matrix (NaN for null), others as objects."""
     kind = column.type
     if pa.types.is_fixed_size_list(kind):
         matrix = np.full((len(column), kind.list_size), np.nan, np.float32)
@@ -155,7 +155,7 @@ def _length(columns: Mapping[str, Any]) -> int:
 
 
 def _lazy_names(columns: Mapping[str, Any]) -> Collection[str]:
-    """The columns that a lazy batch of `datasets` has not decoded yet."""
+    """Name the columns that a lazy batch of `datasets` has not decoded yet."""
     return getattr(columns, "keys_to_format", ())
 
 
@@ -176,7 +176,7 @@ def _arrow_values(chunk: pa.Array) -> Sequence[object]:
 
 
 def _python(value: object) -> object:
-    """A cell of an array or a frame as a Python value: NumPy scalars unpacked, NaN, NaT and pandas' NA as None."""
+    """Return a cell as a Python value: NumPy scalars unpacked; NaN, NaT and the NA of pandas as None."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, np.ndarray) and value.dtype == object:

@@ -50,7 +50,9 @@ class Answer(BatchCallable):
         questions: asked of every image; None takes the column `question`, or `questions` with a list in each row.
         top_k: answers to keep per question, 1 to 100.
         nested: see above.
-        prompt_template, max_new_tokens, num_beams: of generative models, see `vqa_ray.models.load.ModelOptions`.
+        prompt_template: see `vqa_ray.load`.
+        max_new_tokens: see `vqa_ray.load`.
+        num_beams: see `vqa_ray.load`.
         settings: see `vqa_ray.api.batch_callable.Settings`.
 
     Raises:
@@ -101,7 +103,7 @@ class Tag(BatchCallable):
         model: see `Answer`.
         taxonomy: path or URI of a `tags.yaml`, its content as a mapping, or a `Taxonomy`; None for the built-in one.
         calibration: path or URI of a calibration file whose thresholds are used.
-        prompt_template: see `Answer`.
+        prompt_template: see `vqa_ray.load`.
         settings: see `vqa_ray.api.batch_callable.Settings`.
 
     Raises:
@@ -132,7 +134,8 @@ class Caption(BatchCallable):
     Args:
         model: a generative model, see `Answer`.
         prompt: the beginning of each caption; None for the model's own.
-        max_new_tokens, num_beams: see `Answer`.
+        max_new_tokens: see `vqa_ray.load`.
+        num_beams: see `vqa_ray.load`.
         settings: see `vqa_ray.api.batch_callable.Settings`.
     """
 
@@ -186,7 +189,7 @@ class Retrieve(BatchCallable):
         combine: how scores are joined, see `vqa_ray.predicates.predicate.Predicate`.
         calibration: path or URI of a calibration file; scores then are probabilities.
         ask_all: ask every question of every image, also those that cannot change the outcome.
-        prompt_template: see `Answer`.
+        prompt_template: see `vqa_ray.load`.
         settings: see `vqa_ray.api.batch_callable.Settings`.
 
     Raises:
@@ -228,7 +231,7 @@ class UnpackedStage:
 
 
 def _loading(settings: Settings) -> dict[str, Any]:
-    """The settings that say how the model is loaded."""
+    """Return the settings that say how the model is loaded."""
     return {name: value for name, value in settings.items() if name in ("device", "dtype", "compile")}
 
 

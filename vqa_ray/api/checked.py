@@ -22,7 +22,7 @@ TaxonomyLike: TypeAlias = Taxonomy | Mapping[str, Any] | str | None
 
 
 def checked_questions(questions: str | Sequence[str] | None, argument: str = "questions") -> tuple[str, ...]:
-    """Questions for every image; none for None.
+    """Return questions for every image; none for None.
 
     Args:
         questions: one or several.
@@ -43,7 +43,7 @@ def checked_questions(questions: str | Sequence[str] | None, argument: str = "qu
 
 
 def checked_top_k(top_k: int) -> int:
-    """Answers to keep per question.
+    """Return the answers to keep per question.
 
     Raises:
         RequestError: it is not within 1 and 100.
@@ -54,7 +54,7 @@ def checked_top_k(top_k: int) -> int:
 
 
 def taxonomy_of(given: TaxonomyLike) -> Taxonomy:
-    """A taxonomy: as it is, as the content of a `tags.yaml`, from the path or URI of one, or the built-in one.
+    """Return a taxonomy: as it is, as the content of a `tags.yaml`, from the path or URI of one, or the built-in one.
 
     Raises:
         RequestError: it cannot be read, or is none.
@@ -73,7 +73,7 @@ def taxonomy_of(given: TaxonomyLike) -> Taxonomy:
 
 
 def calibrated_taxonomy(taxonomy: Taxonomy, calibration: str | None, checkpoint: Checkpoint) -> Taxonomy:
-    """A taxonomy with the thresholds of a calibration file.
+    """Return a taxonomy with the thresholds of a calibration file.
 
     Raises:
         RequestError: the file cannot be read, or was made for another model.
@@ -87,7 +87,7 @@ def calibrated_taxonomy(taxonomy: Taxonomy, calibration: str | None, checkpoint:
 def calibrated_predicate(
     where: str, threshold: float, combine: Algebra, calibration: str | None, checkpoint: Checkpoint
 ) -> Predicate:
-    """An expression, with the probabilities of a calibration file, that a model can answer.
+    """Parse an expression, with the probabilities of a calibration file, that a model can answer.
 
     Raises:
         RequestError: see `calibrated_taxonomy`; also an expression that does not parse, or a word that is not in the

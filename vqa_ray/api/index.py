@@ -44,7 +44,8 @@ def open_index(
         model: where the model is that the index was built with, if it is not where it was.
         tags: a finished run of `vqa-ray tag` over the same images, whose columns join the hits and can be filtered by.
         version: of the index; None for the latest.
-        device, dtype: how the model is loaded, at the first search.
+        device: of the model, which the first search loads; see `vqa_ray.load`.
+        dtype: of the model.
         allow_http: fetch images to search by from http:// and https://.
         limits: what an image to search by may cost.
 

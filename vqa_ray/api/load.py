@@ -27,7 +27,12 @@ def load(
     Args:
         model: a hub name (`org/name@revision`), a directory or URI in `save_pretrained` layout, `bundled:NAME` or
             `fake:`.
-        device, dtype, compile, prompt_template, max_new_tokens, num_beams: see `vqa_ray.models.load.ModelOptions`.
+        device: `cpu`, `cuda`, `cuda:1`, …; None takes CUDA where there is one.
+        dtype: `float32`, `bfloat16` or `float16`; None takes the best of the device.
+        compile: run the network through `torch.compile` (CUDA only).
+        prompt_template: a style or a template of the question, of generative models that take one.
+        max_new_tokens: the most tokens of an answer or caption; of generative models.
+        num_beams: of the search; of generative models.
         batch_size: images that go to the model at once.
         allow_http: fetch http:// and https:// images.
         limits: what an image may cost.

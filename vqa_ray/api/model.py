@@ -154,7 +154,9 @@ class Model:
         """Score given choices as the answer to questions about images.
 
         Args:
-            images, questions, errors: see `answer`.
+            images: see `answer`.
+            questions: see `answer`.
+            errors: see `answer`.
             choices: the same for every question.
 
         Returns:
@@ -185,7 +187,8 @@ class Model:
         """Tag images with the choices of a taxonomy.
 
         Args:
-            images, errors: see `answer`.
+            images: see `answer`.
+            errors: see `answer`.
             taxonomy: path or URI of a `tags.yaml`, its content as a mapping, or a `Taxonomy`; None for the built-in.
 
         Returns:
@@ -212,7 +215,8 @@ class Model:
         """Describe images.
 
         Args:
-            images, errors: see `answer`.
+            images: see `answer`.
+            errors: see `answer`.
             prompt: the beginning of each caption; None for the model's own.
 
         Returns:
@@ -237,7 +241,8 @@ class Model:
         """Embed images; `np.stack` makes a matrix of a list without errors.
 
         Args:
-            images, errors: see `answer`.
+            images: see `answer`.
+            errors: see `answer`.
 
         Returns:
             float32 (D,) of length 1 (or a `RowError`) per image; (vectors, D) of models that make several of an image.
@@ -286,7 +291,7 @@ class Model:
         shown: Sequence[object],
         asked: Sequence[Sequence[str]] | None = None,
     ) -> list[T]:
-        """What a stage makes of images, and of the questions that each brings."""
+        """Run a stage on images, and on the questions that each brings."""
         columns: dict[str, Sequence[object]] = {"image": shown}
         if asked is not None:
             columns["questions"] = [list(texts) for texts in asked]

@@ -79,7 +79,7 @@ class RowReader:
         return bool(self.layout.questions) or len(self._source.config.questions) > 1
 
     def read(self, columns: Columns, count: int) -> Iterator[pa.Table]:
-        """The rows of a batch as READ tables, whose `source_key` is the number of the row.
+        """Yield the rows of a batch as READ tables, whose `source_key` is the number of the row.
 
         Args:
             columns: `needed` ones, by name; None stands for null.
@@ -108,7 +108,7 @@ class RowReader:
 
 
 def in_python(message: str) -> str:
-    """A message that names options of the command, with the arguments of the Python API in their place."""
+    """Replace the options of the command in a message by the arguments of the Python API."""
 
     def argument(option: re.Match[str]) -> str:
         if option[1] == "column":

@@ -1,0 +1,53 @@
+"""Documents that speak of the code: the picture of the layers, the version, the pages of the site."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import vqa_ray
+from tests.test_architecture import LAYERS
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_picture_shows_every_layer() -> None:
+    picture = (ROOT / "docs" / "images" / "architecture.svg").read_text("utf-8")
+    shown = set(re.findall(r">([^<>]+)</text>", picture))
+    # The ground is files, of which it shows some; all above are packages.
+    assert {name for layer in LAYERS[1:] for name in layer} <= shown
+    assert {"jobs", "pipelines", "vqa_ray"} <= shown
+
+
+def test_the_version_stands_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    assert "version" not in project["project"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "vqa_ray.__version__"}
+    released = re.findall(r"^## \[(\d\S*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert released[0] == vqa_ray.__version__
+
+
+def _pages(entries: list[object]) -> list[str]:
+    found: list[str] = []
+    for entry in entries:
+        value = next(iter(entry.values())) if isinstance(entry, dict) else entry
+        found += _pages(value) if isinstance(value, list) else [str(value)]
+    return found
+
+
+def test_every_page_is_in_the_contents_of_the_site() -> None:
+    pages = _pages(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"])
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert there == set(pages)
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_links_to_files_lead_somewhere(name: str) -> None:
+    linked = re.findall(r"\]\((?!https?:|#)([^)#]+)", (ROOT / name).read_text("utf-8"))
+    assert [path for path in linked if not (ROOT / path).exists()] == []
+    mentioned = re.findall(r"`((?:vqa_ray|tests|jobs|docs)/[\w/.-]+\.\w+)`", (ROOT / name).read_text("utf-8"))
+    assert [path for path in mentioned if not (ROOT / path).exists()] == []
