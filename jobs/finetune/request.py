@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import uuid
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.finetune.spec import SCRATCH, FinetuneSpec
@@ -19,15 +19,20 @@ from vqa_ray.readers.listing import absolute
 from vqa_ray.runs.directory import PRIVATE, RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.uri import join
-from vqa_ray.training.config import CONTRASTIVE
+from vqa_ray.training.config import CONTRASTIVE, TrainingPaths
 from vqa_ray.training.contrastive.shape import ClipShape
+from vqa_ray.training.data.prepared import DataConfig
 from vqa_ray.training.data.source import TrainingSource, open_caption_source, open_training_source
 from vqa_ray.training.data.vocabulary import read_vocabulary
+from vqa_ray.training.hub import check_push
+from vqa_ray.training.initial_model import InitialModelConfig
 from vqa_ray.training.start import StartInfo, describe_start
+from vqa_ray.training.tensorboard import check_tensorboard
 from vqa_ray.training.vqa.shape import ViltShape
-from vqa_ray.types import ImageTransform
 
 logger = logging.getLogger(__name__)
+
+Beginning: TypeAlias = StartInfo | ViltShape | ClipShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +44,42 @@ class TrainingRequest:
         record: what the output remembers of it.
         train: what is learnt from.
         validation: what is validated on; None for a part of `train`, or nothing.
-        start: the checkpoint that it starts from; None for a new network.
-        shape: the size of a new network, by name; None otherwise.
+        begin: the checkpoint that it starts from, or the shape of a new network.
         vocabulary: the answers to learn where a file names them.
-        transform: the size that images must have.
     """
 
     spec: FinetuneSpec
     record: RunRecord
     train: TrainingSource
     validation: TrainingSource | None
-    start: StartInfo | None
-    shape: dict[str, int] | None
+    begin: Beginning
     vocabulary: AnswerVocabulary | None
-    transform: ImageTransform
+
+    @property
+    def paths(self) -> TrainingPaths:
+        """Where the training reads and writes."""
+        spec = self.spec
+        root = join(absolute(spec.output), PRIVATE, "training")
+        return TrainingPaths.below(root, validates=True, adapter=spec.lora and spec.lora_export == "adapter")
+
+    @property
+    def data(self) -> DataConfig:
+        """What decides how rows become a training."""
+        spec = self.spec
+        return DataConfig(
+            spec.task,
+            spec.validation_fraction,
+            spec.seed,
+            spec.min_answer_count,
+            spec.max_answers,
+            self.vocabulary,
+        )
+
+    @property
+    def initial_model(self) -> InitialModelConfig:
+        """What decides the model to begin with."""
+        shape = None if isinstance(self.begin, StartInfo) else self.begin
+        return InitialModelConfig(self.spec.model, shape, self.spec.vocab_size, self.spec.seed)
 
     def listings(self, layout: RunDirectory) -> dict[str, Source]:
         """The inputs by where their files are taken down."""
@@ -93,34 +120,28 @@ def open_request(spec: FinetuneSpec) -> TrainingRequest:
     train = _open(spec, spec.input, tuple(spec.auxiliary), INPUT)
     validation = _open(spec, spec.validation, (), VALIDATION) if spec.validation else None
     vocabulary = read_vocabulary(spec.vocabulary, spec.encoding) if spec.vocabulary else None
-    start, shape, transform = _network(spec)
-    return TrainingRequest(
-        spec, _record(spec, train, validation, start), train, validation, start, shape, vocabulary, transform
-    )
+    begin = _shape(spec) if spec.model == SCRATCH else _start(spec)
+    return TrainingRequest(spec, _record(spec, train, validation, begin), train, validation, begin, vocabulary)
 
 
-def _network(spec: FinetuneSpec) -> tuple[StartInfo | None, dict[str, int] | None, ImageTransform]:
-    """Return the checkpoint to start from, or the shape of a new network; and the size that images must have."""
-    if spec.model == SCRATCH:
-        shape = (ClipShape if spec.task == CONTRASTIVE else ViltShape).from_options(spec.shape)
-        return None, asdict(shape), shape.transform
+def _shape(spec: FinetuneSpec) -> ViltShape | ClipShape:
+    """Return the size of a new network."""
+    kind: type[ViltShape | ClipShape] = ClipShape if spec.task == CONTRASTIVE else ViltShape
+    return kind.from_options(spec.shape)
+
+
+def _start(spec: FinetuneSpec) -> StartInfo:
+    """Look into the checkpoint to start from."""
     start = describe_start(spec.model, spec.task)
     for note in start.notes:
         logger.info("%s", note)
-    return start, None, start.transform
-
-
-def training_root(spec: FinetuneSpec) -> str:
-    """Where a training keeps its parts: absolute, because Ray Train gives each worker a directory of its own."""
-    return join(absolute(spec.output), PRIVATE, "training")
+    return start
 
 
 def _check_extras(spec: FinetuneSpec) -> None:
     if spec.batch_size < spec.workers()[1]:
         raise RequestError(f"--batch-size {spec.batch_size}: fewer rows per step than --num-workers {spec.num_workers}")
     if spec.tensorboard:
-        from vqa_ray.training.tensorboard import check_tensorboard
-
         check_tensorboard()
     if spec.lora and not _installed("peft"):
         raise RequestError("--lora: the package peft is not installed; pip install 'vqa-ray[lora]'")
@@ -130,7 +151,6 @@ def _with_repository(spec: FinetuneSpec) -> FinetuneSpec:
     """The spec with the full name of the repository to upload to, which the hub will take."""
     if spec.push_to_hub is None:
         return spec
-    from vqa_ray.training.hub import check_push
 
     return spec.model_copy(update={"push_to_hub": check_push(spec.push_to_hub)})
 
@@ -151,7 +171,10 @@ def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...], name: str) -
 
 
 def _record(
-    spec: FinetuneSpec, train: TrainingSource, validation: TrainingSource | None, start: StartInfo | None
+    spec: FinetuneSpec,
+    train: TrainingSource,
+    validation: TrainingSource | None,
+    begin: Beginning,
 ) -> RunRecord:
     extra: dict[str, Any] = {"input": input_place(spec.input)}
     if validation:
@@ -160,7 +183,7 @@ def _record(
     model: dict[str, Any] = {
         "reference": spec.model,
         "family": "clip" if spec.task == CONTRASTIVE else "vilt",
-        "fingerprint": start.fingerprint if start else SCRATCH,
+        "fingerprint": begin.fingerprint if isinstance(begin, StartInfo) else SCRATCH,
     }
     return RunRecord(
         run_id=uuid.uuid4().hex[:12],

@@ -19,24 +19,24 @@ from vqa_ray.runs.record import RunRecord
 _USUAL = (480, 640)
 
 
-def place(request: TrainingRequest, cluster: Cluster) -> TrainingResourcePlan:
-    """Where the parts of a training run.
+def plan_training_resources(request: TrainingRequest, cluster: Cluster) -> TrainingResourcePlan:
+    """Decide where the parts of a training run.
 
     Raises:
         RequestError: the cluster is too small.
     """
     spec, resources = request.spec, cluster.resources
-    height, width = request.transform.target_size(*_USUAL)
-    wishes = TrainingResourceRequest(
+    height, width = request.begin.transform.target_size(*_USUAL)
+    wanted = TrainingResourceRequest(
         spec.workers(), spec.num_gpus, spec.batch_size, height * width * 3, spec.no_progress_timeout_s
     )
-    placement = automatic_training(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wishes, cluster.cores)
+    plan = automatic_training(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wanted, cluster.cores)
     if not spec.wait_for_cluster:
-        require_resources(training_demand(placement), resources, cluster.name)
-    return placement
+        require_resources(training_demand(plan), resources, cluster.name)
+    return plan
 
 
 def image_config(request: TrainingRequest, record: RunRecord) -> ImageConfig:
-    """How images are fetched and decoded."""
+    """Return how images are fetched and decoded."""
     spec = request.spec
-    return ImageConfig(request.transform, image_limits(spec), spec.fast_decode, spec.allow_http, record.run_id)
+    return ImageConfig(request.begin.transform, image_limits(spec), spec.fast_decode, spec.allow_http, record.run_id)

@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,7 @@ from ray.train import TrainingFailedError
 
 from vqa_ray.durations import duration
 from vqa_ray.errors import RunError
-from vqa_ray.jobs.finetune.prepare import PreparedTraining, targets_of
-from vqa_ray.jobs.finetune.request import TrainingRequest, training_root
+from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.runtime.background import background
 from vqa_ray.jobs.runtime.cluster.failures import reason
@@ -25,10 +25,8 @@ from vqa_ray.pipelines import training as pipeline
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.readers.listing import absolute
-from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.delete import delete
 from vqa_ray.storage.filesystem import read_bytes
-from vqa_ray.storage.uri import join
 from vqa_ray.training.config import (
     CONTRASTIVE,
     VQA,
@@ -36,8 +34,8 @@ from vqa_ray.training.config import (
     LoraConfig,
     OptimizerConfig,
     TrainingConfig,
-    TrainingPaths,
 )
+from vqa_ray.training.data.prepared import PreparedTraining, targets_of
 from vqa_ray.training.data.randaugment import GEOMETRIC, OPERATIONS
 from vqa_ray.training.data.schedule import evaluation_parts
 from vqa_ray.training.stages.augment import AugmentImages
@@ -52,28 +50,14 @@ _STARTING = "starting the training workers and loading the model"
 _EPSILON, _CLIP_EPSILON = 1e-8, 1e-6
 
 
-def training_paths(spec: FinetuneSpec, prepared: PreparedTraining) -> TrainingPaths:
-    """Where the training of a spec reads and writes."""
-    root = training_root(spec)
-    return TrainingPaths(
-        start=prepared.start,
-        validation_rows=prepared.validation_rows if len(prepared.validation) else None,
-        checkpoints=join(root, "checkpoints"),
-        best=join(root, "best"),
-        adapter=join(root, "adapter") if spec.lora_export == "adapter" and spec.lora else None,
-        log=join(root, "log.json"),
-        progress=join(root, "progress.json"),
-        failure=join(root, "failure.txt"),
-    )
-
-
-def training_config(spec: FinetuneSpec, prepared: PreparedTraining) -> TrainingConfig:
-    """All that decides the training of a spec but its rows."""
+def training_config(request: TrainingRequest, prepared: PreparedTraining) -> TrainingConfig:
+    """Return all that decides the training but its rows."""
+    spec, paths = request.spec, request.paths
     return TrainingConfig(
         task=spec.task,
         epochs=spec.epochs,
-        steps_per_epoch=prepared.plan.steps_per_epoch,
-        rows=len(prepared.plan),
+        steps_per_epoch=prepared.schedule.steps_per_epoch,
+        rows=len(prepared.schedule),
         batch_size=spec.batch_size,
         optimizer=OptimizerConfig(
             learning_rate=spec.learning_rate,
@@ -91,7 +75,7 @@ def training_config(spec: FinetuneSpec, prepared: PreparedTraining) -> TrainingC
         seed=spec.seed,
         patience=spec.patience,
         checkpoints=CheckpointPolicy(spec.checkpoint_every, spec.keep_checkpoints),
-        paths=training_paths(spec, prepared),
+        paths=paths if len(prepared.validation) else replace(paths, validation_rows=None),
     )
 
 
@@ -103,22 +87,20 @@ def _lora(spec: FinetuneSpec) -> LoraConfig:
 def train(
     request: TrainingRequest,
     prepared: PreparedTraining,
-    record: RunRecord,
     images: ImageConfig,
-    placement: TrainingResourcePlan,
+    plan: TrainingResourcePlan,
 ) -> None:
-    """Train to the end, or on from where an earlier try came.
+    """Train to the end, from the last checkpoint on.
 
     Raises:
         RunError: it failed; the same command goes on from the last checkpoint.
     """
-    spec = request.spec
-    config = training_config(spec, prepared)
+    spec, config = request.spec, training_config(request, prepared)
     held_out = request.validation or request.train
     evaluation = evaluation_parts(prepared.validation.keys, targets_of(prepared.validation, prepared.vocabulary))
     validation = planned_reads(held_out.images, evaluation, held_out.captions)
-    reads = pipeline.TrainingInputs(prepared.plan, request.train.images, validation, request.train.captions)
-    streams = pipeline.TrainingStreams(ray.put(reads), images, _augment(spec), placement)
+    reads = pipeline.TrainingInputs(prepared.schedule, request.train.images, validation, request.train.captions)
+    streams = pipeline.TrainingStreams(ray.put(reads), images, _augment(spec), plan)
     delete(config.paths.failure)
     with nullcontext() if spec.quiet else background(partial(_log_progress, config.paths.progress)):
         try:
@@ -160,7 +142,7 @@ def _log_progress(progress: str, stop: threading.Event) -> None:
 
 
 def _progress(uri: str) -> dict[str, Any] | None:
-    """What the training has written of its progress, None before its first step."""
+    """Read what the training has written of its progress; None before its first step."""
     try:
         content: dict[str, Any] = json.loads(read_bytes(uri))
     except FileNotFoundError:
@@ -169,14 +151,14 @@ def _progress(uri: str) -> dict[str, Any] | None:
 
 
 def line(progress: dict[str, Any]) -> str:
-    """One line of progress; see `TrainingConfig`."""
+    """Describe progress in one line."""
     left = ""
     if progress["steps_per_s"] > 0:
         left = f", about {duration((progress['steps'] - progress['step']) / progress['steps_per_s'])} left"
-    what = "accuracy" if progress["task"] == VQA else "mean recall"
-    judged = "" if progress["accuracy"] is None else f", best {what} {progress['accuracy']:.4f}"
+    measure = "accuracy" if progress["task"] == VQA else "mean recall"
+    best = "" if progress["accuracy"] is None else f", best {measure} {progress['accuracy']:.4f}"
     epoch = min(progress["epoch"] + 1, progress["epochs"])
     return (
         f"step {progress['step']:,} of {progress['steps']:,} (epoch {epoch} of {progress['epochs']}), "
-        f"loss {progress['loss']:.4f}, {progress['samples_per_s']:,.1f} rows/s{judged}{left}"
+        f"loss {progress['loss']:.4f}, {progress['samples_per_s']:,.1f} rows/s{best}{left}"
     )

@@ -35,6 +35,7 @@ from vqa_ray.runs.claims import (
 from vqa_ray.runs.process_identity import process_start, this_host
 from vqa_ray.runs.record import to_json
 from vqa_ray.storage.atomic import create, write_bytes_atomic
+from vqa_ray.storage.canonical import canonical_uri
 from vqa_ray.storage.delete import delete
 from vqa_ray.storage.store_errors import refused, store_failures, store_reason
 
@@ -131,7 +132,8 @@ class OutputLock(AbstractContextManager["OutputLock"]):
             if highest and not self._is_over(highest):
                 waited = self._wait_or_refuse(highest, waited)
                 continue
-            fence = Fence(self._output, highest + 1, self._claim.token)
+            # Workers have working directories of their own.
+            fence = Fence(canonical_uri(self._output), highest + 1, self._claim.token)
             if not create(claim_uri(self._output, fence.number), to_json(asdict(self._claim))):
                 # Another one was quicker; it lives, unless it has finished already.
                 other = read_claim(self._output, fence.number)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Self, TypeAlias
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -77,8 +77,9 @@ class TrainingPaths:
     """Where a training reads and writes, as URIs.
 
     Attributes:
-        start: directory of the model that the training starts from.
-        validation_rows: the `LabelledRows` to validate on; None for no validation.
+        start: directory of the model that the training starts from, written after `rows` and `validation_rows`.
+        rows: the `LabelledRows` to train on.
+        validation_rows: those to validate on; None for no validation.
         checkpoints: directory of the checkpoints.
         best: directory of the best model so far, in `save_pretrained` layout.
         adapter: directory of the adapter alone; None where none is wanted.
@@ -88,6 +89,7 @@ class TrainingPaths:
     """
 
     start: str
+    rows: str
     validation_rows: str | None
     checkpoints: str
     best: str
@@ -95,6 +97,28 @@ class TrainingPaths:
     log: str
     progress: str
     failure: str
+
+    @classmethod
+    def below(cls, root: str, *, validates: bool, adapter: bool) -> Self:
+        """Return the paths of a training in a directory of its own.
+
+        Args:
+            root: the directory, an absolute URI without a slash at its end: Ray Train gives each worker a working
+                directory of its own.
+            validates: whether there are rows to validate on.
+            adapter: whether the adapter is wanted alone.
+        """
+        return cls(
+            start=f"{root}/start",
+            rows=f"{root}/rows.parquet",
+            validation_rows=f"{root}/validation.parquet" if validates else None,
+            checkpoints=f"{root}/checkpoints",
+            best=f"{root}/best",
+            adapter=f"{root}/adapter" if adapter else None,
+            log=f"{root}/log.json",
+            progress=f"{root}/progress.json",
+            failure=f"{root}/failure.txt",
+        )
 
 
 @dataclass(frozen=True, slots=True)

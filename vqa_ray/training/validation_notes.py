@@ -19,7 +19,7 @@ _FEW_ROWS = 100
 _LEAST_ALIKE = 10
 
 
-def judgement_notes(
+def accuracy_notes(
     results: pa.Table, validation: LabelledRows, found: ValidationMetrics, training: LabelledRows
 ) -> tuple[str, ...]:
     """Sentences to stand beside the accuracy.

@@ -35,7 +35,7 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     layout = RunDirectory("runs/mine")
     guard.claim_output(layout, request.record, request.listings(layout))
     output = tmp_path / "runs" / "mine"
-    for name in ("config.json", "model.safetensors", "_vqa_ray/training/best/config.json"):
+    for name in ("config.json", "model.safetensors", "validation.parquet", "_vqa_ray/training/best/config.json"):
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         (output / name).write_text("{}")
     write_card(str(output / "README.md"), trained("mine"))
@@ -134,7 +134,7 @@ def test_the_next_command_runs_as_it_is(given: dict[str, object], told: str) -> 
 
 
 def test_a_base_of_the_hub_is_named_without_its_revision() -> None:
-    from vqa_ray.jobs.finetune.publish import _hub_name
+    from vqa_ray.jobs.finetune.summary import _hub_name
 
     assert _hub_name("dandelin/vilt-b32-mlm@a1b2") == "dandelin/vilt-b32-mlm"
     assert [_hub_name(name) for name in ("scratch", "bundled:catalog-vilt", "s3://b/m", "/a/b", ".")] == [None] * 5

@@ -47,6 +47,16 @@ def writer(output: str, sleep: Clock | None = None, **options) -> OutputLock:
     return OutputLock(output, DATE, beat_s=10, silence_s=45, sleep=sleep or Clock(), **options)
 
 
+def test_the_right_to_write_holds_in_any_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of a worker is not the command's where the cluster was there before."""
+    monkeypatch.chdir(tmp_path)
+    with writer("out") as lock:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert lock.fence.holds()
+        monkeypatch.chdir(tmp_path)
+
+
 def dead(output: str, **who) -> OutputLock:
     """A writer that has stopped without a word."""
     other = writer(output, **who)

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from tests.unit.training.labelled import labelled
-from vqa_ray.training.validation_notes import judgement_notes, wilson_interval
+from vqa_ray.training.validation_notes import accuracy_notes, wilson_interval
 from vqa_ray.training.vqa.validate import RESULTS, metrics_of
 
 TRUTH = [["No"]] * 12 + [["yes"]] * 8
@@ -18,7 +18,7 @@ def notes(given: list[str]) -> tuple[str, ...]:
         for key, answer in enumerate(given)
     ]
     results, validation = pa.Table.from_pylist(rows, RESULTS), labelled(*TRUTH)
-    return judgement_notes(results, validation, metrics_of(results, validation), labelled(*TRUTH))
+    return accuracy_notes(results, validation, metrics_of(results, validation), labelled(*TRUTH))
 
 
 def test_a_model_that_says_one_thing_is_told() -> None:

@@ -26,7 +26,7 @@ _TEXTS_AT_ONCE = 256
 
 # One row per validation row: its captions, and how many wrong images each finds before the first right one; how many
 # wrong captions its image finds before. Null where status is `error`.
-JUDGED = pa.schema(
+PAIR_RANKS = pa.schema(
     [
         *schema.IDENTITY[:2],
         pa.field("captions", pa.list_(pa.string())),
@@ -39,14 +39,14 @@ JUDGED = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedPairs:
-    """The metrics of a written model, and JUDGED rows."""
+class PairEvaluation:
+    """The metrics of a written model, and PAIR_RANKS rows."""
 
     metrics: ValidationMetrics
     rows: pa.Table
 
 
-def judge_embedded(embedded: pa.Table, rows: LabelledRows, options: ModelOptions, loss: float) -> JudgedPairs:
+def evaluate_embedded(embedded: pa.Table, rows: LabelledRows, options: ModelOptions, loss: float) -> PairEvaluation:
     """Encode the captions of validation rows, and tell how well captions and images find each other.
 
     Args:
@@ -61,7 +61,7 @@ def judge_embedded(embedded: pa.Table, rows: LabelledRows, options: ModelOptions
     embedded = embedded.take(np.argsort(embedded["source_key"].to_numpy()))
     tokenize = _tokenizer(options.reference)
     judged = Judgement.of(_results(embedded, rows, options.load_encoder(), tokenize), rows)
-    return JudgedPairs(judged.metrics(loss), _rows(embedded, rows, judged))
+    return PairEvaluation(judged.metrics(loss), _rows(embedded, rows, judged))
 
 
 def _tokenizer(reference: str) -> Callable[[str], tuple[int, ...]]:
@@ -106,7 +106,7 @@ def _results(
 
 
 def _rows(embedded: pa.Table, rows: LabelledRows, judged: Judgement) -> pa.Table:
-    """JUDGED rows of all, in order of key."""
+    """PAIR_RANKS rows of all, in order of key."""
     of_text, of_image = (judged.ranks[way] for way in DIRECTIONS)
     text_ranks, image_ranks = of_text[judged.pairs.text_of], of_image[judged.pairs.image_of]
     ends = np.cumsum(np.bincount(judged.pairs.text_row, minlength=judged.rows))
@@ -125,5 +125,5 @@ def _rows(embedded: pa.Table, rows: LabelledRows, judged: Judgement) -> pa.Table
         row: SkippedRow(rows.keys[row], NO_CAPTION, "the row has no caption")
         for row in np.flatnonzero(schema.is_ok(embedded) & ~judged.encoded).tolist()
     }
-    table = pa.table({part.name: columns[part.name] for part in JUDGED}, schema=JUDGED)
+    table = pa.table({part.name: columns[part.name] for part in PAIR_RANKS}, schema=PAIR_RANKS)
     return schema.mark_failed(table, failures)

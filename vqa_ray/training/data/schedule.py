@@ -29,7 +29,7 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class PlanConfig:
+class ScheduleConfig:
     """How the order of rows is made.
 
     Attributes:
@@ -87,7 +87,7 @@ class RowSchedule:
         self,
         keys: npt.NDArray[np.int64],
         targets: Targets,
-        config: PlanConfig,
+        config: ScheduleConfig,
         auxiliary: npt.NDArray[np.int32] | None = None,
     ) -> None:
         chosen = np.flatnonzero(targets.trainable)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vqa_ray.errors import RequestError
 from vqa_ray.readers.source import ColumnMap, InputConfig, Shard, Source
 from vqa_ray.schema import ROW_BITS
-from vqa_ray.training.data.schedule import PlanConfig, PlannedRows, RowSchedule, evaluation_parts, window_rows
+from vqa_ray.training.data.schedule import PlannedRows, RowSchedule, ScheduleConfig, evaluation_parts, window_rows
 from vqa_ray.training.data.targets import Targets
 
 
@@ -29,7 +29,7 @@ def one_target_each(count: int) -> Targets:
 
 def plan_of(sizes: list[int], batch_size: int = 8, window: int = 20, seed: int = 0) -> RowSchedule:
     keys = keys_of(sizes)
-    return RowSchedule(keys, one_target_each(len(keys)), PlanConfig(batch_size, seed, window))
+    return RowSchedule(keys, one_target_each(len(keys)), ScheduleConfig(batch_size, seed, window))
 
 
 def joined(parts: list[PlannedRows]) -> list[tuple[int, int, int, float]]:
@@ -115,14 +115,14 @@ def test_rows_are_mixed_over_a_window_that_holds_all() -> None:
 def test_rows_without_targets_are_left_out_with_their_classes() -> None:
     targets = Targets(np.array([0, 0, 2, 2, 3]), np.array([4, 5, 6], np.int32), np.array([1, 0.3, 0.6], np.float32))
     classes = np.array([[0], [1], [2], [-1]], np.int32)
-    plan = RowSchedule(np.arange(4), targets, PlanConfig(1), classes)
+    plan = RowSchedule(np.arange(4), targets, ScheduleConfig(1), classes)
     (part,) = plan.parts(0)
     found = {int(key): part.auxiliary[at].tolist() for at, key in enumerate(part.keys)}
     assert found == {1: [1], 3: [-1]}
     assert part.steps.tolist() == [0, 1]
     none = Targets(np.zeros(5, np.int64), np.empty(0, np.int32), np.empty(0, np.float32))
     with pytest.raises(RequestError, match="none of the 4 rows to train on has an answer that is in the vocabulary"):
-        RowSchedule(np.arange(4), none, PlanConfig(1))
+        RowSchedule(np.arange(4), none, ScheduleConfig(1))
 
 
 @settings(deadline=None)

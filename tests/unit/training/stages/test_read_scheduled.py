@@ -15,7 +15,7 @@ from vqa_ray import schema
 from vqa_ray.keys import Keys
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.training.data.row_schema import TRAINING_FIELDS
-from vqa_ray.training.data.schedule import PlanConfig, PlannedRows, RowSchedule, evaluation_parts
+from vqa_ray.training.data.schedule import PlannedRows, RowSchedule, ScheduleConfig, evaluation_parts
 from vqa_ray.training.data.source import open_caption_source
 from vqa_ray.training.data.targets import Targets
 from vqa_ray.training.stages import read_scheduled as read_planned
@@ -47,7 +47,7 @@ def labels_of(keys: Keys) -> tuple[Targets, npt.NDArray[np.int32]]:
 def plan_of(source: Source, window: int, batch_size: int = 8) -> RowSchedule:
     keys = np.array([row["source_key"] for row in rows_of(source)], np.int64)
     targets, classes = labels_of(keys)
-    return RowSchedule(keys, targets, PlanConfig(batch_size, 1, window), classes)
+    return RowSchedule(keys, targets, ScheduleConfig(batch_size, 1, window), classes)
 
 
 def read(tasks: list[ReadPlanned]) -> pa.Table:
@@ -159,7 +159,7 @@ def test_tables_and_memory_stay_small(tmp_path: Path) -> None:
     source = open_at(file)
     keys = np.array([shard.index << 32 | row for shard in source.shards for row in range(shard.rows or 0)])
     targets = Targets(np.arange(count + 1), np.zeros(count, np.int32), np.ones(count, np.float32))
-    plan = RowSchedule(keys, targets, PlanConfig(8, 0, 32))
+    plan = RowSchedule(keys, targets, ScheduleConfig(8, 0, 32))
     most, before = 0, pa.total_allocated_bytes()
     for task in planned_reads(source, plan.parts(0)):
         for table in task():
