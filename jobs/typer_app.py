@@ -186,13 +186,15 @@ def _with_values(arguments: Sequence[str]) -> list[str]:
 def _unknown(word: str, commands: Mapping[str, Command]) -> str:
     known = ", ".join(commands)
     if word.startswith("-"):
+        if meant := nearest(word, ("--version", "--help")):
+            return f"no such option: {word}{meant}"
         return f"{word}: options follow the command: vqa-ray COMMAND {word}; commands are {known}"
     return f"unknown command {word!r}{nearest(word, list(commands))}; known are {known}"
 
 
 def _usage(error: Any) -> str:
     """Say in one line what is wrong with a command line."""
-    message = one_line(error.format_message(), 1000)
+    message = one_line(error.format_message(), 1000).replace("Value error, ", "")
     option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
     # Only the error of an unknown option has guesses of its own.
     if option is None or context is None or not hasattr(error, "possibilities"):

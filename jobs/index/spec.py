@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from pydantic import field_validator
+
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.field import option
 
@@ -34,6 +36,13 @@ class IndexSpec(RunSpec):
     )
 
     update: bool = option("Always so: an index takes in what was added to its input.", True, affects_result=False)
+
+    @field_validator("update")
+    @classmethod
+    def _check_update(cls, update: bool) -> bool:
+        if not update:
+            raise ValueError("an index always takes in what was added to its input; leave the option out")
+        return update
 
     def shared(self) -> dict[str, Any]:
         """What all updates of an index must agree on, beside the model."""

@@ -7,9 +7,10 @@ resumption.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from vqa_ray.jobs.spec.field import extra_of, option
 from vqa_ray.jobs.spec.groups import ClusterGroup, DeviceGroup, InputGroup, LoggingGroup, ModelGroup, OutputGroup
@@ -20,7 +21,16 @@ def _range(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Workers = Annotated[str, BeforeValidator(_range), Field(pattern=r"^[1-9]\d*(-[1-9]\d*)?$")]
+def _check_range(value: str) -> str:
+    found = re.fullmatch(r"([1-9][0-9]*)(?:-([1-9][0-9]*))?", value)
+    if found is None:
+        raise ValueError("wanted a number or a range such as 2-8")
+    if found[2] is not None and int(found[1]) > int(found[2]):
+        raise ValueError("the smaller number comes first in a range")
+    return value
+
+
+Workers = Annotated[str, BeforeValidator(_range), AfterValidator(_check_range)]
 
 
 def bounds(workers: str) -> tuple[int, int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.jobs.commands import ROOT
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, TagSpec
 from vqa_ray.jobs.spec.load import load
@@ -130,3 +133,19 @@ def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     file.write_text("model: fake:\n")
     with pytest.raises(RequestError, match=r"not YAML: line 1: .*a value with a colon needs quotes"):
         load(AnswerSpec, str(file), {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "message"),
+    [
+        (AnswerSpec, {"num_actors": "4-2"}, "--num-actors: the smaller number comes first in a range, given '4-2'"),
+        (AnswerSpec, {"num_actors": "many"}, "--num-actors: wanted a number or a range such as 2-8, given 'many'"),
+        (IndexSpec, {"update": False}, "--update: an index always takes in what was added to its input"),
+    ],
+)
+def test_values_that_contradict_themselves_are_refused(
+    kind: type[RunSpec], wrong: dict[str, Any], message: str
+) -> None:
+    given = {name: value for name, value in FULL.items() if name in kind.model_fields}
+    with pytest.raises(RequestError, match=re.escape(message)):
+        load(kind, None, given | wrong)
