@@ -1,4 +1,4 @@
-"""Settings of a worker process: they are global to the process, so only a stage may choose them."""
+"""Settings of a worker process. They are global to the process, so only a stage may choose them."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _LARGEST_KEPT_BLOCK = 32 * 2**20
 _KEPT_BYTES = 256 * 2**20
-# Of 16 MiB each: a 6-megapixel photo takes two.
+# Blocks of 16 MiB: a 6-megapixel photo takes two.
 _PILLOW_BLOCKS = 4
 _LINUX = sys.platform == "linux"
 
 
 @functools.cache
 def prepare_for_decoding() -> None:
-    """Make this process decode on one core and reuse its memory. Only the first call does anything.
+    """Make this process decode on one core and reuse its memory. Only the first call has an effect.
 
-    Ray runs one task per CPU, so that threads of torch's or libavif's within a task would fight for the same cores.
-    And each photo needs tens of megabytes for a moment: given back to the system every time, which is what the C
-    library does on its own, their page faults take as long as the decoding of a 3000×2000 JPEG (11,000 per image).
+    Ray runs one task per CPU, so threads of torch or libavif within a task would compete for the same cores. Each photo
+    needs tens of megabytes for a moment. The C library would return them to the system every time, and their page
+    faults (11,000 per image) take as long as decoding a 3000×2000 JPEG.
     """
     with gc_paused():
         import torch
@@ -35,7 +35,7 @@ def prepare_for_decoding() -> None:
 
     torch.set_num_threads(1)
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-    # What the environment variable PILLOW_BLOCKS_MAX does where it is set before Pillow is imported.
+    # The effect of the environment variable PILLOW_BLOCKS_MAX, which Pillow reads when it is imported.
     PillowImage.core.set_blocks_max(_PILLOW_BLOCKS)  # type: ignore[attr-defined]
     if _LINUX:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -57,9 +57,9 @@ def torch_threads_kept() -> Iterator[None]:
 
 
 def limit_threads(threads: int | None) -> None:
-    """Give the numeric libraries of this process `threads` threads; None leaves them alone.
+    """Give the numeric libraries of this process `threads` threads; None changes nothing.
 
-    To be called before they are imported: they read the environment once.
+    Call it before these libraries are imported: they read the environment once.
     """
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -67,10 +67,10 @@ def limit_threads(threads: int | None) -> None:
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """No garbage collection while large libraries are imported and a model is loaded.
+    """Pause garbage collection while large libraries are imported and a model is loaded.
 
-    They make 300,000 objects that stay, and every full collection on the way looks at all of them in vain: a fifth of
-    the time that importing torch and transformers takes.
+    They create 300,000 objects that stay. Full collections traverse all of them in vain, which takes a fifth of the
+    time of importing torch and transformers.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -82,11 +82,10 @@ def gc_paused() -> Iterator[None]:
 
 
 def release_memory() -> None:
-    """Give back to the system what the work so far has freed.
+    """Return freed memory to the system, between pieces of work; within one it is reused, see `prepare_for_decoding`.
 
-    To be called between pieces of work. A worker process that Ray keeps for its next task would hold it, 60 to 100 MiB,
-    and there are as many of them as tasks have ever run at a time; a training process gathers 300 MiB in its first
-    minutes. Within a piece of work the memory is reused, see `prepare_for_decoding`.
+    A worker process that Ray keeps for its next task would hold 60 to 100 MiB, and there are as many workers as tasks
+    have ever run at a time; a training process gathers 300 MiB in its first minutes.
     """
     import pyarrow as pa
 

@@ -1,4 +1,4 @@
-"""Encoded bytes → upright RGB pixels, within limits; and their resize to a model's size."""
+"""Encoded bytes → upright RGB pixels, within limits; and resized to a model's size."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from vqa_ray.images.resize import Resample, resample_of, resize
 from vqa_ray.images.rgb import orientation_of, to_rgb, turn_upright
 from vqa_ray.types import Image, ImageTransform
 
-# Above this Pillow itself refuses, whatever we allow: 2 × PIL.Image.MAX_IMAGE_PIXELS.
+# Pillow itself refuses more: 2 × PIL.Image.MAX_IMAGE_PIXELS.
 _PILLOW_PIXELS = 178_956_970
 _COUNTED_FRAMES = ("PNG", "WEBP", "AVIF")
 
 TargetSize = Callable[[int, int], tuple[int, int]]
-"""(height, width) of an upright image → (height, width) wanted; may raise RowError."""
+"""(height, width) of an upright image → target (height, width); may raise RowError."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """What an image may cost. Checked from its header, before its pixels are allocated.
+    """Limits of an image, checked against its header before memory for its pixels is allocated.
 
-    While it is decoded, an RGB JPEG takes 10 bytes of memory per pixel, the costliest formats 22.
+    Decoding takes 10 bytes of memory per pixel of an RGB JPEG, and up to 22 for other formats.
 
     Attributes:
         max_image_bytes: of the encoded file.
-        max_image_pixels: width × height; at most 178,956,970, where Pillow's own limit lies.
+        max_image_pixels: width × height; at most 178,956,970, Pillow's own limit.
         max_image_side: pixels of the longer side.
-        max_image_frames: of an animation whose header counts them (PNG, WebP, AVIF). Only the first is ever decoded.
+        max_image_frames: of an animation whose header counts them (PNG, WebP, AVIF). Only the first frame is decoded.
     """
 
     max_image_bytes: int = 64 * 2**20
@@ -53,12 +53,12 @@ class ImageLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """Pixels as they lie in the file, and what is left to do with them.
+    """Pixels in the file's orientation.
 
     Attributes:
         pixels: uint8 (H, W, 3), not yet turned; smaller than the file's image after JPEG draft scaling.
-        orientation: EXIF orientation that is still to be applied, 1 to 8.
-        upright_size: (height, width) of the whole image, turned, before draft scaling.
+        orientation: EXIF orientation that remains to be applied, 1 to 8.
+        upright_size: (height, width) of the whole upright image, before draft scaling.
     """
 
     pixels: Image
@@ -73,21 +73,21 @@ def decode(data: bytes, limits: ImageLimits) -> Image:
 
     Args:
         data: the encoded file.
-        limits: what it may cost.
+        limits: of the image.
 
     Returns:
-        uint8 (H, W, 3), C-contiguous, perhaps read-only.
+        uint8 (H, W, 3), C-contiguous, possibly read-only.
 
     Raises:
-        RowError: `image_missing` (no bytes), `image_too_large`, `image_unsupported` or `image_undecodable`; nothing
-            else, whatever the bytes are.
+        RowError: `image_missing` (no bytes), `image_too_large`, `image_unsupported` or `image_undecodable`; no other
+            exception, whatever the bytes are.
     """
     decoded = _decode(data, limits, None)
     return turn_upright(decoded.pixels, decoded.orientation)
 
 
 def upright_size(data: bytes, limits: ImageLimits) -> tuple[int, int]:
-    """The (height, width) of an image file turned upright; JPEG is decoded at its smallest.
+    """Return the (height, width) of an upright image file; JPEG is decoded at its smallest scale.
 
     Raises:
         RowError: as `decode`.
@@ -96,12 +96,17 @@ def upright_size(data: bytes, limits: ImageLimits) -> tuple[int, int]:
 
 
 def decode_small(data: bytes, limits: ImageLimits, least: tuple[int, int]) -> tuple[Image, tuple[int, int]]:
-    """Decode an image for a small copy of it: a JPEG at 1/2, 1/4 or 1/8 of its size, but not below `least`.
+    """Decode an image for a small copy: a JPEG at 1/2, 1/4 or 1/8 of its size, but not below `least`.
 
-    Two to three times faster than `decode` for large photos; pixels differ by 2 of 255 in the mean.
+    Two to three times faster than `decode` for large photos; pixels differ by 2 of 255 on average.
+
+    Args:
+        data: the encoded file.
+        limits: of the image.
+        least: (height, width) of the upright image, the lower limit of the scaling.
 
     Returns:
-        uint8 (H, W, 3), turned upright, and the (height, width) of the whole image, as `least` is.
+        uint8 (H, W, 3), upright, and the (height, width) of the whole upright image.
 
     Raises:
         RowError: as `decode`.
@@ -111,7 +116,7 @@ def decode_small(data: bytes, limits: ImageLimits, least: tuple[int, int]) -> tu
 
 
 def decode_for(data: bytes, limits: ImageLimits, transform: ImageTransform, *, fast: bool = False) -> Image:
-    """Decode an image as a model wants it: its transform's size, by its interpolation; otherwise as `decode_resized`.
+    """Decode an image at the size and with the interpolation of a model's transform; otherwise as `decode_resized`.
 
     Raises:
         RowError: as there.
@@ -126,16 +131,16 @@ def decode_resized(
 
     Args:
         data: the encoded file.
-        limits: what it may cost.
-        target_size: the size wanted for an upright image of a given size, `ImageTransform.target_size`.
-        fast: let JPEG be decoded at a fraction of its size that still covers the target.
+        limits: of the image.
+        target_size: maps the size of an upright image to the target size, see `ImageTransform.target_size`.
+        fast: decode JPEG at a fraction of its size that still covers the target.
         resample: see `resize`.
 
     Returns:
-        uint8 (height, width, 3), C-contiguous, of the size that `target_size` says.
+        uint8 (height, width, 3), C-contiguous, of the target size.
 
     Raises:
-        RowError: as `decode`, or what `target_size` raises.
+        RowError: as `decode`, or from `target_size`.
     """
     decoded = _decode(data, limits, target_size if fast else None)
     height, width = target_size(*decoded.upright_size)
@@ -160,18 +165,18 @@ def _decode(data: bytes, limits: ImageLimits, draft_size: TargetSize | None) -> 
     except PillowImage.DecompressionBombError as error:
         raise RowError(ErrorCode.IMAGE_TOO_LARGE, f"{name}: more than {_PILLOW_PIXELS} pixels") from error
     except Exception as error:
-        # Pillow's parsers raise nearly every exception there is on broken files; none of them is our own mistake.
+        # On broken files, Pillow's parsers raise nearly every exception there is; none of them is a fault of ours.
         kind = "" if isinstance(error, OSError | SyntaxError | ValueError) else f"{type(error).__name__}: "
         raise RowError(ErrorCode.IMAGE_UNDECODABLE, f"{name}: {kind}{error}") from error
 
 
 def _decode_whole(data: bytes, name: str, limits: ImageLimits, draft_size: TargetSize | None) -> _Decoded:
-    """Decode a file; where that fails, without the metadata that may be why."""
+    """Decode a file; where that fails, try without its metadata, which may be the cause."""
     try:
         return _decode_format(data, name, limits, draft_size)
     except (RowError, MemoryError, PillowImage.DecompressionBombError):
         raise
-    except Exception:  # Pillow's parsers raise nearly every exception there is; the first one is what is reported.
+    except Exception:  # Pillow's parsers raise nearly every exception there is; the first one is reported.
         for copy in stripped(data, name):
             try:
                 return _decode_format(copy, name, limits, draft_size)
@@ -193,7 +198,7 @@ def _decode_format(data: bytes, name: str, limits: ImageLimits, draft_size: Targ
             image.draft(None, (width, height) if orientation < 5 else (height, width))
     image.load()
     if name != "JPEG":
-        # Only now: PNG may have its EXIF behind the pixels, and TIFF is turned while it is loaded.
+        # Only now: PNG may have its EXIF after the pixels, and TIFF is turned while it loads.
         orientation = orientation_of(image)
         size = image.size
     pixels: Image = np.asarray(to_rgb(image))

@@ -1,4 +1,4 @@
-"""Which image file formats are read, and how a file is opened without trusting it.
+"""The image file formats that are read, and the opening of a file without trust in it.
 
 Only raster formats that carry photos and graphics are opened. PostScript would start an interpreter, and PDF, SVG,
 WMF and layered documents are not images: they are refused by their first bytes, before any parser sees them.
@@ -33,14 +33,14 @@ from vqa_ray.errors import ErrorCode, RowError
 
 
 class _Png(PngImagePlugin.PngImageFile):
-    """A PNG whose pixels count even when what follows them is cut off or wrong."""
+    """A PNG whose pixels count even when the chunks after them are cut off or broken."""
 
     def load_end(self) -> None:
         with suppress(OSError, SyntaxError, ValueError, struct.error, zlib.error):
             super().load_end()
 
 
-# The class of the JPEG plugin, not its factory: the first picture of an MPO file is a JPEG like any other.
+# The class of the JPEG plugin, not its factory: the first image of an MPO file is a JPEG like any other.
 _PLUGINS: dict[str, type[ImageFile.ImageFile]] = {
     "JPEG": JpegImagePlugin.JpegImageFile,
     "PNG": _Png,
@@ -88,16 +88,16 @@ _REFUSED: tuple[tuple[bytes, str], ...] = (
 )
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
-# A file's Python-side parser reads in small steps, each of which costs about a microsecond; real headers need tens to
-# hundreds of them. The budgets end files made of millions of one-byte chunks, junk bytes or tags.
+# Pillow's Python parsers read in small steps of about a microsecond; real headers need tens to hundreds of steps. The
+# budgets stop files made of millions of one-byte chunks, junk bytes or tags.
 _HEADER_READS = 20_000
 _READS = 500_000
-# A progressive JPEG may repeat tiny scans over all of its pixels; libjpeg-turbo's own fuzzers stop at 500 as well.
+# A progressive JPEG may repeat tiny scans over all of its pixels; libjpeg-turbo's own fuzzers stop at 500, too.
 _MAX_SCANS = 500
 
 
 class _CountedReads(io.BytesIO):
-    """The bytes of a file that end with an error after `budget` reads."""
+    """The bytes of a file, which raise an error after `budget` reads."""
 
     budget = _HEADER_READS
 
@@ -109,9 +109,9 @@ class _CountedReads(io.BytesIO):
 
 
 class QuietWarnings:
-    """Silence Python warnings while any thread is inside: Pillow warns of oddities that do not matter here.
+    """Silence Python warnings while any thread is inside: Pillow warns of harmless oddities.
 
-    `warnings.catch_warnings` alone is not safe with threads: two that overlap would leave the filters changed.
+    `warnings.catch_warnings` alone is not safe with threads: two overlapping blocks would leave the filters changed.
     """
 
     def __init__(self) -> None:
@@ -140,10 +140,10 @@ quiet_warnings = QuietWarnings()
 
 
 def identify(data: bytes) -> str:
-    """The format of a file by its first bytes, one of `FORMATS`.
+    """Identify the format of a file by its first bytes: one of `FORMATS`.
 
     Raises:
-        RowError: `image_unsupported` for a format that is known and not read, `image_undecodable` for anything else.
+        RowError: `image_unsupported` for a known format that is not read, `image_undecodable` for anything else.
     """
     head = data[:64]
     for magic, name in _MAGIC:
@@ -177,16 +177,16 @@ def open_header(data: bytes, name: str) -> PillowImage.Image:
     """Parse the header of a file of format `name`; the pixels stay undecoded (the frame of an icon may be decoded).
 
     Raises:
-        RowError: `image_too_large` for a file built to keep a parser busy.
-        Exception: whatever Pillow raises.
+        RowError: `image_too_large` for a file made to keep a parser busy.
+        Exception: from Pillow, of any type.
     """
     if name == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
         raise RowError(ErrorCode.IMAGE_TOO_LARGE, f"more than {_MAX_SCANS} scans")
     file = _CountedReads(data)
-    # Icons through IcoFile, because the image class decodes the frame before its size can be looked at.
+    # Icons through IcoFile, because the image class decodes the frame before its size can be checked.
     image = IcoImagePlugin.IcoFile(file).frame(0) if name == "ICO" else _PLUGINS[name](file, "")
     file.budget += _READS
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        # All of the file at once: in Pillow's steps of 64 KB, what libjpeg leaves is copied again for each step.
+        # The whole file at once: in Pillow's steps of 64 KB, libjpeg's unread rest is copied again at each step.
         image.decodermaxblock = max(len(data), ImageFile.MAXBLOCK)
     return image

@@ -1,7 +1,7 @@
-"""Strip broken metadata from an encoded image, so that it does not cost pixels that are whole.
+"""Strip broken metadata from an encoded image whose pixels are whole.
 
-Used only after a file could not be decoded as it is: text that inflates to megabytes, a colour profile cut short, a
-wrong checksum. What decides the pixels is copied unchanged; the orientation is kept where it can be.
+Used only after decoding failed: for text that inflates to megabytes, a truncated colour profile, a wrong checksum.
+Whatever determines the pixels is copied unchanged; the orientation is kept if possible.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterator, Mapping
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-# A search for the next chunk or segment ends after so many bytes of nonsense.
+# The search for the next chunk or segment ends after so many bytes.
 _SEARCH_BYTES = 2**20
 _EXIF = b"Exif\x00\x00"
-# TIFF tags that do not decide the pixels: names, dates, resolution, XMP, IPTC, Photoshop, EXIF, ICC, GPS and all
-# private tags but those of the colour filter. Everything else stays.
+# The TIFF tags that determine the pixels. Stripped are names, dates, resolution, XMP, IPTC, Photoshop, EXIF, ICC, GPS
+# and all private tags but those of the colour filter.
 _TIFF_PIXELS = frozenset(
     (254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 274, 277, 278, 279, 280, 281, 284, 292, 293, 317, 318, 319)
 ) | frozenset((320, 322, 323, 324, 325, 330, 332, 338, 339, 340, 341, 347, 512, 513, 514, 519, 520, 521, 529, 530, 532))
 
 
 def stripped(data: bytes, kind: str) -> Iterator[bytes]:
-    """Copies of an encoded image with ever less metadata, for a decoder to try in turn.
+    """Yield copies of an encoded image with less and less metadata, for a decoder to try in turn.
 
     Args:
         data: the encoded file.
-        kind: its format, as `vqa_ray.images.formats.identify` names it; formats not known here give nothing.
+        kind: its format, see `vqa_ray.images.formats.identify`; formats other than PNG, JPEG, WebP and TIFF have none.
     """
     strip = _STRIPPERS.get(kind)
     seen = data
@@ -50,14 +50,14 @@ def _strip_png(data: bytes, keeps_orientation: bool) -> bytes:
         stop = at + 12 + length
         is_sound = len(body) == length and data[stop - 4 : stop] == struct.pack(">I", zlib.crc32(kind + body))
         if kind == b"IDAT" or (kind in _PNG_PIXELS[:2] and is_sound):
-            # Pixels as they are: the decoder judges them itself.
+            # Pixels stay as they are: the decoder checks them itself.
             parts.append(data[at:stop])
         elif is_sound and keeps_orientation and kind in (b"tRNS", b"eXIf"):
             parts.append(data[at:stop])
         elif kind == b"IEND":
             break
         elif not is_sound and not _is_png_chunk(data, stop):
-            # Its length is wrong too: go on where the next chunk of pixels begins.
+            # The length is wrong, too: continue at the next chunk of pixels.
             found = [data.find(name, at + 8, at + 8 + _SEARCH_BYTES) for name in (b"PLTE", b"tRNS", b"IDAT")]
             stop = min((place for place in found if place >= 0), default=len(data) + 4) - 4
         at = stop
@@ -89,7 +89,7 @@ def _strip_jpeg(data: bytes, keeps_orientation: bool) -> bytes:
             is_exif = marker == 0xE1 and body.startswith(_EXIF)
             is_adobe = marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12
             if stop < at + 4 or data[stop : stop + 1] != b"\xff":
-                # Its length is wrong: go on at the next table or frame.
+                # The length is wrong: continue at the next table or frame.
                 at = _next_jpeg_segment(data, at + 2)
                 continue
             if is_adobe or (is_exif and keeps_orientation):
@@ -101,7 +101,7 @@ def _strip_jpeg(data: bytes, keeps_orientation: bool) -> bytes:
 
 
 def _next_jpeg_segment(data: bytes, at: int) -> int:
-    """Where the next quantization table, Huffman table, frame or restart interval begins that has a sane length."""
+    """Find the next quantization table, Huffman table, frame or restart interval with a plausible length."""
     limit = min(len(data) - 4, at + _SEARCH_BYTES)
     while (at := data.find(b"\xff", at, limit)) >= 0:
         marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
@@ -118,7 +118,7 @@ def _strip_webp(data: bytes, keeps_orientation: bool) -> bytes:
     pixels = [(kind, body) for kind, body in chunks if kind in (b"ALPH", b"VP8 ", b"VP8L")]
     frame = kinds.get(b"ANMF")
     if frame is not None and not pixels:
-        # The first frame is all that is shown.
+        # Only the first frame is shown.
         pixels = [(b"ANIM", kinds.get(b"ANIM", bytes(6))), (b"ANMF", frame)]
     if not pixels:
         return b""
@@ -135,7 +135,7 @@ def _riff_chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
         kind, length = struct.unpack("<4sI", data[at : at + 8])
         body = data[at + 8 : at + 8 + length]
         if len(body) < length and kind not in (b"VP8 ", b"VP8L", b"ANMF"):
-            # Its length is wrong: go on where the pixels begin.
+            # The length is wrong: continue where the pixels begin.
             found = [data.find(name, at + 8) for name in (b"ALPH", b"VP8 ", b"VP8L", b"ANMF")]
             at = min((place for place in found if place >= 0), default=len(data))
             continue

@@ -1,4 +1,4 @@
-"""Pixels to another size, as the models' own image processors do it."""
+"""Resize pixels as the models' own image processors do."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 from vqa_ray.types import Image, ImageTransform
 
 Resample: TypeAlias = Literal["bicubic", "bilinear"]
-"""How pixels are interpolated."""
+"""The interpolation of pixels."""
 
 _OPERATORS: dict[Resample, str] = {"bicubic": "_upsample_bicubic2d_aa", "bilinear": "_upsample_bilinear2d_aa"}
 
 
 def resample_of(transform: ImageTransform) -> Resample:
-    """The `resample` of a transform that has one; bicubic, as nearly all models want it, otherwise."""
-    wanted: Resample = getattr(transform, "resample", "bicubic")
-    return wanted
+    """Return the `resample` of a transform, bicubic without one, as for nearly all models."""
+    resample: Resample = getattr(transform, "resample", "bicubic")
+    return resample
 
 
 def resize(image: Image, height: int, width: int, resample: Resample = "bicubic") -> Image:
@@ -27,9 +27,8 @@ def resize(image: Image, height: int, width: int, resample: Resample = "bicubic"
 
     Args:
         image: uint8 (H, W, 3), C-contiguous.
-        height: pixels wanted.
-        width: pixels wanted.
-        resample: how to interpolate.
+        height, width: of the result, in pixels.
+        resample: the interpolation.
 
     Returns:
         uint8 (height, width, 3), C-contiguous; `image` itself when it has that size.
@@ -39,8 +38,8 @@ def resize(image: Image, height: int, width: int, resample: Resample = "bicubic"
     import torch
 
     resized: Image = np.empty((height, width, 3), np.uint8)
-    # The operator behind F.interpolate(mode="bicubic", antialias=True), given where to write: F.interpolate returns
-    # planes, whose reordering costs as much again as the resize of a small photo.
+    # The operator behind F.interpolate(mode="bicubic", antialias=True), with an output buffer: F.interpolate returns
+    # planes, and reordering them takes as long as resizing a small photo.
     operator = getattr(torch.ops.aten, _OPERATORS[resample])
     operator.out(
         _planes(torch.from_numpy(_writable_view(image))),
@@ -54,12 +53,12 @@ def resize(image: Image, height: int, width: int, resample: Resample = "bicubic"
 
 
 def _planes(pixels: Any) -> Any:
-    """A torch tensor (H, W, 3) seen as (1, 3, H, W), in channels_last order and without a copy."""
+    """View a torch tensor (H, W, 3) as (1, 3, H, W), in channels_last order and without a copy."""
     return pixels.permute(2, 0, 1).unsqueeze(0)
 
 
 class _WritableView:
-    """The memory of an array as if it could be written to: torch warns of read-only memory that it only reads."""
+    """The memory of an array marked as writable: torch warns of read-only memory even where it only reads."""
 
     def __init__(self, image: Image) -> None:
         self._image = image

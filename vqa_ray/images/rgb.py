@@ -81,11 +81,11 @@ def _from_deep_gray(image: PillowImage.Image) -> PillowImage.Image:
 
 
 def _gray8(values: npt.NDArray[Any], full_scale: float | None) -> npt.NDArray[np.uint8]:
-    """Gray values of any range → uint8 (H, W).
+    """Convert gray values of any range to uint8 (H, W).
 
-    Without a known full scale (32-bit integers and floats do not say what white is) it is the smallest of 1 (floats
-    only), 255 and 65535 that holds all values; values below zero or above all of these are stretched from their
-    minimum to their maximum. What is not finite is black.
+    Formats of 32-bit integers and floats do not define white. The full scale is then the smallest of 1 (floats only),
+    255 and 65535 that holds all values; values below zero or above 65535 are stretched from their minimum to their
+    maximum. Values that are not finite become black.
     """
     floats = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(floats.min()), float(floats.max())

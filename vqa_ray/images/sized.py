@@ -1,4 +1,4 @@
-"""A decoded image at the model's size that still knows the size it came in."""
+"""A decoded image at the model's size, with the size of its source."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vqa_ray.types import Image, ImageTransform
 
 @dataclass(frozen=True, slots=True)
 class SizedImage:
-    """Pixels, and what they were made from.
+    """Pixels, and the size of their source.
 
     Attributes:
-        pixels: uint8 (H, W, 3), of the size that the model wants.
-        source_height, source_width: of the image as it was brought, turned upright; pixels.
+        pixels: uint8 (H, W, 3), at the model's size.
+        source_height, source_width: of the upright source image, in pixels.
     """
 
     pixels: Image
@@ -24,7 +24,7 @@ class SizedImage:
 
 
 class _SizeRecorder:
-    """A transform that notes the last size it was asked about: that of the whole upright image."""
+    """A transform that records the size of the last image: that of the whole upright image."""
 
     def __init__(self, transform: ImageTransform) -> None:
         self._transform = transform
@@ -36,11 +36,11 @@ class _SizeRecorder:
 
 
 def decode_sized(data: bytes, limits: ImageLimits, transform: ImageTransform, *, fast: bool = False) -> SizedImage:
-    """As `vqa_ray.images.decode.decode_for`, with the size of the source.
+    """Decode an image as `vqa_ray.images.decode.decode_for`, with the size of the source.
 
     Raises:
         RowError: as there.
     """
-    noted = _SizeRecorder(transform)
-    pixels = decode_resized(data, limits, noted.target_size, fast=fast, resample=resample_of(transform))
-    return SizedImage(pixels, *noted.source)
+    recorder = _SizeRecorder(transform)
+    pixels = decode_resized(data, limits, recorder.target_size, fast=fast, resample=resample_of(transform))
+    return SizedImage(pixels, *recorder.source)

@@ -17,16 +17,16 @@ _JPEG_QUALITY = 85
 
 
 def thumbnail_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) in pixels: the longer side at most `LONGEST_SIDE`, nothing enlarged, the aspect ratio kept."""
+    """Return (height, width) in pixels: the longer side at most `LONGEST_SIDE`, same aspect ratio, never enlarged."""
     scale = min(1.0, LONGEST_SIDE / max(height, width))
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 def thumbnail(pixels: Image, height: int, width: int) -> bytes:
-    """A JPEG file of `height` × `width` pixels.
+    """Make a JPEG file of `height` × `width` pixels.
 
     Args:
-        pixels: uint8 (H, W, 3), the whole image; of any aspect ratio, which the thumbnail's replaces.
+        pixels: uint8 (H, W, 3), the whole image, of any aspect ratio: a model's own may differ from the source's.
         height, width: see `thumbnail_size`.
     """
     return _jpeg(PillowImage.fromarray(resize(pixels, height, width)))
@@ -51,7 +51,7 @@ def preview(data: bytes, longest_side: int = PREVIEW_SIDE, limits: ImageLimits |
     Args:
         data: the encoded file.
         longest_side: pixels of the preview's longer side, at most; nothing is enlarged.
-        limits: what the image may cost.
+        limits: of the image.
 
     Raises:
         RowError: as `vqa_ray.images.decode.decode`.
