@@ -54,10 +54,10 @@ def run(spec: ExportSpec) -> None:
     _check_output(to, output)
     uris, schema = _files(spec.run)
     counts = {"ok": 0, "error": 0}
-    with tempfile.TemporaryDirectory() as place:
-        written = _write(to, uris, schema, Path(place), errors=errors, counts=counts, run=spec.run)
+    with tempfile.TemporaryDirectory() as folder:
+        written = _write(to, uris, schema, Path(folder), errors=errors, counts=counts, run=spec.run)
         try:
-            for file in Path(place).iterdir():
+            for file in Path(folder).iterdir():
                 # A directory is written for a format of several files.
                 target = output if to != "fiftyone" else f"{output.rstrip('/')}/{file.name}"
                 copy_and_rename(file, target)
@@ -88,16 +88,16 @@ def _to_hub(run: str, repository: str) -> None:
     uris, schema = _files(run)
     content = manifest.read(RunDirectory(run).manifest)
     assert content is not None
-    place = upload(uris, dataset_card(content, schema), full)
-    logger.info("%d rows, %d of them failed → %s", content["rows"], content["failed"], place)
+    uri = upload(uris, dataset_card(content, schema), full)
+    logger.info("%d rows, %d of them failed → %s", content["rows"], content["failed"], uri)
 
 
 def _write(
-    to: str, uris: Sequence[str], schema: pa.Schema, place: Path, *, errors: bool, counts: dict[str, int], run: str
+    to: str, uris: Sequence[str], schema: pa.Schema, folder: Path, *, errors: bool, counts: dict[str, int], run: str
 ) -> str:
     """Write the files of a format into a local directory; give a phrase that counts what was written."""
 
-    columns, file = exported_columns(schema), place / "rows"
+    columns, file = exported_columns(schema), folder / "rows"
     batches = _batches(uris, columns, errors, counts)
     if to in TEXT:
         rows = (row for batch in batches for row in batch)
@@ -106,7 +106,7 @@ def _write(
         return f"{counts['ok'] + (counts['error'] if errors else 0)} rows"
     check_columns(schema, run, to)
     if to == "fiftyone":
-        return write_fiftyone(batches, place)
+        return write_fiftyone(batches, folder)
     model = metadata_of(schema).get("model")
     reference = str(model["reference"]) if isinstance(model, dict) else "vqa-ray"
     if to == "coco":

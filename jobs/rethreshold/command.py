@@ -84,13 +84,13 @@ def run(spec: RethresholdSpec) -> RunResult:
 
 def _parent(spec: RethresholdSpec) -> tuple[RunRecord, str]:
     """Read the record of the run whose scores decide, and when it finished."""
-    place = f"--rethreshold {spec.rethreshold}"
+    origin = f"--rethreshold {spec.rethreshold}"
     layout = RunDirectory(spec.rethreshold)
     record, done = RunRecord.read(layout.record), manifest.read(layout.manifest)
     if record is None or record.job != "tag":
-        raise RequestError(f"{place}: expected a run directory of `vqa-ray tag`")
+        raise RequestError(f"{origin}: expected a run directory of `vqa-ray tag`")
     if done is None or done["findings"]:
-        raise RequestError(f"{place}: the run has not finished; finish it with the command that began it")
+        raise RequestError(f"{origin}: the run has not finished; finish it with the command that began it")
     if is_same_place(spec.output, spec.rethreshold) or path_below(spec.output, spec.rethreshold):
         raise RequestError(f"--output {spec.output}: lies in the run whose scores decide; use another directory")
     if spec.tags is None and spec.calibration is None:

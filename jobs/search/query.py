@@ -60,10 +60,10 @@ def query_of(spec: SearchSpec, model: Checkpoint) -> Query:
 def pictures(spec: SearchSpec, index: Index, positions: Sequence[int]) -> list[bytes | None]:
     """Get a picture of each hit: its thumbnail or, where the index has none, the image itself if it is available."""
     found = index.thumbnails(positions)
-    missing = [place for place, thumbnail in enumerate(found) if thumbnail is None]
+    missing = [hit for hit, thumbnail in enumerate(found) if thumbnail is None]
     if missing:
         fetch = FetchImages(ImageFetcher(spec.max_image_bytes, allow_http=spec.allow_http))
-        images = fetch(SourceImages(index).read([positions[place] for place in missing]))["image"]
-        for place, image in zip(missing, images, strict=True):
-            found[place] = image.as_py()
+        images = fetch(SourceImages(index).read([positions[hit] for hit in missing]))["image"]
+        for hit, image in zip(missing, images, strict=True):
+            found[hit] = image.as_py()
     return found

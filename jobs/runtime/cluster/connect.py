@@ -106,7 +106,7 @@ def _start() -> tuple[Any, Cluster]:
     logger.info("starting a local Ray")
     cores = len(os.sched_getaffinity(0))
     directory = ray_directory()
-    store_bytes, place = _store(directory)
+    store_bytes, store_directory = _store(directory)
     for last in (False, True):
         try:
             started = local_ray.start(
@@ -114,7 +114,7 @@ def _start() -> tuple[Any, Cluster]:
                 object_store_memory=store_bytes,
                 logging_level=logging.ERROR,
                 _temp_dir=str(directory),
-                _plasma_directory=place,
+                _plasma_directory=store_directory,
             )
             return started, _cluster(cores, "this machine")
         except Exception as error:
