@@ -24,11 +24,11 @@ _AIMS: tuple[Aim, ...] = ("precision", "recall")
 def run(spec: CalibrateSpec) -> None:
     """Fit a calibration, write it, and print what precision and recall to expect."""
     check_file("--output", spec.output)
-    target, layout, labels = parse_target(spec.target), RunDirectory(spec.run), Labels.read(spec.labels)
-    record = RunRecord.read(layout.record)
-    if record is None or manifest.read(layout.manifest) is None or record.job not in ("retrieve", "tag"):
+    target, directory, labels = parse_target(spec.target), RunDirectory(spec.run), Labels.read(spec.labels)
+    record = RunRecord.read(directory.record)
+    if record is None or manifest.read(directory.manifest) is None or record.job not in ("retrieve", "tag"):
         raise RequestError(f"--run {spec.run}: wanted a finished run of retrieve or tag")
-    parts = [entry.uri for entry in layout.part_files()]
+    parts = [entry.uri for entry in directory.part_files()]
     if record.job == "retrieve":
         by_question = question_samples(parts, labels)
         samples = {_name(question): sample for question, sample in by_question.items()}

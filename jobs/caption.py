@@ -42,4 +42,4 @@ class CaptionPipeline:
         """Build it, lazily."""
         options = recorded_options(self.spec, self.model, work.record)
         config = CaptionConfig(options, self.spec.prompt, self.model.family.has_boxes, work.record.columns_version)
-        return caption(work.tasks, image_config(self.spec, work, self.model), config, placement, work.layout.attempt)
+        return caption(work.tasks, image_config(self.spec, work, self.model), config, placement, work.directory.attempt)

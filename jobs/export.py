@@ -120,10 +120,10 @@ def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
     if IndexDirectory(run).version_numbers():
         index = open_index(run)
         return [index.file_uri(file) for file in index.version.files], index.schema
-    layout = RunDirectory(run)
-    if manifest.read(layout.manifest) is None:
+    directory = RunDirectory(run)
+    if manifest.read(directory.manifest) is None:
         raise RequestError(f"{run}: neither a finished run nor an index; finish the run with the command that began it")
-    uris = [entry.uri for entry in layout.part_files()]
+    uris = [entry.uri for entry in directory.part_files()]
     if not uris:
         raise RequestError(f"{run}: its files of rows are gone; nothing is left to export")
     return uris, _table(uris[0]).schema

@@ -52,4 +52,4 @@ class TagPipeline:
     def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
         """Build it, lazily."""
         config = TagConfig(model_options(self.spec, self.model), self.taxonomy, work.record.columns_version)
-        return tag(work.tasks, image_config(self.spec, work, self.model), config, placement, work.layout.attempt)
+        return tag(work.tasks, image_config(self.spec, work, self.model), config, placement, work.directory.attempt)

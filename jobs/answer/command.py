@@ -64,7 +64,7 @@ class AnswerPipeline:
             self.model.family.has_boxes,
             record.columns_version,
         )
-        return answer(work.tasks, image_config(self.spec, work, self.model), config, placement, work.layout.attempt)
+        return answer(work.tasks, image_config(self.spec, work, self.model), config, placement, work.directory.attempt)
 
 
 def is_nested(spec: AnswerSpec, source: Source, record: RunRecord) -> bool:

@@ -74,5 +74,5 @@ class VllmPipeline:
             resources=placement,
             boxes=model.family.has_boxes,
             version=work.record.columns_version,
-            attempt=work.layout.attempt,
+            attempt=work.directory.attempt,
         )

@@ -25,4 +25,4 @@ class EmbedPipeline:
     def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
         """Build it, lazily."""
         config = EmbedConfig(model_options(self.spec, self.model), self.spec.thumbnails)
-        return embed(work.tasks, image_config(self.spec, work, self.model), config, placement, work.layout.attempt)
+        return embed(work.tasks, image_config(self.spec, work, self.model), config, placement, work.directory.attempt)

@@ -53,12 +53,12 @@ def run(spec: RethresholdSpec) -> RunResult:
     # A run has the scores of the same choices in all of its rows.
     any(retag.check(read_columns(uri, ("status", KEPT_SCORES)), where) for uri in parts)
     record = _record(spec, parent, finished, decides)
-    layout = RunDirectory(spec.output)
-    if admission.existing_record(layout, record) is not None and (done := manifest.read(layout.manifest)):
+    directory = RunDirectory(spec.output)
+    if admission.existing_record(directory, record) is not None and (done := manifest.read(directory.manifest)):
         logger.info("%s: this run has finished already (%s)", spec.output, done["timing"]["finished"])
         return summary.log_summary(done, spec.output, 1.0)
     with output_lock(spec.output, record.started, wait=spec.wait) as lock, store_failures_fail_the_run():
-        record, _ = admission.claim_output(layout, record, {})
+        record, _ = admission.claim_output(directory, record, {})
         started, begun = admission.now(), time.monotonic()
         file_schema = _file_schema(record, retag.schema)
         changed = 0
@@ -68,7 +68,7 @@ def run(spec: RethresholdSpec) -> RunResult:
             after = retag(before)
             changed += changed_tags(before, after)
             write_table_atomic(join(spec.output, name_of(uri)), after.cast(file_schema))
-        counts = count_rows(entry.uri for entry in layout.part_files())
+        counts = count_rows(entry.uri for entry in directory.part_files())
         if found := unexpected_keys(counts.keys, keys_of_parts(parts)[:, 0]):
             raise RunError(f"--rethreshold {spec.rethreshold}: {found[0]}; it has changed meanwhile")
         timing = manifest.Timing(started, admission.now(), time.monotonic() - begun, counts.rows, {}, 0)
@@ -77,7 +77,7 @@ def run(spec: RethresholdSpec) -> RunResult:
         lock.check()
         write_bytes_atomic(join(spec.output, CARD), dataset_card(content, retag.schema).encode())
         write_bytes_atomic(join(spec.output, FOR_DATASETS), data_files().encode())
-        manifest.write(layout.manifest, content)
+        manifest.write(directory.manifest, content)
     logger.info("%s: %d of %d images have other tags than in %s", spec.output, changed, counts.ok, spec.rethreshold)
     return summary.log_summary(content, spec.output, 1.0)
 
@@ -85,8 +85,8 @@ def run(spec: RethresholdSpec) -> RunResult:
 def _parent(spec: RethresholdSpec) -> tuple[RunRecord, str]:
     """Read the record of the run whose scores decide, and when it finished."""
     origin = f"--rethreshold {spec.rethreshold}"
-    layout = RunDirectory(spec.rethreshold)
-    record, done = RunRecord.read(layout.record), manifest.read(layout.manifest)
+    directory = RunDirectory(spec.rethreshold)
+    record, done = RunRecord.read(directory.record), manifest.read(directory.manifest)
     if record is None or record.job != "tag":
         raise RequestError(f"{origin}: expected a run directory of `vqa-ray tag`")
     if done is None or done["findings"]:

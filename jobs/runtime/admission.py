@@ -81,35 +81,35 @@ def versions() -> dict[str, str]:
     return {"vqa_ray": __version__, "python": platform.python_version(), **packages}
 
 
-def existing_record(layout: RunDirectory, wanted: RunRecord) -> RunRecord | None:
+def existing_record(directory: RunDirectory, wanted: RunRecord) -> RunRecord | None:
     """Find the record that a command continues, without writing anything; None for a new output.
 
     Raises:
         RequestError: the output holds another run or other files, or cannot be read.
     """
-    existing = _record_at(layout)
+    existing = _record_at(directory)
     if existing is not None:
-        require_same_request(layout.output, existing, wanted)
+        require_same_request(directory.output, existing, wanted)
         return existing
-    foreign = [entry.uri for entry in (*layout.foreign_files(), *layout.part_files())]
-    refuse_foreign_files(f"--output {layout.output}", foreign, "a run")
-    if not layout.is_update:
-        refuse_inside_output("--output", layout.output)
+    foreign = [entry.uri for entry in (*directory.foreign_files(), *directory.part_files())]
+    refuse_foreign_files(f"--output {directory.output}", foreign, "a run")
+    if not directory.is_update:
+        refuse_inside_output("--output", directory.output)
     return None
 
 
-def claim_output(layout: RunDirectory, wanted: RunRecord, inputs: Mapping[str, Source]) -> tuple[RunRecord, bool]:
+def claim_output(directory: RunDirectory, wanted: RunRecord, inputs: Mapping[str, Source]) -> tuple[RunRecord, bool]:
     """Give the record that a command continues, and whether it is new. A new one is written at once.
 
     Args:
-        layout: the run directory.
+        directory: the run directory.
         wanted: the record of the command.
         inputs: URI → the source whose listing is written there, so that the run can continue with the same files.
 
     Raises:
         RequestError: the output holds another run or other files, or cannot be written.
     """
-    existing = existing_record(layout, wanted)
+    existing = existing_record(directory, wanted)
     try:
         for uri, source in inputs.items():
             if existing is None or _has_grown(source) or read_snapshot(uri) is None:
@@ -117,11 +117,11 @@ def claim_output(layout: RunDirectory, wanted: RunRecord, inputs: Mapping[str, S
         if existing is not None:
             if existing.input.get("shards") != wanted.input["shards"]:
                 existing = replace(existing, input=wanted.input)
-                existing.write(layout.record)
+                existing.write(directory.record)
             return existing, False
-        wanted.write(layout.record)
+        wanted.write(directory.record)
     except store_failures() as error:
-        raise RequestError(f"--output {layout.output}: cannot be written: {store_reason(error)}") from error
+        raise RequestError(f"--output {directory.output}: cannot be written: {store_reason(error)}") from error
     return wanted, True
 
 
@@ -129,11 +129,11 @@ def _has_grown(source: Source) -> bool:
     return source.drift is not None and bool(source.drift.taken_in)
 
 
-def _record_at(layout: RunDirectory) -> RunRecord | None:
+def _record_at(directory: RunDirectory) -> RunRecord | None:
     try:
-        return RunRecord.read(layout.record)
+        return RunRecord.read(directory.record)
     except store_failures() as error:
-        raise RequestError(f"--output {layout.output}: cannot be read: {store_reason(error)}") from error
+        raise RequestError(f"--output {directory.output}: cannot be read: {store_reason(error)}") from error
 
 
 def require_same_request(output: str, existing: RunRecord, wanted: RunRecord) -> None:

@@ -28,18 +28,18 @@ from vqa_ray.storage.uri import join
 logger = logging.getLogger(__name__)
 
 
-def recover_committed_keys(layout: RunDirectory, fence: Fence) -> Ranges:
+def recover_committed_keys(directory: RunDirectory, fence: Fence) -> Ranges:
     """Clean up after a process that died, and give the rows that are written: int64 (R, 2) ranges of source_keys.
 
     Only files that were never committed and second copies of rows are deleted.
     """
     fence.check()
-    commits.clean_uncommitted(layout)
-    keys = commits.keys_by_task(layout)
-    commits.remove_repeated_rows(layout, keys)
+    commits.clean_uncommitted(directory)
+    keys = commits.keys_by_task(directory)
+    commits.remove_repeated_rows(directory, keys)
     done = ranges_of(np.concatenate([np.empty(0, np.int64), *keys.values()]))
     if len(done):
-        logger.info("%s: resumed, %d rows are written already", layout.output, size(done))
+        logger.info("%s: resumed, %d rows are written already", directory.output, size(done))
     return done
 
 
@@ -49,16 +49,16 @@ def write_rows(job: Job, work: Attempt) -> manifest.Timing:
     stages: dict[str, float] = {}
     spilled = 0
     if work.tasks:
-        before = set(commits.committed_tasks(work.layout))
+        before = set(commits.committed_tasks(work.directory))
         invocation = f"{PART_PREFIX}{uuid.uuid4().hex[:8]}"
         stages, spilled = execute(job, work, invocation)
         work.fence.check()
-        commits.clean_uncommitted(work.layout)
-        others = set(commits.committed_tasks(work.layout)) - before
+        commits.clean_uncommitted(work.directory)
+        others = set(commits.committed_tasks(work.directory)) - before
         if any(not task.startswith(invocation) for task in others):
-            copies = commits.remove_repeated_rows(work.layout, commits.keys_by_task(work.layout))
+            copies = commits.remove_repeated_rows(work.directory, commits.keys_by_task(work.directory))
             logger.warning("a process that died wrote %d rows late; one copy of each is kept", copies)
-    rows = sum(row_count(uri) for uri in commits.committed_tasks(work.layout).values())
+    rows = sum(row_count(uri) for uri in commits.committed_tasks(work.directory).values())
     return manifest.Timing(started, admission.now(), time.monotonic() - begun, rows - work.present, stages, spilled)
 
 
@@ -79,10 +79,12 @@ def finish_run(
         keys: int64 (N,), the expected rows; None for the rows of all shards.
     """
     work.fence.check()
-    layout = work.layout.later(1)
-    parts = [entry.uri for entry in layout.part_files()]
+    directory = work.directory.later(1)
+    parts = [entry.uri for entry in directory.part_files()]
     if not parts:
-        none = join(layout.parts, f"{PART_PREFIX}empty{PRIVATE_SUFFIX if layout.has_private_parts else PART_SUFFIX}")
+        none = join(
+            directory.parts, f"{PART_PREFIX}empty{PRIVATE_SUFFIX if directory.has_private_parts else PART_SUFFIX}"
+        )
         write_table_atomic(none, job.file_schema(work.record).empty_table())
         parts = [none]
     counts = count_rows(parts)
@@ -96,7 +98,7 @@ def finish_run(
     work.fence.check()
     if work.record.job != "index":
         card = dataset_card(content, job.schema)
-        write_bytes_atomic(join(layout.output, CARD), card.encode())
-        write_bytes_atomic(join(layout.output, FOR_DATASETS), data_files().encode())
-    manifest.write(layout.manifest, content)
-    return summary.log_summary(content, layout.output, job.spec.max_error_fraction)
+        write_bytes_atomic(join(directory.output, CARD), card.encode())
+        write_bytes_atomic(join(directory.output, FOR_DATASETS), data_files().encode())
+    manifest.write(directory.manifest, content)
+    return summary.log_summary(content, directory.output, job.spec.max_error_fraction)

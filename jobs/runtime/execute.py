@@ -61,12 +61,12 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
         RequestError: the cluster is too small.
         RunError: the pipeline failed.
     """
-    spec, layout = job.spec, work.layout
+    spec, directory = job.spec, work.directory
     with connect_ray(spec.address) as cluster:
         placement = plan_job(spec, cluster)
         if not spec.wait_for_cluster:
             require_resources(minimum_resources(placement), cluster.resources, cluster.name)
-        context = run_context(placement, checkpoint_config(layout, invocation), spec.no_progress_timeout_s)
+        context = run_context(placement, checkpoint_config(directory, invocation), spec.no_progress_timeout_s)
         callbacks = [*context.custom_execution_callback_classes, ExecutionStats, StopOnRequest]
         context.custom_execution_callback_classes = callbacks
         ExecutionStats.last = None
@@ -78,13 +78,13 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
             reports=invocation,
             # A retry reads only rows that failed before.
             estimate=partial(estimate_rows, job.source),
-            max_error_fraction=spec.max_error_fraction if layout.attempt == 1 else 1.0,
+            max_error_fraction=spec.max_error_fraction if directory.attempt == 1 else 1.0,
         )
         with DataContext.current(context), watch.reporting():
             try:
                 rows = job.pipeline.build(work, placement)
                 schema, rows_per_file = job.file_schema(work.record), job.rows_per_file(work.total)
-                write(rows, layout, schema, FencedNames(invocation, work.fence), rows_per_file)
+                write(rows, directory, schema, FencedNames(invocation, work.fence), rows_per_file)
             except ExecutionTimeoutError as error:
                 raise RunError(
                     f"nothing has moved for {duration(spec.no_progress_timeout_s)} (--no-progress-timeout-s): "

@@ -35,7 +35,7 @@ class Attempt:
 
     Attributes:
         record: of the run.
-        layout: the run directory.
+        directory: the run directory.
         tasks: the shards to read, without the rows that are written already.
         present: number of rows that are written already.
         total: number of all rows; None when unknown.
@@ -43,7 +43,7 @@ class Attempt:
     """
 
     record: RunRecord
-    layout: RunDirectory
+    directory: RunDirectory
     tasks: Sequence[ReadShard]
     present: int
     total: int | None
@@ -165,5 +165,5 @@ def image_config(spec: RunSpec, work: Attempt, model: Checkpoint) -> ImageConfig
         image_limits(spec),
         spec.fast_decode,
         spec.allow_http,
-        f"{work.record.run_id}-{work.layout.attempt}",
+        f"{work.record.run_id}-{work.directory.attempt}",
     )

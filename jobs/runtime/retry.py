@@ -48,17 +48,17 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
         RequestError: there is no finished run of this command, or an attempt with other codes is under way.
         RunError: see `vqa_ray.jobs.runtime.run.run_job`.
     """
-    layout = RunDirectory(job.spec.output)
-    record, before = _finished(job, layout)
+    directory = RunDirectory(job.spec.output)
+    record, before = _finished(job, directory)
     attempts: list[Mapping[str, Any]] = before["attempts"]
     fence.check()
     for earlier in range(len(attempts)):
-        delete_directory(layout.later(earlier + 2).parts)
-    attempt = layout.later(len(attempts) + 2)
-    keys = _keys(layout, attempt, job, record, retry)
+        delete_directory(directory.later(earlier + 2).parts)
+    attempt = directory.later(len(attempts) + 2)
+    keys = _keys(directory, attempt, job, record, retry)
     if not len(keys):
-        logger.info("%s: no failed rows of %s", layout.output, ", ".join(retry.names()))
-        return summary.log_summary(before, layout.output, job.spec.max_error_fraction)
+        logger.info("%s: no failed rows of %s", directory.output, ", ".join(retry.names()))
+        return summary.log_summary(before, directory.output, job.spec.max_error_fraction)
     input_rows = np.unique(keys[:, 0])
     check_retried(job.source, input_rows)
     done = recover_committed_keys(attempt, fence)
@@ -72,30 +72,30 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
         raise RunError(f"{attempt.parts}: {len(came_back)} rows came back for {len(keys)} failed ones")
     counts = count_rows(uris)
     fence.check()
-    apply_retry([entry.uri for entry in layout.part_files()], uris, attempt.attempt)
+    apply_retry([entry.uri for entry in directory.part_files()], uris, attempt.attempt)
     entry = {"attempt": attempt.attempt, "codes": retry.names(), "rows": counts.rows, "ok": counts.ok}
     result = finish_run(job, work, timing, [*attempts, entry])
     delete_directory(attempt.parts)
     return result
 
 
-def _finished(job: Job, layout: RunDirectory) -> tuple[RunRecord, dict[str, Any]]:
-    record, finished = RunRecord.read(layout.record), manifest.read(layout.manifest)
+def _finished(job: Job, directory: RunDirectory) -> tuple[RunRecord, dict[str, Any]]:
+    record, finished = RunRecord.read(directory.record), manifest.read(directory.manifest)
     if record is None or finished is None:
         raise RequestError(
-            f"--retry-failed: {layout.output} holds no finished run; run the command without --retry-failed first"
+            f"--retry-failed: {directory.output} holds no finished run; run the command without --retry-failed first"
         )
-    admission.require_same_request(layout.output, record, job.record)
+    admission.require_same_request(directory.output, record, job.record)
     if finished["input"].get("shards") != len(job.source.shards):
         raise RequestError(
-            f"--retry-failed: {layout.output} does not hold yet what was added to its input; run the command with "
+            f"--retry-failed: {directory.output} does not hold yet what was added to its input; run the command with "
             "--update and without --retry-failed first"
         )
     return record, finished
 
 
 def _keys(
-    layout: RunDirectory, attempt: RunDirectory, job: Job, record: RunRecord, retry: Retry
+    directory: RunDirectory, attempt: RunDirectory, job: Job, record: RunRecord, retry: Retry
 ) -> npt.NDArray[np.int64]:
     """Give the keys of an attempt: those it began with, or the rows that have failed by now; see `failed_rows`."""
     under_way = RunRecord.read(attempt.record)
@@ -103,13 +103,13 @@ def _keys(
         codes = under_way.command["retry_failed"]
         if codes != retry.names():
             raise RequestError(
-                f"--retry-failed: an attempt for {','.join(codes)} is under way in {layout.output}; finish it with "
+                f"--retry-failed: an attempt for {','.join(codes)} is under way in {directory.output}; finish it with "
                 f"--retry-failed {','.join(codes)}"
             )
         keys: npt.NDArray[np.int64] = np.load(io.BytesIO(read_bytes(attempt.keys)))
         # Older attempts hold no places of questions.
         return keys if keys.ndim == 2 else np.stack([keys, np.zeros_like(keys)], axis=1)
-    keys = failed_rows([entry.uri for entry in layout.part_files()], retry.codes)
+    keys = failed_rows([entry.uri for entry in directory.part_files()], retry.codes)
     if len(keys):
         buffer = io.BytesIO()
         np.save(buffer, keys)

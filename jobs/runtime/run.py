@@ -42,36 +42,36 @@ def run_job(job: Job) -> RunResult:
 
 def _execute(job: Job) -> RunResult:
     retry = job.spec.retry
-    layout = RunDirectory(job.spec.output)
-    admission.existing_record(layout, job.record)
-    if retry is None and job.write_derived is None and _finished(job, layout) is not None:
-        return _log_finished(job, layout)
-    with output_lock(layout.output, job.record.started, wait=job.spec.wait) as lock, store_failures_fail_the_run():
-        return _run(job, layout, lock.fence) if retry is None else retry_failed(_limited(job), retry, lock.fence)
+    directory = RunDirectory(job.spec.output)
+    admission.existing_record(directory, job.record)
+    if retry is None and job.write_derived is None and _finished(job, directory) is not None:
+        return _log_finished(job, directory)
+    with output_lock(directory.output, job.record.started, wait=job.spec.wait) as lock, store_failures_fail_the_run():
+        return _run(job, directory, lock.fence) if retry is None else retry_failed(_limited(job), retry, lock.fence)
 
 
-def _run(job: Job, layout: RunDirectory, fence: Fence) -> RunResult:
-    record, new = admission.claim_output(layout, job.record, {layout.listing(): job.source})
-    if _finished(job, layout) is not None:
-        return _log_finished(job, layout)
+def _run(job: Job, directory: RunDirectory, fence: Fence) -> RunResult:
+    record, new = admission.claim_output(directory, job.record, {directory.listing(): job.source})
+    if _finished(job, directory) is not None:
+        return _log_finished(job, directory)
     for note in job.source.notes:
         logger.warning("%s", note)
     log_drift(job.source)
-    done = NOTHING if new else recover_committed_keys(layout, fence)
-    job = _limited(_reconciled(job, layout, done))
+    done = NOTHING if new else recover_committed_keys(directory, fence)
+    job = _limited(_reconciled(job, directory, done))
     tasks = read_tasks(job.source, limits=job.limits, done=done)
-    work = Attempt(record, layout, tasks, size(done), job.total, fence)
-    attempts = (manifest.read(layout.manifest) or {}).get("attempts", ())
+    work = Attempt(record, directory, tasks, size(done), job.total, fence)
+    attempts = (manifest.read(directory.manifest) or {}).get("attempts", ())
     return finish_run(job, work, write_rows(job, work), attempts)
 
 
-def _reconciled(job: Job, layout: RunDirectory, done: Ranges) -> Job:
+def _reconciled(job: Job, directory: RunDirectory, done: Ranges) -> Job:
     """Give the job the input as it can be read now; see `vqa_ray.readers.changes.reconcile`."""
     source = reconcile(job.source, done)
-    known, names = read_snapshot(layout.listing()), read_anew(source, job.source)
+    known, names = read_snapshot(directory.listing()), read_anew(source, job.source)
     if names and known is not None:
         # From here on, these files belong to the run as they are now.
-        write_snapshot(layout.listing(), refreshed(known, source, names))
+        write_snapshot(directory.listing(), refreshed(known, source, names))
     return replace(job, source=source)
 
 
@@ -81,23 +81,23 @@ def _limited(job: Job) -> Job:
     return replace(job, limits=limits_for(job.source, job.spec.limit))
 
 
-def _finished(job: Job, layout: RunDirectory) -> dict[str, Any] | None:
+def _finished(job: Job, directory: RunDirectory) -> dict[str, Any] | None:
     """Read the manifest of a finished run; None if its rows are wrong or gone, or its input has grown."""
-    content = manifest.read(layout.manifest)
+    content = manifest.read(directory.manifest)
     if content is None or content["findings"] or content["input"].get("shards") != len(job.source.shards):
         return None
-    lost = lost_tasks(layout)
+    lost = lost_tasks(directory)
     if lost:
-        logger.warning("%s: %d files of rows are gone; their rows are answered again", layout.output, len(lost))
+        logger.warning("%s: %d files of rows are gone; their rows are answered again", directory.output, len(lost))
         return None
     return None if job.spec.update and job.source.drift and job.source.drift.grown else content
 
 
-def _log_finished(job: Job, layout: RunDirectory) -> RunResult:
-    finished = manifest.read(layout.manifest)
+def _log_finished(job: Job, directory: RunDirectory) -> RunResult:
+    finished = manifest.read(directory.manifest)
     assert finished is not None
-    logger.info("%s: this run has finished already (%s)", layout.output, finished["timing"]["finished"])
+    logger.info("%s: this run has finished already (%s)", directory.output, finished["timing"]["finished"])
     log_drift(job.source)
     if job.write_derived is not None:
-        job.write_derived([entry.uri for entry in layout.part_files()])
-    return summary.log_summary(finished, layout.output, job.spec.max_error_fraction)
+        job.write_derived([entry.uri for entry in directory.part_files()])
+    return summary.log_summary(finished, directory.output, job.spec.max_error_fraction)
