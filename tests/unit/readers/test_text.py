@@ -203,7 +203,7 @@ def test_the_encoding_reaches_sidecars_labels_taxonomies_and_vocabularies(tmp_pa
         tags.write_bytes(text.encode(encoding))
         assert load_taxonomy(str(tags), "cp1252").attributes[0].choices.keys() == {"café", "thé"}
     tags.write_bytes(text.encode("cp1252"))
-    with pytest.raises(RequestError, match=r"byte 51 is not; give another encoding with --encoding, as cp1252"):
+    with pytest.raises(RequestError, match=r"byte 50 is not; give another encoding with --encoding, as cp1252"):
         load_taxonomy(str(tags))
 
     words = tmp_path / "words.txt"
