@@ -82,11 +82,11 @@ class AnswerStage:
                 **failed,
                 **{number: _result(units[number].row, None, answers[0], sizes) for number, answers in answered.items()},
             }
-            by_place = {
-                (units[number].row, units[number].places[0] if units[number].places else 0): outcome
+            by_question = {
+                (units[number].row, units[number].indices[0] if units[number].indices else 0): outcome
                 for number, outcome in outcomes.items()
             }
-            cells = {"asked": questions.pack(table, by_place)}
+            cells = {questions.PACKED: questions.pack(table, by_question)}
             return assemble(questions.packed_schema(form), table, cells, {}, self._attempt)
         by_row = {units[number].row: answers for number, answers in answered.items()}
         failures = {units[number].row: error for number, error in failed.items()}
@@ -101,7 +101,7 @@ class AnswerStage:
         units: Sequence[QuestionUnit],
     ) -> list[list[Answer]]:
         """Answer the questions of each unit; every distinct image goes to the model once."""
-        if not all(unit.places for unit in units):
+        if not all(unit.indices for unit in units):
             raise RowError(ErrorCode.QUESTION_MISSING, "the row brings no question")
         top_k = self._config.top_k
         by_row: dict[int, list[int]] = {}
@@ -110,9 +110,9 @@ class AnswerStage:
         groups = image_groups(table, list(by_row))
         images = cast("list[Image]", [group.shown for group in groups])
         numbers = [[number for row in group.rows for number in by_row[row]] for group in groups]
-        texts = [[asked[units[n].row][place] for n in group for place in units[n].places] for group in numbers]
+        texts = [[asked[units[n].row][index] for n in group for index in units[n].indices] for group in numbers]
         if any(turns[row] for row in by_row):
-            before = [[turns[units[n].row] for n in group for _ in units[n].places] for group in numbers]
+            before = [[turns[units[n].row] for n in group for _ in units[n].indices] for group in numbers]
             answers = cast("GenerativeModel", self._model).answer(images, texts, top_k, contexts=before)
         else:
             answers = self._model.answer(images, texts, top_k)
@@ -120,7 +120,7 @@ class AnswerStage:
         for group, group_answers in zip(numbers, answers, strict=True):
             rest = iter(group_answers)
             for number in group:
-                by_unit[number] = [validate_answer(next(rest)) for _ in units[number].places]
+                by_unit[number] = [validate_answer(next(rest)) for _ in units[number].indices]
         return [by_unit[number] for number in range(len(units))]
 
 

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from vqa_ray import schema
 from vqa_ray.errors import RowError
 
-_PACKED = "asked"
+# The column of a packed table: the cells of OF_QUESTION for each question of a row. No kept column has such a name.
+PACKED = "packed:outcomes"
 # The columns of ANSWER that differ between the questions of a row, in order.
 OF_QUESTION = (
     "question_id",
@@ -38,11 +39,11 @@ class QuestionUnit:
 
     Attributes:
         row: number of the row in its table.
-        places: indices of the questions in the row, ascending; empty for a row without questions.
+        indices: of the questions in the row, ascending; empty for a row without questions.
     """
 
     row: int
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
 
 
 def question_units(
@@ -57,19 +58,20 @@ def question_units(
     """
     found = []
     for row in rows:
-        places = tuple(place for place, question in enumerate(questions[row] or ()) if question is not None)
-        found += [QuestionUnit(row, (place,)) for place in places] if apart and places else [QuestionUnit(row, places)]
+        indices = tuple(index for index, question in enumerate(questions[row] or ()) if question is not None)
+        parts = [(index,) for index in indices] if apart and indices else [indices]
+        found += [QuestionUnit(row, part) for part in parts]
     return found
 
 
 def packed_schema(rows: pa.Schema) -> pa.Schema:
-    """Return `rows`, ANSWER with kept columns, with all questions of an input row in one list, `asked`."""
-    asked = pa.field("asked", pa.list_(pa.struct([rows.field(name) for name in OF_QUESTION if name in rows.names])))
-    return pa.schema([*(field for field in rows if field.name not in OF_QUESTION), asked])
+    """Return `rows`, ANSWER with kept columns, with all questions of an input row in one list, `PACKED`."""
+    packed = pa.field(PACKED, pa.list_(pa.struct([rows.field(name) for name in OF_QUESTION if name in rows.names])))
+    return pa.schema([*(field for field in rows if field.name not in OF_QUESTION), packed])
 
 
 def pack(table: pa.Table, answered: Mapping[tuple[int, int], Mapping[str, Any] | RowError]) -> dict[int, Any]:
-    """Make the cells of `asked`, by row: the outcome of each question, and at least one entry so that no row is lost.
+    """Make the cells of `PACKED`, by row: the outcome of each question, at least one entry so that no row is lost.
 
     Args:
         table: DECODED rows; a row in error gives its error to each of its questions.
@@ -82,16 +84,16 @@ def pack(table: pa.Table, answered: Mapping[tuple[int, int], Mapping[str, Any] |
         asked = questions[row] or []
         cells[row] = [
             {
-                "question_id": ids[row] if ids[row] is None or len(asked) < 2 else f"{ids[row]}#{place}",
-                "question": asked[place] if asked else None,
-                "question_index": place,
+                "question_id": ids[row] if ids[row] is None or len(asked) < 2 else f"{ids[row]}#{index}",
+                "question": asked[index] if asked else None,
+                "question_index": index,
                 "status": status,
                 "error_code": code,
                 "error_message": message,
-                **_outcome(answered.get((row, place), {})),
+                **_outcome(answered.get((row, index), {})),
             }
-            for place in range(max(1, len(asked)))
-            if not asked or asked[place] is not None
+            for index in range(max(1, len(asked)))
+            if not asked or asked[index] is not None
         ]
     return cells
 
@@ -109,11 +111,11 @@ def one_row_per_question(table: pa.Table, form: pa.Schema) -> pa.Table:
         table: rows of `form`, or of its `packed_schema`.
         form: the schema of the output.
     """
-    if _PACKED not in table.column_names:
+    if PACKED not in table.column_names:
         return table
-    asked = table[_PACKED].combine_chunks()
-    parents, questions = pc.list_parent_indices(asked), pc.list_flatten(asked)
-    rest = table.drop_columns([_PACKED]).take(parents)
+    packed = table[PACKED].combine_chunks()
+    parents, questions = pc.list_parent_indices(packed), pc.list_flatten(packed)
+    rest = table.drop_columns([PACKED]).take(parents)
     own = [field.name for field in questions.type]
     columns = [pc.struct_field(questions, name) if name in own else rest[name] for name in form.names]
     return pa.table(columns, schema=form)

@@ -25,7 +25,7 @@ class ReadShard:
         keys: int64 (N,), the source_keys to read; None for all.
         done: int64 (R, 2) ranges of source_keys that are written already.
         limit: upper limit of rows to look at, from the beginning; None for all.
-        asked: source_key → indices of the row's questions to ask; None for all questions of all rows.
+        questions: source_key → indices of the row's questions to ask; None for all questions of all rows.
     """
 
     source: Source
@@ -33,7 +33,7 @@ class ReadShard:
     keys: Keys | None = None
     done: Ranges | None = None
     limit: int | None = None
-    asked: Mapping[int, tuple[int, ...]] | None = None
+    questions: Mapping[int, tuple[int, ...]] | None = None
     # Ray's warnings name a read task by its function.
     __name__ = "read_shard"
 
@@ -60,7 +60,7 @@ class ReadShard:
             if self.done is not None:
                 table = table.filter(pa.array(~within(table["source_key"].to_numpy(), self.done)))
             if table.num_rows:
-                yield table if self.asked is None else _asking(table, self.asked)
+                yield table if self.questions is None else _with_questions(table, self.questions)
             if left == 0:
                 return
 
@@ -73,11 +73,11 @@ def questions_of(pairs: npt.NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
     return found
 
 
-def _asking(table: pa.Table, asked: Mapping[int, tuple[int, ...]]) -> pa.Table:
+def _with_questions(table: pa.Table, questions: Mapping[int, tuple[int, ...]]) -> pa.Table:
     """Return READ rows with null for the questions that are not asked."""
     cells = [
-        [question if place in asked[key] else None for place, question in enumerate(questions or ())]
-        for key, questions in zip(table["source_key"].to_pylist(), table["questions"].to_pylist(), strict=True)
+        [text if index in questions[key] else None for index, text in enumerate(texts or ())]
+        for key, texts in zip(table["source_key"].to_pylist(), table["questions"].to_pylist(), strict=True)
     ]
     place = table.schema.get_field_index("questions")
     return table.set_column(place, table.schema.field(place), pa.array(cells, table.schema.field(place).type))
@@ -89,7 +89,7 @@ def read_tasks(
     keys: Keys | None = None,
     limits: Mapping[int, int] | None = None,
     done: Ranges = NOTHING,
-    asked: Mapping[int, tuple[int, ...]] | None = None,
+    questions: Mapping[int, tuple[int, ...]] | None = None,
 ) -> list[ReadShard]:
     """Make one reader per shard that has rows to read, in order of the shards.
 
@@ -98,7 +98,7 @@ def read_tasks(
         keys: int64 (N,) source_keys to read; None for all.
         limits: shard index → rows to look at, none of an absent shard; None for no limits.
         done: int64 (R, 2) ranges of source_keys that are written already.
-        asked: source_key → indices of the row's questions to ask; None for all.
+        questions: source_key → indices of the row's questions to ask; None for all.
     """
     slim = source.for_workers()
     if keys is not None:
@@ -109,7 +109,7 @@ def read_tasks(
         part = None if keys is None else keys[slice(*np.searchsorted(keys, [first, stop]))].copy()
         limit = None if limits is None else limits.get(shard.index, 0)
         ranges = between(done, first, stop)
-        its = None if asked is None or part is None else {key: asked[key] for key in part.tolist()}
+        its = None if questions is None or part is None else {key: questions[key] for key in part.tolist()}
         task = ReadShard(slim, shard, part, ranges if len(ranges) else None, limit, its)
         if task.rows != 0:
             tasks.append(task)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vqa_ray.schema import STATUS_ERROR
+from vqa_ray.stages.questions import PACKED
 
 _EVERY_S = 0.5
 # Columns that name an image, the best first.
@@ -82,8 +83,8 @@ def _failures(table: pa.Table) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = table.select(names).filter(is_error).to_pylist()
         return rows
     named = table.select([name for name in _NAMES if name in table.column_names]).to_pylist()
-    packed = zip(named, table["asked"].to_pylist(), strict=True)
-    return [row | asked[0] for row, asked in packed if all(each["status"] == STATUS_ERROR for each in asked)]
+    packed = zip(named, table[PACKED].to_pylist(), strict=True)
+    return [row | outcomes[0] for row, outcomes in packed if all(each["status"] == STATUS_ERROR for each in outcomes)]
 
 
 def _described(row: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.jobs.commands import run_here
 from vqa_ray.jobs.runtime.watch import is_hopeless
+from vqa_ray.stages.questions import PACKED
 from vqa_ray.stages.row_report import ReturnedRows, RowReport
 
 
@@ -61,7 +62,7 @@ def test_a_report_counts_and_names_the_first_error() -> None:
 
 def test_a_row_with_several_questions_fails_when_all_of_them_do() -> None:
     ok, bad = ({"status": "ok"} | NONE, {"status": "error", "error_code": "model_error", "error_message": "no"})
-    rows = [{"image_id": "a", "asked": [ok, bad]}, {"image_id": "b", "asked": [bad, bad]}]
+    rows = [{"image_id": "a", PACKED: [ok, bad]}, {"image_id": "b", PACKED: [bad, bad]}]
     stored: dict[str, bytes] = {}
     RowReport(stored.__setitem__, "run/").add(pa.Table.from_pylist(rows))
     assert ReturnedRows.from_json(*stored.values()) == ReturnedRows(2, 1, "model_error: no (b)")

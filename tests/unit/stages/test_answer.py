@@ -226,6 +226,12 @@ def test_each_question_of_a_row_gets_a_row_with_the_columns_of_a_single_one() ->
     assert written[1]["warning"].startswith("question cut")
 
 
+@pytest.mark.parametrize("name", ["asked", "outcomes"])
+def test_a_kept_column_may_have_any_name(name: str) -> None:
+    written = rows_of(decoded([{"questions": [QUESTION, QUESTION], name: 1.0}], [pa.field(name, pa.float64())]))
+    assert written[name].to_pylist() == [1.0, 1.0]
+
+
 def test_an_image_that_cannot_be_shown_gives_an_error_row_for_each_question() -> None:
     failed = {"status": "error", "error_code": "image_missing", "error_message": "gone", "pixels": None}
     given = [failed | {"questions": ["a", "b"]}, failed | {"questions": []}, {"questions": []}, {}]
