@@ -1,4 +1,4 @@
-"""What can be asked of `finetune`: a strict model from which its command line is made."""
+"""The options of `vqa-ray finetune`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FinetuneSpec(JobSpec):
     group: ClassVar[str] = "Training"
 
     task: Task = option(
-        "What is learnt: vqa, to answer questions; contrastive, which caption belongs to which image.",
+        "Task to learn: vqa, to answer questions; contrastive, to match captions and images.",
         "vqa",
         omit_default_from_fingerprint=True,
     )
@@ -47,29 +47,29 @@ class FinetuneSpec(JobSpec):
     model: str = option(
         "Checkpoint to start from: org/name@revision, a directory or URI, bundled:NAME, or scratch.", unit="MODEL"
     )
-    validation: str | None = option("Rows to validate on; without, a fraction of the input.", None, unit="URI")
+    validation: str | None = option("Rows to validate on; by default a fraction of the input.", None, unit="URI")
     validation_fraction: Fraction = option(
         "Fraction of the images to validate on where --validation is not given; 0 for none.", 0.1, unit="0..1"
     )
-    limit: int | None = option("Use only so many input rows, for a try.", None, unit="ROWS", ge=1)
+    limit: int | None = option("Read only the first rows of the input, for a try.", None, unit="ROWS", ge=1)
     question: str | None = option(
-        "Ask this of every image, where the input brings labels and no questions (photos/LABEL/*.jpg).",
+        "Question to ask of every image, if the input has labels and no questions (photos/LABEL/*.jpg).",
         None,
         unit="TEXT",
         min_length=1,
         omit_default_from_fingerprint=True,
     )
     truth: str | None = option(
-        "Column with the right answers; without, annotator_answers, answer, label or labels.", None, unit="COLUMN"
+        "Column of the right answers; by default annotator_answers, answer, label or labels.", None, unit="COLUMN"
     )
     auxiliary: list[str] = option(
         "A category column (product type, colour) to learn beside answers or captions. Repeatable.", [], unit="COLUMN"
     )
     vocabulary: str | None = option(
-        "File of the answers to learn, one per line; made from the training answers without.", None, unit="FILE"
+        "File of the answers to learn, one per line; by default made from the training answers.", None, unit="FILE"
     )
     min_answer_count: int | None = option(
-        "Answers seen less often stay out of the vocabulary; by the number of rows without: 1 below 1,000, 2 below "
+        "Fewest occurrences of an answer in the vocabulary; by default by the number of rows: 1 below 1,000, 2 below "
         "10,000, 4 below 100,000, else 9.",
         None,
         unit="N",
@@ -79,26 +79,38 @@ class FinetuneSpec(JobSpec):
     epochs: int = option("Passes over the training rows.", 10, unit="N", ge=1)
     batch_size: int = option("Rows per optimiser step, over all workers.", 256, unit="ROWS", ge=1)
     learning_rate: float = option(
-        "Of the encoder, at the top of the schedule; 1e-5 for captions.", 1e-4, unit="RATE", gt=0
+        "Learning rate of the encoder at the top of the schedule; 1e-5 for captions.", 1e-4, unit="RATE", gt=0
     )
     head_multiplier: float = option(
-        "The heads, of answers and auxiliary ones, learn this many times faster.", 10.0, unit="TIMES", gt=0
+        "Factor of the learning rate for the heads of answers and auxiliary labels.", 10.0, unit="TIMES", gt=0
     )
-    weight_decay: float = option("On matrices, never on biases and norms; 0.1 for captions.", 0.01, unit="RATE", ge=0)
-    warmup_fraction: Fraction = option("Of all steps; then the rate falls linearly to 0.", 0.1, unit="0..1")
+    weight_decay: float = option(
+        "Weight decay of matrices, not of biases and norms; 0.1 for captions.",
+        0.01,
+        unit="RATE",
+        ge=0,
+    )
+    warmup_fraction: Fraction = option(
+        "Fraction of the steps in which the rate rises; then it falls linearly to 0.",
+        0.1,
+        unit="0..1",
+    )
     gradient_clip: float = option("Largest norm of the gradient.", 1.0, unit="NORM", gt=0)
-    dropout: Fraction = option("In the encoder, while training; 0 for captions.", 0.1, unit="0..1")
+    dropout: Fraction = option("Dropout in the encoder; 0 for captions.", 0.1, unit="0..1")
     augment: Literal["randaug", "geometric", "none"] = option(
         "RandAugment with all its operations, only those that move pixels and leave colours, or none, as for captions.",
         "randaug",
     )
     augment_operations: int = option("RandAugment operations per image.", 2, unit="N", ge=1, le=10)
-    augment_magnitude: int = option("Their strength.", 9, unit="0..30", ge=0, le=30)
-    seed: int = option("Of the order of rows, fresh weights, dropout and augmentation.", 0, unit="N", ge=0)
+    augment_magnitude: int = option("Magnitude of the RandAugment operations.", 9, unit="0..30", ge=0, le=30)
+    seed: int = option("Seed of the order of rows, fresh weights, dropout and augmentation.", 0, unit="N", ge=0)
     lora: bool = option("Train low-rank adapters instead of all weights.", False)
     lora_rank: int = option("Rank of the adapters.", 16, unit="N", ge=1)
     lora_export: Literal["merged", "adapter"] = option("Write the merged model, or the adapter alone.", "merged")
-    dtype: Literal["float32", "bfloat16"] | None = option("Precision of the model; the device's best without.", None)
+    dtype: Literal["float32", "bfloat16"] | None = option(
+        "Precision of the model; by default the best of the device.",
+        None,
+    )
     export_dtype: Literal["float32", "bfloat16"] = option("Precision of the written weights.", "float32")
     shape: dict[str, str] = option(
         "Size of a model from scratch: hidden_size, layers, heads, intermediate_size, patch_size, max_text_tokens, and "
@@ -109,10 +121,10 @@ class FinetuneSpec(JobSpec):
     )
     vocab_size: int = option("Largest WordPiece vocabulary of a model from scratch.", 8_000, unit="N", ge=100)
     patience: int | None = option(
-        "Stop when the validation accuracy has not risen for so many epochs.", None, unit="EPOCHS", ge=1
+        "Stop after this many epochs without a better validation accuracy.", None, unit="EPOCHS", ge=1
     )
     checkpoint_every: int | None = option(
-        "Optimiser steps between two checkpoints; at the end of each epoch without.",
+        "Optimiser steps between two checkpoints; by default a checkpoint per epoch.",
         None,
         unit="STEPS",
         ge=1,
@@ -126,7 +138,7 @@ class FinetuneSpec(JobSpec):
         "Upload the finished directory to this repository.", None, unit="ORG/NAME", group="Output", affects_result=False
     )
     licence: str | None = option(
-        "Licence of the written model, for its card: apache-2.0, cc-by-4.0, … or in words; that of the base without.",
+        "Licence of the written model for its card: apache-2.0, cc-by-4.0, … or in words; by default the base's.",
         None,
         unit="TEXT",
         alias="--license",
@@ -135,14 +147,14 @@ class FinetuneSpec(JobSpec):
         affects_result=False,
     )
     num_workers: Workers = option(
-        "Training processes: 4, or 2-8 to follow the cluster.",
+        "Training processes: 4, or 2-8 to follow the size of the cluster.",
         "1",
         unit="N|MIN-MAX",
         group="Cluster",
         affects_result=False,
     )
     num_gpus: float | None = option(
-        "GPUs of each; 1 where there are GPUs, else 0.", None, unit="GPUS", ge=0, affects_result=False
+        "GPUs of each training process; by default 1 if any, else 0.", None, unit="GPUS", ge=0, affects_result=False
     )
     max_failures: int = option(
         "Restarts after a worker died.", 3, unit="N", group="Cluster", ge=0, affects_result=False

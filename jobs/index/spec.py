@@ -1,4 +1,4 @@
-"""What can be asked of `index`: a strict model from which its command line is made."""
+"""The options of `vqa-ray index`."""
 
 from __future__ import annotations
 
@@ -23,19 +23,26 @@ class IndexSpec(RunSpec):
         "Index directory; the same command again brings it up to date.", unit="URI", affects_result=False
     )
     model: str = option("Dual encoder: org/name@revision, a directory or URI, bundled:NAME, or fake:.", unit="MODEL")
-    thumbnails: bool = option("Keep a small JPEG of each image, for pages of hits.", True, group="Output")
+    thumbnails: bool = option("Store a small JPEG of each image, for pages of hits.", True, group="Output")
     dedupe: float | None = option(
-        "Report groups of images at least so alike: 0.97.", None, unit="0..1", gt=0, le=1, affects_result=False
+        "Report groups of near-duplicates with at least this score: 0.97.",
+        None,
+        unit="0..1",
+        gt=0,
+        le=1,
+        affects_result=False,
     )
     ann: Literal["auto", "always", "never"] = option(
         "Approximate search beside the exact one; auto: from 50,000 vectors.", "auto", affects_result=False
     )
-    rebuild_ann: bool = option("Make the approximate index anew.", False, affects_result=False)
+    rebuild_ann: bool = option("Rebuild the approximate index.", False, affects_result=False)
     allow_empty: bool = option(
-        "Let an input without any files remove all that came from it; refused without.", False, affects_result=False
+        "Let an input without files remove all rows that came from it, instead of refusing.",
+        False,
+        affects_result=False,
     )
 
-    update: bool = option("Always so: an index takes in what was added to its input.", True, affects_result=False)
+    update: bool = option("Always on: an index adds files that its input gained.", True, affects_result=False)
 
     @field_validator("update")
     @classmethod
