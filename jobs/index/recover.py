@@ -117,7 +117,7 @@ def _shared(record: RunRecord) -> tuple[object, object]:
 
 
 def _plan(task: IndexTask, name: str) -> pa.Table:
-    for uri in (task.layout.plan(name), task.layout.plan_of_before(name)):
+    for uri in (task.layout.plan(name), task.layout.former_plan(name)):
         try:
             return read_columns(uri).cast(sources.SOURCES)
         except FileNotFoundError:

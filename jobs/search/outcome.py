@@ -84,7 +84,7 @@ class Outcome:
         spec, found, verified = self.spec, self.found, self.verified
         logger.info("%d hits of %d images, %s", self.hits.num_rows, found.images, found.method)
         if self.tagged is not None:
-            logger.info("%d of %d rows of the index are tagged in %s", self.tagged.found, len(self.index), spec.tags)
+            logger.info("%d of %d rows of the index are tagged in %s", self.tagged.matched, len(self.index), spec.tags)
         if found.images < spec.top_k:
             which = "that fit --filter" if spec.filter else "in the index"
             logger.warning("--top-k %d: there are only %d images %s", spec.top_k, found.images, which)

@@ -100,11 +100,11 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
         (["{tmp}/index", "--index", "{tmp}/index"], "--index {tmp}/index: {tmp}/index is an index itself"),
         (
             ["{tmp}/index", "--tags", "{tmp}/run"],
-            "--tags {tmp}/run: wanted a finished run of tag, found a run of caption",
+            "--tags {tmp}/run: expected a finished run of tag, found a run of caption",
         ),
         (["{tmp}/index", "--verify-model", "{tmp}/none"], "{tmp}/none"),
         (["{tmp}/index", "--model", "fake:quadrants"], "model fake:quadrants makes 4 × 14"),
-        (["{tmp}/run", "--index", "{tmp}/run"], "{tmp}/run: no index is there"),
+        (["{tmp}/run", "--index", "{tmp}/run"], "{tmp}/run: no index"),
         (["{tmp}/run", "--verify-model", "fake:"], "--verify-model: {tmp}/run is no index but the results of caption"),
         (["{tmp}/run", "--model", "fake:"], "--model: {tmp}/run is no index but the results of caption"),
         (["{tmp}/other", "--verify-model", "fake:"], "the index was built with"),

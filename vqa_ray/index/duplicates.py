@@ -1,9 +1,9 @@
-"""Groups of images that are nearly the same: all pairs above a score, joined. Exact, and pure.
+"""Near-duplicates: groups of images that are connected by pairs above a score. Exact, and pure.
 
-Comparing everything with everything is only needed within reach. Vectors are laid into cells around centres; two that
-are closer than a distance r can lie in different cells, but then each is within r of the border between them: the
-distance of b to the plane half-way between centres c and d is (|b - d|² - |b - c|²) / (2 |c - d|). So each cell is
-compared with its own vectors and with those of others that come so near to it.
+Only vectors close to each other are compared. Vectors are assigned to cells around centres; two vectors that are closer
+than a distance r may lie in different cells, but then each is within r of the border between the cells: the distance of
+b to the plane half-way between centres c and d is (|b - d|² - |b - c|²) / (2 |c - d|). So each cell is compared with
+its own vectors and with those of other cells that lie within r of its border.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from vqa_ray.errors import RequestError
 Vectors = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 
-# Below, everything is one cell.
+# Fewer vectors are one cell.
 _CELL_ROWS = 1_024
 _ROUNDS = 5
 _SAMPLE_PER_CELL = 64
 _BLOCK = 1_024
-# Vectors are of length 1 and computed in float32: what is nearer than this to a border is on both sides.
+# Rounding of float32: a vector nearer than this to a border counts on both sides.
 _SLACK = 1e-4
 
 
 def groups(vectors: Vectors, count: int, threshold: float) -> list[Ids]:
-    """Images of which each is at least so alike to another of its group.
+    """Find groups in which each image has a score of at least `threshold` with another one.
 
     Args:
         vectors: float32 (N, count * dimension), each vector of length 1.
-        count: vectors of an image. The score of two images is then the lesser of both ways to compare them.
-        threshold: least score, above 0 and at most 1.
+        count: vectors of an image. With several, the score of two images is the lesser of both directions.
+        threshold: minimum score, above 0 and at most 1.
 
     Returns:
         Groups of at least two rows, int64, ascending; the group with the smallest row first.
 
     Raises:
-        RequestError: the threshold is out of its range.
+        RequestError: the threshold is out of range.
     """
     if not 0.0 < threshold <= 1.0:
-        raise RequestError(f"--dedupe {threshold:g}: wanted a score above 0 and at most 1")
+        raise RequestError(f"--dedupe {threshold:g}: expected a score above 0 and at most 1")
     # The score of an image with itself may be a little less than 1.
     least = np.float32(min(threshold, 1.0 - 1e-5))
     sets = _Sets(len(vectors))
@@ -60,14 +60,14 @@ def groups(vectors: Vectors, count: int, threshold: float) -> list[Ids]:
 
 
 def scores_to_first(vectors: Vectors, count: int, group: Ids) -> Vectors:
-    """How alike each image of a group is to the first. float32 (len(group),)."""
+    """The score of each image of a group with the first: float32 (len(group),)."""
     images = vectors[group].reshape(len(group), count, -1)
     scores: Vectors = _both_ways(images[:1], images)[0]
     return scores
 
 
 def _both_ways(mine: Vectors, theirs: Vectors) -> Vectors:
-    """Scores of images by their vectors, float32 (A, V, D) and (B, V, D): float32 (A, B)."""
+    """Scores of images with vectors float32 (A, V, D) and (B, V, D): float32 (A, B)."""
     a, v, d = mine.shape
     products = (mine.reshape(-1, d) @ theirs.reshape(-1, d).T).reshape(a, v, len(theirs), v)
     scores: Vectors = np.minimum(products.max(axis=3).mean(axis=1), products.max(axis=1).mean(axis=2))
@@ -75,10 +75,10 @@ def _both_ways(mine: Vectors, theirs: Vectors) -> Vectors:
 
 
 def _blocks(home: Ids, others: Ids, size: int = _BLOCK) -> Iterator[tuple[Ids, Ids]]:
-    """Pairs of row blocks that bring each row of `home` together with each of `others` at least once.
+    """Yield pairs of blocks so that each row of `home` meets each row of `others` at least once.
 
     Args:
-        home: rows, first in `others` too, in the same order: of these pairs, half are enough.
+        home: rows that also stand first in `others`, in the same order; half of their pairs suffice.
         others: rows.
         size: of a block.
     """
@@ -88,7 +88,7 @@ def _blocks(home: Ids, others: Ids, size: int = _BLOCK) -> Iterator[tuple[Ids, I
 
 
 def _cells(vectors: Vectors, least: np.float32) -> Iterator[tuple[Ids, Ids]]:
-    """(rows of a cell, the same rows and those that come near it) for each cell that has rows."""
+    """Yield (rows of a cell, these rows and the rows near the cell) for each cell with rows."""
     count = len(vectors) // _CELL_ROWS
     if count < 2:
         rows = np.arange(len(vectors))
@@ -121,7 +121,7 @@ def _cells(vectors: Vectors, least: np.float32) -> Iterator[tuple[Ids, Ids]]:
 
 
 def _centres(vectors: Vectors, count: int) -> Vectors:
-    """A few rounds of k-means on a sample, the same each time."""
+    """Centres of a few rounds of k-means on a sample; reproducible."""
     drawn = np.random.default_rng(0)
     size = min(len(vectors), count * _SAMPLE_PER_CELL)
     sample = vectors[np.sort(drawn.choice(len(vectors), size, replace=False))]
@@ -147,7 +147,7 @@ def _squares(rows: Vectors, centres: Vectors) -> Vectors:
 
 
 class _Sets:
-    """Disjoint sets of rows, joined by pairs."""
+    """Disjoint sets of rows (union-find)."""
 
     def __init__(self, rows: int) -> None:
         self._roots = np.arange(rows)
@@ -164,7 +164,7 @@ class _Sets:
             self._roots[high] = low
 
     def groups(self) -> list[Ids]:
-        """Sets of two rows or more."""
+        """The sets of at least two rows."""
         roots = np.array([self._root(row) for row in range(len(self._roots))], np.int64)
         order = np.argsort(roots, kind="stable")
         starts = np.flatnonzero(np.diff(roots[order], prepend=-1))

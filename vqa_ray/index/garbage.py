@@ -40,13 +40,13 @@ def expose(layout: IndexDirectory, current: Version) -> None:
         if name != entry.uri and _is_rows(path):
             moves[is_current].append((entry.uri, name))
     with ThreadPoolExecutor(_MOVES_AT_ONCE) as pool:
-        # First what is superseded, so that nobody reads a row twice.
+        # Superseded files first, so that nobody reads a row twice.
         for is_current in (False, True):
             deque(pool.map(lambda move: _move(*move), moves[is_current]), maxlen=0)
 
 
 def clean_up(layout: IndexDirectory, current: Version, previous: Version | None) -> None:
-    """Keep the files of two versions: readers of the previous one are not disturbed.
+    """Delete the files that neither of two versions needs; readers of the previous one go on.
 
     Args:
         layout: of the index.
@@ -73,10 +73,10 @@ def clean_up(layout: IndexDirectory, current: Version, previous: Version | None)
         try:
             clean_up_ann(layout, states)
         except ERRORS as error:
-            logger.warning("%s: an approximate index could not be tidied up: %s", layout.uri, one_line(error, 200))
+            logger.warning("%s: an approximate index could not be cleaned up: %s", layout.uri, one_line(error, 200))
     for number in older:
         delete(layout.duplicates(number))
-        # Last: what it names is found through it.
+        # Last, since the files are found through it.
         delete(layout.version(number))
 
 

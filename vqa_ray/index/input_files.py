@@ -1,6 +1,6 @@
-"""What an index was made from, and what of an input is new to it. Pure but for the reading of the table.
+"""The input files of an index, and how an input differs from them.
 
-A *source* is what changes as a whole: an image file, a shard file of a table, or a dataset on a hub at one revision.
+A *source* changes as a whole: an image file, a table file, or a dataset on a hub at one revision.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from vqa_ray.readers.listing import absolute
 from vqa_ray.schema import ROW_BITS
 from vqa_ray.storage.filesystem import FileEntry
 
-# `size_bytes` of a source that was read in part only (`--limit`): no file is of that size, so it is read again.
+# `size_bytes` of a source that was read in part (`--limit`). No file has that size, so the source is read again.
 IN_PART = -1
 _ROWS = 1 << ROW_BITS
 
 SOURCES = pa.schema(
     [
         pa.field("uri", pa.string(), nullable=False),
-        # The input that brought it: what is gone from there is gone from the index.
+        # The input that it belongs to: a source that is gone from the input leaves the index.
         pa.field("input", pa.string(), nullable=False),
-        # The update that read it, in which the keys of its rows are `first_key` to `last_key`, both included. A file
-        # that was read as several shards stands here as often; of a shard whose rows are not known the last key is the
-        # largest that is possible.
+        # The update that read it, in which the keys of its rows are `first_key` to `last_key`, both included. A file of
+        # several shards has a row for each; the last key of a shard with an unknown number of rows is the largest
+        # possible.
         pa.field("update", pa.string(), nullable=False),
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("modified", pa.timestamp("us", "UTC")),
@@ -45,7 +45,7 @@ NONE = SOURCES.empty_table()
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What an input has that an index does not, and the other way round: URIs of sources, in order."""
+    """The differences between an input and an index: URIs of sources, in order."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Difference:
 
     @property
     def to_read(self) -> frozenset[str]:
-        """Added or changed."""
+        """The sources to read: added or changed."""
         return frozenset((*self.added, *self.changed))
 
     def __bool__(self) -> bool:
@@ -61,12 +61,12 @@ class Difference:
 
 
 def input_name(uri: str) -> str:
-    """An input as the table names it: absolute, however it was written."""
+    """The absolute URI of an input, as SOURCES names it."""
     return uri if is_hub_name(uri) and "://" not in uri else absolute(uri)
 
 
 def difference(known: pa.Table, source: Source) -> Difference:
-    """Compare an input with what an index holds.
+    """Compare an input with the sources of an index.
 
     Args:
         known: SOURCES of the index.
@@ -87,12 +87,12 @@ def difference(known: pa.Table, source: Source) -> Difference:
 def _states(
     uris: Sequence[str], sizes: Sequence[int], modified: pa.Array | pa.ChunkedArray
 ) -> dict[str, tuple[int, int | None]]:
-    """URI → (bytes, when it was written in µs), as numbers because an index has millions."""
+    """(size in bytes, modification time in µs) by URI; plain numbers, since an index has millions of files."""
     return dict(zip(uris, zip(sizes, modified.cast(pa.int64()).to_pylist(), strict=True), strict=True))
 
 
 def restrict(source: Source, uris: Collection[str]) -> Source:
-    """Only these of its sources, numbered anew; the fingerprint stays that of the whole."""
+    """Restrict an input to some of its sources, with new shard numbers; it keeps its fingerprint."""
     files = tuple(entry for entry in source.files if entry.uri in uris)
     if source.format == "images":
         sizes = {entry.uri: entry.size_bytes for entry in files}
@@ -106,7 +106,7 @@ def restrict(source: Source, uris: Collection[str]) -> Source:
 
 
 def planned_files(source: Source, update: str, limits: Mapping[int, int] | None = None) -> pa.Table:
-    """SOURCES of what an update reads.
+    """Make the SOURCES that an update reads.
 
     Args:
         source: `restrict` to it.
@@ -129,7 +129,7 @@ def planned_files(source: Source, update: str, limits: Mapping[int, int] | None 
 
 
 def keys_by_update(known: pa.Table, uris: Collection[str]) -> dict[str, Ranges]:
-    """Update → the keys of these sources in it: int64 (R, 2) ranges, ascending, both ends included."""
+    """The keys of sources by update: int64 (R, 2) ranges, ascending, both ends included."""
     rows = known.filter(pc.is_in(known["uri"], pa.array(sorted(uris), pa.string()))).sort_by("first_key")
     found = {}
     for update in pc.unique(rows["update"]).to_pylist():
@@ -139,33 +139,33 @@ def keys_by_update(known: pa.Table, uris: Collection[str]) -> dict[str, Ranges]:
 
 
 def without_files(known: pa.Table, uris: Collection[str]) -> pa.Table:
-    """`known` without these sources."""
+    """SOURCES without some of them."""
     return known.filter(pc.invert(pc.is_in(known["uri"], pa.array(sorted(uris), pa.string()))))
 
 
 def completely_written(planned: pa.Table, written: Ranges) -> pa.Table:
-    """Those of the planned sources that are certainly written whole.
+    """The planned sources that are certainly written completely.
 
     Args:
-        planned: SOURCES of an update that was cut short.
-        written: its source_keys, int64 (R, 2) ranges, ascending.
+        planned: SOURCES of an interrupted update.
+        written: its committed source_keys, int64 (R, 2) ranges, ascending.
     """
     first, last = planned["first_key"].to_numpy(), planned["last_key"].to_numpy()
-    place = np.searchsorted(written[:, 0], first, side="right") - 1
+    owner = np.searchsorted(written[:, 0], first, side="right") - 1
     covered = within(first, written)
-    covered[covered] = last[covered] <= written[place[covered], 1]
+    covered[covered] = last[covered] <= written[owner[covered], 1]
     return without_files(planned, set(planned.filter(pa.array(~covered))["uri"].to_pylist()))
 
 
 def unchanged_since(planned: pa.Table, source: Source, uris: Collection[str]) -> pa.Table:
-    """Those of the planned sources that are among `uris` and still as they were when they were read."""
+    """The planned sources among `uris` that have not changed since they were read."""
     listed = {entry.uri: (entry.size_bytes, entry.modified) for entry in _files(source) if entry.uri in uris}
     states = zip(*(planned[name].to_pylist() for name in ("uri", "size_bytes", "modified")), strict=True)
     return planned.filter(pa.array([listed.get(uri) == (size, modified) for uri, size, modified in states], pa.bool_()))
 
 
 def _files(source: Source) -> Iterator[FileEntry]:
-    """The sources of an input with their states. What is not a file changes its URI when it changes."""
+    """The sources of an input. A source that is no file has another URI after each change."""
     if source.format == "images":
         yield from source.files
         return
@@ -177,7 +177,7 @@ def _files(source: Source) -> Iterator[FileEntry]:
 
 
 def _uri(source: Source, shard: Shard) -> str:
-    """The source that a shard is of; a dataset on a hub is told by its revision, configuration and split."""
+    """The source of a shard; a dataset on a hub is named with its revision, configuration and split."""
     return shard.uri if source.files else f"{shard.uri}#{'/'.join(shard.names[2:])}"
 
 
@@ -191,7 +191,7 @@ def _image_shards(source: Source, sizes: Mapping[str, int]) -> Iterator[Shard]:
 
 
 def _ranges(source: Source, limits: Mapping[int, int] | None) -> Iterator[tuple[str, int, int, bool]]:
-    """(URI, first key, last key, whether all of the source is read) of each image file, or of each shard."""
+    """(URI, first key, last key, whether the source is read completely) of each image file, or of each shard."""
     if source.format == "images":
         for shard in source.shards:
             read = shard.names if limits is None else shard.names[: limits.get(shard.index, 0)]

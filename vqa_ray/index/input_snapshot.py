@@ -1,4 +1,4 @@
-"""How the input of an update was read, kept so that its rows can be read again by their keys."""
+"""The record of how the input of an update was read, so that its rows can be read again by their keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FORMAT = 1
 
 
 def write_input_snapshot(uri: str, source: Source) -> None:
-    """Note how a source is read: its shards, its columns."""
+    """Record how a source is read: its shards and its columns."""
     config = source.config
     content = {
         "format": FORMAT,
@@ -37,16 +37,16 @@ def write_input_snapshot(uri: str, source: Source) -> None:
 
 
 def read_input_snapshot(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[str] = ()) -> Source:
-    """The source again.
+    """Restore the source.
 
     Args:
         uri: where `write_input_snapshot` put it.
-        kept: the fields of its kept columns as they are written, in order; none leaves these columns out.
-        keep: what they are called in the input, where the names differ.
+        kept: the fields of the kept columns of the output, in order; none leaves these columns out.
+        keep: their names in the input, where these differ.
 
     Raises:
-        RequestError: it is of another format.
-        FileNotFoundError: there is none.
+        RequestError: the record has another format version.
+        FileNotFoundError: there is no record.
     """
     content = json.loads(read_bytes(uri))
     if content["format"] != FORMAT:

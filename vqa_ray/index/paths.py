@@ -1,4 +1,4 @@
-"""The names of everything in an index directory."""
+"""Paths in an index directory."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _VERSION = re.compile(r"^(?P<number>\d{6,})\.json$")
 
 @dataclass(frozen=True, slots=True)
 class IndexDirectory:
-    """An index directory.
+    """The directory of an index.
 
-    `updates/NAME/` are run directories with the rows that one update added, `_vqa_ray/versions/NNNNNN.json` say which
-    of their files make up the index, and `ann-NAME.lance` is what is derived from them for fast search.
+    `updates/NAME/` is a run directory with the rows that one update added, `_vqa_ray/versions/NNNNNN.json` lists the
+    files that make up a version, and `ann-NAME.lance` is the approximate index that is derived from them.
 
     Attributes:
         uri: of the index.
@@ -40,7 +40,7 @@ class IndexDirectory:
         return join(self.uri, UPDATES)
 
     def version(self, number: int) -> str:
-        """What makes up one version."""
+        """The file of a version."""
         return join(self.versions, f"{number:06}.json")
 
     def update(self, name: str) -> RunDirectory:
@@ -48,23 +48,23 @@ class IndexDirectory:
         return RunDirectory(join(self.updates, name), is_update=True)
 
     def sources(self, name: str) -> str:
-        """The table of everything that the index holds after an update."""
+        """The table of the input files that the index holds after an update."""
         return join(self.updates, name, PRIVATE, "sources.pq")
 
     def origin(self, name: str) -> str:
-        """How the input of an update was read."""
+        """The file that records how the input of an update was read."""
         return join(self.updates, name, PRIVATE, "origin.json")
 
     def plan(self, name: str) -> str:
-        """What an update set out to do."""
+        """The table of the input files that an update is to read."""
         return join(self.updates, name, PRIVATE, "plan.pq")
 
-    def plan_of_before(self, name: str) -> str:
-        """The same, as it was called at first."""
+    def former_plan(self, name: str) -> str:
+        """The former path of `plan`."""
         return join(self.updates, name, PRIVATE, "plan.parquet")
 
     def duplicates(self, number: int) -> str:
-        """The near-duplicates found for a version."""
+        """The near-duplicates in a version."""
         return join(self.uri, PRIVATE, f"duplicates-{number:06}.pq")
 
     @staticmethod
@@ -73,20 +73,20 @@ class IndexDirectory:
         return f"{_ANN}{name}{_ANN_SUFFIX}"
 
     def path(self, relative: str) -> str:
-        """The URI of a path that is relative to the index."""
+        """The URI of a path relative to the index."""
         return join(self.uri, relative)
 
     def version_numbers(self) -> list[int]:
-        """Of all versions, ascending, the broken ones too."""
+        """The numbers of all versions, ascending, broken ones included."""
         matches = (_VERSION.match(name_of(entry.uri)) for entry in existing_files(self.versions))
         return sorted(int(match["number"]) for match in matches if match)
 
     def update_names(self) -> list[str]:
-        """Of all updates, the unfinished ones too, sorted."""
+        """The names of all updates, sorted, unfinished ones included."""
         return sorted(_directories(self.updates))
 
     def ann_paths(self) -> list[str]:
-        """Of all Lance datasets, relative to the index."""
+        """The paths of all Lance datasets, relative to the index."""
         return sorted(n for n in _directories(self.uri) if n.startswith(_ANN) and n.endswith(_ANN_SUFFIX))
 
 
@@ -99,5 +99,5 @@ def _directories(uri: str) -> list[str]:
 
 
 def existing_files(uri: str) -> list[FileEntry]:
-    """The files below `uri`; none where it does not exist."""
+    """The files below `uri`; none if it does not exist."""
     return list_files(uri) if exists(uri) else []

@@ -18,32 +18,32 @@ from vqa_ray.index.version import IndexFile, Version
 from vqa_ray.runs.part_files import open_rows, read_columns
 from vqa_ray.schema import ok_rows
 
-# Too large to be read with every row.
+# Columns that are too large to be read with all rows.
 LARGE = ("embedding", "thumbnail")
 _VECTOR_COLUMNS = ("embedding", "status")
 
 
 def open_index(uri: str, version: int | None = None) -> Index:
-    """Open an index for reading: its latest whole version, or the one that is asked for.
+    """Open the latest whole version of an index, or a given one, for reading.
 
     Raises:
-        RequestError: no index is there, none of its versions is whole, or that version is not there.
+        RequestError: there is no index, none of its versions is whole, or it lacks the version.
     """
     layout = IndexDirectory(uri)
     found = versions.latest(layout) if version is None else versions.read(layout, version)
     if found is None:
-        raise RequestError(f"{uri}: no index is there; `vqa-ray index` makes one")
+        raise RequestError(f"{uri}: no index; `vqa-ray index` makes one")
     return Index(layout, found)
 
 
 class Index:
-    """One version of an index; later updates do not change what it gives.
+    """One version of an index; later updates do not change it.
 
-    A *position* is the place of a row in `rows()`: files in the order of the version, rows in the order of their file.
+    A *position* is the number of a row in `rows()`: files in the order of the version, rows in the order of their file.
 
     Args:
-        layout: where it is.
-        version: what makes it up.
+        layout: the directory of the index.
+        version: of the index.
     """
 
     def __init__(self, layout: IndexDirectory, version: Version) -> None:
@@ -53,7 +53,7 @@ class Index:
         self._starts = [0, *accumulate(file.rows for file in version.files)]
 
     def __len__(self) -> int:
-        """Rows, those in error too."""
+        """The number of rows, error rows included."""
         return self.version.rows
 
     @property
@@ -63,18 +63,18 @@ class Index:
 
     @property
     def schema(self) -> pa.Schema:
-        """Of the files: `vqa_ray.schema.embedding_schema` and the kept columns."""
+        """The schema of the files: `vqa_ray.schema.embedding_schema` and the kept columns."""
         with open_rows(self.file_uri(self.version.files[0])) as opened:
             return parquet.read_schema(opened)
 
     def rows(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows, those in error too, by position.
+        """All rows by position, error rows included.
 
         Args:
-            columns: those wanted; without, all but the embedding and the thumbnail.
+            columns: to read; by default all but the embedding and the thumbnail.
 
         Raises:
-            RequestError: there is no such column.
+            RequestError: the index lacks a column.
         """
         known = self.columns
         wanted = [name for name in known if name not in LARGE] if columns is None else list(columns)
@@ -91,26 +91,26 @@ class Index:
             float32 (N, vectors * dimension), each vector of length 1, and int64 (N,), their positions, ascending.
 
         Raises:
-            RunError: the files do not hold what the version says.
+            RunError: a file does not hold the vectors that the version lists.
         """
         vectors = np.empty((self.version.ok, self.version.width), np.float32)
         positions = np.empty(self.version.ok, np.int64)
         filled = 0
         for start, file, table in zip(self._starts, self.version.files, self._read(_VECTOR_COLUMNS), strict=False):
-            places = ok_rows(table)
-            if len(places) != file.ok:
-                raise RunError(f"{self.uri}: {file.path} has {len(places)} vectors; the index wants {file.ok}")
-            vectors[filled : filled + file.ok] = as_matrix(table["embedding"].take(pa.array(places)), vectors.shape[1])
-            positions[filled : filled + file.ok] = start + places
+            rows = ok_rows(table)
+            if len(rows) != file.ok:
+                raise RunError(f"{self.uri}: {file.path} has {len(rows)} vectors; the index expects {file.ok}")
+            vectors[filled : filled + file.ok] = as_matrix(table["embedding"].take(pa.array(rows)), vectors.shape[1])
+            positions[filled : filled + file.ok] = start + rows
             filled += file.ok
         return vectors, positions
 
     def thumbnails(self, positions: Sequence[int]) -> list[bytes | None]:
-        """The JPEG thumbnails of these rows, None where a row has none."""
+        """The JPEG thumbnails of rows; None for a row without one."""
         return [value.as_py() for value in self.take(positions, ["thumbnail"])["thumbnail"]]
 
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
-        """These rows, in this order; only the row groups that hold them are read.
+        """Read rows by position, in the given order; only row groups that hold them are read.
 
         Raises:
             IndexError: a position is outside the index.
@@ -121,33 +121,34 @@ class Index:
         owners = np.searchsorted(self._starts, wanted, side="right") - 1
         parts, order = [], []
         for owner in np.unique(owners):
-            places = np.flatnonzero(owners == owner)
-            parts.append(self._take_of(self.version.files[owner], wanted[places] - self._starts[owner], columns))
-            order.append(places)
+            numbers = np.flatnonzero(owners == owner)
+            rows = wanted[numbers] - self._starts[owner]
+            parts.append(self._take_of_file(self.version.files[owner], rows, columns))
+            order.append(numbers)
         if not parts:
             return self.rows(columns).slice(0, 0)
         return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(order))))
 
     def update_of(self, position: int) -> str:
-        """The update whose reading the `source_key` of a row tells the place of."""
+        """The update that read a row: its `source_key` is of the input of that update."""
         return self.version.files[int(np.searchsorted(self._starts, position, side="right")) - 1].update
 
     def file_uri(self, file: IndexFile) -> str:
-        """Where a file of the version is."""
+        """The URI of a file of the version."""
         return self.layout.path(file.path)
 
-    def _take_of(self, file: IndexFile, places: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
+    def _take_of_file(self, file: IndexFile, rows: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         with open_rows(self.file_uri(file)) as opened:
             reader = parquet.ParquetFile(opened)
             sizes = [reader.metadata.row_group(i).num_rows for i in range(reader.metadata.num_row_groups)]
             starts = np.cumsum([0, *sizes])
-            groups = np.searchsorted(starts, places, side="right") - 1
+            groups = np.searchsorted(starts, rows, side="right") - 1
             needed = np.unique(groups)
             table = reader.read_row_groups(needed.tolist(), columns=list(columns)).replace_schema_metadata(None)
         before = np.cumsum([0, *(sizes[group] for group in needed)])
-        inside = before[np.searchsorted(needed, groups)] + places - starts[groups]
+        inside = before[np.searchsorted(needed, groups)] + rows - starts[groups]
         return table.take(pa.array(inside))
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """These columns of each file, in order; the next files are read meanwhile."""
+        """Read columns of each file, in order, a few files ahead."""
         return prefetched(lambda file: read_columns(self.file_uri(file), columns), self.version.files)

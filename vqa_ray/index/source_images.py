@@ -20,7 +20,7 @@ class SourceImages:
     """The images of the rows of an index, by position.
 
     Args:
-        index: whose images they are.
+        index: with the images.
 
     Attributes:
         uri: of the index.

@@ -1,4 +1,4 @@
-"""From one version of an index to the next: rows removed, rows added, nothing moved.
+"""The next version of an index: rows removed, rows added, no row moved.
 
 Files are never changed. Where rows leave a file, the rest of its rows is written into the directory of the update.
 Files have their private names (`.pq`) until the version that they belong to is published; see `garbage.expose`.
@@ -27,14 +27,14 @@ from vqa_ray.storage.atomic import write_table_atomic
 from vqa_ray.storage.filesystem import filesystem_for
 from vqa_ray.storage.uri import name_of
 
-# How far the length of a vector may be from 1: vectors are made in float32.
+# Tolerance of the length of a float32 vector.
 _LENGTH_TOLERANCE = 1e-3
 _PREFIX_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class IndexSchema:
-    """What all versions of an index share; see `Version`."""
+    """What all versions of an index have in common; see `Version`."""
 
     model: Mapping[str, Any]
     vectors: int
@@ -44,15 +44,15 @@ class IndexSchema:
 
 @dataclass(frozen=True, slots=True)
 class VersionDelta:
-    """What an update does to an index.
+    """The changes that an update makes to an index.
 
     Attributes:
         update: its entry in the version.
-        drop: update → keys of rows that leave, int64 (R, 2) ranges, ascending.
-        parts: URIs of the files it wrote.
-        read_as: the update whose keys the rows of `parts` have.
-        only: the keys of `parts` that count; None for all.
-        sources: SOURCES of the index after it.
+        drop: update → keys of rows to remove, int64 (R, 2) ranges, ascending.
+        parts: URIs of the files to add.
+        read_as: the update that read the rows of `parts`.
+        sources: SOURCES of the index after the update.
+        only: the keys of the rows of `parts` to add; None for all.
     """
 
     update: Update
@@ -64,42 +64,40 @@ class VersionDelta:
 
 
 def apply(
-    layout: IndexDirectory, base: Version | None, kind: IndexSchema, change: VersionDelta, created: str
+    layout: IndexDirectory, base: Version | None, index_schema: IndexSchema, delta: VersionDelta, created: str
 ) -> Version:
-    """Write what the next version needs beside what is there; it has no approximate index yet and is not published.
-
-    Doing it again writes the same.
+    """Write the files of the next version, without approximate index; it is not published yet. Idempotent.
 
     Args:
-        layout: of the index.
-        base: the version to go on from; None for a new index.
-        kind: of the index.
-        change: what to do.
+        layout: the directory of the index.
+        base: the version before; None for a new index.
+        index_schema: of the index.
+        delta: the changes.
         created: UTC, ISO 8601.
 
     Raises:
-        RunError: a row has a vector that is not finite or not of length 1.
+        RunError: a vector is not finite or not of length 1.
     """
-    name = change.update.name
+    name = delta.update.name
     old = base.files if base else ()
-    files = [_remaining_rows(layout, file, change.drop.get(file.update), name, i) for i, file in enumerate(old)]
-    files += [_added_file(layout, kind, change, uri, i) for i, uri in enumerate(change.parts)]
+    files = [_remaining_rows(layout, file, delta.drop.get(file.update), name, i) for i, file in enumerate(old)]
+    files += [_added_file(layout, index_schema, delta, uri, i) for i, uri in enumerate(delta.parts)]
     kept = [file for file in files if file is not None and file.rows]
     if not kept:
-        template = change.parts[0] if change.parts else layout.path(old[0].path)
+        template = delta.parts[0] if delta.parts else layout.path(old[0].path)
         kept = [_write_rows(layout, name, "empty", read_columns(template).slice(0, 0), name)]
-    write_table_atomic(layout.sources(name), change.sources)
+    write_table_atomic(layout.sources(name), delta.sources)
     used = {file.update for file in kept} | {file.path.split("/")[1] for file in kept}
     before = base.updates if base else ()
     return Version(
         number=base.number + 1 if base else 1,
         created=created,
-        model=kind.model,
-        vectors=kind.vectors,
-        dimension=kind.dimension,
-        command=kind.command,
+        model=index_schema.model,
+        vectors=index_schema.vectors,
+        dimension=index_schema.dimension,
+        command=index_schema.command,
         files=tuple(kept),
-        updates=(*(update for update in before if update.name in used), change.update),
+        updates=(*(update for update in before if update.name in used), delta.update),
         sources=layout.sources(name).removeprefix(layout.uri.rstrip("/") + "/"),
         rows=sum(file.rows for file in kept),
         ok=sum(file.ok for file in kept),
@@ -107,14 +105,14 @@ def apply(
 
 
 def read_sources(layout: IndexDirectory, version: Version | None) -> pa.Table:
-    """SOURCES of a version."""
+    """Read SOURCES of a version."""
     if version is None or version.sources is None:
         return sources.NONE
     return read_columns(layout.path(version.sources)).cast(sources.SOURCES)
 
 
 def conflicting_ids(layout: IndexDirectory, files: Sequence[IndexFile]) -> int:
-    """How many row_ids stand for different images (sha256); 16 bytes a row are held."""
+    """Count row_ids that stand for different images (sha256); uses 16 bytes a row."""
     ids, images = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     for table in prefetched(lambda file: read_columns(layout.path(file.path), ("row_id", "sha256", "status")), files):
         ok = table.take(pa.array(ok_rows(table)))
@@ -133,7 +131,7 @@ def check_vectors(vectors: npt.NDArray[np.float32], dimension: int, where: str) 
         where: the file, for the message.
 
     Raises:
-        RunError: there is one.
+        RunError: there is such a vector.
     """
     lengths = np.linalg.norm(vectors.reshape(len(vectors), vectors.shape[1] // dimension, dimension), axis=-1)
     # Written so that NaN, which compares as false, is wrong.
@@ -146,7 +144,7 @@ def check_vectors(vectors: npt.NDArray[np.float32], dimension: int, where: str) 
 def _remaining_rows(
     layout: IndexDirectory, file: IndexFile, drop: Ranges | None, name: str, number: int
 ) -> IndexFile | None:
-    """What is left of a file; itself where nothing leaves, None where nothing stays."""
+    """Write the rows of a file that stay; the file itself if all stay, None if none does."""
     if drop is None or not len(drop):
         return file
     uri = layout.path(file.path)
@@ -158,23 +156,25 @@ def _remaining_rows(
     return _write_rows(layout, name, f"{number:06}", read_columns(uri).filter(pa.array(stays)), file.update)
 
 
-def _added_file(layout: IndexDirectory, kind: IndexSchema, change: VersionDelta, uri: str, number: int) -> IndexFile:
-    table = read_columns(uri, None if change.only is not None else ("embedding", "status"))
+def _added_file(
+    layout: IndexDirectory, index_schema: IndexSchema, delta: VersionDelta, uri: str, number: int
+) -> IndexFile:
+    table = read_columns(uri, None if delta.only is not None else ("embedding", "status"))
     ok = ok_rows(table)
     embeddings = table["embedding"].take(pa.array(ok))
     if embeddings.null_count:
         raise RunError(f"{uri}: {embeddings.null_count} rows are ok but have no vector")
-    check_vectors(as_matrix(embeddings, kind.vectors * kind.dimension), kind.dimension, uri)
-    if change.only is not None:
-        stays = within(table["source_key"].to_numpy(), change.only)
+    check_vectors(as_matrix(embeddings, index_schema.vectors * index_schema.dimension), index_schema.dimension, uri)
+    if delta.only is not None:
+        stays = within(table["source_key"].to_numpy(), delta.only)
         if not stays.all():
             return _write_rows(
-                layout, change.update.name, f"part-{number:06}", table.filter(pa.array(stays)), change.read_as
+                layout, delta.update.name, f"part-{number:06}", table.filter(pa.array(stays)), delta.read_as
             )
     filesystem, path = filesystem_for(uri)
     size_bytes = filesystem.get_file_info(path).size
     return IndexFile(
-        f"{UPDATES}/{change.update.name}/{public(name_of(uri))}", change.read_as, table.num_rows, len(ok), size_bytes
+        f"{UPDATES}/{delta.update.name}/{public(name_of(uri))}", delta.read_as, table.num_rows, len(ok), size_bytes
     )
 
 

@@ -1,4 +1,4 @@
-"""What makes up an index at one moment: its files, its model, what is derived from it."""
+"""Versions of an index: its files, its model and its approximate index at one moment."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class IndexFile:
 
     Attributes:
         path: relative to the index.
-        update: the name of the update whose reading the `source_key`s of its rows tell the places of.
-        rows, ok: rows, and those of them that have a vector.
+        update: the name of the update that read its rows; their `source_key`s are of its input.
+        rows, ok: the number of rows, and of rows with a vector.
         size_bytes: of the file.
     """
 
@@ -40,13 +40,13 @@ class IndexFile:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Something that changed an index.
+    """An update of an index.
 
     Attributes:
         name: of its directory.
         started: UTC, ISO 8601.
-        input: the URI that was read.
-        added, replaced, removed: sources (files of the input).
+        input: its URI.
+        added, replaced, removed: the number of input files.
     """
 
     name: str
@@ -65,11 +65,10 @@ class AnnState:
         path: of the Lance dataset, relative to the index.
         version: of the Lance dataset.
         rows: images in it.
-        trained_rows: images it was built of; later ones came in `additions`.
-        partitions, sub_vectors: of the IVF_PQ index; 0 partitions where there are too few images for one.
-        additions: how often images were added since.
-        recall: the share of the exact best `recall_k` that it finds, in the mean over `recall_queries` of its images;
-            None where it was not measured.
+        trained_rows: images that it was built from.
+        partitions, sub_vectors: of the IVF_PQ index; 0 partitions for too few images.
+        additions: the number of later updates that added images.
+        recall: its mean recall@`recall_k` over `recall_queries` of its images; None where it was not measured.
     """
 
     path: str
@@ -86,7 +85,7 @@ class AnnState:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What makes up an index at one moment; never changed once it is published.
+    """A version of an index; immutable once it is published.
 
     Attributes:
         number: 1, 2, ….
@@ -94,11 +93,11 @@ class Version:
         model: reference, family, fingerprint, score_meaning.
         vectors, dimension: of an image; see `vqa_ray.types.EmbeddingShape`.
         command: the options that all updates share.
-        files: in the order of the rows; at least one, be it without rows.
-        updates: by which it came about, oldest first; those only of which rows are left, and the last.
-        sources: path of the table of sources, relative to the index; None for an index of arrays.
-        rows, ok: rows, and those of them that have a vector.
-        ann: None where search is exact.
+        files: in the order of the rows; at least one, possibly without rows.
+        updates: oldest first; those with rows left in it, and the last.
+        sources: path of the table of input files, relative to the index; None for an index of arrays.
+        rows, ok: the number of rows, and of rows with a vector.
+        ann: the approximate index; None where search is exact.
     """
 
     number: int
@@ -116,20 +115,20 @@ class Version:
 
     @property
     def width(self) -> int:
-        """Numbers in an `embedding`."""
+        """The length of an `embedding`."""
         return self.vectors * self.dimension
 
     def to_bytes(self) -> bytes:
-        """As JSON."""
+        """Serialise as JSON."""
         return to_json({"format": FORMAT, **asdict(self)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Version:
-        """Of `to_bytes`.
+        """Parse the JSON of `to_bytes`.
 
         Raises:
-            ValueError: it is not whole.
-            RequestError: it is of another format.
+            ValueError: the JSON is incomplete.
+            RequestError: it has another format version.
         """
         content = json.loads(data)
         if not isinstance(content, dict) or "format" not in content:
@@ -151,10 +150,10 @@ class Version:
 
 
 def latest(layout: IndexDirectory) -> Version | None:
-    """The highest version that is whole; None where there is no index. A higher one that is broken is told.
+    """The latest whole version, with a warning about later broken ones; None without an index.
 
     Raises:
-        RequestError: there are versions, but each is broken.
+        RequestError: all versions are broken.
     """
     numbers = layout.version_numbers()
     if not numbers:
@@ -172,15 +171,15 @@ def latest(layout: IndexDirectory) -> Version | None:
 
 
 def read(layout: IndexDirectory, number: int) -> Version:
-    """One version.
+    """Read one version.
 
     Raises:
-        RequestError: it is not there, or broken.
+        RequestError: the version is missing or broken.
     """
     numbers = layout.version_numbers()
     if number not in numbers:
         known = ", ".join(map(str, numbers)) or "none"
-        raise RequestError(f"{layout.uri}: no version {number}; there are: {known}")
+        raise RequestError(f"{layout.uri}: no version {number}; the versions are: {known}")
     fault, version = _load(layout, number, _sizes(layout))
     if version is None:
         raise RequestError(f"{layout.uri}: {fault}")
@@ -188,7 +187,7 @@ def read(layout: IndexDirectory, number: int) -> Version:
 
 
 def published_updates(layout: IndexDirectory) -> set[str]:
-    """The names of the updates that any version is made of."""
+    """The names of the updates of all versions."""
     found: set[str] = set()
     for number in layout.version_numbers():
         try:
@@ -202,14 +201,14 @@ def published_updates(layout: IndexDirectory) -> set[str]:
 
 
 def publish(layout: IndexDirectory, version: Version) -> bool:
-    """Make it the latest, at once and for all readers. Whether it was: False when its number is taken."""
+    """Publish a version for all readers at once; False if its number is taken."""
     return create(layout.version(version.number), version.to_bytes())
 
 
 def _sizes(layout: IndexDirectory) -> dict[str, int]:
-    """Path relative to the index → bytes. A listing may spell the index's place differently (file://, ./)."""
+    """Sizes in bytes by path relative to the index; a listing may spell the URI differently (file://, ./)."""
     entries = ((entry.uri.rpartition(f"/{UPDATES}/")[2], entry.size_bytes) for entry in existing_files(layout.updates))
-    # Files of an earlier version have their private names.
+    # Files that are not current have their private names.
     return {f"{UPDATES}/{public(path)}": size for path, size in entries}
 
 
@@ -223,6 +222,6 @@ def _load(layout: IndexDirectory, number: int, sizes: Mapping[str, int]) -> tupl
     wrong = [file for file in version.files if sizes.get(file.path) != file.size_bytes]
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        what = "is not there" if wrong[0].path not in sizes else "has another size"
+        what = "is missing" if wrong[0].path not in sizes else "has another size"
         return f"version {number} is broken: {wrong[0].path} {what}{more}", None
     return "", version

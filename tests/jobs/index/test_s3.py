@@ -49,7 +49,7 @@ def test_from_a_bucket_to_a_bucket(tmp_path: Path, s3_session: str) -> None:
     assert len(open_index(output, 1)) == 12
     fsspec.filesystem("s3").rm(f"{source}/00004.jpg")
     assert run_here("index", source, output, "--ann", "never") == 0
-    with pytest.raises(RequestError, match="no version 1; there are: 2, 3"):
+    with pytest.raises(RequestError, match="no version 1; the versions are: 2, 3"):
         open_index(output, 1)
     assert second.layout.ann_paths() == [second.version.ann.path]  # type: ignore[union-attr]
     # One object that is gone: the version before is used.

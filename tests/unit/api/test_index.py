@@ -62,5 +62,5 @@ def test_a_wrong_query_is_refused(index: vqa_ray.ImageIndex, query: dict[str, ob
 
 
 def test_a_place_without_an_index_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no index is there"):
+    with pytest.raises(RequestError, match="no index"):
         vqa_ray.open_index(str(tmp_path))

@@ -127,10 +127,10 @@ def test_wrong_places_are_told(tmp_path: Path) -> None:
     coloured_index(tmp_path / "index", 4)
     with pytest.raises(RequestError, match="is an index itself"):
         open_collection(str(tmp_path / "index"), index=str(tmp_path / "index"))
-    with pytest.raises(RequestError, match=r"--tags .*: wanted a finished run of tag"):
+    with pytest.raises(RequestError, match=r"--tags .*: expected a finished run of tag"):
         open_collection(str(tmp_path / "index"), tags=str(tmp_path / "missing"))
     part = write_run(tmp_path / "run", "caption", table_of(schema.CAPTION, [{}]))
-    with pytest.raises(RequestError, match="no index is there"):
+    with pytest.raises(RequestError, match="no index"):
         open_collection(part, index=str(tmp_path / "missing"))
     Path(part, "part-000000.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(RequestError, match="cannot be read"):

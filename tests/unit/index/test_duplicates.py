@@ -70,5 +70,5 @@ def test_several_vectors_count_both_ways() -> None:
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5])
 def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
-    with pytest.raises(RequestError, match="wanted a score above 0 and at most 1"):
+    with pytest.raises(RequestError, match="expected a score above 0 and at most 1"):
         groups(random_vectors(2, 3), 1, threshold)

@@ -54,5 +54,5 @@ def test_files_that_hold_other_vectors_than_the_version_says(tmp_path: Path) -> 
     index = write_index(tmp_path / "i", random_vectors(4, 4), files=1)
     other = write_index(tmp_path / "o", random_vectors(4, 4), files=1, failed=[1])
     Path(index.file_uri(index.version.files[0])).write_bytes(Path(other.file_uri(other.version.files[0])).read_bytes())
-    with pytest.raises(RunError, match="has 3 vectors; the index wants 4"):
+    with pytest.raises(RunError, match="has 3 vectors; the index expects 4"):
         index.vectors()

@@ -54,7 +54,7 @@ def test_a_half_written_one_is_told_and_the_one_before_it_used(index: Index, cap
         open_index(index.uri, 3)
 
 
-@pytest.mark.parametrize(("harm", "told"), [("delete", "is not there"), ("cut", "has another size")])
+@pytest.mark.parametrize(("harm", "told"), [("delete", "is missing"), ("cut", "has another size")])
 def test_one_whose_files_are_not_whole_is_not_used(
     index: Index, harm: str, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -78,9 +78,9 @@ def test_one_whose_files_are_not_whole_is_not_used(
 
 
 def test_no_index_no_version_no_whole_version(index: Index, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="nowhere: no index is there"):
+    with pytest.raises(RequestError, match="nowhere: no index;"):
         open_index(str(tmp_path / "nowhere"))
-    with pytest.raises(RequestError, match="no version 7; there are: 1"):
+    with pytest.raises(RequestError, match="no version 7; the versions are: 1"):
         open_index(index.uri, 7)
     Path(index.file_uri(index.version.files[0])).unlink()
     with pytest.raises(RequestError, match="no version of this index is whole: version 1 is broken"):

@@ -1,7 +1,7 @@
 """Approximate search: a Lance dataset with an IVF_PQ index, derived from the Parquet files of an index.
 
-It holds the vectors once more, each with the update and the source_key of its row, which name a row for good. Whatever
-becomes of it, it can be made again.
+It holds a copy of the vectors, each with the update and the source_key of its row, which identify the row permanently.
+It can be rebuilt at any time.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from vqa_ray.schema import ok_rows
 from vqa_ray.storage.filesystem import filesystem_for, s3_endpoint
 from vqa_ray.storage.uri import scheme_of
 
-# Fewer vectors are searched exactly in a moment; it is also what `--ann auto` goes by.
+# Fewer vectors are searched exactly within moments; the threshold of `--ann auto`.
 FROM_VECTORS = 50_000
-# Centroids are learnt from so many vectors each: with four times as many, building takes three times as long and half
-# as much memory again, and finds no more.
+# Vectors per centroid for training: four times as many take three times as long and half as much memory again, with
+# the same recall.
 _PER_CENTROID = 64
 # PQ has 256 codes to learn.
 _LEAST_ROWS = 1_024
-# Codes of one byte for so many numbers of a vector.
+# Numbers of a vector for each one-byte code.
 _NUMBERS_PER_CODE = 8
 _BATCH_ROWS = 4_096
 _KEYS_PER_DELETE = 20_000
-# A dataset that was added to by so much, or lost so much, is built anew.
+# Beyond this growth or loss a dataset is rebuilt.
 _MOST_GROWTH, _LEAST_LEFT = 1.25, 0.8
-# Each addition is a small index of its own beside the first; so many are made one again.
+# Each addition is a small index beside the first; this many are merged.
 _ADDITIONS_TO_MERGE = 8
 _VECTOR, _INDEX = "vector", "vector_idx"
 # Lance's own errors have these kinds.
@@ -49,11 +49,11 @@ Keys = dict[str, npt.NDArray[np.int64]]
 
 
 def check_possible(model: str, vectors: int) -> None:
-    """Refuse `--ann always` where it cannot be.
+    """Refuse `--ann always` where it is not possible.
 
     Args:
         model: the encoder's reference.
-        vectors: that it makes of an image.
+        vectors: of an image.
 
     Raises:
         RequestError: Lance is not installed, or an image has several vectors.
@@ -65,17 +65,17 @@ def check_possible(model: str, vectors: int) -> None:
 
 
 def is_installed() -> bool:
-    """Whether Lance is there."""
+    """Whether Lance is installed."""
     return importlib.util.find_spec("lance") is not None
 
 
 def build(layout: IndexDirectory, version: Version, path: str) -> AnnState:
-    """Make the dataset and its index of a version's files, which are read once, a few thousand rows at a time.
+    """Build the dataset and its index from the files of a version, a few thousand rows at a time.
 
     Args:
         layout: of the index.
-        version: whose files.
-        path: of the dataset, relative to the index; nothing is there yet.
+        version: to build from.
+        path: of the new dataset, relative to the index.
     """
     lance = _lance()
     uri = _uri(layout, path)
@@ -97,9 +97,9 @@ def build(layout: IndexDirectory, version: Version, path: str) -> AnnState:
 
 
 def extend(layout: IndexDirectory, old: Version, new: Version) -> AnnState | None:
-    """Bring the dataset of one version to the state of another: rows deleted, rows added, the index told.
+    """Update the dataset from one version to another: rows deleted, rows added, the index extended.
 
-    What a process that died has left behind in the dataset is undone first.
+    Changes of an interrupted update are undone first.
 
     Args:
         layout: of the index.
@@ -107,7 +107,7 @@ def extend(layout: IndexDirectory, old: Version, new: Version) -> AnnState | Non
         new: any later one.
 
     Returns:
-        None where building anew is better: it has changed by much, or the dataset is not what `old` says.
+        None where a rebuild is better: the index changed much, or the dataset does not match `old`.
     """
     lance = _lance()
     state = old.ann
@@ -150,14 +150,14 @@ def extend(layout: IndexDirectory, old: Version, new: Version) -> AnnState | Non
                 dataset.optimize.compact_files()
     additions = state.additions + bool(growth)
     latest = lance.dataset(uri, storage_options=_options(uri))
-    # What few rows more or less do to its recall is less than what the sample of queries does.
+    # A few rows change its recall by less than the sampling error of its measurement.
     return replace(state, version=latest.version, rows=new.ok, additions=additions)
 
 
 def shape_for(rows: int, dimension: int) -> tuple[int, int]:
-    """(partitions, sub-vectors) of an index: √rows partitions, a code for every 8 numbers of a vector.
+    """(partitions, sub-vectors) of an index: √rows partitions, one code for every 8 numbers of a vector.
 
-    No partitions where there are too few rows to learn codes from.
+    0 partitions for too few rows to train codes.
     """
     partitions = round(rows**0.5) if rows >= _LEAST_ROWS else 0
     wanted = max(1, dimension // _NUMBERS_PER_CODE)
@@ -165,7 +165,7 @@ def shape_for(rows: int, dimension: int) -> tuple[int, int]:
 
 
 def clean_up(layout: IndexDirectory, kept: Sequence[AnnState]) -> None:
-    """Delete what only older versions of these datasets need."""
+    """Delete data that only older versions of these datasets need."""
     import datetime
 
     lance = _lance()
@@ -184,22 +184,22 @@ def clean_up(layout: IndexDirectory, kept: Sequence[AnnState]) -> None:
 
 
 def open_dataset(layout: IndexDirectory, state: AnnState) -> Any:
-    """The Lance dataset as it belongs to a version.
+    """Open the Lance dataset at the state of a version.
 
     Raises:
-        RunError: it is not what the version says.
-        OSError, ValueError, RuntimeError: Lance's, where it cannot be opened.
+        RunError: it does not match the version.
+        OSError, ValueError, RuntimeError: raised by Lance if it cannot be opened.
     """
     lance = _lance()
     uri = _uri(layout, state.path)
     dataset = lance.dataset(uri, version=state.version, storage_options=_options(uri))
     if dataset.count_rows() != state.rows:
-        raise RunError(f"{uri}: {dataset.count_rows()} rows, the index wants {state.rows}")
+        raise RunError(f"{uri}: {dataset.count_rows()} rows, the index expects {state.rows}")
     return dataset
 
 
 def _lance() -> Any:
-    # Its notes (a partition without vectors) are nothing that a user could act on.
+    # Its notes (a partition without vectors) are of no use to users.
     os.environ.setdefault("LANCE_LOG", "error")
     import lance
 
@@ -214,7 +214,7 @@ def _schema(dimension: int) -> pa.Schema:
 def _batches(
     layout: IndexDirectory, file: IndexFile, dimension: int, keys: npt.NDArray[np.int64] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of a file that have a vector; of them only those with these keys."""
+    """Yield the rows of a file that have a vector, optionally only those with some keys."""
     form = _schema(dimension)
     with open_rows(layout.path(file.path)) as opened:
         reader = parquet.ParquetFile(opened, pre_buffer=False, buffer_size=2**20)
@@ -234,7 +234,7 @@ _NO_KEYS: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
 
 def _keys(layout: IndexDirectory, files: Sequence[IndexFile]) -> Keys:
-    """Update → the keys of the rows of these files that have a vector."""
+    """The keys of the rows with a vector, by update."""
     found: dict[str, list[npt.NDArray[np.int64]]] = {}
     tables = prefetched(lambda file: read_columns(layout.path(file.path), ("source_key", "status")), files)
     for file, table in zip(files, tables, strict=True):
@@ -243,7 +243,7 @@ def _keys(layout: IndexDirectory, files: Sequence[IndexFile]) -> Keys:
 
 
 def _uri(layout: IndexDirectory, path: str) -> str:
-    """As Lance wants it: a local path, or a URI."""
+    """The location for Lance: a local path, or a URI."""
     uri = layout.path(path)
     if scheme_of(uri) == "file":
         return filesystem_for(uri)[1]
@@ -251,7 +251,7 @@ def _uri(layout: IndexDirectory, path: str) -> str:
 
 
 def _options(uri: str) -> dict[str, str] | None:
-    """What Lance does not find out by itself; credentials it takes from where everyone does."""
+    """The storage options that Lance does not find itself; it finds credentials."""
     if scheme_of(uri) != "s3":
         return None
     endpoint = s3_endpoint()

@@ -1,4 +1,4 @@
-"""Asking the approximate index of an opened index."""
+"""Queries to the approximate index of an index."""
 
 from __future__ import annotations
 
@@ -24,61 +24,62 @@ class AnnIndex:
     """The approximate index that belongs to a version of an index.
 
     Args:
-        layout, version: of the index; it has an approximate index.
+        layout, version: of the index.
+        state: of its approximate index.
 
     Raises:
-        OSError, ValueError, RuntimeError, RunError: it cannot be opened, or is not what the version says.
+        OSError, ValueError, RuntimeError, RunError: it cannot be opened, or does not match the version.
     """
 
     def __init__(self, layout: IndexDirectory, version: Version, state: AnnState) -> None:
         self.state = state
         self._dimension = version.dimension
         self._dataset = open_dataset(layout, state)
-        self._places = _Places(layout, version)
+        self._positions = _RowPositions(layout, version)
 
     @property
     def parameters(self) -> Mapping[str, int]:
-        """What a query is asked with, and of what index."""
+        """The parameters of a query and of the index."""
         shape = {"partitions": self.state.partitions, "sub_vectors": self.state.sub_vectors}
         return {"probes": PROBES, "refine_factor": REFINE_FACTOR, **shape}
 
     def nearest(
         self, vectors: npt.NDArray[np.float32], k: int, *, probes: int = PROBES, refine_factor: int = REFINE_FACTOR
     ) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]]:
-        """The images most like each query, nearly.
+        """Find the images nearest to each query, approximately.
 
         Args:
             vectors: float32 (Q, D), of length 1.
             k: images per query, at least 1.
-            probes: partitions looked into.
-            refine_factor: times k images whose true score is computed.
+            probes: partitions to search.
+            refine_factor: times k candidates get their exact score.
 
         Returns:
-            For each query its scores (cosines), float32 (K,), descending, and the positions of the rows, int64 (K,);
-            of equal scores the smallest position first. K is k, or less where there are not as many.
+            For each query the scores (cosines), float32 (K,), descending, and the positions of the rows, int64 (K,);
+            among equal scores the smallest position first. K is k, or less for fewer rows.
         """
         found = []
         for vector in vectors:
-            asked: dict[str, Any] = {
+            query: dict[str, Any] = {
                 "column": "vector",
                 "q": np.asarray(vector, np.float32),
                 "k": k,
                 "metric": "cosine",
             }
             if self.state.partitions:
-                asked |= {"nprobes": min(probes, self.state.partitions), "refine_factor": refine_factor}
+                query |= {"nprobes": min(probes, self.state.partitions), "refine_factor": refine_factor}
             table = self._dataset.to_table(
-                columns=["update", "source_key", "_distance"], nearest=asked, disable_scoring_autoprojection=True
+                columns=["update", "source_key", "_distance"], nearest=query, disable_scoring_autoprojection=True
             )
             scores = (1.0 - table["_distance"].to_numpy()).astype(np.float32)
-            positions = self._places.of(table["update"].to_pylist(), table["source_key"].to_numpy())
+            positions = self._positions.of(table["update"].to_pylist(), table["source_key"].to_numpy())
             order = np.lexsort((positions, -scores))
             found.append((scores[order], positions[order]))
         return found
 
 
-class _Places:
-    """Where the row of an update and a key is: held as 16 bytes a row."""
+class _RowPositions:
+    """Positions of rows by update and key; uses 16 bytes a row."""
 
     def __init__(self, layout: IndexDirectory, version: Version) -> None:
         start = 0
@@ -89,23 +90,23 @@ class _Places:
             start += file.rows
         self._sorted: dict[str, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]] = {}
         for update, pairs in parts.items():
-            keys, places = (np.concatenate(each) for each in zip(*pairs, strict=True))
+            keys, positions = (np.concatenate(each) for each in zip(*pairs, strict=True))
             order = np.argsort(keys)
-            self._sorted[update] = keys[order], places[order]
+            self._sorted[update] = keys[order], positions[order]
 
     def of(self, updates: list[str], keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         positions = np.empty(len(keys), np.int64)
         for row, (update, key) in enumerate(zip(updates, keys.tolist(), strict=True)):
-            known, places = self._sorted[update]
-            place = int(np.searchsorted(known, key))
-            if place == len(known) or known[place] != key:
+            known, known_positions = self._sorted[update]
+            found = int(np.searchsorted(known, key))
+            if found == len(known) or known[found] != key:
                 raise RunError(f"row {key} of update {update} is in the approximate index, but not in the files")
-            positions[row] = places[place]
+            positions[row] = known_positions[found]
         return positions
 
 
 def open_ann(layout: IndexDirectory, version: Version) -> AnnIndex | None:
-    """The approximate index of a version; None, with a warning where it should be there, when search is exact."""
+    """Open the approximate index of a version; None, with a warning, where it is not usable and search is exact."""
     if version.ann is None:
         return None
     if not is_installed():

@@ -1,4 +1,4 @@
-"""The best rows by an approximate index, of those that may be hits; and how many of the exact ones it finds."""
+"""Filtered search with an approximate index, and the recall of the index."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vqa_ray.index.search.top_k import Best, Ids, top_k
 
 Mask = npt.NDArray[np.bool_]
 
-# How much more is asked for, in as many more partitions, each time that too few are let through.
+# Factor for rows and partitions of the next query, after the filter left too few rows.
 _GROWTH = 4
-# Looking at every image is as quick as fetching more.
+# An exact search is as quick as fetching more rows.
 _MOST_FETCHED = 65_536
 _ROWS_AT_ONCE = 65_536
-# Scores that differ by less are equal: both are rounded.
+# Scores that differ by less are equal up to rounding.
 _EQUAL = np.float32(1e-5)
 
 
@@ -28,20 +28,20 @@ class Nearest(Protocol):
 
     @property
     def parameters(self) -> Mapping[str, int]:
-        """What a query is asked with, and of what index; `probes` of `partitions` are looked into."""
+        """The parameters of a query and of the index; `probes` of `partitions` are searched."""
         ...
 
     def nearest(self, vectors: Vectors, k: int, *, probes: int = ...) -> list[tuple[Scores, Ids]]:
-        """Cosines and positions of the best k rows for each query, nearly."""
+        """Cosines and positions of the best k rows for each query, approximately."""
         ...
 
 
 class ApproximateHits(NamedTuple):
-    """What an approximate index found.
+    """Hits of an approximate index.
 
     Attributes:
         best: the hits.
-        parameters: it was asked with at last.
+        parameters: of the last query.
     """
 
     best: Best
@@ -49,7 +49,7 @@ class ApproximateHits(NamedTuple):
 
 
 def nearest(ann: Nearest, scorer: Scorer, ids: Ids, mask: Mask, k: int) -> ApproximateHits | None:
-    """The best rows that a mask lets through; of more rows and more partitions until `k` of them are.
+    """Find the best rows of a mask; queries more rows and partitions until `k` rows pass the mask.
 
     Args:
         ann: the approximate index of the rows.
@@ -59,11 +59,11 @@ def nearest(ann: Nearest, scorer: Scorer, ids: Ids, mask: Mask, k: int) -> Appro
         k: how many, at least 1.
 
     Returns:
-        None where so much would have to be fetched that looking at every row is as quick.
+        None where an exact search is as quick.
     """
     parameters = dict(ann.parameters)
     (vector,) = scorer.rows
-    # The mean of a text's and an image's vector is shorter than 1, and so are its products.
+    # The mean of the vectors of a text and an image is shorter than 1; its products are scaled by its length.
     length = np.float32(np.linalg.norm(vector.astype(np.float64)))
     wanted = int(np.ceil(k * len(mask) / max(1, int(np.count_nonzero(mask)))))
     while wanted <= min(_MOST_FETCHED, len(mask)):
@@ -78,9 +78,9 @@ def nearest(ann: Nearest, scorer: Scorer, ids: Ids, mask: Mask, k: int) -> Appro
 
 
 def recall(ann: Nearest, queries: Vectors, blocks: Iterable[Block], k: int) -> float:
-    """The share of the exact best `k` that an approximate index finds, in the mean over some queries.
+    """Measure the mean recall@`k` of an approximate index over some queries.
 
-    What scores like the last of the exact ones counts as one of them.
+    A row that scores as high as the last exact hit counts as an exact hit.
 
     Args:
         ann: the approximate index of the rows.

@@ -20,46 +20,46 @@ from vqa_ray.schema import ok_rows
 
 Mask = npt.NDArray[np.bool_]
 
-# Of vectors in memory, how many are copied together at a time.
+# Vectors in memory that are copied at a time.
 _ROWS_AT_ONCE = 16_384
-# More is not held, but read at every search that is exact.
+# More vectors than this are not kept, but read for every exact search.
 _MOST_HELD_BYTES = 2**30
 
 
 class Candidates:
-    """The rows with a vector, each image once: of rows that share row_id and sha256 the first counts.
+    """The rows with a vector, each image once: the first of the rows with equal row_id and sha256.
 
     Args:
-        index: whose rows they are.
-        hold: keep all vectors in memory from the first search on, for many searches, unless they are over 1 GiB.
+        index: to search.
+        hold: keep all vectors in memory after the first search, for many searches, up to 1 GiB.
     """
 
     def __init__(self, index: Index, *, hold: bool = False) -> None:
         self._index = index
         rows = index.rows(["row_id", "status"])
         self.ids: Ids = rows["row_id"].to_numpy()
-        """int64 (rows,): the row_id of every row, those in error too."""
+        """int64 (rows,): the row_id of every row, error rows included."""
         self.with_vector: Mask = np.zeros(rows.num_rows, np.bool_)
-        """bool (rows,): which rows have a vector."""
+        """bool (rows,): rows with a vector."""
         self.with_vector[ok_rows(rows)] = True
-        self._twins = _twins(index, self.ids, self.with_vector)
+        self._repeated = _repeated(index, self.ids, self.with_vector)
         self._hold = hold and 4 * index.version.ok * index.version.width <= _MOST_HELD_BYTES
         self._held: tuple[Vectors, Ids] | None = None
 
     def mask(self, filter: Mask | None = None) -> Mask:
-        """bool (rows,): which rows can be hits.
+        """bool (rows,): rows that can be hits.
 
         Args:
-            filter: bool (rows,), the rows wanted; None for all.
+            filter: bool (rows,), the rows to search; None for all.
         """
         mask: Mask = self.with_vector.copy() if filter is None else self.with_vector & filter
-        wanted = self._twins[mask[self._twins[:, 0]]]
+        wanted = self._repeated[mask[self._repeated[:, 0]]]
         first = np.unique(wanted[:, 1], return_index=True)[1]
         mask[np.delete(wanted[:, 0], first)] = False
         return mask
 
     def blocks(self, mask: Mask) -> Iterator[Block]:
-        """The rows of a mask with their vectors; a file at a time unless all are held.
+        """Yield the rows of a mask with their vectors; a file at a time unless all vectors are kept.
 
         Args:
             mask: bool (rows,), of rows that have a vector.
@@ -99,8 +99,8 @@ class Candidates:
             yield Block(as_matrix(table["embedding"], version.width), self.ids[positions], positions)
 
 
-def _twins(index: Index, ids: Ids, ok: Mask) -> npt.NDArray[np.int64]:
-    """int64 (T, 2): (position, number of the image) of rows that share their row_id and sha256 with another."""
+def _repeated(index: Index, ids: Ids, ok: Mask) -> npt.NDArray[np.int64]:
+    """int64 (T, 2): (position, number of the image) of rows whose row_id and sha256 occur in another row, too."""
     values, counts = np.unique(ids[ok], return_counts=True)
     suspects = np.flatnonzero(ok & np.isin(ids, values[counts > 1]))
     if not len(suspects):

@@ -1,4 +1,4 @@
-"""The best of all rows, by looking at every one, a block at a time."""
+"""Exact search: every row is scored, a block at a time."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from vqa_ray.index.search.scoring import Scorer, Vectors
 from vqa_ray.index.search.top_k import Best, Ids, merge, top_k
 
-# float32 values that are looked at at a time: 16 MiB of them.
+# float32 values per piece: 16 MiB.
 _VALUES_AT_ONCE = 2**22
 
 
 class Block(NamedTuple):
-    """Some of the rows to look at.
+    """Some of the rows to score.
 
     Attributes:
         embeddings: float32 (N, V * D), each vector of length 1.
-        ids: int64 (N,), which decide between equal scores.
-        positions: int64 (N,), which row each is.
+        ids: int64 (N,), the order of equal scores.
+        positions: int64 (N,), of the rows.
     """
 
     embeddings: Vectors
@@ -29,10 +29,9 @@ class Block(NamedTuple):
 
 
 def nearest(scorer: Scorer, blocks: Iterable[Block], k: int) -> Best:
-    """The `k` rows with the highest scores: the same however the rows are cut into blocks.
+    """Find the `k` rows with the highest scores, independent of the blocks.
 
-    Scores are first formed quickly, up to rounding; what could be among the best is scored again without. A row whose
-    score is not a number is never among them.
+    A quick score, up to rounding, selects candidates, which are scored exactly. A row with a NaN score is never a hit.
 
     Args:
         scorer: of the query.
@@ -45,7 +44,7 @@ def nearest(scorer: Scorer, blocks: Iterable[Block], k: int) -> Best:
         for block in _cut(whole, len(scorer.rows)):
             quick = scorer.quick(block.embeddings)
             quick[np.isnan(quick)] = -np.inf
-            # A row of rank k or better has at least this, however it was rounded.
+            # A lower bound of the k-th best score, up to rounding.
             least = np.float32(-np.inf) if len(best.scores) < k else best.scores[-1]
             if len(quick) > k:
                 least = max(least, np.partition(quick, len(quick) - k)[len(quick) - k])
@@ -56,7 +55,7 @@ def nearest(scorer: Scorer, blocks: Iterable[Block], k: int) -> Best:
 
 
 def _cut(whole: Block, query_rows: int) -> Iterator[Block]:
-    """Pieces of which neither the vectors nor their products with the query are many."""
+    """Cut a block into pieces with bounded vectors and products with the query."""
     count = len(whole.embeddings)
     at_once = max(1, _VALUES_AT_ONCE * count // max(1, whole.embeddings.size * max(1, query_rows // 4)))
     for start in range(0, count, at_once):

@@ -1,4 +1,4 @@
-"""SQL conditions on the rows of an index: text → the rows for which it holds."""
+"""SQL conditions on the rows of an index."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vqa_ray.errors import RequestError, one_line
 
 Mask = npt.NDArray[np.bool_]
 
-# Places in Lance's own source, and the words that it puts around a reason.
+# Source locations and phrases around the reason in Lance's messages.
 _PLACE = re.compile(r",? /\S+\.rs:\d+:\d+")
 _PARSER = re.compile(r".*\(sql parser error: (.*)\)", re.DOTALL)
 _UNKNOWN = re.compile(r"No field named (.+?)\. Valid fields are")
@@ -23,19 +23,18 @@ _QUOTED = re.compile(r'"([^"]*)"')
 
 
 def matching(rows: pa.Table, condition: str) -> Mask:
-    """Where a condition holds: bool (N,).
+    """Find the rows that match a condition: bool (N,).
 
-    The language is that of SQL conditions as Lance reads them: `category = 'mug' and price < 10`,
-    `colour in ('red', 'blue')`, `title like '%dog%'`, `tags is not null`, `array_has(tags, 'red')`. Names are those of
-    columns, in backticks where they hold a space; a null is neither true nor false.
+    The language is SQL as Lance parses it: `category = 'mug' and price < 10`,
+    `colour in ('red', 'blue')`, `title like '%dog%'`, `tags is not null`, `array_has(tags, 'red')`. Names of
+    columns with a space stand in backticks; null is neither true nor false.
 
     Args:
-        rows: what it is about.
+        rows: to filter.
         condition: one line of text.
 
     Raises:
-        RequestError: it does not parse, is no condition, or names a column that is not there; or Lance, which reads it,
-            is not installed.
+        RequestError: the text does not parse, is no condition, or names an unknown column; or Lance is not installed.
     """
     names = rows.column_names
     for quoted in _QUOTED.findall(re.sub(r"'[^']*'", "''", condition)):
@@ -49,7 +48,7 @@ def matching(rows: pa.Table, condition: str) -> Mask:
     place = f"memory://{uuid.uuid4().hex}"
     dataset = lance.write_dataset(rows.select(mentioned or names[:1]), place, max_rows_per_file=max(1, rows.num_rows))
     try:
-        # In parentheses, so that nothing but a condition is one; the line break ends a comment.
+        # The parentheses allow conditions only; the line break ends a comment.
         found = dataset.to_table(columns=[], filter=f"({condition}\n)", with_row_id=True)
     except (ValueError, OSError, NotImplementedError) as error:
         raise RequestError(f"filter {condition!r}: {_reason(error, names)}") from error

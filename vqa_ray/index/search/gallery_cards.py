@@ -1,4 +1,4 @@
-"""Hits as the cards of a gallery."""
+"""Gallery cards of hits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from vqa_ray.report.card import Card, Line, ScoredText, failure
 
 
 def hit_cards(hits: pa.Table, images: Sequence[bytes | None]) -> Iterator[Card]:
-    """One card per hit: its score, what was verified, its tags, and why it could not be verified.
+    """Yield a card for each hit with its score, its verdict or error, and its tags.
 
     Args:
-        hits: see `results.table_of`.
-        images: of each hit a thumbnail or the image itself; None where there is none.
+        hits: a table of `vqa_ray.index.search.hits.hits_table`.
+        images: a thumbnail or the image of each hit; None for none.
     """
     for row, image in zip(hits.to_pylist(), images, strict=True):
         title = row["image_id"] or row["image_uri"] or f"row {row['row_id']}"

@@ -1,4 +1,4 @@
-"""Hits as a table: what a search writes, and what its page shows."""
+"""The table of hits that a search writes and its page shows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vqa_ray.index.search.scoring import Scores
 from vqa_ray.index.search.top_k import Ids
 from vqa_ray.index.search.verify import Verified
 
-# A hit is what is found, best first; `score` is that of the search. Then come the verdict of a VQA model and the status
-# of the verification where there was one, then the kept columns of the index and the tags.
+# Hits stand best first; `score` is the similarity. The verdict and the status of the verification follow, if there was
+# one, then the kept columns of the index and the tags.
 HIT = pa.schema(
     [
         pa.field("rank", pa.int32(), nullable=False),
@@ -25,25 +25,25 @@ HIT = pa.schema(
     ]
 )
 VERDICT = (
-    # Of the whole expression; null where the image could not be looked at again.
+    # Of the whole expression; null where the image could not be read again.
     pa.field("verified_score", pa.float32()),
-    # Each question of the expression in its order, as in `retrieve`.
+    # Of each question of the expression, in order, as in `retrieve`.
     pa.field("verified_scores", pa.list_(schema.QUESTION_SCORE)),
 )
 _OF_IMAGE = (pa.field("height", pa.int32()), pa.field("width", pa.int32()), pa.field("sha256", pa.string()))
 _TAIL = (*schema.STATUS, schema.WARNING)
-# What a column of the user's is called where a hit has one of its name.
+# Prefix of a kept column whose name is taken by a column of hits.
 PREFIX = "index_"
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """What is left of candidates.
+    """The hits among candidates.
 
     Attributes:
         positions: int64 (K,), in the index.
         scores: float32 (K,), of the search.
-        verdicts: RETRIEVE rows, in the same order; None where nothing was verified.
+        verdicts: RETRIEVE rows, in the same order; None without verification.
     """
 
     positions: Ids
@@ -52,12 +52,12 @@ class Ranked:
 
 
 def apply_verdicts(positions: Ids, scores: Scores, verified: Verified, top_k: int) -> Ranked:
-    """The hits among verified candidates: those that match, in the order of the search, then those that failed.
+    """Reduce verified candidates to hits: the matches in the order of the search, then those that failed.
 
     Args:
         positions, scores: of all candidates, best first.
-        verified: of the first of them.
-        top_k: how many matches to keep; all that failed are.
+        verified: the verdicts on the first of them.
+        top_k: matches to keep; all failed ones are kept.
     """
     matched = np.flatnonzero(pc.fill_null(verified.table["match"], False).to_numpy(zero_copy_only=False))[:top_k]
     failed = np.flatnonzero(pc.not_equal(verified.table["status"], schema.STATUS_OK).to_numpy(zero_copy_only=False))
@@ -66,12 +66,12 @@ def apply_verdicts(positions: Ids, scores: Scores, verified: Verified, top_k: in
 
 
 def hits_table(ranked: Ranked, rows: pa.Table) -> pa.Table:
-    """The hits with all that is known of them.
+    """Make the table of hits with all their columns.
 
     Args:
         ranked: the hits.
-        rows: their rows in the index, in the same order, with the columns of tags. A column of the user's whose name a
-            hit has is called `index_` and that name.
+        rows: their rows in the index, in the same order, with the columns of tags. A kept column whose name is taken
+            gets the prefix `index_`.
     """
     verdicts = ranked.verdicts
     form = pa.schema([*HIT, *(VERDICT if verdicts is not None else ()), *_OF_IMAGE, *_TAIL])
@@ -81,14 +81,14 @@ def hits_table(ranked: Ranked, rows: pa.Table) -> pa.Table:
         made |= {field.name: verdicts[field.name] for field in _TAIL}
     columns = [made[field.name] if field.name in made else rows[field.name] for field in form]
     own = schema.embedding_schema(1, 1).names
-    theirs = [field for field in rows.schema if field.name not in own]
-    named = [field.with_name(PREFIX + field.name) if field.name in form.names else field for field in theirs]
+    kept = [field for field in rows.schema if field.name not in own]
+    named = [field.with_name(PREFIX + field.name) if field.name in form.names else field for field in kept]
     cast = [column.cast(field.type) for column, field in zip(columns, form, strict=True)]
-    return pa.table([*cast, *(rows[field.name] for field in theirs)], schema=pa.schema([*form, *named]))
+    return pa.table([*cast, *(rows[field.name] for field in kept)], schema=pa.schema([*form, *named]))
 
 
 def conflicting_row_ids(hits: pa.Table) -> list[int]:
-    """The row_ids that stand for several different images among the hits, ascending."""
+    """Find row_ids that stand for several different images among the hits, ascending."""
     images: dict[int, set[str]] = {}
     for row_id, sha256 in zip(hits["row_id"].to_pylist(), hits["sha256"].to_pylist(), strict=True):
         images.setdefault(row_id, set()).add(sha256)

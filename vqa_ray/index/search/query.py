@@ -1,4 +1,4 @@
-"""A text or an image as the encoder of an index sees it."""
+"""Vectors of a query by the encoder of an index."""
 
 from __future__ import annotations
 

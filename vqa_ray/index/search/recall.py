@@ -1,4 +1,4 @@
-"""How many of the exact hits the approximate index of an index finds."""
+"""The recall of the approximate index of an index."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _QUERIES, _SEED = 100, 0
 
 
 def with_measured_recall(layout: IndexDirectory, version: Version, state: AnnState) -> AnnState:
-    """`state` with its recall@10 for the vectors of 100 images drawn from the index; all vectors are read once.
+    """Add the recall@10 for the vectors of 100 images of the index to a state; all vectors are read once.
 
     Args:
         layout, version: of the index.
-        state: of its approximate index; one without partitions finds everything, and is not measured.
+        state: of its approximate index; without partitions its recall is 1 and not measured.
     """
     if not state.partitions:
         return replace(state, recall=1.0, recall_queries=0, recall_k=K)

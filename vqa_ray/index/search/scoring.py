@@ -1,8 +1,8 @@
-"""How alike a query and images are, by their vectors.
+"""Similarity scores of a query and images, by their vectors.
 
-A text has one vector, an image one or (BLIP-2) several. A text and an image score the largest dot product; two images
-the mean, over the vectors of the one asked with, of the largest with one of the other's; a query of both the mean of
-the two scores. With one vector per image all of that is a cosine.
+A text has one vector, an image has one or (BLIP-2) several. The score of a text and an image is the largest dot
+product; of two images the mean, over the vectors of the query, of the largest dot product with the other image's
+vectors; of a query with both the mean of the two scores. With one vector per image each of these is a cosine.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from vqa_ray.errors import RequestError
 Vectors = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float32]
 
-# Rounding of float32: a dot product of D numbers, of vectors of length 1, is off by at most about D times this.
+# Rounding of float32: the error of a dot product of D numbers is at most about D times this, for vectors of length 1.
 _ROUNDING = 2.0**-24
-# How much longer than 1 a vector can be made by rounding, and more than enough for it.
+# A generous factor for vectors longer than 1 by rounding.
 _SLACK = 4.0
-# float64 values that scoring without rounding holds at a time.
+# float64 values per block of exact scoring.
 _VALUES_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for.
+    """The vectors of a query.
 
     Attributes:
         text: float32 (D,), of length 1; None for none.
@@ -47,7 +47,7 @@ class Scorer:
         dimension: D, of each vector.
 
     Raises:
-        RequestError: the query is empty, of another dimension, or not finite.
+        RequestError: the query is empty, has another dimension, or is not finite.
     """
 
     def __init__(self, query: Query, vectors: int, dimension: int) -> None:
@@ -70,11 +70,11 @@ class Scorer:
 
     @property
     def rounding(self) -> float:
-        """How far a score of `quick` can be from that of `scores`, for vectors of length 1."""
+        """The maximum difference between `quick` and `scores`, for vectors of length 1."""
         return _SLACK * self._dimension * _ROUNDING
 
     def quick(self, embeddings: Vectors) -> Scores:
-        """float32 (N,): scores up to rounding, which depends on what stands beside a row.
+        """float32 (N,): scores up to rounding, which depends on neighbouring rows.
 
         Args:
             embeddings: float32 (N, V * D).
@@ -87,7 +87,7 @@ class Scorer:
         return best @ self._weights.astype(np.float32)
 
     def scores(self, embeddings: Vectors) -> Scores:
-        """float32 (N,): scores that are the same whatever stands beside a row; summed in float64.
+        """float32 (N,): scores that do not depend on neighbouring rows; summed in float64.
 
         Args:
             embeddings: float32 (N, V * D).
@@ -97,7 +97,7 @@ class Scorer:
         at_once = max(1, _VALUES_AT_ONCE // max(1, self._vectors * max(self._dimension, rows.shape[1])))
         for start in range(0, len(embeddings), at_once):
             block = embeddings[start : start + at_once].astype(np.float64)
-            # One small product per row, so that a row's sums are formed in the same order wherever it stands.
+            # One small product per row, so that its sums are formed in the same order wherever it stands.
             dots = block.reshape(-1, self._vectors, self._dimension) @ rows
             found[start : start + at_once] = dots.max(axis=1) @ self._weights
         return found

@@ -1,4 +1,4 @@
-"""Search in an index: exact where that is quick, approximate where it is not, and which of the two it was."""
+"""Search in an index: exact where that is quick, otherwise approximate."""
 
 from __future__ import annotations
 
@@ -23,20 +23,19 @@ __all__ = ["Hits", "Query", "SearchMethod", "Searcher"]
 
 logger = logging.getLogger(__name__)
 
-# Looking at every one of fewer images takes moments.
+# An exact search of fewer images takes moments.
 FEW_IMAGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class SearchMethod:
-    """How hits were found.
+    """The method of a search.
 
     Attributes:
-        exact: whether every image was looked at; else an approximate index was asked.
+        exact: whether every image was compared; otherwise an approximate index was queried.
         parameters: of the approximate index.
-        recall: the share of the exact hits that it finds, in the mean over `recall_queries` queries; None where it was
-            not measured.
-        recall_queries, recall_k: with how many queries, for how many hits each.
+        recall: its mean recall@`recall_k` over `recall_queries` queries; None where it was not measured.
+        recall_queries, recall_k: of the measurement.
     """
 
     exact: bool
@@ -60,12 +59,12 @@ class SearchMethod:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """What a search found.
+    """The hits of a search.
 
     Attributes:
         positions: int64 (K,), rows of the index; the highest score first, of equal ones the smallest row_id.
         scores: float32 (K,).
-        images: how many could have been hits: with a vector, each once, and let through by the filter.
+        images: the number of images that were searched: with a vector, each once, after the filter.
         method: exact or approximate.
     """
 
@@ -79,8 +78,8 @@ class Searcher:
     """Searches one version of an index.
 
     Args:
-        index: what is searched.
-        hold: keep in memory what exact searches read, for many searches.
+        index: to search.
+        hold: keep the vectors in memory after the first exact search, for many searches.
     """
 
     def __init__(self, index: Index, *, hold: bool = False) -> None:
@@ -88,16 +87,16 @@ class Searcher:
         self._candidates = Candidates(index, hold=hold)
 
     def search(self, query: Query, *, top_k: int, filter: Mask | None = None, exact: bool | None = None) -> Hits:
-        """The images most like a query.
+        """Search for the images most similar to a query.
 
         Args:
             query: a text, an image or both.
-            top_k: how many, at least 1; fewer are found where there are no more.
-            filter: bool (rows,), by position: which rows may be hits; None for all.
-            exact: look at every image, or (False) ask the approximate index; None takes what suits.
+            top_k: hits wanted, at least 1.
+            filter: bool (rows,), by position: rows that may be hits; None for all.
+            exact: whether to compare every image; None chooses by the number of images.
 
         Raises:
-            RequestError: the query does not fit the index, or it has no approximate index and one is asked for.
+            RequestError: the query does not match the index, or `exact` is False without an approximate index.
         """
         version = self._index.version
         scorer = Scorer(query, version.vectors, version.dimension)
@@ -106,7 +105,7 @@ class Searcher:
         mask = self._candidates.mask(filter)
         images = int(np.count_nonzero(mask))
         k = min(top_k, max(1, images))
-        if self._asks_approximate(images, exact):
+        if self._uses_approximate(images, exact):
             fetched = self._approximately(scorer, mask, k)
             if fetched is not None:
                 method = SearchMethod(False, fetched.parameters, *self._recall())
@@ -120,7 +119,7 @@ class Searcher:
         return open_ann(self._index.layout, self._index.version)
 
     def _approximately(self, scorer: Scorer, mask: Mask, k: int) -> approximate.ApproximateHits | None:
-        """Of the approximate index; None where the exact search is to be done instead."""
+        """Query the approximate index; None where the search must be exact."""
         assert self._ann is not None
         try:
             return approximate.nearest(self._ann, scorer, self._candidates.ids, mask, k)
@@ -130,18 +129,18 @@ class Searcher:
             return None
 
     def _recall(self) -> tuple[float | None, int, int]:
-        """What was measured when the approximate index was made."""
+        """The recall as measured when the approximate index was built."""
         state = self._index.version.ann
         return (None, 0, 0) if state is None else (state.recall, state.recall_queries, state.recall_k)
 
-    def _asks_approximate(self, images: int, exact: bool | None) -> bool:
-        """Whether an approximate index is to be asked about so many images.
+    def _uses_approximate(self, images: int, exact: bool | None) -> bool:
+        """Whether a search of so many images uses the approximate index.
 
         Raises:
-            RequestError: it is asked for, and there is none.
+            RequestError: `exact` is False without an approximate index.
         """
         if exact or (exact is None and images < FEW_IMAGES):
             return False
         if self._ann is None and exact is False:
-            raise RequestError(f"{self._index.uri}: the index has no approximate index to ask")
+            raise RequestError(f"{self._index.uri}: the index has no approximate index")
         return self._ann is not None

@@ -1,4 +1,4 @@
-"""What a VQA model says of the candidates of a search: the stages of `retrieve`, in this process and without Ray."""
+"""Verification of candidates by a VQA model, with the stages of `retrieve` in this process and without Ray."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What came of candidates, in their order.
+    """Verdicts on candidates, in their order.
 
     Attributes:
-        table: RETRIEVE rows of the candidates that were looked at: the first ones.
-        matched, rejected, failed: how many of them fit, do not, or have no image that can be read again.
+        table: RETRIEVE rows of the candidates that were verified: the first ones.
+        matched, rejected, failed: the number of matches, of mismatches, and of images that cannot be read again.
     """
 
     table: pa.Table
@@ -129,7 +129,7 @@ class Verifier:
 
 
 def _as_embedded(table: pa.Table, hashes: Sequence[str | None]) -> pa.Table:
-    """READ rows, of which those that bring another image than was embedded are in error."""
+    """Make error rows of READ rows whose image is another one than was embedded."""
     failures: dict[int, RowError] = {}
     for row, (image, wanted) in enumerate(zip(table["image"], hashes, strict=True)):
         data = image.as_py()

@@ -35,7 +35,7 @@ def test_rows_are_joined_by_row_id_then_by_image_id(tmp_path: Path) -> None:
     assert found.columns["category"].to_pylist() == ["hat", "mug", "shoe", None, None, None]
     assert found.columns["colours"].to_pylist()[2] == ["red", "blue"]
     assert found.columns["tags"].to_pylist()[1] == ["mug", "red"]
-    assert found.found == 3
+    assert found.matched == 3
 
 
 def test_a_name_that_the_index_has_gets_a_prefix(tmp_path: Path) -> None:
@@ -55,10 +55,10 @@ def test_an_image_tagged_twice_takes_the_first(tmp_path: Path) -> None:
 )
 def test_what_is_no_finished_tag_run_is_refused(tmp_path: Path, job: str, finished: bool, said: str) -> None:
     run = write_tag_run(tmp_path, [{"row_id": 1}], job=job, finished=finished)
-    with pytest.raises(RequestError, match=f"--tags {run}: wanted a finished run of tag, {said}"):
+    with pytest.raises(RequestError, match=f"--tags {run}: expected a finished run of tag, {said}"):
         join_tags(index_of((1, None)), run)
 
 
 def test_nothing_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="wanted a finished run of tag, found nothing of the kind"):
+    with pytest.raises(RequestError, match="expected a finished run of tag, found nothing of the kind"):
         join_tags(index_of((1, None)), str(tmp_path / "none"))
