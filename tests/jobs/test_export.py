@@ -215,7 +215,7 @@ def test_a_hub_gets_rows_and_card(
         assert "part-*.parquet" in files["README.md"].decode()
         hub.failures["commit"] = 403
         assert main(["export", run, "--to", "hub", "--output", "answers"]) == 1
-        assert "upload to tester/answers: the hub did not take it" in capfd.readouterr().err
+        assert "upload to tester/answers: the hub refused it" in capfd.readouterr().err
 
 
 def test_a_damaged_or_missing_file_of_rows_is_one_line_that_names_it(

@@ -8,7 +8,7 @@ from vqa_ray.catalog.product import Product
 
 MOST_CAPTIONS = 100
 
-# {a}: what is printed on it, with its article; {motif}: without.
+# {a}: the motif with its article; {motif}: without.
 _MOTIF = (
     "with {a}",
     "with {a} on it",
@@ -36,7 +36,7 @@ _ANYTHING = ("product", "item")
 _BEGINNINGS = ("a photo of {}", "a picture of {}", "the photo shows {}")
 _VOWELS = "aeiou"
 
-# How often each of these is done; the rest of the time it is left out, or said the usual way.
+# Probabilities of variations; otherwise the part is left out, or worded the usual way.
 _SAYS_ALL = 0.4
 _SAYS_EACH = 0.5
 _SAYS_PLAIN = 0.4
@@ -50,16 +50,16 @@ _WITH_BEGINNING = 0.2
 
 
 def captions_for(product: Product, count: int) -> list[str]:
-    """So many descriptions of a product, each true; some say all of it, others only a part, and some may be equal.
+    """Describe a product `count` times, truthfully; some captions name everything, others a part; some may be equal.
 
-    The same for the same product and count, and the first ones of a greater count are those of a smaller one.
+    Deterministic; a smaller count gives the first captions of a greater one.
 
     Raises:
         ValueError: `count` is negative.
     """
     if count < 0:
-        raise ValueError(f"{count} captions: wanted at least 0")
-    # The last number keeps these draws apart from those of `sample_product` and of questions.
+        raise ValueError(f"{count} captions: expected at least 0")
+    # The last number separates these draws from those of `sample_product` and of questions.
     rng = np.random.default_rng([product.seed, product.index, 2])
     return [_describe(product, rng) for _ in range(count)]
 
@@ -91,8 +91,8 @@ def _describe(product: Product, rng: np.random.Generator) -> str:
     elif motif and rng.random() < _SAYS_NO_MOTIF:
         behind.append(_pick(_NO_MOTIF, rng))
     named = " ".join([*before, noun])
-    told = named if rng.random() < _WITHOUT_ARTICLE else with_article(named)
-    whole = " ".join([told, " and ".join(behind)]).strip().replace("and showing", "showing")
+    described = named if rng.random() < _WITHOUT_ARTICLE else with_article(named)
+    whole = " ".join([described, " and ".join(behind)]).strip().replace("and showing", "showing")
     return _pick(_BEGINNINGS, rng).format(whole) if rng.random() < _WITH_BEGINNING else whole
 
 

@@ -1,4 +1,4 @@
-"""Polygons: everything in the catalogue is drawn with them, so that one affine map poses it all.
+"""Polygons, of which the whole catalogue is drawn, so that one affine map poses everything.
 
 A polygon is float64 (N, 2), x to the right and y down.
 """
@@ -84,7 +84,7 @@ class Pose:
         return cls(linear, np.array([x, y]))
 
     def after(self, first: Pose) -> Pose:
-        """The map that does `first`, then this one."""
+        """Compose two maps: `first`, then this one."""
         return Pose(first.linear @ self.linear, first.offset @ self.linear + self.offset)
 
     def place(self, shape: Polygon) -> Polygon:

@@ -1,4 +1,4 @@
-"""The patterns of the cloth: polygons over the unit square, painted in a second colour."""
+"""Patterns: polygons over the unit square, painted in a second colour."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from vqa_ray.catalog.geometry import Polygon, Pose, ellipse, moved, rectangle
 
-# Over the unit square and beyond its edge, so that a turned pattern still covers it.
+# Beyond the unit square, so that a rotated pattern still covers it.
 _FROM, _TO = -0.25, 1.25
 
 
@@ -60,16 +60,18 @@ _DRAWN: dict[str, Callable[[np.random.Generator], list[Polygon]]] = {
     "zigzag": _zigzag,
 }
 _DARK, _LIGHT, _GREY = (36, 30, 34), (250, 248, 240), (138, 138, 138)
-# Black and white get grey, or one with a pattern in the other could be either.
+# Grey on black and white: otherwise black on white could not be told from white on black.
 _SECOND = {"black": _GREY, "white": _GREY, "orange": _DARK, "yellow": _DARK, "pink": _DARK}
 
 
 def pattern_polygons(pattern: str, rng: np.random.Generator) -> list[Polygon]:
-    """What is painted in the second colour, over the unit square; empty for `plain`."""
+    """The polygons of a pattern over the unit square; empty for `plain`."""
     return _DRAWN[pattern](rng)
 
 
 def second_colour(colour: str) -> tuple[int, int, int]:
-    """The colour a pattern is painted in on a product of this colour: one that is no other colour of the catalogue's
-    in looks, and leaves no doubt which of the two is the product's own."""
+    """The colour of the pattern on a product of this colour.
+
+    It resembles no other colour of the catalogue, and leaves no doubt about the colour of the product.
+    """
     return _SECOND.get(colour, _LIGHT)

@@ -1,4 +1,4 @@
-"""What a rendered product is: the truth that the image shows and the questions ask for."""
+"""Products: the truth that images show and questions ask for."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Product:
     """One product of the catalogue. `render` draws it from these fields alone.
 
     Attributes:
-        seed, index: where in which catalogue it stands.
+        seed, index: of the catalogue, and of the product in it.
         category, colour, pattern: one of `CATEGORIES`, `COLOURS`, `PATTERNS`.
-        motif: what is printed on it, one of `MOTIFS`, or None.
+        motif: the print, one of `MOTIFS`, or None.
         width, height: of the image, in pixels.
         encoding: "jpeg" or "png".
         jpeg_quality: 1 to 95; unused for PNG.
-        render_seed: decides everything else that is seen (pose, background, light, noise, occlusion).
+        render_seed: decides everything else in the image (pose, background, light, noise, occlusion).
     """
 
     seed: int
@@ -84,7 +84,7 @@ class Product:
 
 
 def sample_product(seed: int, index: int) -> Product:
-    """Product number `index` of the catalogue `seed`: the same for the same arguments, always.
+    """Draw product number `index` of the catalogue `seed`; deterministic.
 
     Raises:
         ValueError: `seed` or `index` is negative.

@@ -1,4 +1,4 @@
-"""The questions a catalogue asks of its products, in varied wording, with their answers."""
+"""Questions about products in varied wording, with their answers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OPEN: dict[str, tuple[str, ...]] = {
         "what is shown on {it}?",
     ),
 }
-# {value}: what is asked for; {a_value}: with its article.
+# {value}: the value asked about; {a_value}: with its article.
 _CLOSED: dict[str, tuple[str, ...]] = {
     "is_category": (
         "is this {a_value}?",
@@ -92,7 +92,7 @@ _IS_MOTIF_NOTHING = (
 )
 _ARTICLE = {"umbrella": "an umbrella", "trousers": "a pair of trousers"}
 _NAME = {"trousers": "pair of trousers"}
-# What a "no" is asked of more often than of the others, because it is the more easily confused.
+# Values that are easily confused; questions with the answer "no" name them more often than others.
 _ALIKE: dict[str, tuple[str, ...]] = {
     "dog": ("cat",),
     "cat": ("dog",),
@@ -140,7 +140,7 @@ def truth(product: Product, attribute: str) -> str:
 
 
 def ask(product: Product, kind: str, rng: np.random.Generator) -> CatalogQuestion:
-    """One question of a kind. The yes/no kinds are answered yes as often as no, whatever the product is.
+    """Ask a question of a kind. Yes/no questions are answered yes as often as no, for every product.
 
     Raises:
         ValueError: `kind` is not one of `KINDS`.
@@ -177,7 +177,7 @@ def _subjects(category: str) -> tuple[str, str, str]:
 
 
 def _worded(wording: str, category: str, value: str, rng: np.random.Generator, *, names: bool = True) -> str:
-    """Fill in a wording; unless `names`, the product's own name is not given away."""
+    """Fill in a wording; the name of the product is used only with `names`."""
     return _filled(wording, _pick(_subjects(category)[: 3 if names else 2], rng), value)
 
 

@@ -1,4 +1,4 @@
-"""Writes a catalogue of rendered products in the formats that the jobs read, shard by shard."""
+"""Write a catalogue of rendered products in the input formats of the jobs, shard by shard."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.storage.uri import join
 
 FORMATS = ("parquet", "webdataset", "jsonl", "images")
-# Says what the directory holds. Readers leave names with an underscore out.
+# The request that made the catalogue. Readers skip names with an underscore.
 REQUEST_FILE = "_catalog.json"
 # Every answer a catalogue can have, one per line, as `finetune --vocabulary` takes it.
 ANSWERS_FILE = "_answers.txt"
-# Noted only where it is asked for.
+# Recorded only where requested.
 _OPTIONAL = ("captions",)
 _LARGEST_SEED = 2**63 - 1
 _LARGEST_COUNT = 2**31
@@ -51,7 +51,7 @@ class _Drawn:
 
 @dataclass(frozen=True, slots=True)
 class _TextCounts:
-    """How much a catalogue says of a product: rows of questions, and captions in each row."""
+    """The number of questions (rows) and captions of a product."""
 
     questions: int
     captions: int
@@ -69,7 +69,7 @@ def write_catalogue(
 ) -> list[str]:
     """Render products 0 to `count` - 1 of the catalogue `seed` and write them under `output_uri`.
 
-    Memory holds one shard at a time. The same request again writes the same files again.
+    Memory holds one shard at a time. Repeating a request writes the same files.
 
     - parquet: `products-*.parquet` with the columns `image` (encoded bytes) and those of `rows.row_fields`.
     - webdataset: `products-*.tar`, a `.jpg` or `.png` and a `.json` per key.
@@ -81,7 +81,7 @@ def write_catalogue(
     Args:
         count: how many products.
         seed: which catalogue; another seed shares no product with this one.
-        output_uri: a directory or prefix that holds nothing, or this very catalogue.
+        output_uri: an empty directory or prefix, or one with this catalogue.
         format: one of `FORMATS`.
         rows_per_shard: products in one shard.
         questions: 0 for one row of truth per product, else this many rows per product, each a question with its answer.
@@ -91,7 +91,7 @@ def write_catalogue(
         The URIs of the files with the rows, one per shard.
 
     Raises:
-        RequestError: an argument is out of range, or the output holds something else or cannot be written.
+        RequestError: an argument is out of range, or the output holds other files or cannot be written.
     """
     request = {
         "count": count,
@@ -99,11 +99,11 @@ def write_catalogue(
         "format": format,
         "rows_per_shard": rows_per_shard,
         "questions": questions,
-        # Catalogues without captions are as they were before there were any.
+        # Omitted without captions, so that older catalogues compare equal.
         **({"captions": captions} if captions else {}),
     }
     _check(format, {**request, "captions": captions})
-    said = _TextCounts(questions, captions)
+    counts = _TextCounts(questions, captions)
     _claim(output_uri, request)
     if questions:
         write_bytes_atomic(join(output_uri, ANSWERS_FILE), "".join(f"{answer}\n" for answer in ANSWERS).encode())
@@ -113,8 +113,8 @@ def write_catalogue(
     written = []
     for shard in range(shards):
         indices = range(shard * rows_per_shard, min(count, (shard + 1) * rows_per_shard))
-        # Not kept in a variable: the shard is freed before the next one is drawn.
-        written.append(write(output_uri, f"{shard:0{digits}d}", _draw(seed, indices, said), said))
+        # No variable holds the shard, so that it is freed before the next one is drawn.
+        written.append(write(output_uri, f"{shard:0{digits}d}", _draw(seed, indices, counts), counts))
     return written
 
 
@@ -137,7 +137,7 @@ def _check(format: str, request: Mapping[str, object]) -> None:
 
 
 def _claim(output_uri: str, request: dict[str, object]) -> None:
-    """Note the request at the output, unless something else is there already."""
+    """Record the request at the output, unless the output holds something else."""
     note = join(output_uri, REQUEST_FILE)
     try:
         if exists(note):
@@ -151,32 +151,32 @@ def _claim(output_uri: str, request: dict[str, object]) -> None:
             ]
             if different:
                 raise RequestError(
-                    f"{output_uri}: holds another catalogue ({', '.join(different)}); name an empty place"
+                    f"{output_uri}: holds another catalogue ({', '.join(different)}); use an empty directory"
                 )
             return
         if exists(output_uri):
             refuse_foreign_files(output_uri, [entry.uri for entry in list_files(output_uri)], "a catalogue")
         if not create(note, json.dumps(request).encode()):
-            # Another process was quicker; the same catalogue is the same files.
+            # Another process was faster; equal catalogues are equal files.
             _claim(output_uri, request)
     except json.JSONDecodeError as error:
-        raise RequestError(f"{note}: is no JSON: {one_line(error)}") from error
+        raise RequestError(f"{note}: is not JSON: {one_line(error)}") from error
     except store_failures() as error:
         raise RequestError(f"{output_uri}: cannot be written: {store_reason(error)}") from error
 
 
-def _draw(seed: int, indices: range, said: _TextCounts) -> list[_Drawn]:
+def _draw(seed: int, indices: range, counts: _TextCounts) -> list[_Drawn]:
     products = (sample_product(seed, index) for index in indices)
     return [
-        _Drawn(product, encode(product, render(product)), rows_of(product, said.questions, said.captions))
+        _Drawn(product, encode(product, render(product)), rows_of(product, counts.questions, counts.captions))
         for product in products
     ]
 
 
-def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], said: _TextCounts) -> str:
-    schema = pa.schema([pa.field("image", pa.binary()), *row_fields(said.questions, said.captions)])
+def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], counts: _TextCounts) -> str:
+    schema = pa.schema([pa.field("image", pa.binary()), *row_fields(counts.questions, counts.captions)])
     rows = [{"image": one.image, **row} for one in drawn for row in one.rows]
-    # Encoded images do not shrink further.
+    # Encoded images are compressed already.
     compression = {name: "none" if name == "image" else "zstd" for name in _leaves(schema)}
     uri = join(output_uri, f"products-{number}.parquet")
     write_table_atomic(uri, pa.Table.from_pylist(rows, schema=schema), compression)
@@ -184,11 +184,11 @@ def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], said: _Tex
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
-    """The names by which Parquet knows the columns."""
+    """The Parquet paths of the columns."""
     return [f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema]
 
 
-def _write_webdataset(output_uri: str, number: str, drawn: list[_Drawn], said: _TextCounts) -> str:
+def _write_webdataset(output_uri: str, number: str, drawn: list[_Drawn], counts: _TextCounts) -> str:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for one in drawn:
@@ -207,13 +207,13 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     tar.addfile(member, io.BytesIO(data))
 
 
-def _write_jsonl(output_uri: str, number: str, drawn: list[_Drawn], said: _TextCounts) -> str:
+def _write_jsonl(output_uri: str, number: str, drawn: list[_Drawn], counts: _TextCounts) -> str:
     _write_images(join(output_uri, "images"), drawn)
     rows = ({"image_uri": f"images/{one.file_name}", **row} for one in drawn for row in one.rows)
     return _write_lines(join(output_uri, f"products-{number}.jsonl"), rows)
 
 
-def _write_image_files(output_uri: str, number: str, drawn: list[_Drawn], said: _TextCounts) -> str:
+def _write_image_files(output_uri: str, number: str, drawn: list[_Drawn], counts: _TextCounts) -> str:
     _write_images(output_uri, drawn)
     rows = ({"image_uri": one.file_name, **row} for one in drawn for row in one.rows)
     return _write_lines(join(output_uri, f"_truth-{number}.jsonl"), rows)

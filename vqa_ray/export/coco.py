@@ -1,4 +1,4 @@
-"""Rows as a COCO file: `images`, `categories` and `annotations`, written as they come.
+"""Rows as a COCO file with `images`, `categories` and `annotations`, streamed.
 
 A tag or an answer is a category; its annotation has the box that the model gave, else the whole image. Captions without
 boxes are annotations with a `caption`, as in COCO's own caption files.
@@ -22,7 +22,7 @@ _CAPTION = "caption"
 
 
 def write_coco(batches: Iterable[Sequence[Row]], file: Path, sizes: ImageSizes, description: str) -> str:
-    """Write a COCO file; memory grows with the distinct images and labels alone.
+    """Write a COCO file; memory grows with the number of distinct images and labels only.
 
     Args:
         batches: answered rows.
@@ -31,10 +31,10 @@ def write_coco(batches: Iterable[Sequence[Row]], file: Path, sizes: ImageSizes, 
         description: of the data set.
 
     Returns:
-        What was written, counted, in words.
+        A summary with counts.
 
     Raises:
-        RequestError: no image can be read and no row has boxes, so that no annotation has a place.
+        RequestError: no image can be read and no row has boxes, so no annotation has a position.
     """
     with tempfile.TemporaryFile("w+", encoding="utf-8") as annotations, file.open("w", encoding="utf-8") as opened:
         opened.write('{"info": ' + json.dumps({"description": description}) + ', "images": [')
@@ -46,27 +46,27 @@ def write_coco(batches: Iterable[Sequence[Row]], file: Path, sizes: ImageSizes, 
         if coco.left_out and not coco.annotations.count:
             raise RequestError(
                 "--to coco: no image of the run can be read (for its size) and no row has boxes, so no annotation has "
-                "a place; use --to csv, jsonl or label-studio, or export where the images are"
+                "a position; use --to csv, jsonl or label-studio, or export where the images are"
             )
         opened.write('], "annotations": [')
         annotations.seek(0)
         shutil.copyfileobj(annotations, opened)
         opened.write('], "categories": ' + json.dumps(coco.categories(), ensure_ascii=False) + "}\n")
-    told = f"{coco.images.count} images, {coco.annotations.count} annotations, {len(coco.categories())} categories"
+    summary = f"{coco.images.count} images, {coco.annotations.count} annotations, {len(coco.categories())} categories"
     if sizes.unknown:
-        told += f"; {sizes.unknown} images without a size, which could not be read"
-    return told + (f"; {coco.left_out} labels of these left out: no box" if coco.left_out else "")
+        summary += f"; {sizes.unknown} images without a size, which could not be read"
+    return summary + (f"; {coco.left_out} labels of these left out: no box" if coco.left_out else "")
 
 
 class _Items:
-    """Elements of a JSON list, one a line."""
+    """A JSON list with one element per line."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
         self.count = 0
 
     def add(self, item: Mapping[str, Any]) -> int:
-        """Write an element; its number, from 1."""
+        """Write an element and return its number, from 1."""
         self._file.write(
             (",\n" if self.count else "\n") + json.dumps({"id": self.count + 1, **item}, ensure_ascii=False)
         )
@@ -111,7 +111,7 @@ class _Coco:
         self.annotations.add({**common, "category_id": category, **box})
 
     def categories(self) -> list[dict[str, Any]]:
-        """The `categories`: the same name in two groups is two of them."""
+        """The `categories`; a name that occurs in two groups is two categories."""
         times = Counter(name for _, name in self._categories)
         return [
             {"id": number, "name": name if times[name] == 1 else f"{group}:{name}", "supercategory": group}
@@ -124,6 +124,6 @@ def _name(row: Row) -> str:
 
 
 def _new(row: Row, coco: _Coco) -> str | None:
-    """The URI of an image that was not written yet."""
+    """The URI of the image of a row, if it is not written yet."""
     uri = row.get("image_uri")
     return None if uri is None or coco.is_known(uri) else str(uri)

@@ -1,4 +1,4 @@
-"""Rows as a directory that FiftyOne reads: `FiftyOneImageClassificationDataset` with a manifest of media.
+"""Rows as a directory for FiftyOne: a `FiftyOneImageClassificationDataset` with a data manifest.
 
 fo.Dataset.from_dir(DIRECTORY, fo.types.FiftyOneImageClassificationDataset, data_path="data.json")
 """
@@ -19,14 +19,14 @@ DATA, LABELS = "data.json", "labels.json"
 
 
 def write_fiftyone(batches: Iterable[Sequence[Row]], directory: Path) -> str:
-    """Write `labels.json` and `data.json` into a directory: a sample for each input row; images stay where they are.
+    """Write `labels.json` and `data.json` with a sample for each input row; images are not copied.
 
     Args:
         batches: answered rows.
         directory: an existing one.
 
     Returns:
-        What was written, counted, in words.
+        A summary with counts.
     """
     samples = without = remote = 0
     with (
@@ -42,19 +42,19 @@ def write_fiftyone(batches: Iterable[Sequence[Row]], directory: Path) -> str:
                 without += 1
                 continue
             remote += scheme_of(uri) != "file"
-            # Questions of a row that do not follow one another are samples of their own.
+            # Questions of a row that are not adjacent become separate samples.
             comma, name = ("," if samples else ""), json.dumps(f"{key}-{question}" if question else str(key))
             labels.write(f"{comma}\n{name}: {json.dumps(_targets(group), ensure_ascii=False)}")
             data.write(f"{comma}\n{name}: {json.dumps(uri.removeprefix('file://'), ensure_ascii=False)}")
             samples += 1
         labels.write("\n}}\n")
         data.write("\n}\n")
-    told = f"{samples} samples" + (f"; {without} input rows left out: they have no image_uri" if without else "")
-    return told + (f"; {remote} images are no local files, which FiftyOne needs" if remote else "")
+    summary = f"{samples} samples" + (f"; {without} input rows left out: they have no image_uri" if without else "")
+    return summary + (f"; {remote} images are no local files, which FiftyOne needs" if remote else "")
 
 
 def _targets(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The labels of a sample; with several questions or attributes, each names its own."""
+    """The labels of a sample; each names its question or attribute."""
     return [
         {"label": label.name, "confidence": label.score, "attributes": {"of": label.group, "row_id": row["row_id"]}}
         for row in rows

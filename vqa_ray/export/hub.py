@@ -15,10 +15,10 @@ from vqa_ray.training.hub import check_push
 
 
 def check_repository(name: str) -> str:
-    """Check before any work that a data set can be written; ORG/NAME.
+    """Check before any work that a data set ORG/NAME can be written.
 
     Raises:
-        RequestError: no such name is possible, offline, no token, no answer, or no permission.
+        RequestError: the name is invalid, or network, token or permission is missing.
     """
     try:
         return check_push(name)
@@ -27,18 +27,18 @@ def check_repository(name: str) -> str:
 
 
 def upload(parts: Sequence[str], card: str, repository: str) -> str:
-    """Upload part files and the card, in one commit; a repository that is not there is made, private.
+    """Upload part files and the card in one commit; a new repository is private.
 
     Args:
-        parts: URIs of the files with the rows; remote ones are fetched into a temporary directory first.
+        parts: URIs of the part files; remote ones are copied into a temporary directory first.
         card: Markdown, the README.md of the data set.
         repository: ORG/NAME.
 
     Returns:
-        Where it can be looked at.
+        The URL of the data set.
 
     Raises:
-        RunError: the hub cannot be reached or refuses.
+        RunError: the hub cannot be reached or refuses the upload.
     """
     import huggingface_hub
     from huggingface_hub import errors
@@ -52,18 +52,18 @@ def upload(parts: Sequence[str], card: str, repository: str) -> str:
         try:
             made = hub.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
             with warnings.catch_warnings():
-                # Files of rows are what this is for.
+                # Uploading data files is intended.
                 warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
                 hub.upload_folder(
                     repo_id=repository,
                     repo_type="dataset",
                     folder_path=place,
-                    # What an earlier upload had in other files would be rows, too.
+                    # Files of an earlier upload would be read as rows, too.
                     delete_patterns=["*.parquet"],
                     commit_message="Rows written by vqa-ray",
                 )
         except (unreachable, OSError, RuntimeError, ValueError) as error:
-            raise RunError(f"upload to {repository}: the hub did not take it: {one_line(error, 400)}") from error
+            raise RunError(f"upload to {repository}: the hub refused it: {one_line(error, 400)}") from error
     return str(made)
 
 

@@ -16,10 +16,10 @@ class ImageSizes:
     """Reads sizes of images by their URIs.
 
     Args:
-        limits: what an image may cost.
+        limits: of an image.
 
     Attributes:
-        unknown: images that could not be read so far.
+        unknown: the number of images that could not be read so far.
     """
 
     def __init__(self, limits: ImageLimits | None = None) -> None:
@@ -28,7 +28,7 @@ class ImageSizes:
         self.unknown = 0
 
     def of(self, uris: Iterable[str]) -> Mapping[str, Size]:
-        """URI → size, of those that could be read."""
+        """The sizes of images by URI; images that cannot be read are left out."""
         found: dict[str, Size] = {}
         for uri, data in self._fetcher.fetch_all(list(uris)).items():
             try:

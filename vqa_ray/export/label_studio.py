@@ -1,8 +1,8 @@
-"""Rows as tasks of Label Studio with predictions: a JSON list, a task a row, written as they come.
+"""Rows as tasks of Label Studio with predictions: a JSON list with a task per row, streamed.
 
-The names that a labelling configuration needs: `<Image name="image" value="$image"/>`, and of each prediction the
-attribute, or `answer` or `caption`, as `name` with `toName="image"`: Choices for tags, TextArea for answers and
-captions, RectangleLabels named `boxes` for boxes.
+The labelling configuration needs `<Image name="image" value="$image"/>`, and for the predictions, with
+`toName="image"`: Choices named after each attribute for tags, TextArea named `answer` or `caption`, and RectangleLabels
+named `boxes`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def write_tasks(batches: Iterable[Sequence[Row]], file: Path, sizes: ImageSizes,
     Args:
         batches: answered rows.
         file: to write.
-        sizes: of the images; boxes need them.
+        sizes: of the images, for boxes.
         model: the `model_version` of the predictions.
 
     Returns:
-        What was written, counted, in words.
+        A summary with counts.
     """
     tasks = left_out = 0
     with file.open("w", encoding="utf-8") as opened:

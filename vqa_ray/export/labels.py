@@ -1,4 +1,4 @@
-"""What a row of a run says of its image, as labels: the common ground of annotation formats."""
+"""The labels of an image in a row of a run, common to all annotation formats."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _NEEDED = ("tags", "answer", "results", "caption")
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """One thing said of an image.
+    """A label of an image.
 
     Attributes:
-        name: the choice, the answer, what is in the box, or the caption.
+        name: the choice, the answer, the label of a box, or the caption.
         group: the attribute of a tag, the question of an answer, else `caption`.
-        score: of it; None where it has none.
-        box: where it is; None for the whole image.
+        score: None for none.
+        box: None for the whole image.
     """
 
     name: str
@@ -36,10 +36,10 @@ class Label:
 
 
 def check_columns(schema: pa.Schema, run: str, form: str) -> None:
-    """Check that rows say something of their images.
+    """Check that rows have labels.
 
     Raises:
-        RequestError: they do not.
+        RequestError: they have none.
     """
     if not set(_NEEDED) & set(schema.names):
         raise RequestError(
@@ -48,7 +48,7 @@ def check_columns(schema: pa.Schema, run: str, form: str) -> None:
 
 
 def labels_of(row: Row) -> list[Label]:
-    """The labels of an answered row; boxes stand for the answer or caption that they belong to."""
+    """The labels of a row; boxes replace the answer or caption that they belong to."""
     if row.get("tags") is not None:
         return list(_tags(row))
     if row.get("caption") is not None:

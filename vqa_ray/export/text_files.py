@@ -1,4 +1,4 @@
-"""Rows as CSV and JSON Lines: one line each, streamed."""
+"""Rows as CSV and JSON Lines, streamed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vqa_ray.export.plain import to_plain
 
 Row = Mapping[str, Any]
 
-# What text has no use for.
+# Columns that are of no use as text.
 LEFT_OUT = ("embedding", "thumbnail")
 
 
 def exported_columns(schema: pa.Schema) -> list[str]:
-    """The columns of a run or an index that are written: all but vectors, thumbnails and other bytes."""
+    """The columns of a run or an index that are exported: all but vectors, thumbnails and other bytes."""
     return [
         field.name
         for field in schema
@@ -28,13 +28,13 @@ def exported_columns(schema: pa.Schema) -> list[str]:
 
 
 def jsonl_lines(rows: Iterable[Row]) -> Iterator[str]:
-    """Each row as a JSON object; what JSON lacks (dates, infinities) as text or null."""
+    """Yield each row as a JSON object; dates become text, infinities null."""
     for row in rows:
         yield json.dumps(to_plain(row), ensure_ascii=False) + "\n"
 
 
 def csv_lines(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[str]:
-    """A header, then each row; lists and structs as JSON in their cell, null as an empty cell."""
+    """Yield a header, then each row; lists and structs become JSON, null an empty cell."""
     yield _record(columns)
     for row in rows:
         plain = to_plain(row)

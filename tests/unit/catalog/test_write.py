@@ -195,7 +195,7 @@ def test_other_files_are_not_mixed_with(tmp_path: Path) -> None:
 
 def test_a_note_that_is_no_json_is_named(tmp_path: Path) -> None:
     (tmp_path / "_catalog.json").write_text("{")
-    with pytest.raises(RequestError, match=r"_catalog\.json: is no JSON"):
+    with pytest.raises(RequestError, match=r"_catalog\.json: is not JSON"):
         write_catalogue(2, 1, str(tmp_path), "parquet")
 
 
