@@ -151,11 +151,6 @@ class BatchCallable(ABC):
         added = table.select(wanted).rename_columns([self._prefix + name for name in wanted])
         return given.with_columns(added, None if np.array_equal(places, np.arange(given.rows)) else places)
 
-    @property
-    def columns(self) -> pa.Schema:
-        """All columns that may be added, for engines that want a schema beforehand; loads the model."""
-        return pa.schema([field.with_name(self._prefix + field.name) for field in self._opened().columns])
-
     @abstractmethod
     def _open(self, checkpoint: Checkpoint, loaded: LoadedOptions) -> Stage:
         """Put the model into a stage."""

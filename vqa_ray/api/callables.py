@@ -18,6 +18,8 @@ from vqa_ray.api.checked import (
     TaxonomyLike,
     calibrated_predicate,
     calibrated_taxonomy,
+    check_context,
+    check_prompt,
     checked_questions,
     checked_top_k,
     taxonomy_of,
@@ -83,6 +85,7 @@ class Answer(BatchCallable):
         self._nested = nested
 
     def _open(self, checkpoint: Checkpoint, loaded: LoadedOptions) -> Stage:
+        check_context(self._columns, checkpoint)
         boxes = checkpoint.family.has_boxes
         stage = AnswerStage(AnswerConfig(loaded, self._top_k, True, self._nested, boxes))
         return stage if self._nested else UnpackedStage(stage, schema.answer_schema(False, boxes))
@@ -153,6 +156,7 @@ class Caption(BatchCallable):
         self._prompt = prompt
 
     def _open(self, checkpoint: Checkpoint, loaded: LoadedOptions) -> Stage:
+        check_prompt(self._prompt, checkpoint)
         return CaptionStage(CaptionConfig(loaded, self._prompt, checkpoint.family.has_boxes))
 
 

@@ -72,12 +72,41 @@ def taxonomy_of(given: TaxonomyLike) -> Taxonomy:
     return load_taxonomy(str(given))
 
 
-def calibrated_taxonomy(taxonomy: Taxonomy, calibration: str | None, checkpoint: Checkpoint) -> Taxonomy:
-    """Return a taxonomy with the thresholds of a calibration file.
+def check_context(columns: Mapping[str, str], checkpoint: Checkpoint) -> None:
+    """Refuse a column of earlier turns where the model answers each question by itself.
 
     Raises:
-        RequestError: the file cannot be read, or was made for another model.
+        RequestError: it does.
     """
+    family = checkpoint.family
+    if "context" in columns and not (family.is_generative and family.has_turns):
+        raise RequestError(
+            f"columns={{'context': {columns['context']!r}}}: {checkpoint.label}: {family.display_name} answers each "
+            "question by itself; use a generative model, or leave the column out"
+        )
+
+
+def check_prompt(prompt: str | None, checkpoint: Checkpoint) -> None:
+    """Refuse the beginning of a caption where the model begins its captions by itself.
+
+    Raises:
+        RequestError: it does.
+    """
+    if prompt is not None and not checkpoint.family.has_turns:
+        name = checkpoint.family.display_name
+        raise RequestError(f"prompt: {checkpoint.label}: {name} begins its captions by itself")
+
+
+def calibrated_taxonomy(given: TaxonomyLike, calibration: str | None, checkpoint: Checkpoint) -> Taxonomy:
+    """Return a taxonomy that a model can answer, with the thresholds of a calibration file.
+
+    Raises:
+        RequestError: see `taxonomy_of`; also a choice that is not in the model's vocabulary, or a calibration that
+            cannot be read or was made for another model.
+    """
+    taxonomy = taxonomy_of(given)
+    if checkpoint.vocabulary is not None:
+        taxonomy.check_against(checkpoint.vocabulary, checkpoint.reference, "taxonomy")
     fitted = _calibration(calibration, checkpoint)
     if fitted is None:
         return taxonomy

@@ -11,14 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.api.checked import TaxonomyLike, checked_questions, checked_top_k, taxonomy_of
+from vqa_ray.api.checked import TaxonomyLike, calibrated_taxonomy, check_prompt, checked_questions, checked_top_k
 from vqa_ray.api.engine import Engine, ImageOptions, LoadedOptions
 from vqa_ray.api.images import ImageLike
 from vqa_ray.api.results import (
-    AnswerResult,
-    CaptionResult,
-    ScoreResult,
-    TagResult,
+    Answered,
+    AnsweredRows,
+    Captioned,
+    Scored,
+    ScoredRows,
+    Tagged,
     answer_of,
     caption_of,
     error_of,
@@ -44,12 +46,6 @@ One: TypeAlias = ImageLike
 Many: TypeAlias = list[Any] | tuple[Any, ...]
 Choices: TypeAlias = Sequence[str]
 Vectors: TypeAlias = npt.NDArray[np.float32]
-Answered: TypeAlias = AnswerResult | RowError
-Scored: TypeAlias = ScoreResult | RowError
-AnsweredRows: TypeAlias = list[list[Answered]]
-ScoredRows: TypeAlias = list[list[Scored]]
-Tagged: TypeAlias = TagResult | RowError
-Captioned: TypeAlias = CaptionResult | RowError
 Embedded: TypeAlias = Vectors | RowError
 
 
@@ -71,10 +67,10 @@ class Model:
         self._options = options
         self._checkpoint = Checkpoint.open(options.reference)
         self._engine = Engine(self._checkpoint.transform, images)
-        answers = self._checkpoint.family.tasks != {"embed"}
+        task = next((task for task in sorted(self._checkpoint.family.tasks) if task != "embed"), None)
         # A model that does both keeps its two parts apart; the second is loaded when it is needed.
-        self._answers = LoadedOptions.for_task(options, self._checkpoint, "score") if answers else None
-        self._embeds = None if answers else LoadedOptions.for_task(options, self._checkpoint, "embed")
+        self._answers = LoadedOptions.for_task(options, self._checkpoint, task) if task else None
+        self._embeds = None if task else LoadedOptions.for_task(options, self._checkpoint, "embed")
 
     def __repr__(self) -> str:
         return f"Model({self.reference!r}, family={self.family!r}, tasks={self.tasks!r})"
@@ -198,7 +194,7 @@ class Model:
             RequestError: the taxonomy cannot be read, or has a choice that the model cannot say.
             RowError: with `errors="raise"`.
         """
-        checked = taxonomy_of(taxonomy)
+        checked = calibrated_taxonomy(taxonomy, None, self._checkpoint)
         stage = TagStage(TagConfig(self._loaded("score"), checked))
         attributes = {each.name: each.columns[0] for each in checked.attributes}
 
@@ -226,6 +222,7 @@ class Model:
             RequestError: the model does not describe images.
             RowError: with `errors="raise"`.
         """
+        check_prompt(prompt, self._checkpoint)
         stage = CaptionStage(CaptionConfig(self._loaded("caption"), prompt, self._checkpoint.family.has_boxes))
 
         def captions(decoded: pa.Table) -> list[Captioned]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.schema import STATUS_OK
@@ -101,6 +101,15 @@ class ScoreResult(_Printed):
     def best(self) -> str:
         """The choice with the highest score."""
         return max(self.scores, key=lambda choice: (self.scores[choice] == self.scores[choice], self.scores[choice]))
+
+
+# A result, or the reason why there is none.
+Answered: TypeAlias = AnswerResult | RowError
+Scored: TypeAlias = ScoreResult | RowError
+Tagged: TypeAlias = TagResult | RowError
+Captioned: TypeAlias = CaptionResult | RowError
+AnsweredRows: TypeAlias = list[list[Answered]]
+ScoredRows: TypeAlias = list[list[Scored]]
 
 
 def error_of(row: Mapping[str, Any]) -> RowError | None:

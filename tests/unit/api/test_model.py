@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import vqa_ray
+from tests.helpers import tiny_blip
 from vqa_ray import AnswerResult, RequestError, RowError
 from vqa_ray.models.fake.model import FakeModel
 
@@ -184,6 +185,16 @@ def test_a_model_refuses_what_it_cannot_do(tmp_path: Path) -> None:
         vqa_ray.load(str(tmp_path / "none"))
     with pytest.raises(RequestError, match="batch_size is 0"):
         vqa_ray.load("fake:", batch_size=0)
+
+
+def test_a_model_that_only_captions(tmp_path: Path) -> None:
+    model = vqa_ray.load(str(tiny_blip.save(tmp_path, tiny_blip.blip("caption"))), dtype="float32")
+    assert model.tasks == ("caption",)
+    caption = model.caption(RED, errors="raise")
+    assert isinstance(caption, vqa_ray.CaptionResult)
+    assert caption.finish_reason in ("stop", "length")
+    with pytest.raises(RequestError, match="does not answer"):
+        model.answer(RED, COLOUR)
 
 
 def test_boxes_are_in_pixels_of_the_source() -> None:

@@ -31,7 +31,7 @@ def test_columns_and_rows_that_are_not_there_are_refused(tmp_path: Path) -> None
     with pytest.raises(RequestError, match="the run of tag has no rows yet"):
         empty.read()
     next((tmp_path / "tags").glob("part-*")).write_bytes(b"x")
-    with pytest.raises(RequestError, match="cannot be read"):
+    with pytest.raises(RequestError, match="is damaged"):
         run.read()
 
 
