@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,9 +12,11 @@ from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.index import version as versions
 from vqa_ray.index.ann.build import check_possible
+from vqa_ray.index.compatibility import require_compatible, require_same_columns
 from vqa_ray.index.input_files import input_name
 from vqa_ray.index.paths import IndexDirectory, existing_files
 from vqa_ray.index.reader import Index
+from vqa_ray.index.recovery import shared_options
 from vqa_ray.index.update import IndexSchema, read_sources
 from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.spec import IndexSpec
@@ -27,7 +28,6 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute
 from vqa_ray.readers.source import ColumnMap, parse_keep
-from vqa_ray.runs.differences import option_of, told
 from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import passthrough_name
@@ -71,51 +71,20 @@ def prepare(spec: IndexSpec) -> IndexTask:
     shape = model.shape
     if spec.ann == "always":
         check_possible(spec.model, shape.vectors)
-    kind = IndexSchema(describe_model(model, model.similarity_meaning), shape.vectors, shape.dimension, spec.shared())
+    kind = IndexSchema(
+        describe_model(model, model.similarity_meaning), shape.vectors, shape.dimension, shared_options(spec.command())
+    )
     layout = IndexDirectory(spec.output)
     base = _base(layout)
     if base is not None:
-        check_kind(layout, kind, base)
+        require_compatible(layout.uri, kind, base)
     spec = _as_known(spec, layout, base)
     source = _open(spec, base)
     form = output_schema(schema.embedding_schema(shape.vectors, shape.dimension), source)
     if base is not None:
-        _check_columns(Index(layout, base), form)
+        require_same_columns(Index(layout, base).schema, form)
     record = guard.new_record("index", spec, source, model)
     return IndexTask(spec, model, source, layout, kind, form, record)
-
-
-def check_kind(layout: IndexDirectory, kind: IndexSchema, base: Version) -> None:
-    """Refuse to go on from a version that was made otherwise.
-
-    Raises:
-        RequestError: the model, its vectors or the options differ; both are named.
-    """
-    mine, theirs = kind.model, base.model
-    if mine["fingerprint"] != theirs["fingerprint"]:
-        same_name = mine["reference"] == theirs["reference"]
-        other = "this model when it had other files" if same_name else f"another model, {theirs['reference']}"
-        raise RequestError(
-            f"--model {mine['reference']}: the index {layout.uri} was made with {other}; use that model, or another "
-            "--output"
-        )
-    if (kind.vectors, kind.dimension) != (base.vectors, base.dimension):
-        raise RequestError(
-            f"--model {mine['reference']}: gives {kind.vectors} × {kind.dimension} numbers per image; the index "
-            f"{layout.uri}, made with {theirs['reference']}, holds {base.vectors} × {base.dimension}"
-        )
-    differing = sorted(name for name in {*kind.command, *base.command} if _differs(name, kind.command, base.command))
-    if differing:
-        each = (
-            f"{option_of(name)}: {told(base.command.get(name))} → {told(kind.command.get(name))}" for name in differing
-        )
-        raise RequestError(
-            f"--output {layout.uri}: the index was made with other options: {'; '.join(each)}; use those"
-        )
-
-
-def _differs(name: str, mine: Any, theirs: Any) -> bool:
-    return bool(mine.get(name) != theirs.get(name))
 
 
 def _base(layout: IndexDirectory) -> Version | None:
@@ -152,10 +121,3 @@ def _open(spec: IndexSpec, base: Version | None) -> Source:
         config = InputConfig(spec.input, "images", keep=keep, keep_as=keep_as, needs_question=False)
         return Source(config, "images", absolute(spec.input), (), kept, ColumnMap(), 0, "", False)
     return open_input(spec, (), needs_question=False)
-
-
-def _check_columns(index: Index, form: pa.Schema) -> None:
-    for field in form:
-        there = index.schema.field(field.name).type
-        if there != field.type:
-            raise RequestError(f"--keep {field.name}: is {field.type} in the input and {there} in the index")

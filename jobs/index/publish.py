@@ -6,18 +6,15 @@ import logging
 import time
 from dataclasses import replace
 
-import pyarrow as pa
-
 from vqa_ray.durations import duration
 from vqa_ray.errors import RunError, one_line
 from vqa_ray.index import version as versions
 from vqa_ray.index.ann import build as ann
 from vqa_ray.index.garbage import clean_up, expose
-from vqa_ray.index.input_files import Difference
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.recall import with_measured_recall
 from vqa_ray.index.update import VersionDelta, apply, conflicting_ids
-from vqa_ray.index.version import AnnState, Update, Version
+from vqa_ray.index.version import AnnState, Version
 from vqa_ray.jobs.index.duplicates import report
 from vqa_ray.jobs.index.open import IndexTask
 from vqa_ray.jobs.runtime import admission as guard
@@ -54,26 +51,6 @@ def publish(task: IndexTask, lock: OutputLock, base: Version | None, change: Ver
     )
     _tell(task, version)
     return version
-
-
-def entry(task: IndexTask, changes: Difference, planned: pa.Table, name: str) -> Update:
-    """What a version says of an update.
-
-    Args:
-        task: of the command.
-        changes: what is different.
-        planned: SOURCES that are read of it.
-        name: of the update.
-    """
-    read = set(planned["uri"].to_pylist())
-    return Update(
-        name=name,
-        started=task.record.started,
-        input=task.spec.input,
-        added=sum(uri in read for uri in changes.added),
-        replaced=sum(uri in read for uri in changes.changed),
-        removed=len(changes.gone),
-    )
 
 
 def finish(task: IndexTask, lock: OutputLock, base: Version) -> RunResult:
@@ -125,7 +102,13 @@ def _tell(task: IndexTask, version: Version) -> None:
 
 def _approximate(task: IndexTask, base: Version | None, version: Version) -> AnnState | None:
     """The approximate index of a version: that of the one before extended, one built anew, or none."""
-    if not _wanted(task, base, version):
+    has_one = base is not None and base.ann is not None
+    if not ann.is_wanted(task.spec.ann, version, has_one=has_one):
+        return None
+    if not ann.is_installed():
+        logger.warning(
+            "%s: search will be exact: the approximate one needs pip install 'vqa-ray[index]'", task.layout.uri
+        )
         return None
     if base is not None and base.ann is not None and not task.spec.rebuild_ann:
         try:
@@ -149,20 +132,3 @@ def _approximate(task: IndexTask, base: Version | None, version: Version) -> Ann
 
 def _since(begun: float) -> str:
     return duration(time.monotonic() - begun)
-
-
-def _wanted(task: IndexTask, base: Version | None, version: Version) -> bool:
-    choice = task.spec.ann
-    if choice == "never":
-        return False
-    if version.vectors > 1:
-        return False
-    there = base is not None and base.ann is not None
-    if choice == "auto" and version.ok < ann.FROM_VECTORS and not there:
-        return False
-    if not ann.is_installed():
-        logger.warning(
-            "%s: search will be exact: the approximate one needs pip install 'vqa-ray[index]'", task.layout.uri
-        )
-        return False
-    return True

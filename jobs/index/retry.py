@@ -9,12 +9,13 @@ from functools import partial
 
 from vqa_ray.index import version as versions
 from vqa_ray.index.input_snapshot import read_input_snapshot
+from vqa_ray.index.recovery import record_of
 from vqa_ray.index.update import VersionDelta, read_sources
 from vqa_ray.index.version import Update, Version
 from vqa_ray.jobs.index.open import IndexTask
 from vqa_ray.jobs.index.pipeline import EmbedPipeline
 from vqa_ray.jobs.index.publish import publish
-from vqa_ray.jobs.index.recover import find_resumable_update, record_of
+from vqa_ray.jobs.index.recover import find_resumable_update
 from vqa_ray.jobs.index.update import embed, part_uris
 from vqa_ray.jobs.runtime.job import Job
 from vqa_ray.jobs.runtime.result import RunResult
@@ -49,7 +50,7 @@ def _again(
 ) -> tuple[Version, RunResult]:
     keep, keep_as = parse_keep(task.spec.keep)
     source = read_input_snapshot(task.layout.origin(read_as), tuple(task.schema.field(name) for name in keep_as), keep)
-    asked = record_of(task, base)
+    asked = record_of(task.record, base)
     record = replace(asked, command={**asked.command, "retry_failed": retry.names(), "of": read_as})
     name = find_resumable_update(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
     layout = task.layout.update(name)

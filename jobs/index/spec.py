@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import field_validator
 
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.field import option
-
-# What belongs to one update; the rest of a command is shared by all updates of an index.
-OF_ONE_UPDATE = ("input", "input_format", "columns", "limit", "model")
 
 
 class IndexSpec(RunSpec):
@@ -50,7 +47,3 @@ class IndexSpec(RunSpec):
         if not update:
             raise ValueError("an index always takes in what was added to its input; leave the option out")
         return update
-
-    def shared(self) -> dict[str, Any]:
-        """What all updates of an index must agree on, beside the model."""
-        return {name: value for name, value in self.command().items() if name not in OF_ONE_UPDATE}

@@ -8,19 +8,20 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-import pyarrow as pa
-
 from vqa_ray.index import input_files as sources
 from vqa_ray.index import version as versions
+from vqa_ray.index.compatibility import require_compatible
 from vqa_ray.index.garbage import expose
 from vqa_ray.index.input_files import Difference
 from vqa_ray.index.input_snapshot import write_input_snapshot
-from vqa_ray.index.update import VersionDelta, read_sources
+from vqa_ray.index.recovery import record_of
+from vqa_ray.index.update import read_sources
+from vqa_ray.index.update_plan import UpdatePlan
 from vqa_ray.index.version import Version
-from vqa_ray.jobs.index.open import IndexTask, check_kind
+from vqa_ray.jobs.index.open import IndexTask
 from vqa_ray.jobs.index.pipeline import EmbedPipeline
-from vqa_ray.jobs.index.publish import entry, finish, publish
-from vqa_ray.jobs.index.recover import discard, find_resumable_update, record_of, salvage_unfinished
+from vqa_ray.jobs.index.publish import finish, publish
+from vqa_ray.jobs.index.recover import delete_superseded, find_resumable_update, salvage_unfinished
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime import summary
 from vqa_ray.jobs.runtime.commit import finish_run, recover_committed_keys, write_rows
@@ -49,12 +50,12 @@ def update_index(task: IndexTask, lock: OutputLock) -> RunResult:
     """
     base = versions.latest(task.layout)
     if base is not None:
-        check_kind(task.layout, task.kind, base)
+        require_compatible(task.layout.uri, task.kind, base)
         expose(task.layout, base)
     for note in task.source.notes:
         logger.warning("%s", note)
     changes = sources.difference(read_sources(task.layout, base), task.source)
-    name = find_resumable_update(task, record_of(task, base), base)
+    name = find_resumable_update(task, record_of(task.record, base), base)
     if name is None and changes:
         base, changes = salvage_unfinished(task, lock, base, changes)
     if name is None and not changes and base is not None:
@@ -72,21 +73,16 @@ def _update(task: IndexTask, lock: OutputLock, base: Version | None, changes: Di
     planned = sources.planned_files(source, name, limits)
     write_table_atomic(task.layout.plan(name), planned)
     write_input_snapshot(task.layout.origin(name), source)
-    job = Job(record_of(task, base), task.spec, source, task.schema, EmbedPipeline(task.spec, task.model), limits)
+    job = Job(
+        record_of(task.record, base), task.spec, source, task.schema, EmbedPipeline(task.spec, task.model), limits
+    )
     result = embed(job, task.layout.update(name), lock.fence, partial(read_tasks, source, limits=limits))
     if result.integrity_errors:
         return result
-    known = read_sources(task.layout, base)
-    leaving = {*changes.gone, *planned["uri"].to_pylist()}
-    change = VersionDelta(
-        update=entry(task, changes, planned, name),
-        drop=sources.keys_by_update(known, leaving),
-        parts=part_uris(task.layout.update(name)),
-        read_as=name,
-        sources=pa.concat_tables([sources.without_files(known, leaving), planned]),
-    )
-    publish(task, lock, base, change)
-    discard(task)
+    plan = UpdatePlan(name, task.spec.input, task.record.started, changes, planned)
+    parts = part_uris(task.layout.update(name))
+    publish(task, lock, base, plan.delta(read_sources(task.layout, base), parts))
+    delete_superseded(task)
     return result
 
 

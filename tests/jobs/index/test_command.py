@@ -23,6 +23,7 @@ from tests.helpers.indexes import ann_of
 from tests.jobs.commands import DEADLINE_S, ROOT, arguments, finish, run_here, started
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
+from vqa_ray.index.recovery import shared_options
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.index.version import publish
 from vqa_ray.jobs.index.spec import IndexSpec
@@ -313,7 +314,7 @@ def test_killed_and_run_again_gives_every_image_once(tmp_path: Path) -> None:
 def test_what_all_updates_of_an_index_share() -> None:
     spec = load(IndexSpec, str(ROOT / "examples" / "index.yaml"), {"keep": ["title"], "limit": 5})
     assert spec.output.startswith("s3://")
-    assert spec.shared() == {
+    assert shared_options(spec.command()) == {
         "dtype": None,
         "fast_decode": False,
         "allow_http": False,

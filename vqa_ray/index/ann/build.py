@@ -10,7 +10,7 @@ import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ _VECTOR, _INDEX = "vector", "vector_idx"
 # Lance's own errors have these kinds.
 ERRORS = (OSError, ValueError, RuntimeError)
 
+AnnChoice: TypeAlias = Literal["auto", "always", "never"]
 Keys = dict[str, npt.NDArray[np.int64]]
 
 
@@ -62,6 +63,19 @@ def check_possible(model: str, vectors: int) -> None:
         raise RequestError(f"--ann always: {model} gives {vectors} vectors per image; these are searched exactly")
     if not is_installed():
         raise RequestError("--ann always: needs Lance, which is not installed: pip install 'vqa-ray[index]'")
+
+
+def is_wanted(choice: AnnChoice, version: Version, *, has_one: bool) -> bool:
+    """Say whether a version gets an approximate index.
+
+    Args:
+        choice: of the user; `auto` builds one from FROM_VECTORS vectors, and keeps the one that is there.
+        version: the version.
+        has_one: whether the version before has one.
+    """
+    if choice == "never" or version.vectors > 1:
+        return False
+    return choice == "always" or has_one or version.ok >= FROM_VECTORS
 
 
 def is_installed() -> bool:

@@ -18,7 +18,7 @@ from vqa_ray.index.garbage import clean_up
 from vqa_ray.index.input_files import NONE
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.update import VersionDelta, apply
-from vqa_ray.index.version import Update
+from vqa_ray.index.version import Update, Version
 from vqa_ray.keys import ranges_of
 
 DIMENSION = 8
@@ -158,3 +158,19 @@ def test_several_vectors_per_image_have_none(monkeypatch: pytest.MonkeyPatch) ->
 def test_codes_divide_the_dimension(dimension: int, codes: int) -> None:
     assert ann.shape_for(1_000_000, dimension) == (1_000, codes)
     assert ann.shape_for(100, dimension)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("choice", "vectors", "ok", "has_one", "wanted"),
+    [
+        ("never", 1, ann.FROM_VECTORS, True, False),
+        ("always", 1, 1, False, True),
+        ("always", 32, ann.FROM_VECTORS, False, False),
+        ("auto", 1, ann.FROM_VECTORS - 1, False, False),
+        ("auto", 1, ann.FROM_VECTORS, False, True),
+        ("auto", 1, 1, True, True),
+    ],
+)
+def test_an_approximate_index_is_wanted(choice: str, vectors: int, ok: int, has_one: bool, wanted: bool) -> None:
+    version = Version(1, "", {}, vectors, 8, {}, (), (), None, ok, ok)
+    assert ann.is_wanted(choice, version, has_one=has_one) is wanted
