@@ -1,4 +1,4 @@
-"""The directory of a demo: what it writes there, and what the next demo may remove."""
+"""The directory of a demo: the files it writes, which the next demo may delete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARKER = ".vqa-ray-demo.json"
 PRODUCTS, TAGS, ANSWERS, GALLERY = "products", "tags", "answers", "gallery.html"
 INDEX, HITS, HITS_PAGE = "index", "hits.parquet", "hits.html"
 
-# All that a demo writes, and all that the next one in the same directory removes.
+# All files of a demo; the next demo in the same directory deletes these and no others.
 _OWN_FILES = (
     f"{PRODUCTS}/products-*.parquet",
     f"{TAGS}/part-*.parquet",
@@ -28,10 +28,10 @@ _OWN_DIRECTORIES = (f"{TAGS}/_vqa_ray", f"{ANSWERS}/_vqa_ray", f"{INDEX}/_vqa_ra
 
 
 def claim(output: str) -> Path:
-    """Check the demo's directory, and make it where it is missing; what an earlier demo wrote stays, see `clear`.
+    """Check the directory of the demo, and make it if it is missing; files of an earlier demo stay until `clear`.
 
     Raises:
-        RequestError: it is no local directory, cannot be written, or holds files that no demo made.
+        RequestError: it is not local, cannot be written, or holds files that no demo made.
     """
     if "://" in output:
         raise RequestError(f"--output {output}: the demo writes to a local directory; answer and tag write anywhere")
@@ -48,10 +48,10 @@ def claim(output: str) -> Path:
 
 
 def clear(root: Path) -> None:
-    """Remove what an earlier demo wrote; nothing else is touched. Call it with the lock of the directory.
+    """Delete the files of an earlier demo and no others. Call it with the lock of the directory.
 
     Raises:
-        RequestError: files that no demo made stand among it, or it cannot be removed.
+        RequestError: other files lie among them, or a file cannot be deleted.
     """
     try:
         _remove_own(root)

@@ -1,4 +1,4 @@
-"""The demo's results held to the truth: measures, and cards for the gallery."""
+"""Evaluation of the demo's results against the truth: measures, and cards for the gallery."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DemoScores:
 
     @property
     def tag_truth(self) -> dict[str, set[str]]:
-        """Attribute → the choices that are right; empty for a damaged row."""
+        """The right choices by attribute; empty for a damaged row."""
         names = ("category", "colour", "pattern", "motif") if self.product["category"] is not None else ()
         return {name: {self.product[name]} - {None} for name in names}
 
@@ -48,7 +48,7 @@ class DemoScores:
         return self.answered if all(row["status"] == STATUS_OK for row in self.answered) else ()
 
     def judged_answers(self) -> list[JudgedAnswer]:
-        """Each question that has a right answer, a failed row's counted as wrong."""
+        """The answers to questions with a known answer; those of a failed row count as wrong."""
         said = [each["answer"] for each in self.answers]
         right = self.product["right_answers"] or []
         given = said if len(said) == len(right) else [None] * len(right)
@@ -121,13 +121,13 @@ class SearchResult:
 
 
 def search_result(scores: Sequence[DemoScores], hits: Sequence[str]) -> SearchResult:
-    """Compare the image_ids that the search found with the truth."""
+    """Compare the image_ids of hits with the truth."""
     wanted = {each.product["image_id"] for each in scores if is_wanted(each.product)}
     return SearchResult(len(hits), len(wanted.intersection(hits)), len(wanted))
 
 
 def error_counts(scores: Sequence[DemoScores]) -> dict[str, int]:
-    """Error code → images that were not tagged or not answered for that reason, most first."""
+    """The number of images that failed by error code, most frequent first."""
     codes = Counter(_failed(each)["error_code"] for each in scores if not is_sound(each))
     return dict(codes.most_common())
 

@@ -21,7 +21,7 @@ from vqa_ray.storage.uri import join
 DOG_QUESTION = "is there a dog?"
 DOG_KIND = "is_dog"
 ROWS_PER_SHARD = 150
-# What the demo searches for, and how often it occurs: by chance, it would be once in 2,200 products.
+# The target of the demo's search, and its frequency; by chance it would occur once in 2,200 products.
 WANTED: Mapping[str, Any] = {"category": "mug", "colour": "red", "motif": "dog"}
 _WANTED_EVERY, _WANTED_FIRST = 100, 5
 DAMAGED_FILE = "products-damaged.parquet"
@@ -32,7 +32,7 @@ SCHEMA = pa.schema(
         pa.field("image_id", pa.string(), nullable=False),
         pa.field("image", pa.binary()),
         pa.field("questions", pa.list_(pa.string())),
-        # Of each question: what is right, and which group it is reported under.
+        # The right answer and the reporting group of each question.
         pa.field("right_answers", pa.list_(pa.string())),
         pa.field("kinds", pa.list_(pa.string())),
         pa.field("category", pa.string()),
@@ -41,10 +41,10 @@ SCHEMA = pa.schema(
         pa.field("motif", pa.string()),
     ]
 )
-# Two open and two closed kinds of question for every product, the others for the next one.
+# Two open and two closed kinds of question for each product, alternating.
 _KINDS = (("category", "colour", "is_pattern", "is_motif"), ("pattern", "motif", "is_category", "is_colour"))
 _QUESTION_STREAM = 2
-# Screen, two colours and one frame: 35 bytes that claim 65,535 × 65,535 pixels.
+# A GIF of 35 bytes whose header claims 65,535 × 65,535 pixels.
 _SIDE = b"\xff\xff"
 _GIF_OF_4_GIGAPIXELS = (
     b"GIF89a" + 2 * _SIDE + b"\x80\x00\x00" + bytes(6) + b"," + bytes(4) + 2 * _SIDE + b"\x00" + b"\x02\x02L\x01\x00;"
@@ -52,7 +52,7 @@ _GIF_OF_4_GIGAPIXELS = (
 
 
 def demo_product(seed: int, index: int) -> Product:
-    """Product number `index` of the catalogue `seed`; one in a hundred is changed into what the demo searches for."""
+    """Product number `index` of the catalogue `seed`; one in a hundred becomes the target of the search."""
     product = sample_product(seed, index)
     return replace(product, **WANTED) if index % _WANTED_EVERY == _WANTED_FIRST else product
 
@@ -91,7 +91,7 @@ def product_row(product: Product) -> dict[str, Any]:
 
 
 def damaged_rows(first_row_id: int) -> list[dict[str, Any]]:
-    """Rows such as real catalogues hold; each becomes an error row, none costs its neighbours anything."""
+    """Damaged rows, as real catalogues have them; each becomes an error row and leaves its neighbours intact."""
     photo = Image.effect_noise((64, 48), 40).convert("RGB")
     whole = _encoded(photo, "JPEG")
     images = {
@@ -115,7 +115,7 @@ def _encoded(image: Image.Image, format: str) -> bytes:
 
 
 def shard_names(count: int) -> list[str]:
-    """File names of the shards of `count` products, the damaged rows' last."""
+    """File names of the shards of `count` products; the last one holds the damaged rows."""
     return [*(f"products-{number:05d}.parquet" for number in range(-(-count // ROWS_PER_SHARD))), DAMAGED_FILE]
 
 

@@ -1,4 +1,4 @@
-"""The demo's results, read back from Parquet, and its gallery."""
+"""The results of the demo, read from Parquet, and its gallery."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_page(
     taxonomy: Taxonomy,
     model: str,
 ) -> None:
-    """Write the gallery; only the images that it shows are held."""
+    """Write the gallery; only the images that it shows are in memory."""
     shown = display_order(scores)[:DEFAULT_CARDS]
     wanted = {each.product["image_id"] for each in shown}
     rows = read_rows(shards, ["image_id", "image"])
@@ -52,7 +52,7 @@ def write_page(
     }
     header = Header(
         title="vqa-ray demo",
-        about=f"Model {model}: rendered products and a few damaged rows, tagged and asked questions of.",
+        about=f"Model {model}: tags of rendered products and a few damaged rows, and answers to questions about them.",
         total=len(scores),
         facts=tuple(Fact(name, f"{value:,}") for name, value in facts.items()),
         measures=tuple(measurements),

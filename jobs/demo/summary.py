@@ -41,13 +41,13 @@ def summary(
         f"vqa-ray demo: {sum(step.duration_s for step in steps):.0f} s",
         *(_step_line(step, folder) for step in steps),
         "",
-        "Damaged rows come back as typed errors and cost their neighbours nothing",
+        "Damaged rows become typed errors and leave their neighbours intact",
         *(f"  {rows:5,}    {code}" for code, rows in error_counts(scores).items()),
         "",
-        f"Held to the known truth{guesses}",
+        f"Measured against the known truth{guesses}",
         *(f"  {100 * each.value:5.1f} %  {each.name:<34} of {each.n:,}" for each in measurements),
         "",
-        _searched(found),
+        _describe_search(found),
         "",
         "Look at it",
         f"  {(folder / GALLERY).resolve().as_uri()}",
@@ -66,13 +66,10 @@ def summary(
     ]
 
 
-def _searched(found: SearchResult) -> str:
+def _describe_search(found: SearchResult) -> str:
     if found.existing == 0:
         return "The search: there is no red mug with a dog among so few products; --count 600 has six"
-    return (
-        f"The search for red mugs with a dog: {found.hits} hits, {found.right} of them right, of {found.existing} that "
-        "there are"
-    )
+    return f"The search for red mugs with a dog: {found.hits} hits, {found.right} of them right; {found.existing} exist"
 
 
 def _step_line(step: Step, folder: Path) -> str:

@@ -225,7 +225,7 @@ def test_a_damaged_or_missing_file_of_rows_is_one_line_that_names_it(
     part.write_bytes(part.read_bytes()[:-9])
     argv = ["export", run, "--to", "csv", "--output", str(tmp_path / "rows.csv")]
     assert main(argv) == 2
-    assert f"{part.name}: cannot be read: " in capsys.readouterr().err
+    assert f"{part.name}: is damaged: " in capsys.readouterr().err
     part.unlink()
     assert main(argv) == 2
     assert f"{run}: its files of rows are gone" in capsys.readouterr().err

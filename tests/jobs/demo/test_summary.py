@@ -20,7 +20,7 @@ def test_tells_where_everything_is_and_what_to_run_next(tmp_path: Path) -> None:
     assert "vqa-ray demo: 13 s" in text
     assert f"12.3 s  tagged by m                        {tmp_path / 'tags'}" in text
     assert " 95.3 %  is there a dog? F1" in text
-    assert "5 hits, 4 of them right, of 6 that there are" in text
+    assert "5 hits, 4 of them right; 6 exist" in text
     assert f"file://{tmp_path}/gallery.html" in text
     assert "mean nothing" not in text
     (taxonomy,) = re.findall(r"start from: (.*)\)", text)
