@@ -34,7 +34,7 @@ def measure(settings: Settings) -> Measured:
     nothing_s = _index(photos, index, model)
     opened = open_index(str(index))
     assert (opened.version.ok, opened.version.updates[-1].added) == (count + more, more)
-    manifest = Path(opened.layout.update(opened.version.updates[-1].name).manifest)
+    manifest = Path(opened.column_map.update(opened.version.updates[-1].name).manifest)
     assert json.loads(manifest.read_text(encoding="utf-8"))["rows"] == more, "unchanged images were embedded again"
     return Measured(
         [

@@ -59,7 +59,7 @@ class AnswerPipeline:
         config = AnswerConfig(
             recorded_options(self.spec, self.model, record),
             self.spec.top_k,
-            self.source.several,
+            self.source.multi_question,
             is_nested(self.spec, self.source, record),
             self.model.family.has_boxes,
             record.columns_version,
@@ -69,7 +69,7 @@ class AnswerPipeline:
 
 def is_nested(spec: AnswerSpec, source: Source, record: RunRecord) -> bool:
     """Whether the questions of an input row share one row of the output, as in the first version of the columns."""
-    return source.several and (spec.layout == "nested" or record.columns_version < 2)
+    return source.multi_question and (spec.layout == "nested" or record.columns_version < 2)
 
 
 def _refuse_context(spec: AnswerSpec, source: Source, model: Checkpoint) -> None:

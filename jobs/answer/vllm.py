@@ -34,7 +34,7 @@ def check(spec: AnswerSpec, source: Source, model: Checkpoint) -> None:
         raise RequestError(f"{label} is not a chat model, which vLLM is for")
     if not model.family.has_turns:
         raise RequestError(f"{label} has no chat template, which vLLM needs")
-    if source.several:
+    if source.multi_question:
         raise RequestError(f"{_OPTION}: rows bring several questions; wanted one question per row")
     if spec.num_beams is not None:
         raise RequestError(f"{_OPTION}: --num-beams {spec.num_beams}: vLLM takes the likeliest token each time")
@@ -62,7 +62,7 @@ class VllmPipeline:
             max_new_tokens=recorded_options(spec, model, work.record).generation().max_new_tokens,
             gpus=int(spec.num_gpus or 1),
             dtype=spec.dtype,
-            images=_MOST_IMAGES if self.source.layout.images else 1,
+            images=_MOST_IMAGES if self.source.column_map.images else 1,
             relative_json=model.family_name.startswith("qwen3"),
             closing=closing_tokens(model.path),
         )

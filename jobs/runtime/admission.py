@@ -70,7 +70,7 @@ def input_of(source: Source) -> dict[str, Any]:
         "fingerprint": source.fingerprint,
         "shards": len(source.shards),
         "rows": source.total_rows,
-        "several": source.several,
+        "several": source.multi_question,
         "notes": list(source.notes),
     }
 

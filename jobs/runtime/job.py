@@ -147,7 +147,7 @@ def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
     Raises:
         RequestError: a kept column has the name of an output column.
     """
-    kept = [field.with_name(columns.written_name(field.name)) for field in source.kept]
+    kept = [field.with_name(columns.written_name(field.name)) for field in source.passthrough]
     for field, theirs in zip(kept, source.config.keep, strict=False):
         if field.name in form.names:
             new = "truth" if theirs in ("answer", "answers") else f"input_{theirs}"

@@ -69,7 +69,7 @@ def update(layout: IndexDirectory, source: Source, *, rows_per_file: int = 3) ->
 
 def embed(layout: IndexDirectory, source: Source, name: str, rows_per_file: int) -> list[str]:
     """Write the rows of a source as part files of an update; their URIs."""
-    form = schema.with_kept(schema.embedding_schema(1, DIMENSION), source.kept)
+    form = schema.with_kept(schema.embedding_schema(1, DIMENSION), source.passthrough)
     read = [row for task in read_tasks(source) for table in task() for row in table.to_pylist()]
     rows = [_embedded(row) for row in read]
     uris = []

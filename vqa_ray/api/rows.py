@@ -119,7 +119,7 @@ def in_python(message: str) -> str:
 
 
 def _source(config: InputConfig, layout: ColumnMap) -> Source:
-    return Source(config, "parquet", "", (), (), layout, total_rows=None, fingerprint="", several=False)
+    return Source(config, "parquet", "", (), (), layout, total_rows=None, fingerprint="", multi_question=False)
 
 
 def _always(number: int) -> bool:

@@ -30,7 +30,7 @@ def write_input_snapshot(uri: str, source: Source) -> None:
         "image_root": config.image_root,
         "encoding": config.encoding,
         "root": source.root,
-        "layout": asdict(source.layout),
+        "layout": asdict(source.column_map),
         "shards": [asdict(shard) for shard in source.shards],
     }
     write_bytes_atomic(uri, json.dumps(content).encode())
@@ -69,9 +69,9 @@ def read_input_snapshot(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[
         format=content["input_format"],
         root=content["root"],
         shards=shards,
-        kept=tuple(field.with_name(passthrough_name(field.name)) for field in kept),
-        layout=layout,
+        passthrough=tuple(field.with_name(passthrough_name(field.name)) for field in kept),
+        column_map=layout,
         total_rows=None,
         fingerprint="",
-        several=False,
+        multi_question=False,
     )

@@ -62,7 +62,7 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 def _make(batch: pa.RecordBatch, source: Source, maker: RowBuilder) -> Iterator[Row]:
     if not batch.num_rows:
         return
-    layout = source.layout
+    layout = source.column_map
     as_ids = {*layout.image_id, *layout.question_id}
     columns: dict[str, list[object]] = {}
     for name in layout.names():
@@ -71,7 +71,7 @@ def _make(batch: pa.RecordBatch, source: Source, maker: RowBuilder) -> Iterator[
             column = batch.column(found[0])
             is_left = name in layout.image and not source.config.reads_images
             columns[name] = _named_only(column) if is_left else values_of(column, as_text=name in as_ids)
-    kept = keep_arrow(batch, source.kept_columns())
+    kept = keep_arrow(batch, source.passthrough_columns())
     for i in range(batch.num_rows):
         yield maker.row({name: column[i] for name, column in columns.items()}, kept[i])
 

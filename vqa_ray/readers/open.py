@@ -92,15 +92,15 @@ def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Ope
     files = _files(listing, contents)
     notes = (*contents.notes, *_beside(chosen, listing), *_left_out(chosen, listing, files))
     source = Source(
-        config=replace(config, labels=tuple(part.name for part in contents.kept[len(config.keep) :])),
+        config=replace(config, labels=tuple(part.name for part in contents.passthrough[len(config.keep) :])),
         format=chosen,
         root=listing.root,
         shards=contents.shards,
-        kept=_riding(config, contents.kept),
-        layout=contents.layout,
+        passthrough=_passthrough(config, contents.passthrough),
+        column_map=contents.column_map,
         total_rows=None,
         fingerprint=_fingerprint(chosen, listing, contents, files),
-        several=config.needs_question and (bool(contents.layout.questions) or len(config.questions) > 1),
+        multi_question=config.needs_question and (bool(contents.column_map.questions) or len(config.questions) > 1),
         notes=notes,
         columns=contents.columns,
         files=files,
@@ -120,7 +120,7 @@ def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None
         keys: only rows with these source keys; None for all.
 
     Returns:
-        Tables of `schema.with_kept(schema.READ, source.kept)`.
+        Tables of `schema.with_kept(schema.READ, source.passthrough)`.
 
     Raises:
         OSError: the store cannot be read, or the file is gone: the task is worth trying again.
@@ -162,8 +162,8 @@ def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
     return (f"{images} image files lie beside the {chosen} files; those that a row names are read, others are not",)
 
 
-def _riding(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ...]:
-    """The kept fields under the names that they ride by; labels keep theirs."""
+def _passthrough(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ...]:
+    """The kept fields under the names of READ tables; labels keep theirs."""
     names = [passthrough_name(name) for name in config.keep_as or config.keep]
     return (*(part.with_name(name) for part, name in zip(kept, names, strict=False)), *kept[len(names) :])
 

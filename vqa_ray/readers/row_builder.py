@@ -24,7 +24,7 @@ class Row:
 
     Attributes:
         others: (URI, bytes) of each further image.
-        kept: in the order of the kept fields.
+        passthrough: values in the order of the fields of `Source.passthrough`.
     """
 
     row_id: int
@@ -36,7 +36,7 @@ class Row:
     image: bytes | None = None
     others: list[tuple[str | None, bytes | None]] = field(default_factory=list)
     error: RowError | None = None
-    kept: Sequence[object] = ()
+    passthrough: Sequence[object] = ()
 
     def size_bytes(self) -> int:
         """What it adds to a table, about."""
@@ -54,10 +54,10 @@ class RowBuilder:
     """
 
     def __init__(self, source: Source, uri: str) -> None:
-        self._layout = source.layout
+        self._layout = source.column_map
         self._fixed = [question.strip() for question in source.config.questions]
         self._asks = source.config.needs_question
-        self._fields = source.kept
+        self._fields = source.passthrough
         self._name = uri.removeprefix(source.root.rstrip("/") + "/")
         self._pictures = ImageRefResolver(uri, source.root, source.config.reads_images, source.config.image_root)
 
@@ -104,13 +104,13 @@ class RowBuilder:
             image=None if error else shown[0].data,
             others=[] if error else [(other.uri, other.data) for other in shown[1:]],
             error=RowError(error.code, f"{where}: {error.message}") if error and where else error,
-            kept=[None if isinstance(value, RowError) else value for value in kept],
+            passthrough=[None if isinstance(value, RowError) else value for value in kept],
         )
 
     def failed(self, error: RowError, line: bytes, image_id: str | None = None) -> Row:
         """A row of which nothing but the error is known; its id is the hash of the bytes it was read from."""
         kept = [None] * len(self._fields)
-        return Row(row_id=identity(b"line", line), image_id=image_id, error=error, kept=kept)
+        return Row(row_id=identity(b"line", line), image_id=image_id, error=error, passthrough=kept)
 
     def malformed(self, message: str, line: bytes, image_id: str | None = None) -> Row:
         """As `failed`, for a row that cannot be made out."""

@@ -29,12 +29,12 @@ def tables(
             continue
         more_bytes = row.size_bytes()
         if batch and (len(batch) >= MAX_TABLE_ROWS or size_bytes + more_bytes > MAX_TABLE_BYTES):
-            yield _table(batch, source.kept, shard)
+            yield _table(batch, source.passthrough, shard)
             batch, size_bytes = [], 0
         batch.append((number, row))
         size_bytes += more_bytes
     if batch:
-        yield _table(batch, source.kept, shard)
+        yield _table(batch, source.passthrough, shard)
 
 
 def wanted_rows(shard: Shard, keys: Collection[int] | None) -> Callable[[int], bool]:
@@ -76,5 +76,5 @@ def _table(batch: Sequence[tuple[int, Row]], kept: Sequence[pa.Field], shard: Sh
         "error_message": [row.error and row.error.message for row in rows],
     }
     arrays = [pa.array(columns[part.name], part.type) for part in schema.READ]
-    arrays += [pa.array([row.kept[i] for row in rows], part.type) for i, part in enumerate(kept)]
+    arrays += [pa.array([row.passthrough[i] for row in rows], part.type) for i, part in enumerate(kept)]
     return pa.Table.from_arrays(arrays, schema=schema.with_kept(schema.READ, kept))

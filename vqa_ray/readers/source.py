@@ -60,7 +60,7 @@ class InputConfig:
     encoding: str | None = None
 
     @property
-    def riding(self) -> tuple[str, ...]:
+    def passthrough(self) -> tuple[str, ...]:
         """The columns that are read beside our own: `keep`, then `labels`."""
         return (*self.keep, *self.labels)
 
@@ -114,8 +114,8 @@ class OpenedInput:
     names of the input's columns, as far as they are known."""
 
     shards: tuple[Shard, ...]
-    layout: ColumnMap
-    kept: tuple[pa.Field, ...] = ()
+    column_map: ColumnMap
+    passthrough: tuple[pa.Field, ...] = ()
     notes: tuple[str, ...] = ()
     revision: str = ""
     columns: tuple[str, ...] = ()
@@ -130,11 +130,11 @@ class Source:
         format: one of `FORMATS`.
         root: the directory or prefix that ids and relative references are told from.
         shards: sorted; `shards[i].index == i`. Empty in `for_workers()`.
-        kept: the fields of `config.riding`, in that order, under the names that they have in READ tables.
-        layout: where the columns are.
+        passthrough: the fields of `config.passthrough`, in that order, under the names that they have in READ tables.
+        column_map: where the columns are.
         total_rows: the rows of all shards when undamaged, or None where only reading tells.
         fingerprint: changes when a file is added, removed, resized or rewritten; what is asked of them is not in it.
-        several: whether a row brings several questions, and so gets `results` instead of one answer.
+        multi_question: whether a row brings several questions, and so gets `results` instead of one answer.
         notes: what a person should know: files that were left out, for instance.
         columns: the names of the input's columns, as far as they are known; for messages.
         files: those that are read, sorted; empty for a dataset on a hub, and in `for_workers()`.
@@ -146,11 +146,11 @@ class Source:
     format: Format
     root: str
     shards: tuple[Shard, ...]
-    kept: tuple[pa.Field, ...]
-    layout: ColumnMap
+    passthrough: tuple[pa.Field, ...]
+    column_map: ColumnMap
     total_rows: int | None
     fingerprint: str
-    several: bool
+    multi_question: bool
     notes: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     files: tuple[FileEntry, ...] = ()
@@ -169,16 +169,16 @@ class Source:
         """The same rows under the same keys, with embedded images."""
         return replace(self, config=replace(self.config, reads_images=True))
 
-    def kept_columns(self) -> tuple[pa.Field, ...]:
-        """`kept` under the input's own names."""
-        return tuple(part.with_name(name) for part, name in zip(self.kept, self.config.riding, strict=True))
+    def passthrough_columns(self) -> tuple[pa.Field, ...]:
+        """`passthrough` under the input's own names."""
+        return tuple(part.with_name(name) for part, name in zip(self.passthrough, self.config.passthrough, strict=True))
 
     def with_labels(self, labels: Sequence[str]) -> Source:
         """The same rows under the same keys, with only these of its label columns."""
         count = len(self.config.keep)
-        kept = (*self.kept[:count], *(part for part in self.kept[count:] if part.name in labels))
+        kept = (*self.passthrough[:count], *(part for part in self.passthrough[count:] if part.name in labels))
         present = tuple(part.name for part in kept[count:])
-        return replace(self, config=replace(self.config, labels=present), kept=kept)
+        return replace(self, config=replace(self.config, labels=present), passthrough=kept)
 
 
 def parse_keep(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

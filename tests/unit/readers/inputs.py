@@ -32,7 +32,7 @@ def rows_of(source: Source) -> Rows:
         assert shard.index == index
         number = 0
         for table in read_shard(source.for_workers(), shard):
-            assert table.schema.equals(schema.with_kept(schema.READ, source.kept))
+            assert table.schema.equals(schema.with_kept(schema.READ, source.passthrough))
             table.validate(full=True)
             assert 0 < table.num_rows <= 256
             for row in table.to_pylist():

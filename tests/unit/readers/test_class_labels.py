@@ -63,7 +63,7 @@ def test_a_data_set_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     made = dataset().to_iterable_dataset()
     monkeypatch.setattr("vqa_ray.readers.formats.hf._stream", lambda *_: made)
     contents = open_streamed(InputConfig("org/name", labels=("label",)), "org/name", "r", "default", "train")
-    assert [part.type for part in contents.kept] == [pa.string()]
+    assert [part.type for part in contents.passthrough] == [pa.string()]
 
 
 def test_a_class_without_a_name_is_an_error_of_its_row(tmp_path: Path) -> None:
@@ -89,4 +89,4 @@ def test_kept_columns_and_other_integers_stay_as_they_are(tmp_path: Path) -> Non
 
     dataset().to_parquet(tmp_path / "rows.parquet")
     source = open_source(InputConfig(str(tmp_path), keep=("label", "kind")))
-    assert [part.type for part in source.kept] == [pa.int64(), pa.int64()]
+    assert [part.type for part in source.passthrough] == [pa.int64(), pa.int64()]

@@ -152,7 +152,7 @@ def _extended(source: Source, listing: Listing, opened: Callable[[Listing], Sour
     root = listing.root.rstrip("/")
     added = {f"{root}/{name}" for name in source.drift.added}
     more = opened(replace(listing, entries=tuple(entry for entry in listing.entries if entry.uri in added)))
-    for what in ("format", "kept", "layout", "several"):
+    for what in ("format", "passthrough", "column_map", "multi_question"):
         if getattr(more, what) != getattr(source, what):
             raise request_error(
                 f"{listing.uri}: --update: the files that were added{named(source.drift.added)} do not fit to those of "
@@ -167,7 +167,12 @@ def _extended(source: Source, listing: Listing, opened: Callable[[Listing], Sour
     )
 
 
-_WORDS = {"format": "formats", "kept": "columns to keep", "layout": "columns", "several": "questions per row"}
+_WORDS = {
+    "format": "formats",
+    "passthrough": "columns to keep",
+    "column_map": "columns",
+    "multi_question": "questions per row",
+}
 
 
 def _compare(

@@ -82,7 +82,7 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
     """The rows of one file; an empty cell is null."""
     maker = RowBuilder(source, shard.uri)
     name = shard.uri.rpartition("/")[2]
-    layout, kept, path = source.layout, source.kept_columns(), named_path_values(source, shard.uri)
+    layout, kept, path = source.column_map, source.passthrough_columns(), named_path_values(source, shard.uri)
     with watched_stream(shard.uri) as (file, watch):
         records = records_of(file, delimiter_of(shard.uri), source.config.encoding)
         header = next(records, None)

@@ -196,7 +196,7 @@ def _first_schema(uris: list[str]) -> pa.Schema | None:
 
 
 def _batches(file: Any, source: Source) -> Iterator[pa.RecordBatch]:
-    wanted = [*source.layout.names(), *source.config.riding]
+    wanted = [*source.column_map.names(), *source.config.passthrough]
     for batch in ipc.open_stream(file):
         names = batch.schema.names
         yield batch.select([names.index(name) for name in dict.fromkeys(wanted) if name in names])

@@ -71,8 +71,8 @@ def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
     maker = RowBuilder(source, shard.uri)
     root = shard.uri.rstrip("/")
 
-    names = [part.name for part in source.kept_columns()]
-    needs_path = bool(names or source.layout.names())
+    names = [part.name for part in source.passthrough_columns()]
+    needs_path = bool(names or source.column_map.names())
     # A training that names no column sees whole folder names, `label=cat` too, as it did before partitions were read.
     is_label_named = FOLDER_LABEL in (*source.config.keep, *source.config.columns.values())
 

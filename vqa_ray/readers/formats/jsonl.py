@@ -46,10 +46,10 @@ def open_jsonl(config: InputConfig, listing: Listing) -> OpenedInput:
 
 def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one file."""
-    maker, kept = RowBuilder(source, shard.uri), source.kept_columns()
+    maker, kept = RowBuilder(source, shard.uri), source.passthrough_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
-    ids = (*source.layout.image_id, *source.layout.question_id)
+    ids = (*source.column_map.image_id, *source.column_map.question_id)
 
     def make(line: Line) -> Row:
         values = parse(line)

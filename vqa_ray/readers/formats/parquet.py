@@ -51,7 +51,8 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
     with ThreadPoolExecutor(_FOOTERS_AT_ONCE) as pool:
         footers = list(
             pool.map(
-                lambda entry: _check(_footer(entry.uri, layout, config.riding), entry, layout, config, listing), files
+                lambda entry: _check(_footer(entry.uri, layout, config.passthrough), entry, layout, config, listing),
+                files,
             )
         )
     read = {entry: footer for entry, footer in zip(files, footers, strict=True) if footer is not None}
@@ -64,7 +65,7 @@ def open_parquet(config: InputConfig, listing: Listing, entries: Sequence[FileEn
     if not shards:
         raise request_error(f"{listing.uri}: the input is empty: {len(files)} Parquet files hold no rows")
     schemas, notes = _with_missing_columns(config, {entry: footer.schema for entry, footer in read.items()}, listing)
-    kept = infer_arrow(config.riding, schemas, config.labels)
+    kept = infer_arrow(config.passthrough, schemas, config.labels)
     return OpenedInput(tuple(shards), layout, kept, (*notes, *notes_on(config.keep, schemas, kept)), columns=names)
 
 
@@ -116,9 +117,9 @@ def _rows(
     if opened.metadata.num_row_groups < shard.stop or shard.stop == 0:
         raise RunError(f"{shard.uri}: the file changed after the run had listed it")
     path = named_path_values(source, shard.uri)
-    names = _needed(source.layout, source.config.riding)
+    names = _needed(source.column_map, source.config.passthrough)
     if not source.config.reads_images:
-        names = [f"{name}.path" if name in source.layout.image else name for name in names]
+        names = [f"{name}.path" if name in source.column_map.image else name for name in names]
     leaves = _leaves(opened.metadata, names)
     number = 0
     for group in range(shard.start, shard.stop):
@@ -195,7 +196,7 @@ def _check(
             raise request_error(
                 f"{where}: no column {role[0]!r}, which other files have; the columns are: {join_names(names)}"
             )
-    check_unique((*layout.names(), *config.riding), names, where)
+    check_unique((*layout.names(), *config.passthrough), names, where)
     check_types(layout, footer.schema, where)
     return footer
 

@@ -87,13 +87,13 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> OpenedInput:
 
 def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of up to 10,000 questions, with what the annotators said when it is to be kept."""
-    maker, fields = RowBuilder(source, shard.uri), source.kept_columns()
+    maker, fields = RowBuilder(source, shard.uri), source.passthrough_columns()
     folder, pattern, annotations = shard.names
     text = decode_text(read_bytes(shard.uri), source.config.encoding)
     found = (value for key, value, _ in json_members(text, "questions") if key == "questions")
     questions = list(islice(found, shard.start, shard.stop))
     ids = {question.get("question_id") for question in questions if isinstance(question, dict)}
-    said = _annotations(annotations, ids, source.config.encoding) if source.kept else {}
+    said = _annotations(annotations, ids, source.config.encoding) if source.passthrough else {}
 
     def make(question: object) -> Row:
         line = json.dumps(question, sort_keys=True).encode()

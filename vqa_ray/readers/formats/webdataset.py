@@ -63,7 +63,7 @@ def open_webdataset(config: InputConfig, listing: Listing) -> OpenedInput:
 
 def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one tar: one for each image, and one for each key that has none."""
-    maker, kept = RowBuilder(source, shard.uri), source.kept_columns()
+    maker, kept = RowBuilder(source, shard.uri), source.passthrough_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
     make = partial(_row, maker=maker, source=source, fields=kept, shard=name, path=path)
@@ -106,10 +106,12 @@ def _row(
         error = RowError(ErrorCode.IMAGE_MISSING, f"{where}: no image, only {suffixes}{several}")
         return maker.failed(error, known_by, item.image_id)
     kept = keep_json({**path, **values}, fields)
-    ids = (*source.layout.image_id, *source.layout.question_id)
+    ids = (*source.column_map.image_id, *source.column_map.question_id)
     values = {**path, **values, **item.ids_as_written(values, ids, source.config.encoding)}
     if item.part:
-        given = {name: item.with_part(values[name]) for name in source.layout.image_id if values.get(name) is not None}
+        given = {
+            name: item.with_part(values[name]) for name in source.column_map.image_id if values.get(name) is not None
+        }
         values = {**values, **given}
     return maker.row(values, kept, image=(item.image.data, item.image_id), line=known_by, where=where)
 

@@ -102,7 +102,7 @@ def open_training_source(
     found = next((name for name in candidates if name in source.config.labels), None)
     if found is None:
         raise request_error(_no_truth(source, candidates, truth))
-    given = {part.name: part.type for part in source.kept}
+    given = {part.name: part.type for part in source.passthrough}
     _check_auxiliary(source, auxiliary)
     has_type = answer_type in given and answer_type != found
     if has_type:
@@ -140,7 +140,7 @@ def open_caption_source(
             f"{config.uri}: no column {candidates[0]!r} with captions; the columns are: {join_names(source.columns)}; "
             "name it with --column caption=NAME"
         )
-    given = next(plain(part.type) for part in source.kept if part.name == found)
+    given = next(plain(part.type) for part in source.passthrough if part.name == found)
     is_list = _is_list(given) and (is_text(plain(given.value_type)) or types.is_null(given.value_type))
     _check(found, given, "string, or list<string>: several captions of an image", is_text(given) or is_list, config)
     _check_auxiliary(source, auxiliary)
@@ -165,7 +165,7 @@ def _no_truth(source: Source, candidates: tuple[str, ...], truth: str | None) ->
 
 def _check_auxiliary(source: Source, names: tuple[str, ...]) -> None:
     """Raises RequestError where one is missing, or no category."""
-    given = {part.name: part.type for part in source.kept}
+    given = {part.name: part.type for part in source.passthrough}
     for name in names:
         if name not in given:
             raise request_error(
@@ -175,13 +175,13 @@ def _check_auxiliary(source: Source, names: tuple[str, ...]) -> None:
 
 
 def _check_questions(source: Source) -> None:
-    if source.layout.questions:
-        name = source.layout.questions[0]
+    if source.column_map.questions:
+        name = source.column_map.questions[0]
         raise request_error(
             f"{source.config.uri}: column {name!r} holds several questions a row; training wants one question with its "
             "answers a row: unnest it, or name a column of single questions with --column question=NAME"
         )
-    if source.several:
+    if source.multi_question:
         raise request_error(f"{source.config.uri}: {len(source.config.questions)} questions a row; training wants one")
 
 

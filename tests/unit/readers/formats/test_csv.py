@@ -81,7 +81,7 @@ def test_values_of_the_wrong_type_are_malformed(tmp_path: Path) -> None:
 
 def test_a_questions_column_holds_json(tmp_path: Path) -> None:
     source = open_at(write_csv(tmp_path / "a.csv", ["url", "questions"], [["a", '["q", "r"]'], ["a", "q"], ["a", ""]]))
-    assert source.several
+    assert source.multi_question
     rows = rows_of(source)
     assert rows[0]["questions"] == ["q", "r"]
     assert errors(rows)[1:] == [
@@ -97,7 +97,7 @@ def test_kept_types(tmp_path: Path) -> None:
     source = open_at(
         write_csv(tmp_path / "a.csv", ["url", "question", "i", "code", "f", "e"], rows), keep=("i", "code", "f", "e")
     )
-    assert [str(part.type) for part in source.kept] == ["int64", "string", "double", "string"]
+    assert [str(part.type) for part in source.passthrough] == ["int64", "string", "double", "string"]
     read_rows = rows_of(source)
     assert [(row["i"], row["code"], row["f"], row["e"]) for row in read_rows[:2]] == [
         (7, "007", 1.0, None),

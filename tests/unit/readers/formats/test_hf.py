@@ -140,9 +140,11 @@ def test_a_streamed_dataset(tmp_path: Path) -> None:
     config = InputConfig(uri="org/name", keep=("n",))
     contents = open_streamed(config, str(root), "", "", "train")
     assert len(contents.shards) == 3
-    source = Source(config, "hf", "org/name", contents.shards, contents.kept, contents.layout, None, "", False)
+    source = Source(
+        config, "hf", "org/name", contents.shards, contents.passthrough, contents.column_map, None, "", False
+    )
     rows = rows_of(source)
     assert len(rows) == 120
     assert sorted({row["n"] for row in rows}) == [0, 1, 2]
-    assert source.kept == (pa.field("n", pa.int64()),)
+    assert source.passthrough == (pa.field("n", pa.int64()),)
     shutil.rmtree(root)

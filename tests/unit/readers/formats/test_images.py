@@ -19,7 +19,7 @@ def test_every_image_file_is_a_row(tmp_path: Path) -> None:
     images = ["_DSC0001.JPG", "_x/e.jpg", "a.JPG", "b c/.hidden.jpg", "b c/d.png", "b c/é.webp"]
     touch(tmp_path, *images, "notes.txt", "more.md", "LICENSE", "more/LICENSE", "._a.JPG", ".DS_Store", "b c/Thumbs.db")
     source = open_at(tmp_path, questions=("what?",))
-    assert (source.format, source.total_rows, source.several) == ("images", 6, False)
+    assert (source.format, source.total_rows, source.multi_question) == ("images", 6, False)
     assert source.notes == (
         "4 files were left out: 2 × no suffix (for example LICENSE), 1 × .md (for example more.md), "
         "1 × .txt (for example notes.txt)",
@@ -78,7 +78,7 @@ def test_the_folder_of_an_image_is_its_label(tmp_path: Path) -> None:
 
 def test_image_files_without_folders_have_no_label(tmp_path: Path) -> None:
     source = open_at(touch(tmp_path, "a.jpg"), needs_question=False, labels=("label",))
-    assert (source.kept, source.columns) == ((), ())
+    assert (source.passthrough, source.columns) == ((), ())
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -142,4 +142,4 @@ def test_damaged_tables_and_images_of_elsewhere_name_none(tmp_path: Path) -> Non
 
 def test_a_file_name_column_counts_only_where_nothing_else_holds_the_image(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["file_name", "url"], [["x.jpg", "http://host/y.jpg"]])
-    assert open_at(tmp_path, needs_question=False).layout.image_uri == ("url",)
+    assert open_at(tmp_path, needs_question=False).column_map.image_uri == ("url",)

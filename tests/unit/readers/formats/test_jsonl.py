@@ -114,7 +114,7 @@ def test_questions_may_be_long_and_in_any_script(tmp_path: Path) -> None:
 def test_several_questions(tmp_path: Path) -> None:
     lists = [["a", "b"], [], None, ["a", None], ["a", " "], "a", ["a", 1]]
     source = open_at(write_jsonl(tmp_path / "a.jsonl", [{"image_uri": "i", "questions": one} for one in lists]))
-    assert source.several
+    assert source.multi_question
     assert errors(rows_of(source)) == [
         None,
         ("question_missing", "a.jsonl line 2: question in column 'questions' is empty"),
@@ -129,7 +129,7 @@ def test_several_questions(tmp_path: Path) -> None:
 def test_questions_of_the_request_win(tmp_path: Path) -> None:
     file = write_jsonl(tmp_path / "a.jsonl", [line(), {"image_uri": "j.jpg"}])
     one, two = open_at(file, questions=("what? ",)), open_at(file, questions=("what?", "who?"))
-    assert (one.several, two.several) == (False, True)
+    assert (one.multi_question, two.multi_question) == (False, True)
     assert [row["questions"] for row in rows_of(one)] == [["what?"]] * 2
     assert [row["questions"] for row in rows_of(two)] == [["what?", "who?"]] * 2
     assert refused(file, questions=("what?", " ")) == "--question is blank; give the text of a question"
@@ -137,7 +137,7 @@ def test_questions_of_the_request_win(tmp_path: Path) -> None:
 
 def test_a_job_that_needs_no_question_gets_none(tmp_path: Path) -> None:
     source = open_at(write_jsonl(tmp_path / "a.jsonl", [line(question=3)]), needs_question=False)
-    assert not source.several
+    assert not source.multi_question
     assert errors(rows_of(source)) == [None]
     assert rows_of(source)[0]["questions"] == []
 
@@ -148,7 +148,7 @@ def test_kept_types_are_those_of_the_first_thousand_lines(tmp_path: Path) -> Non
     later = [line(i="3"), line(b=0), line(f="x"), line(s=5, n={}, m=True)]
     names = ("i", "f", "b", "s", "j", "m", "n", "big")
     source = open_at(write_jsonl(tmp_path / "a.jsonl", [*first, *second, *later]), keep=names)
-    assert [str(part.type) for part in source.kept] == ["int64", "double", "bool", *["string"] * 5]
+    assert [str(part.type) for part in source.passthrough] == ["int64", "double", "bool", *["string"] * 5]
     rows = rows_of(source)
     assert {name: rows[0][name] for name in names} == {
         "i": 1, "f": 1.0, "b": True, "s": "é", "j": "[1]", "m": "1", "n": None, "big": str(2**63),
@@ -208,6 +208,6 @@ def test_large_files_come_in_small_tables(tmp_path: Path) -> None:
     source = open_at(write_jsonl(tmp_path / "a.jsonl", [line(image_uri=f"{i}") for i in range(1_000)]))
     assert len(rows_of(source)) == 1_000
     assert source.total_rows is None
-    assert source.kept == ()
+    assert source.passthrough == ()
     assert isinstance(source.shards[0].size_bytes, int)
-    assert pa.schema(source.kept) == pa.schema([])
+    assert pa.schema(source.passthrough) == pa.schema([])

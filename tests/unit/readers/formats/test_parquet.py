@@ -20,7 +20,7 @@ from vqa_ray.readers.source import parse_keep
 def test_bytes_and_questions_come_with_identity(tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "a.parquet", {"image": [b"one", b"two"], "question": [" what? ", "who?"]})
     source = open_at(file)
-    assert (source.format, source.total_rows, source.several) == ("parquet", 2, False)
+    assert (source.format, source.total_rows, source.multi_question) == ("parquet", 2, False)
     first, second = rows_of(source)
     assert first["image"] == b"one"
     assert first["questions"] == ["what?"]
@@ -248,7 +248,7 @@ KEPT = {
 def test_kept_columns_keep_their_types(tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "a.parquet", {"image": [b"i", b"j"], "question": ["q", "q"], **KEPT})
     source = open_at(file, keep=tuple(KEPT))
-    assert {part.name: part.type for part in source.kept} == {
+    assert {part.name: part.type for part in source.passthrough} == {
         "price": pa.decimal128(3, 2),
         "made": pa.timestamp("ns", "UTC"),
         "labels": pa.list_(pa.field("element", pa.large_string())),
@@ -270,7 +270,7 @@ def test_kept_values_are_cast_to_the_type_of_the_first_file(tmp_path: Path) -> N
     write_parquet(tmp_path / "c.parquet", {**common, "size": ["3", "huge"]})
     source = open_at(tmp_path, keep=("size",))
     rows = rows_of(source)
-    assert source.kept == (pa.field("size", pa.int8()),)
+    assert source.passthrough == (pa.field("size", pa.int8()),)
     assert [row["size"] for row in rows] == [None, None, 1, 2, 3, None]
     assert errors(rows)[5] == ("row_malformed", "column 'size' holds 'huge' (a string); wanted is int8")
 
@@ -282,8 +282,8 @@ def test_kept_columns_may_bear_any_name(tmp_path: Path, name: str) -> None:
     file = write_parquet(tmp_path / "a.parquet", columns)
     source = open_at(file, keep=(name,))
     (row,) = rows_of(source)
-    assert row[source.kept[0].name] == columns[name][0]
-    assert source.kept_columns()[0].name == name
+    assert row[source.passthrough[0].name] == columns[name][0]
+    assert source.passthrough_columns()[0].name == name
     renamed = open_at(file, keep=(name,), keep_as=("mine",))
     (row,) = rows_of(renamed)
     assert row["mine"] == columns[name][0]
@@ -310,13 +310,13 @@ def test_kept_types_are_kept_as_far_as_parquet_can_hold_them(tmp_path: Path, cas
     parquet.write_table(pa.table({"image": [b"i"] * len(column), "kept": column}), tmp_path / "a.parquet")
     given = parquet.read_table(tmp_path / "a.parquet")["kept"].combine_chunks()
     source = open_at(tmp_path, keep=("kept",), questions=("q",))
-    assert source.kept[0].type == (expected or storable(given.type))
+    assert source.passthrough[0].type == (expected or storable(given.type))
     tables = [table for shard in source.shards for table in read_shard(source, shard)]
     stored = pa.concat_tables(tables)["kept"]
     if "uuid" not in case:
         assert stored.to_pylist() == given.to_pylist()
     parquet.write_table(pa.table({"kept": stored}), tmp_path / "out")
-    assert parquet.read_table(tmp_path / "out")["kept"].type == source.kept[0].type
+    assert parquet.read_table(tmp_path / "out")["kept"].type == source.passthrough[0].type
     assert bool(source.notes) == (case in NOTED)
 
 
@@ -338,7 +338,7 @@ def test_a_field_that_is_null_in_one_file_has_the_type_of_the_other(tmp_path: Pa
     for name, licence in (("a", None), ("b", 7)):
         write_parquet(tmp_path / f"{name}.parquet", {"image": [b"i"], "meta": [{"licence": licence}]})
     source = open_at(tmp_path, keep=("meta",), questions=("q",))
-    assert source.kept[0].type == pa.struct([("licence", pa.int64())])
+    assert source.passthrough[0].type == pa.struct([("licence", pa.int64())])
     assert [row["meta"]["licence"] for row in rows_of(source)] == [None, 7]
 
 
@@ -346,7 +346,7 @@ def test_a_kept_column_that_some_files_lack_is_null_there_and_noted(tmp_path: Pa
     write_parquet(tmp_path / "a.parquet", {"image": [b"i"]})
     write_parquet(tmp_path / "b.parquet", {"image": [b"i", b"j"], "price": [7, 8]})
     source = open_at(tmp_path, keep=("price",), questions=("q",))
-    assert source.kept[0].type == pa.int64()
+    assert source.passthrough[0].type == pa.int64()
     assert [row["price"] for row in rows_of(source)] == [None, 7, 8]
     (note,) = source.notes
     assert note == (

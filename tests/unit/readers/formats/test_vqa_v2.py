@@ -44,7 +44,7 @@ def test_images_are_found_near_the_questions(tmp_path: Path, folder: str) -> Non
     file = write(tmp_path / "in" / "vqa", questions())
     image(file.parent / folder)
     source = open_at(file)
-    assert (source.format, source.total_rows, source.several) == ("vqa-v2", 3, False)
+    assert (source.format, source.total_rows, source.multi_question) == ("vqa-v2", 3, False)
     rows = rows_of(source)
     place = (file.parent / folder).resolve()
     assert [row["image_uri"] for row in rows] == [f"{place}/COCO_val2014_000000000{n}.jpg" for n in (100, 100, 101)]

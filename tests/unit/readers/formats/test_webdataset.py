@@ -33,7 +33,11 @@ def test_an_image_and_its_json_are_one_row(tmp_path: Path) -> None:
     told = asked("what?", question_id=5, row_id=9, price=1.5)
     file = write_tar(tmp_path / "a.tar", [("shop/001.jpg", b"i"), ("shop/001.json", told)])
     source = open_at(file, keep=("price",))
-    assert (source.format, source.total_rows, source.kept) == ("webdataset", None, (pa.field("price", pa.float64()),))
+    assert (source.format, source.total_rows, source.passthrough) == (
+        "webdataset",
+        None,
+        (pa.field("price", pa.float64()),),
+    )
     (row,) = rows_of(source)
     assert (row["row_id"], row["image_id"], row["question_id"]) == (9, "shop/001", "5")
     assert (row["image"], row["questions"], row["price"]) == (b"i", ["what?"], 1.5)
@@ -307,7 +311,7 @@ def test_samples_are_given_as_soon_as_they_are_complete() -> None:
 def test_json_questions_are_several(tmp_path: Path) -> None:
     file = write_tar(tmp_path / "a.tar", [("1.jpg", b"i"), ("1.json", json.dumps({"questions": ["q", "r"]}).encode())])
     source = open_at(file)
-    assert source.several
+    assert source.multi_question
     assert rows_of(source)[0]["questions"] == ["q", "r"]
 
 

@@ -90,8 +90,8 @@ def test_the_first_column_of_truth_is_taken_and_only_it_is_read(tmp_path: Path) 
     file = write_parquet(tmp_path / "a.parquet", {**COMMON, **answers, "kind": ["k", None]})
     source = opened(file, auxiliary=("kind",))
     assert (source.truth, source.kind, source.answer_type) == ("annotator_answers", "annotators", "answer_type")
-    assert [part.name for part in source.labels.kept] == ["annotator_answers", "answer_type", "kind"]
-    assert source.images.kept == ()
+    assert [part.name for part in source.labels.passthrough] == ["annotator_answers", "answer_type", "kind"]
+    assert source.images.passthrough == ()
     assert source.images.shards == source.labels.shards
     assert opened(file, "label").truth == "label"
     assert opened(file, columns={"answer": "label"}).truth == "label"
@@ -257,7 +257,7 @@ def test_class_folders_bring_answers(tmp_path: Path) -> None:
     source = opened(tmp_path, questions=("what is it?",))
     assert (source.truth, source.kind) == ("label", "answer")
     assert truths(source) == ["T-Shirt", "mug"]
-    assert source.images.kept == ()
+    assert source.images.passthrough == ()
     assert "ask every image with --question TEXT" in refused(tmp_path)
     assert "in no folders whose names could be their answers" in refused(tmp_path / "mug", questions=("what is it?",))
 
