@@ -62,7 +62,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     input_rows = np.unique(keys[:, 0])
     check_retried(job.source, input_rows)
     done = recover_committed_keys(attempt, fence)
-    asked = questions_of(keys) if job.source.several and "question_index" in job.schema.names else None
+    asked = questions_of(keys) if job.source.multi_question and "question_index" in job.schema.names else None
     tasks = read_tasks(job.source, keys=input_rows, done=done, questions=asked)
     work = Attempt(record, attempt, tasks, size(done), len(input_rows), fence)
     timing = write_rows(job, work)
