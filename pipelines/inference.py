@@ -1,4 +1,4 @@
-"""Images → what a model says of them: one lazy pipeline per command."""
+"""Images → rows of a model's output: one lazy pipeline per command."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def orientation_of(image: PillowImage.Image) -> int:
         value = image.getexif().get(_ORIENTATION, 1)
     except RowError:
         raise
-    except Exception:  # noqa: BLE001  Broken metadata must not cost the image: it is then shown as it lies.
+    except Exception:  # noqa: BLE001  Broken metadata must not cost the image: it then keeps the orientation of its pixels.
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
