@@ -15,7 +15,8 @@ from vqa_ray.catalog.render import encode, render
 from vqa_ray.evaluation.binary import binary_report, said_yes
 from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
 from vqa_ray.images.decode import ImageLimits, decode_resized
-from vqa_ray.models.load import load_model, load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import VqaModel
 from vqa_ray.types import Image, ImageTransform
 
@@ -29,7 +30,7 @@ def measure(settings: Settings) -> Measured:
     """VQA accuracy over every kind of question, by kind, and F1 of one yes/no question asked of every product."""
     if not checkpoints.has_bundled():
         return Measured([], [f"{checkpoints.BUNDLED} is not in the package yet: nothing to measure."])
-    model, transform = load_model(checkpoints.BUNDLED), load_transform(checkpoints.BUNDLED)
+    model, transform = ModelOptions(checkpoints.BUNDLED).load(), Checkpoint.open(checkpoints.BUNDLED).transform
     products = [sample_product(_SEED, index) for index in range(settings.pick(_PRODUCTS, 100))]
     judged: list[JudgedAnswer] = []
     dogs: list[tuple[bool, bool]] = []

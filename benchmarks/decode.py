@@ -20,7 +20,7 @@ from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios
 from vqa_ray.images.decode import ImageLimits, TargetSize, decode_resized
-from vqa_ray.models.load import load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.process import prepare_for_decoding
 
@@ -89,7 +89,7 @@ def _open(path: Path | None, files: Sequence[bytes], prepared: bool) -> None:
     torch.set_num_threads(1)
     if prepared:
         prepare_for_decoding()
-        transform = SquareTransform(_SQUARE) if path is None else load_transform(str(path))
+        transform = SquareTransform(_SQUARE) if path is None else Checkpoint.open(str(path)).transform
         target_size = transform.target_size
         _WAYS["exact"] = partial(_ours, files, target_size, fast=False)
         _WAYS["fast"] = partial(_ours, files, target_size, fast=True)

@@ -16,7 +16,8 @@ from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
 from vqa_ray.images.decode import ImageLimits, decode_for
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
-from vqa_ray.models.load import load_encoder, load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 
 _ROWS, _ROUNDS = 1_536, 2
 _ROWS_PER_FILE = 64
@@ -102,9 +103,9 @@ def _notes(count: int, rounds: int) -> list[str]:
 
 
 def _bare(model: Path, files: list[bytes]) -> Callable[[], float]:
-    transform = load_transform(str(model))
+    transform = Checkpoint.open(str(model)).transform
     images = [decode_for(data, ImageLimits(), transform) for data in files]
-    encoder = load_encoder(str(model))
+    encoder = ModelOptions(str(model)).load_encoder()
     return seconds(lambda: encoder.encode_images(images))
 
 

@@ -10,8 +10,8 @@ from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios, seconds
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.layers.device import DTYPES
-from vqa_ray.models.load import load_transform
 from vqa_ray.models.vilt.model import Vilt
 from vqa_ray.types import Image, ImageTransform
 
@@ -27,7 +27,7 @@ def measure(settings: Settings) -> Measured:
     count, rounds = settings.pick(_PAIRS, 10), settings.pick(_ROUNDS, 1)
     images, texts = photos.decoded(count), photos.questions(count)
     decoded, asked = prepared.arrays(images), prepared.asked(texts)
-    transform = load_transform(str(path))
+    transform = Checkpoint.open(str(path)).transform
     stock = StockVilt(path)
     engines = {prepared.dtype_of(vilt): vilt for vilt in (prepared.engine(path, "float32"), prepared.engine(path))}
     sized = prepared.sized(decoded, transform)

@@ -16,8 +16,8 @@ from benchmarks.settings import Settings
 from vqa_ray.images.decode import ImageLimits, decode
 from vqa_ray.images.resize import resize
 from vqa_ray.models.checkpoint.files import local_directory
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.familiarity import FILE, Familiarity
-from vqa_ray.models.load import load_transform
 from vqa_ray.types import Image
 
 _MODEL = "bundled:catalog-vilt"
@@ -46,7 +46,7 @@ def products(seed: int, count: int) -> list[Image]:
 
 def _sized(data: bytes) -> Image:
     decoded = decode(data, ImageLimits())
-    return resize(decoded, *load_transform(_MODEL).target_size(*decoded.shape[:2]))
+    return resize(decoded, *Checkpoint.open(_MODEL).transform.target_size(*decoded.shape[:2]))
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from benchmarks import checkpoints, photos, prepared
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.layers.device import DTYPES, choose_device, choose_dtype
-from vqa_ray.models.load import load_transform, load_vocabulary
 from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Sample, collate
@@ -138,11 +138,11 @@ class _Ours:
     def __init__(
         self, path: Path, images: Sequence[Any], texts: Sequence[str], labels: Sequence[int], dtype: str
     ) -> None:
-        vocabulary = load_vocabulary(str(path))
+        vocabulary = Checkpoint.open(str(path)).vocabulary
         assert vocabulary is not None
         start = start_from(str(path), vocabulary)
         tokenize = question_tokenizer(start.tokenizer, start.max_text_tokens)
-        sized = prepared.sized(prepared.arrays(images), load_transform(str(path)))
+        sized = prepared.sized(prepared.arrays(images), Checkpoint.open(str(path)).transform)
         self._answers = len(vocabulary.labels)
         self._samples = [
             Sample(image, tokenize(text), {label: 1.0}) for image, text, label in zip(sized, texts, labels, strict=True)

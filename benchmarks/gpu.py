@@ -14,7 +14,7 @@ from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from vqa_ray.models.load import load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.types import Image
 
 _ROUNDS = 7
@@ -35,7 +35,7 @@ def measure(settings: Settings) -> Measured:
     question = _question(path)
     height, width = _PATCHES
     images = photos.decoded(settings.pick(_STOCK_PAIRS, 16), [(width, height)])
-    sized = prepared.sized(prepared.arrays(images), load_transform(str(path)))
+    sized = prepared.sized(prepared.arrays(images), Checkpoint.open(str(path)).transform)
     assert sized[0].shape[:2] == _PATCHES
     many = [sized[index % len(sized)] for index in range(settings.pick(_PAIRS, 64))]
     asked = prepared.asked([question] * len(many))
@@ -72,7 +72,9 @@ def measure(settings: Settings) -> Measured:
         ),
     ]
     exact = prepared.engine(path, "float32")
-    mixed = prepared.sized(prepared.arrays(photos.decoded(settings.pick(512, 16))), load_transform(str(path)))
+    mixed = prepared.sized(
+        prepared.arrays(photos.decoded(settings.pick(512, 16))), Checkpoint.open(str(path)).transform
+    )
     mixed_asked = prepared.asked(photos.questions(len(mixed)))
     tops = [[one.answers[0][0] for (one,) in vilt.answer(mixed, mixed_asked, 1)] for vilt in (exact, half)]
     agreement = float(np.mean([a == b for a, b in zip(*tops, strict=True)]))

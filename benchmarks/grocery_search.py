@@ -15,7 +15,8 @@ from benchmarks.settings import Settings
 from vqa_ray.images.decode import ImageLimits
 from vqa_ray.index.search.query import decode_image, query_of
 from vqa_ray.index.search.searcher import Searcher
-from vqa_ray.models.load import load_encoder, load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 
 _RECALL_AT = (1, 5, 10)
 _SET = "grocery"
@@ -34,7 +35,11 @@ def measure(settings: Settings) -> Measured:
     index = encoders.build_index(listed, settings.scratch / "index", encoder, keep=["class"])
     found_class = index.rows(["class"])["class"].to_pylist()
     wanted = sorted(set(found_class) & set(iconic))
-    model, transform, searcher = load_encoder(encoder), load_transform(encoder), Searcher(index, hold=True)
+    model, transform, searcher = (
+        ModelOptions(encoder).load_encoder(),
+        Checkpoint.open(encoder).transform,
+        Searcher(index, hold=True),
+    )
     ranks = []
     for name in wanted:
         image = decode_image(iconic[name].read_bytes(), transform, ImageLimits())

@@ -13,7 +13,7 @@ from benchmarks import checkpoints, photos, prepared
 from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
-from vqa_ray.models.load import load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.vilt.model import Vilt
 from vqa_ray.types import Answer, Image
 
@@ -24,7 +24,7 @@ def measure(settings: Settings) -> Measured:
     """Largest difference of logits and scores in float32; agreement of the top answer, also in bfloat16."""
     path = checkpoints.vilt_b32(settings.quick)
     count = settings.pick(_PAIRS, 12)
-    images = prepared.sized(prepared.arrays(photos.decoded(count)), load_transform(str(path)))
+    images = prepared.sized(prepared.arrays(photos.decoded(count)), Checkpoint.open(str(path)).transform)
     questions = photos.questions(count)
     stock = StockVilt(path, dtype=torch.float32)
     wanted = np.concatenate([_logits(stock, image, text) for image, text in zip(images, questions, strict=True)])

@@ -12,7 +12,7 @@ from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
 from vqa_ray.images.decode import ImageLimits, decode_resized
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
-from vqa_ray.models.load import load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
 
 _ROWS, _ROUNDS = 384, 2
 _SHARDS = 4
@@ -75,7 +75,7 @@ def _notes(count: int, rounds: int) -> list[str]:
 
 
 def _bare(model: Path, files: list[bytes]) -> Callable[[], float]:
-    transform = load_transform(str(model))
+    transform = Checkpoint.open(str(model)).transform
     images = [decode_resized(data, ImageLimits(), transform.target_size) for data in files]
     asked = prepared.asked(photos.questions(len(files)))
     vilt = prepared.engine(model)

@@ -15,7 +15,8 @@ from vqa_ray import schema
 from vqa_ray.catalog.product import Product, sample_product
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.images.decode import ImageLimits, decode_resized
-from vqa_ray.models.load import ModelOptions, load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse
 from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
 from vqa_ray.types import Image
@@ -28,7 +29,7 @@ def measure(settings: Settings) -> Measured:
     """Questions and seconds, asking all against asking what is open, on the same products and the same batches."""
     # In float32, so that a score depends on what is asked beside it by rounding alone.
     model = ModelOptions(checkpoints.small_model(settings.quick), dtype="float32")
-    transform = load_transform(model.reference)
+    transform = Checkpoint.open(model.reference).transform
     products = [sample_product(_SEED, index) for index in range(settings.pick(_PRODUCTS, 96))]
     images = [decode_resized(encode(each, render(each)), ImageLimits(), transform.target_size) for each in products]
     batches = [_table(images[start : start + _BATCH], start) for start in range(0, len(images), _BATCH)]

@@ -21,7 +21,7 @@ from vqa_ray.index.search.hits import apply_verdicts
 from vqa_ray.index.search.searcher import Hits, Query, Searcher
 from vqa_ray.index.search.verify import Verification, Verifier
 from vqa_ray.index.source_images import SourceImages
-from vqa_ray.models.load import ModelOptions, load_encoder
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse
 
 _PRODUCTS, _SEED = 2_000, 7_000_003
@@ -56,7 +56,7 @@ def measure(settings: Settings) -> Measured:
     index = encoders.build_index(settings.scratch / "catalogue", settings.scratch / "index", encoder)
     products = [sample_product(_SEED, row_id) for row_id in index.rows(["row_id"])["row_id"].to_pylist()]
     queries = [query for query in all_queries() if any(map(query.fits, products))]
-    vectors = load_encoder(encoder).encode_texts([query.text for query in queries])
+    vectors = ModelOptions(encoder).load_encoder().encode_texts([query.text for query in queries])
     searcher = Searcher(index, hold=True)
     begun = time.monotonic()
     found = [searcher.search(Query(vector), top_k=_CANDIDATES) for vector in vectors]

@@ -10,7 +10,7 @@ import torch
 
 from tests.helpers import tiny_encoders
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
-from vqa_ray.models.load import load_encoder
+from vqa_ray.models.load import ModelOptions
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -23,7 +23,7 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def encoded(directory: Path, device: str | None, dtype: str | None) -> tuple[np.ndarray, np.ndarray]:
-    encoder = load_encoder(str(directory), device=device, dtype=dtype)
+    encoder = ModelOptions(str(directory), device=device, dtype=dtype).load_encoder()
     return encoder.encode_images(tiny_encoders.photos(40)), encoder.encode_texts(tiny_encoders.TEXTS)
 
 
@@ -35,14 +35,14 @@ def test_float32_equals_the_cpu(directory: Path) -> None:
 def test_bfloat16_is_the_default_and_near(directory: Path) -> None:
     exact, _ = encoded(directory, "cuda", "float32")
     near, _ = encoded(directory, None, None)
-    encoder = load_encoder(str(directory))
+    encoder = ModelOptions(str(directory)).load_encoder()
     assert isinstance(encoder, DualEncoder)
     assert encoder.device.type == "cuda"
     assert (exact * near).sum(axis=1).min() / encoder.vectors > 0.99
 
 
 def test_a_pass_waits_for_nothing(directory: Path) -> None:
-    encoder = load_encoder(str(directory), device="cuda", dtype="float32")
+    encoder = ModelOptions(str(directory), device="cuda", dtype="float32").load_encoder()
     assert isinstance(encoder, DualEncoder)
     pixels = torch.from_numpy(np.stack(tiny_encoders.photos(4))).cuda()
     with torch.inference_mode():

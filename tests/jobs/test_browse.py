@@ -18,12 +18,12 @@ from tests.jobs.commands import DEADLINE_S, started
 from tests.unit.browse.site import Site, coloured_vectors, table_of, write_run
 from vqa_ray import schema
 from vqa_ray.jobs.cli import main
-from vqa_ray.models.load import describe
+from vqa_ray.models.checkpoint.opened import Checkpoint
 
 MODEL = {
     "reference": "fake:",
     "family": "fake",
-    "fingerprint": describe("fake:").fingerprint,
+    "fingerprint": Checkpoint.open("fake:").fingerprint,
     "score_meaning": "cosine",
 }
 

@@ -23,7 +23,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_the_list_names_every_family(capsys: pytest.CaptureFixture[str]) -> None:
     text = told(capsys)
-    assert all(family.told in text for family in FAMILIES)
+    assert all(family.display_name in text for family in FAMILIES)
     assert "bundled:catalog-vilt" in text
 
 

@@ -9,13 +9,11 @@ from typing import Any, Self
 
 from vqa_ray.errors import RequestError
 from vqa_ray.models import familiarity
-from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.float16 import HALF, half_refusal
 from vqa_ray.models.generation.config import NEW_TOKENS, GenerationConfig
 from vqa_ray.models.generation.prompts import prompting
 from vqa_ray.models.protocols import Encoder, VqaModel
-from vqa_ray.types import EmbeddingShape, ImageTransform
 
 logger = logging.getLogger(__name__)
 
@@ -169,37 +167,3 @@ def _context(config: Mapping[str, Any], text: Mapping[str, Any]) -> int | None:
     """Return the tokens that a model holds in all, if its config names them."""
     sizes = (text.get("max_position_embeddings"), config.get("max_position_embeddings"))
     return next((size for size in sizes if isinstance(size, int) and size > 0), None)
-
-
-# For callers that still open the model by themselves.
-ModelInfo = Checkpoint
-
-
-def describe(reference: str) -> Checkpoint:
-    """Open a model."""
-    return Checkpoint.open(reference)
-
-
-def load_transform(reference: str) -> ImageTransform:
-    """Open a model for its image transform."""
-    return Checkpoint.open(reference).transform
-
-
-def load_vocabulary(reference: str) -> AnswerVocabulary | None:
-    """Open a model for its vocabulary."""
-    return Checkpoint.open(reference).vocabulary
-
-
-def load_model(reference: str, **options: Any) -> VqaModel:
-    """Open and load a model."""
-    return ModelOptions(reference, **options).load()
-
-
-def load_encoder(reference: str, **options: Any) -> Encoder:
-    """Open and load an encoder."""
-    return ModelOptions(reference, **options).load_encoder()
-
-
-def embedding_shape(reference: str) -> EmbeddingShape:
-    """Open an encoder for the shape of its vectors."""
-    return Checkpoint.open(reference).shape

@@ -99,15 +99,10 @@ class Family:
             RequestError: names those that can.
         """
         if task not in self.tasks:
-            able = list(dict.fromkeys(family.told for family in FAMILIES if task in family.tasks))
+            able = list(dict.fromkeys(family.display_name for family in FAMILIES if task in family.tasks))
             raise RequestError(
-                f"model {reference}: {self.told} does not {_SAYS[task]}; models that do are {', '.join(able)}"
+                f"model {reference}: {self.display_name} does not {_SAYS[task]}; models that do are {', '.join(able)}"
             )
-
-    @property
-    def told(self) -> str:
-        """The former name of `display_name`."""
-        return self.display_name
 
     @property
     def display_name(self) -> str:

@@ -81,9 +81,10 @@ class TestOneTraining:
     def test_exports_an_encoder_that_finds_what_was_told(self, undisturbed: Path) -> None:
         from vqa_ray.images.decode import ImageLimits
         from vqa_ray.images.sized import decode_sized
-        from vqa_ray.models.load import load_encoder, load_transform
+        from vqa_ray.models.load import ModelOptions
 
-        encoder, transform = load_encoder(str(undisturbed), dtype="float32"), load_transform(str(undisturbed))
+        options = ModelOptions(str(undisturbed), dtype="float32")
+        encoder, transform = options.load_encoder(), options.checkpoint.transform
         images = [decode_sized(picture(number), ImageLimits(), transform, fast=False).pixels for number in range(4)]
         scores = encoder.encode_texts([f"a {name} picture" for name in NAMES]) @ encoder.encode_images(images).T
         assert scores.argmax(axis=1).tolist() == [0, 1, 2, 3]

@@ -28,7 +28,7 @@ from vqa_ray.index.source_images import SourceImages
 from vqa_ray.index.version import publish
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.spec.load import load
-from vqa_ray.models.load import load_encoder
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.runs.commits import committed_tasks
 from vqa_ray.runs.lock import OutputLock
 
@@ -56,7 +56,7 @@ def build(source: Path, output: Path, *more: str) -> Index:
 def colours(index: Index) -> dict[str, str]:
     """image_id → the colour whose text is nearest to its vector."""
     vectors, positions = index.vectors()
-    nearest = (vectors @ load_encoder("fake:").encode_texts(list(NAMES)).T).argmax(axis=1)
+    nearest = (vectors @ ModelOptions("fake:").load_encoder().encode_texts(list(NAMES)).T).argmax(axis=1)
     ids = index.rows(["image_id"])["image_id"].take(pa.array(positions)).to_pylist()
     return {name: NAMES[place] for name, place in zip(ids, nearest.tolist(), strict=True)}
 
@@ -280,7 +280,7 @@ def test_approximate_search_and_near_duplicates(tmp_path: Path) -> None:
     rebuilt = build(source, output, "--rebuild-ann")
     assert rebuilt.version.ann is not None
     assert rebuilt.version.ann.path != mended.version.ann.path
-    query = load_encoder("fake:").encode_texts(["blue"])
+    query = ModelOptions("fake:").load_encoder().encode_texts(["blue"])
     ((_, positions),) = ann_of(rebuilt).nearest(query, 4)  # type: ignore[union-attr]
     names = rebuilt.rows(["image_id"])["image_id"].take(pa.array(positions)).to_pylist()
     assert {truth(source)[name] for name in names} == {"blue"}

@@ -22,7 +22,8 @@ from vqa_ray.index.reader import Index
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.jobs.spec.load import load
-from vqa_ray.models.load import describe, load_encoder, load_transform
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 
 COUNT = 24
 RED_ROWS = list(range(0, COUNT, len(NAMES)))
@@ -30,7 +31,7 @@ RED = '"what colour is it?" = "red" >= 0.9'
 
 
 def fake_model() -> dict[str, str]:
-    info = describe("fake:")
+    info = Checkpoint.open("fake:")
     return {"reference": "fake:", "family": "fake", "fingerprint": info.fingerprint, "score_meaning": "cosine"}
 
 
@@ -40,7 +41,7 @@ def write_coloured(directory: Path, uri: str | None = None) -> Index:
     files = [directory / f"{number:02}.jpg" for number in range(COUNT)]
     for number, file in enumerate(files):
         file.write_bytes(picture(number))
-    transform = load_transform("fake:")
+    transform = Checkpoint.open("fake:").transform
     images = [decode_resized(file.read_bytes(), ImageLimits(), transform.target_size) for file in files]
     columns = {
         "image_uri": [str(file) for file in files],
@@ -48,7 +49,7 @@ def write_coloured(directory: Path, uri: str | None = None) -> Index:
         "price": [number / 4 for number in range(COUNT)],
         "title": [f"[red]{NAMES[number % 4]}\n<b>{number}</b>" for number in range(COUNT)],
     }
-    embeddings = load_encoder("fake:").encode_images(images)
+    embeddings = ModelOptions("fake:").load_encoder().encode_images(images)
     return write_index(uri or directory / "index", embeddings, failed=[3, 9], columns=columns, model=fake_model())
 
 
@@ -152,7 +153,7 @@ def test_a_table_is_printed_and_hostile_text_does_no_harm(
     # Messages go past what pytest puts in the place of standard error.
     monkeypatch.setattr("vqa_ray.jobs.runtime.logs.console", lambda: sys.stderr)
     names = ["[bold]a[/bold]", "b\x1b[31m\nc", "<script>alert(1)</script>"]
-    embeddings = random_vectors(3, load_encoder("fake:").dimension)
+    embeddings = random_vectors(3, ModelOptions("fake:").load_encoder().dimension)
     write_index(tmp_path / "index", embeddings, columns={"image_id": names}, model=fake_model())
     page = tmp_path / "page.html"
     assert main(["search", str(tmp_path / "index"), "--text", "red <i>", "--gallery", str(page)]) == 0

@@ -11,14 +11,14 @@ import vqa_ray
 from tests.helpers.coloured import COLOURS, NAMES
 from tests.helpers.indexes import FAKE_MODEL, write_index
 from vqa_ray import RequestError
-from vqa_ray.models.load import describe
+from vqa_ray.models.checkpoint.opened import Checkpoint
 
 
 @pytest.fixture
 def index(tmp_path: Path) -> vqa_ray.ImageIndex:
     images = [np.full((30, 40, 3), COLOURS[name], np.uint8) for name in NAMES]
     vectors = np.stack(vqa_ray.load("fake:").embed(images, errors="raise"))
-    model = {**FAKE_MODEL, "fingerprint": describe("fake:").fingerprint}
+    model = {**FAKE_MODEL, "fingerprint": Checkpoint.open("fake:").fingerprint}
     write_index(tmp_path / "index", vectors, columns={"colour": list(NAMES)}, model=model)
     return vqa_ray.open_index(str(tmp_path / "index"))
 

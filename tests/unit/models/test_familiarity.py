@@ -12,10 +12,11 @@ from PIL import Image as PillowImage
 from vqa_ray.catalog.product import sample_product
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.images.resize import resize
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.fake.model import FakeModel
 from vqa_ray.models.familiarity import WARNING, Familiarity, FamiliarityWarnings, image_statistics
 from vqa_ray.models.generation.prompts import prompting
-from vqa_ray.models.load import load_model, load_transform
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.types import Image
 
 BUNDLED = "bundled:catalog-vilt"
@@ -24,7 +25,7 @@ BUNDLED = "bundled:catalog-vilt"
 def product(index: int) -> Image:
     drawn = sample_product(7_000_001, index)
     pixels = np.array(PillowImage.open(io.BytesIO(encode(drawn, render(drawn)))).convert("RGB"))
-    return resize(pixels, *load_transform(BUNDLED).target_size(*pixels.shape[:2]))
+    return resize(pixels, *Checkpoint.open(BUNDLED).transform.target_size(*pixels.shape[:2]))
 
 
 def noise(index: int) -> Image:
@@ -33,7 +34,7 @@ def noise(index: int) -> Image:
 
 
 def test_the_bundled_model_warns_of_what_is_no_product_and_seldom_of_products() -> None:
-    model = load_model(BUNDLED, device="cpu")
+    model = ModelOptions(BUNDLED, device="cpu").load()
     images = [*(product(index) for index in range(60)), *(noise(index) for index in range(5))]
     answers = model.answer(images, [["is there a dog?", "what is it?"]] * len(images), 1)
     warned = [[answer.warning == WARNING for answer in of_image] for of_image in answers]

@@ -18,7 +18,7 @@ from tests.helpers.tiny_encoders import clip, save, siglip
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.float16 import overflowing_type
 from vqa_ray.models.layers.device import choose_dtype
-from vqa_ray.models.load import ModelOptions, load_encoder, load_model
+from vqa_ray.models.load import ModelOptions
 
 CUDA, CPU = torch.device("cuda"), torch.device("cpu")
 T5 = {"model_type": "blip-2", "text_config": {"model_type": "t5"}}
@@ -83,9 +83,9 @@ def test_a_family_answers_in_float16_nearly_as_in_float32(family: str, tmp_path:
     choices = [[("yes", "no")] * 2] * 4
     scores = {}
     for dtype in ("float32", "float16"):
-        model = load_model(
+        model = ModelOptions(
             str(directory), device="cpu", dtype=dtype, **({} if family == "vilt" else {"max_new_tokens": 4})
-        )
+        ).load()
         assert all(0 <= answer.answers[0][1] <= 1 for each in model.answer(images, asked, 1) for answer in each)
         scores[dtype] = [score for each in model.score(images, asked, choices) for one in each for score in one.scores]
     np.testing.assert_allclose(scores["float16"], scores["float32"], atol=0.05)
@@ -93,7 +93,7 @@ def test_a_family_answers_in_float16_nearly_as_in_float32(family: str, tmp_path:
 
 def test_blip_2_keeps_its_q_former_in_float32(tmp_path: Path) -> None:
     directory = tiny_blip.save(tmp_path, tiny_blip.blip2("opt"))
-    model: Any = load_model(str(directory), device="cpu", dtype="float16")
+    model: Any = ModelOptions(str(directory), device="cpu", dtype="float16").load()
     network = model.network._model
     assert {weight.dtype for weight in network.qformer.parameters()} == {torch.float32}
     assert {weight.dtype for weight in network.vision_model.parameters()} == {torch.float16}
@@ -104,6 +104,8 @@ def test_encoders_embed_in_float16(build: Any, tmp_path: Path) -> None:
     directory = save(tmp_path, build())
     side = json.loads((directory / "config.json").read_text())["vision_config"]["image_size"]
     images = [np.full((side, side, 3), value, np.uint8) for value in (0, 90, 250)]
-    whole, half = (load_encoder(str(directory), device="cpu", dtype=name) for name in ("float32", "float16"))
+    whole, half = (
+        ModelOptions(str(directory), device="cpu", dtype=name).load_encoder() for name in ("float32", "float16")
+    )
     np.testing.assert_allclose(half.encode_images(images), whole.encode_images(images), atol=0.02)
     np.testing.assert_allclose(half.encode_texts(["a dog"]), whole.encode_texts(["a dog"]), atol=0.02)

@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.helpers.tiny import ANSWERS, save_tiny_vilt
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models import load
 from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.vilt.model import Vilt
 
 
@@ -35,13 +35,13 @@ def edit_config(directory: Path, **changes: object) -> None:
 
 
 def test_describes_and_loads_a_directory(whole: Path) -> None:
-    info = load.describe(str(whole))
+    info = Checkpoint.open(str(whole))
     assert (info.family_name, info.path) == ("vilt", whole)
     assert "sigmoid" in info.score_meaning
-    model = load.load_model(str(whole), device="cpu", dtype="float32")
+    model = ModelOptions(str(whole), device="cpu", dtype="float32").load()
     assert isinstance(model, Vilt)
     assert model.labels == ANSWERS
-    assert load.load_transform(str(whole)).target_size(100, 200) == (24, 48)
+    assert Checkpoint.open(str(whole)).transform.target_size(100, 200) == (24, 48)
 
 
 def test_loads_the_old_layout(broken: Path) -> None:
@@ -53,26 +53,26 @@ def test_loads_the_old_layout(broken: Path) -> None:
     (broken / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.get)) + "\n")
     for name in ("processor_config.json", "tokenizer.json"):
         (broken / name).unlink()
-    model = load.load_model(str(broken), device="cpu", dtype="float32")
+    model = ModelOptions(str(broken), device="cpu", dtype="float32").load()
     assert isinstance(model, Vilt)
-    assert load.load_transform(str(broken)).target_size(64, 64) == (32, 32)
+    assert Checkpoint.open(str(broken)).transform.target_size(64, 64) == (32, 32)
 
 
 def test_the_fingerprint_follows_weights_and_vocabulary(whole: Path, broken: Path) -> None:
-    assert load.describe(str(broken)).fingerprint == load.describe(str(whole)).fingerprint
+    assert Checkpoint.open(str(broken)).fingerprint == Checkpoint.open(str(whole)).fingerprint
     weights = load_file(broken / "model.safetensors")
     weights["classifier.3.bias"] += 1
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
-    changed = load.describe(str(broken)).fingerprint
-    assert changed != load.describe(str(whole)).fingerprint
+    changed = Checkpoint.open(str(broken)).fingerprint
+    assert changed != Checkpoint.open(str(whole)).fingerprint
     edit_config(broken, id2label={str(i): f"answer {i}" for i in range(len(ANSWERS))})
-    assert load.describe(str(broken)).fingerprint not in {changed, load.describe(str(whole)).fingerprint}
+    assert Checkpoint.open(str(broken)).fingerprint not in {changed, Checkpoint.open(str(whole)).fingerprint}
 
 
 def test_a_model_without_answer_vocabulary_is_refused(broken: Path) -> None:
     edit_config(broken, id2label=None, label2id=None, num_labels=len(ANSWERS))
     with pytest.raises(ModelLoadError, match=r"has no answer vocabulary \(id2label\)"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 def test_the_vocabulary_is_known_without_the_weights(broken: Path) -> None:
@@ -88,7 +88,7 @@ def test_missing_shards_are_named(broken: Path) -> None:
     (broken / "model.safetensors.index.json").write_text(json.dumps(index))
     (broken / "model.safetensors").rename(broken / "model-00001-of-00002.safetensors")
     with pytest.raises(ModelLoadError, match=r"incomplete, missing model-00002-of-00002\.safetensors"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 def test_partly_missing_weights_are_refused(broken: Path) -> None:
@@ -96,14 +96,14 @@ def test_partly_missing_weights_are_refused(broken: Path) -> None:
     del weights["classifier.3.weight"]
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelLoadError, match=r"incomplete, 1 missing, first classifier\.3\.weight"):
-        load.load_model(str(broken))
+        ModelOptions(str(broken)).load()
 
 
 def test_weights_cut_short_are_refused(broken: Path) -> None:
     whole_file = (broken / "model.safetensors").read_bytes()
     (broken / "model.safetensors").write_bytes(whole_file[: len(whole_file) // 2])
     with pytest.raises(ModelLoadError, match=f"model {broken}: "):
-        load.load_model(str(broken))
+        ModelOptions(str(broken)).load()
 
 
 @pytest.mark.parametrize(
@@ -116,22 +116,22 @@ def test_weights_cut_short_are_refused(broken: Path) -> None:
 def test_other_models_are_named(broken: Path, changes: dict[str, object], message: str) -> None:
     edit_config(broken, **changes)
     with pytest.raises(ModelLoadError, match=message):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 def test_wrong_references_say_what_is_allowed(tmp_path: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"no such directory; allowed are bundled:NAME"):
-        load.describe(str(tmp_path / "absent"))
+        Checkpoint.open(str(tmp_path / "absent"))
     with pytest.raises(ModelLoadError, match=r"bundled:nonsense: no such bundled model"):
-        load.describe("bundled:nonsense")
+        Checkpoint.open("bundled:nonsense")
     with pytest.raises(ModelLoadError, match=r"config\.json is missing"):
-        load.describe(str(tmp_path))
+        Checkpoint.open(str(tmp_path))
     (tmp_path / "file").write_text("x")
     with pytest.raises(ModelLoadError, match="is a file, wanted a directory"):
-        load.describe(str(tmp_path / "file"))
+        Checkpoint.open(str(tmp_path / "file"))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ModelLoadError, match=r"config\.json is not JSON"):
-        load.describe(str(tmp_path))
+        Checkpoint.open(str(tmp_path))
 
 
 def test_the_hub_being_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_the_hub_being_out_of_reach_is_said(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelLoadError, match=r"model org/name@main: no such local directory; HF_HUB_OFFLINE is set"):
-        load.describe("org/name@main")
+        Checkpoint.open("org/name@main")
 
 
 def test_device_and_dtype_are_checked(whole: Path) -> None:
     with pytest.raises(ModelLoadError, match=r"dtype 'float8' is not supported; there are bfloat16, float16, float32"):
-        load.load_model(str(whole), device="cpu", dtype="float8")
+        ModelOptions(str(whole), device="cpu", dtype="float8").load()
     with pytest.raises(ModelLoadError, match="device 'abacus' is not one torch knows"):
-        load.load_model(str(whole), device="abacus")
+        ModelOptions(str(whole), device="abacus").load()

@@ -10,14 +10,14 @@ import pytest
 
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.checkpoint.opened import Checkpoint
-from vqa_ray.models.load import ModelOptions, describe
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.registry import FAMILIES, family_of
 from vqa_ray.models.transforms.vilt import ViltTransform
 
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.told)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.display_name)
 def test_each_family_is_found_by_its_config(family) -> None:
     config = {"model_type": family.name, "architectures": [family.architecture or "AnyForConditionalGeneration"]}
     assert family_of("m", config) is family
@@ -26,7 +26,7 @@ def test_each_family_is_found_by_its_config(family) -> None:
     assert callable(family.transform)
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.told)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.display_name)
 def test_each_engine_is_where_the_table_says(family) -> None:
     assert (family.engine is None) == (family.tasks == {"embed"})
     assert (family.encoder is None) == (family.shape is None) == ("embed" not in family.tasks)
@@ -91,12 +91,13 @@ def test_a_wrong_template_is_told_before_any_work() -> None:
 
 def test_models_are_described_without_torch() -> None:
     code = (
-        "import sys; from vqa_ray.models.load import describe; describe('fake:'); describe('bundled:catalog-vilt');"
+        "import sys; from vqa_ray.models.checkpoint.opened import Checkpoint; Checkpoint.open('fake:');"
+        "Checkpoint.open('bundled:catalog-vilt');"
         "assert not {'ray', 'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    assert describe("fake:boxes").kind.has_boxes
-    assert not describe("fake:").kind.has_boxes
+    assert Checkpoint.open("fake:boxes").kind.has_boxes
+    assert not Checkpoint.open("fake:").kind.has_boxes
 
 
 def test_the_documented_table_is_this_one() -> None:

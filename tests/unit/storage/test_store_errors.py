@@ -15,7 +15,7 @@ from vqa_ray.browse.dataset import open_collection
 from vqa_ray.calibration.file import Calibration
 from vqa_ray.calibration.samples import Labels
 from vqa_ray.errors import RequestError
-from vqa_ray.models.load import describe
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.readers.changes.recorded_input import earlier_run
 from vqa_ray.storage.store_errors import store_reason
@@ -102,7 +102,7 @@ def test_a_refused_output(endpoint: None, bucket: str) -> None:
 
 @pytest.mark.parametrize("bucket", ["denied", "moved"])
 def test_a_refused_model(endpoint: None, bucket: str) -> None:
-    _check(bucket, "cannot be listed", describe)
+    _check(bucket, "cannot be listed", Checkpoint.open)
 
 
 def test_a_redirect_without_a_region(endpoint: None) -> None:
@@ -130,7 +130,7 @@ def test_missing_credentials(endpoint: None, monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    for call in (lambda uri: open_source(InputConfig(uri=uri)), earlier_run, describe):
+    for call in (lambda uri: open_source(InputConfig(uri=uri)), earlier_run, Checkpoint.open):
         with pytest.raises(RequestError, match="Unable to locate credentials: set AWS_ACCESS_KEY_ID and"):
             call("s3://denied/x")
 

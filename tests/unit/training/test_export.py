@@ -12,7 +12,7 @@ import torch
 from tests.helpers.s3 import s3_bucket
 from tests.helpers.tiny import ANSWERS, SHAPE, random_images, save_tiny_vilt, tiny_model
 from vqa_ray.errors import ModelLoadError, RequestError, RunError
-from vqa_ray.models.load import load_model
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.models.vilt.network import Pairs, ViltNetwork
 from vqa_ray.training.config import LoraConfig
@@ -48,7 +48,9 @@ def logits(model: Any, tokenizer: Any) -> torch.Tensor:
 
 
 def scores(reference: str) -> dict[str, float]:
-    ((answer,),) = load_model(reference, device="cpu", dtype="float32").answer(random_images(1), [[QUESTION]], 6)
+    ((answer,),) = (
+        ModelOptions(reference, device="cpu", dtype="float32").load().answer(random_images(1), [[QUESTION]], 6)
+    )
     return dict(answer.answers)
 
 
@@ -123,7 +125,7 @@ def test_an_export_cut_short_cannot_be_loaded(tmp_path: Path) -> None:
     assert not (tmp_path / "config.json").exists()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
     with pytest.raises(ModelLoadError, match=r"config\.json is missing"):
-        load_model(str(tmp_path))
+        ModelOptions(str(tmp_path)).load()
 
 
 def test_adapters_are_exported_merged(tmp_path: Path) -> None:

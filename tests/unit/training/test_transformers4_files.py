@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.helpers.tiny import ANSWERS, SHAPE, random_images, tiny_model
 from tests.helpers.tiny_pairs import tiny_start
-from vqa_ray.models.load import load_encoder, load_model
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.training.contrastive.export import export_pairs
 from vqa_ray.training.vqa.export import export
 
@@ -94,7 +94,7 @@ def test_the_files_of_both_versions_agree(kind: str, request: pytest.FixtureRequ
 def test_the_pipeline_of_transformers_4_gives_the_same_answers(vilt: str, tmp_path: Path) -> None:
     images = random_images(3)
     found = in_old_transformers(ANSWERING, vilt, QUESTION, *saved(tmp_path / "images", images))
-    ours = load_model(vilt, device="cpu", dtype="float32").answer(images, [[QUESTION]] * 3, len(ANSWERS))
+    ours = ModelOptions(vilt, device="cpu", dtype="float32").load().answer(images, [[QUESTION]] * 3, len(ANSWERS))
     assert [list(each) for each in found] == [[name for name, _ in each[0].answers] for each in ours]
     for theirs, mine in zip(found, ours, strict=True):
         assert theirs == pytest.approx(dict(mine[0].answers), abs=1e-5)
@@ -102,7 +102,7 @@ def test_the_pipeline_of_transformers_4_gives_the_same_answers(vilt: str, tmp_pa
 
 @needs_old
 def test_a_clip_embeds_the_same_in_transformers_4(clip: str, tmp_path: Path) -> None:
-    encoder = load_encoder(clip, device="cpu", dtype="float32")
+    encoder = ModelOptions(clip, device="cpu", dtype="float32").load_encoder()
     side = tiny_start().transform.target_size(64, 64)
     images = [np.random.default_rng(seed).integers(0, 256, (*side, 3), np.uint8) for seed in range(2)]
     text, image = in_old_transformers(EMBEDDING, clip, CAPTION, *saved(tmp_path / "images", images))

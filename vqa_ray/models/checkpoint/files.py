@@ -210,7 +210,7 @@ def _downloaded(reference: str, commit: str | None) -> _Root:
         path = download(revision, [], reference)
     else:
         path = _fetch(reference, revision.files, lambda names: download(revision, names, reference))
-    notes = (f"model {reference}: {revision.told}",) if revision.told else ()
+    notes = (f"model {reference}: {revision.note}",) if revision.note else ()
     # The hub's cache names the directory of a snapshot after its commit.
     return _Root(path, notes, {reference: path.name})
 

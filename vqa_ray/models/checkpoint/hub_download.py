@@ -28,13 +28,13 @@ class Revision:
         name: of the repository.
         revision: a branch, a tag, `refs/pr/N` or a commit.
         files: paths of its files; None where only the local cache is at hand.
-        told: what a person should know of how it was chosen; empty where it is what was named.
+        note: how it was chosen, for the user; empty for the revision that was named.
     """
 
     name: str
     revision: str
     files: tuple[str, ...] | None
-    told: str = ""
+    note: str = ""
 
 
 def find_revision(reference: str, *, pickled: Callable[[Sequence[str]], bool]) -> Revision:
@@ -69,10 +69,10 @@ def find_revision(reference: str, *, pickled: Callable[[Sequence[str]], bool]) -
             converted = _conversion(api, name, str(info.sha), private=bool(info.private))
         except (errors.HTTPError, OSError, ValueError) as error:  # type: ignore[attr-defined]
             # A mirror without pull requests, or a repository that has turned them off.
-            told = (
+            note = (
                 f"conversions to safetensors cannot be listed ({one_line(error, 120)}); the pickles of main are taken"
             )
-            return Revision(name, "main", files, told)
+            return Revision(name, "main", files, note)
         if converted is not None:
             return converted
     return Revision(name, given or "main", files)
@@ -114,10 +114,10 @@ def _conversion(api: Any, name: str, main: str, *, private: bool) -> Revision | 
         known = {"main": main, "ref": found, "commit": str(api.model_info(name, revision=found).sha)}
         _write_note(name, known)
     files = api.list_repo_files(name, revision=known["commit"])
-    return Revision(name, known["commit"], tuple(files), _told(known))
+    return Revision(name, known["commit"], tuple(files), _note_of(known))
 
 
-def _told(known: Mapping[str, str]) -> str:
+def _note_of(known: Mapping[str, str]) -> str:
     return f"weights: the hub's own conversion to safetensors ({known['ref']}), in place of the pickles of main"
 
 
@@ -136,12 +136,12 @@ def _cached(name: str, given: str) -> Revision | None:
     from huggingface_hub import errors, snapshot_download
 
     known = _read_note(name) if given in ("", "main") else None
-    choices = [(given or "main", ""), *([(known["commit"], _told(known))] if known else [])]
-    for revision, told in choices:
+    choices = [(given or "main", ""), *([(known["commit"], _note_of(known))] if known else [])]
+    for revision, note in choices:
         with contextlib.suppress(errors.LocalEntryNotFoundError, OSError, ValueError):
             found = Path(snapshot_download(name, revision=revision, allow_patterns=[CONFIG], local_files_only=True))
             if any(path.suffix in (".safetensors", ".bin") for path in found.rglob("*")):
-                return Revision(name, revision, None, told)
+                return Revision(name, revision, None, note)
     return None
 
 

@@ -72,11 +72,6 @@ class Checkpoint:
         return cls(reference, family, transform, config, vocabulary, files, weights)
 
     @property
-    def kind(self) -> Family:
-        """The former name of `family`."""
-        return self.family
-
-    @property
     def label(self) -> str:
         """Its name at the beginning of a message."""
         return f"model {self.reference}"

@@ -19,7 +19,6 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation import language_model as readers
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.generation.prompts import Prompting
-from vqa_ray.models.load import describe
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ def test_a_tokenizer_without_the_image_token_is_refused(directory: Path, tmp_pat
 
 def test_a_processor_with_another_number_of_image_tokens_is_refused(directory: Path, tmp_path: Path) -> None:
     copy = changed(directory, tmp_path / "copy", "processor_config.json", lambda c: c.update(num_query_tokens=32))
-    for refused in (load, lambda place: describe(str(place))):
+    for refused in (load, lambda place: Checkpoint.open(str(place))):
         with pytest.raises(ModelLoadError, match=r"gives an image 32 tokens, config\.json 4"):
             refused(copy)
 
@@ -127,7 +126,7 @@ def test_a_config_without_the_image_token_is_refused(directory: Path, tmp_path: 
 
     copy = changed(directory, tmp_path / "copy", "config.json", change)
     with pytest.raises(ModelLoadError, match=r"config\.json has no image_token_index"):
-        describe(str(copy))
+        Checkpoint.open(str(copy))
     with pytest.raises(ModelLoadError, match=r"config\.json has no image_token_index") as caught:
         load(copy)
     assert "\n" not in str(caught.value)

@@ -16,8 +16,9 @@ from tests.helpers.hub import hub_server
 from tests.helpers.tiny import ANSWERS, SHAPE, random_images, save_tiny_vilt, tiny_model
 from tests.helpers.weights import to_pickles
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models import load
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.training.config import LoraConfig
 from vqa_ray.training.vqa import lora
 from vqa_ray.training.vqa.export import export
@@ -49,7 +50,7 @@ def write(directory: Path, base: str | None, *, adapter: bool = True) -> Path:
 
 
 def answers(reference: Path | str) -> Any:
-    model = load.load_model(str(reference), device="cpu", dtype="float32")
+    model = ModelOptions(str(reference), device="cpu", dtype="float32").load()
     return [
         [(answer, pytest.approx(score, abs=1e-5)) for answer, score in row[0].answers]
         for row in model.answer(random_images(1), [[QUESTIONS[0][0]]], 3)
@@ -59,11 +60,11 @@ def answers(reference: Path | str) -> Any:
 def test_an_exported_adapter_answers_as_the_merged_model_does(tmp_path: Path) -> None:
     base = save_tiny_vilt(tmp_path / "base")
     adapter = write(tmp_path / "adapter", str(base))
-    info = load.describe(str(adapter))
+    info = Checkpoint.open(str(adapter))
     assert info.notes == (f"model {adapter}: a LoRA adapter, merged into its base {base}",)
     assert answers(adapter) == answers(write(tmp_path / "merged", None, adapter=False))
     assert answers(adapter) != answers(base)
-    assert load.describe(str(adapter)).fingerprint == info.fingerprint != load.describe(str(base)).fingerprint
+    assert Checkpoint.open(str(adapter)).fingerprint == info.fingerprint != Checkpoint.open(str(base)).fingerprint
 
 
 def test_the_answers_are_the_adapters_own(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_the_answers_are_the_adapters_own(tmp_path: Path) -> None:
     torch.save(weights, base / "pytorch_model.bin")
     (base / "model.safetensors").unlink()
     adapter = write(tmp_path / "adapter", str(base))
-    assert load.load_model(str(adapter), device="cpu").labels == ANSWERS  # type: ignore[attr-defined]
+    assert ModelOptions(str(adapter), device="cpu").load().labels == ANSWERS  # type: ignore[attr-defined]
     assert answers(adapter) == answers(write(tmp_path / "merged", None, adapter=False))
 
 
@@ -138,21 +139,21 @@ def test_what_is_wrong_with_an_adapter_is_told(tmp_path: Path, change: Callable[
     adapter = write(tmp_path / "adapter", str(save_tiny_vilt(tmp_path / "base")))
     change(adapter)
     with pytest.raises(ModelLoadError, match=message):
-        load.describe(str(adapter))
+        Checkpoint.open(str(adapter))
 
 
 def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = write(tmp_path / "adapter", str(save_tiny_vilt(tmp_path / "base")))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelLoadError, match=r"needs a package that is missing: pip install 'vqa-ray\[lora\]'"):
-        load.describe(str(adapter))
+        Checkpoint.open(str(adapter))
 
 
 def test_an_adapter_of_another_network_is_told(tmp_path: Path) -> None:
     adapter = write(tmp_path / "adapter", str(save_tiny_vilt(tmp_path / "base")))
     with_setting(target_modules=["nothing_like_it"])(adapter)
     with pytest.raises(ModelLoadError, match="its LoRA adapter does not fit its base model"):
-        load.load_model(str(adapter))
+        ModelOptions(str(adapter)).load()
 
 
 @pytest.mark.parametrize("pickled", [False, True])
@@ -178,7 +179,7 @@ def test_an_adapter_of_a_chat_model_brings_nothing_but_itself(tmp_path: Path, pi
         (adapter / "adapter_model.safetensors").unlink()
     images = tiny_chat.random_images(1)
     first, second, plain = (
-        load.load_model(str(path), device="cpu", dtype="float32", max_new_tokens=5).answer(images, QUESTIONS, 1)
+        ModelOptions(str(path), device="cpu", dtype="float32", max_new_tokens=5).load().answer(images, QUESTIONS, 1)
         for path in (adapter, merged, base)
     )
     assert [row.answers[0][0] for row in first[0]] == [row.answers[0][0] for row in second[0]]

@@ -13,8 +13,9 @@ import pytest
 from tests.helpers import tiny_blip, tiny_encoders
 from tests.helpers.tiny import ANSWERS, random_images, save_tiny_vilt
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models import load
 from vqa_ray.models.checkpoint.files import locate
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.training.config import CONTRASTIVE
 from vqa_ray.training.start import describe_start
 
@@ -41,7 +42,7 @@ def remove_tokenizer(directory: Path) -> None:
         file.unlink()
 
 
-@pytest.mark.parametrize("describe", [load.describe, describe_start], ids=["run", "training"])
+@pytest.mark.parametrize("describe", [Checkpoint.open, describe_start], ids=["run", "training"])
 def test_a_missing_tokenizer_is_told(broken: Path, describe: Callable[[str], object]) -> None:
     remove_tokenizer(broken)
     with pytest.raises(
@@ -62,10 +63,10 @@ def test_a_missing_tokenizer_is_told(broken: Path, describe: Callable[[str], obj
 )
 def test_every_family_wants_its_tokenizer(build: Callable[[Path], Path], tmp_path: Path) -> None:
     directory = build(tmp_path / "model")
-    load.describe(str(directory))
+    Checkpoint.open(str(directory))
     remove_tokenizer(directory)
     with pytest.raises(ModelLoadError, match="it has no tokenizer"):
-        load.describe(str(directory))
+        Checkpoint.open(str(directory))
     if json.loads((directory / "config.json").read_text())["model_type"] == "clip":
         with pytest.raises(ModelLoadError, match="it has no tokenizer"):
             describe_start(str(directory), CONTRASTIVE)
@@ -73,32 +74,32 @@ def test_every_family_wants_its_tokenizer(build: Callable[[Path], Path], tmp_pat
 
 def test_instructblip_wants_two_tokenizers(tmp_path: Path) -> None:
     directory = tiny_blip.save(tmp_path / "model", tiny_blip.instructblip("llama"))
-    load.describe(str(directory))
+    Checkpoint.open(str(directory))
     remove_tokenizer(directory / "qformer_tokenizer")
     with pytest.raises(ModelLoadError, match="qformer_tokenizer/: it has no tokenizer"):
-        load.describe(str(directory))
+        Checkpoint.open(str(directory))
     shutil.rmtree(directory / "qformer_tokenizer")
     with pytest.raises(ModelLoadError, match="qformer_tokenizer/ is missing; its Q-Former reads the question"):
-        load.describe(str(directory))
+        Checkpoint.open(str(directory))
 
 
 def test_an_empty_tokenizer_is_told(broken: Path) -> None:
     edit(broken / "tokenizer.json", lambda content: content["model"].update(vocab={"[PAD]": 0, "[UNK]": 1}))
     edit(broken / "tokenizer.json", lambda content: content.update(added_tokens=[]))
     with pytest.raises(ModelLoadError, match="its tokenizer is empty: it has 2 tokens"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
     (broken / "tokenizer.json").unlink()
     (broken / "vocab.txt").write_text("")
     with pytest.raises(ModelLoadError, match="its tokenizer is empty: it has 0 tokens"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
     (broken / "vocab.txt").unlink()
     (broken / "spiece.model").write_bytes(b"")
     with pytest.raises(ModelLoadError, match=r"its tokenizer is empty: spiece\.model has 0 bytes"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
     (broken / "spiece.model").unlink()
     (broken / "vocab.json").write_text('{"a": 0}')
     with pytest.raises(ModelLoadError, match=r"vocab\.json is there, merges\.txt is missing"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 def test_a_tokenizer_of_another_model_is_told(broken: Path) -> None:
@@ -107,7 +108,7 @@ def test_a_tokenizer_of_another_model_is_told(broken: Path) -> None:
     with pytest.raises(
         ModelLoadError, match=rf"tokens up to id {size} \('stranger'\), the network has embeddings for {size}"
     ):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 IDS = {str(index): answer for index, answer in enumerate(ANSWERS)}
@@ -132,7 +133,7 @@ IDS = {str(index): answer for index, answer in enumerate(ANSWERS)}
     ],
     ids=["swapped", "list", "empty", "twice", "null", "one-based", "longer"],
 )
-@pytest.mark.parametrize("describe", [load.describe, describe_start], ids=["run", "training"])
+@pytest.mark.parametrize("describe", [Checkpoint.open, describe_start], ids=["run", "training"])
 def test_wrong_answer_vocabularies_are_told(
     broken: Path, labels: object, message: str, describe: Callable[[str], object]
 ) -> None:
@@ -146,7 +147,7 @@ def test_a_missing_processor_is_told(broken: Path) -> None:
     for file in broken.glob("preprocessor_config.json"):
         file.unlink()
     with pytest.raises(ModelLoadError, match=r"no image processor: preprocessor_config\.json is missing"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 def test_byte_order_marks_are_taken(broken: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,11 +156,11 @@ def test_byte_order_marks_are_taken(broken: Path, whole: Path, tmp_path: Path, m
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     image = random_images(1)
     first, second = (
-        load.load_model(str(path), device="cpu", dtype="float32").answer(image, [["what is it"]], 2)
+        ModelOptions(str(path), device="cpu", dtype="float32").load().answer(image, [["what is it"]], 2)
         for path in (whole, broken)
     )
     assert first == second
-    assert load.describe(str(broken)).fingerprint == load.describe(str(whole)).fingerprint
+    assert Checkpoint.open(str(broken)).fingerprint == Checkpoint.open(str(whole)).fingerprint
     assert (broken / "config.json").read_bytes().startswith(b"\xef\xbb\xbf")
 
 
@@ -192,7 +193,7 @@ def test_original_layouts_are_named_with_a_successor(
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(ModelLoadError) as refusal:
-        load.describe(str(tmp_path))
+        Checkpoint.open(str(tmp_path))
     assert what in str(refusal.value)
     assert instead in str(refusal.value)
 

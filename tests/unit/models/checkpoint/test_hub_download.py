@@ -19,7 +19,6 @@ from tests.helpers.hub import TOKEN, Hub, hub_server
 from tests.helpers.tiny import ANSWERS, random_images, save_tiny_vilt
 from tests.helpers.weights import to_pickles
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models import load
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.files import locate
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -57,7 +56,7 @@ def pickled(vilt: Path, tmp_path: Path) -> tuple[Path, bytes]:
 
 
 def answers(reference: str) -> Any:
-    model = load.load_model(reference, device="cpu", dtype="float32")
+    model = ModelOptions(reference, device="cpu", dtype="float32").load()
     return model.answer(random_images(1), [["what is it"]], 2)
 
 
@@ -74,10 +73,10 @@ def test_safetensors_are_fetched_and_nothing_beside_them(hub: Hub, vilt: Path) -
     (vilt / "onnx").mkdir()
     (vilt / "onnx/config.json").write_text("{}")
     hub.add(NAME, vilt)
-    info = load.describe(NAME)
+    info = Checkpoint.open(NAME)
     assert hub.downloads == sorted([*SMALL, "model.safetensors"])
     assert info.notes == ()
-    assert info.fingerprint == load.describe(str(vilt)).fingerprint
+    assert info.fingerprint == Checkpoint.open(str(vilt)).fingerprint
     asked = len(hub.requests)
     ModelOptions.of(info, device="cpu").load()
     assert len(hub.requests) == asked
@@ -119,14 +118,14 @@ def test_a_conversion_of_the_bot_goes_before_pickles(hub: Hub, pickled: tuple[Pa
     hub.open_pull_request(NAME, {"model.safetensors": b"x"}, title="Another title")
     hub.open_pull_request(NAME, {"model.safetensors": b"x"}, status="closed")
     hub.open_pull_request(NAME, {"model.safetensors": pickled[1]})
-    info = load.describe(NAME)
+    info = Checkpoint.open(NAME)
     told = (
         f"model {NAME}: weights: the hub's own conversion to safetensors (refs/pr/4), in place of the pickles of main"
     )
     assert info.notes == (told,)
     assert hub.downloads == sorted([*SMALL, "model.safetensors"])
     assert not [line for line in hub.requests if line.startswith("POST")]
-    assert load.load_model(NAME, device="cpu").labels == ANSWERS  # type: ignore[attr-defined]
+    assert ModelOptions(NAME, device="cpu").load().labels == ANSWERS  # type: ignore[attr-defined]
     assert start_from(NAME, AnswerVocabulary(ANSWERS)).model.num_labels == len(ANSWERS)
 
 
@@ -152,13 +151,13 @@ def test_a_conversion_of_an_older_main_is_left_alone(hub: Hub, pickled: tuple[Pa
     hub.add(NAME, pickled[0])
     hub.open_pull_request(NAME, {"model.safetensors": pickled[1]})
     hub.commit(NAME, {"pytorch_model.bin": (pickled[0] / "pytorch_model.bin").read_bytes()})
-    assert load.describe(NAME).notes == (f"model {NAME}: weights are pickles, of which only tensors are read",)
+    assert Checkpoint.open(NAME).notes == (f"model {NAME}: weights are pickles, of which only tensors are read",)
 
 
 @pytest.mark.parametrize("shards", [1, 3])
 def test_pickles_are_fetched_where_there_is_nothing_else(hub: Hub, vilt: Path, shards: int) -> None:
     hub.add(NAME, to_pickles(vilt, shards=shards))
-    load.load_model(NAME, device="cpu")
+    ModelOptions(NAME, device="cpu").load()
     assert len([file for file in hub.downloads if file.endswith(".bin")]) == shards
 
 
@@ -166,14 +165,14 @@ def test_a_named_revision_is_taken_as_it_is(hub: Hub, pickled: tuple[Path, bytes
     hub.add(NAME, pickled[0])
     ref = hub.open_pull_request(NAME, {"model.safetensors": pickled[1]}, author="somebody")
     commit = hub.repositories[NAME].refs["main"].sha
-    assert "weights are pickles" in load.describe(f"{NAME}@{commit}").notes[0]
-    assert load.describe(f"{NAME}@{ref}").notes == ()
+    assert "weights are pickles" in Checkpoint.open(f"{NAME}@{commit}").notes[0]
+    assert Checkpoint.open(f"{NAME}@{ref}").notes == ()
 
 
 def test_a_hub_without_pull_requests_gives_its_pickles(hub: Hub, pickled: tuple[Path, bytes]) -> None:
     hub.add(NAME, pickled[0])
     hub.failures["/discussions"] = 403
-    first, second = load.describe(NAME).notes
+    first, second = Checkpoint.open(NAME).notes
     assert first.startswith(f"model {NAME}: conversions to safetensors cannot be listed (")
     assert "weights are pickles" in second
 
@@ -183,18 +182,18 @@ def test_what_was_fetched_is_found_again_without_a_network(
 ) -> None:
     hub.add(NAME, pickled[0])
     hub.open_pull_request(NAME, {"model.safetensors": pickled[1]})
-    first = load.describe(NAME)
+    first = Checkpoint.open(NAME)
     hub.failures[""] = 503
-    assert load.describe(NAME) == first
+    assert Checkpoint.open(NAME) == first
     hub.failures.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert load.describe(NAME) == first
+    assert Checkpoint.open(NAME) == first
 
 
 def test_a_repository_of_sentence_transformers(hub: Hub, tmp_path: Path) -> None:
     inner = tiny_encoders.save(tmp_path / "clip", tiny_encoders.clip())
     hub.add("org/clip", tiny_encoders.to_sentence_transformers(to_pickles(inner), tmp_path / "st"))
-    load.load_encoder("org/clip", device="cpu")
+    ModelOptions("org/clip", device="cpu").load_encoder()
     assert [file for file in hub.downloads if file.endswith(".bin")] == ["0_CLIPModel/pytorch_model.bin"]
 
 
@@ -235,7 +234,7 @@ def test_failures_of_the_hub_are_one_line_each(hub: Hub, vilt: Path, monkeypatch
 def test_a_token_opens_what_is_private(hub: Hub, vilt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add("org/private", vilt, private=True, gated=True)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert load.describe("org/private").family_name == "vilt"
+    assert Checkpoint.open("org/private").family_name == "vilt"
 
 
 def test_addresses_of_pages_are_told_the_name() -> None:

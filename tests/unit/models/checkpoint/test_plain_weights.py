@@ -73,8 +73,9 @@ def test_a_clip_embeds_as_with_the_stock_modules(
 def test_bundled_models_load_without_transformers_and_the_compiler() -> None:
     code = (
         "import sys\n"
-        "from vqa_ray.models.load import load_encoder, load_model\n"
-        "load_model('bundled:catalog-vilt', device='cpu'), load_encoder('bundled:catalog-clip', device='cpu')\n"
+        "from vqa_ray.models.load import ModelOptions\n"
+        "ModelOptions('bundled:catalog-vilt', device='cpu').load()\n"
+        "ModelOptions('bundled:catalog-clip', device='cpu').load_encoder()\n"
         "print(*{'transformers', 'torch._dynamo', 'ray'} & set(sys.modules))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

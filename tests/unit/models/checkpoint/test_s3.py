@@ -12,7 +12,6 @@ from tests.helpers.s3 import recorded_requests, s3_bucket
 from tests.helpers.tiny import save_tiny_vilt
 from tests.helpers.weights import to_pickles
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models import load
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.storage import filesystem as storage
@@ -44,19 +43,19 @@ def test_pickles_in_a_bucket_are_read_and_nothing_beside_them(bucket: str, tmp_p
     (directory / "checkpoint-5").mkdir()
     (directory / "checkpoint-5" / "config.json").write_text("{}")
     uri = put(directory, f"{bucket}/vilt-{shards}")
-    info = load.describe(uri)
+    info = Checkpoint.open(uri)
     assert info.notes == (f"model {uri}: weights are pickles, of which only tensors are read",)
     assert info.path is not None
     copied = {path.relative_to(info.path).as_posix() for path in info.path.rglob("*") if path.is_file()}
     assert copied == {path.name for path in directory.iterdir() if path.is_file()} - {"optimizer.pt"}
-    assert info.fingerprint == load.describe(str(directory)).fingerprint
-    assert load.load_model(uri, device="cpu").score_meaning
+    assert info.fingerprint == Checkpoint.open(str(directory)).fingerprint
+    assert ModelOptions(uri, device="cpu").load().score_meaning
 
 
 def test_safetensors_in_a_bucket_go_before_pickles(bucket: str, tmp_path: Path) -> None:
     directory = save_tiny_vilt(tmp_path / "model")
     (directory / "pytorch_model.bin").write_bytes(b"not copied")
-    info = load.describe(put(directory, f"{bucket}/both"))
+    info = Checkpoint.open(put(directory, f"{bucket}/both"))
     assert info.path is not None
     assert not (info.path / "pytorch_model.bin").exists()
 
@@ -64,10 +63,10 @@ def test_safetensors_in_a_bucket_go_before_pickles(bucket: str, tmp_path: Path) 
 def test_what_is_wrong_in_a_bucket_is_told_before_weights_are_copied(bucket: str, tmp_path: Path) -> None:
     write_bytes_atomic(f"{bucket}/gguf/model.gguf", b"x")
     with pytest.raises(ModelLoadError, match=f"model {bucket}/gguf: config.json is missing: the model is in GGUF"):
-        load.describe(f"{bucket}/gguf")
+        Checkpoint.open(f"{bucket}/gguf")
     write_bytes_atomic(f"{bucket}/trainer/checkpoint-7/config.json", b"{}")
     with pytest.raises(ModelLoadError, match="the newest is checkpoint-7: pass that"):
-        load.describe(f"{bucket}/trainer")
+        Checkpoint.open(f"{bucket}/trainer")
     assert not list((tmp_path / "cache").rglob("*.gguf"))
 
 

@@ -16,8 +16,9 @@ from tests.helpers import tiny_blip, tiny_chat, tiny_encoders
 from tests.helpers.tiny import random_images, save_tiny_vilt
 from tests.helpers.weights import to_pickles
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models import load
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weight_files import find_weights
+from vqa_ray.models.load import ModelOptions
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 470054560\n"
 
@@ -34,14 +35,14 @@ def broken(whole: Path, tmp_path: Path) -> Path:
 
 
 def answers(directory: Path) -> list[Any]:
-    model = load.load_model(str(directory), device="cpu", dtype="float32")
+    model = ModelOptions(str(directory), device="cpu", dtype="float32").load()
     return model.answer(random_images(2), [["what is it", "how many"], ["what colour"]], 2)
 
 
 @pytest.mark.parametrize(("shards", "zipped"), [(1, True), (3, True), (1, False), (2, False)])
 def test_pickled_weights_answer_as_safetensors_do(whole: Path, broken: Path, shards: int, zipped: bool) -> None:
     to_pickles(broken, shards=shards, zipped=zipped)
-    info = load.describe(str(broken))
+    info = Checkpoint.open(str(broken))
     assert info.notes == (f"model {broken}: weights are pickles, of which only tensors are read",)
     assert [file.suffix for file in find_weights(broken).files] == [".bin"] * shards
     assert answers(broken) == answers(whole)
@@ -66,9 +67,9 @@ def test_every_generative_family_loads_pickles(family: str, tmp_path: Path) -> N
     directory = FAMILIES[family](tmp_path / "model")
     images = tiny_blip.random_images(1) if "blip" in family else tiny_chat.random_images(1)
     given = {"device": "cpu", "dtype": "float32", "max_new_tokens": 3}
-    first = load.load_model(str(directory), **given).answer(images, [["what is it?"]], 1)
+    first = ModelOptions(str(directory), **given).load().answer(images, [["what is it?"]], 1)
     to_pickles(directory, shards=2)
-    assert load.load_model(str(directory), **given).answer(images, [["what is it?"]], 1) == first
+    assert ModelOptions(str(directory), **given).load().answer(images, [["what is it?"]], 1) == first
 
 
 @pytest.mark.parametrize(
@@ -82,25 +83,25 @@ def test_every_generative_family_loads_pickles(family: str, tmp_path: Path) -> N
 )
 def test_every_encoder_loads_pickles(build: Callable[[Path], Path], tmp_path: Path) -> None:
     directory = build(tmp_path / "model")
-    first = load.load_encoder(str(directory), device="cpu", dtype="float32").encode_texts(["a dog"])
-    to_pickles(load.describe(str(directory)).path or directory)
-    second = load.load_encoder(str(directory), device="cpu", dtype="float32").encode_texts(["a dog"])
+    first = ModelOptions(str(directory), device="cpu", dtype="float32").load_encoder().encode_texts(["a dog"])
+    to_pickles(Checkpoint.open(str(directory)).path or directory)
+    second = ModelOptions(str(directory), device="cpu", dtype="float32").load_encoder().encode_texts(["a dog"])
     assert (first == second).all()
 
 
 def test_safetensors_go_before_pickles(broken: Path) -> None:
     (broken / "pytorch_model.bin").write_bytes(b"whatever")
     assert [file.name for file in find_weights(broken).files] == ["model.safetensors"]
-    assert load.describe(str(broken)).notes == ()
+    assert Checkpoint.open(str(broken)).notes == ()
 
 
 def test_the_fingerprint_follows_pickled_weights(broken: Path) -> None:
     to_pickles(broken)
-    first = load.describe(str(broken)).fingerprint
+    first = Checkpoint.open(str(broken)).fingerprint
     tensors = torch.load(broken / "pytorch_model.bin", weights_only=True)
     tensors["classifier.3.bias"] += 1
     torch.save(tensors, broken / "pytorch_model.bin")
-    assert load.describe(str(broken)).fingerprint != first
+    assert Checkpoint.open(str(broken)).fingerprint != first
 
 
 class Evil:
@@ -123,7 +124,7 @@ def test_a_pickle_of_more_than_tensors_is_refused_and_not_run(
     with pytest.raises(
         ModelLoadError, match=r"holds more than tensors \((__builtin__|builtins)\.print\) and could run"
     ):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
     assert capsys.readouterr().out == ""
 
 
@@ -133,7 +134,7 @@ def test_a_pickled_network_is_refused_by_its_class(broken: Path) -> None:
     with pytest.raises(
         ModelLoadError, match=r"more than tensors \(torch\.nn\.modules\.linear\.Linear.*state_dict alone"
     ):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
@@ -156,24 +157,24 @@ def test_files_that_are_no_weights_are_told_before_loading(
     with pytest.raises(
         ModelLoadError, match=rf"model {broken}: {name}:? {message}" if "cut" not in message else message
     ):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 def test_an_index_is_checked(broken: Path) -> None:
     to_pickles(broken, shards=3)
     (broken / "pytorch_model-00002-of-00003.bin").unlink()
     with pytest.raises(ModelLoadError, match=r"incomplete, missing pytorch_model-00002-of-00003\.bin \(1 of 3 files"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
     index = broken / "pytorch_model.bin.index.json"
     index.write_text(json.dumps({"weight_map": {"a": "../../secret.bin"}}))
     with pytest.raises(ModelLoadError, match=r"index\.json its weight_map names '\.\./\.\./secret\.bin'"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
     index.write_text("{}")
     with pytest.raises(ModelLoadError, match=r"index\.json has no weight_map"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
     index.unlink()
     with pytest.raises(ModelLoadError, match=r"pytorch_model\.bin\.index\.json is missing, which says what is in"):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +197,7 @@ def test_an_index_is_checked(broken: Path) -> None:
 def test_other_weights_are_told_by_name(broken: Path, file: str, message: str) -> None:
     (broken / "model.safetensors").rename(broken / file)
     with pytest.raises(ModelLoadError, match=message):
-        load.describe(str(broken))
+        Checkpoint.open(str(broken))
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
@@ -205,4 +206,4 @@ def test_weights_that_are_not_finite_are_refused(broken: Path, number: float) ->
     weights["classifier.3.bias"][1] = number
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelLoadError, match=r"classifier\.3\.bias holds numbers that are not finite"):
-        load.load_model(str(broken))
+        ModelOptions(str(broken)).load()

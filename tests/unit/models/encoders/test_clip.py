@@ -23,7 +23,7 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.encoders.clip import ClipEncoder
 from vqa_ray.models.encoders.shape import clip_shape
 from vqa_ray.models.layers.vision_encoder import vision_layers
-from vqa_ray.models.load import describe, embedding_shape, load_encoder
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.transforms.clip import ClipTransform
 from vqa_ray.storage.filesystem import filesystem_for
 from vqa_ray.types import EmbeddingShape
@@ -156,11 +156,11 @@ def test_a_size_that_is_none_is_refused() -> None:
 
 def test_a_directory_of_sentence_transformers(built: tuple[Any, Any], directory: Path, tmp_path: Path) -> None:
     whole = tiny_encoders.to_sentence_transformers(directory, tmp_path / "st")
-    info = describe(str(whole))
+    info = Checkpoint.open(str(whole))
     assert (info.family_name, info.path) == ("clip", whole / "0_CLIPModel")
-    assert info.fingerprint == describe(str(directory)).fingerprint
-    assert embedding_shape(str(whole)) == EmbeddingShape(1, tiny_encoders.DIMENSION)
-    encoder = load_encoder(str(whole), device="cpu", dtype="float32")
+    assert info.fingerprint == Checkpoint.open(str(directory)).fingerprint
+    assert Checkpoint.open(str(whole)).shape == EmbeddingShape(1, tiny_encoders.DIMENSION)
+    encoder = ModelOptions(str(whole), device="cpu", dtype="float32").load_encoder()
     assert isinstance(encoder, ClipEncoder)
     same_as_stock(built, encoder)
 
@@ -184,7 +184,7 @@ def test_other_directories_of_sentence_transformers_are_refused(
     listed = [{"path": path, "type": f"sentence_transformers.{kind}"} for path, kind in modules]
     (whole / "modules.json").write_text(json.dumps(listed), "utf-8")
     with pytest.raises(ModelLoadError, match=message):
-        describe(str(whole))
+        Checkpoint.open(str(whole))
 
 
 def test_vectors_are_normalised_anyway(directory: Path, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_vectors_are_normalised_anyway(directory: Path, tmp_path: Path) -> None:
     kinds = [("0_CLIPModel", "CLIPModel"), ("1_Normalize", "Normalize")]
     listed = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds]
     (whole / "modules.json").write_text(json.dumps(listed), "utf-8")
-    assert describe(str(whole)).family_name == "clip"
+    assert Checkpoint.open(str(whole)).family_name == "clip"
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +210,10 @@ def test_such_a_directory_is_copied_from_object_storage_once(
     for file in sorted(path for path in whole.rglob("*") if path.is_file()):
         with filesystem.open_output_stream(f"{root}/{file.relative_to(whole)}") as sink:
             sink.write(file.read_bytes())
-    info = describe(f"{bucket}/st")
-    assert info.fingerprint == describe(str(directory)).fingerprint
+    info = Checkpoint.open(f"{bucket}/st")
+    assert info.fingerprint == Checkpoint.open(str(directory)).fingerprint
     assert info.path is not None
     copied = info.path / "config.json"
     written = copied.stat().st_mtime_ns
-    assert describe(f"{bucket}/st").path == info.path
+    assert Checkpoint.open(f"{bucket}/st").path == info.path
     assert copied.stat().st_mtime_ns == written

@@ -20,8 +20,9 @@ from tests.helpers import tiny_encoders
 from tests.helpers.tiny_blip import SIDE
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.images.decode import ImageLimits, decode_for
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
-from vqa_ray.models.load import ModelOptions, describe, embedding_shape, load_encoder, load_model, load_transform
+from vqa_ray.models.load import ModelOptions
 
 ROOT = Path(__file__).parents[4]
 FAMILIES = {"clip": tiny_encoders.clip, "siglip": tiny_encoders.siglip, "blip-2": tiny_encoders.blip2}
@@ -61,7 +62,7 @@ def broken(tiny: Tiny, tmp_path: Path) -> Path:
 
 
 def load(directory: Path, dtype: str = "float32") -> DualEncoder:
-    encoder = load_encoder(str(directory), device="cpu", dtype=dtype)
+    encoder = ModelOptions(str(directory), device="cpu", dtype=dtype).load_encoder()
     assert isinstance(encoder, DualEncoder)
     return encoder
 
@@ -83,7 +84,7 @@ def test_vectors_are_those_of_stock_transformers(tiny: Tiny) -> None:
 
 
 def test_every_vector_has_length_1_and_the_shape_that_the_config_tells(tiny: Tiny) -> None:
-    shape = embedding_shape(str(tiny.directory))
+    shape = Checkpoint.open(str(tiny.directory)).shape
     assert (tiny.encoder.vectors, tiny.encoder.dimension) == (shape.vectors, shape.dimension)
     vectors = tiny.encoder.encode_images(tiny_encoders.photos(3))
     assert vectors.shape == (3, shape.vectors * shape.dimension)
@@ -112,7 +113,7 @@ def test_from_files_vectors_are_near_those_of_the_stock_processor(tiny: Tiny) ->
     from tests.helpers.pictures import encoded, photo
 
     sources = [photo(*size, seed) for seed, size in enumerate([(90, 60), (64, 100), (33, 32)])]
-    transform = load_transform(str(tiny.directory))
+    transform = Checkpoint.open(str(tiny.directory)).transform
     images = [decode_for(encoded(source, "PNG"), ImageLimits(), transform) for source in sources]
     wanted = tiny.stock(sources, ["a"]).image_embeds.flatten(1).numpy()
     found = tiny.encoder.encode_images(images)
@@ -180,17 +181,20 @@ def test_a_tokenizer_that_is_missing_is_told(broken: Path) -> None:
 def test_an_encoder_answers_no_questions_and_others_do_not_embed(tiny: Tiny) -> None:
     reference = str(tiny.directory)
     with pytest.raises(RequestError, match=rf"{tiny.family}.* does not answer questions; models that do are vilt"):
-        load_model(reference)
+        ModelOptions(reference).load()
     with pytest.raises(RequestError, match=r"vilt does not embed images; models that do are clip, siglip, blip-2 \("):
         ModelOptions("bundled:catalog-vilt").load_encoder()
-    assert describe(reference).similarity_meaning == tiny.encoder.score_meaning == describe(reference).score_meaning
+    assert (
+        Checkpoint.open(reference).similarity_meaning
+        == tiny.encoder.score_meaning
+        == Checkpoint.open(reference).score_meaning
+    )
 
 
 def test_a_directory_is_described_without_torch(tiny: Tiny) -> None:
     code = (
-        "import sys; from vqa_ray.models.load import describe, embedding_shape, load_transform;"
-        f"describe({str(tiny.directory)!r}); embedding_shape({str(tiny.directory)!r});"
-        f"load_transform({str(tiny.directory)!r}).target_size(40, 50);"
+        "import sys; from vqa_ray.models.checkpoint.opened import Checkpoint;"
+        f"model = Checkpoint.open({str(tiny.directory)!r}); model.shape; model.transform.target_size(40, 50);"
         "assert not {'ray', 'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -20,7 +20,6 @@ from vqa_ray.images.resize import resize
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.encoders.shape import siglip_shape
 from vqa_ray.models.encoders.siglip import SiglipEncoder
-from vqa_ray.models.load import describe, load_transform
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.types import EmbeddingShape
 
@@ -50,7 +49,7 @@ def test_texts_are_padded_as_in_training(tmp_path: Path) -> None:
 def test_siglip_2_resizes_bilinearly(tmp_path: Path, patch: int) -> None:
     built = tiny_encoders.siglip(resample=2, patch_size=patch)
     directory = tiny_encoders.save(tmp_path, built)
-    transform = load_transform(str(directory))
+    transform = Checkpoint.open(str(directory)).transform
     noise = np.random.default_rng(0).integers(0, 256, (61, 90, 3), np.uint8)
     source = PillowImage.fromarray(noise)
     image = decode_for(encoded(source, "PNG"), ImageLimits(), transform)
@@ -72,7 +71,7 @@ def test_an_encoder_without_its_head_is_refused(tmp_path: Path) -> None:
 def test_vectors_of_different_lengths_are_refused_before_any_work(tmp_path: Path) -> None:
     directory = tiny_encoders.save(tmp_path, tiny_encoders.siglip(text={"projection_size": 24}))
     with pytest.raises(ModelLoadError, match=r"vectors of 32 numbers of images .* and of 24 of texts .*must agree"):
-        describe(str(directory))
+        Checkpoint.open(str(directory))
 
 
 def test_sizes_that_a_config_leaves_out_are_those_of_transformers() -> None:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.fake.encoder import FakeEncoder
 from vqa_ray.models.fake.model import COLOURS, FAILURE
 from vqa_ray.models.fake.sizes import DIMENSION
-from vqa_ray.models.load import describe, embedding_shape, load_encoder
+from vqa_ray.models.load import ModelOptions
 
 NAMES = list(COLOURS)
 
@@ -26,9 +27,9 @@ def of_colour(name: str) -> np.ndarray:
 
 @pytest.mark.parametrize("reference", ["fake:", "fake:quadrants"])
 def test_a_text_is_nearest_to_the_image_of_its_colour(reference: str) -> None:
-    encoder = load_encoder(reference)
-    assert (encoder.vectors, encoder.dimension) == (embedding_shape(reference).vectors, DIMENSION)
-    assert encoder.score_meaning == describe(reference).similarity_meaning
+    encoder = ModelOptions(reference).load_encoder()
+    assert (encoder.vectors, encoder.dimension) == (Checkpoint.open(reference).shape.vectors, DIMENSION)
+    assert encoder.score_meaning == Checkpoint.open(reference).similarity_meaning
     images = encoder.encode_images([of_colour(name) for name in NAMES]).reshape(len(NAMES), encoder.vectors, -1)
     for text in ("{}", "a {} mug with a dog", "{}!"):
         texts = encoder.encode_texts([text.format(name.upper()) for name in NAMES])
@@ -67,7 +68,8 @@ def test_nothing_gives_nothing_and_failure_raises() -> None:
 
 def test_it_needs_no_torch() -> None:
     code = (
-        "import sys; from vqa_ray.models.load import load_encoder; load_encoder('fake:').encode_texts(['red']);"
+        "import sys; from vqa_ray.models.load import ModelOptions;"
+        "ModelOptions('fake:').load_encoder().encode_texts(['red']);"
         "assert not {'ray', 'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[4], check=True)

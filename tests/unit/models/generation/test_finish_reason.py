@@ -16,7 +16,7 @@ from vqa_ray.models.chat.vllm import VllmOptions, answer_of, closing_tokens
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.fake.model import FakeModel
 from vqa_ray.models.generation.config import GenerationConfig
-from vqa_ray.models.load import ModelOptions, load_model
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.registry import FAKES, FAMILIES
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.types import Answer
@@ -72,7 +72,7 @@ def test_an_answer_that_closes_with_its_last_token_was_not_cut(directory: Path) 
 @pytest.mark.parametrize("beams", [1, 3])
 def test_blip_2_says_how_answers_and_captions_ended(tmp_path: Path, beams: int) -> None:
     directory = tiny_blip.save(tmp_path, tiny_blip.blip2("opt"))
-    engine: Any = load_model(str(directory), dtype="float32", num_beams=beams)
+    engine: Any = ModelOptions(str(directory), dtype="float32", num_beams=beams).load()
     limit = engine.generation.max_new_tokens
     answers = [
         each for per in engine.answer(tiny_blip.random_images(8), [list(tiny_blip.QUESTIONS)] * 8, 1) for each in per

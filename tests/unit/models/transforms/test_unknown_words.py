@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers import tiny_blip
 from tests.helpers.tiny import random_images, save_tiny_vilt
-from vqa_ray.models.load import load_model
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.transforms.unknown_words import unknown_warning, unknown_words
 from vqa_ray.models.vilt.model import Vilt
 
@@ -45,7 +45,7 @@ def test_a_tokenizer_without_an_unknown_token_knows_all() -> None:
 
 
 def test_vilt_names_them_and_asks_once_per_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = load_model(str(save_tiny_vilt(tmp_path)), device="cpu", dtype="float32")
+    model = ModelOptions(str(save_tiny_vilt(tmp_path)), device="cpu", dtype="float32").load()
     assert isinstance(model, Vilt)
     images = random_images(3)
     question = "is it \U0001f415 \u0647\u0644 red?"
@@ -59,7 +59,7 @@ def test_vilt_names_them_and_asks_once_per_question(tmp_path: Path, monkeypatch:
 
 
 def test_blip_names_them(tmp_path: Path) -> None:
-    model = load_model(str(tiny_blip.save(tmp_path, tiny_blip.blip("vqa"))), device="cpu", dtype="float32")
+    model = ModelOptions(str(tiny_blip.save(tmp_path, tiny_blip.blip("vqa"))), device="cpu", dtype="float32").load()
     ((answer, known),) = model.answer(tiny_blip.random_images(1), [["is it \U0001f415?", "is it red?"]], 1)
     assert (answer.warning or "").startswith("the model does not know '\U0001f415?'")
     assert "know" not in (known.warning or "")
