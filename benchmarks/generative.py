@@ -135,7 +135,7 @@ def _notes(count: int, rounds: int, engine: Blip2) -> list[str]:
 @torch.inference_mode()
 def flops(engine: Blip2) -> dict[str, float]:
     """Floating-point operations of one image in vision and Q-Former, and of one token in the language model."""
-    network: Any = engine.network
+    network: Any = engine.backbone
     model = network._model
     pixels = torch.zeros(1, 3, 224, 224)
     vision = limit.count_flops(lambda: network.vision(pixel_values=pixels))

@@ -46,9 +46,9 @@ def test_a_pass_waits_for_nothing(directory: Path) -> None:
     assert isinstance(encoder, DualEncoder)
     pixels = torch.from_numpy(np.stack(tiny_encoders.photos(4))).cuda()
     with torch.inference_mode():
-        encoder.towers.images(pixels)
+        encoder.backbone.images(pixels)
         torch.cuda.set_sync_debug_mode("error")
         try:
-            encoder.towers.images(pixels)
+            encoder.backbone.images(pixels)
         finally:
             torch.cuda.set_sync_debug_mode("default")

@@ -28,7 +28,7 @@ class AnswerVocabulary:
         self._normalised = {canonical(label): index for index, label in reversed(list(enumerate(self.labels)))}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], origin: str) -> AnswerVocabulary:
+    def from_config(cls, config: Mapping[str, Any], prefix: str) -> AnswerVocabulary:
         """Read `id2label` of a `config.json`.
 
         Raises:
@@ -37,23 +37,23 @@ class AnswerVocabulary:
         given = config.get("id2label") or {}
         if not isinstance(given, Mapping):
             raise ModelLoadError(
-                f"{origin}: id2label of config.json is a {type(given).__name__}, "
+                f"{prefix}: id2label of config.json is a {type(given).__name__}, "
                 'expected an object {"0": "answer", …}'
             )
         labels: dict[int, str] = {}
         for index, label in given.items():
-            _check_entry(str(index), label, f"{origin}: id2label of config.json")
+            _check_entry(str(index), label, f"{prefix}: id2label of config.json")
             labels[int(index)] = label
         ordered = [labels.get(index, "") for index in range(len(labels))]
         if not ordered or ordered == [f"LABEL_{index}" for index in range(len(ordered))]:
-            raise ModelLoadError(f"{origin}: config.json has no answer vocabulary (id2label)")
+            raise ModelLoadError(f"{prefix}: config.json has no answer vocabulary (id2label)")
         gap = next((index for index in range(len(labels)) if index not in labels), None)
         if gap is not None:
             raise ModelLoadError(
-                f"{origin}: id2label of config.json has {len(labels)} entries but none for {gap}; expected one for "
+                f"{prefix}: id2label of config.json has {len(labels)} entries but none for {gap}; expected one for "
                 f"each of 0 to {len(labels) - 1}"
             )
-        _check_once(ordered, f"{origin}: id2label of config.json")
+        _check_once(ordered, f"{prefix}: id2label of config.json")
         return cls(ordered)
 
     def index_of(self, answer: str) -> int | None:
@@ -86,7 +86,7 @@ class AnswerVocabulary:
         return f"none of its {len(self.labels)} words is similar ({some}{', …' if len(self.labels) > 5 else ''})"
 
 
-def check_head(vocabulary: AnswerVocabulary, weights: WeightFiles, origin: str) -> None:
+def check_head(vocabulary: AnswerVocabulary, weights: WeightFiles, prefix: str) -> None:
     """Check that a vocabulary has an answer for each logit, where the shapes of the weights are known without torch.
 
     Raises:
@@ -98,27 +98,27 @@ def check_head(vocabulary: AnswerVocabulary, weights: WeightFiles, origin: str) 
         shape = safetensors_shapes(file).get(_HEAD)
         if shape and shape[0] != len(vocabulary.labels):
             raise ModelLoadError(
-                f"{origin}: id2label of config.json has {len(vocabulary.labels)} answers, the head of the network "
+                f"{prefix}: id2label of config.json has {len(vocabulary.labels)} answers, the head of the network "
                 f"({_HEAD}) scores {shape[0]}; they must agree"
             )
 
 
-def _check_entry(index: str, label: object, origin: str) -> None:
+def _check_entry(index: str, label: object, prefix: str) -> None:
     if not index.isascii() or not index.isdigit():
         swapped = isinstance(label, int) or str(label).isdigit()
         hint = "ids and labels are swapped: label2id stands in its place" if swapped else 'expected "0", "1", …'
-        raise ModelLoadError(f"{origin} has the key {one_line(index, 60)!r}, which is no id; {hint}")
+        raise ModelLoadError(f"{prefix} has the key {one_line(index, 60)!r}, which is no id; {hint}")
     if not isinstance(label, str):
-        raise ModelLoadError(f"{origin} gives id {index} the label {one_line(repr(label), 60)}, expected a text")
+        raise ModelLoadError(f"{prefix} gives id {index} the label {one_line(repr(label), 60)}, expected a text")
     if not label.strip():
-        raise ModelLoadError(f"{origin} gives id {index} an empty label; expected an answer")
+        raise ModelLoadError(f"{prefix} gives id {index} an empty label; expected an answer")
 
 
-def _check_once(labels: Sequence[str], origin: str) -> None:
+def _check_once(labels: Sequence[str], prefix: str) -> None:
     first: dict[str, int] = {}
     for index, label in enumerate(labels):
         if first.setdefault(label, index) != index:
             raise ModelLoadError(
-                f"{origin} gives ids {first[label]} and {index} the same label {one_line(label, 60)!r}; "
+                f"{prefix} gives ids {first[label]} and {index} the same label {one_line(label, 60)!r}; "
                 "expected each once"
             )

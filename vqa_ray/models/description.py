@@ -54,7 +54,7 @@ def describe_model(reference: str, some: int) -> list[str]:
         ("family", model.family.display_name),
         ("commands", _jobs(model.family)),
         ("score", model.similarity_meaning if model.family.tasks == {"embed"} else model.score_meaning),
-        ("questions of one image share", model.family.shares),
+        ("questions of one image share", model.family.shared_work),
         *_limits(model),
         *_weights(model),
         ("fingerprint", model.fingerprint),

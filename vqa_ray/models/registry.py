@@ -49,7 +49,7 @@ class Family:
         architecture: in `architectures` of its config.json; empty where the `model_type` says it all.
         tasks: what it can do: `answer` questions, `score` choices (tags, yes/no), `caption`, `embed` images and texts.
         score_meaning: what a score of its answers, or of a text and an image it has embedded, is; one line.
-        shares: what several questions of one image share, one line.
+        shared_work: the work that several questions of one image share, one line.
         transform: makes its image transform of the image processor's settings and a label for messages; light.
         engine: the class that answers questions, scores choices and captions; None without these tasks.
         encoder: the class that embeds images and texts; None without this task.
@@ -68,7 +68,7 @@ class Family:
     architecture: str
     tasks: frozenset[Task]
     score_meaning: str
-    shares: str
+    shared_work: str
     transform: Callable[[Mapping[str, Any], str], ImageTransform]
     engine: LazyClass | None = None
     encoder: LazyClass | None = None
@@ -122,7 +122,7 @@ _CHAT = Family(
     architecture="",
     tasks=_ALL,
     score_meaning=score_meanings.GENERATIVE,
-    shares="all up to the question: vision features and the language model's keys and values",
+    shared_work="all up to the question: vision features and the language model's keys and values",
     engine=LazyClass("chat.model", "ChatModel"),
     transform=chat_transform,
     takes_template=False,
@@ -146,7 +146,7 @@ _ENCODER = Family(
     architecture="",
     tasks=frozenset(("embed",)),
     score_meaning=score_meanings.COSINE,
-    shares="the vectors of the image, in an index: a search reads no image",
+    shared_work="the vectors of the image, in an index: a search reads no image",
     transform=ClipTransform.from_config,
     is_generative=False,
     takes_template=False,
@@ -157,7 +157,7 @@ _FAKE = Family(
     architecture="",
     tasks=_ALL,
     score_meaning=score_meanings.FAKE,
-    shares="the image's mean colour",
+    shared_work="the image's mean colour",
     transform=FakeTransform.from_config,
     engine=LazyClass("fake.model", "FakeModel"),
 )
@@ -183,7 +183,7 @@ FAMILIES: tuple[Family, ...] = (
         architecture="ViltForQuestionAnswering",
         tasks=_NOT_CAPTION,
         score_meaning=score_meanings.SIGMOID,
-        shares="the patch embedding: question and image attend to each other in every layer",
+        shared_work="the patch embedding: question and image attend to each other in every layer",
         engine=LazyClass("vilt.model", "Vilt"),
         transform=ViltTransform.from_config,
         is_generative=False,
@@ -194,7 +194,7 @@ FAMILIES: tuple[Family, ...] = (
         architecture="Blip2ForConditionalGeneration",
         tasks=_ALL,
         score_meaning=score_meanings.GENERATIVE,
-        shares="vision and Q-Former features; with OPT also the key/value cache of the image's tokens",
+        shared_work="vision and Q-Former features; with OPT also the key/value cache of the image's tokens",
         engine=LazyClass("blip.blip2", "Blip2"),
         transform=SquareTransform.from_config,
         counts_tokens=True,
@@ -206,7 +206,7 @@ FAMILIES: tuple[Family, ...] = (
         architecture="BlipForQuestionAnswering",
         tasks=_NOT_CAPTION,
         score_meaning=score_meanings.GENERATIVE,
-        shares="vision features",
+        shared_work="vision features",
         engine=LazyClass("blip.blip", "Blip"),
         transform=SquareTransform.from_config,
         answer_tokens=_SHORT_ANSWER,
@@ -216,7 +216,7 @@ FAMILIES: tuple[Family, ...] = (
         architecture="BlipForConditionalGeneration",
         tasks=frozenset(("caption",)),
         score_meaning=score_meanings.GENERATIVE,
-        shares="vision features",
+        shared_work="vision features",
         engine=LazyClass("blip.blip", "Blip"),
         transform=SquareTransform.from_config,
     ),
@@ -225,16 +225,16 @@ FAMILIES: tuple[Family, ...] = (
         architecture="InstructBlipForConditionalGeneration",
         tasks=_ALL,
         score_meaning=score_meanings.GENERATIVE,
-        shares="vision features: its Q-Former reads the question",
+        shared_work="vision features: its Q-Former reads the question",
         engine=LazyClass("blip.instructblip", "InstructBlip"),
         transform=SquareTransform.from_config,
         counts_tokens=True,
     ),
     *(replace(_CHAT, name=name) for name in _CHAT_PREFIX),
     *(replace(_CHAT, name=name, has_boxes=True) for name in _CHAT_PREFIX_WITH_BOXES),
-    *(replace(_CHAT, name=name, shares="the processed image") for name in _CHAT_OTHERS),
-    *(replace(_CHAT, name=name, shares="the processed image", has_boxes=True) for name in _CHAT_OTHERS_WITH_BOXES),
-    replace(_CHAT, name="paligemma", shares="the processed image", takes_several=False, has_turns=False),
+    *(replace(_CHAT, name=name, shared_work="the processed image") for name in _CHAT_OTHERS),
+    *(replace(_CHAT, name=name, shared_work="the processed image", has_boxes=True) for name in _CHAT_OTHERS_WITH_BOXES),
+    replace(_CHAT, name="paligemma", shared_work="the processed image", takes_several=False, has_turns=False),
     replace(
         _ENCODER,
         name="clip",

@@ -79,7 +79,7 @@ def load_tokenizer(path: Path, vocab_size: int, label: str) -> Any:
     Raises:
         ModelLoadError: it cannot be loaded, or has more tokens than the network.
     """
-    tokenizer = load_text_tokenizer(path, origin=label)
+    tokenizer = load_text_tokenizer(path, label=label)
     if len(tokenizer) > vocab_size:
         raise ModelLoadError(f"{label}: the tokenizer has {len(tokenizer)} tokens, the network knows {vocab_size}")
     return tokenizer

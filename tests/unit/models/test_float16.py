@@ -94,7 +94,7 @@ def test_a_family_answers_in_float16_nearly_as_in_float32(family: str, tmp_path:
 def test_blip_2_keeps_its_q_former_in_float32(tmp_path: Path) -> None:
     directory = tiny_blip.save(tmp_path, tiny_blip.blip2("opt"))
     model: Any = ModelOptions(str(directory), device="cpu", dtype="float16").load()
-    network = model.network._model
+    network = model.backbone._model
     assert {weight.dtype for weight in network.qformer.parameters()} == {torch.float32}
     assert {weight.dtype for weight in network.vision_model.parameters()} == {torch.float16}
 

@@ -22,7 +22,7 @@ def test_each_family_is_found_by_its_config(family) -> None:
     config = {"model_type": family.name, "architectures": [family.architecture or "AnyForConditionalGeneration"]}
     assert family_of("m", config) is family
     assert family.score_meaning
-    assert family.shares
+    assert family.shared_work
     assert callable(family.transform)
 
 
@@ -108,7 +108,7 @@ def test_the_documented_table_is_this_one() -> None:
         jobs = ", ".join(name for task, name in names.items() if task in family.tasks)
         architecture = f"`{family.architecture}`" if family.architecture else ""
         boxes = "yes" if family.has_boxes else ""
-        line = f"| `{family.name}` | {architecture} | {jobs} | {boxes} | {family.shares} |"
+        line = f"| `{family.name}` | {architecture} | {jobs} | {boxes} | {family.shared_work} |"
         assert line in written
         written.remove(line)
         assert f"{family.score_meaning}." in text

@@ -24,7 +24,7 @@ class GenerationBackbone(Protocol):
     """Tokens of a prompt and its continuation together."""
     image_token: int | None
     """The id that stands for an image in text; None where there is none."""
-    closing: tuple[int, ...]
+    eos_token_ids: tuple[int, ...]
     """The ids that end a text."""
     pads: bool
     """Whether prompts of different lengths can run together."""
@@ -49,14 +49,14 @@ class GenerationBackbone(Protocol):
         """
         ...
 
-    def begin(self, encoded: Any, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
+    def prefill(self, encoded: Any, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> Decoding:
         """Read prompts.
 
         Args:
             encoded: of B images.
             images: (R,) int64 on the device, which of them each prompt is about.
             prompts: R.
-            room: tokens that will follow.
+            extra_tokens: to make room for, which follow later.
         """
         ...
 

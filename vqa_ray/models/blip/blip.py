@@ -48,8 +48,8 @@ class Blip(GenerativeEngine):
         return (BlipQuestions if kind == ANSWERING else BlipCaptioning)(model, tokenizer, transform, where)
 
 
-class _BlipNetwork:
-    """What both architectures share; see `Network`.
+class _BlipBackbone:
+    """What both architectures share; see `GenerationBackbone`.
 
     Args:
         model: in evaluation mode.
@@ -68,22 +68,22 @@ class _BlipNetwork:
         self.tokenizer = tokenizer
         self.vision: Any = model.vision_model
         self.image_tokens: int = (vision.image_size // vision.patch_size) ** 2 + 1
-        self.closing: tuple[int, ...] = (text.sep_token_id,)
+        self.eos_token_ids: tuple[int, ...] = (text.sep_token_id,)
         self.prompt_limit = context_limit(text, tokenizer)
         self._model = model
         self._text = text
         self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def tokenize(self, text: str) -> Sequence[int]:
-        """See `Network.tokenize`."""
+        """See `GenerationBackbone.tokenize`."""
         return tuple(self.tokenizer(text, verbose=False)["input_ids"])
 
     def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """See `Network.choice_tokens`."""
+        """See `GenerationBackbone.choice_tokens`."""
         return opening_tokens(lambda text: self.tokenizer(text, add_special_tokens=False)["input_ids"], choice)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """See `Network.encode`: the vision encoder's output (B, patches + 1, D)."""
+        """See `GenerationBackbone.encode`: the vision encoder's output (B, patches + 1, D)."""
         seen: Tensor = self.vision(pixel_values=self._pixels(pixels)).last_hidden_state
         return seen
 
@@ -114,19 +114,21 @@ class _BlipNetwork:
         return in_groups(found[:, tokens.shape[1] :], count)
 
 
-class BlipQuestions(_BlipNetwork):
+class BlipQuestions(_BlipBackbone):
     """`BlipForQuestionAnswering`: image → encoder of the question → decoder of the answer."""
 
     answers, captions = True, False
 
-    def begin(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], room: int) -> CrossDecoding:
-        """See `Network.begin`."""
-        return CrossDecoding.begin(self._decode, self._read(encoded, images, prompts), None, self._start(len(prompts)))
+    def prefill(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> CrossDecoding:
+        """See `GenerationBackbone.prefill`."""
+        return CrossDecoding.prefill(
+            self._decode, self._read(encoded, images, prompts), None, self._start(len(prompts))
+        )
 
     def beams(
         self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
     ) -> list[list[list[int]]]:
-        """See `Network.beams`."""
+        """See `GenerationBackbone.beams`."""
         return self._generate(self._start(len(prompts)), self._read(encoded, images, prompts), count, options)
 
     def _read(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt]) -> Tensor:
@@ -140,22 +142,22 @@ class BlipQuestions(_BlipNetwork):
         return torch.full((rows, 1), self._text.bos_token_id, dtype=torch.long, device=self.device)
 
 
-class BlipCaptioning(_BlipNetwork):
+class BlipCaptioning(_BlipBackbone):
     """`BlipForConditionalGeneration`: image → decoder that continues bos and the prompt."""
 
     answers, captions = False, True
 
     def tokenize(self, text: str) -> Sequence[int]:
-        """See `Network.tokenize`: bos in the place of the opening token, and no closing one."""
+        """See `GenerationBackbone.tokenize`: bos in the place of the opening token, and no closing one."""
         inner = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return (self._text.bos_token_id, *inner)
 
-    def begin(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], room: int) -> CrossDecoding:
-        """See `Network.begin`."""
-        return CrossDecoding.begin(self._decode, encoded[images], None, self._ids(prompts))
+    def prefill(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> CrossDecoding:
+        """See `GenerationBackbone.prefill`."""
+        return CrossDecoding.prefill(self._decode, encoded[images], None, self._ids(prompts))
 
     def beams(
         self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
     ) -> list[list[list[int]]]:
-        """See `Network.beams`."""
+        """See `GenerationBackbone.beams`."""
         return self._generate(self._ids(prompts), encoded[images], count, options)

@@ -41,11 +41,11 @@ class Blip2(GenerativeEngine):
 
         model, where, transform = load_or_spread(Blip2ForConditionalGeneration, checkpoint, device=device, dtype=dtype)
         tokenizer = load_tokenizer(checkpoint.directory, model.config.image_token_index)
-        return Blip2Network(model, tokenizer, transform, where)
+        return Blip2Backbone(model, tokenizer, transform, where)
 
 
-class Blip2Network:
-    """See `Network`.
+class Blip2Backbone:
+    """See `GenerationBackbone`.
 
     Args:
         model: a `Blip2ForConditionalGeneration` in evaluation mode.
@@ -63,22 +63,22 @@ class Blip2Network:
         self.image_tokens: int = model.config.num_query_tokens
         self.image_token: int | None = model.config.image_token_index
         self.prompt_limit = context_limit(model.config.text_config, tokenizer) - self.image_tokens
-        self.reader = language_model_adapter(model.language_model, tokenizer)
-        self.closing = self.reader.closing
+        self.language_model = language_model_adapter(model.language_model, tokenizer)
+        self.eos_token_ids = self.language_model.eos_token_ids
         self._model = model
         self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def tokenize(self, text: str) -> Sequence[int]:
-        """See `Network.tokenize`."""
-        return self.reader.tokenize(text)
+        """See `GenerationBackbone.tokenize`."""
+        return self.language_model.tokenize(text)
 
     def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """See `Network.choice_tokens`."""
-        return self.reader.choice_tokens(choice)
+        """See `GenerationBackbone.choice_tokens`."""
+        return self.language_model.choice_tokens(choice)
 
     def encode(self, pixels: Tensor) -> Shared:
-        """See `Network.encode`."""
-        return self.reader.share(self.features(pixels))
+        """See `GenerationBackbone.encode`."""
+        return self.language_model.share(self.features(pixels))
 
     def features(self, pixels: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) → what the language model sees of each image, (B, image_tokens, D)."""
@@ -96,12 +96,12 @@ class Blip2Network:
             )
         return features
 
-    def begin(self, encoded: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
-        """See `Network.begin`."""
-        return self.reader.begin(encoded, images, prompts, room)
+    def prefill(self, encoded: Shared, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> Decoding:
+        """See `GenerationBackbone.prefill`."""
+        return self.language_model.prefill(encoded, images, prompts, extra_tokens)
 
     def beams(
         self, encoded: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
     ) -> list[list[list[int]]]:
-        """See `Network.beams`."""
-        return self.reader.beams(encoded, images, prompts, count, options)
+        """See `GenerationBackbone.beams`."""
+        return self.language_model.beams(encoded, images, prompts, count, options)

@@ -19,7 +19,7 @@ from vqa_ray.models.blip.backbone import GenerationBackbone
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.choices import probabilities
 from vqa_ray.models.generation.config import GenerationConfig, finish_warning, join_warnings
-from vqa_ray.models.generation.decoding import Generated, ended, greedy, mean_log_probabilities, up_to_closing
+from vqa_ray.models.generation.decoding import Generated, ended, greedy, mean_log_probabilities, up_to_eos
 from vqa_ray.models.generation.prompt_budget import Prompt, PromptTruncator
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.models.layers.device import send
@@ -51,7 +51,7 @@ class GenerativeEngine:
     An image is encoded once however many questions it brings; prompts of similar length run together.
 
     Args:
-        network: on its device and in its dtype, in evaluation mode.
+        backbone: on its device and in its dtype, in evaluation mode.
         prompting: words the questions.
         generation: limits and search.
     """
@@ -83,26 +83,26 @@ class GenerativeEngine:
         Raises:
             ModelLoadError: see the family's `load_backbone`.
         """
-        network = cls.load_backbone(checkpoint, device, dtype)
-        if compile and network.device.type == "cuda":
-            network.vision = torch.compile(network.vision, dynamic=True)
-        return cls(network, prompting or cls.prompting, generation or GenerationConfig())
+        backbone = cls.load_backbone(checkpoint, device, dtype)
+        if compile and backbone.device.type == "cuda":
+            backbone.vision = torch.compile(backbone.vision, dynamic=True)
+        return cls(backbone, prompting or cls.prompting, generation or GenerationConfig())
 
     @classmethod
     def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> Any:
         """Load the `GenerationBackbone` of a checkpoint onto its device."""
         raise NotImplementedError
 
-    def __init__(self, network: GenerationBackbone, prompting: Prompting, generation: GenerationConfig) -> None:
-        self.network = network
-        self.device = network.device
+    def __init__(self, backbone: GenerationBackbone, prompting: Prompting, generation: GenerationConfig) -> None:
+        self.backbone = backbone
+        self.device = backbone.device
         self.generation = generation
         kind = self.device.type if self.device.type in _TOKENS_PER_PASS else "cpu"
         self._images_per_group = _IMAGES_PER_GROUP[kind]
         self._tokens_per_pass = _TOKENS_PER_PASS[kind]
         self._prompting = prompting
         self._fitted = functools.lru_cache(maxsize=65_536)(self._fit)
-        self._choice = functools.lru_cache(maxsize=65_536)(network.choice_tokens)
+        self._choice = functools.lru_cache(maxsize=65_536)(backbone.choice_tokens)
 
     def answer(
         self,
@@ -117,7 +117,7 @@ class GenerativeEngine:
             RequestError: the checkpoint only describes images.
             RowError: `row_malformed`, see `PromptTruncator.fit`.
         """
-        if not self.network.answers:
+        if not self.backbone.answers:
             raise RequestError("the model describes images and does not answer questions; caption with it instead")
         rows = self._rows(images, questions, contexts, self.generation.max_new_tokens)
         return group_by_image(self._generate(images, rows, self.generation.max_new_tokens, top_k), questions)
@@ -129,7 +129,7 @@ class GenerativeEngine:
             RequestError: the checkpoint only answers questions.
             RowError: `row_malformed` when the prompt is too long.
         """
-        if not self.network.captions:
+        if not self.backbone.captions:
             raise RequestError("the model answers questions and does not describe images; ask it a question instead")
         limit = self.generation.caption_max_new_tokens
         words = (prompt or "").strip()
@@ -153,7 +153,7 @@ class GenerativeEngine:
             RequestError: the checkpoint only describes images.
             RowError: `row_malformed`, see `PromptTruncator.fit`.
         """
-        if not self.network.answers:
+        if not self.backbone.answers:
             raise RequestError("the model describes images and does not answer questions; caption with it instead")
         said = [tuple(map(self._choice, option)) for per_image in choices for option in per_image]
         longest = max((len(tokens) for option in said for tokens in option), default=1)
@@ -164,7 +164,7 @@ class GenerativeEngine:
         rows = [_Row(row.index, row.image, row.prompt, known[row.index]) for row in rows if known[row.index]]
 
         def work(encoded: Any, images: Tensor, part: Sequence[_Row]) -> list[list[float]]:
-            decoding = self.network.begin(encoded, images, [row.prompt for row in part], longest)
+            decoding = self.backbone.prefill(encoded, images, [row.prompt for row in part], longest)
             return mean_log_probabilities(decoding, [row.choices for row in part], max(len(part), 16))
 
         found = self._run(images, rows, longest, work)
@@ -181,17 +181,19 @@ class GenerativeEngine:
         return [bool(self._choice(choice)) for choice in choices]
 
     def _prompts(self, new_tokens: int) -> PromptTruncator:
-        limit = self.network.prompt_limit - new_tokens
+        limit = self.backbone.prompt_limit - new_tokens
         if limit < 1:
             raise RequestError(
                 f"generation: {new_tokens} new tokens leave no room for a prompt; the model's context holds "
-                f"{self.network.prompt_limit} tokens beside the image"
+                f"{self.backbone.prompt_limit} tokens beside the image"
             )
-        return PromptTruncator(self.network.tokenize, self._prompting, limit, self.network.image_token)
+        return PromptTruncator(self.backbone.tokenize, self._prompting, limit, self.backbone.image_token)
 
     def _fit(self, question: str, turns: tuple[Turn, ...], new_tokens: int) -> Prompt:
         prompt = self._prompts(new_tokens).fit(question, turns)
-        return replace(prompt, warning=join_warnings(prompt.warning, unknown_warning(self.network.tokenizer, question)))
+        return replace(
+            prompt, warning=join_warnings(prompt.warning, unknown_warning(self.backbone.tokenizer, question))
+        )
 
     def _rows(
         self,
@@ -220,8 +222,8 @@ class GenerativeEngine:
         def work(encoded: Any, images: Tensor, part: Sequence[_Row]) -> list[list[Generated]]:
             prompts = [row.prompt for row in part]
             if search.num_beams == 1:
-                decoding = self.network.begin(encoded, images, prompts, new_tokens)
-                return [[one] for one in greedy(decoding, self.network.closing, new_tokens)]
+                decoding = self.backbone.prefill(encoded, images, prompts, new_tokens)
+                return [[one] for one in greedy(decoding, self.backbone.eos_token_ids, new_tokens)]
             return self._search(encoded, images, prompts, count, new_tokens)
 
         found = self._run(images, rows, new_tokens * search.num_beams, work)
@@ -244,25 +246,25 @@ class GenerativeEngine:
             "max_new_tokens": new_tokens,
             "do_sample": False,
         }
-        closing = self.network.closing
-        found = self.network.beams(encoded, images, prompts, count, options)
-        texts = [[up_to_closing(ids, closing) for ids in each] for each in found]
-        decoding = self.network.begin(encoded, images, prompts, new_tokens)
+        eos_token_ids = self.backbone.eos_token_ids
+        found = self.backbone.beams(encoded, images, prompts, count, options)
+        texts = [[up_to_eos(ids, eos_token_ids) for ids in each] for each in found]
+        decoding = self.backbone.prefill(encoded, images, prompts, new_tokens)
         means = mean_log_probabilities(decoding, texts, max(len(prompts), 16))
         return [
-            [ended(ids, value, closing) for ids, value in zip(each, values, strict=True)]
+            [ended(ids, value, eos_token_ids) for ids, value in zip(each, values, strict=True)]
             for each, values in zip(texts, means, strict=True)
         ]
 
     def _text(self, tokens: Sequence[int]) -> str:
-        return str(self.network.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+        return str(self.backbone.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
 
     @torch.inference_mode()
     def _run(
         self,
         images: Sequence[Image],
         rows: Sequence[_Row],
-        room: int,
+        extra_tokens: int,
         work: Callable[[Any, Tensor, Sequence[_Row]], Sequence[T]],
     ) -> dict[int, T]:
         """`work(encoded, images, rows)` of all rows, as {row index: result}."""
@@ -271,11 +273,11 @@ class GenerativeEngine:
         for row in rows:
             of_image[row.image].append(row)
         shown = sorted(of_image)
-        most = self.network.image_tokens + room
+        most = self.backbone.image_tokens + extra_tokens
 
         def group(members: Sequence[int]) -> None:
             pixels = torch.from_numpy(np.stack([images[image] for image in members]))
-            encoded = self.network.encode(send(pixels, self.device))
+            encoded = self.backbone.encode(send(pixels, self.device))
             place = {image: position for position, image in enumerate(members)}
 
             def one_pass(part: Sequence[_Row]) -> None:
@@ -285,7 +287,7 @@ class GenerativeEngine:
 
             waiting = [row for image in members for row in of_image[image]]
             parts = by_length(
-                waiting, lambda row: most + len(row.prompt.ids), self._tokens_per_pass, padded=self.network.pads
+                waiting, lambda row: most + len(row.prompt.ids), self._tokens_per_pass, padded=self.backbone.pads
             )
             halved = run_passes(parts, one_pass)
             self._tokens_per_pass = max(self._tokens_per_pass >> min(halved, 1), 256)

@@ -45,11 +45,11 @@ class InstructBlip(GenerativeEngine):
         )
         tokenizer = load_tokenizer(checkpoint.directory, model.config.image_token_index)
         qformer_tokenizer = load_text_tokenizer(checkpoint.directory / QFORMER_TOKENIZER)
-        return InstructBlipNetwork(model, tokenizer, qformer_tokenizer, transform, where)
+        return InstructBlipBackbone(model, tokenizer, qformer_tokenizer, transform, where)
 
 
-class InstructBlipNetwork:
-    """See `Network`.
+class InstructBlipBackbone:
+    """See `GenerationBackbone`.
 
     Args:
         model: an `InstructBlipForConditionalGeneration` in evaluation mode.
@@ -70,37 +70,41 @@ class InstructBlipNetwork:
         self.image_tokens: int = model.config.num_query_tokens
         self.image_token: int | None = model.config.image_token_index
         self.prompt_limit = context_limit(model.config.text_config, tokenizer) - self.image_tokens
-        self.reader = language_model_adapter(model.language_model, tokenizer)
-        self.closing = self.reader.closing
+        self.language_model = language_model_adapter(model.language_model, tokenizer)
+        self.eos_token_ids = self.language_model.eos_token_ids
         self._model = model
         self._qformer_tokenizer = qformer_tokenizer
         self._question_limit: int = model.config.qformer_config.max_position_embeddings
         self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def tokenize(self, text: str) -> Sequence[int]:
-        """See `Network.tokenize`."""
-        return self.reader.tokenize(text)
+        """See `GenerationBackbone.tokenize`."""
+        return self.language_model.tokenize(text)
 
     def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """See `Network.choice_tokens`."""
-        return self.reader.choice_tokens(choice)
+        """See `GenerationBackbone.choice_tokens`."""
+        return self.language_model.choice_tokens(choice)
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """See `Network.encode`: the vision encoder's output (B, patches + 1, D)."""
+        """See `GenerationBackbone.encode`: the vision encoder's output (B, patches + 1, D)."""
         seen: Tensor = self.vision(pixel_values=self._pixels(pixels)).last_hidden_state
         return seen
 
-    def begin(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
-        """See `Network.begin`."""
-        shared = self.reader.share(self._features(encoded, images, prompts))
-        return self.reader.begin(shared, torch.arange(len(prompts), device=self.device), prompts, room)
+    def prefill(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> Decoding:
+        """See `GenerationBackbone.prefill`."""
+        shared = self.language_model.share(self._features(encoded, images, prompts))
+        return self.language_model.prefill(
+            shared, torch.arange(len(prompts), device=self.device), prompts, extra_tokens
+        )
 
     def beams(
         self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
     ) -> list[list[list[int]]]:
-        """See `Network.beams`."""
-        shared = self.reader.share(self._features(encoded, images, prompts))
-        return self.reader.beams(shared, torch.arange(len(prompts), device=self.device), prompts, count, options)
+        """See `GenerationBackbone.beams`."""
+        shared = self.language_model.share(self._features(encoded, images, prompts))
+        return self.language_model.beams(
+            shared, torch.arange(len(prompts), device=self.device), prompts, count, options
+        )
 
     def _features(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt]) -> Tensor:
         """What the language model sees of each prompt's image, (R, image_tokens, D)."""

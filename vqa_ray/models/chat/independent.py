@@ -16,12 +16,12 @@ from vqa_ray.models.chat.processor import Encoded
 from vqa_ray.models.generation.decoding import Generated, ended
 
 
-def generate(model: Any, prompts: Sequence[Prompt], closing: Sequence[int], **options: Any) -> list[Generated]:
+def generate(model: Any, prompts: Sequence[Prompt], eos_token_ids: Sequence[int], **options: Any) -> list[Generated]:
     """Continue prompts of one layout by transformers' own `generate`.
 
     Args:
         model: in inference mode.
-        closing: the ids that end a text.
+        eos_token_ids: the ids that end a text.
         options: of `generate`: max_new_tokens, num_beams, length_penalty.
     """
     # A prompt may begin with its image (PaliGemma); it ends in text.
@@ -34,8 +34,8 @@ def generate(model: Any, prompts: Sequence[Prompt], closing: Sequence[int], **op
         temperature=None,
         top_p=None,
         top_k=None,
-        eos_token_id=list(closing),
-        pad_token_id=closing[0],
+        eos_token_id=list(eos_token_ids),
+        pad_token_id=eos_token_ids[0],
         return_dict_in_generate=True,
         output_scores=True,
     )
@@ -46,13 +46,16 @@ def generate(model: Any, prompts: Sequence[Prompt], closing: Sequence[int], **op
         normalize_logits=not beams,
     )
     written = outputs.sequences[:, inputs["input_ids"].shape[1] :]
-    return [_generated(tokens, given, closing) for tokens, given in zip(written.tolist(), values.tolist(), strict=True)]
+    return [
+        _generated(tokens, given, eos_token_ids)
+        for tokens, given in zip(written.tolist(), values.tolist(), strict=True)
+    ]
 
 
-def _generated(tokens: Sequence[int], log_probabilities: Sequence[float], closing: Sequence[int]) -> Generated:
-    end = next((place for place, token in enumerate(tokens) if token in closing), None)
+def _generated(tokens: Sequence[int], log_probabilities: Sequence[float], eos_token_ids: Sequence[int]) -> Generated:
+    end = next((place for place, token in enumerate(tokens) if token in eos_token_ids), None)
     counted = len(tokens) if end is None else end + 1
-    return ended(tokens[:counted], sum(log_probabilities[:counted]) / max(1, counted), closing)
+    return ended(tokens[:counted], sum(log_probabilities[:counted]) / max(1, counted), eos_token_ids)
 
 
 def mean_log_probabilities(

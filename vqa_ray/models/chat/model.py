@@ -64,12 +64,12 @@ class ChatModel:
         text = model.config.get_text_config()
         defaults = model.generation_config
         self.generation = generation
-        self.shares = model.config.model_type in SHARING_A_PREFIX and generation.num_beams == 1
+        self.shares_prefix = model.config.model_type in SHARING_A_PREFIX and generation.num_beams == 1
         self._model = model.eval()
         self._processor = processor
         self._context: int = getattr(text, "max_position_embeddings", None) or 2**31
         self._penalty = float(getattr(defaults, "repetition_penalty", None) or 1.0)
-        self._closing = _closing(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
+        self._eos_token_ids = _eos_token_ids(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
         self._token_bytes = _cache_bytes(text, model.dtype)
         self._score_bytes = 4 * int(text.vocab_size)
         self._bytes_per_pass = _free_bytes(model.device)
@@ -108,9 +108,9 @@ class ChatModel:
             raise
         except (OSError, RuntimeError, ValueError, KeyError) as error:
             raise ModelLoadError(f"{label}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
-        placed = {"device_map": "auto"} if spread else {}
-        number = choose_dtype(dtype, chosen, checkpoint.config, label)
-        model = load_weights(AutoModelForImageTextToText, path, number, **placed)
+        loading_kwargs = {"device_map": "auto"} if spread else {}
+        precision = choose_dtype(dtype, chosen, checkpoint.config, label)
+        model = load_weights(AutoModelForImageTextToText, path, precision, **loading_kwargs)
         model = model if spread else model.to(chosen)
         freeze_linears(model)
         return cls(model, processor, generation or GenerationConfig(), label)
@@ -160,7 +160,7 @@ class ChatModel:
 
         def work(part: Sequence[Prompt]) -> list[list[float]]:
             options = [known[prompt.index] for prompt in part]
-            if not self.shares:
+            if not self.shares_prefix:
                 return chat_plain.mean_log_probabilities(self._model, part, options)
             return mean_log_probabilities(chat_prefix.read(self._model, part, longest), options, _CHOICES_PER_PASS)
 
@@ -181,7 +181,7 @@ class ChatModel:
         images: Sequence[ImageOrImages],
         questions: Sequence[Sequence[str]],
         contexts: Sequence[Sequence[Sequence[Turn]]] | None,
-        room: int,
+        extra_tokens: int,
         opening: str = "",
     ) -> list[Prompt]:
         """The prompts of all questions, in their order, each short enough for `room` tokens behind it."""
@@ -190,12 +190,12 @@ class ChatModel:
         for image, asked, turns in zip(images, questions, earlier, strict=True):
             about = self._processor.about(image)
             wording = _Wording(self._processor, opening, about.count)
-            fit = PromptTruncator(about.tokens, wording, max(1, self._context - room))
+            fit = PromptTruncator(about.tokens, wording, max(1, self._context - extra_tokens))
             fitted = [fit.fit(question, said) for question, said in zip(asked, turns, strict=True)]
             tensors = ImageTensors(about.tensors, about.count, about.size)
             for question, each in zip(asked, fitted, strict=True):
                 encoded = about.encode(each.text)
-                split = self._processor.image_end(encoded.ids) if self.shares else 0
+                split = self._processor.image_end(encoded.ids) if self.shares_prefix else 0
                 warning = join_warnings(each.warning, self._unknown(question))
                 prompts.append(Prompt(len(prompts), tensors, encoded, split, warning))
         return prompts
@@ -204,12 +204,12 @@ class ChatModel:
         search = self.generation
 
         def work(part: Sequence[Prompt]) -> list[Generated]:
-            if self.shares:
-                return greedy(chat_prefix.read(self._model, part, limit, self._penalty), self._closing, limit)
+            if self.shares_prefix:
+                return greedy(chat_prefix.read(self._model, part, limit, self._penalty), self._eos_token_ids, limit)
             return chat_plain.generate(
                 self._model,
                 part,
-                self._closing,
+                self._eos_token_ids,
                 max_new_tokens=limit,
                 num_beams=search.num_beams,
                 length_penalty=search.length_penalty,
@@ -237,7 +237,9 @@ class ChatModel:
         return find_boxes(self._processor.decode(tokens, special=True), height, width)
 
     @torch.inference_mode()
-    def _run(self, prompts: Sequence[Prompt], room: int, work: Callable[[Sequence[Prompt]], list[T]]) -> dict[int, T]:
+    def _run(
+        self, prompts: Sequence[Prompt], extra_tokens: int, work: Callable[[Sequence[Prompt]], list[T]]
+    ) -> dict[int, T]:
         """`work` on all prompts in passes that fit, as {prompt index: result}."""
         found: dict[int, T] = {}
 
@@ -245,8 +247,8 @@ class ChatModel:
             found.update(zip([prompt.index for prompt in part], work(part), strict=True))
 
         def cost(prompt: Prompt, first: bool) -> int:
-            tokens = len(prompt.encoded.ids) + room + (prompt.split if first else 0)
-            return tokens * self._token_bytes + self._score_bytes * (1 if self.shares else room)
+            tokens = len(prompt.encoded.ids) + extra_tokens + (prompt.split if first else 0)
+            return tokens * self._token_bytes + self._score_bytes * (1 if self.shares_prefix else extra_tokens)
 
         halved = run_passes(batches(prompts, cost, self._bytes_per_pass), one_pass)
         self._bytes_per_pass = max(self._bytes_per_pass >> min(halved, 1), 1)
@@ -266,7 +268,7 @@ class _Wording:
         return self._processor.prompt(question, turns, self._opening, self._images)
 
 
-def _closing(configured: int | list[int] | None, tokenizers: int | None, label: str) -> tuple[int, ...]:
+def _eos_token_ids(configured: int | list[int] | None, tokenizers: int | None, label: str) -> tuple[int, ...]:
     """The ids that end an answer: the generation config's, else the tokenizer's."""
     ends = tokenizers if configured is None else configured
     if ends is None:

@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from vqa_ray.models.chat.batching import Prompt, collate, positions
 from vqa_ray.models.chat.processor import Encoded
-from vqa_ray.models.generation.kv_cache import pad, prefix_of, roomy_cache, select_rows
+from vqa_ray.models.generation.kv_cache import pad, preallocated_cache, prefix_of, select_rows
 from vqa_ray.models.layers.device import send
 
 
@@ -63,7 +63,7 @@ class ChatDecoding:
         self._position = position
         self._seen = seen
 
-    def feed(self, tokens: Tensor) -> Tensor:
+    def decode(self, tokens: Tensor) -> Tensor:
         """Append tokens (R, N); the logits (R, N, V) after each."""
         count = tokens.shape[1]
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), count)], dim=1)
@@ -88,13 +88,13 @@ class ChatDecoding:
         )
 
 
-def read(model: Any, prompts: Sequence[Prompt], room: int, penalty: float = 1.0) -> ChatDecoding:
+def read(model: Any, prompts: Sequence[Prompt], extra_tokens: int, penalty: float = 1.0) -> ChatDecoding:
     """Read prompts of one layout; what several of them share is read once.
 
     Args:
         model: one of the families in `families.SHARING_A_PREFIX`, in inference mode.
         prompts: at least one, each with at least one token of its own.
-        room: tokens that each row will be continued by.
+        extra_tokens: to make room for, which follow later.
         penalty: the repetition penalty, 1 for none.
     """
     device = model.device
@@ -118,7 +118,7 @@ def read(model: Any, prompts: Sequence[Prompt], room: int, penalty: float = 1.0)
     ids, mask = pad(tails, left=True, device=device)
     mask = torch.ones_like(ids) if mask is None else mask
     full = torch.cat([begun["attention_mask"][rows], mask], dim=1)
-    own = roomy_cache(prefix_of(cache), rows, ids.shape[1] + room)
+    own = preallocated_cache(prefix_of(cache), rows, ids.shape[1] + extra_tokens)
     logits = _forward(model, ids, full, following[rows][:, None] + positions(mask), own, keep=1)[:, -1]
     seen = None
     if penalty != 1.0:

@@ -20,7 +20,7 @@ def replaced_weights(adapter: Path) -> frozenset[str]:
     return frozenset(name.removeprefix(_PREFIX) for name in names if ".lora_" not in name)
 
 
-def merge_adapter(model: Any, adapter: Path, origin: str) -> Any:
+def merge_adapter(model: Any, adapter: Path, label: str) -> Any:
     """The model with the adapter merged into it, of its own class again.
 
     Raises:
@@ -36,7 +36,7 @@ def merge_adapter(model: Any, adapter: Path, origin: str) -> Any:
             return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload(safe_merge=False)
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, UserWarning) as error:
             raise ModelLoadError(
-                f"{origin}: its LoRA adapter does not fit its base model: {one_line(error, 240)}"
+                f"{label}: its LoRA adapter does not fit its base model: {one_line(error, 240)}"
             ) from error
 
 

@@ -40,11 +40,11 @@ def load_or_spread(
     assert isinstance(transform, SquareTransform)
     assert weights is not None
     chosen = choose_device(None if device == SPREAD else device)
-    number = choose_dtype(dtype, chosen, checkpoint.config, checkpoint.label)
+    precision = choose_dtype(dtype, chosen, checkpoint.config, checkpoint.label)
     has_several = device is None and torch.cuda.device_count() > 1
-    spread = device == SPREAD or (has_several and _too_large(weights.files, number))
-    placed = {"device_map": "auto"} if spread else {}
-    model = load_weights(kind, checkpoint.directory, number, **placed)
+    spread = device == SPREAD or (has_several and _too_large(weights.files, precision))
+    loading_kwargs = {"device_map": "auto"} if spread else {}
+    model = load_weights(kind, checkpoint.directory, precision, **loading_kwargs)
     check_image_side(transform.side, model, checkpoint.label)
     model = model if spread else model.to(chosen)
     freeze_linears(model)

@@ -21,71 +21,71 @@ _TEXT_CONFIGS = ("text_config", "llm_config", "qformer_config")
 _FEWEST_TOKENS = 5
 
 
-def check_tokenizer(directory: Path, config: Mapping[str, Any], origin: str) -> None:
+def check_tokenizer(directory: Path, config: Mapping[str, Any], label: str) -> None:
     """Check that a checkpoint's tokenizer is there and reads text.
 
     Args:
         directory: of the checkpoint.
         config: its config.json.
-        origin: what messages begin with.
+        label: what messages begin with.
 
     Raises:
         ModelLoadError: files are missing or empty, or tokens have no place in the embeddings.
     """
-    tokens = _vocabulary(directory, origin)
+    tokens = _vocabulary(directory, label)
     if tokens is None:
         return
     if len(tokens) < _FEWEST_TOKENS:
         raise ModelLoadError(
-            f"{origin}: its tokenizer is empty: it has {len(tokens)} tokens, so no question would be read"
+            f"{label}: its tokenizer is empty: it has {len(tokens)} tokens, so no question would be read"
         )
     size = _embeddings(config)
     if size is not None and max(tokens.values()) >= size:
         last = max(tokens, key=lambda token: tokens[token])
         raise ModelLoadError(
-            f"{origin}: its tokenizer has tokens up to id {tokens[last]} ({last!r}), the network has embeddings for "
+            f"{label}: its tokenizer has tokens up to id {tokens[last]} ({last!r}), the network has embeddings for "
             f"{size} (vocab_size of config.json); they are of different models"
         )
 
 
-def _vocabulary(directory: Path, origin: str) -> dict[str, int] | None:
+def _vocabulary(directory: Path, label: str) -> dict[str, int] | None:
     """Token → id; None where the file is SentencePiece's own, which needs a package to be read."""
     if (directory / "tokenizer.json").is_file():
-        return _from_tokenizer_json(directory, origin)
+        return _from_tokenizer_json(directory, label)
     sentencepiece = [path for path in sorted(directory.glob("*.model")) if path.name.endswith(_SENTENCEPIECE)]
     if sentencepiece:
         if not sentencepiece[0].stat().st_size:
-            raise ModelLoadError(f"{origin}: its tokenizer is empty: {sentencepiece[0].name} has 0 bytes")
+            raise ModelLoadError(f"{label}: its tokenizer is empty: {sentencepiece[0].name} has 0 bytes")
         return None
     if (directory / "vocab.txt").is_file():
         words = (directory / "vocab.txt").read_bytes().decode("utf-8", "replace").splitlines()
         return {word: index for index, word in enumerate(words)}
     if (directory / "vocab.json").is_file():
         if not (directory / "merges.txt").is_file():
-            raise ModelLoadError(f"{origin}: its tokenizer is incomplete: vocab.json is there, merges.txt is missing")
-        return _ids(read_json(directory, "vocab.json"), "vocab.json", origin)
+            raise ModelLoadError(f"{label}: its tokenizer is incomplete: vocab.json is there, merges.txt is missing")
+        return _ids(read_json(directory, "vocab.json"), "vocab.json", label)
     raise ModelLoadError(
-        f"{origin}: it has no tokenizer, so no question would be read: wanted tokenizer.json, vocab.txt, vocab.json "
+        f"{label}: it has no tokenizer, so no question would be read: wanted tokenizer.json, vocab.txt, vocab.json "
         "with merges.txt, or a SentencePiece .model; copy them from the model that this one was trained from"
     )
 
 
-def _from_tokenizer_json(directory: Path, origin: str) -> dict[str, int]:
+def _from_tokenizer_json(directory: Path, label: str) -> dict[str, int]:
     content = read_json(directory, "tokenizer.json")
     try:
         vocabulary = content["model"]["vocab"]
         # Unigram models list pairs of a token and its score.
         pairs = vocabulary.items() if isinstance(vocabulary, dict) else ((v[0], i) for i, v in enumerate(vocabulary))
         added = {str(token["content"]): token["id"] for token in content.get("added_tokens") or ()}
-        return _ids({**dict(pairs), **added}, "tokenizer.json", origin)
+        return _ids({**dict(pairs), **added}, "tokenizer.json", label)
     except (LookupError, TypeError, AttributeError) as error:
-        raise ModelLoadError(f"{origin}: tokenizer.json has no vocabulary (model.vocab)") from error
+        raise ModelLoadError(f"{label}: tokenizer.json has no vocabulary (model.vocab)") from error
 
 
-def _ids(vocabulary: Mapping[str, Any], name: str, origin: str) -> dict[str, int]:
+def _ids(vocabulary: Mapping[str, Any], name: str, label: str) -> dict[str, int]:
     wrong = next((token for token, index in vocabulary.items() if not isinstance(index, int)), None)
     if wrong is not None:
-        raise ModelLoadError(f"{origin}: {name} gives the token {wrong!r} the id {json.dumps(vocabulary[wrong])[:40]}")
+        raise ModelLoadError(f"{label}: {name} gives the token {wrong!r} the id {json.dumps(vocabulary[wrong])[:40]}")
     return dict(vocabulary)
 
 

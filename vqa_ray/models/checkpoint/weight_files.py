@@ -41,39 +41,39 @@ def weight_files(directory: Path) -> list[Path]:
     return list(find_weights(directory).files)
 
 
-def find_weights(directory: Path, origin: str | None = None) -> WeightFiles:
+def find_weights(directory: Path, label: str | None = None) -> WeightFiles:
     """The weights of a checkpoint, safetensors before pickles; only their sizes and headers are read.
 
     Args:
         directory: of the checkpoint.
-        origin: what messages begin with; `model DIRECTORY` without.
+        label: what messages begin with; `model DIRECTORY` without.
 
     Raises:
         ModelLoadError: there are none, one is missing, empty, cut short or a Git LFS pointer, or a pickle holds more
             than tensors.
     """
-    origin = origin or f"model {directory}"
+    label = label or f"model {directory}"
     names = {path.name for path in directory.iterdir() if path.is_file()}
     chosen = weight_names(names)
     if chosen is None:
         below = {path.relative_to(directory).as_posix() for path in directory.glob("*/*") if path.is_file()}
-        raise ModelLoadError(f"{origin}: {weights_hint(names | below)}")
+        raise ModelLoadError(f"{label}: {weights_hint(names | below)}")
     shards = [chosen.single]
     if chosen.index:
-        shards = listed_shards(directory, chosen.index, origin)
+        shards = listed_shards(directory, chosen.index, label)
         absent = [name for name in shards if name not in names]
         if absent:
             raise ModelLoadError(
-                f"{origin}: weights are incomplete, missing {', '.join(absent[:5])}{' …' if absent[5:] else ''} "
+                f"{label}: weights are incomplete, missing {', '.join(absent[:5])}{' …' if absent[5:] else ''} "
                 f"({len(absent)} of {len(shards)} files that {chosen.index} lists)"
             )
     files = tuple(directory / name for name in shards)
     for file in files:
-        check_weight_file(file, chosen.pickled, origin)
+        check_weight_file(file, chosen.pickled, label)
     return WeightFiles(files, chosen.pickled)
 
 
-def listed_shards(directory: Path, index: str, origin: str) -> list[str]:
+def listed_shards(directory: Path, index: str, label: str) -> list[str]:
     """The files that an index in the directory lists.
 
     Raises:
@@ -83,7 +83,7 @@ def listed_shards(directory: Path, index: str, origin: str) -> list[str]:
     try:
         return shard_names(content)
     except ValueError as error:
-        raise ModelLoadError(f"{origin}: {index} {error}") from error
+        raise ModelLoadError(f"{label}: {index} {error}") from error
 
 
 def safetensors_shapes(file: Path) -> dict[str, tuple[int, ...]]:
@@ -109,7 +109,7 @@ def safetensors_shapes(file: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def check_weight_file(file: Path, pickled: bool, origin: str) -> None:
+def check_weight_file(file: Path, pickled: bool, label: str) -> None:
     """Check that a file of weights is whole and holds tensors alone, by its size and header.
 
     Raises:
@@ -119,12 +119,12 @@ def check_weight_file(file: Path, pickled: bool, origin: str) -> None:
         with file.open("rb") as opened:
             beginning = opened.read(len(_LFS_POINTER))
     except OSError as error:
-        raise ModelLoadError(f"{origin}: {file.name} cannot be read: {error.strerror}") from error
+        raise ModelLoadError(f"{label}: {file.name} cannot be read: {error.strerror}") from error
     if not beginning:
-        raise ModelLoadError(f"{origin}: {file.name} is empty (0 bytes); copy or download it again")
+        raise ModelLoadError(f"{label}: {file.name} is empty (0 bytes); copy or download it again")
     if beginning == _LFS_POINTER:
         raise ModelLoadError(
-            f"{origin}: {file.name} is a Git LFS pointer, not the weights; run `git lfs pull` in its repository"
+            f"{label}: {file.name} is a Git LFS pointer, not the weights; run `git lfs pull` in its repository"
         )
     try:
         if not pickled:
@@ -132,10 +132,10 @@ def check_weight_file(file: Path, pickled: bool, origin: str) -> None:
             return
         foreign = foreign_imports(file)
     except ValueError as error:
-        raise ModelLoadError(f"{origin}: {file.name}: {error}; copy or download it again") from error
+        raise ModelLoadError(f"{label}: {file.name}: {error}; copy or download it again") from error
     if foreign:
         shown = ", ".join(foreign[:_SHOWN_IMPORTS])
         raise ModelLoadError(
-            f"{origin}: {file.name} holds more than tensors ({shown}) and could run code when it is loaded, so it is "
+            f"{label}: {file.name} holds more than tensors ({shown}) and could run code when it is loaded, so it is "
             "not; save its state_dict alone, or as safetensors, in a place that you trust"
         )

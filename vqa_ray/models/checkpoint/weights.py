@@ -19,49 +19,51 @@ from vqa_ray.models.checkpoint.weight_files import find_weights
 _CONSTANTS = ("position_ids", "token_type_ids")
 
 
-def load_weights(kind: Any, path: Path, number: torch.dtype, **placed: Any) -> Any:
+def load_weights(kind: Any, path: Path, dtype: torch.dtype, **loading_kwargs: Any) -> Any:
     """A model in evaluation mode, its weights frozen; a LoRA adapter that lies with it is merged.
 
     Args:
         kind: the class.
         path: the checkpoint's directory.
-        number: the dtype of its weights.
-        placed: further arguments of `from_pretrained`.
+        dtype: the dtype of its weights.
+        loading_kwargs: further arguments of `from_pretrained`.
 
     Raises:
         ModelLoadError: weights are missing, cut short, of another shape than the config says, not finite, or a pickle
             of more than tensors.
     """
-    model = read_weights(kind, path, number, **placed)
+    model = read_weights(kind, path, dtype, **loading_kwargs)
     return model.eval().requires_grad_(False)
 
 
 def read_weights(
     kind: Any,
     path: Path,
-    number: torch.dtype,
+    dtype: torch.dtype,
     *,
     wanted: Callable[[str], bool] | None = None,
-    origin: str | None = None,
-    **placed: Any,
+    label: str | None = None,
+    **loading_kwargs: Any,
 ) -> Any:
     """As `load_weights`, as transformers gives it.
 
     Args:
-        kind, path, number, placed: see `load_weights`.
+        kind, path, dtype, loading_kwargs: see `load_weights`.
         wanted: of a weight's name, whether the checkpoint must hold it; all must, without.
-        origin: what messages begin with; `model DIRECTORY` without.
+        label: what messages begin with; `model DIRECTORY` without.
     """
     from safetensors import SafetensorError
 
-    origin = origin or f"model {path}"
-    found = find_weights(path, origin)
+    label = label or f"model {path}"
+    found = find_weights(path, label)
     options = {"local_files_only": True, "output_loading_info": True, "use_safetensors": not found.pickled}
     try:
         # Of what does not fit transformers' own message names nothing; what it leaves out is told below.
-        model, report = kind.from_pretrained(path, dtype=number, ignore_mismatched_sizes=True, **options, **placed)
+        model, report = kind.from_pretrained(
+            path, dtype=dtype, ignore_mismatched_sizes=True, **options, **loading_kwargs
+        )
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, SafetensorError) as error:
-        raise ModelLoadError(f"{origin}: {_reason(error)}") from error
+        raise ModelLoadError(f"{label}: {_reason(error)}") from error
     adapter = adapter_of(path)
     replaced = replaced_weights(adapter) if adapter else frozenset()
 
@@ -72,14 +74,14 @@ def read_weights(
     if unfit:
         name, shape, expected = unfit[0]
         raise ModelLoadError(
-            f"{origin}: {len(unfit)} weights do not fit config.json, first {name}: its shape is {tuple(shape)}, "
+            f"{label}: {len(unfit)} weights do not fit config.json, first {name}: its shape is {tuple(shape)}, "
             f"wanted {tuple(expected)}"
         )
     absent = [name for name in report["missing_keys"] if counts(name)]
     if absent:
-        raise ModelLoadError(f"{origin}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
-    model = merge_adapter(model, adapter, origin) if adapter else model
-    check_finite(model, origin)
+        raise ModelLoadError(f"{label}: weights are incomplete, {len(absent)} missing, first {min(absent)}")
+    model = merge_adapter(model, adapter, label) if adapter else model
+    check_finite(model, label)
     return model
 
 
@@ -99,15 +101,15 @@ def check_image_side(side: int, model: Any, label: str) -> None:
         raise ModelLoadError(f"{label}: its processor makes images of {side} pixels, its encoder takes {wanted}")
 
 
-def check_finite(model: Any, origin: str) -> None:
+def check_finite(model: Any, label: str) -> None:
     """Refuse weights of NaN or infinity: every answer would be nonsense or an error."""
     for name, weight in model.named_parameters():
         if not weight.is_floating_point() or weight.is_meta:
             continue
-        # A sum is one pass and no copy; only where it overflows is each number looked at.
+        # A sum is one pass and no copy; only where it overflows is each dtype looked at.
         if not torch.isfinite(weight.detach().sum(dtype=torch.float32)) and not torch.isfinite(weight).all():
             raise ModelLoadError(
-                f"{origin}: {name} holds numbers that are not finite (NaN or infinity): the checkpoint is damaged, "
+                f"{label}: {name} holds numbers that are not finite (NaN or infinity): the checkpoint is damaged, "
                 "perhaps by a training that diverged"
             )
 
@@ -121,32 +123,32 @@ def _reason(error: Exception) -> str:
     return (text.splitlines() or [type(error).__name__])[0]
 
 
-def load_text_tokenizer(path: Path, extra: str | None = None, *, origin: str | None = None) -> Any:
+def load_text_tokenizer(path: Path, extra: str | None = None, *, label: str | None = None) -> Any:
     """The checkpoint's tokenizer.
 
     Args:
         path: its directory.
         extra: the optional dependencies of ours that bring what it needs; None where it needs nothing more.
-        origin: what messages begin with; `model DIRECTORY` without.
+        label: what messages begin with; `model DIRECTORY` without.
 
     Raises:
         ModelLoadError: there is none, a package that it needs is missing, it is empty, or it cannot pad.
     """
     from transformers import AutoTokenizer
 
-    origin = origin or f"model {path}"
+    label = label or f"model {path}"
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
     except ImportError as error:
         hint = f"pip install 'vqa-ray[{extra}]'" if extra else " ".join(str(error).split())
-        raise ModelLoadError(f"{origin}: its tokenizer needs a package that is missing: {hint}") from error
+        raise ModelLoadError(f"{label}: its tokenizer needs a package that is missing: {hint}") from error
     except Exception as error:
         # The Rust part of tokenizers raises `Exception` itself, whatever is wrong with a file.
         told = one_line(error) or type(error).__name__
-        raise ModelLoadError(f"{origin}: its tokenizer cannot be loaded: {told}") from error
+        raise ModelLoadError(f"{label}: its tokenizer cannot be loaded: {told}") from error
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
         # transformers builds one of special tokens alone where files are missing.
-        raise ModelLoadError(f"{origin}: its tokenizer is empty, so every word would be unknown to it")
+        raise ModelLoadError(f"{label}: its tokenizer is empty, so every word would be unknown to it")
     if tokenizer.pad_token_id is None:
-        raise ModelLoadError(f"{origin}: its tokenizer has no pad token; set pad_token in tokenizer_config.json")
+        raise ModelLoadError(f"{label}: its tokenizer has no pad token; set pad_token in tokenizer_config.json")
     return tokenizer

@@ -21,16 +21,16 @@ class Blip2Encoder(DualEncoder):
     """A loaded `Blip2ForImageTextRetrieval`; of its two heads the contrastive one, which needs no pairs."""
 
     @classmethod
-    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> Blip2Towers:
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> Blip2RetrievalBackbone:
         """See `DualEncoder.load_backbone` and `load_or_spread`; `float16` is possible on CUDA."""
         from transformers import Blip2ForImageTextRetrieval
 
         model, where, transform = load_or_spread(Blip2ForImageTextRetrieval, checkpoint, device=device, dtype=dtype)
-        return Blip2Towers(model, load_text_tokenizer(checkpoint.directory), transform, where)
+        return Blip2RetrievalBackbone(model, load_text_tokenizer(checkpoint.directory), transform, where)
 
 
-class Blip2Towers:
-    """See `Towers`.
+class Blip2RetrievalBackbone:
+    """See `EncoderBackbone`.
 
     Args:
         model: a `Blip2ForImageTextRetrieval` in evaluation mode.
@@ -52,14 +52,14 @@ class Blip2Towers:
         self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
 
     def images(self, pixels: Tensor) -> Tensor:
-        """See `Towers.images`."""
+        """See `EncoderBackbone.images`."""
         seen = self._model.vision_model(pixel_values=self._pixels(pixels)).last_hidden_state
         queries = self._model.query_tokens.expand(len(seen), -1, -1)
         found = self._model.qformer(query_embeds=queries, encoder_hidden_states=seen).last_hidden_state
         return self._projected(found, self._model.vision_projection)
 
     def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        """See `Towers.texts`; a text is its first token."""
+        """See `EncoderBackbone.texts`; a text is its first token."""
         embedded = self._model.embeddings(input_ids=tokens["input_ids"])
         read = self._model.qformer(
             query_embeds=embedded, query_length=0, attention_mask=tokens["attention_mask"]

@@ -29,7 +29,7 @@ class ClipEncoder(DualEncoder):
     """A loaded `CLIPModel`."""
 
     @classmethod
-    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> ClipTowers:
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> ClipBackbone:
         """See `DualEncoder.load_backbone`.
 
         Raises:
@@ -43,11 +43,11 @@ class ClipEncoder(DualEncoder):
         model = _load(checkpoint, choose_dtype(dtype, where, checkpoint.config, checkpoint.label), tokenizer)
         check_image_side(transform.crop, model, checkpoint.label)
         check_closing(tokenizer, model.config.text_config.eos_token_id, checkpoint.label)
-        return ClipTowers(model.to(where), tokenizer, transform, where)
+        return ClipBackbone(model.to(where), tokenizer, transform, where)
 
 
-class ClipTowers:
-    """See `Towers`.
+class ClipBackbone:
+    """See `EncoderBackbone`.
 
     Args:
         model: a `CLIPModel` of transformers or `ClipModules`, in evaluation mode, on its device; it gives up its vision
@@ -72,7 +72,7 @@ class ClipTowers:
         self._patches = Patches(model.vision_model.embeddings.patch_embedding, transform.mean, transform.std)
 
     def images(self, pixels: Tensor) -> Tensor:
-        """See `Towers.images`."""
+        """See `EncoderBackbone.images`."""
         vision = self._model.vision_model
         if self._layers is None:
             seen = vision(pixel_values=self._pixels(pixels)).pooler_output[:, None]
@@ -86,7 +86,7 @@ class ClipTowers:
         return projected
 
     def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        """See `Towers.texts`."""
+        """See `EncoderBackbone.texts`."""
         if isinstance(self._model, ClipModules):
             return self._model.text_features(tokens["input_ids"])
         read = {name: values for name, values in tokens.items() if name in ("input_ids", "attention_mask")}

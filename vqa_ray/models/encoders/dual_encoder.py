@@ -56,7 +56,7 @@ class DualEncoder:
     """A loaded encoder; implements `Encoder`.
 
     Args:
-        towers: its networks.
+        backbone: its networks.
     """
 
     @classmethod
@@ -77,15 +77,15 @@ class DualEncoder:
         """Load the networks of a checkpoint onto their device."""
         raise NotImplementedError
 
-    def __init__(self, towers: EncoderBackbone) -> None:
-        self.towers = towers
-        self.device = towers.device
-        self.dimension = towers.shape.dimension
-        self.vectors = towers.shape.vectors
+    def __init__(self, backbone: EncoderBackbone) -> None:
+        self.backbone = backbone
+        self.device = backbone.device
+        self.dimension = backbone.shape.dimension
+        self.vectors = backbone.shape.vectors
         self.score_meaning = similarity_meaning(self.vectors)
         room = _TOKENS_PER_PASS.get(self.device.type, _TOKENS_PER_PASS["cpu"])
-        self._images_per_pass = max(1, room // towers.image_tokens)
-        self._texts_per_pass = max(_LEAST_TEXTS, room // towers.text_tokens)
+        self._images_per_pass = max(1, room // backbone.image_tokens)
+        self._texts_per_pass = max(_LEAST_TEXTS, room // backbone.text_tokens)
 
     def encode_images(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
         """See `Encoder.encode_images`; of an image larger than the encoder sees, the middle.
@@ -96,10 +96,10 @@ class DualEncoder:
 
         def encode(part: Sequence[Image]) -> Tensor:
             # Straight into memory that the device reads by itself, where there is such.
-            size, pinned = (len(part), self.towers.crop, self.towers.crop, 3), self.device.type == "cuda"
+            size, pinned = (len(part), self.backbone.crop, self.backbone.crop, 3), self.device.type == "cuda"
             pixels = torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
             np.stack([self._middle(image) for image in part], out=pixels.numpy())
-            return self.towers.images(pixels.to(self.device, non_blocking=True))
+            return self.backbone.images(pixels.to(self.device, non_blocking=True))
 
         vectors, halved = self._run(images, self._images_per_pass, encode)
         self._images_per_pass = max(1, self._images_per_pass >> min(halved, 1))
@@ -110,14 +110,14 @@ class DualEncoder:
         self._tell_cuts(texts)
 
         def encode(part: Sequence[str]) -> Tensor:
-            tokens = self.towers.tokenizer(
+            tokens = self.backbone.tokenizer(
                 list(part),
-                padding=self.towers.padding,
+                padding=self.backbone.padding,
                 truncation=True,
-                max_length=self.towers.text_tokens,
+                max_length=self.backbone.text_tokens,
                 return_tensors="pt",
             )
-            return self.towers.texts({name: send(values, self.device) for name, values in tokens.items()})
+            return self.backbone.texts({name: send(values, self.device) for name, values in tokens.items()})
 
         vectors, halved = self._run(texts, self._texts_per_pass, encode)
         self._texts_per_pass = max(1, self._texts_per_pass >> min(halved, 1))
@@ -145,7 +145,7 @@ class DualEncoder:
     def _middle(self, image: Image) -> Image:
         """The middle of an image, as transformers' `center_crop` cuts it."""
         height, width, _ = image.shape
-        side = self.towers.crop
+        side = self.backbone.crop
         if height < side or width < side:
             raise ValueError(f"an image of {width}x{height} pixels for an encoder that sees {side}x{side}")
         top, left = (height - side) // 2, (width - side) // 2
@@ -154,8 +154,10 @@ class DualEncoder:
     def _tell_cuts(self, texts: Sequence[str]) -> None:
         if not texts:
             return
-        limit = self.towers.text_tokens
-        counts = [len(ids) for ids in self.towers.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+        limit = self.backbone.text_tokens
+        counts = [
+            len(ids) for ids in self.backbone.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        ]
         cut = [count for count in counts if count > limit]
         if cut:
             logger.warning("%d of %d texts are cut to the model's %d tokens", len(cut), len(texts), limit)

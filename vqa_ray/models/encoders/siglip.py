@@ -24,7 +24,7 @@ class SiglipEncoder(DualEncoder):
     """A loaded `SiglipModel`."""
 
     @classmethod
-    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> SiglipTowers:
+    def load_backbone(cls, checkpoint: Checkpoint, device: str | None, dtype: str | None) -> SiglipBackbone:
         """See `DualEncoder.load_backbone`.
 
         Raises:
@@ -40,11 +40,11 @@ class SiglipEncoder(DualEncoder):
         check_image_side(transform.side, model, label)
         if not model.config.vision_config.vision_use_head:
             raise ModelLoadError(f"{label}: vision_use_head is false, so an image has no vector of its own")
-        return SiglipTowers(model.to(where), load_text_tokenizer(path, "siglip"), transform, where)
+        return SiglipBackbone(model.to(where), load_text_tokenizer(path, "siglip"), transform, where)
 
 
-class SiglipTowers:
-    """See `Towers`.
+class SiglipBackbone:
+    """See `EncoderBackbone`.
 
     A text is read at its last place whatever stands there, so all are padded to the length of the training.
 
@@ -70,7 +70,7 @@ class SiglipTowers:
         self._patches = Patches(model.vision_model.embeddings.patch_embedding, transform.mean, transform.std)
 
     def images(self, pixels: Tensor) -> Tensor:
-        """See `Towers.images`."""
+        """See `EncoderBackbone.images`."""
         vision = self._model.vision_model
         if self._layers is None:
             seen: Tensor = vision(pixel_values=self._pixels(pixels)).pooler_output
@@ -80,7 +80,7 @@ class SiglipTowers:
         return seen[:, None]
 
     def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        """See `Towers.texts`."""
+        """See `EncoderBackbone.texts`."""
         read = {name: values for name, values in tokens.items() if name in ("input_ids", "attention_mask")}
         projected: Tensor = self._model.get_text_features(**read).pooler_output
         return projected

@@ -17,7 +17,7 @@ class CausalDecoding:
 
     Args:
         language_model: a transformers `…ForCausalLM`.
-        cache: of R rows; grows with every `feed`.
+        cache: of R rows; grows with every `decode`.
         mask: (R, tokens in the cache), 1 for a token, 0 for padding; None where there is none.
         logits: (R, V).
     """
@@ -29,7 +29,9 @@ class CausalDecoding:
         self._mask = mask
 
     @classmethod
-    def begin(cls, language_model: Any, embeddings: Tensor, mask: Tensor | None, cache: DynamicCache) -> CausalDecoding:
+    def prefill(
+        cls, language_model: Any, embeddings: Tensor, mask: Tensor | None, cache: DynamicCache
+    ) -> CausalDecoding:
         """Read what the rows start with.
 
         Args:
@@ -41,8 +43,8 @@ class CausalDecoding:
         decoding.logits = decoding._forward(positions, inputs_embeds=embeddings, logits_to_keep=1)[:, -1]
         return decoding
 
-    def feed(self, tokens: Tensor) -> Tensor:
-        """See `Decoding.feed`."""
+    def decode(self, tokens: Tensor) -> Tensor:
+        """See `Decoding.decode`."""
         if self._mask is not None:
             self._mask = torch.cat([self._mask, self._mask.new_ones(tokens.shape)], dim=1)
         return self._forward(self._positions(tokens.shape[0], tokens.shape[1], tokens.device), input_ids=tokens)
@@ -52,13 +54,13 @@ class CausalDecoding:
         mask = None if self._mask is None else self._mask[rows]
         return CausalDecoding(self._model, select_rows(self._cache, rows), mask, self.logits[rows])
 
-    def join(self, others: Sequence[CausalDecoding], places: Sequence[Tensor], room: int) -> CausalDecoding:
+    def join(self, others: Sequence[CausalDecoding], places: Sequence[Tensor], extra_tokens: int) -> CausalDecoding:
         """One decoding of the rows of this one and others, which may have read different numbers of tokens.
 
         Args:
             others: of the same language model.
             places: of each, this one first, where its rows stand in the joined one.
-            room: tokens that will be fed.
+            extra_tokens: to make room for, which follow later.
         """
         parts = (self, *others)
         length = max(part._cache.get_seq_length() for part in parts)
@@ -69,7 +71,9 @@ class CausalDecoding:
             tokens = part._cache.get_seq_length()
             mask[place, length - tokens :] = 1 if part._mask is None else part._mask
             logits[place] = part.logits
-        return CausalDecoding(self._model, join_caches([part._cache for part in parts], places, room), mask, logits)
+        return CausalDecoding(
+            self._model, join_caches([part._cache for part in parts], places, extra_tokens), mask, logits
+        )
 
     def _forward(self, positions: Tensor, **given: Any) -> Tensor:
         output: Tensor = self._model(
@@ -91,20 +95,20 @@ class JoinedDecoding:
     Args:
         parts: at least one.
         places: of each, where its rows stand among all.
-        room: tokens that will be fed.
+        extra_tokens: to make room for, which follow later.
     """
 
-    def __init__(self, parts: Sequence[CausalDecoding], places: Sequence[Tensor], room: int) -> None:
+    def __init__(self, parts: Sequence[CausalDecoding], places: Sequence[Tensor], extra_tokens: int) -> None:
         self.logits = torch.cat([part.logits for part in parts])
         self.logits[torch.cat(list(places))] = self.logits.clone()
         self._parts = parts
         self._places = places
-        self._room = room
+        self._extra_tokens = extra_tokens
         self._whole: CausalDecoding | None = None
 
-    def feed(self, tokens: Tensor) -> Tensor:
-        """See `Decoding.feed`."""
-        return self._joined().feed(tokens)
+    def decode(self, tokens: Tensor) -> Tensor:
+        """See `Decoding.decode`."""
+        return self._joined().decode(tokens)
 
     def select(self, rows: Tensor) -> CausalDecoding:
         """See `Decoding.select`."""
@@ -113,6 +117,6 @@ class JoinedDecoding:
     def _joined(self) -> CausalDecoding:
         if self._whole is None:
             first, *others = self._parts
-            self._whole = first.join(others, self._places, self._room)
+            self._whole = first.join(others, self._places, self._extra_tokens)
             self._parts = ()
         return self._whole

@@ -34,13 +34,13 @@ class CrossDecoding:
         self._cache = cache
 
     @classmethod
-    def begin(cls, decoder: Decoder, encoded: Tensor, mask: Tensor | None, tokens: Tensor) -> CrossDecoding:
+    def prefill(cls, decoder: Decoder, encoded: Tensor, mask: Tensor | None, tokens: Tensor) -> CrossDecoding:
         """Read what the rows start with: tokens (R, N), without padding."""
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         return cls(decoder, encoded, mask, cache, decoder(tokens, encoded, mask, cache)[:, -1])
 
-    def feed(self, tokens: Tensor) -> Tensor:
-        """See `Decoding.feed`."""
+    def decode(self, tokens: Tensor) -> Tensor:
+        """See `Decoding.decode`."""
         return self._decoder(tokens, self._encoded, self._mask, self._cache)
 
     def select(self, rows: Tensor) -> CrossDecoding:

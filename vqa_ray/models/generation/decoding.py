@@ -21,7 +21,7 @@ class Decoding(Protocol):
 
     logits: Tensor
 
-    def feed(self, tokens: Tensor) -> Tensor:
+    def decode(self, tokens: Tensor) -> Tensor:
         """Append tokens (R, N); the logits (R, N, V) after each."""
         ...
 
@@ -45,7 +45,7 @@ class Generated:
     finish_reason: FinishReason
 
 
-def greedy(decoding: Decoding, closing: Sequence[int], max_new_tokens: int) -> list[Generated]:
+def greedy(decoding: Decoding, eos_token_ids: Sequence[int], max_new_tokens: int) -> list[Generated]:
     """Continue each row with its likeliest token until a closing one.
 
     The tokens are those of transformers' `generate(num_beams=1, do_sample=False)`. Rows that are done are dropped, so
@@ -53,13 +53,13 @@ def greedy(decoding: Decoding, closing: Sequence[int], max_new_tokens: int) -> l
 
     Args:
         decoding: used up.
-        closing: the ids that end a text.
+        eos_token_ids: the ids that end a text.
         max_new_tokens: the closing one included.
     """
     count, device = len(decoding.logits), decoding.logits.device
     chosen = torch.full((count, max_new_tokens), -1, dtype=torch.long, device=device)
     given = torch.zeros(count, max_new_tokens, device=device)
-    ends = torch.tensor(sorted(closing), dtype=torch.long, device=device)
+    ends = torch.tensor(sorted(eos_token_ids), dtype=torch.long, device=device)
     rows = torch.arange(count, device=device)
     logits = decoding.logits.float()
     for step in range(max_new_tokens):
@@ -73,26 +73,29 @@ def greedy(decoding: Decoding, closing: Sequence[int], max_new_tokens: int) -> l
             break
         if len(going) < len(rows):
             decoding, rows, token = decoding.select(going), rows[going], token[going]
-        logits = decoding.feed(token[:, None])[:, -1].float()
-    return [_generated(tokens, values, closing) for tokens, values in zip(chosen.tolist(), given.tolist(), strict=True)]
+        logits = decoding.decode(token[:, None])[:, -1].float()
+    return [
+        _generated(tokens, values, eos_token_ids)
+        for tokens, values in zip(chosen.tolist(), given.tolist(), strict=True)
+    ]
 
 
-def _generated(tokens: Sequence[int], log_probabilities: Sequence[float], closing: Sequence[int]) -> Generated:
+def _generated(tokens: Sequence[int], log_probabilities: Sequence[float], eos_token_ids: Sequence[int]) -> Generated:
     said = [token for token in tokens if token >= 0]
     mean = sum(log_probabilities[: len(said)]) / len(said)
-    return ended(said, mean, closing)
+    return ended(said, mean, eos_token_ids)
 
 
-def ended(tokens: Sequence[int], log_probability: float, closing: Sequence[int]) -> Generated:
+def ended(tokens: Sequence[int], log_probability: float, eos_token_ids: Sequence[int]) -> Generated:
     """A continuation that stops at its closing token, if it has one; that token is its last."""
-    if tokens and tokens[-1] in closing:
+    if tokens and tokens[-1] in eos_token_ids:
         return Generated(tuple(tokens[:-1]), log_probability, "stop")
     return Generated(tuple(tokens), log_probability, "length")
 
 
-def up_to_closing(ids: Sequence[int], closing: Sequence[int]) -> list[int]:
+def up_to_eos(ids: Sequence[int], eos_token_ids: Sequence[int]) -> list[int]:
     """A text up to its closing token, that included; what is behind is padding."""
-    ends = [place for place, token in enumerate(ids) if token in closing]
+    ends = [place for place, token in enumerate(ids) if token in eos_token_ids]
     return list(ids[: ends[0] + 1] if ends else ids)
 
 
@@ -129,6 +132,6 @@ def _rest(decoding: Decoding, sequences: Sequence[Sequence[int]]) -> Tensor:
     ids = torch.tensor([[*tokens, *[0] * (width - len(tokens))] for tokens in sequences])
     real = torch.arange(1, width)[None] < torch.tensor([len(tokens) for tokens in sequences])[:, None]
     ids, real = ids.to(decoding.logits.device), real.to(decoding.logits.device)
-    logits = decoding.feed(ids[:, :-1]).float()
+    logits = decoding.decode(ids[:, :-1]).float()
     given = logits.gather(-1, ids[:, 1:, None])[..., 0] - logits.logsumexp(dim=-1)
     return (given * real).sum(dim=-1)

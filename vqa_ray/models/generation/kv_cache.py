@@ -33,10 +33,12 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         self._show(tokens)
 
     @classmethod
-    def start(cls, keys: Tensor, values: Tensor, rows: Tensor, room: int) -> PreallocatedLayer:
+    def start(cls, keys: Tensor, values: Tensor, rows: Tensor, extra_tokens: int) -> PreallocatedLayer:
         """A layer whose rows (R,) start from some of keys and values (B, heads, tokens, D), with room for more."""
         rows = rows.to(keys.device)
-        return cls(_with_room(keys, rows, room), _with_room(values, rows, room), keys.shape[-2])
+        return cls(
+            _with_extra_tokens(keys, rows, extra_tokens), _with_extra_tokens(values, rows, extra_tokens), keys.shape[-2]
+        )
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Add tokens; all that there are now."""
@@ -55,10 +57,10 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         self.keys, self.values = (buffer[:, :, :tokens] for buffer in self._buffers)
 
 
-def roomy_cache(prefix: Prefix, rows: Tensor, room: int) -> DynamicCache:
+def preallocated_cache(prefix: Prefix, rows: Tensor, extra_tokens: int) -> DynamicCache:
     """A cache whose rows (R,) start from some of `prefix`, with room for so many tokens more."""
     cache = DynamicCache()
-    cache.layers = [PreallocatedLayer.start(keys, values, rows, room) for keys, values in prefix]
+    cache.layers = [PreallocatedLayer.start(keys, values, rows, extra_tokens) for keys, values in prefix]
     return cache
 
 
@@ -73,20 +75,20 @@ def select_rows(cache: DynamicCache, rows: Tensor) -> DynamicCache:
     )
 
 
-def join_caches(caches: Sequence[DynamicCache], places: Sequence[Tensor], room: int) -> DynamicCache:
+def join_caches(caches: Sequence[DynamicCache], places: Sequence[Tensor], extra_tokens: int) -> DynamicCache:
     """One cache of the rows of several; a shorter one's tokens stand at the end, behind zeros.
 
     Args:
         caches: each of some rows.
         places: of each, where its rows stand in the joined one; together 0 … R − 1.
-        room: tokens that will be added.
+        extra_tokens: to make room for, which follow later.
     """
     held = [prefix_of(cache) for cache in caches]
     joined = DynamicCache()
     joined.layers = [
         PreallocatedLayer(
-            _joined([keys for keys, _ in layer], places, room),
-            _joined([values for _, values in layer], places, room),
+            _joined([keys for keys, _ in layer], places, extra_tokens),
+            _joined([values for _, values in layer], places, extra_tokens),
             max(keys.shape[-2] for keys, _ in layer),
         )
         for layer in zip(*held, strict=True)
@@ -99,18 +101,18 @@ def prefix_of(cache: DynamicCache) -> Prefix:
     return [(layer.keys, layer.values) for layer in cache.layers]
 
 
-def _joined(tensors: Sequence[Tensor], places: Sequence[Tensor], room: int) -> Tensor:
+def _joined(tensors: Sequence[Tensor], places: Sequence[Tensor], extra_tokens: int) -> Tensor:
     _, heads, _, width = tensors[0].shape
     tokens = max(tensor.shape[-2] for tensor in tensors)
-    buffer = tensors[0].new_zeros((sum(map(len, places)), heads, tokens + room, width))
+    buffer = tensors[0].new_zeros((sum(map(len, places)), heads, tokens + extra_tokens, width))
     for tensor, rows in zip(tensors, places, strict=True):
         buffer[rows.to(buffer.device), :, tokens - tensor.shape[-2] : tokens] = tensor
     return buffer
 
 
-def _with_room(tensor: Tensor, rows: Tensor, room: int) -> Tensor:
+def _with_extra_tokens(tensor: Tensor, rows: Tensor, extra_tokens: int) -> Tensor:
     _, heads, tokens, width = tensor.shape
-    buffer = tensor.new_empty((len(rows), heads, tokens + room, width))
+    buffer = tensor.new_empty((len(rows), heads, tokens + extra_tokens, width))
     buffer[:, :, :tokens] = tensor.index_select(0, rows)
     return buffer
 

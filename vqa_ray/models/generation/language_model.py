@@ -14,7 +14,7 @@ from vqa_ray.models.generation.causal import CausalDecoding, JoinedDecoding
 from vqa_ray.models.generation.choices import continuation_tokens, opening_tokens
 from vqa_ray.models.generation.cross_attention import CrossDecoding
 from vqa_ray.models.generation.decoding import Decoding
-from vqa_ray.models.generation.kv_cache import Prefix, pad, prefix_of, roomy_cache
+from vqa_ray.models.generation.kv_cache import Prefix, pad, preallocated_cache, prefix_of
 from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.layers.device import send
 from vqa_ray.models.layers.microbatch import cut_by_length
@@ -38,39 +38,39 @@ class Shared(NamedTuple):
 class LanguageModelAdapter(Protocol):
     """A language model that images stand in front of."""
 
-    closing: tuple[int, ...]
+    eos_token_ids: tuple[int, ...]
     device: torch.device
 
     def tokenize(self, text: str) -> Sequence[int]:
-        """See `Network.tokenize`."""
+        """See `GenerationBackbone.tokenize`."""
         ...
 
     def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """See `Network.choice_tokens`."""
+        """See `GenerationBackbone.choice_tokens`."""
         ...
 
     def share(self, features: Tensor) -> Shared:
         """Read the features (B, image tokens, D) of B images as far as that does not depend on a prompt."""
         ...
 
-    def begin(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
-        """See `Network.begin`."""
+    def prefill(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> Decoding:
+        """See `GenerationBackbone.prefill`."""
         ...
 
     def beams(
         self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
     ) -> list[list[list[int]]]:
-        """See `Network.beams`."""
+        """See `GenerationBackbone.beams`."""
         ...
 
 
 def language_model_adapter(language_model: Any, tokenizer: Any) -> LanguageModelAdapter:
     """The reader that a transformers language model needs."""
-    kind = Seq2SeqReader if language_model.config.is_encoder_decoder else CausalReader
+    kind = Seq2SeqAdapter if language_model.config.is_encoder_decoder else CausalAdapter
     return kind(language_model, tokenizer)
 
 
-class CausalReader:
+class CausalAdapter:
     """Decoder-only: what is read of an image holds for every prompt about it.
 
     Padding stands between image and prompt, whatever the tokenizer's own padding side: behind the prompt it would be
@@ -78,7 +78,7 @@ class CausalReader:
     """
 
     def __init__(self, language_model: Any, tokenizer: Any) -> None:
-        self.closing = closing_tokens(language_model.generation_config.eos_token_id)
+        self.eos_token_ids = as_token_ids(language_model.generation_config.eos_token_id)
         self._embed = language_model.get_input_embeddings()
         self.device: torch.device = self._embed.weight.device
         self._model = language_model
@@ -86,13 +86,13 @@ class CausalReader:
         self._bos: int | None = language_model.config.bos_token_id
 
     def tokenize(self, text: str) -> Sequence[int]:
-        """See `Network.tokenize`; without text a caption begins with bos, as in transformers' `generate`."""
+        """See `GenerationBackbone.tokenize`; without text a caption begins with bos, as in transformers' `generate`."""
         if not text and self._bos is not None:
             return (self._bos,)
         return tuple(self._tokenizer(text, verbose=False)["input_ids"])
 
     def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """See `Network.choice_tokens`."""
+        """See `GenerationBackbone.choice_tokens`."""
         return continuation_tokens(lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"], choice)
 
     def share(self, features: Tensor) -> Shared:
@@ -102,39 +102,39 @@ class CausalReader:
         self._model(inputs_embeds=features, past_key_values=cache, use_cache=True, logits_to_keep=1)
         return Shared(features, prefix_of(cache))
 
-    def begin(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> Decoding:
-        """See `Network.begin`."""
+    def prefill(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> Decoding:
+        """See `GenerationBackbone.prefill`."""
         overhead = _PASS_TOKENS.get(self.device.type, _PASS_TOKENS["cpu"])
         groups = cut_by_length([len(prompt.ids) for prompt in prompts], overhead)
         if len(groups) == 1:
-            return self._read(shared, images, prompts, room)
+            return self._read(shared, images, prompts, extra_tokens)
         places = [send(torch.tensor(group), self.device) for group in groups]
         parts = [
             self._read(shared, images[place.to(images.device)], [prompts[row] for row in group], 0)
             for group, place in zip(groups, places, strict=True)
         ]
-        return JoinedDecoding(parts, places, room)
+        return JoinedDecoding(parts, places, extra_tokens)
 
-    def _read(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> CausalDecoding:
+    def _read(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> CausalDecoding:
         ids, mask = pad([prompt.ids for prompt in prompts], left=True, device=self.device)
-        cache = roomy_cache(shared.prefix, images, ids.shape[1] + room)
-        return CausalDecoding.begin(self._model, self._embed(ids), _behind(shared.features, mask), cache)
+        cache = preallocated_cache(shared.prefix, images, ids.shape[1] + extra_tokens)
+        return CausalDecoding.prefill(self._model, self._embed(ids), _behind(shared.features, mask), cache)
 
     def beams(
         self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
     ) -> list[list[list[int]]]:
-        """See `Network.beams`."""
+        """See `GenerationBackbone.beams`."""
         ids, mask = pad([prompt.ids for prompt in prompts], left=True, device=self.device)
         return in_groups(
             _generate(self._model, shared.features[images.to(self.device)], self._embed(ids), mask, options), count
         )
 
 
-class Seq2SeqReader:
+class Seq2SeqAdapter:
     """Encoder and decoder (T5): the encoder reads image and prompt together, so only the features are shared."""
 
     def __init__(self, language_model: Any, tokenizer: Any) -> None:
-        self.closing = closing_tokens(language_model.generation_config.eos_token_id)
+        self.eos_token_ids = as_token_ids(language_model.generation_config.eos_token_id)
         self._embed = language_model.get_input_embeddings()
         self.device: torch.device = self._embed.weight.device
         self._model = language_model
@@ -142,29 +142,29 @@ class Seq2SeqReader:
         self._start: int = language_model.config.decoder_start_token_id
 
     def tokenize(self, text: str) -> Sequence[int]:
-        """See `Network.tokenize`; T5 has no bos token, so a caption without text begins with its closing token."""
-        return tuple(self._tokenizer(text, verbose=False)["input_ids"]) or self.closing[:1]
+        """See `GenerationBackbone.tokenize`; T5 has no bos token: a caption without text begins with eos."""
+        return tuple(self._tokenizer(text, verbose=False)["input_ids"]) or self.eos_token_ids[:1]
 
     def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """See `Network.choice_tokens`."""
+        """See `GenerationBackbone.choice_tokens`."""
         return opening_tokens(lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"], choice)
 
     def share(self, features: Tensor) -> Shared:
         """See `LanguageModelAdapter.share`."""
         return Shared(features.to(self.device))
 
-    def begin(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], room: int) -> CrossDecoding:
-        """See `Network.begin`."""
+    def prefill(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> CrossDecoding:
+        """See `GenerationBackbone.prefill`."""
         ids, mask = pad([prompt.ids for prompt in prompts], left=False, device=self.device)
         mask = _behind(shared.features, mask)
         embeddings = torch.cat([shared.features[images.to(self.device)], self._embed(ids)], dim=1)
         encoded = self._model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
-        return CrossDecoding.begin(self._decode, encoded, mask, ids.new_full((len(ids), 1), self._start))
+        return CrossDecoding.prefill(self._decode, encoded, mask, ids.new_full((len(ids), 1), self._start))
 
     def beams(
         self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
     ) -> list[list[list[int]]]:
-        """See `Network.beams`."""
+        """See `GenerationBackbone.beams`."""
         ids, mask = pad([prompt.ids for prompt in prompts], left=False, device=self.device)
         found = _generate(self._model, shared.features[images.to(self.device)], self._embed(ids), mask, options)
         return in_groups(found[:, 1:], count)
@@ -180,7 +180,7 @@ class Seq2SeqReader:
         return logits
 
 
-def closing_tokens(given: int | list[int] | None) -> tuple[int, ...]:
+def as_token_ids(given: int | list[int] | None) -> tuple[int, ...]:
     """The ids that end a text, as a generation config holds them."""
     return tuple(given) if isinstance(given, list) else () if given is None else (given,)
 

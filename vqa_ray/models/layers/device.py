@@ -34,7 +34,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def choose_dtype(
-    name: str | None, device: torch.device, config: Mapping[str, Any] | None = None, origin: str = "dtype float16"
+    name: str | None, device: torch.device, config: Mapping[str, Any] | None = None, label: str = "dtype float16"
 ) -> torch.dtype:
     """The named dtype, or the device's best: bfloat16 where it multiplies in it, else float16 on CUDA, else float32.
 
@@ -43,7 +43,7 @@ def choose_dtype(
         device: what computes.
         config: the model's config.json, which decides whether it can be computed in float16; None, as in training,
             never chooses float16.
-        origin: who is named in an error, `model DIRECTORY`.
+        label: who is named in an error, `model DIRECTORY`.
 
     Raises:
         ModelLoadError: an unknown name, or float16 for a model that overflows in it.
@@ -58,7 +58,7 @@ def choose_dtype(
     if DTYPES[name] == torch.float16:
         refusal = half_refusal(config or {})
         if refusal:
-            raise ModelLoadError(f"{origin}: {refusal}")
+            raise ModelLoadError(f"{label}: {refusal}")
         if device.type == "cpu":
             logger.warning("float16 on a CPU is slower than float32, and no more exact")
     return DTYPES[name]

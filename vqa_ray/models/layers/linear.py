@@ -30,7 +30,7 @@ def _packs(weight: Tensor) -> bool:
     return weight.dtype == torch.float32
 
 
-class Projection:
+class FrozenLinear:
     """`x @ weight.T + bias`, with what follows it fused in where the device can.
 
     On a CPU the weights are laid out once as oneDNN multiplies them, instead of at every call: about a tenth of the
@@ -72,8 +72,8 @@ class Projection:
         return _pointwise(x, self.weight, self.bias, operation, algorithm)
 
 
-class FrozenLinear(nn.Module):
-    """A `Projection` where the code of a model expects an `nn.Linear`.
+class FrozenLinearModule(nn.Module):
+    """A `FrozenLinear` where the code of a model expects an `nn.Linear`.
 
     Args:
         linear: is left as it is.
@@ -81,7 +81,7 @@ class FrozenLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self._projection = Projection(linear.weight, linear.bias)
+        self._projection = FrozenLinear(linear.weight, linear.bias)
 
     @property
     def weight(self) -> Tensor:
@@ -103,7 +103,7 @@ def freeze_linears(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Linear and owners[id(child.weight)] == 1 and _packs(child.weight):
-                setattr(module, name, FrozenLinear(child))
+                setattr(module, name, FrozenLinearModule(child))
 
 
 def trained_linear(linear: nn.Module, x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqa_ray.models.layers.linear import Projection
+from vqa_ray.models.layers.linear import FrozenLinear
 
 
 class Patches:
@@ -33,7 +33,7 @@ class Patches:
         bias = -(scaled * centre).sum(dim=(1, 2, 3))
         if convolution.bias is not None:
             bias = bias + convolution.bias.double()
-        self._product = Projection((scaled / 255).flatten(1).to(self._dtype), bias.to(self._dtype))
+        self._product = FrozenLinear((scaled / 255).flatten(1).to(self._dtype), bias.to(self._dtype))
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) → (B, patches, D) in row-major order; pixels beyond the last whole patch are not seen."""

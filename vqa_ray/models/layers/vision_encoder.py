@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqa_ray.models.layers.linear import Projection
+from vqa_ray.models.layers.linear import FrozenLinear
 
 # Of the sigmoid in CLIP's `quick_gelu`.
 _QUICK = 1.702
@@ -55,12 +55,12 @@ class _Layer:
         joined = (attention.q_proj, attention.k_proj, attention.v_proj)
         weight, bias = (torch.cat([getattr(part, name) for part in joined]) for name in ("weight", "bias"))
         width = weight.shape[1]
-        self._query = Projection(weight[:width], bias[:width])
-        self._key_value = Projection(weight[width:], bias[width:])
-        self._out = Projection(attention.out_proj.weight, attention.out_proj.bias)
+        self._query = FrozenLinear(weight[:width], bias[:width])
+        self._key_value = FrozenLinear(weight[width:], bias[width:])
+        self._out = FrozenLinear(attention.out_proj.weight, attention.out_proj.bias)
         self._up = _Activated(layer.mlp.fc1, activation)
         down = layer.mlp.fc2
-        self._down = Projection(down.weight / self._up.scale, down.bias)
+        self._down = FrozenLinear(down.weight / self._up.scale, down.bias)
         self._before, self._after = layer.layer_norm1, layer.layer_norm2
         self._heads = heads
         for part in (*joined, attention.out_proj, layer.mlp.fc1, down):
@@ -90,11 +90,11 @@ class _Activated:
 
     def __init__(self, linear: Any, activation: str) -> None:
         self._activation = activation
-        plain = Projection(linear.weight, linear.bias)
+        plain = FrozenLinear(linear.weight, linear.bias)
         # quick_gelu(x) = x·σ(1.702 x) = swish(1.702 x) / 1.702, and oneDNN has swish.
         self.scale = _QUICK if activation == "quick_gelu" and plain.packed else 1.0
         scaled = self.scale != 1.0
-        self._product = Projection(linear.weight * self.scale, linear.bias * self.scale) if scaled else plain
+        self._product = FrozenLinear(linear.weight * self.scale, linear.bias * self.scale) if scaled else plain
 
     def __call__(self, x: Tensor) -> Tensor:
         if self.scale != 1.0:

@@ -94,8 +94,8 @@ class Vilt:
         assert isinstance(transform, ViltTransform)
         assert vocabulary is not None
         chosen = choose_device(device)
-        number = choose_dtype(dtype, chosen, checkpoint.config, checkpoint.label)
-        model = load_plain(path, checkpoint.config, number) or _load_stock(path, number)
+        precision = choose_dtype(dtype, chosen, checkpoint.config, checkpoint.label)
+        model = load_plain(path, checkpoint.config, precision) or _load_stock(path, precision)
         tokenizer = load_wordpiece(path) or load_text_tokenizer(path)
         network = ViltNetwork(model.to(chosen), transform.mean, transform.std, frozen=True).to(chosen)
         vilt = cls(network, tokenizer, vocabulary, model.config.max_position_embeddings)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vqa_ray.models.layers.linear import Projection, differentiable_product, trained_linear
+from vqa_ray.models.layers.linear import FrozenLinear, differentiable_product, trained_linear
 from vqa_ray.models.layers.packed_sequences import PackedSequences, Segment, joined, split
 
 
@@ -217,8 +217,8 @@ class _FrozenLayer:
         attention = layer.attention.attention
         weight, bias = _join_projections(attention)
         width = weight.shape[1]
-        self.query = Projection(weight[:width], bias[:width])
-        self.key_value = Projection(weight[width:], bias[width:])
+        self.query = FrozenLinear(weight[:width], bias[:width])
+        self.key_value = FrozenLinear(weight[width:], bias[width:])
         self.attended = _taken(layer.attention.output.dense)
         self.up = _taken(layer.intermediate.dense)
         self.down = _taken(layer.output.dense)
@@ -226,8 +226,8 @@ class _FrozenLayer:
             _empty(part)
 
 
-def _taken(linear: Any) -> Projection:
-    projection = Projection(linear.weight, linear.bias)
+def _taken(linear: Any) -> FrozenLinear:
+    projection = FrozenLinear(linear.weight, linear.bias)
     _empty(linear)
     return projection
 

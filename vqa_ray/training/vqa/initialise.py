@@ -108,7 +108,7 @@ def _load(info: StartInfo, label: str) -> Any:
             info.path,
             torch.float32,
             wanted=lambda name: name.startswith(parts),
-            origin=label,
+            label=label,
         )
     return model.train().requires_grad_(True)
 

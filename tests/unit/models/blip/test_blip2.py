@@ -95,8 +95,8 @@ def test_yes_or_no_reads_the_prompt_once_and_generates_nothing(engine: Blip2, mo
         raise AssertionError("a choice of one token must not be fed")
 
     for decoding in (CausalDecoding, CrossDecoding):
-        monkeypatch.setattr(decoding, "feed", refuse)
-    single = [word for word in ("a", "e", "i") if len(engine.network.choice_tokens(word)) == 1][:2]
+        monkeypatch.setattr(decoding, "decode", refuse)
+    single = [word for word in ("a", "e", "i") if len(engine.backbone.choice_tokens(word)) == 1][:2]
     assert len(single) == 2
     scored = engine.score(tiny_blip.random_images(2), [["is it red?"]] * 2, [[tuple(single)]] * 2)
     assert all(math.isfinite(score) for (row,) in scored for score in row.scores)
@@ -106,8 +106,8 @@ def test_an_image_is_encoded_once_however_many_questions_it_brings(
     engine: Blip2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = []
-    encode = engine.network.encode
-    monkeypatch.setattr(engine.network, "encode", lambda pixels: (encoded.append(len(pixels)), encode(pixels))[1])
+    encode = engine.backbone.encode
+    monkeypatch.setattr(engine.backbone, "encode", lambda pixels: (encoded.append(len(pixels)), encode(pixels))[1])
     engine.answer(tiny_blip.random_images(3), [list(tiny_blip.QUESTIONS), ["a"], []], 1)
     assert sum(encoded) == 2, "the image without questions is not encoded at all"
 
@@ -185,7 +185,7 @@ def test_beams_equal_stock_beams(directory: Path, stock: tuple[Any, Any], monkey
 def test_normalises_pixels_as_the_stock_processor(engine: Blip2, stock: tuple[Any, Any]) -> None:
     image = tiny_blip.random_images(1)[0]
     wanted = stock[1].image_processor(image, return_tensors="pt", do_resize=False).pixel_values
-    found = engine.network._pixels(torch.from_numpy(image)[None])  # type: ignore[attr-defined]
+    found = engine.backbone._pixels(torch.from_numpy(image)[None])  # type: ignore[attr-defined]
     torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
 
 

@@ -57,7 +57,7 @@ def test_the_image_stands_before_every_prompt(engine: Blip2) -> None:
 def test_features_that_are_not_as_many_as_the_config_says_are_refused(
     engine: Blip2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.network, "image_tokens", tiny_blip.QUERY_TOKENS + 1)
+    monkeypatch.setattr(engine.backbone, "image_tokens", tiny_blip.QUERY_TOKENS + 1)
     with pytest.raises(AssertionError, match=r"shape \(1, 4, 32\), wanted 5 each"):
         engine.answer(tiny_blip.random_images(1), [["a"]], 1)
 
@@ -104,9 +104,9 @@ def test_prompts_are_padded_before_their_text_whatever_the_tokenizer_says(
     monkeypatch.setattr(readers, "_PASS_TOKENS", {"cpu": overhead})
     copy = changed(directory, tmp_path / "copy", "tokenizer_config.json", lambda c: c.update(padding_side="right"))
     engine = load(copy)
-    assert engine.network.tokenizer.padding_side == "right"
+    assert engine.backbone.tokenizer.padding_side == "right"
     image = tiny_blip.random_images(1, seed=2)
-    lengths = {len(engine.network.tokenize(Prompting().text(question))) for question in tiny_blip.QUESTIONS}
+    lengths = {len(engine.backbone.tokenize(Prompting().text(question))) for question in tiny_blip.QUESTIONS}
     assert len(lengths) > 3, "nothing is padded if all are of one length"
     (together,) = engine.answer(image, [list(tiny_blip.QUESTIONS)], 1)
     for question, answer in zip(tiny_blip.QUESTIONS, together, strict=True):
@@ -195,8 +195,8 @@ def test_strange_questions_are_answered(engine: Blip2, question: str) -> None:
 
 
 def test_an_answer_of_no_words_is_empty_and_has_a_score(engine: Blip2, monkeypatch: pytest.MonkeyPatch) -> None:
-    every = tuple(range(len(engine.network.tokenizer) + 1))
-    monkeypatch.setattr(engine.network, "closing", every)
+    every = tuple(range(len(engine.backbone.tokenizer) + 1))
+    monkeypatch.setattr(engine.backbone, "eos_token_ids", every)
     (((answer,)),) = engine.answer(tiny_blip.random_images(1), [["is it red?"]], 1)
     assert answer.answers[0][0] == ""
     assert 0 < answer.answers[0][1] <= 1
@@ -255,22 +255,22 @@ def test_out_of_memory_halves_the_pass_and_loses_nothing(engine: Blip2, monkeypa
     images = tiny_blip.random_images(6, seed=7)
     asked = [list(tiny_blip.QUESTIONS[:4])] * 6
     wanted = engine.answer(images, asked, 1)
-    begin, encode = engine.network.begin, engine.network.encode
+    prefill, encode = engine.backbone.prefill, engine.backbone.encode
     sizes: list[int] = []
 
-    def tight_begin(encoded: Any, rows: torch.Tensor, *rest: Any) -> Any:
+    def tight_prefill(encoded: Any, rows: torch.Tensor, *rest: Any) -> Any:
         sizes.append(len(rows))
         if len(rows) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return begin(encoded, rows, *rest)
+        return prefill(encoded, rows, *rest)
 
     def tight_encode(pixels: torch.Tensor) -> Any:
         if len(pixels) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return encode(pixels)
 
-    monkeypatch.setattr(engine.network, "begin", tight_begin)
-    monkeypatch.setattr(engine.network, "encode", tight_encode)
+    monkeypatch.setattr(engine.backbone, "prefill", tight_prefill)
+    monkeypatch.setattr(engine.backbone, "encode", tight_encode)
     monkeypatch.setattr(engine, "_tokens_per_pass", engine._tokens_per_pass)
     monkeypatch.setattr(engine, "_images_per_group", engine._images_per_group)
     again = engine.answer(images, asked, 1)

@@ -75,8 +75,8 @@ def forced(model: Any, processor: Any, image: Any, question: str, choice: str) -
 
 def test_vision_runs_once_per_image(engine: InstructBlip, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    encode = engine.network.encode
-    monkeypatch.setattr(engine.network, "encode", lambda pixels: (seen.append(len(pixels)), encode(pixels))[1])
+    encode = engine.backbone.encode
+    monkeypatch.setattr(engine.backbone, "encode", lambda pixels: (seen.append(len(pixels)), encode(pixels))[1])
     engine.answer(tiny_blip.random_images(2), [list(tiny_blip.QUESTIONS)] * 2, 1)
     assert sum(seen) == 2
 

@@ -87,7 +87,7 @@ def test_a_family_answers_as_stock_generate_does(name: str, tmp_path: Path) -> N
     engine = ChatModel.from_checkpoint(
         Checkpoint.open(str(tmp_path)), device="cpu", dtype="float32", generation=generation
     )
-    assert engine.shares == (name in SHARING_A_PREFIX)
+    assert engine.shares_prefix == (name in SHARING_A_PREFIX)
     images = random_images(4)
     asked = [list(QUESTIONS[first:last]) for first, last in ((0, 3), (1, 3), (2, 5), (1, 3))]
     adapter = ADAPTERS.get(name)

@@ -63,7 +63,7 @@ def test_a_clip_embeds_as_with_the_stock_modules(
     plain = clip.ClipEncoder.from_checkpoint(Checkpoint.open(str(clip_directory)), device="cpu", dtype=dtype)
     monkeypatch.setattr(clip, "load_plain", lambda *_: None)
     stock = clip.ClipEncoder.from_checkpoint(Checkpoint.open(str(clip_directory)), device="cpu", dtype=dtype)
-    assert isinstance(plain.towers._model, clip_modules.ClipModules)
+    assert isinstance(plain.backbone._model, clip_modules.ClipModules)
     np.testing.assert_array_equal(plain.encode_images(images), stock.encode_images(images))
     np.testing.assert_allclose(
         plain.encode_texts(TEXTS), stock.encode_texts(TEXTS), atol=1e-6 if dtype == "float32" else 1e-2

@@ -189,7 +189,7 @@ def test_one_item_that_does_not_fit_is_told() -> None:
 def test_a_roomy_layer_holds_what_a_growing_one_would() -> None:
     keys, values = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
     rows = torch.tensor([1, 0, 1])
-    layer = PreallocatedLayer.start(keys, values, rows, room=2)
+    layer = PreallocatedLayer.start(keys, values, rows, extra_tokens=2)
     more = torch.randn(3, 3, 2, 5)
     held, _ = layer.update(more[:, :, :1], more[:, :, :1])
     torch.testing.assert_close(held, torch.cat([keys[rows], more[:, :, :1]], dim=2))

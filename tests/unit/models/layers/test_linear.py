@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from vqa_ray.models.layers import linear as projection
-from vqa_ray.models.layers.linear import FrozenLinear, freeze_linears, trained_linear
+from vqa_ray.models.layers.linear import FrozenLinearModule, freeze_linears, trained_linear
 
 
 class Model(nn.Module):
@@ -36,13 +36,13 @@ def test_a_frozen_layer_gives_the_same(dtype: torch.dtype, shape: tuple[int, ...
     linear = nn.Linear(6, 9, bias=bias).to(dtype)
     x = torch.randn(shape).to(dtype)
     with torch.inference_mode():
-        found, wanted = FrozenLinear(linear)(x), linear(x)
+        found, wanted = FrozenLinearModule(linear)(x), linear(x)
     assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
     torch.testing.assert_close(found, wanted)
 
 
 def test_it_tells_dtype_device_and_shape() -> None:
-    weight = FrozenLinear(nn.Linear(6, 9, dtype=torch.bfloat16)).weight
+    weight = FrozenLinearModule(nn.Linear(6, 9, dtype=torch.bfloat16)).weight
     assert (weight.dtype, weight.device.type, tuple(weight.shape)) == (torch.bfloat16, "cpu", (9, 6))
 
 
@@ -53,7 +53,7 @@ def test_a_model_gives_the_same() -> None:
         freeze_linears(model)
         found = model(ids)
     torch.testing.assert_close(found, wanted)
-    assert [type(layer) for layer in model.layers] == [FrozenLinear, nn.GELU, FrozenLinear]
+    assert [type(layer) for layer in model.layers] == [FrozenLinearModule, nn.GELU, FrozenLinearModule]
 
 
 def test_shared_weights_and_other_kinds_of_layer_are_left_alone() -> None:
@@ -69,7 +69,7 @@ def test_a_device_without_the_operators_keeps_its_layers(monkeypatch: pytest.Mon
     model = Model()
     freeze_linears(model)
     assert type(model.layers[0]) is nn.Linear
-    assert isinstance(FrozenLinear(nn.Linear(6, 9))(torch.randn(2, 6)), torch.Tensor)
+    assert isinstance(FrozenLinearModule(nn.Linear(6, 9))(torch.randn(2, 6)), torch.Tensor)
 
 
 def gradients(x: torch.Tensor, linear: nn.Linear, multiply: Callable[[nn.Linear, torch.Tensor], torch.Tensor]) -> Any:
