@@ -17,7 +17,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.models import score_meanings
 from vqa_ray.models.blip.backbone import GenerationBackbone
 from vqa_ray.models.checkpoint.opened import Checkpoint
-from vqa_ray.models.generation.choices import probabilities
+from vqa_ray.models.generation.choices import choice_scores, flatten_choices
 from vqa_ray.models.generation.config import GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.generation.decoding import Generated, ended, greedy, mean_log_probabilities, up_to_eos
 from vqa_ray.models.generation.prompt_budget import Prompt, PromptTruncator
@@ -155,13 +155,14 @@ class GenerativeEngine:
         """
         if not self.backbone.answers:
             raise RequestError("the model describes images and does not answer questions; caption with it instead")
-        said = [tuple(map(self._choice, option)) for per_image in choices for option in per_image]
+        said = [tuple(map(self._choice, option)) for option in flatten_choices(questions, choices)]
         longest = max((len(tokens) for option in said for tokens in option), default=1)
-        rows = self._rows(images, questions, None, longest)
-        if len(said) != len(rows):
-            raise ValueError(f"score: {len(rows)} questions but {len(said)} lists of choices")
         known = [tuple(filter(None, option)) for option in said]
-        rows = [_Row(row.index, row.image, row.prompt, known[row.index]) for row in rows if known[row.index]]
+        rows = [
+            replace(row, choices=known[row.index])
+            for row in self._rows(images, questions, None, longest)
+            if known[row.index]
+        ]
 
         def work(encoded: Any, images: Tensor, part: Sequence[_Row]) -> list[list[float]]:
             decoding = self.backbone.prefill(encoded, images, [row.prompt for row in part], longest)
@@ -169,12 +170,7 @@ class GenerativeEngine:
 
         found = self._run(images, rows, longest, work)
         warnings = {row.index: row.prompt.warning for row in rows}
-        flat = []
-        for index, option in enumerate(said):
-            values = iter(found.get(index, ()))
-            means = [next(values) if tokens else math.nan for tokens in option]
-            flat.append(ChoiceScores(probabilities(means), warnings.get(index)))
-        return group_by_image(flat, questions)
+        return group_by_image(choice_scores(said, found, warnings), questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice has any text; a generative model can say whatever does."""

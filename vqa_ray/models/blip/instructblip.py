@@ -9,17 +9,16 @@ import torch
 from torch import Tensor
 
 from vqa_ray.models.blip.engine import GenerativeEngine
-from vqa_ray.models.blip.tokenizer import context_limit, load_tokenizer
+from vqa_ray.models.blip.qformer import QFormerBackbone
+from vqa_ray.models.blip.tokenizer import load_tokenizer
 from vqa_ray.models.checkpoint.completeness import QFORMER_TOKENIZER
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.spread import load_or_spread
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer
 from vqa_ray.models.generation.decoding import Decoding
 from vqa_ray.models.generation.kv_cache import pad
-from vqa_ray.models.generation.language_model import language_model_adapter
 from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.generation.prompts import Prompting
-from vqa_ray.models.layers.normalizer import Normalizer
 from vqa_ray.models.transforms.square import SquareTransform
 
 
@@ -48,47 +47,24 @@ class InstructBlip(GenerativeEngine):
         return InstructBlipBackbone(model, tokenizer, qformer_tokenizer, transform, where)
 
 
-class InstructBlipBackbone:
-    """See `GenerationBackbone`.
+class InstructBlipBackbone(QFormerBackbone):
+    """See `GenerationBackbone`: the Q-Former reads an image anew for each prompt.
 
     Args:
-        model: an `InstructBlipForConditionalGeneration` in evaluation mode.
-        tokenizer: of its language model.
+        model, tokenizer, transform, device: see `QFormerBackbone`.
         qformer_tokenizer: of its Q-Former.
-        transform: the size and the normalisation of its images.
-        device: of its vision encoder.
     """
-
-    answers = captions = pads = True
 
     def __init__(
         self, model: Any, tokenizer: Any, qformer_tokenizer: Any, transform: SquareTransform, device: torch.device
     ) -> None:
-        self.device = device
-        self.tokenizer = tokenizer
-        self.vision: Any = model.vision_model
-        self.image_tokens: int = model.config.num_query_tokens
-        self.image_token: int | None = model.config.image_token_index
-        self.prompt_limit = context_limit(model.config.text_config, tokenizer) - self.image_tokens
-        self.language_model = language_model_adapter(model.language_model, tokenizer)
-        self.eos_token_ids = self.language_model.eos_token_ids
-        self._model = model
+        super().__init__(model, tokenizer, transform, device)
         self._qformer_tokenizer = qformer_tokenizer
         self._question_limit: int = model.config.qformer_config.max_position_embeddings
-        self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
-
-    def tokenize(self, text: str) -> Sequence[int]:
-        """See `GenerationBackbone.tokenize`."""
-        return self.language_model.tokenize(text)
-
-    def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """See `GenerationBackbone.choice_tokens`."""
-        return self.language_model.choice_tokens(choice)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """See `GenerationBackbone.encode`: the vision encoder's output (B, patches + 1, D)."""
-        seen: Tensor = self.vision(pixel_values=self._pixels(pixels)).last_hidden_state
-        return seen
+        return self.see(pixels)
 
     def prefill(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> Decoding:
         """See `GenerationBackbone.prefill`."""
@@ -122,6 +98,4 @@ class InstructBlipBackbone:
             query_embeds=queries.expand(len(ids), -1, -1),
             encoder_hidden_states=encoded[images],
         ).last_hidden_state[:, : self.image_tokens]
-        projection = self._model.language_projection
-        features: Tensor = projection(found.to(projection.weight.dtype))
-        return features
+        return self.project(found)

@@ -25,7 +25,7 @@ from vqa_ray.models.chat.processor import ChatProcessor
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import load_weights
 from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes
-from vqa_ray.models.generation.choices import probabilities
+from vqa_ray.models.generation.choices import choice_scores, flatten_choices
 from vqa_ray.models.generation.config import GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.generation.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.generation.prompt_budget import PromptTruncator
@@ -151,9 +151,7 @@ class ChatModel:
         Raises:
             RowError: see `answer`.
         """
-        said = [tuple(map(self._processor.choice_ids, option)) for per_image in choices for option in per_image]
-        if len(said) != sum(map(len, questions)):
-            raise ValueError(f"score: {sum(map(len, questions))} questions but {len(said)} lists of choices")
+        said = [tuple(map(self._processor.choice_ids, option)) for option in flatten_choices(questions, choices)]
         longest = max((len(tokens) for option in said for tokens in option), default=1)
         prompts = self._prompts(images, questions, None, longest)
         known = [list(filter(None, option)) for option in said]
@@ -165,12 +163,8 @@ class ChatModel:
             return mean_log_probabilities(chat_prefix.read(self._model, part, longest), options, _CHOICES_PER_PASS)
 
         found = self._run([prompt for prompt in prompts if known[prompt.index]], longest, work)
-        flat = []
-        for prompt, option in zip(prompts, said, strict=True):
-            values = iter(found.get(prompt.index, ()))
-            means = [next(values) if tokens else math.nan for tokens in option]
-            flat.append(ChoiceScores(probabilities(means), prompt.warning))
-        return group_by_image(flat, questions)
+        warnings = {prompt.index: prompt.warning for prompt in prompts}
+        return group_by_image(choice_scores(said, found, warnings), questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Whether each choice has any text; the model can say whatever does."""

@@ -13,13 +13,10 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import check_image_side, load_text_tokenizer, load_weights
 from vqa_ray.models.encoders.clip_modules import ClipModules, load_plain
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
+from vqa_ray.models.encoders.vision_text import VisionTextBackbone
 from vqa_ray.models.layers.device import choose_device, choose_dtype
-from vqa_ray.models.layers.normalizer import Normalizer
-from vqa_ray.models.layers.patch_embedding import Patches
-from vqa_ray.models.layers.vision_encoder import vision_layers
 from vqa_ray.models.transforms.clip import ClipTransform
 from vqa_ray.models.transforms.wordpiece import load_wordpiece
-from vqa_ray.types import EmbeddingShape
 
 # The `eos_token_id` of old configs, by which transformers reads a text at its highest token id instead.
 _OLD_CLOSING = 2
@@ -46,30 +43,17 @@ class ClipEncoder(DualEncoder):
         return ClipBackbone(model.to(where), tokenizer, transform, where)
 
 
-class ClipBackbone:
+class ClipBackbone(VisionTextBackbone):
     """See `EncoderBackbone`.
 
     Args:
-        model: a `CLIPModel` of transformers or `ClipModules`, in evaluation mode, on its device; it gives up its vision
-            encoder.
-        tokenizer: the checkpoint's.
-        transform: the size and the normalisation of its images.
-        device: where it is.
+        model: a `CLIPModel` of transformers or `ClipModules`, see `VisionTextBackbone`.
+        tokenizer, transform, device: see `VisionTextBackbone`.
     """
 
-    padding: bool | str = True
-
     def __init__(self, model: Any, tokenizer: Any, transform: ClipTransform, device: torch.device) -> None:
-        self.device = device
-        self.tokenizer = tokenizer
-        self.shape = EmbeddingShape(1, model.config.projection_dim)
-        self.crop = transform.crop
-        self.image_tokens = 1 + (transform.crop // model.config.vision_config.patch_size) ** 2
-        self.text_tokens: int = model.config.text_config.max_position_embeddings
-        self._model = model
-        self._layers = vision_layers(model.vision_model)
-        self._pixels = Normalizer(transform, device, model.dtype)
-        self._patches = Patches(model.vision_model.embeddings.patch_embedding, transform.mean, transform.std)
+        width = model.config.projection_dim
+        super().__init__(model, tokenizer, transform, device, crop=transform.crop, dimension=width)
 
     def images(self, pixels: Tensor) -> Tensor:
         """See `EncoderBackbone.images`."""
@@ -89,9 +73,7 @@ class ClipBackbone:
         """See `EncoderBackbone.texts`."""
         if isinstance(self._model, ClipModules):
             return self._model.text_features(tokens["input_ids"])
-        read = {name: values for name, values in tokens.items() if name in ("input_ids", "attention_mask")}
-        projected: Tensor = self._model.get_text_features(**read).pooler_output
-        return projected
+        return super().texts(tokens)
 
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype, tokenizer: Any) -> Any:

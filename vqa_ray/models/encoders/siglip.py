@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -12,12 +11,9 @@ from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import check_image_side, load_text_tokenizer, load_weights
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
+from vqa_ray.models.encoders.vision_text import VisionTextBackbone
 from vqa_ray.models.layers.device import choose_device, choose_dtype
-from vqa_ray.models.layers.normalizer import Normalizer
-from vqa_ray.models.layers.patch_embedding import Patches
-from vqa_ray.models.layers.vision_encoder import vision_layers
 from vqa_ray.models.transforms.square import SquareTransform
-from vqa_ray.types import EmbeddingShape
 
 
 class SiglipEncoder(DualEncoder):
@@ -43,31 +39,18 @@ class SiglipEncoder(DualEncoder):
         return SiglipBackbone(model.to(where), load_text_tokenizer(path, "siglip"), transform, where)
 
 
-class SiglipBackbone:
-    """See `EncoderBackbone`.
-
-    A text is read at its last place whatever stands there, so all are padded to the length of the training.
+class SiglipBackbone(VisionTextBackbone):
+    """See `EncoderBackbone`; the text encoder pools at the last position, so texts are padded as in training.
 
     Args:
-        model: a `SiglipModel` in evaluation mode, on its device; it gives up its vision encoder.
-        tokenizer: the checkpoint's.
-        transform: the size and the normalisation of its images.
-        device: where it is.
+        model, tokenizer, transform, device: see `VisionTextBackbone`.
     """
 
     padding: bool | str = "max_length"
 
     def __init__(self, model: Any, tokenizer: Any, transform: SquareTransform, device: torch.device) -> None:
-        self.device = device
-        self.tokenizer = tokenizer
-        self.shape = EmbeddingShape(1, model.config.vision_config.hidden_size)
-        self.crop = transform.side
-        self.image_tokens = (transform.side // model.config.vision_config.patch_size) ** 2
-        self.text_tokens: int = model.config.text_config.max_position_embeddings
-        self._model = model
-        self._layers = vision_layers(model.vision_model)
-        self._pixels = Normalizer(transform, device, model.dtype)
-        self._patches = Patches(model.vision_model.embeddings.patch_embedding, transform.mean, transform.std)
+        width = model.config.vision_config.hidden_size
+        super().__init__(model, tokenizer, transform, device, crop=transform.side, dimension=width)
 
     def images(self, pixels: Tensor) -> Tensor:
         """See `EncoderBackbone.images`."""
@@ -78,9 +61,3 @@ class SiglipBackbone:
             hidden = self._patches(pixels) + vision.embeddings.position_embedding.weight
             seen = vision.head(vision.post_layernorm(self._layers(hidden)))
         return seen[:, None]
-
-    def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        """See `EncoderBackbone.texts`."""
-        read = {name: values for name, values in tokens.items() if name in ("input_ids", "attention_mask")}
-        projected: Tensor = self._model.get_text_features(**read).pooler_output
-        return projected

@@ -15,7 +15,7 @@ import numpy as np
 
 from vqa_ray.models import score_meanings
 from vqa_ray.models.checkpoint.opened import Checkpoint
-from vqa_ray.models.generation.config import NEW_TOKENS, GenerationConfig, finish_warning
+from vqa_ray.models.generation.config import NEW_TOKENS, GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.types import Answer, Box, ChoiceScores, FinishReason, Image, Turn
 
@@ -138,8 +138,8 @@ class FakeModel:
         scored = [(candidate, _score(colour, prompt, candidate)) for candidate in candidates]
         scored.sort(key=lambda pair: (-pair[1], pair[0]))
         dropped = len(turns) - len(kept)
-        told = [_warning(question), f"{dropped} of {len(turns)} earlier turns left out" if dropped else None]
-        warning = "; ".join(filter(None, told)) or None
+        note = f"{dropped} of {len(turns)} earlier turns left out" if dropped else None
+        warning = join_warnings(_warning(question), note)
         return self._written(scored[:top_k], warning, self._boxes(image, scored[0][0]))
 
     def _written(self, scored: Sequence[tuple[str, float]], warning: str | None, boxes: tuple[Box, ...]) -> Answer:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vqa_ray.models.layers.attention import attend
+
 # Tokens by which a packed batch grows.
 _GRANULE = 64
 
@@ -82,16 +84,13 @@ class PackedSequences(NamedTuple):
             """(rows × length, D) → (rows, heads, length, D / heads)."""
             return x.view(rows, -1, heads, x.shape[1] // heads).transpose(1, 2)
 
-        # The fused kernel is slower on a CPU when it is differentiated, and in bfloat16.
-        plain = q.device.type == "cpu" and (training or q.dtype == torch.bfloat16)
-        attention = _attend_plainly if plain else F.scaled_dot_product_attention
         keys = [segment.rows * segment.length for segment in self.segments]
         asked = keys if len(q) == len(k) else [segment.rows for segment in self.segments]
         spare = len(q) - sum(asked)
         parts = []
         for segment, *each in zip(self.segments, split(q, asked), split(k, keys), split(v, keys), strict=True):
             query, key, value = (by_head(x, segment.rows) for x in each)
-            mixed = attention(query, key, value, attn_mask=segment.mask, dropout_p=dropout)
+            mixed = attend(query, key, value, segment.mask, dropout=dropout, training=training)
             parts.append(mixed.transpose(1, 2).flatten(2).flatten(0, 1))
         return joined([*parts, q.new_zeros(spare, q.shape[1])] if spare else parts)
 
@@ -104,11 +103,3 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
 def split(x: Tensor, sizes: Sequence[int]) -> Sequence[Tensor]:
     """Parts of the first dimension; what is beyond them is left."""
     return torch.split(x[: sum(sizes)], list(sizes))
-
-
-def _attend_plainly(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None, dropout_p: float) -> Tensor:
-    """Attention spelled out."""
-    scores = q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)
-    if attn_mask is not None:
-        scores = scores.masked_fill(~attn_mask, -torch.inf)
-    return F.dropout(scores.softmax(dim=-1), dropout_p, training=dropout_p > 0) @ v

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vqa_ray.models.layers.attention import attend
 from vqa_ray.models.layers.linear import FrozenLinear
 
 # Of the sigmoid in CLIP's `quick_gelu`.
@@ -77,12 +77,7 @@ class _Layer:
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (part.view(*part.shape[:2], self._heads, -1).transpose(1, 2) for part in (query, key, value))
-        if q.device.type == "cpu" and q.dtype == torch.bfloat16:
-            # The fused kernel is slower there.
-            mixed: Tensor = (q @ (k * q.shape[-1] ** -0.5).transpose(-1, -2)).softmax(dim=-1) @ v
-        else:
-            mixed = F.scaled_dot_product_attention(q, k, v)
-        return mixed.transpose(1, 2).flatten(2)
+        return attend(q, k, v).transpose(1, 2).flatten(2)
 
 
 class _Activated:

@@ -19,6 +19,7 @@ from vqa_ray.models import score_meanings
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
+from vqa_ray.models.generation.choices import flatten_choices
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.microbatch import group_by_image
 from vqa_ray.models.transforms.unknown_words import unknown_warning
@@ -130,9 +131,7 @@ class Vilt:
     ) -> list[list[ChoiceScores]]:
         """See `VqaModel.score`; a choice outside the vocabulary scores NaN."""
         pairs = self._pairs(questions)
-        wanted = [option for per_image in choices for option in per_image]
-        if len(wanted) != len(pairs):
-            raise ValueError(f"score: {len(pairs)} questions but {len(wanted)} lists of choices")
+        wanted = flatten_choices(questions, choices)
         columns = [tuple(self._vocabulary.index_of(choice) for choice in option) for option in wanted]
         # Only the columns that some question asks for leave the device.
         used = sorted({column for option in columns for column in option if column is not None})
