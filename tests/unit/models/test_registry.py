@@ -96,8 +96,8 @@ def test_models_are_described_without_torch() -> None:
         "assert not {'ray', 'torch', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
-    assert Checkpoint.open("fake:boxes").kind.has_boxes
-    assert not Checkpoint.open("fake:").kind.has_boxes
+    assert Checkpoint.open("fake:boxes").family.has_boxes
+    assert not Checkpoint.open("fake:").family.has_boxes
 
 
 def test_the_documented_table_is_this_one() -> None:

@@ -258,7 +258,7 @@ def test_a_repetition_penalty_of_the_checkpoint_is_kept(directories: Any, family
 def test_an_empty_generation_is_an_empty_answer_with_a_score(llava: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
     (image,) = random_images(1)
     first = stock("llava").tokens(image, QUESTIONS[0])[0]
-    monkeypatch.setattr(llava, "_closing", (first,))
+    monkeypatch.setattr(llava, "_eos_token_ids", (first,))
     ((answer,),) = llava.answer([image], [[QUESTIONS[0]]], 1)
     ((text, score),) = answer.answers
     assert text == ""

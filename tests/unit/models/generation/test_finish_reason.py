@@ -33,7 +33,7 @@ def chat(directory: Path, closing: tuple[int, ...] | None = None, **generation: 
     config = GenerationConfig(**{"max_new_tokens": LIMIT, "caption_max_new_tokens": LIMIT, **generation})
     model = ChatModel.from_checkpoint(Checkpoint.open(str(directory)), device="cpu", dtype="float32", generation=config)
     if closing is not None:
-        model._closing = closing
+        model._eos_token_ids = closing
     return model
 
 
@@ -46,7 +46,7 @@ def written(model: ChatModel) -> list[Answer]:
 def test_a_chat_answer_says_how_it_ended(directory: Path, beams: int) -> None:
     cut = written(chat(directory, num_beams=beams))
     model = chat(directory, num_beams=beams)
-    stopped = written(chat(directory, (*model._closing, *range(50, 250)), num_beams=beams))
+    stopped = written(chat(directory, (*model._eos_token_ids, *range(50, 250)), num_beams=beams))
     assert {answer.finish_reason for answer in (*cut, *stopped)} == {"stop", "length"}
     for answer in (*cut, *stopped):
         told = f"text cut at {LIMIT} tokens; --max-new-tokens allows more"

@@ -31,7 +31,7 @@ class Counting:
         self.fed = fed
         self.logits = _logits(sums)
 
-    def feed(self, tokens: Tensor) -> Tensor:
+    def decode(self, tokens: Tensor) -> Tensor:
         self.fed.append(len(tokens))
         sums = self.sums[:, None] + tokens.cumsum(dim=1)
         self.sums = sums[:, -1]
@@ -100,7 +100,7 @@ def test_choices_are_scored_as_if_each_were_alone(rows: list[tuple[int, list[lis
             assert mean == pytest.approx(sum(given) / len(given), abs=1e-5)
 
 
-def test_choices_of_one_token_feed_nothing() -> None:
+def test_choices_of_one_token_decode_nothing() -> None:
     fed: list[int] = []
     mean_log_probabilities(Counting(torch.tensor([1, 2]), fed), [[[1], [2]], [[3]]], 8)
     assert fed == []
