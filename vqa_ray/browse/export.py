@@ -8,11 +8,10 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import pyarrow as pa
-
 from vqa_ray.browse.dataset import Collection
 from vqa_ray.browse.view_model import ResultPage
 from vqa_ray.export.plain import to_plain
+from vqa_ray.export.text_files import exported_columns
 
 Form = Literal["csv", "json"]
 
@@ -31,7 +30,7 @@ def export_rows(collection: Collection, results: ResultPage, form: Form) -> Iter
         results: the rows of the view; a search adds a column `likeness`.
         form: `csv`, with lists and structs as JSON, or `json`, a list of objects.
     """
-    names = [field.name for field in collection.rows.schema if _is_shown(field)]
+    names = exported_columns(collection.rows.schema)
     found = results.hits
     header = [*(["likeness"] if found is not None else []), *names]
     yield _csv([header]) if form == "csv" else b"["
@@ -48,12 +47,6 @@ def export_rows(collection: Collection, results: ResultPage, form: Form) -> Iter
             yield ((",\n" if first else "\n") + ",\n".join(objects)).encode()
     if form == "json":
         yield b"\n]\n"
-
-
-def _is_shown(field: pa.Field) -> bool:
-    kind = field.type
-    is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind)
-    return not (is_bytes or pa.types.is_fixed_size_list(kind))
 
 
 def _csv(rows: list[list[Any]]) -> bytes:

@@ -27,6 +27,7 @@ _NEVER = frozenset(
 _FIRST = ("status", "error_code", "match")
 # A facet made here: whether a row without an error has a tag; unless the table has a column of this name.
 _TAGGED = "tagged"
+_HAS_ANSWERS = {"question", "answer"}
 
 Selected = Mapping[str, Collection[str]]
 """Facet → selected values; a row matches if it has one of them."""
@@ -106,11 +107,11 @@ class Facets:
             mine = set(selected.get(name, ()))
             values = [
                 Value(text, int(count), text in mine)
-                for place, (text, count) in enumerate(zip(facet.values, rows.tolist(), strict=True))
-                if text in mine or (count and place < SHOWN_VALUES)
+                for rank, (text, count) in enumerate(zip(facet.values, rows.tolist(), strict=True))
+                if text in mine or (count and rank < SHOWN_VALUES)
             ]
             more = int(np.count_nonzero(rows[SHOWN_VALUES:])) - sum(
-                bool(rows[place]) for place, text in enumerate(facet.values) if place >= SHOWN_VALUES and text in mine
+                bool(rows[rank]) for rank, text in enumerate(facet.values) if rank >= SHOWN_VALUES and text in mine
             )
             if values:
                 shown.append(FacetCounts(name, tuple(values), more))
@@ -134,14 +135,18 @@ def find_facets(table: pa.Table) -> Facets:
 
 
 def _of_column(name: str, column: pa.Array) -> Iterator[Facet]:
-    kind = column.type
+    data_type = column.type
     rows = np.arange(len(column), dtype=np.int32)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        rows, kind = np.asarray(pc.list_parent_indices(column)).astype(np.int32), kind.value_type
+    if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
+        rows, data_type = np.asarray(pc.list_parent_indices(column)).astype(np.int32), data_type.value_type
         column = pc.list_flatten(column)
-    if pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
+    if pa.types.is_string(data_type) or pa.types.is_integer(data_type) or pa.types.is_boolean(data_type):
         yield _facet(name, column, rows)
-    elif name == "results" and pa.types.is_struct(kind) and {"question", "answer"} <= {field.name for field in kind}:
+    elif (
+        name == "results"
+        and pa.types.is_struct(data_type)
+        and {"question", "answer"} <= {field.name for field in data_type}
+    ):
         questions, answers = (pc.struct_field(column, part) for part in ("question", "answer"))
         counts = sorted(pc.value_counts(questions).to_pylist(), key=lambda each: -each["counts"])
         for question in [each["values"] for each in counts if each["values"] is not None][:_MOST_QUESTIONS]:
@@ -155,10 +160,10 @@ def _facet(name: str, column: pa.Array, rows: npt.NDArray[np.int32]) -> Facet:
     codes = np.asarray(encoded.indices)
     texts = _texts(encoded.dictionary)
     order = sorted(range(len(texts)), key=np.bincount(codes, minlength=len(texts)).tolist().__getitem__, reverse=True)
-    place = np.empty(len(texts), np.int32)
-    place[order] = np.arange(len(texts), dtype=np.int32)
+    rank = np.empty(len(texts), np.int32)
+    rank[order] = np.arange(len(texts), dtype=np.int32)
     # A list may hold a value twice; its row counts once.
-    pairs = np.unique(np.stack([rows[np.asarray(known)], place[codes]], axis=1), axis=0)
+    pairs = np.unique(np.stack([rows[np.asarray(known)], rank[codes]], axis=1), axis=0)
     return Facet(name, tuple(texts[each] for each in order), pairs[:, 0], pairs[:, 1])
 
 

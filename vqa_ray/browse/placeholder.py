@@ -14,8 +14,8 @@ def placeholder(reason: str) -> bytes:
     lines = ["no picture:", *textwrap.wrap(reason.translate(_NOT_IN_XML), _CHARACTERS, max_lines=_LINES)]
     top = 90 - _LINE_HEIGHT * (len(lines) - 1) / 2
     spans = "".join(
-        f'<text x="160" y="{top + _LINE_HEIGHT * place:g}" text-anchor="middle">{escape(line)}</text>'
-        for place, line in enumerate(lines)
+        f'<text x="160" y="{top + _LINE_HEIGHT * number:g}" text-anchor="middle">{escape(line)}</text>'
+        for number, line in enumerate(lines)
     )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" width="320" height="180" viewBox="0 0 320 180">'

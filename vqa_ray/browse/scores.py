@@ -48,11 +48,11 @@ def by_score(order: npt.NDArray[np.int64], scores: Scores, *, lowest_first: bool
 
 def _raise_to(found: Scores, column: pa.Array) -> None:
     """Raise each row's score to the highest of a column: numbers, lists of them, or lists of results."""
-    places = np.arange(len(column))
+    numbers = np.arange(len(column))
     if pa.types.is_list(column.type):
-        places, column = np.asarray(column.value_parent_indices()), column.flatten()
+        numbers, column = np.asarray(column.value_parent_indices()), column.flatten()
     if pa.types.is_struct(column.type):
         column = column.field("answer_score")
     values = column.cast(pa.float32()).to_numpy(zero_copy_only=False)
     known = ~np.isnan(values)
-    np.maximum.at(found, places[known], values[known])
+    np.maximum.at(found, numbers[known], values[known])

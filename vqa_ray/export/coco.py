@@ -88,8 +88,8 @@ class _Coco:
         name = _name(row)
         if name not in self._known:
             size = sizes.get(name)
-            place = {} if size is None else {"width": size[0], "height": size[1]}
-            number = self.images.add({"file_name": name, "image_id": row.get("image_id"), **place})
+            dimensions = {} if size is None else {"width": size[0], "height": size[1]}
+            number = self.images.add({"file_name": name, "image_id": row.get("image_id"), **dimensions})
             self._known[name] = number, size
         number, size = self._known[name]
         for label in labels_of(row):

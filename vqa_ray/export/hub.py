@@ -45,10 +45,10 @@ def upload(parts: Sequence[str], card: str, repository: str) -> str:
 
     unreachable: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
     hub = huggingface_hub.HfApi()
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as directory:
         for uri in parts:
-            _bring(uri, Path(place))
-        Path(place, "README.md").write_text(card, "utf-8")
+            _bring(uri, Path(directory))
+        Path(directory, "README.md").write_text(card, "utf-8")
         try:
             made = hub.create_repo(repository, repo_type="dataset", private=True, exist_ok=True)
             with warnings.catch_warnings():
@@ -57,7 +57,7 @@ def upload(parts: Sequence[str], card: str, repository: str) -> str:
                 hub.upload_folder(
                     repo_id=repository,
                     repo_type="dataset",
-                    folder_path=place,
+                    folder_path=directory,
                     # Files of an earlier upload would be read as rows, too.
                     delete_patterns=["*.parquet"],
                     commit_message="Rows written by vqa-ray",
@@ -67,8 +67,8 @@ def upload(parts: Sequence[str], card: str, repository: str) -> str:
     return str(made)
 
 
-def _bring(uri: str, place: Path) -> None:
-    target = place / uri.rsplit("/", 1)[-1]
+def _bring(uri: str, directory: Path) -> None:
+    target = directory / uri.rsplit("/", 1)[-1]
     if scheme_of(uri) != "file":
         copy_file(uri, str(target))
         return

@@ -76,15 +76,15 @@ def _results(row: Row, labels: Sequence[Label], size: Size | None) -> list[dict[
 
 def _rectangle(label: Label, box: tuple[float, float, float, float], size: Size) -> dict[str, Any]:
     (left, upper, right, lower), (width, height) = box, size
-    place = {
+    percent = {
         "x": 100 * left / width,
         "y": 100 * upper / height,
         "width": 100 * (right - left) / width,
         "height": 100 * (lower - upper) / height,
     }
-    value = {**place, "rotation": 0, "rectanglelabels": [label.name]}
+    value = {**percent, "rotation": 0, "rectanglelabels": [label.name]}
     return {**_result("boxes", "rectanglelabels", value), "original_width": width, "original_height": height}
 
 
-def _result(name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {"from_name": name, "to_name": "image", "type": kind, "value": value}
+def _result(name: str, type_name: str, value: dict[str, Any]) -> dict[str, Any]:
+    return {"from_name": name, "to_name": "image", "type": type_name, "value": value}

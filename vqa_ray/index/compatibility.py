@@ -10,31 +10,31 @@ from vqa_ray.index.version import Version
 from vqa_ray.runs.differences import option_of, told
 
 
-def require_compatible(uri: str, kind: IndexSchema, base: Version) -> None:
+def require_compatible(uri: str, index_schema: IndexSchema, base: Version) -> None:
     """Refuse to go on from a version that was made otherwise.
 
     Args:
         uri: of the index.
-        kind: what the update makes.
+        index_schema: of the update.
         base: the version.
 
     Raises:
         RequestError: the model, its vectors or the options differ; both are named.
     """
-    mine, theirs = kind.model, base.model
+    mine, theirs = index_schema.model, base.model
     if mine["fingerprint"] != theirs["fingerprint"]:
         same_name = mine["reference"] == theirs["reference"]
         other = "this model when it had other files" if same_name else f"another model, {theirs['reference']}"
         raise RequestError(
             f"--model {mine['reference']}: the index {uri} was made with {other}; use that model, or another --output"
         )
-    if (kind.vectors, kind.dimension) != (base.vectors, base.dimension):
+    if (index_schema.vectors, index_schema.dimension) != (base.vectors, base.dimension):
         raise RequestError(
-            f"--model {mine['reference']}: gives {kind.vectors} × {kind.dimension} numbers per image; the index "
-            f"{uri}, made with {theirs['reference']}, holds {base.vectors} × {base.dimension}"
+            f"--model {mine['reference']}: gives {index_schema.vectors} × {index_schema.dimension} numbers per image; "
+            f"the index {uri}, made with {theirs['reference']}, holds {base.vectors} × {base.dimension}"
         )
-    names = sorted({*kind.command, *base.command})
-    pairs = ((name, base.command.get(name), kind.command.get(name)) for name in names)
+    names = sorted({*index_schema.command, *base.command})
+    pairs = ((name, base.command.get(name), index_schema.command.get(name)) for name in names)
     differing = [f"{option_of(name)}: {told(was)} → {told(now)}" for name, was, now in pairs if was != now]
     if differing:
         raise RequestError(f"--output {uri}: the index was made with other options: {'; '.join(differing)}; use those")

@@ -97,12 +97,12 @@ def _inputs(parts: Sequence[str]) -> _Inputs:
     )
 
 
-def _in_few_shards(inputs: _Inputs, places: Keys) -> Keys:
+def _in_few_shards(inputs: _Inputs, numbers: Keys) -> Keys:
     """Leave out embedded images, except those of a few shards."""
-    shards = inputs.keys[places] >> ROW_BITS
-    embedded = inputs.embedded[places]
+    shards = inputs.keys[numbers] >> ROW_BITS
+    embedded = inputs.embedded[numbers]
     few = _spread(np.unique(shards[embedded]), MOST_SHARDS)
-    return places[~embedded | np.isin(shards, few)]
+    return numbers[~embedded | np.isin(shards, few)]
 
 
 def _spread(values: Keys, count: int) -> Keys:

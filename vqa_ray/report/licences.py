@@ -29,11 +29,11 @@ def licence_fields(licence: str | None) -> dict[str, str]:
     """The entries of a card's front matter for a licence: an identifier of the hub, or any other in words."""
     if licence is None:
         return {}
-    told = one_line(licence, 200).strip()
-    identifier = re.sub(r"\s+", "-", told.lower())
+    words = one_line(licence, 200).strip()
+    identifier = re.sub(r"\s+", "-", words.lower())
     if identifier in _IDENTIFIERS:
         return {"license": identifier}
-    return {"license": "other", "license_name": told}
+    return {"license": "other", "license_name": words}
 
 
 def licence_of(card: str) -> str | None:

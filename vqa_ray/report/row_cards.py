@@ -171,5 +171,5 @@ def _scored(value: Any, score: Any) -> tuple[ScoredText, ...]:
     return tuple(ScoredText(text_of(each), of) for each, of in zip(values, scores, strict=False))
 
 
-def _is_score(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind.value_type if pa.types.is_list(kind) else kind))
+def _is_score(data_type: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(data_type.value_type if pa.types.is_list(data_type) else data_type))

@@ -133,7 +133,7 @@ def test_wrong_places_are_told(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no index"):
         open_collection(part, index=str(tmp_path / "missing"))
     Path(part, "part-000000.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(RequestError, match="cannot be read"):
+    with pytest.raises(RequestError, match="is damaged"):
         open_collection(part)
     Path(part, "part-000000.parquet").unlink()
     with pytest.raises(RequestError, match="has no rows yet"):

@@ -74,9 +74,9 @@ class Candidates:
         if kept.all():
             yield Block(embeddings, self.ids[positions], positions)
             return
-        places = np.flatnonzero(kept)
-        for start in range(0, len(places), _ROWS_AT_ONCE):
-            some = places[start : start + _ROWS_AT_ONCE]
+        numbers = np.flatnonzero(kept)
+        for start in range(0, len(numbers), _ROWS_AT_ONCE):
+            some = numbers[start : start + _ROWS_AT_ONCE]
             yield Block(embeddings[some], self.ids[positions[some]], positions[some])
 
     def _from_files(self, mask: Mask) -> Iterator[Block]:

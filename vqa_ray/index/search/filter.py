@@ -45,8 +45,8 @@ def matching(rows: pa.Table, condition: str) -> Mask:
     except ImportError as error:
         raise RequestError("a filter needs pylance, which is not installed: pip install 'vqa-ray[index]'") from error
     mentioned = [name for name in names if name.lower() in condition.lower()]
-    place = f"memory://{uuid.uuid4().hex}"
-    dataset = lance.write_dataset(rows.select(mentioned or names[:1]), place, max_rows_per_file=max(1, rows.num_rows))
+    uri = f"memory://{uuid.uuid4().hex}"
+    dataset = lance.write_dataset(rows.select(mentioned or names[:1]), uri, max_rows_per_file=max(1, rows.num_rows))
     try:
         # The parentheses allow conditions only; the line break ends a comment.
         found = dataset.to_table(columns=[], filter=f"({condition}\n)", with_row_id=True)

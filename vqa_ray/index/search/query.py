@@ -48,7 +48,7 @@ def fetch_image(uri: str, limits: ImageLimits, *, allow_http: bool = False) -> b
     """The bytes of an image to search by.
 
     Raises:
-        RequestError: it cannot be had; the message begins with the error code.
+        RequestError: the image cannot be fetched; the message begins with the error code.
     """
     try:
         return ImageFetcher(limits.max_image_bytes, allow_http=allow_http).fetch(uri)
@@ -60,7 +60,7 @@ def decode_image(data: bytes, transform: ImageTransform, limits: ImageLimits) ->
     """An image to search by, of the size that the encoder wants: uint8 (H, W, 3).
 
     Raises:
-        RequestError: it cannot be decoded; the message begins with the error code.
+        RequestError: the image cannot be decoded; the message begins with the error code.
     """
     try:
         return decode_for(data, limits, transform)
@@ -69,11 +69,11 @@ def decode_image(data: bytes, transform: ImageTransform, limits: ImageLimits) ->
 
 
 def query_of(encoder: Encoder, text: str | None = None, image: Image | None = None) -> Query:
-    """The vectors of a text, an image or both.
+    """Encode a text, an image or both.
 
     Args:
         encoder: of the index.
-        text: what to look for.
+        text: to search for; None for none.
         image: uint8 (H, W, 3) of the size that the encoder wants.
 
     Raises:

@@ -30,8 +30,8 @@ def with_measured_recall(layout: IndexDirectory, version: Version, state: AnnSta
     index = Index(layout, replace(version, ann=state))
     candidates = Candidates(index)
     everything = candidates.with_vector
-    places = np.flatnonzero(everything)
-    drawn = np.random.default_rng(_SEED).choice(places, min(_QUERIES, len(places)), replace=False)
+    positions = np.flatnonzero(everything)
+    drawn = np.random.default_rng(_SEED).choice(positions, min(_QUERIES, len(positions)), replace=False)
     queries = as_matrix(index.take(np.sort(drawn).tolist(), ["embedding"])["embedding"], version.width)
     share = recall(AnnIndex(layout, version, state), queries, candidates.blocks(everything), K)
     return replace(state, recall=share, recall_queries=len(queries), recall_k=K)

@@ -43,7 +43,7 @@ class IndexRows:
 
     def take(self, positions: Sequence[int] | npt.NDArray[np.int64]) -> pa.Table:
         """All columns of rows by position, in the given order."""
-        places = np.asarray(positions, np.int64)
+        wanted = np.asarray(positions, np.int64)
         if self._rows is None:
-            return self._index.take(places.tolist(), [name for name in self._index.columns if name not in LARGE])
-        return self._rows.take(pa.array(places))
+            return self._index.take(wanted.tolist(), [name for name in self._index.columns if name not in LARGE])
+        return self._rows.take(pa.array(wanted))

@@ -49,8 +49,8 @@ def join_tags(rows: pa.Table, run: str) -> JoinedTags:
     layout = RunDirectory(run)
     record = RunRecord.read(layout.record)
     if record is None or record.job != "tag" or manifest.read(layout.manifest) is None:
-        kind = "nothing of the kind" if record is None else f"a run of {record.job}"
-        found = "one that has not finished" if record is not None and record.job == "tag" else kind
+        other = "nothing of the kind" if record is None else f"a run of {record.job}"
+        found = "one that has not finished" if record is not None and record.job == "tag" else other
         raise RequestError(f"--tags {run}: expected a finished run of tag, found {found}")
     parts = [read_columns(entry.uri) for entry in layout.part_files()]
     if not parts:
