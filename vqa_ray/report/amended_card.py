@@ -15,7 +15,7 @@ _USE = re.compile(r"^## Use$.*?(?=^## )", re.DOTALL | re.MULTILINE)
 
 
 def amended_card(card: str, *, name: str | None = None, licence: str | None = None) -> str:
-    """A card that `render_card` wrote, with the name that its lines load the model by, or its licence, replaced.
+    """Return a card that `render_card` wrote with the name that its lines load the model by, or its licence, replaced.
 
     Args:
         card: Markdown; what somebody else has written instead keeps its text.
@@ -23,9 +23,14 @@ def amended_card(card: str, *, name: str | None = None, licence: str | None = No
         licence: as `--licence`; None keeps it.
     """
     metadata, body = front_matter(card)
+    changed = dict(metadata)
     if licence is not None:
         kept = {key: value for key, value in metadata.items() if not key.startswith("license")}
-        card = f"{front_matter_text(licence_fields(licence) | kept)}\n{body.replace(NO_LICENCE + chr(10), '')}"
+        changed, body = licence_fields(licence) | kept, body.replace(NO_LICENCE + chr(10), "")
+    if name is not None and isinstance(changed.get("model-index"), list):
+        changed["model-index"] = [{**entry, "name": name} for entry in changed["model-index"]]
+    if changed != metadata or licence is not None:
+        card = f"{front_matter_text(changed)}\n{body}"
     return card if name is None else _renamed(card, name)
 
 

@@ -9,37 +9,43 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
+from huggingface_hub.repocard_data import EvalResult, eval_results_to_model_index
 
 from vqa_ray.durations import duration
 from vqa_ray.errors import one_line
-from vqa_ray.report import pair_card
 from vqa_ray.report.licences import licence_fields
 from vqa_ray.report.markdown import fenced, text
 from vqa_ray.report.training_page import natural
 from vqa_ray.report.training_summary import Trained, without_credentials
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.uri import redacted_uri
-from vqa_ray.training.config import CONTRASTIVE
+from vqa_ray.training.config import CONTRASTIVE, VQA, Task
 
 SCORE_MEANING = (
     "A score is the sigmoid of the answer's logit: each answer is scored on its own between 0 and 1, so that the "
     "scores of a question do not sum to 1. It is not calibrated; choose thresholds on labelled rows of your own."
 )
 NO_LICENCE = "- No licence was stated for these weights."
-_PIPELINE = "visual-question-answering"
-_TAGS = ("vilt", "vqa", "vqa-ray")
+_PAIR_SCORE_MEANING = (
+    "A score is the cosine of the vectors of a text and an image, between -1 and 1. It says which image fits a text "
+    "better, and is no probability that it fits."
+)
+_PAIR_LIMIT = "- It was trained to tell the captions of its rows apart; what they never speak of it may not see."
+_PIPELINES: Mapping[Task, str] = {VQA: "visual-question-answering", CONTRASTIVE: "zero-shot-image-classification"}
+_TAGS: Mapping[Task, tuple[str, ...]] = {VQA: ("vilt", "vqa"), CONTRASTIVE: ("clip", "image-text-retrieval")}
+_METRICS: Mapping[Task, str] = {VQA: "accuracy", CONTRASTIVE: "recall"}
 
 
 def render_card(trained: Trained) -> str:
-    """The card as Markdown. What comes from data and settings is escaped, whatever it holds."""
+    """Render the card as Markdown. What comes from data and settings is escaped, whatever it holds."""
     is_pairs = trained.task == CONTRASTIVE
     sections = [
         _front_matter(trained),
         f"# {text(trained.name)}",
-        pair_card.about(trained) if is_pairs else _about(trained),
+        _about_pairs(trained) if is_pairs else _about(trained),
         "## Use",
-        pair_card.use(trained) if is_pairs else _use(trained),
-        pair_card.SCORE_MEANING if is_pairs else SCORE_MEANING,
+        _use_pairs(trained) if is_pairs else _use(trained),
+        _PAIR_SCORE_MEANING if is_pairs else SCORE_MEANING,
         "## Data",
         _data(trained),
         "## Results",
@@ -56,28 +62,42 @@ def render_card(trained: Trained) -> str:
 
 
 def write_card(uri: str, trained: Trained) -> None:
-    """`render_card` into one file at `uri`, at once or not at all."""
+    """Write `render_card` into one file at `uri`, at once or not at all."""
     # Settings may hold lone surrogates, which UTF-8 cannot write.
     write_bytes_atomic(uri, render_card(trained).encode("utf-8", "replace"))
 
 
 def _front_matter(trained: Trained) -> str:
-    is_pairs = trained.task == CONTRASTIVE
+    base, metric = trained.base_model, _METRICS[trained.task]
     content: dict[str, Any] = {
         **licence_fields(trained.license),
         "library_name": "peft" if trained.adapter else "transformers",
-        "pipeline_tag": pair_card.PIPELINE if is_pairs else _PIPELINE,
-        "base_model": trained.base_model,
-        "base_model_relation": ("adapter" if trained.adapter else "finetune") if trained.base_model else None,
-        "tags": list(dict.fromkeys([*(pair_card.TAGS if is_pairs else _TAGS), *map(one_line, trained.tags)])),
-        "metrics": ["recall" if is_pairs else "accuracy"] if trained.judged else None,
+        "pipeline_tag": _PIPELINES[trained.task],
+        "base_model": base,
+        "base_model_relation": ("adapter" if trained.adapter else "finetune") if base else None,
+        "tags": list(dict.fromkeys([*_TAGS[trained.task], "vqa-ray", *map(one_line, trained.tags)])),
+        "metrics": [metric] if trained.judged else None,
+        "model-index": _model_index(trained, metric) if trained.judged else None,
     }
-    known = {name: value for name, value in content.items() if value is not None}
-    return front_matter_text(known)
+    return front_matter_text({name: value for name, value in content.items() if value is not None})
+
+
+def _model_index(trained: Trained, metric: str) -> Any:
+    """Return the results as the hub lists them beside those of other models."""
+    assert trained.judged is not None
+    result = EvalResult(
+        task_type=_PIPELINES[trained.task],
+        dataset_type="custom",
+        dataset_name=one_line(without_credentials(trained.data.validation or "validation rows"), 200),
+        metric_type=metric,
+        metric_value=round(trained.judged.accuracy, 4),
+        metric_name=trained.words.about,
+    )
+    return eval_results_to_model_index(one_line(trained.name, 200), [result])
 
 
 def front_matter_text(metadata: Mapping[str, Any]) -> str:
-    """Metadata as the first lines of a card."""
+    """Render metadata as the first lines of a card."""
     # On one line each: a line of its own could end the front matter.
     return f"---\n{yaml.safe_dump(dict(metadata), sort_keys=False, allow_unicode=True, width=math.inf).strip()}\n---"
 
@@ -123,6 +143,33 @@ def _use(trained: Trained) -> str:
     return f"Over many images, with vqa-ray:\n\n{fenced(ask, 'sh')}\n\nOr with {program}:\n\n{fenced(python, 'python')}"
 
 
+def _about_pairs(trained: Trained) -> str:
+    """Return the first paragraph of the card of a CLIP."""
+    size = "" if trained.parameters is None else f", {trained.parameters:,} parameters"
+    return (
+        f"Finds images by text, and texts by image: CLIP, a dual encoder{size}. "
+        f"Trained from {text(trained.start)} with vqa-ray, finished {text(trained.finished)}."
+    )
+
+
+def _use_pairs(trained: Trained) -> str:
+    """Return how a CLIP is used, in commands and in Python."""
+    name = shlex.quote(trained.name)
+    search = f"vqa-ray index --input photos/ --output index/ --model {name}\nvqa-ray search index/ --text 'a red mug'"
+    here = json.dumps(trained.name)
+    python = (
+        "from PIL import Image\nfrom transformers import CLIPModel, CLIPProcessor\n\n"
+        f"model = CLIPModel.from_pretrained({here}).eval()\n"
+        f"processor = CLIPProcessor.from_pretrained({here})\n\n"
+        'image = Image.open("photo.jpg").convert("RGB")\n'
+        "longest = model.config.text_config.max_position_embeddings\n"
+        'texts = ["a red mug", "a blue hat"]\n'
+        'inputs = processor(image, texts, return_tensors="pt", padding=True, truncation=True, max_length=longest)\n'
+        "print(model(**inputs).logits_per_image.softmax(dim=-1))"
+    )
+    return f"To search images:\n\n{fenced(search, 'sh')}\n\nOr with transformers:\n\n{fenced(python, 'python')}"
+
+
 def _data(trained: Trained) -> str:
     data = trained.data
     images = "" if data.images is None else f" about {data.images:,} images"
@@ -159,7 +206,7 @@ def _results(trained: Trained) -> str:
 def _limits(trained: Trained) -> str:
     data = trained.data
     said = (
-        [pair_card.LIMIT]
+        [_PAIR_LIMIT]
         if trained.task == CONTRASTIVE
         else [f"- It can say its {data.answers:,} answers and nothing else, whatever it is asked."]
     )

@@ -47,6 +47,16 @@ def test_front_matter_is_what_the_hub_understands() -> None:
     assert data.to_dict()["base_model_relation"] == "finetune"
 
 
+def test_the_hub_lists_the_accuracy_beside_those_of_other_models() -> None:
+    made = trained("acme")
+    assert made.judged is not None
+    (result,) = ModelCard(render_card(made)).data.eval_results
+    assert (result.task_type, result.metric_type) == ("visual-question-answering", "accuracy")
+    assert (result.metric_value, result.dataset_name) == (round(made.judged.accuracy, 4), "acme")
+    (pairs,) = ModelCard(render_card(trained("acme", task="contrastive"))).data.eval_results
+    assert (pairs.task_type, pairs.metric_type) == ("zero-shot-image-classification", "recall")
+
+
 def test_tags_are_of_one_line() -> None:
     assert ModelCard(render_card(trained(tags=("a\n---\nlicense: mit",)))).data.tags[-1] == "a --- license: mit"
 
@@ -86,7 +96,7 @@ def test_credentials_are_not_shown(adapter: bool) -> None:
     made = trained(data=data, start=uri, notes=(uri,), recipe={"vocabulary": uri}, command=["x", uri], adapter=adapter)
     card = render_card(made)
     assert "secret" not in card
-    assert card.count("bucket/rows") == 6 + adapter
+    assert card.count("bucket/rows") == 7 + adapter
 
 
 def test_a_card_without_validation_says_so() -> None:
