@@ -19,7 +19,7 @@ from tests.jobs.commands import rows
 from tests.jobs.finetune.test_command import last_report, losses
 from vqa_ray.index.reader import open_index
 from vqa_ray.jobs.cli import main
-from vqa_ray.models.load import load_model
+from vqa_ray.models.load import ModelOptions
 
 ARCHIVES = Path(__file__).parents[1] / "data" / "d8ecede"
 INDEX = ["index", "--input", "photos", "--output", "index", "--model", "fake:"]
@@ -74,9 +74,9 @@ def test_a_run_goes_on(place: Path) -> None:
 
 @pytest.mark.parametrize("place", ["training"], indirect=True)
 def test_a_training_goes_on_from_its_checkpoint(place: Path) -> None:
-    best = load_model("training/_vqa_ray/training/best")
+    best = ModelOptions("training/_vqa_ray/training/best").load()
     assert main([*TRAINING, "--quiet"]) == 0
     assert last_report(place / "training")["begun_at"] == 5
     assert len(losses(place / "training")) == 15
-    trained = load_model("training")
+    trained = ModelOptions("training").load()
     assert trained.labels == best.labels == ("black", "blue", "green", "red")
