@@ -23,7 +23,7 @@ def ranges_of(keys: Keys) -> Ranges:
 
 
 def within(keys: Keys, ranges: Ranges) -> npt.NDArray[np.bool_]:
-    """Whether each of `keys`, int64 (N,), lies in one of `ranges`, int64 (R, 2) ascending: bool (N,)."""
+    """Check whether each of `keys`, int64 (N,), lies in one of `ranges`, int64 (R, 2) ascending: bool (N,)."""
     if not len(ranges):
         return np.zeros(len(keys), np.bool_)
     place = np.searchsorted(ranges[:, 0], keys, side="right") - 1

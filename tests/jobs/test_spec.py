@@ -127,7 +127,7 @@ def test_retry_codes() -> None:
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "spec.yaml"
     file.write_text("question: [a]\nquestion: [b]\n")
-    with pytest.raises(RequestError, match="not YAML: line 2: 'question' stands there twice"):
+    with pytest.raises(RequestError, match="not YAML: line 2: 'question' occurs twice"):
         load(AnswerSpec, str(file), FULL)
     file.write_text("model: fake:\n")
     with pytest.raises(RequestError, match=r"not YAML: line 1: .*a value with a colon needs quotes"):

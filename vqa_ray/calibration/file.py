@@ -1,4 +1,4 @@
-"""`calibration.json`: what a labelled sample said of scores, written by `calibrate`, taken by `retrieve` and `tag`."""
+"""`calibration.json`: thresholds and probabilities, fitted by `calibrate`, used by `retrieve` and `tag`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What is known of the scores of one model.
+    """Fits of the scores of one model.
 
     Attributes:
         model: its reference, for messages.
@@ -38,7 +38,7 @@ class Calibration:
     digest: str = field(default="", compare=False)
 
     def check_model(self, reference: str, fingerprint: str, where: str) -> None:
-        """Whether it was fitted to scores of this model.
+        """Check whether it was fitted to scores of this model.
 
         Raises:
             RequestError: it was not; names both.

@@ -33,7 +33,7 @@ class Sample:
 
 
 class Labels:
-    """What is known of images, by image_id.
+    """Labels of images, by image_id.
 
     Args:
         columns: image_id → column → label.
@@ -142,7 +142,7 @@ def question_samples(part_uris: Iterable[str], labels: Labels) -> dict[Question,
                 continue
             if each["score"] is None:
                 raise RequestError(
-                    f"--run: {question.text!r} was not asked of every image, and those it was asked of are no fair "
+                    f"--run: {question.text!r} was not answered for every image, and the answered ones are no fair "
                     "sample; use a run with --ask-all"
                 )
             truth = _yes(label, labels, question.text) if question.answer is None else _same(label, question.answer)
@@ -211,7 +211,7 @@ def _rows(part_uris: Iterable[str], columns: Sequence[str]) -> Iterable[dict[str
 def _yes(label: Any, labels: Labels, column: str) -> bool:
     said = _SAID.get(str(label).strip().lower())
     if said is None:
-        raise RequestError(f"--labels {labels.where}: column {column!r} holds {label!r}; wanted is yes or no")
+        raise RequestError(f"--labels {labels.where}: column {column!r} holds {label!r}; expected yes or no")
     return said
 
 

@@ -27,7 +27,7 @@ class BinaryReport:
 
 
 def said_yes(answer: str | None) -> bool:
-    """Whether an answer is "yes" once normalised; anything else, and no answer at all, is not."""
+    """Check whether an answer is "yes" once normalised; anything else, and no answer at all, is not."""
     return answer is not None and normalise(answer) == "yes"
 
 

@@ -21,7 +21,7 @@ _Z = 1.959964
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a threshold is chosen for.
+    """The aim of a threshold.
 
     Attributes:
         aim: `f1`: the greatest; `precision`: the most recall of at least that precision; `recall`: the most precision
@@ -63,7 +63,7 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFit:
-    """What a labelled sample says of a score.
+    """The fit of a score to a labelled sample.
 
     Attributes:
         steps: the map to probabilities.

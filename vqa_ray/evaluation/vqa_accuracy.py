@@ -1,4 +1,4 @@
-"""VQA accuracy: how far an answer agrees with the people who were asked the same question.
+"""VQA accuracy: the agreement of an answer with those of people to the same question.
 
 Source: Antol et al., "VQA: Visual Question Answering" (2015), and the official `vqaEval.py`, whose numbers these are:
 each annotator is left out in turn, the answer scores min(1, agreeing others / 3), and the mean over annotators counts.
@@ -20,8 +20,8 @@ class JudgedAnswer:
     """One answer with its truth.
 
     Attributes:
-        answer: what the model said; None counts as wrong.
-        annotator_answers: what people said, at least one.
+        answer: the answer of the model; None counts as wrong.
+        annotator_answers: the answers of people, at least one.
         answer_type: the group it is reported under ("yes/no", "number", "other", or any other grouping).
     """
 

@@ -1,4 +1,4 @@
-"""What images are looked for by: questions joined by and, or and not, and how well an image fits.
+"""Predicates over images: questions joined by and, or and not, and how well an image fits.
 
     "is there a dog?" and not ("is it a toy?" or "is it indoors?")
     "is there a dog?" >= 0.7 and "what colour is it?" = "red"
@@ -10,7 +10,7 @@ number (`>= > <= <`) 1 where that holds and 0 where it does not. Scores are join
 - `product` (as of independent events): and = p · q, or = p + q - p · q, not = 1 - p.
 
 Where only some scores are known, `Predicate.open_questions` names those that still matter: whether an image reaches the
-threshold, and then its exact score, are the same as if every question had been asked. `vqa_ray.predicates.parser` reads
+threshold, and then its exact score, are the same as if every question were asked. `vqa_ray.predicates.parser` reads
 the language.
 """
 
@@ -34,7 +34,7 @@ COMPARISONS: Mapping[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of each image, once however often it stands in the expression.
+    """A question for each image, asked once however often it occurs in the expression.
 
     Attributes:
         text: the question.
@@ -76,7 +76,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What is not so."""
+    """The negation of an expression."""
 
     part: Node
 
@@ -121,7 +121,7 @@ class Predicate:
         return low if low == high else None
 
     def matches(self, score: float | None) -> bool:
-        """Whether an image whose open questions are all answered is a match, by its `score`."""
+        """Check whether an image whose open questions are all answered is a match, by its `score`."""
         return score is not None and score >= self.threshold
 
     def open_questions(self, scores: Scores) -> set[int]:
@@ -153,7 +153,7 @@ class Predicate:
 
 
 def _range(node: Node, scores: Scores, algebra: Algebra) -> Range:
-    """What the value of a part can be."""
+    """The interval of values that a part can have."""
     match node:
         case Term(question, comparison, to_probability):
             score = scores.get(question)

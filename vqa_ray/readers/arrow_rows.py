@@ -49,7 +49,7 @@ def rows_of(
 
 
 def rows_per_batch(rows: int, size_bytes: int) -> int:
-    """How many rows to take at once of `rows` that are `size_bytes` together."""
+    """The number of rows to take at once of `rows` that are `size_bytes` together."""
     return max(1, min(MAX_TABLE_ROWS, MAX_TABLE_BYTES * rows // max(size_bytes, 1)))
 
 
@@ -100,7 +100,7 @@ def values_of(column: pa.Array, *, as_text: bool = False) -> list[object]:
 
 
 def _named_only(column: pa.Array) -> list[object]:
-    """Of images only what names them: a struct without its bytes; null for bare bytes."""
+    """The names of images alone: a struct without its bytes; null for bare bytes."""
     storage = column.storage if isinstance(column, pa.ExtensionArray) else column
     if not types.is_struct(storage.type) or storage.type.get_field_index("path") < 0:
         return [None] * len(storage)

@@ -1,4 +1,4 @@
-"""Which names are known bookkeeping of tools and systems: all that an input leaves out without a word. Pure."""
+"""Names of known bookkeeping of tools and systems, which every input leaves out silently. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CATALOGUE_FILE = re.compile(r"_catalog\.json|_answers\.txt|_truth-[0-9]+\.jsonl
 
 
 def is_bookkeeping(name: str) -> bool:
-    """Whether a file or directory of this name, without its path, holds nothing of an input."""
+    """Check whether a file or directory of this name, without its path, holds nothing of an input."""
     lowered = name.lower()
     return lowered in _NAMES or bool(_PATTERNS.fullmatch(lowered))
 
@@ -60,5 +60,5 @@ def without_bookkeeping(paths: Iterable[str], spared: re.Pattern[str] | None = N
 
 
 def run_files(paths: Iterable[str]) -> Iterator[str]:
-    """Those of the relative paths that a run of ours writes beside its private folder."""
+    """The relative paths that a run of ours writes beside its private folder."""
     return (path for path in paths if _RUN_FILE.fullmatch(path))

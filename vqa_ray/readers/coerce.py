@@ -21,8 +21,8 @@ class Unreadable:
 def mismatch(column: str, value: object, wanted: str) -> RowError:
     """The error of a value that is not what its column must hold: names the column, the value and what is wanted."""
     if isinstance(value, Unreadable):
-        return RowError(ErrorCode.ROW_MALFORMED, f"column {column!r} holds {value.reason}; wanted is {wanted}")
-    return RowError(ErrorCode.ROW_MALFORMED, f"column {column!r} holds {shown(value)}; wanted is {wanted}")
+        return RowError(ErrorCode.ROW_MALFORMED, f"column {column!r} holds {value.reason}; expected {wanted}")
+    return RowError(ErrorCode.ROW_MALFORMED, f"column {column!r} holds {shown(value)}; expected {wanted}")
 
 
 def shown(value: object) -> str:

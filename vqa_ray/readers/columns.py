@@ -1,4 +1,4 @@
-"""Which of the input's columns hold the image, the question and the ids."""
+"""The columns of an input that hold the image, the question and the ids."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def default_columns(
 
 
 def check_names(config: InputConfig, allowed: Sequence[str], where: str) -> None:
-    """Whether `config.columns` names only what this format knows.
+    """Check whether `config.columns` names only what this format knows.
 
     Raises:
         RequestError: it names something else.
@@ -127,10 +127,10 @@ def check_names(config: InputConfig, allowed: Sequence[str], where: str) -> None
 
 
 def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
-    """Whether the columns to keep are there. Whether the output has columns of these names is for the job to say.
+    """Check whether the columns to keep are there. Whether the output has columns of these names is for the job to say.
 
     Raises:
-        RequestError: one is not, or is asked for twice.
+        RequestError: one is not, or is named twice.
     """
     for name, count in Counter(config.keep).items():
         if count > 1:
@@ -140,7 +140,7 @@ def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
 
 
 def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `config.labels` that are there and are not kept anyway.
+    """The columns of `config.labels` that the input has and that are not kept anyway.
 
     Raises:
         RequestError: one bears the name of a column that every reader gives.
@@ -155,7 +155,7 @@ def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]
 
 
 def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> None:
-    """Whether each needed column is there once; others may share a name.
+    """Check whether each needed column is there once; others may share a name.
 
     Raises:
         RequestError: one is there several times.
@@ -167,7 +167,7 @@ def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> Non
 
 
 def check_types(layout: ColumnMap, arrow: pa.Schema, where: str) -> None:
-    """Whether the columns of an Arrow schema are of types that their roles can hold.
+    """Check whether the columns of an Arrow schema are of types that their roles can hold.
 
     Raises:
         RequestError: one is not.
@@ -193,12 +193,12 @@ def plain(given: pa.DataType) -> pa.DataType:
 
 
 def is_text(given: pa.DataType) -> bool:
-    """Whether values are strings, however they are laid out."""
+    """Check whether values are strings, however they are laid out."""
     return bool(types.is_string(given) or types.is_large_string(given) or types.is_string_view(given))
 
 
 def is_bytes(given: pa.DataType) -> bool:
-    """Whether values are bytes, however they are laid out."""
+    """Check whether values are bytes, however they are laid out."""
     plainly = types.is_binary(given) or types.is_large_binary(given) or types.is_binary_view(given)
     return bool(plainly or types.is_fixed_size_binary(given))
 

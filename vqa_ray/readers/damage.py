@@ -1,7 +1,7 @@
 """Files that remember why a read failed: a broken store must stop the task, broken bytes must not.
 
 Decoders raise the same exceptions (`OSError` above all) for bytes that make no sense and for bytes that did not come.
-A `WatchedFile` stands between the store and the decoder, so that the two can be told apart afterwards.
+A `WatchedFile` stands between the store and the decoder, so that the two can be distinguished afterwards.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def watched_stream(uri: str) -> Iterator[tuple[BinaryIO, WatchedFile]]:
 
 
 def is_stored(file: BinaryIO) -> bool:
-    """Whether a stream of `watched_stream` gives the bytes as they are stored, not decompressed."""
+    """Check whether a stream of `watched_stream` gives the bytes as they are stored, not decompressed."""
     return isinstance(file, io.BufferedReader) and isinstance(file.raw, WatchedFile)
 
 

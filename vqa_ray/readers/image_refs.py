@@ -1,4 +1,4 @@
-"""The images of a row as its input brings them: encoded bytes, or a reference that is told from the input's place."""
+"""The images of a row as its input brings them: encoded bytes, or a reference that is relative to the input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ImageRef:
     reference: str | None = None
 
     def identity(self) -> tuple[bytes, ...]:
-        """What it is known by, in a hash."""
+        """The parts of its identity, for a hash."""
         if self.uri is not None and self.reference is not None:
             return b"uri", self.reference.encode()
         return (b"bytes", self.data) if self.data is not None else (b"none",)
@@ -40,7 +40,7 @@ class ImageRefResolver:
     """Makes pictures of the values in a file's image columns.
 
     Args:
-        uri: the file; relative references are told from its directory.
+        uri: the file; relative references start from its directory.
         root: of the input; references are called by what they are below it.
         reads_images: whether embedded images are there at all; see `InputConfig`.
         image_root: the directory or prefix that references are below, absolute; None for the file's own directory.
@@ -134,7 +134,7 @@ class ImageRefResolver:
 
 
 def resolve_uri(written: str, directory: str) -> str:
-    """An image reference as an absolute URI: URIs and absolute paths as they are, others told from `directory`."""
+    """An image reference as an absolute URI: URIs and absolute paths as they are, others relative to `directory`."""
     if "://" in written or written.startswith(("/", "data:")):
         return written
     scheme, mark, path = directory.rpartition("://")
@@ -142,7 +142,7 @@ def resolve_uri(written: str, directory: str) -> str:
 
 
 def is_link(value: object) -> bool:
-    """Whether a value is an image part of a chat message: `{"image_url": {"url": …}}`, `{"url": …}`."""
+    """Check whether a value is an image part of a chat message: `{"image_url": {"url": …}}`, `{"url": …}`."""
     return isinstance(value, Mapping) and ("image_url" in value or "url" in value)
 
 

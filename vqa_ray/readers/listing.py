@@ -33,7 +33,7 @@ class Listing:
     """The files of an input, without known bookkeeping.
 
     Attributes:
-        uri: as it was asked for.
+        uri: as the request names it.
         root: the absolute directory or prefix that all of them lie under.
         entries: sorted by path.
         is_file: the URI names one file, which is then taken whatever its name.
@@ -74,11 +74,11 @@ class Listing:
         return fitting
 
     def found(self) -> str:
-        """What is there, by suffix, for a message."""
-        return told_kinds(self.entries)
+        """The files by suffix, for a message."""
+        return kinds_found(self.entries)
 
 
-def told_kinds(entries: Iterable[FileEntry], *, examples: bool = False) -> str:
+def kinds_found(entries: Iterable[FileEntry], *, examples: bool = False) -> str:
     """Files counted by suffix, for a message.
 
     Args:
@@ -129,7 +129,7 @@ def with_kinds(listing: Listing, given: Format | None) -> Listing:
 
     Args:
         listing: of an input.
-        given: the format that was asked for, or None to find out.
+        given: the format that the request names, or None to find out.
     """
     if is_saved_dataset(listing):
         return listing
@@ -205,7 +205,7 @@ def _referring_kind(listing: Listing) -> Format | None:
 
 
 def is_saved_dataset(listing: Listing) -> bool:
-    """Whether `datasets.save_to_disk` wrote this directory."""
+    """Check whether `datasets.save_to_disk` wrote this directory."""
     names = {listing.relative(entry) for entry in listing.entries}
     return not listing.is_file and ("dataset_dict.json" in names or {"state.json", "dataset_info.json"} <= names)
 

@@ -20,7 +20,7 @@ from vqa_ray.readers.formats.jsonl import open_jsonl, read_jsonl
 from vqa_ray.readers.formats.parquet import open_parquet, read_parquet
 from vqa_ray.readers.formats.vqa_v2 import open_vqa_v2, read_vqa_v2
 from vqa_ray.readers.formats.webdataset import open_webdataset, read_webdataset
-from vqa_ray.readers.listing import Listing, absolute, check_format, guess_format, list_input, told_kinds, with_kinds
+from vqa_ray.readers.listing import Listing, absolute, check_format, guess_format, kinds_found, list_input, with_kinds
 from vqa_ray.readers.row_builder import Row
 from vqa_ray.readers.row_tables import tables, wanted_rows
 from vqa_ray.readers.source import FORMATS, Format, InputConfig, OpenedInput, Shard, Source, request_error
@@ -111,7 +111,7 @@ def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Ope
 def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None) -> Iterator[pa.Table]:
     """The rows of one shard, numbered without gaps, as tables of at most 256 rows and (but for one row) 16 MiB.
 
-    What is wrong with a row is told in the row: `status`, `error_code`, `error_message`. Where the source does not read
+    An error of a row stands in the row: `status`, `error_code`, `error_message`. Where the source does not read
     images, they are left out as long as each has a name of its own.
 
     Args:
@@ -138,7 +138,7 @@ def _tables(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iter
 
 
 def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
-    """As `_tables`; from the first table on with an image that only its bytes tell from others, these are read."""
+    """Tables as `_tables` gives them; from the first image on that only its bytes identify, images are read."""
     last = -1
     for table in _tables(source, shard, wanted):
         is_named = compute.or_(compute.is_valid(table["image_id"]), compute.equal(table["status"], STATUS_ERROR))
@@ -181,11 +181,11 @@ def _left_out(chosen: Format, listing: Listing, files: Sequence[FileEntry]) -> t
     if not others or listing.is_file:
         return ()
     was = "file was" if len(others) == 1 else "files were"
-    return (f"{len(others)} {was} left out: {told_kinds(others, examples=True)}",)
+    return (f"{len(others)} {was} left out: {kinds_found(others, examples=True)}",)
 
 
 def _is_of_dataset(chosen: Format, entry: FileEntry) -> bool:
-    """Whether a file describes the data set rather than belonging to its rows."""
+    """Check whether a file describes the data set rather than belonging to its rows."""
     name = entry.uri.rpartition("/")[2]
     if chosen == "hf":
         return name in ("dataset_dict.json", "dataset_infos.json", "dataset_info.json", "state.json", "README.md")

@@ -73,7 +73,7 @@ def with_path_names(config: InputConfig, own: Iterable[str], offered: Iterable[s
 
 
 def named_path_values(source: Source, uri: str) -> dict[str, str | None]:
-    """What the path of a file says of the columns that the request names."""
+    """Values of the columns that the request names, from the path of a file."""
     named = _named(source.config)
     return {name: value for name, value in path_values(uri, source.root).items() if name in named}
 

@@ -45,7 +45,7 @@ def infer_text(
 
 
 def parsed(cell: object) -> object:
-    """What a cell of text holds as JSON, if that is a list or an object; else the cell as it is, None when empty."""
+    """The JSON list or object in a cell of text; else the cell as it is, None when empty."""
     if not isinstance(cell, str) or not cell:
         return None
     if cell.lstrip()[:1] not in ("[", "{"):

@@ -1,4 +1,4 @@
-"""Which Arrow types a kept column can be written as: its own, a plain one that holds the same values, or none."""
+"""Arrow types that a kept column can be written as: its own, a plain one that holds the same values, or none."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def common(name: str, given: Sequence[pa.DataType]) -> pa.DataType:
 
 
 def notes_on(names: Sequence[str], schemas: Sequence[pa.Schema], fields: Sequence[pa.Field]) -> tuple[str, ...]:
-    """What a person should know of kept columns whose type is another in the output: one line each.
+    """Notes on kept columns whose type is another in the output: one line each.
 
     Args:
         names: the kept columns.
@@ -85,7 +85,7 @@ def notes_on(names: Sequence[str], schemas: Sequence[pa.Schema], fields: Sequenc
 
 
 def _loses_meaning(given: pa.DataType) -> bool:
-    """Whether a reader of the output would miss something: an extension's meaning, or fields that were all null."""
+    """Check whether the output lacks something: the meaning of an extension, or fields that were all null."""
     if isinstance(given, pa.BaseExtensionType):
         return True
     return any(types.is_null(part.type) or _loses_meaning(part.type) for part in _parts(given))

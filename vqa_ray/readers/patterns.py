@@ -13,12 +13,12 @@ _PIECES = re.compile(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])")
 
 
 def is_pattern(text: str) -> bool:
-    """Whether `text` holds a character of patterns."""
+    """Check whether `text` holds a character of patterns."""
     return bool(re.search(r"[*?\[{]", text))
 
 
 def is_wild(text: str) -> bool:
-    """Whether `text`, its braces expanded, still stands for several names."""
+    """Check whether `text`, its braces expanded, still stands for several names."""
     return bool(_WILD.search(text))
 
 
@@ -57,12 +57,12 @@ class Glob:
         """The parts of paths that the pattern names although they may be bookkeeping."""
 
     def matches(self, path: str) -> bool:
-        """Whether a relative path, or a directory above it, matches; composed and decomposed letters are alike."""
+        """Check whether a relative path, or a directory above it, matches, its letters composed or decomposed."""
         path = path if path.isascii() else unicodedata.normalize("NFC", path)
         return bool(self._file.fullmatch(path) or self._below.fullmatch(path))
 
     def names(self, path: str) -> bool:
-        """Whether the pattern speaks of the file itself: it matches, and its last part is more than `*`."""
+        """Check whether the pattern speaks of the file itself: it matches, and its last part is more than `*`."""
         path = path if path.isascii() else unicodedata.normalize("NFC", path)
         return self._chooses and bool(self._file.fullmatch(path))
 

@@ -1,4 +1,4 @@
-"""Whether tables name image files that lie in folders below them: then the tables are the input."""
+"""Tables that name image files in folders below them: such tables are the input."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from vqa_ray.text_encoding import encoding_of
 
 _HEAD_BYTES = 2**16
 _MOST_TABLES = 16
-# Names hold commas, so cells are told apart in both ways.
+# Names hold commas, so cells are separated in both ways.
 _SEPARATORS = (re.compile(r"[\"\r\n]"), re.compile(r"[\"',;|\t\r\n]"))
 
 
 def refer_to_images(tables: Sequence[FileEntry], images: Sequence[FileEntry]) -> bool:
-    """Whether each table (the first few of many) begins with rows that name one of the images, relative to the table,
-    and no image lies in the folder of a table.
+    """Check whether tables name the images below them, and no image lies in the folder of a table.
+
+    Each table (the first few of many) must begin with rows that name one of the images, relative to the table.
 
     Args:
         tables: CSV files or JSON lines, compressed or not.

@@ -39,7 +39,7 @@ class Row:
     passthrough: Sequence[object] = ()
 
     def size_bytes(self) -> int:
-        """What it adds to a table, about."""
+        """Its approximate size in a table."""
         said = sum(len(question) + len(answer) for question, answer in self.turns)
         images = len(self.image or b"") + sum(len(data or b"") for _, data in self.others)
         return images + sum(map(len, self.questions)) + said + 256
@@ -50,7 +50,7 @@ class RowBuilder:
 
     Args:
         source: its layout, kept fields and questions are used.
-        uri: the file the rows are in: relative image references are told from its directory.
+        uri: the file the rows are in: relative image references start from its directory.
     """
 
     def __init__(self, source: Source, uri: str) -> None:
@@ -113,7 +113,7 @@ class RowBuilder:
         return Row(row_id=identity(b"line", line), image_id=image_id, error=error, passthrough=kept)
 
     def malformed(self, message: str, line: bytes, image_id: str | None = None) -> Row:
-        """As `failed`, for a row that cannot be made out."""
+        """An error row in the place of one that cannot be parsed."""
         return self.failed(RowError(ErrorCode.ROW_MALFORMED, message), line, image_id)
 
     def damaged(self, number: int, error: Exception) -> Row:
@@ -184,7 +184,7 @@ def _identity(shown: Sequence[ImageRef]) -> tuple[bytes, ...]:
 
 
 def _image_id(shown: Sequence[ImageRef]) -> str | None:
-    """What the images are called together: their references, or a hash of their bytes."""
+    """The id of the images together: their references, or a hash of their bytes."""
     references = [picture.reference for picture in shown]
     if all(references):
         return ", ".join(map(str, references))

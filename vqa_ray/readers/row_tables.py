@@ -38,7 +38,7 @@ def tables(
 
 
 def wanted_rows(shard: Shard, keys: Collection[int] | None) -> Callable[[int], bool]:
-    """Which row numbers of the shard are among the source keys; all of them when `keys` is None."""
+    """A test for row numbers of the shard that are among the source keys; all are when `keys` is None."""
     if keys is None:
         return _always
     first = shard.index << schema.ROW_BITS

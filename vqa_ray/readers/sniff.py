@@ -1,4 +1,4 @@
-"""What a file holds, by its first bytes, where its name does not say it."""
+"""Formats by the first bytes of files, where their names do not say them."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def sniff(head: bytes) -> Format | None:
 
 
 def sniff_table(head: bytes) -> Format | None:
-    """As `sniff`; text with a comma or a tab in its first line is taken for csv."""
+    """Guess a format as `sniff` does; text with a comma or a tab in its first line is taken for csv."""
     found = sniff(head)
     if found is None:
         compression = compression_of(head)
@@ -168,7 +168,7 @@ def _beginning(head: bytes, compression: str) -> bytes:
 
 
 def is_image(head: bytes) -> bool:
-    """Whether a file's first bytes are those of an image."""
+    """Check whether a file's first bytes are those of an image."""
     try:
         name = identify(head)
     except RowError:
@@ -185,7 +185,7 @@ def _is_tar(head: bytes) -> bool:
 
 
 def _is_json_lines(head: bytes) -> bool:
-    """Whether the first line that is not blank is a JSON object by itself."""
+    """Check whether the first line that is not blank is a JSON object by itself."""
     line = next((line for line in head.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()), b"")
     if not line.lstrip().startswith(b"{"):
         return False

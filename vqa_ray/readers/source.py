@@ -1,4 +1,4 @@
-"""What a reader is asked for, and what it finds: the input of a run as a list of shards."""
+"""The request to a reader and the opened input: its columns, its shards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMES_TOLD = 40
 
 @dataclass(frozen=True, slots=True)
 class InputConfig:
-    """What to read, and as what.
+    """The request: what to read, and how.
 
     Attributes:
         uri: a file, a directory or prefix, or a pattern (`*`, `**`, `?`, `[…]`, `{a,b}`, `{000..127}`).
@@ -31,7 +31,7 @@ class InputConfig:
         columns: our column → the input's own name for it, where they differ.
         keep: columns of the input that ride along to the output.
         keep_as: what each of `keep` is called in the output, in the same order; empty keeps their names.
-        questions: asked of every image, instead of the input's own questions.
+        questions: questions for every image, instead of the input's own.
         needs_question: False when the job brings its own questions; those of the input are then ignored.
         labels: columns that say what is right, read after `keep` where the input has them. They are not written under
             these names, so one may be called `answer`. In formats without a schema they hold text, lists of text or
@@ -67,7 +67,7 @@ class InputConfig:
 
 @dataclass(frozen=True, slots=True)
 class ColumnMap:
-    """Which columns of the input hold what; of several candidates, the first that is not null counts."""
+    """The columns of the input by role; of several candidates, the first that is not null counts."""
 
     image: tuple[str, ...] = ()
     image_uri: tuple[str, ...] = ()
@@ -110,7 +110,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class OpenedInput:
-    """What one format's `open_…` found. `revision` goes into the fingerprint beside the listing; `columns` are the
+    """The result of a format's `open_…`. `revision` goes into the fingerprint beside the listing; `columns` are the
     names of the input's columns, as far as they are known."""
 
     shards: tuple[Shard, ...]
@@ -126,14 +126,14 @@ class Source:
     """An opened input.
 
     Attributes:
-        config: what was asked for; of its `labels` those that the input has.
+        config: the request; of its `labels`, those that the input has.
         format: one of `FORMATS`.
-        root: the directory or prefix that ids and relative references are told from.
+        root: the directory or prefix that ids and relative references start from.
         shards: sorted; `shards[i].index == i`. Empty in `for_workers()`.
         passthrough: the fields of `config.passthrough`, in that order, under the names that they have in READ tables.
         column_map: where the columns are.
         total_rows: the rows of all shards when undamaged, or None where only reading tells.
-        fingerprint: changes when a file is added, removed, resized or rewritten; what is asked of them is not in it.
+        fingerprint: changes when a file is added, removed, resized or rewritten; the request is not part of it.
         multi_question: whether a row brings several questions, and so gets `results` instead of one answer.
         notes: what a person should know: files that were left out, for instance.
         columns: the names of the input's columns, as far as they are known; for messages.
@@ -191,9 +191,7 @@ def parse_keep(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for part in given:
         new, mark, name = part.partition("=")
         if not new or (mark and not name):
-            raise request_error(
-                f"--keep {part}: wanted is NAME, or NEW=NAME for a column NAME that is to be called NEW"
-            )
+            raise request_error(f"--keep {part}: expected NAME, or NEW=NAME for a column NAME that is to be called NEW")
         theirs.append(name if mark else new)
         ours.append(new)
     for name in ours:

@@ -1,4 +1,4 @@
-"""Which format a file's name speaks of. Pure."""
+"""Formats by the names of files. Pure."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def kind_of(name: str) -> Format | None:
 
 
 def suffix_of(uri: str) -> str:
-    """What a file's name ends in, for a message: `.jpg`, `.jsonl.gz` or `no suffix`."""
+    """The suffix of a file's name, for a message: `.jpg`, `.jsonl.gz` or `no suffix`."""
     name = uri.rpartition("/")[2].lower()
     stem, dot, suffix = name.rpartition(".")
     if not stem or not dot or not suffix or " " in suffix or len(suffix) > 16:

@@ -1,1 +1,1 @@
-"""What a run leaves on storage: its directory, its record, its manifest, its commits, its attempts."""
+"""A run on storage: its directory, record, manifest, commits and attempts."""

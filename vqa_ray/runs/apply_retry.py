@@ -1,4 +1,4 @@
-"""Putting the rows of a later attempt into the places of those that had failed."""
+"""Replace failed rows by those of a later attempt."""
 
 from __future__ import annotations
 

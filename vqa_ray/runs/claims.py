@@ -1,4 +1,4 @@
-"""What the writers of an output say of themselves, and the right to write that follows from it."""
+"""The claims of the writers of an output, and the right to write that follows from them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vqa_ray.storage.uri import join, name_of
 
 @dataclass(frozen=True, slots=True)
 class LockRecord:
-    """What a writer says of itself.
+    """The claim of a writer.
 
     Attributes:
         token: its own; begins with the start of its process, in clock ticks since the machine started.
@@ -51,7 +51,7 @@ class Fence:
     token: str
 
     def holds(self) -> bool:
-        """Whether it is still the writer."""
+        """Check whether it is still the writer."""
         numbers = writer_numbers(self.output)
         if not numbers or numbers[-1] != self.number:
             return False

@@ -1,4 +1,4 @@
-"""Which part files count: those whose rows Ray Data's checkpoint lists.
+"""Committed part files: those whose rows Ray Data's checkpoint lists.
 
 A write task leaves three traces, in this order: `NAME.pending.pq` in the checkpoint directory of its process, the
 rows as `NAME-0.parquet`, and a rename of the pending file to `NAME.pq`. Whatever died in between is cleaned up here.
@@ -29,7 +29,7 @@ _PART = re.compile(r"^(?P<task>.+)-\d+\.(pq|parquet)$")
 
 @dataclass(frozen=True, slots=True)
 class CleanedOutput:
-    """What `clean_uncommitted` removed, by count of files."""
+    """Counts of files that `clean_uncommitted` removed."""
 
     parts: int
     pending: int

@@ -1,4 +1,4 @@
-"""Whether every input row came back exactly once. Pure: int64 arrays in, findings out."""
+"""Check that every input row came back exactly once. Pure: int64 arrays in, findings out."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def integrity_errors(
     malformed: npt.NDArray[np.int64] | None = None,
     torn: int = 0,
 ) -> list[str]:
-    """What is wrong with the rows of an output; empty when nothing is.
+    """Describe the faults of the rows of an output; empty when there are none.
 
     Args:
         keys: int64 (N,), the source_key of every input row written, in any order; sorted in place.
@@ -61,7 +61,7 @@ def unexpected_keys(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) 
 
 
 def repeated(ids: npt.NDArray[np.int64]) -> int:
-    """How many rows share their id with another. `ids`: int64 (N,), sorted in place."""
+    """Count the rows that share their id with another. `ids`: int64 (N,), sorted in place."""
     ids.sort()
     if len(ids) < 2:
         return 0

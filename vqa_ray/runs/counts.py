@@ -79,7 +79,7 @@ def count_rows(part_uris: Iterable[str]) -> RowCounts:
 
 
 def row_keys(table: pa.Table) -> npt.NDArray[np.int64]:
-    """What tells the rows of an output apart: int64 (N, 2), the source_key and the place of the question, else 0."""
+    """The identity of the rows of an output: int64 (N, 2), the source_key and the place of the question, else 0."""
     keys = table["source_key"].to_numpy()
     has_places = "question_index" in table.column_names
     places = table["question_index"].to_numpy() if has_places else np.zeros(len(keys), np.int64)
@@ -92,7 +92,7 @@ def keys_of_parts(part_uris: Iterable[str]) -> npt.NDArray[np.int64]:
 
 
 def _torn(pairs: npt.NDArray[np.int64]) -> int:
-    """How many of the input rows, which are all of one file, lack one of their questions or have one twice."""
+    """Count the input rows of one file that lack one of their questions or have one twice."""
     ordered = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
     _, starts, counts = np.unique(ordered[:, 0], return_index=True, return_counts=True)
     wanted = np.arange(len(ordered)) - np.repeat(starts, counts)
@@ -123,7 +123,7 @@ def failed_keys(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.N
 
 
 def asked_questions(scored: pa.Table) -> int:
-    """How many questions `retrieve` asked about these rows."""
+    """Count the questions that `retrieve` put to the model for these rows."""
     values = pc.list_flatten(scored["scores"])
     return int(len(values) - pc.struct_field(values, "score").null_count)
 

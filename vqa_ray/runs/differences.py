@@ -1,4 +1,4 @@
-"""How a command differs from the one that a run was made with, in words: the option, and old → new."""
+"""The difference of a command from that of a run, in words: the option, and old → new."""
 
 from __future__ import annotations
 

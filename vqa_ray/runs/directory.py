@@ -38,7 +38,7 @@ class RunDirectory:
 
     @property
     def parts(self) -> str:
-        """Where the rows are written."""
+        """The directory of the rows."""
         if self.attempt == 1:
             return self.output
         return join(self.output, PRIVATE, f"attempt-{self.attempt}")
@@ -53,7 +53,7 @@ class RunDirectory:
 
     @property
     def record(self) -> str:
-        """What was asked, written before any work."""
+        """The request, written before any work."""
         return join(self.output, PRIVATE, "run.json") if self.attempt == 1 else join(self.parts, "run.json")
 
     def listing(self, name: str = "input") -> str:
@@ -67,7 +67,7 @@ class RunDirectory:
 
     @property
     def manifest(self) -> str:
-        """What came of it, written last."""
+        """The outcome, written last."""
         return join(self.output, PRIVATE, "manifest.json")
 
     def later(self, attempt: int) -> RunDirectory:
@@ -83,7 +83,7 @@ class RunDirectory:
         return self._files(self.checkpoint)
 
     def foreign_files(self) -> list[FileEntry]:
-        """What stands in the output and was not written by a run."""
+        """Files of the output that no run has written."""
         return [entry for entry in self._files(self.output) if not _is_part(entry.uri)]
 
     @staticmethod

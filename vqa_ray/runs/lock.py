@@ -60,7 +60,7 @@ class OutputLock(AbstractContextManager["OutputLock"]):
 
     Raises:
         RequestError: on entering: another process writes.
-        RunError: on leaving a block that was interrupted because another process had taken over.
+        RunError: on leaving a block that was interrupted because another process took over.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class OutputLock(AbstractContextManager["OutputLock"]):
         if self._thread is not None:
             self._thread.join()
         if self._lost:
-            # Whatever the block ended with: it had no right to go on.
+            # Whatever the block ended with: it may not go on.
             self.check()
         elif self.fence.holds():
             self._write(self._claim.beat + 1, released=True)
@@ -149,7 +149,7 @@ class OutputLock(AbstractContextManager["OutputLock"]):
             delete(claim_uri(self._output, number))
 
     def _is_over(self, number: int) -> bool:
-        """Whether a writer is done, or dead; waits until its beat tells.
+        """Check whether a writer is done, or dead; waits until its beat tells.
 
         A claim that cannot be read counts as alive until it has stood still like any other.
         """
@@ -173,7 +173,7 @@ class OutputLock(AbstractContextManager["OutputLock"]):
             waited += self._beat_s / 2
 
     def _is_gone(self, claim: LockRecord) -> bool:
-        """Whether the process of a claim can be seen to be gone: its number is free, or that of a younger process."""
+        """Check whether the process of a claim is gone: its number is free, or that of a younger process."""
         if claim.host != self._claim.host or claim.token == self._claim.token:
             return False
         start = process_start(claim.pid)
@@ -183,7 +183,7 @@ class OutputLock(AbstractContextManager["OutputLock"]):
         """Seconds waited by now.
 
         Raises:
-            RequestError: nobody asked to wait.
+            RequestError: the command does not wait.
         """
         who = describe(read_claim(self._output, number))
         if not self._wait:

@@ -17,7 +17,7 @@ from vqa_ray.storage.filesystem import read_bytes
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What the last process of a run took, starting Ray and loading the model included.
+    """The time of the last process of a run, starting Ray and loading the model included.
 
     Attributes:
         started, finished: UTC, ISO 8601.
@@ -41,7 +41,7 @@ def build(
     """The content of a manifest.
 
     Args:
-        record: what was asked.
+        record: the request.
         counts: the rows of the output.
         timing: of the last process.
         findings: what is wrong with the rows; see `completeness.findings`.

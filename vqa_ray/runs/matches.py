@@ -19,12 +19,12 @@ _ORDER = [("score", "descending"), ("row_id", "ascending"), ("source_key", "asce
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """What a run found.
+    """The matches of a run.
 
     Attributes:
         table: the rows that match, with all their columns: best first, ties by row_id.
         matches, images: how many rows match, of how many that were scored.
-        asked, questions: how many questions were asked, of how many there were.
+        asked, questions: the number of questions put to the model, and of all questions.
     """
 
     table: pa.Table

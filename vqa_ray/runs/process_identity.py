@@ -1,4 +1,4 @@
-"""Which machine, container and process this is, so that others can see whether a process still lives."""
+"""The identity of a machine, a container and a process, by which others see whether a process still lives."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def process_start(pid: int) -> int | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return 0 if not Path("/proc/self/stat").exists() else None
-    # A process that has ended and that nobody has asked for its exit code is gone, too.
+    # A process that has ended and whose exit code nobody has read is gone, too.
     return None if fields[_STATE] in _GONE else int(fields[_START])

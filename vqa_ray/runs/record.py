@@ -1,4 +1,4 @@
-"""What a run was asked to do, and whether a command asks for the same."""
+"""The request of a run, and its comparison with that of a later command."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RunRecord:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def differences(self, other: RunRecord) -> list[str]:
-        """Where `other` asks for something else, in words; see `vqa_ray.runs.differences`."""
+        """Describe the differences from the request `other`; see `vqa_ray.runs.differences`."""
         return differences(self._identity(), other._identity(), self.input, other.input)
 
     def _identity(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def canonical_uri(uri: str) -> str:
 
 
 def is_same_place(one: str, other: str) -> bool:
-    """Whether two URIs name one place."""
+    """Check whether two URIs name one place."""
     return one == other or canonical_uri(one) == canonical_uri(other)
 
 

@@ -16,7 +16,7 @@ _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+")
 
 
 def is_data_uri(text: str) -> bool:
-    """Whether an image reference carries the image itself."""
+    """Check whether an image reference carries the image itself."""
     return text[: len(_SCHEME)].lower() == _SCHEME
 
 

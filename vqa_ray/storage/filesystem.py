@@ -39,7 +39,7 @@ from vqa_ray.storage.uri import SCHEME, scheme_of
 _ONE_SLASH = re.compile(r"^(s3a?|gs|gcs|az|abfss?|hf|hdfs|memory|https?|file):/(?!/)", re.IGNORECASE)
 _BUCKET_STORES = ("s3", "s3a", "gs", "gcs")
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
-# fsspec reads ahead by a block whenever a reader moves; its default for S3 (50 MB) would fetch far more than asked.
+# fsspec reads ahead by a block whenever a reader moves; its default for S3 (50 MB) would fetch far more than is needed.
 _S3_BLOCK_BYTES = 8 * 2**20
 _S3_CONFIG = {
     "connect_timeout": 10,
@@ -87,7 +87,7 @@ def filesystem_for(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def fsspec_for(uri: str) -> tuple[Any, str]:
-    """As `filesystem_for`, errors too, as a fsspec filesystem: for single requests, which need no open file."""
+    """The fsspec filesystem and path of `uri`, with the errors of `filesystem_for`: for single requests."""
     scheme = scheme_of(uri)
     if scheme == "file":
         return LocalFileSystem(), _local_path(uri)
@@ -120,7 +120,7 @@ def s3_endpoint() -> str | None:
 
 
 def exists(uri: str) -> bool:
-    """Whether a file or a directory (for object stores: a prefix with objects) is there."""
+    """Check whether a file or a directory (for object stores: a prefix with objects) is there."""
     filesystem, path = fsspec_for(uri)
     return bool(filesystem.exists(path))
 

@@ -78,7 +78,7 @@ def normal_forms(text: str) -> list[str]:
 
 
 def is_utf8(path: str) -> bool:
-    """Whether a path of the operating system is text."""
+    """Check whether a path of the operating system is text."""
     return path.isascii() or not _NOT_UTF8.search(path)
 
 

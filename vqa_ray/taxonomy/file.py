@@ -72,7 +72,7 @@ def parse_taxonomy(text: str, where: str) -> Taxonomy:
 
 
 def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
-    # A misspelt key is often why another one is missing, so it is told first.
+    # A misspelt key is often why another one is missing, so it comes first.
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
     told = _problem(problems[0], document)
     return told if len(problems) == 1 else f"{told} (and {len(problems) - 1} more)"

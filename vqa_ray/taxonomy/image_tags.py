@@ -1,4 +1,4 @@
-"""What one image gets by a taxonomy: its tags, and the scores that they follow from."""
+"""The tags of an image by a taxonomy, and the scores that they follow from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Choices: TypeAlias = Sequence[tuple[str, float]]
 
 @dataclass(frozen=True, slots=True)
 class ImageTags:
-    """What one image gets.
+    """The tags and scores of an image.
 
     Attributes:
         tags: the `tags` cell.

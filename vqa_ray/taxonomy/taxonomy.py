@@ -48,7 +48,7 @@ _NAME_LIMIT = 64
 
 
 class ChoiceVocabulary(Protocol):
-    """What can tell whether an answer can be scored: a `VqaModel`, or its vocabulary alone."""
+    """A test of whether an answer can be scored: a `VqaModel`, or its vocabulary alone."""
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]: ...
 
@@ -103,7 +103,7 @@ class Attribute(BaseModel):
         phrases = given.values() if isinstance(given, dict) else given
         twice = [phrase for phrase, times in Counter(phrases).items() if times > 1]
         if twice:
-            raise ValueError(f"{twice[0]!r} stands there more than once")
+            raise ValueError(f"{twice[0]!r} occurs more than once")
         return given if isinstance(given, dict) else {choice: choice for choice in given}
 
     @model_validator(mode="after")
@@ -195,11 +195,11 @@ class Taxonomy(BaseModel):
         return hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()[:16]
 
     def questions(self) -> list[ClosedQuestion]:
-        """What is asked of every image, in order; `tags` takes the scores in the same order."""
+        """The questions for every image, in order; `tags` takes the scores in the same order."""
         return [question for attribute in self.attributes for question in _questions(attribute)]
 
     def check_kept(self, kept: Sequence[str]) -> None:
-        """Whether the user's kept columns and the attributes' can stand in one table.
+        """Check whether the user's kept columns and the attributes' can stand in one table.
 
         Raises:
             RequestError: a kept column has an attribute's column name.
@@ -213,7 +213,7 @@ class Taxonomy(BaseModel):
                 )
 
     def check_against(self, model: ChoiceVocabulary, reference: str, where: str = "tags.yaml") -> None:
-        """Whether `model` can score every choice; one it cannot would silently never be given.
+        """Check whether `model` can score every choice; one it cannot would silently never be given.
 
         Raises:
             RequestError: names the choices the model's closed vocabulary lacks.

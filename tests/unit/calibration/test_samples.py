@@ -71,7 +71,7 @@ def test_questions_meet_labels_by_image_id(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("score", "label", "told"),
-    [(None, "yes", "was not asked of every image"), (0.5, "perhaps", "holds 'perhaps'; wanted is yes or no")],
+    [(None, "yes", "was not answered for every image"), (0.5, "perhaps", "holds 'perhaps'; expected yes or no")],
 )
 def test_samples_that_are_not_fair_are_refused(tmp_path: Path, score: float | None, label: str, told: str) -> None:
     uris = part(tmp_path, schema.RETRIEVE, [{"image_id": "a", "scores": scored(score, 0.5)}])

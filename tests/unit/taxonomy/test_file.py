@@ -46,7 +46,7 @@ def attribute(extra: str = "", name: str = "a", question: str = "which?", choice
             "t.yaml: unknown key 'atributes', did you mean 'attributes'; known are attributes (and 1 more)",
         ),
         ("a: [", "t.yaml, line 1: expected the node content, but found '<stream end>'"),
-        ("a: 1\na: 2", "t.yaml, line 2: 'a' stands there twice"),
+        ("a: 1\na: 2", "t.yaml, line 2: 'a' occurs twice"),
         (
             attribute(", treshold: 0.3"),
             "t.yaml: attribute 'a': unknown key 'treshold', did you mean 'threshold'; known are name, question,"
@@ -99,11 +99,11 @@ def attribute(extra: str = "", name: str = "a", question: str = "which?", choice
         ),
         (
             attribute(choices="[x, x]"),
-            "t.yaml: attribute 'a': choices: 'x' stands there more than once; got ['x', 'x']",
+            "t.yaml: attribute 'a': choices: 'x' occurs more than once; got ['x', 'x']",
         ),
         (
             attribute(choices="{mug: cup, cup: cup}"),
-            "t.yaml: attribute 'a': choices: 'cup' stands there more than once; got {'mug': 'cup', 'cup': 'cup'}",
+            "t.yaml: attribute 'a': choices: 'cup' occurs more than once; got {'mug': 'cup', 'cup': 'cup'}",
         ),
         (
             attribute(choices="[]"),

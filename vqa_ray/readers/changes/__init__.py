@@ -1,1 +1,1 @@
-"""What changed in an input since its run began, and how the run goes on with it."""
+"""Changes of an input since its run began, and how the run goes on with them."""

@@ -1,4 +1,4 @@
-"""Whether a file is still the same, without reading all of a large one."""
+"""Digests that show whether a file is still the same, without reading all of a large one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def content_digest(uri: str) -> bytes | None:
 
 
 def has_grown(uri: str, size: int, digest: bytes) -> bool:
-    """Whether whole lines were added to the end of a text file, and nothing else, as far as its samples tell.
+    """Check whether whole lines were added to the end of a text file, and nothing else, as far as its samples tell.
 
     Args:
         uri: the file, larger than before.
@@ -41,7 +41,7 @@ def has_grown(uri: str, size: int, digest: bytes) -> bool:
 
 
 def _digest(file: pa.NativeFile, size: int) -> bytes:
-    """Of the first `size` bytes."""
+    """Digest of samples of the first `size` bytes."""
     digest = hashlib.sha256(str(size).encode())
     starts = (0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES) if size > 3 * SAMPLE_BYTES else (0,)
     for start in starts:

@@ -1,4 +1,4 @@
-"""What has changed in an input since a run began with it."""
+"""Changes of an input since a run began with it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ChangedFile:
     now: FileEntry
 
     def __str__(self) -> str:
-        """What a person can check: sizes, or times where the sizes are the same."""
+        """The sizes, or the times where the sizes are the same."""
         if self.was.size_bytes != self.now.size_bytes:
             return f"{self.name}: {self.was.size_bytes:,} → {self.now.size_bytes:,} bytes"
         return f"{self.name}: written {_time(self.was.modified)} → {_time(self.now.modified)}"

@@ -1,4 +1,4 @@
-"""Whether the rest of a run can be read although its input has changed: each row must come back, once and its own."""
+"""Read the rest of a run whose input has changed: each row must come back, once and its own."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def read_anew(source: Source, before: Source) -> list[str]:
 
     Args:
         source: `reconcile(before, …)`.
-        before: as the run had it.
+        before: the source as the run began with it.
     """
     if source.drift is None:
         return []
@@ -119,12 +119,12 @@ def _within(done: Ranges, shard: Shard) -> Ranges:
 
 
 def _is_complete(shards: Sequence[Shard], written: int) -> bool:
-    """Whether all rows of these shards are written; where only reading tells their number, no."""
+    """Check whether all rows of these shards are written; where only reading tells their number, no."""
     return all(shard.rows is not None for shard in shards) and written == sum(shard.rows or 0 for shard in shards)
 
 
 def _fitted(now: Sequence[Shard], own: Sequence[Shard]) -> dict[int, Shard] | None:
-    """The shards of a file as it is now under the numbers it had; None where there are too few of these."""
+    """The shards of a file as it is now under its earlier numbers; None where there are too few of these."""
     if not now:
         return None
     if len(now) > len(own):

@@ -48,7 +48,7 @@ def reopen_input(output: str, record: RunRecord) -> Source:
         record: its record.
 
     Raises:
-        RequestError: the input is not there or cannot be read, or its rows can no longer be told by their keys.
+        RequestError: the input is not there or cannot be read, or the keys of its rows no longer identify them.
     """
     known, command = record.input, record.command
     config = InputConfig(

@@ -22,7 +22,7 @@ _SECOND = timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True)
 class EarlierRun:
-    """What an output knows of its input.
+    """The record of its input that an output holds.
 
     Attributes:
         output: where the rows go, which is never input.
@@ -204,7 +204,7 @@ def _compare(
 def _added(
     entries: Collection[FileEntry], chosen: Format, listing: Listing, opened: Callable[[Listing], Source]
 ) -> Iterator[FileEntry]:
-    """Those of the files that would be read beside those of the run; an empty table has no rows."""
+    """The added files with rows that would be read beside those of the run; an empty table has none."""
     if chosen == "hf":
         # Files of other splits lie there, too; only opening tells.
         try:
@@ -220,7 +220,7 @@ def _added(
 
 
 def _is_same(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> bool:
-    """Whether a file with another time has the same contents, as far as can be told without reading all of it."""
+    """Check whether a file with another time has the same contents, as far as samples of it show."""
     if known.size_bytes != now.size_bytes:
         return False
     if known.etag is not None and now.etag is not None:
@@ -232,7 +232,7 @@ def _is_same(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> bool:
 
 
 def _has_grown(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> bool:
-    """Whether lines were added to a text file, and nothing else."""
+    """Check whether lines were added to a text file, and nothing else."""
     if snapshot.format not in ("jsonl", "csv") or known.digest is None or now.uri.lower().endswith("gz"):
         return False
     return now.size_bytes > known.size_bytes and has_grown(now.uri, known.size_bytes, known.digest)
@@ -250,5 +250,5 @@ def _candidates(listing: Listing, started: str) -> Iterator[Listing]:
 
 
 def _was_left_out(name: str) -> bool:
-    """Whether the first versions left a file out by its name: hidden, or of no known format."""
+    """Check whether the first versions left a file out by its name: hidden, or of no known format."""
     return any(part.startswith(("_", ".")) for part in name.split("/")) or kind_of(name) is None

@@ -1,4 +1,4 @@
-"""The files that an input had when a run began, kept with the run: its rows are numbered by them.
+"""The files of an input when a run began, kept with the run: its rows are numbered by them.
 
 A run belongs to the files it began with. Whatever is added later is left out, and what has changed is named.
 """
@@ -57,7 +57,7 @@ class KnownFile(NamedTuple):
     digest: bytes | None
 
     def below(self, root: str) -> FileEntry:
-        """As a listing of that root would give it."""
+        """The entry that a listing of that root would give."""
         at = None if self.modified_us is None else _EPOCH + timedelta(microseconds=self.modified_us)
         return FileEntry(f"{root.rstrip('/')}/{self.name}", self.size_bytes, at, self.etag)
 
@@ -99,7 +99,7 @@ def input_place(uri: str) -> str:
 def snapshot_of(source: Source) -> InputSnapshot:
     """Take down what a source is read from.
 
-    Table files on a local disk are looked into, so that a new time alone is told from new contents; image files are
+    Table files on a local disk are looked into, which distinguishes a new time from new contents; image files are
     not, and stores give an etag.
     """
     above = source.root.rstrip("/") + "/"
@@ -174,7 +174,7 @@ def read_snapshot(uri: str) -> InputSnapshot | None:
 
 
 def _packed(snapshot: InputSnapshot) -> Sequence[Mapping[str, Any]]:
-    """Shards as JSON; names that follow each other in the list of files are told by their place there."""
+    """Shards as JSON; names that follow each other in the list of files are given by their place there."""
     names = [file.name for file in snapshot.files]
     packed, first = [], 0
     for shard in snapshot.shards:

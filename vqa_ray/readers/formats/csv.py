@@ -87,7 +87,7 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
         records = records_of(file, delimiter_of(shard.uri), source.config.encoding)
         header = next(records, None)
         if header is None or header.cells is None:
-            raise RunError(f"{shard.uri}: the file changed after the run had listed it")
+            raise RunError(f"{shard.uri}: the file changed after the run listed it")
         names = header.cells
 
         def make(record: Record) -> Row:
@@ -110,7 +110,7 @@ def delimiter_of(uri: str) -> str:
     return "\t" if uri.lower().removesuffix(".gz").endswith(".tsv") else ","
 
 
-def _told_delimiter(header: str, expected: str) -> str:
+def _delimiter_in(header: str, expected: str) -> str:
     """The delimiter that a header line shows: the one that finds known columns, or the expected one."""
 
     def known_columns(delimiter: str) -> tuple[int, bool, int]:
@@ -156,7 +156,7 @@ def records_of(file: BinaryIO, delimiter: str, encoding: str | None = None) -> I
     in_vain = 0
     lines = _Lines(lines_of(file, encoding=encoding))
     header = next((text for text in lines if text.strip()), "")
-    delimiter = _told_delimiter(header, delimiter)
+    delimiter = _delimiter_in(header, delimiter)
     lines.give_back(lines.taken)
     width: int | None = None
     while True:

@@ -66,7 +66,7 @@ def read_hf(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iter
 
 
 def is_hub_name(uri: str) -> bool:
-    """Whether `uri` can only be the name of a dataset on the hub: `org/name`, `org/name@revision#config/split`."""
+    """Check whether `uri` can only name a dataset on the hub: `org/name`, `org/name@revision#config/split`."""
     return bool(_HUB_NAME.fullmatch(uri)) and not exists(uri.partition("#")[0])
 
 

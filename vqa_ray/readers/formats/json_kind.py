@@ -1,4 +1,4 @@
-"""Which format a `.json` file holds: the questions of VQA v2, or rows."""
+"""The two kinds of `.json` files: the questions of VQA v2, and rows."""
 
 from __future__ import annotations
 

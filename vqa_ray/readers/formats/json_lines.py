@@ -49,7 +49,7 @@ def json_lines(file: BinaryIO, encoding: str | None = None) -> Iterator[Line]:
 
 
 def _may_be_document(first: Line) -> bool:
-    """Whether a first line begins a document: an array, or an object that goes on or has a list of objects in it."""
+    """Check whether a first line begins a document: an array, or an object that goes on or holds a list of objects."""
     text = first.data.strip()
     if text.startswith(b"["):
         return True

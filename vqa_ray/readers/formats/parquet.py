@@ -30,7 +30,7 @@ _FOOTERS_AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True)
 class _Footer:
-    """What a file's footer says; `groups` holds (rows, compressed bytes of the needed columns) of each row group."""
+    """The footer of a file; `groups` holds (rows, compressed bytes of the needed columns) of each row group."""
 
     schema: pa.Schema
     groups: tuple[tuple[int, int], ...]
@@ -115,7 +115,7 @@ def _rows(
 ) -> Iterator[tuple[int, Row | None]]:
     opened = parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
     if opened.metadata.num_row_groups < shard.stop or shard.stop == 0:
-        raise RunError(f"{shard.uri}: the file changed after the run had listed it")
+        raise RunError(f"{shard.uri}: the file changed after the run listed it")
     path = named_path_values(source, shard.uri)
     names = _needed(source.column_map, source.config.passthrough)
     if not source.config.reads_images:

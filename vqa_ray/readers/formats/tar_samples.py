@@ -79,7 +79,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row's worth: an image with what is said of it.
+    """One row: an image and the sidecars that describe it.
 
     Attributes:
         key: what the image and its sidecars are known by.
@@ -141,7 +141,7 @@ class Sample:
         return written
 
     def size_bytes(self) -> int:
-        """Of all members."""
+        """The bytes of all members."""
         return sum(len(member.data) for member in (self.image, *self.sidecars) if member)
 
 
@@ -154,7 +154,7 @@ def member_name(path: str) -> tuple[str, str]:
 
 
 def is_deferred(path: str) -> bool:
-    """Whether the rows of a member come after all others of its tar.
+    """Check whether the rows of a member come after all others of its tar.
 
     Versions up to 0.1 left out names that begin with `_` or `.` and those without a suffix; rows are known by their
     numbers, which the rows of such members must not shift in runs that go on.

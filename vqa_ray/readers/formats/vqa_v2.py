@@ -86,7 +86,7 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> OpenedInput:
 
 
 def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
-    """The rows of up to 10,000 questions, with what the annotators said when it is to be kept."""
+    """The rows of up to 10,000 questions, with the annotators' answers where they are kept."""
     maker, fields = RowBuilder(source, shard.uri), source.passthrough_columns()
     folder, pattern, annotations = shard.names
     text = decode_text(read_bytes(shard.uri), source.config.encoding)

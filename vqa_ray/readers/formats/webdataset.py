@@ -117,8 +117,10 @@ def _row(
 
 
 def rows_in(file: BinaryIO) -> Iterator[object]:
-    """Something for every row of a tar, in their order; images are passed over, not read. For an estimate: links are
-    not followed, and deferred images count as rows where they stand."""
+    """Yield an item for every row of a tar, for an estimate.
+
+    Images are not read, links are not followed, and deferred images count as rows where they stand.
+    """
     remarks = Remarks()
     known = 0
     for item in _items(file, remarks, reads_images=False, follows_links=False):
@@ -167,7 +169,7 @@ class _Beginning:
     without_sidecar: dict[str, str] = field(default_factory=dict)
 
     def read(self, uri: str) -> Iterator[tuple[Mapping[str, object] | None, int]]:
-        """As `take_sample` wants it."""
+        """The beginning of one file, for `take_sample`."""
         remarks = Remarks(unused=self.left_out.unused, examples=self.left_out.examples)
         with watched_stream(uri) as (file, watch):
             items = chain(_items(file, remarks), _deferred_items(file, remarks))
@@ -185,7 +187,7 @@ class _Beginning:
             self.without_sidecar.setdefault(sample.key, sample.image.name)
 
     def notes(self) -> Iterator[str]:
-        """What is left out, and samples whose members do not lie together."""
+        """Notes on members that are left out, and on samples whose members do not lie together."""
         left_out = self.left_out.left_out()
         if left_out:
             yield f"left out of the tars, as far as their beginnings show: {left_out}"

@@ -72,8 +72,8 @@ def test_values_of_the_wrong_type_are_malformed(tmp_path: Path) -> None:
     )
     rows = read(file)
     assert errors(rows) == [
-        ("row_malformed", "a.csv line 2: column 'row_id' holds 'x1' (a string); wanted is an int64"),
-        ("row_malformed", "a.csv line 3: column 'row_id' holds '9223372036854775808' (a string); wanted is an int64"),
+        ("row_malformed", "a.csv line 2: column 'row_id' holds 'x1' (a string); expected an int64"),
+        ("row_malformed", "a.csv line 3: column 'row_id' holds '9223372036854775808' (a string); expected an int64"),
         None,
     ]
     assert rows[2]["row_id"] == -5
@@ -85,7 +85,7 @@ def test_a_questions_column_holds_json(tmp_path: Path) -> None:
     rows = rows_of(source)
     assert rows[0]["questions"] == ["q", "r"]
     assert errors(rows)[1:] == [
-        ("row_malformed", "a.csv line 3: column 'questions' holds 'q' (a string); wanted is a list of strings"),
+        ("row_malformed", "a.csv line 3: column 'questions' holds 'q' (a string); expected a list of strings"),
         ("question_missing", "a.csv line 4: question in column 'questions' is null"),
     ]
 
@@ -105,7 +105,7 @@ def test_kept_types(tmp_path: Path) -> None:
     ]
     assert errors(read_rows)[-1] == (
         "row_malformed",
-        "a.csv line 1002: column 'i' holds '1.5' (a string); wanted is int64",
+        "a.csv line 1002: column 'i' holds '1.5' (a string); expected int64",
     )
 
 

@@ -86,17 +86,17 @@ def test_bad_lines_are_rows_with_their_line_number(tmp_path: Path) -> None:
         (malformed, "a.jsonl line 7: not UTF-8 (byte 15); another encoding is given with --encoding, as cp1252"),
         (malformed, "a.jsonl line 8: not JSON: nested too deeply"),
         (malformed, f"a.jsonl line 9: not JSON: {TOO_MANY_DIGITS}"),
-        (malformed, "a.jsonl line 10: column 'image_uri' holds 5 (an integer); wanted is a string"),
-        (malformed, "a.jsonl line 11: column 'question' holds 3 (an integer); wanted is a string"),
-        (malformed, "a.jsonl line 12: column 'row_id' holds '7' (a string); wanted is an int64"),
-        (malformed, "a.jsonl line 13: column 'row_id' holds True (a boolean); wanted is an int64"),
-        (malformed, "a.jsonl line 14: column 'row_id' holds 9223372036854775808 (an integer); wanted is an int64"),
-        (malformed, "a.jsonl line 15: column 'image_id' holds {'a': 1} (an object); wanted is a string or a number"),
+        (malformed, "a.jsonl line 10: column 'image_uri' holds 5 (an integer); expected a string"),
+        (malformed, "a.jsonl line 11: column 'question' holds 3 (an integer); expected a string"),
+        (malformed, "a.jsonl line 12: column 'row_id' holds '7' (a string); expected an int64"),
+        (malformed, "a.jsonl line 13: column 'row_id' holds True (a boolean); expected an int64"),
+        (malformed, "a.jsonl line 14: column 'row_id' holds 9223372036854775808 (an integer); expected an int64"),
+        (malformed, "a.jsonl line 15: column 'image_id' holds {'a': 1} (an object); expected a string or a number"),
         ("image_missing", "a.jsonl line 16: the row has no image and no image URI"),
         ("question_missing", "a.jsonl line 17: question in column 'question' is null"),
         ("question_missing", "a.jsonl line 18: question in column 'question' is null"),
         ("question_missing", "a.jsonl line 19: question in column 'question' is blank"),
-        (malformed, "a.jsonl line 20: column 'question' holds text that is not Unicode; wanted is valid text"),
+        (malformed, "a.jsonl line 20: column 'question' holds text that is not Unicode; expected valid text"),
     ]  # fmt: skip
     assert len(rows) == 19
     broken = {row["row_id"] for row in rows if row["error_code"] == "row_malformed"}
@@ -121,8 +121,8 @@ def test_several_questions(tmp_path: Path) -> None:
         ("question_missing", "a.jsonl line 3: question in column 'questions' is null"),
         ("question_missing", "a.jsonl line 4: question 2 of 2 in column 'questions' is blank"),
         ("question_missing", "a.jsonl line 5: question 2 of 2 in column 'questions' is blank"),
-        ("row_malformed", "a.jsonl line 6: column 'questions' holds 'a' (a string); wanted is a list of strings"),
-        ("row_malformed", "a.jsonl line 7: column 'questions' holds ['a', 1] (a list); wanted is a list of strings"),
+        ("row_malformed", "a.jsonl line 6: column 'questions' holds 'a' (a string); expected a list of strings"),
+        ("row_malformed", "a.jsonl line 7: column 'questions' holds ['a', 1] (a list); expected a list of strings"),
     ]
 
 
@@ -155,9 +155,9 @@ def test_kept_types_are_those_of_the_first_thousand_lines(tmp_path: Path) -> Non
     }  # fmt: skip
     assert (rows[999]["j"], rows[999]["m"]) == ('{"k": "é"}', "x")
     assert errors(rows)[1_000:] == [
-        ("row_malformed", "a.jsonl line 1001: column 'i' holds '3' (a string); wanted is int64"),
-        ("row_malformed", "a.jsonl line 1002: column 'b' holds 0 (an integer); wanted is bool"),
-        ("row_malformed", "a.jsonl line 1003: column 'f' holds 'x' (a string); wanted is double"),
+        ("row_malformed", "a.jsonl line 1001: column 'i' holds '3' (a string); expected int64"),
+        ("row_malformed", "a.jsonl line 1002: column 'b' holds 0 (an integer); expected bool"),
+        ("row_malformed", "a.jsonl line 1003: column 'f' holds 'x' (a string); expected double"),
         None,
     ]
     assert (rows[-1]["s"], rows[-1]["n"], rows[-1]["m"]) == ("5", "{}", "true")

@@ -149,7 +149,7 @@ def test_row_id_beyond_int64_is_malformed(tmp_path: Path) -> None:
     columns = {"image": [b"i"], "question": ["q"], "row_id": pa.array([2**63], pa.uint64())}
     (row,) = read(write_parquet(tmp_path / "a.parquet", columns))
     assert errors([row]) == [
-        ("row_malformed", "column 'row_id' holds 9223372036854775808 (an integer); wanted is an int64")
+        ("row_malformed", "column 'row_id' holds 9223372036854775808 (an integer); expected an int64")
     ]
     assert row["image"] is None
 
@@ -158,7 +158,7 @@ def test_text_that_is_not_utf8_costs_its_own_row(tmp_path: Path) -> None:
     broken = pa.StringArray.from_buffers(2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"\xffq"))
     rows = read(write_parquet(tmp_path / "a.parquet", {"image": [b"i", b"j"], "question": broken}))
     assert errors(rows) == [
-        ("row_malformed", "column 'question' holds text that is not UTF-8; wanted is a string"),
+        ("row_malformed", "column 'question' holds text that is not UTF-8; expected a string"),
         None,
     ]
 
@@ -272,7 +272,7 @@ def test_kept_values_are_cast_to_the_type_of_the_first_file(tmp_path: Path) -> N
     rows = rows_of(source)
     assert source.passthrough == (pa.field("size", pa.int8()),)
     assert [row["size"] for row in rows] == [None, None, 1, 2, 3, None]
-    assert errors(rows)[5] == ("row_malformed", "column 'size' holds 'huge' (a string); wanted is int8")
+    assert errors(rows)[5] == ("row_malformed", "column 'size' holds 'huge' (a string); expected int8")
 
 
 @pytest.mark.parametrize("name", ["answer", "tags", "status", "width", "row_id", "image"])
@@ -291,7 +291,7 @@ def test_kept_columns_may_bear_any_name(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("given", ["=x", "x=", "="])
 def test_half_a_renaming_is_refused(given: str) -> None:
-    with pytest.raises(RequestError, match=r"wanted is NAME, or NEW=NAME"):
+    with pytest.raises(RequestError, match=r"expected NAME, or NEW=NAME"):
         parse_keep([given])
 
 

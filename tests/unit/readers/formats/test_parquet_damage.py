@@ -69,7 +69,7 @@ def test_a_file_that_was_replaced_stops_the_run(tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "a.parquet", columns, row_group_size=10)
     source = open_at(file)
     write_parquet(file, columns, row_group_size=20)
-    with pytest.raises(RunError, match=r"a\.parquet: the file changed after the run had listed it"):
+    with pytest.raises(RunError, match=r"a\.parquet: the file changed after the run listed it"):
         list(read_shard(source, source.shards[0]))
 
 

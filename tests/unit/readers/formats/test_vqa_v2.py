@@ -109,7 +109,7 @@ def test_broken_questions_are_rows(tmp_path: Path) -> None:
         None,
         *[("row_malformed", f"{NAME}: a question without an image_id")] * 3,
         ("question_missing", "question in column 'question' is null"),
-        ("row_malformed", "column 'question' holds 8 (an integer); wanted is a string"),
+        ("row_malformed", "column 'question' holds 8 (an integer); expected a string"),
     ]
 
 

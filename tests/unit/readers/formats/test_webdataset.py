@@ -146,7 +146,7 @@ def test_text_that_is_not_utf8_only_matters_when_it_is_the_question(tmp_path: Pa
         ("3.cls", b"\xff"),
     ]
     rows = read(write_tar(tmp_path / "a.tar", members))
-    message = "a.tar sample 2: column 'txt' holds text that is not UTF-8; wanted is a string"
+    message = "a.tar sample 2: column 'txt' holds text that is not UTF-8; expected a string"
     assert errors(rows) == [None, ("row_malformed", message), None]
 
 
@@ -160,7 +160,7 @@ def test_kept_values_of_another_type_are_malformed(tmp_path: Path) -> None:
     members = [("1.jpg", b"i"), ("1.json", asked("q", n=1))]
     big = [("2.jpg", bytes(33 * 2**20)), ("2.json", asked("q", n=2)), ("3.jpg", b"k"), ("3.json", asked("q", n="x"))]
     rows = read(write_tar(tmp_path / "a.tar", [*members, *big]), keep=("n",))
-    message = "a.tar sample 3: column 'n' holds 'x' (a string); wanted is int64"
+    message = "a.tar sample 3: column 'n' holds 'x' (a string); expected int64"
     assert errors(rows) == [None, None, ("row_malformed", message)]
 
 

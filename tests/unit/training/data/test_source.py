@@ -150,8 +150,8 @@ def test_a_line_whose_truth_does_not_fit_is_a_row_error(tmp_path: Path) -> None:
         e for table in read_shard(source.labels, source.source.shards[0]) for e in table["error_message"].to_pylist()
     ]
     assert errors[-2:] == [
-        "a.jsonl line 1001: column 'annotator_answers' holds [1] (a list); wanted is list<item: string>",
-        "a.jsonl line 1002: column 'annotator_answers' holds {} (an object); wanted is list<item: string>",
+        "a.jsonl line 1001: column 'annotator_answers' holds [1] (a list); expected list<item: string>",
+        "a.jsonl line 1002: column 'annotator_answers' holds {} (an object); expected list<item: string>",
     ]
 
 
