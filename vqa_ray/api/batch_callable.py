@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Any, TypedDict
 
@@ -20,6 +21,7 @@ from vqa_ray.images.decode import ImageLimits
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.registry import Task
+from vqa_ray.readers.listing import absolute
 from vqa_ray.stages.image_metadata import DescribeImages
 
 # Columns of a run's rows that mean nothing in a batch, whose rows have names of their own.
@@ -33,12 +35,12 @@ class Settings(TypedDict, total=False):
         columns: our column (`image`, `image_uri`, `images`, `question`, `questions`, `context`) → the batch's own name
             for it, where they differ.
         image_root: the directory or prefix that image references are relative to and must stay below; without, relative
-            ones are resolved against the working directory.
-        prefix: put before the names of all columns that are added, where the batch has some of these names already.
+            ones are resolved against the working directory of the process that made the object.
+        prefix: the beginning of the names of all new columns, for batches that have some of these names already.
         batch_size: images that go to the model at once; 32 without.
-        device, dtype, compile: how the model is loaded, see `vqa_ray.models.load.ModelOptions`.
+        device, dtype, compile: see `vqa_ray.load`.
         allow_http: fetch http:// and https:// images; refused without.
-        limits: what an image may cost.
+        limits: the limits of an image: bytes, pixels, sides, frames.
         fast_decode: decode JPEG at a fraction of its size that still covers the model's.
     """
 
@@ -59,10 +61,10 @@ class _Session:
     """A loaded model.
 
     Attributes:
-        engine: brings images to the model.
-        stage: asks the model.
-        columns: of the stage, without those of runs.
-        takes_several: whether a row may bring several images.
+        engine: fetches and decodes images.
+        stage: holds the model.
+        columns: the columns of the stage, without those of runs.
+        takes_several: a row may bring several images.
     """
 
     engine: Engine
@@ -80,10 +82,10 @@ class BatchCallable(ABC):
     answered has `status` `error`, with `error_code` and `error_message`.
 
     Args:
-        task: what the model is for.
+        task: the task that the model must be able to do.
         options: the model, and how it is loaded and prompted.
-        questions: asked of every image; empty takes those of the batch.
-        needs_question: whether questions are asked at all.
+        questions: the questions to ask of every image; empty takes the questions of the batch.
+        needs_question: ask questions; False for tasks that need none.
         settings: see `Settings`.
     """
 
@@ -107,7 +109,8 @@ class BatchCallable(ABC):
         self._questions = tuple(questions)
         self._needs_question = needs_question
         self._columns = dict(columns or {})
-        self._image_root = image_root
+        self._image_root = None if image_root is None else absolute(image_root)
+        self._directory = str(Path.cwd())
         self._prefix = prefix
         self._images = ImageOptions(limits or ImageLimits(), allow_http, fast_decode, batch_size)
         self.__setstate__({})
@@ -183,6 +186,7 @@ class BatchCallable(ABC):
                 self._questions,
                 needs_question=self._needs_question,
                 image_root=self._image_root,
+                directory=self._directory,
                 reads_several=session.takes_several and self._task == "answer",
             )
         return self._readers[key]

@@ -25,10 +25,10 @@ class Batch(ABC):
     """A batch of rows."""
 
     names: list[str]
-    """Of its columns."""
+    """The names of its columns."""
 
     rows: int
-    """How many."""
+    """The number of its rows."""
 
     @abstractmethod
     def values(self, name: str) -> Sequence[object]:

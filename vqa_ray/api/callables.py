@@ -49,7 +49,8 @@ class Answer(BatchCallable):
 
     Args:
         model: a hub name, a directory or URI, `bundled:NAME` or `fake:`.
-        questions: asked of every image; None takes the column `question`, or `questions` with a list in each row.
+        questions: the questions to ask of every image; None takes the column `question`, or `questions` with a list in
+            each row.
         top_k: answers to keep per question, 1 to 100.
         nested: see above.
         prompt_template: see `vqa_ray.load`.

@@ -33,10 +33,10 @@ Stage: TypeAlias = Callable[[pa.Table], pa.Table]
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    """How images are fetched and decoded.
+    """Settings of fetching and decoding images.
 
     Attributes:
-        limits: what an image may cost.
+        limits: the limits of an image: bytes, pixels, sides, frames.
         allow_http: whether http:// and https:// images are fetched.
         fast_decode: whether JPEG may be decoded at a fraction of its size that still covers the model's.
         batch_size: images that go to the model at once, at least 1.
@@ -100,7 +100,7 @@ class Engine:
         # Pixels from memory come uncompressed.
         raw = replace(limits, max_image_bytes=max(limits.max_image_bytes, 3 * limits.max_image_pixels + _HEADER_BYTES))
         fetch = FetchImages(ImageFetcher(limits.max_image_bytes, allow_http=options.allow_http))
-        # The name is the process's own: a batch during which another process died is none of its business.
+        # A name of its own: notes of other processes that died over a batch do not concern this one.
         decode = DecodeImages(transform, raw, fast_decode=options.fast_decode, run_id=f"api-{uuid.uuid4().hex}")
         self._prepare = PrepareImages(fetch, decode, describe)
         self._batch_size = options.batch_size

@@ -20,7 +20,7 @@ _CHANNELS = (1, 3, 4)
 
 
 def is_one_image(images: ImageLike | Iterable[ImageLike]) -> bool:
-    """Whether `images` is a single image and not several; an array of four dimensions is several."""
+    """Tell whether `images` is a single image; an array of four dimensions is several."""
     if isinstance(images, np.ndarray):
         return images.ndim < 4 and images.dtype != object
     return isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | PillowImage.Image)

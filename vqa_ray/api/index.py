@@ -47,7 +47,7 @@ def open_index(
         device: of the model, which the first search loads; see `vqa_ray.load`.
         dtype: of the model.
         allow_http: fetch images to search by from http:// and https://.
-        limits: what an image to search by may cost.
+        limits: the limits of an image to search by.
 
     Raises:
         RequestError: no index is there, or its model is missing or another one.
@@ -124,7 +124,7 @@ class ImageIndex:
     """An opened index; made by `open_index`. To be used by one thread at a time.
 
     Args:
-        index: what is searched.
+        index: the index to search.
         rows: its columns.
         checkpoint: its encoder.
         options: how the encoder is loaded.
@@ -172,8 +172,8 @@ class ImageIndex:
         """Find the images most like a text, an image, or both.
 
         Args:
-            text: what to look for, in words.
-            image: what to look for: a path, URI, bytes, PIL image or array.
+            text: a description of the images wanted.
+            image: an example of the images wanted: a path, URI, bytes, PIL image or array.
             top_k: hits wanted; fewer where there are no more images.
             filter: SQL condition on the columns of the index and of the tags: `category = 'mug'`.
             exact: compare each image, or (False) ask the approximate index; None takes what suits.

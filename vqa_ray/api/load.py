@@ -35,7 +35,7 @@ def load(
         num_beams: of the search; of generative models.
         batch_size: images that go to the model at once.
         allow_http: fetch http:// and https:// images.
-        limits: what an image may cost.
+        limits: the limits of an image: bytes, pixels, sides, frames.
         fast_decode: decode JPEG at a fraction of its size that still covers the model's.
 
     Raises:

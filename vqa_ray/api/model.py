@@ -87,12 +87,12 @@ class Model:
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """What it can do: `answer`, `caption`, `embed`, `score` (which `tag` needs)."""
+        """The tasks of its family: `answer`, `caption`, `embed`, `score` (which `tag` needs)."""
         return tuple(sorted(self._checkpoint.family.tasks))
 
     @property
     def score_meaning(self) -> str:
-        """What a score of an answer is, one line."""
+        """The meaning of the score of an answer, one line."""
         return self._checkpoint.family.score_meaning
 
     @overload

@@ -1,4 +1,4 @@
-"""What a model says of an image, as small objects that print well."""
+"""Results of a model as small objects that print well."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIGITS = 3
 
 
 class PixelBox(NamedTuple):
-    """Where something is: left, upper, right and lower edge in pixels of the source image, turned upright."""
+    """A labelled rectangle: left, upper, right and lower edge in pixels of the source image, turned upright."""
 
     label: str
     x0: float
@@ -43,8 +43,8 @@ class AnswerResult(_Printed):
         score: of the answer; what it means depends on the model, see `Model.score_meaning`.
         alternatives: (answer, score) of the next best answers, at most `top_k - 1`.
         finish_reason: `stop`, or `length` where the text was cut; None where it was chosen from a vocabulary.
-        warning: what happened on the way: a question cut to the model's limit, for instance; None for nothing.
-        boxes: what the answer points at; only of models that can.
+        warning: a restriction of the answer, such as a question cut to the model's limit; None without one.
+        boxes: the places that the answer points at; of models that point at things.
         question: the question.
     """
 
@@ -76,7 +76,7 @@ class TagResult(_Printed):
         tags: `attribute:choice` of every choice that reached its threshold.
         values: attribute → its choice or None; of an attribute with `multi: true` the list of its choices.
         scores: attribute → choice → score, of all choices.
-        warning: what happened on the way; None for nothing.
+        warning: a restriction of the result; None without one.
     """
 
     tags: tuple[str, ...]
@@ -91,7 +91,7 @@ class ScoreResult(_Printed):
 
     Attributes:
         scores: choice → score, NaN for a choice that the model cannot say.
-        warning: what happened on the way; None for nothing.
+        warning: a restriction of the result; None without one.
     """
 
     scores: Mapping[str, float]

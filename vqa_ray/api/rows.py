@@ -12,7 +12,6 @@ import pyarrow as pa
 from vqa_ray.api.images import image_cell
 from vqa_ray.errors import RequestError, RowError
 from vqa_ray.readers.columns import resolve
-from vqa_ray.readers.listing import absolute
 from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import tables
 from vqa_ray.readers.source import ColumnMap, InputConfig, Shard, Source
@@ -31,9 +30,9 @@ class RowReader:
         names: the columns of the batches.
         columns: our column → the batch's own name for it, where they differ.
         questions: the questions to ask of every image, instead of the batch's own.
-        needs_question: whether questions are asked at all.
-        image_root: the directory or prefix that image references are relative to and must stay below; None resolves
-            relative ones against the working directory.
+        needs_question: ask questions; False for tasks that need none.
+        image_root: the directory or prefix, absolute, that image references are relative to and must stay below.
+        directory: where relative references lead without an image root; None for the working directory.
         reads_several: whether rows may bring several images each, in a column `images`.
 
     Raises:
@@ -48,6 +47,7 @@ class RowReader:
         *,
         needs_question: bool = True,
         image_root: str | None = None,
+        directory: str | None = None,
         reads_several: bool = False,
     ) -> None:
         config = InputConfig(
@@ -55,7 +55,7 @@ class RowReader:
             columns=columns or {},
             questions=tuple(questions),
             needs_question=needs_question,
-            image_root=None if image_root is None else absolute(image_root),
+            image_root=image_root,
             reads_context="context" in (columns or {}),
             reads_several=reads_several,
         )
@@ -66,7 +66,7 @@ class RowReader:
         # Columns of images may hold references as well.
         layout = replace(self.layout, image_uri=(*self.layout.image_uri, *(_REFERENCES,) * bool(self.layout.image)))
         self._source = _source(config, layout)
-        self._builder = RowBuilder(self._source, f"{Path.cwd()}/batch")
+        self._builder = RowBuilder(self._source, f"{directory or Path.cwd()}/batch")
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -75,7 +75,7 @@ class RowReader:
 
     @property
     def has_several_questions(self) -> bool:
-        """Whether a row may bring several questions."""
+        """True where a row may bring several questions."""
         return bool(self.layout.questions) or len(self._source.config.questions) > 1
 
     def read(self, columns: Columns, count: int) -> Iterator[pa.Table]:

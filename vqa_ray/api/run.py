@@ -47,8 +47,8 @@ class Run:
 
     Attributes:
         uri: the output directory.
-        record: what was asked: job, model, command, versions.
-        manifest: what came of it: counts by status and error code, timings; None where the run has not finished.
+        record: the request: job, model, command, versions.
+        manifest: the outcome: counts by status and error code, timings; None where the run has not finished.
     """
 
     uri: str

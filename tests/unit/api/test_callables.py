@@ -156,6 +156,15 @@ def test_relative_references_are_below_the_image_root(tmp_path: Path) -> None:
     assert answered["error_code"][1] == "image_fetch_failed"
 
 
+def test_relative_references_keep_their_place_in_another_process(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "red.jpg").write_bytes(picture(0))
+    monkeypatch.chdir(tmp_path)
+    plain, rooted = vqa_ray.Answer("fake:", COLOUR), vqa_ray.Answer("fake:", COLOUR, image_root=".")
+    monkeypatch.chdir("/")
+    for answer in (plain, rooted):
+        assert pickle.loads(pickle.dumps(answer))({"image_uri": ["red.jpg"]})["answer"] == ["red"]
+
+
 def test_columns_may_have_other_names() -> None:
     given = batch().rename_columns(["sku", "photo", "prompt"])
     answered = vqa_ray.Answer("fake:", columns={"image": "photo", "question": "prompt"})(given)
