@@ -21,6 +21,7 @@ from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import COLUMNS_VERSION
+from vqa_ray.storage.delete import delete
 from vqa_ray.storage.foreign_files import refuse_foreign_files
 from vqa_ray.storage.store_errors import store_failures, store_reason
 
@@ -123,6 +124,12 @@ def claim_output(directory: RunDirectory, wanted: RunRecord, inputs: Mapping[str
     except store_failures() as error:
         raise RequestError(f"--output {directory.output}: cannot be written: {store_reason(error)}") from error
     return wanted, True
+
+
+def release_output(layout: RunDirectory) -> None:
+    """Forget a request that was claimed for an output and refused before any row was written."""
+    delete(layout.record)
+    delete(layout.listing())
 
 
 def _has_grown(source: Source) -> bool:

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
+from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime import admission, run_gallery, summary
 from vqa_ray.jobs.runtime.commit import finish_run, recover_committed_keys, write_rows
 from vqa_ray.jobs.runtime.job import Attempt, Job
@@ -20,7 +21,7 @@ from vqa_ray.readers.changes.reconcile import read_anew, reconcile
 from vqa_ray.readers.changes.snapshot import read_snapshot, refreshed, write_snapshot
 from vqa_ray.runs import manifest
 from vqa_ray.runs.claims import Fence
-from vqa_ray.runs.commits import lost_tasks
+from vqa_ray.runs.commits import committed_tasks, lost_tasks
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.stages.read import limits_for, read_tasks
 
@@ -62,7 +63,14 @@ def _run(job: Job, directory: RunDirectory, fence: Fence) -> RunResult:
     tasks = read_tasks(job.source, limits=job.limits, done=done)
     work = Attempt(record, directory, tasks, size(done), job.total, fence)
     attempts = (manifest.read(directory.manifest) or {}).get("attempts", ())
-    return finish_run(job, work, write_rows(job, work), attempts)
+    try:
+        timing = write_rows(job, work)
+    except RequestError:
+        # Refused: nothing was done, so the output is free for another request.
+        if new and not committed_tasks(directory):
+            admission.release_output(directory)
+        raise
+    return finish_run(job, work, timing, attempts)
 
 
 def _reconciled(job: Job, directory: RunDirectory, done: Ranges) -> Job:

@@ -54,6 +54,13 @@ class TestOnOneRay:
         assert run_here("answer", source, output, "--batch-size", "2", "--log-format", "json") == 0
         assert Path(output, "_vqa_ray", "manifest.json").read_bytes() == before
 
+    def test_a_refused_request_leaves_the_output_to_another(self, tmp_path: Path, capsys) -> None:
+        source, output = parquet_input(tmp_path / "in", 8), tmp_path / "out"
+        # That the cluster is too small is known once Ray has started.
+        assert run_here("answer", source, output, "--num-gpus", "1") == 2
+        assert "GPU" in capsys.readouterr().err
+        assert run_here("answer", source, output, "--top-k", "2") == 0
+
     def test_another_command_is_refused_with_the_difference(self, tmp_path: Path, capsys) -> None:
         source, output = parquet_input(tmp_path / "in", 8), tmp_path / "out"
         assert run_here("answer", source, output) == 0
