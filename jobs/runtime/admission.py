@@ -126,10 +126,10 @@ def claim_output(directory: RunDirectory, wanted: RunRecord, inputs: Mapping[str
     return wanted, True
 
 
-def release_output(layout: RunDirectory) -> None:
+def release_output(directory: RunDirectory) -> None:
     """Forget a request that was claimed for an output and refused before any row was written."""
-    delete(layout.record)
-    delete(layout.listing())
+    delete(directory.record)
+    delete(directory.listing())
 
 
 def _has_grown(source: Source) -> bool:

@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from vqa_ray.errors import one_line
 from vqa_ray.index.ann.build import ERRORS
 from vqa_ray.index.ann.build import clean_up as clean_up_ann
-from vqa_ray.index.paths import REWRITTEN_PREFIX, UPDATES, IndexDirectory, existing_files
+from vqa_ray.index.paths import UPDATES, IndexDirectory
 from vqa_ray.index.version import Version
-from vqa_ray.runs.directory import PART_PREFIX
-from vqa_ray.runs.private_names import private, public
+from vqa_ray.runs.private_names import public, superseded
 from vqa_ray.storage.delete import delete, delete_directory
 from vqa_ray.storage.filesystem import filesystem_for, read_bytes
 
@@ -22,10 +21,10 @@ _MOVES_AT_ONCE = 16
 
 
 def expose(layout: IndexDirectory, current: Version) -> None:
-    """Name the files of the current version `.parquet` and all other rows `.pq`.
+    """Name the files of the current version `NAME.parquet` and all other rows `_NAME.pq`.
 
-    Other readers match `**/*.parquet`, so they find current rows only; our own readers know both names. Calling it
-    again after a death in the middle finishes the rest.
+    Other readers match `**/*.parquet`, or pass over what begins with `_`, so they find current rows only; our own
+    readers know both names. Calling it again after a death in the middle finishes the rest.
 
     Args:
         layout: of the index.
@@ -33,11 +32,10 @@ def expose(layout: IndexDirectory, current: Version) -> None:
     """
     here = {file.path for file in current.files}
     moves: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
-    for entry in existing_files(layout.updates):
-        path = _relative(entry.uri)
-        is_current = public(path) in here
-        name = public(entry.uri) if is_current else private(entry.uri)
-        if name != entry.uri and _is_rows(path):
+    for entry in layout.row_files():
+        is_current = public(_relative(entry.uri)) in here
+        name = public(entry.uri) if is_current else superseded(entry.uri)
+        if name != entry.uri:
             moves[is_current].append((entry.uri, name))
     with ThreadPoolExecutor(_MOVES_AT_ONCE) as pool:
         # Superseded files first, so that nobody reads a row twice.
@@ -56,7 +54,7 @@ def clean_up(layout: IndexDirectory, current: Version, previous: Version | None)
     kept = [current] if previous is None else [current, previous]
     paths = {file.path for version in kept for file in version.files}
     names = {update.name for version in kept for update in version.updates}
-    for entry in existing_files(layout.updates):
+    for entry in layout.row_files():
         path = _relative(entry.uri)
         if public(path) not in paths and path.split("/")[1] in names:
             delete(entry.uri)
@@ -83,10 +81,6 @@ def clean_up(layout: IndexDirectory, current: Version, previous: Version | None)
 def _relative(uri: str) -> str:
     """The path of a listed file of an update, relative to the index; a listing may spell its place differently."""
     return f"{UPDATES}/{uri.rpartition(f'/{UPDATES}/')[2]}"
-
-
-def _is_rows(path: str) -> bool:
-    return path.rpartition("/")[2].startswith((PART_PREFIX, REWRITTEN_PREFIX))
 
 
 def _move(uri: str, target: str) -> None:

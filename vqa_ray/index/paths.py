@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vqa_ray.runs.directory import PRIVATE, RunDirectory
+from vqa_ray.runs.directory import PART_PREFIX, PRIVATE, RunDirectory
 from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files
 from vqa_ray.storage.uri import join, name_of
 
@@ -13,6 +13,8 @@ UPDATES = "updates"
 REWRITTEN_PREFIX = "rewritten-"
 _ANN = "ann-"
 _ANN_SUFFIX = ".lance"
+# Directly in the directory of an update.
+_ROWS = re.compile(rf"/{UPDATES}/[^/]+/_?(?:{PART_PREFIX}|{REWRITTEN_PREFIX})[^/]*$")
 _VERSION = re.compile(r"^(?P<number>\d{6,})\.json$")
 
 
@@ -84,6 +86,13 @@ class IndexDirectory:
     def update_names(self) -> list[str]:
         """The names of all updates, sorted, unfinished ones included."""
         return sorted(_directories(self.updates))
+
+    def row_files(self) -> list[FileEntry]:
+        """The files of rows of all updates, superseded ones included."""
+        if not exists(self.updates):
+            return []
+        files = list_files(self.updates, hidden=True)
+        return [entry for entry in files if _ROWS.search(entry.uri)]
 
     def ann_paths(self) -> list[str]:
         """The paths of all Lance datasets, relative to the index."""

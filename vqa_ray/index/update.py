@@ -21,7 +21,7 @@ from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import IndexFile, Update, Version
 from vqa_ray.keys import Ranges, within
 from vqa_ray.runs.part_files import read_columns
-from vqa_ray.runs.private_names import private, public
+from vqa_ray.runs.private_names import public, superseded
 from vqa_ray.schema import ok_rows
 from vqa_ray.storage.atomic import write_table_atomic
 from vqa_ray.storage.filesystem import filesystem_for
@@ -180,7 +180,7 @@ def _added_file(
 
 def _write_rows(layout: IndexDirectory, name: str, suffix: str, table: pa.Table, update: str) -> IndexFile:
     path = f"{UPDATES}/{name}/{REWRITTEN_PREFIX}{suffix}.parquet"
-    uri = private(layout.path(path))
+    uri = superseded(layout.path(path))
     write_table_atomic(uri, table)
     filesystem, inside = filesystem_for(uri)
     return IndexFile(path, update, table.num_rows, len(ok_rows(table)), filesystem.get_file_info(inside).size)

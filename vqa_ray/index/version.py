@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vqa_ray.errors import RequestError
-from vqa_ray.index.paths import UPDATES, IndexDirectory, existing_files
+from vqa_ray.index.paths import UPDATES, IndexDirectory
 from vqa_ray.runs.private_names import public
 from vqa_ray.runs.record import to_json
 from vqa_ray.storage.atomic import create
@@ -207,7 +207,7 @@ def publish(layout: IndexDirectory, version: Version) -> bool:
 
 def _sizes(layout: IndexDirectory) -> dict[str, int]:
     """Sizes in bytes by path relative to the index; a listing may spell the URI differently (file://, ./)."""
-    entries = ((entry.uri.rpartition(f"/{UPDATES}/")[2], entry.size_bytes) for entry in existing_files(layout.updates))
+    entries = ((entry.uri.rpartition(f"/{UPDATES}/")[2], entry.size_bytes) for entry in layout.row_files())
     # Files that are not current have their private names.
     return {f"{UPDATES}/{public(path)}": size for path, size in entries}
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pyarrow import parquet as pq
 
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.runs.private_names import private
+from vqa_ray.runs.private_names import private, superseded
 from vqa_ray.storage.filesystem import filesystem_for
 
 
@@ -37,7 +37,7 @@ def open_rows(uri: str) -> pa.NativeFile:
     It may be renamed either way meanwhile.
     """
     filesystem, path = filesystem_for(uri)
-    for name in (path, private(path)):
+    for name in (path, superseded(path), private(path)):
         try:
             return filesystem.open_input_file(name)
         except FileNotFoundError:

@@ -19,9 +19,21 @@ def private(path: str) -> str:
     return path.removesuffix(_PARQUET) + PRIVATE_SUFFIX if path.endswith(_PARQUET) else path
 
 
+def superseded(path: str) -> str:
+    """Return the name of a Parquet file that is none of the current rows: `_NAME.pq`.
+
+    pandas and pyarrow read every file of a directory but those that begin with `_` or `.`.
+    """
+    folder, slash, name = private(path).rpartition("/")
+    return f"{folder}{slash}_{name.removeprefix('_')}"
+
+
 def public(path: str) -> str:
-    """The name of `private` undone."""
-    return path.removesuffix(PRIVATE_SUFFIX) + _PARQUET if path.endswith(PRIVATE_SUFFIX) else path
+    """Return the name of which `private` or `superseded` made `path`."""
+    if not path.endswith(PRIVATE_SUFFIX):
+        return path
+    folder, slash, name = path.rpartition("/")
+    return f"{folder}{slash}{name.removeprefix('_').removesuffix(PRIVATE_SUFFIX)}{_PARQUET}"
 
 
 def with_private_names(filesystem: fs.FileSystem) -> fs.PyFileSystem:

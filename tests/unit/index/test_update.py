@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import dataset
 
 from tests.helpers.index_updates import BROKEN, DATE, DIMENSION, KIND, opened, update, vector_of
 from tests.helpers.indexes import random_vectors, write_index
@@ -135,13 +136,15 @@ def test_readers_of_all_parquet_find_the_current_rows(tmp_path: Path) -> None:
         expose(layout, second)
         clean_up(layout, second, first)
     # What only the first version has is read under its private name, by whoever had it open as well.
-    assert [path.name for path in (tmp_path / "index").glob("updates/*1-*/*.pq")] != []
+    assert [path.name for path in (tmp_path / "index").glob("updates/*1-*/_*.pq")] != []
     assert content(held) == content(open_index(layout.uri, 1)) == before
     assert held.take([0], ["row_id"]).num_rows == 1
     assert len(held.vectors()[0]) == first.ok
     wanted = sorted(open_index(layout.uri).rows(["row_id"])["row_id"].to_pylist())
     files = [str(path) for path in (tmp_path / "index").glob("**/*.parquet")]
     assert sorted(layout.path(file.path) for file in second.files) == sorted(files)
+    # pandas and pyarrow read every file whose name does not begin with "_" or ".".
+    assert sorted(dataset.dataset(layout.uri).to_table(["row_id"])["row_id"].to_pylist()) == wanted
     write_bytes_atomic(layout.path(FOR_DATASETS), data_files([file.path for file in second.files]).encode())
     loaded = datasets.load_dataset(layout.uri, split="train", cache_dir=str(tmp_path / "cache"))
     assert sorted(loaded["row_id"]) == wanted
