@@ -78,7 +78,7 @@ def measures(scores: Sequence[DemoScores], taxonomy: Taxonomy) -> list[Measure]:
     for each in sound:
         for line in _lines_of_tags(each, taxonomy):
             if line.right is not None:
-                marks.setdefault(line.asked, []).append(line.right)
+                marks.setdefault(line.label, []).append(line.right)
     result = [Measure(f"tag: {name}", sum(right) / len(right), len(right)) for name, right in marks.items()]
     answers = [answer for each in sound for answer in each.judged_answers()]
     accuracy = vqa_accuracy(answers)

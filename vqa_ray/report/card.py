@@ -29,14 +29,14 @@ class Line:
     """A question or an attribute with its answers.
 
     Attributes:
-        asked: the question, or the name of the attribute.
-        said: the answers, best first; empty for none.
+        label: the question, or the name of the attribute.
+        values: the answers, best first; empty for none.
         truth: the right answer; None where it is not known.
         right: whether the first answer is the truth; None where the truth is not known.
     """
 
-    asked: str
-    said: tuple[ScoredText, ...] = ()
+    label: str
+    values: tuple[ScoredText, ...] = ()
     truth: str | None = None
     right: bool | None = None
 
@@ -77,7 +77,7 @@ class Card:
         title: what the image is called.
         image: the encoded file, or a smaller copy of it; None for no picture.
         tags: texts that a page can be filtered by.
-        lines: attributes and questions with what was said.
+        lines: attributes and questions with their answers.
         error_code: why there is no result; None for a result.
         error_message: the same, in one line.
         warning: a problem that the row was answered in spite of.
@@ -111,9 +111,9 @@ class Card:
     @property
     def search_text(self) -> str:
         """All text on the card, in lower case."""
-        said = [part for line in self.lines for part in (line.asked, *(each.text for each in line.said), line.truth)]
+        texts = [part for line in self.lines for part in (line.label, *(each.text for each in line.values), line.truth)]
         labels = (box.label for box in self.boxes)
-        parts = [self.title, *self.tags, *said, *labels, self.error_code, self.error_message, self.warning]
+        parts = [self.title, *self.tags, *texts, *labels, self.error_code, self.error_message, self.warning]
         return " ".join(part for part in parts if part).lower()
 
     def outlines(self, size: tuple[int, int]) -> tuple[Outline, ...]:
@@ -140,10 +140,10 @@ def _tag_line(row: Mapping[str, Any], columns: tuple[str, str], right: Collectio
     value, score = (row[column] for column in columns)
     values = value if isinstance(value, list) else [] if value is None else [value]
     scores = score if isinstance(score, list) else [score] * len(values)
-    said = tuple(ScoredText(text, each) for text, each in zip(values, scores, strict=True))
+    texts = tuple(ScoredText(text, each) for text, each in zip(values, scores, strict=True))
     if right is None:
-        return Line(columns[0], said)
-    return Line(columns[0], said, ", ".join(sorted(right)) or "none", set(values) == set(right))
+        return Line(columns[0], texts)
+    return Line(columns[0], texts, ", ".join(sorted(right)) or "none", set(values) == set(right))
 
 
 def answer_lines(
@@ -161,17 +161,17 @@ def answer_lines(
 
 def _answer_line(result: Mapping[str, Any], right: str | None, top_k: int) -> Line:
     answers: Sequence[Mapping[str, Any]] = (result["answers"] or [])[:top_k]
-    said = tuple(ScoredText(each["answer"], each["score"]) for each in answers)
+    texts = tuple(ScoredText(each["answer"], each["score"]) for each in answers)
     if right is None:
-        return Line(result["question"], said)
+        return Line(result["question"], texts)
     agrees = result["answer"] is not None and normalise(result["answer"]) == normalise(right)
-    return Line(result["question"], said, right, agrees)
+    return Line(result["question"], texts, right, agrees)
 
 
 def caption_line(row: Mapping[str, Any]) -> Line:
     """The line of one CAPTION row."""
-    said = () if row["caption"] is None else (ScoredText(row["caption"], row["caption_score"]),)
-    return Line("caption", said)
+    texts = () if row["caption"] is None else (ScoredText(row["caption"], row["caption_score"]),)
+    return Line("caption", texts)
 
 
 def pixel_boxes(results: Iterable[Mapping[str, Any]]) -> tuple[PixelBox, ...]:

@@ -1,4 +1,4 @@
-"""The card of a run, which says what its rows are, and what tells `datasets` where they are.
+"""The card of a run, which describes its rows, and the configuration by which `datasets` finds them.
 
 Beside the rows both have names that readers of a directory pass over; on a hub the card is the README.md.
 """
@@ -16,27 +16,27 @@ from vqa_ray.report.markdown import text
 
 _MEANINGS: Mapping[str, str] = {
     "row_id": "of the input row",
-    "image_id": "what the input calls the image",
-    "image_uri": "where the image can be read again; null where the row brought its bytes only",
+    "image_id": "the name of the image in the input",
+    "image_uri": "where the image can be fetched; null for an image embedded in the input",
     "status": "`ok` or `error`",
     "error_code": "why there is no result",
     "error_message": "the same, in one line",
-    "warning": "what happened on the way although there is a result",
+    "warning": "a problem in spite of which there is a result",
     "attempt": "1, or the number of the retry that made the row",
-    "source_key": "where the row was read: shard number × 2³² + row number in the shard",
-    "question_index": "the place of the question among those of its input row, from 0",
-    "finish_reason": "how a free text ended: `stop`, or `length` where it was cut",
-    "tag_scores": "the score of every choice, also of those below their threshold",
+    "source_key": "the place of the row in the input: shard number × 2³² + row number in the shard",
+    "question_index": "the number of the question in its input row, from 0",
+    "finish_reason": "how a free text ended: `stop`, or `length` if it was cut",
+    "tag_scores": "the score of every choice, below its threshold, too",
 }
 
 
 def dataset_card(manifest: Mapping[str, Any], columns: pa.Schema, files: Sequence[str] = ("part-*.parquet",)) -> str:
-    """The Markdown of a card; as README.md, its front matter is read by hubs and `datasets.load_dataset`.
+    """Render a card as Markdown; hubs and `datasets.load_dataset` read its front matter from a README.md.
 
     Args:
         manifest: of the run.
         columns: of its files.
-        files: where the rows are, relative to the card.
+        files: patterns of the part files, relative to the card.
     """
     front = {
         "license": "unknown",
@@ -44,7 +44,7 @@ def dataset_card(manifest: Mapping[str, Any], columns: pa.Schema, files: Sequenc
         **_configs(files, "default"),
     }
     model = manifest["model"]
-    # In an index other files lie beside the rows, and older rows below it.
+    # The rows of an index lie in directories below it.
     whole = all("/" not in each for each in files)
     facts = [
         f"Made by `vqa-ray {manifest['job']}` with the model {text(model['reference'])}.",
@@ -89,11 +89,11 @@ def dataset_card(manifest: Mapping[str, Any], columns: pa.Schema, files: Sequenc
 def data_files(files: Sequence[str] = ("part-*.parquet",)) -> str:
     """Return the YAML that tells `datasets.load_dataset` of a directory which of its files are rows.
 
-    The configuration has another name each time: `datasets` 5 finds a directory in its cache by that name and the last
-    part of its path, and would show the rows of another run, or those from before a retry.
+    The configuration gets a new name each time: the cache of `datasets` 5 knows a directory by that name and the last
+    part of its path, and would give the rows of another run, or the rows before a retry.
 
     Args:
-        files: where the rows are, relative to the directory.
+        files: patterns of the part files, relative to the directory.
     """
     return str(yaml.safe_dump(_configs(files, f"rows-{uuid4().hex[:12]}"), sort_keys=False, allow_unicode=True))
 

@@ -1,4 +1,4 @@
-"""Licences as the cards of a Hugging Face hub name them."""
+"""Licences in the front matter of cards of a Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FRONT_MATTER = re.compile(r"\A(?:\ufeff)?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r
 
 
 def licence_fields(licence: str | None) -> dict[str, str]:
-    """The entries of a card's front matter for a licence: an identifier of the hub, or any other in words."""
+    """The entries of the front matter for a licence: an identifier of the hub, or any other text."""
     if licence is None:
         return {}
     words = one_line(licence, 200).strip()
@@ -37,7 +37,7 @@ def licence_fields(licence: str | None) -> dict[str, str]:
 
 
 def licence_of(card: str) -> str | None:
-    """The licence that a model's card states; None where it states none."""
+    """The licence in the card of a model; None without one."""
     found = front_matter(card)[0]
     licence = found.get("license")
     if isinstance(licence, list):
@@ -48,7 +48,7 @@ def licence_of(card: str) -> str | None:
 
 
 def front_matter(card: str) -> tuple[Mapping[str, Any], str]:
-    """(metadata, the rest) of a card; no metadata where it has none that can be read."""
+    """Split a card into (metadata, rest); the metadata are empty where they cannot be parsed."""
     matter = _FRONT_MATTER.match(card)
     if matter is None:
         return {}, card

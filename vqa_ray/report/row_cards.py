@@ -92,8 +92,8 @@ class CardMaker:
         if not self._tags:
             parts = (str(tag).partition(":") for tag in row.get("tags") or ())
             return tuple(Tag(name, value) if colon else Tag("", name) for name, colon, value in parts)
-        found = ((name, said) for name in self._tags for said in _scored(row[name], row[f"{name}_score"]))
-        return tuple(Tag(name, said.text, said.score) for name, said in found)
+        found = ((name, value) for name in self._tags for value in _scored(row[name], row[f"{name}_score"]))
+        return tuple(Tag(name, value.text, value.score) for name, value in found)
 
     def verdict(self, row: Mapping[str, Any]) -> Verdict | None:
         """The verdict of a RETRIEVE row; None for rows of other commands."""
@@ -116,8 +116,8 @@ def verdict_of(row: Mapping[str, Any]) -> Verdict:
         return Verdict(None, None, (), one_line(f"{row['error_code']}: {row['error_message']}"))
     lines = []
     for each in row["scores"] or ():
-        said = () if each["score"] is None else (ScoredText(each["answer"] or "yes", each["score"]),)
-        lines.append(Line(each["question"], said))
+        values = () if each["score"] is None else (ScoredText(each["answer"] or "yes", each["score"]),)
+        lines.append(Line(each["question"], values))
     return Verdict(row["match"], row["score"], tuple(lines))
 
 

@@ -97,7 +97,7 @@ def _tag_lines(tags: Sequence[Tag]) -> Iterator[Line]:
     by_attribute: dict[str, list[ScoredText]] = {}
     for tag in tags:
         by_attribute.setdefault(tag.attribute, []).append(ScoredText(tag.value, tag.score))
-    yield from (Line(name, tuple(said)) for name, said in by_attribute.items())
+    yield from (Line(name, tuple(values)) for name, values in by_attribute.items())
 
 
 def _verdict_lines(maker: CardMaker, row: Mapping[str, Any]) -> Iterator[Line]:
@@ -110,7 +110,7 @@ def _verdict_lines(maker: CardMaker, row: Mapping[str, Any]) -> Iterator[Line]:
 
 def _bounded(lines: Sequence[Line]) -> tuple[Line, ...]:
     shown = tuple(
-        replace(line, asked=_cut(line.asked), said=tuple(replace(each, text=_cut(each.text)) for each in line.said))
+        replace(line, label=_cut(line.label), values=tuple(replace(each, text=_cut(each.text)) for each in line.values))
         for line in lines[:_MOST_LINES]
     )
     more = len(lines) - len(shown)

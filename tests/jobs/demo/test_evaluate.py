@@ -104,7 +104,7 @@ def test_cards_tell_what_is_right() -> None:
     assert [card.status for card in shown.values()] == ["right", "wrong", "wrong", "error", "error"]
     assert shown["a"].image == b"image"
     assert "motif:dog" in shown["a"].tags
-    assert [(line.asked, line.truth) for line in shown["c"].lines if line.right is False] == [
+    assert [(line.label, line.truth) for line in shown["c"].lines if line.right is False] == [
         ("motif", "cat"),
         (DOG_QUESTION, "no"),
         ("what is it?", "mug"),

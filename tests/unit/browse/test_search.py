@@ -55,14 +55,14 @@ def test_matches_come_first_then_what_could_not_be_asked(finder: Finder) -> None
     assert [each.match for each in found.verdicts[:4]] == [True, True, None, False]
     assert "image_undecodable" in (found.verdicts[2].error or "")
     (line,) = found.verdicts[0].lines
-    assert (line.asked, line.said[0].text) == ("what colour is it?", "red")
+    assert (line.label, line.values[0].text) == ("what colour is it?", "red")
     assert found.scores[3] >= found.scores[4], "what does not match stays in its order"
 
 
 def test_a_bare_question_is_asked(finder: Finder) -> None:
     found = finder.find(VisualQuery("red"), EVERY, "is it red?")
     assert found.verdicts is not None
-    assert found.verdicts[0].lines[0].asked == "is it red?"
+    assert found.verdicts[0].lines[0].label == "is it red?"
 
 
 def test_the_model_is_loaded_once(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:

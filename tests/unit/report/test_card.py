@@ -30,7 +30,7 @@ def test_lines_of_a_tagged_row() -> None:
     assert motif == Line("motif", (ScoredText("dog", 0.8), ScoredText("cat", 0.6)), "dog", False)
     nothing = {"colour": None, "colour_score": 0.1, "motif": [], "motif_score": []}
     colour, motif = tag_lines(nothing, TAXONOMY, {"colour": {"red"}, "motif": set()})
-    assert (colour.said, colour.truth, colour.right) == ((), "red", False)
+    assert (colour.values, colour.truth, colour.right) == ((), "red", False)
     assert (motif.truth, motif.right) == ("none", True)
 
 
@@ -39,7 +39,7 @@ def test_lines_of_answers() -> None:
     result = {"question": "what?", "answer": "Two dogs", "answer_score": 0.5, "answers": answers}
     (judged,) = answer_lines([result], {"what?": "2 dogs"})
     assert judged.right is True
-    assert [each.text for each in judged.said] == ["Two dogs", "cat", "fish"]
+    assert [each.text for each in judged.values] == ["Two dogs", "cat", "fish"]
     assert answer_lines([result], {"what else?": "x"})[0].right is None
     failed = {"question": "what?", "answer": None, "answer_score": None, "answers": None}
     assert answer_lines([failed], {"what?": "2"}) == (Line("what?", (), "2", False),)

@@ -50,7 +50,7 @@ def test_answers() -> None:
 def test_several_answers() -> None:
     one = {"question": "is it red?", "answer": "yes", "answer_score": 0.5, "answers": [{"answer": "yes", "score": 0.5}]}
     card, failed = cards("answer", table_of(schema.ANSWERS, [{"results": [one, one | {"question": "is it?"}]}, ERROR]))
-    assert [line.asked for line in card.lines] == ["is it red?", "is it?"]
+    assert [line.label for line in card.lines] == ["is it red?", "is it?"]
     assert failed.lines == ()
 
 

@@ -33,5 +33,5 @@ def _verdict(row: Mapping[str, Any]) -> Iterator[Line]:
     if row.get("verified_score") is not None:
         yield Line("verified", (ScoredText("fits", row["verified_score"]),))
     for each in row.get("verified_scores") or ():
-        said = () if each["score"] is None else (ScoredText(each["answer"] or "yes", each["score"]),)
-        yield Line(each["question"], said)
+        values = () if each["score"] is None else (ScoredText(each["answer"] or "yes", each["score"]),)
+        yield Line(each["question"], values)
