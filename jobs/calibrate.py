@@ -17,6 +17,7 @@ from vqa_ray.predicates.predicate import Question
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
+from vqa_ray.text_encoding import check_encoding
 
 _AIMS: tuple[Aim, ...] = ("precision", "recall")
 
@@ -24,10 +25,12 @@ _AIMS: tuple[Aim, ...] = ("precision", "recall")
 def run(spec: CalibrateSpec) -> None:
     """Fit a calibration, write it, and print what precision and recall to expect."""
     check_file("--output", spec.output)
-    target, directory, labels = parse_target(spec.target), RunDirectory(spec.run), Labels.read(spec.labels)
+    check_encoding(spec.encoding)
+    target, directory = parse_target(spec.target), RunDirectory(spec.run)
+    labels = Labels.read(spec.labels, spec.encoding)
     record = RunRecord.read(directory.record)
     if record is None or manifest.read(directory.manifest) is None or record.job not in ("retrieve", "tag"):
-        raise RequestError(f"--run {spec.run}: wanted a finished run of retrieve or tag")
+        raise RequestError(f"--run {spec.run}: expected a finished run of retrieve or tag")
     parts = [entry.uri for entry in directory.part_files()]
     if record.job == "retrieve":
         by_question = question_samples(parts, labels)

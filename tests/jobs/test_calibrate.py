@@ -82,7 +82,7 @@ def test_tags_are_calibrated_too(tmp_path: Path, capsys: pytest.CaptureFixture[s
     [
         (("--target", "accuracy"), "--target accuracy: wanted f1, precision=0.9 or recall=0.9"),
         (("--target", "recall=2"), "--target recall=2: wanted f1, precision=0.9 or recall=0.9"),
-        ((), "wanted a finished run of retrieve or tag"),
+        ((), "expected a finished run of retrieve or tag"),
     ],
 )
 def test_wrong_requests_are_told(
@@ -91,3 +91,16 @@ def test_wrong_requests_are_told(
     labels = label_file(tmp_path, 4)
     assert calibrated(tmp_path, labels, tmp_path / "c.json", *options) == 2
     assert told in capsys.readouterr().err
+
+
+def test_labels_in_another_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = tmp_path / "labels.tsv"
+    labels.write_bytes("image_id\tcolour\n1\trosé\n".encode("cp1252"))
+    options = ["--run", str(tmp_path / "none"), "--labels", str(labels), "--output", str(tmp_path / "c.json")]
+    for encoding, message in (
+        ([], "labels.tsv line 2: not UTF-8; another encoding is given with --encoding"),
+        (["--encoding", "cp1252"], f"--run {tmp_path / 'none'}: expected a finished run of retrieve or tag"),
+        (["--encoding", "klingon"], "--encoding 'klingon' is unknown"),
+    ):
+        assert main(["calibrate", *options, *encoding]) == 2
+        assert message in capsys.readouterr().err
