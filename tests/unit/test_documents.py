@@ -55,3 +55,9 @@ def test_links_to_files_lead_somewhere(name: str) -> None:
     assert [path for path in linked if not (ROOT / path).exists()] == []
     mentioned = re.findall(r"`((?:vqa_ray|tests|jobs|docs)/[\w/.-]+\.\w+)`", (ROOT / name).read_text("utf-8"))
     assert [path for path in mentioned if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run"])
+def test_commands_of_make_are_there(name: str) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / name).read_text("utf-8"), re.M)) <= targets
