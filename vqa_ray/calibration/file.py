@@ -55,8 +55,8 @@ class Calibration:
             "format": FORMAT,
             "model": self.model,
             "fingerprint": self.fingerprint,
-            "questions": [{**asdict(question), **_told(fit)} for question, fit in self.questions.items()],
-            "tags": [{"tag": tag, **_told(fit)} for tag, fit in self.tags.items()],
+            "questions": [{**asdict(question), **_as_json(fit)} for question, fit in self.questions.items()],
+            "tags": [{"tag": tag, **_as_json(fit)} for tag, fit in self.tags.items()],
         }
         write_bytes_atomic(uri, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
@@ -84,7 +84,7 @@ class Calibration:
             raise RequestError(f"--calibration {uri}: not a calibration: {one_line(repr(error))}") from error
 
 
-def _told(fit: CalibrationFit) -> dict[str, Any]:
+def _as_json(fit: CalibrationFit) -> dict[str, Any]:
     return {**asdict(fit), "f1": fit.f1}
 
 

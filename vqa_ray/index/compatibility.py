@@ -7,7 +7,7 @@ import pyarrow as pa
 from vqa_ray.errors import RequestError
 from vqa_ray.index.update import IndexSchema
 from vqa_ray.index.version import Version
-from vqa_ray.runs.differences import option_of, told
+from vqa_ray.runs.differences import option_of, written
 
 
 def require_compatible(uri: str, index_schema: IndexSchema, base: Version) -> None:
@@ -35,7 +35,7 @@ def require_compatible(uri: str, index_schema: IndexSchema, base: Version) -> No
         )
     names = sorted({*index_schema.command, *base.command})
     pairs = ((name, base.command.get(name), index_schema.command.get(name)) for name in names)
-    differing = [f"{option_of(name)}: {told(was)} → {told(now)}" for name, was, now in pairs if was != now]
+    differing = [f"{option_of(name)}: {written(was)} → {written(now)}" for name, was, now in pairs if was != now]
     if differing:
         raise RequestError(f"--output {uri}: the index was made with other options: {'; '.join(differing)}; use those")
 

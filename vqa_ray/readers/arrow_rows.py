@@ -21,7 +21,7 @@ def rows_of(
     batches: Iterable[pa.RecordBatch],
     first: int,
     source: Source,
-    maker: RowBuilder,
+    builder: RowBuilder,
     wanted: Callable[[int], bool],
     *,
     path: Mapping[str, str | None],
@@ -32,7 +32,7 @@ def rows_of(
         batches: of one file.
         first: the number of their first row.
         source: what is read.
-        maker: makes the rows.
+        builder: makes the rows.
         wanted: which numbers are.
         path: the named columns that the file's path speaks of.
     """
@@ -41,7 +41,7 @@ def rows_of(
         for piece in _pieces(with_path_columns(batch, path)):
             indices = [i for i in range(piece.num_rows) if wanted(number + i)]
             chosen = piece if len(indices) == piece.num_rows else piece.take(pa.array(indices, pa.int64()))
-            rows = iter(_make(chosen, source, maker))
+            rows = iter(_make(chosen, source, builder))
             keep = set(indices)
             for i in range(piece.num_rows):
                 yield number, next(rows) if i in keep else None
@@ -59,7 +59,7 @@ def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, step)
 
 
-def _make(batch: pa.RecordBatch, source: Source, maker: RowBuilder) -> Iterator[Row]:
+def _make(batch: pa.RecordBatch, source: Source, builder: RowBuilder) -> Iterator[Row]:
     if not batch.num_rows:
         return
     layout = source.column_map
@@ -73,7 +73,7 @@ def _make(batch: pa.RecordBatch, source: Source, maker: RowBuilder) -> Iterator[
             columns[name] = _named_only(column) if is_left else values_of(column, as_text=name in as_ids)
     kept = keep_arrow(batch, source.passthrough_columns())
     for i in range(batch.num_rows):
-        yield maker.row({name: column[i] for name, column in columns.items()}, kept[i])
+        yield builder.row({name: column[i] for name, column in columns.items()}, kept[i])
 
 
 def values_of(column: pa.Array, *, as_text: bool = False) -> list[object]:

@@ -86,7 +86,7 @@ class ImageRefResolver:
         return found
 
     def _locate(self, found: ImageRef, written: str, column: str) -> None:
-        """Fill in where a picture is, or its bytes where a `data:` URI carries them.
+        """Fill in where an image is, or its bytes where a `data:` URI carries them.
 
         Raises:
             RowError: the reference is malformed, too long, or leads out of the image root.

@@ -23,7 +23,7 @@ class Row:
     """One row of the READ schema, but for its `source_key`.
 
     Attributes:
-        others: (URI, bytes) of each further image.
+        extra_images: (URI, bytes) of each further image.
         passthrough: values in the order of the fields of `Source.passthrough`.
     """
 
@@ -34,14 +34,14 @@ class Row:
     turns: list[tuple[str, str]] = field(default_factory=list)
     image_uri: str | None = None
     image: bytes | None = None
-    others: list[tuple[str | None, bytes | None]] = field(default_factory=list)
+    extra_images: list[tuple[str | None, bytes | None]] = field(default_factory=list)
     error: RowError | None = None
     passthrough: Sequence[object] = ()
 
     def size_bytes(self) -> int:
         """Its approximate size in a table."""
         said = sum(len(question) + len(answer) for question, answer in self.turns)
-        images = len(self.image or b"") + sum(len(data or b"") for _, data in self.others)
+        images = len(self.image or b"") + sum(len(data or b"") for _, data in self.extra_images)
         return images + sum(map(len, self.questions)) + said + 256
 
 
@@ -59,7 +59,7 @@ class RowBuilder:
         self._asks = source.config.needs_question
         self._fields = source.passthrough
         self._name = uri.removeprefix(source.root.rstrip("/") + "/")
-        self._pictures = ImageRefResolver(uri, source.root, source.config.reads_images, source.config.image_root)
+        self._image_refs = ImageRefResolver(uri, source.root, source.config.reads_images, source.config.image_root)
 
     def row(
         self,
@@ -102,7 +102,7 @@ class RowBuilder:
             turns=turns,
             image_uri=shown[0].uri,
             image=None if error else shown[0].data,
-            others=[] if error else [(other.uri, other.data) for other in shown[1:]],
+            extra_images=[] if error else [(other.uri, other.data) for other in shown[1:]],
             error=RowError(error.code, f"{where}: {error.message}") if error and where else error,
             passthrough=[None if isinstance(value, RowError) else value for value in kept],
         )
@@ -142,8 +142,8 @@ class RowBuilder:
         if uri is not None:
             return [ImageRef(uri=uri[0], reference=uri[1])]
         if self._layout.images:
-            return self._pictures.several(*self._value("images", values), errors)
-        return [self._pictures.one(self._value("image", values), self._value("image_uri", values), errors)]
+            return self._image_refs.several(*self._value("images", values), errors)
+        return [self._image_refs.one(self._value("image", values), self._value("image_uri", values), errors)]
 
     def _questions(self, values: Mapping[str, object]) -> list[str]:
         if not self._asks:
@@ -180,15 +180,15 @@ class RowBuilder:
 
 
 def _identity(shown: Sequence[ImageRef]) -> tuple[bytes, ...]:
-    return tuple(part for picture in shown for part in picture.identity())
+    return tuple(part for image_ref in shown for part in image_ref.identity())
 
 
 def _image_id(shown: Sequence[ImageRef]) -> str | None:
     """The id of the images together: their references, or a hash of their bytes."""
-    references = [picture.reference for picture in shown]
+    references = [image_ref.reference for image_ref in shown]
     if all(references):
         return ", ".join(map(str, references))
-    if all(picture.data is None for picture in shown):
+    if all(image_ref.data is None for image_ref in shown):
         return None
     return f"{identity(*_identity(shown)) & (2**64 - 1):016x}"
 

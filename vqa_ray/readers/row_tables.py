@@ -70,7 +70,7 @@ def _table(batch: Sequence[tuple[int, Row]], kept: Sequence[pa.Field], shard: Sh
         "turns": [[{"question": q, "answer": a} for q, a in row.turns] or None for row in rows],
         "image_uri": [row.image_uri for row in rows],
         "image": [row.image for row in rows],
-        "extra_images": [[{"image_uri": u, "image": data} for u, data in row.others] or None for row in rows],
+        "extra_images": [[{"image_uri": u, "image": data} for u, data in row.extra_images] or None for row in rows],
         "status": [schema.STATUS_ERROR if row.error else schema.STATUS_OK for row in rows],
         "error_code": [row.error and str(row.error.code) for row in rows],
         "error_message": [row.error and row.error.message for row in rows],

@@ -40,7 +40,7 @@ def differences(
     if was["job"] != now["job"]:
         return [f"it is a run of `{was['job']}`, not of `{now['job']}`"]
     if ("rethreshold" in was) != ("rethreshold" in now):
-        return [f"--rethreshold: {told(was.get('rethreshold'))} → {told(now.get('rethreshold'))}"]
+        return [f"--rethreshold: {written(was.get('rethreshold'))} → {written(now.get('rethreshold'))}"]
     return [*_of_input(input_was, input_now), *_of_fields(was, now)]
 
 
@@ -73,7 +73,7 @@ def _of_fields(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
                 continue
         elif mine == theirs or (field in _PLACES and mine and theirs and is_same_place(mine, theirs)):
             continue
-        yield f"{option}: {told(mine)} → {told(theirs)}"
+        yield f"{option}: {written(mine)} → {written(theirs)}"
 
 
 def option_of(field: str) -> str:
@@ -81,7 +81,7 @@ def option_of(field: str) -> str:
     return "--" + _SPELLED.get(field, field).replace("_", "-")
 
 
-def told(value: object) -> str:
+def written(value: object) -> str:
     """A value as it may stand in a message."""
     if value is None:
         return "not given"

@@ -80,7 +80,7 @@ def open_csv(config: InputConfig, listing: Listing) -> OpenedInput:
 
 def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one file; an empty cell is null."""
-    maker = RowBuilder(source, shard.uri)
+    builder = RowBuilder(source, shard.uri)
     name = shard.uri.rpartition("/")[2]
     layout, kept, path = source.column_map, source.passthrough_columns(), named_path_values(source, shard.uri)
     with watched_stream(shard.uri) as (file, watch):
@@ -93,16 +93,16 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
         def make(record: Record) -> Row:
             where = f"{name} line {record.number}"
             if record.cells is None or record.problem:
-                return maker.malformed(f"{where}: {record.problem}", record.data)
+                return builder.malformed(f"{where}: {record.problem}", record.data)
             cells = {**path, **dict(zip(names, record.cells, strict=True))}
             values: dict[str, object] = {key: cell or None for key, cell in cells.items()}
             for key in layout.row_id:
                 values[key] = _number(cells.get(key) or None)
             for key in (*layout.images, *layout.questions, *layout.context):
                 values[key] = _json(cells.get(key) or None)
-            return maker.row(values, keep_text(cells, kept), line=record.data, where=where)
+            return builder.row(values, keep_text(cells, kept), line=record.data, where=where)
 
-        yield from until_damage(numbered(records, make, wanted), watch, maker.damaged)
+        yield from until_damage(numbered(records, make, wanted), watch, builder.damaged)
 
 
 def delimiter_of(uri: str) -> str:

@@ -56,11 +56,11 @@ def read_hf(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iter
     if shard.names:
         yield from _read_hub(source, shard, wanted)
     elif shard.uri.endswith(".arrow"):
-        maker = RowBuilder(source, shard.uri)
+        builder = RowBuilder(source, shard.uri)
         with watched_stream(shard.uri) as (file, watch):
             path = named_path_values(source, shard.uri)
-            rows = rows_of(_batches(file, source), 0, source, maker, wanted, path=path)
-            yield from until_damage(rows, watch, maker.damaged)
+            rows = rows_of(_batches(file, source), 0, source, builder, wanted, path=path)
+            yield from until_damage(rows, watch, builder.damaged)
     else:
         yield from read_parquet(source, shard, wanted)
 

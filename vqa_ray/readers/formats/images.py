@@ -68,7 +68,7 @@ def _layout(config: InputConfig, listing: Listing, files: Sequence[FileEntry]) -
 
 def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """One row per file; nothing is fetched here."""
-    maker = RowBuilder(source, shard.uri)
+    builder = RowBuilder(source, shard.uri)
     root = shard.uri.rstrip("/")
 
     names = [part.name for part in source.passthrough_columns()]
@@ -82,6 +82,6 @@ def read_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
             folder = {FOLDER_LABEL: posixpath.basename(posixpath.dirname(name)) or None}
             found = path_values(uri, source.root, by_file_name=False)
             values = {**folder, **found} if is_label_named else {**found, **folder}
-        return maker.row(values, [values.get(each) for each in names], uri=(uri, name))
+        return builder.row(values, [values.get(each) for each in names], uri=(uri, name))
 
     return numbered(shard.names, make, wanted)

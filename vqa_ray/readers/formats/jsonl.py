@@ -46,7 +46,7 @@ def open_jsonl(config: InputConfig, listing: Listing) -> OpenedInput:
 
 def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one file."""
-    maker, kept = RowBuilder(source, shard.uri), source.passthrough_columns()
+    builder, kept = RowBuilder(source, shard.uri), source.passthrough_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
     ids = (*source.column_map.image_id, *source.column_map.question_id)
@@ -54,14 +54,14 @@ def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> I
     def make(line: Line) -> Row:
         values = parse(line)
         if isinstance(values, str):
-            return maker.malformed(f"{name} line {line.number}: {values}", line.data)
+            return builder.malformed(f"{name} line {line.number}: {values}", line.data)
         kept_values = keep_json({**path, **values}, kept)
         values = {**path, **values, **numbers_as_written(line.data, values, ids)}
-        return maker.row(values, kept_values, line=line.data, where=f"{name} line {line.number}")
+        return builder.row(values, kept_values, line=line.data, where=f"{name} line {line.number}")
 
     with watched_stream(shard.uri) as (file, watch):
         lines = json_lines(file, source.config.encoding)
-        yield from until_damage(numbered(lines, make, wanted), watch, maker.damaged)
+        yield from until_damage(numbered(lines, make, wanted), watch, builder.damaged)
 
 
 def parse(line: Line) -> Mapping[str, object] | str:

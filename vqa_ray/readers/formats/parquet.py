@@ -105,13 +105,13 @@ def read_parquet(source: Source, shard: Shard, keys: Callable[[int], bool]) -> I
         RunError: the file has fewer row groups than when it was opened.
         OSError: the store cannot be read.
     """
-    maker = RowBuilder(source, shard.uri)
+    builder = RowBuilder(source, shard.uri)
     with watched(shard.uri) as file:
-        yield from until_damage(_rows(file, source, shard, maker, keys), file, maker.damaged)
+        yield from until_damage(_rows(file, source, shard, builder, keys), file, builder.damaged)
 
 
 def _rows(
-    file: WatchedFile, source: Source, shard: Shard, maker: RowBuilder, wanted: Callable[[int], bool]
+    file: WatchedFile, source: Source, shard: Shard, builder: RowBuilder, wanted: Callable[[int], bool]
 ) -> Iterator[tuple[int, Row | None]]:
     opened = parquet.ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True)
     if opened.metadata.num_row_groups < shard.stop or shard.stop == 0:
@@ -132,7 +132,7 @@ def _rows(
             continue
         size_bytes = sum(metadata.column(i).total_uncompressed_size for i in leaves)
         batches = _batches(opened, group, names, rows_per_batch(rows, size_bytes))
-        yield from rows_of(batches, number, source, maker, wanted, path=path)
+        yield from rows_of(batches, number, source, builder, wanted, path=path)
         number += rows
 
 

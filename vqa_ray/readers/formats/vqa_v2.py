@@ -87,7 +87,7 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> OpenedInput:
 
 def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of up to 10,000 questions, with the annotators' answers where they are kept."""
-    maker, fields = RowBuilder(source, shard.uri), source.passthrough_columns()
+    builder, fields = RowBuilder(source, shard.uri), source.passthrough_columns()
     folder, pattern, annotations = shard.names
     text = decode_text(read_bytes(shard.uri), source.config.encoding)
     found = (value for key, value, _ in json_members(text, "questions") if key == "questions")
@@ -99,10 +99,10 @@ def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
         line = json.dumps(question, sort_keys=True).encode()
         image_id = question.get("image_id") if isinstance(question, dict) else None
         if not isinstance(question, dict) or type(image_id) is not int:
-            return maker.malformed(f"{posixpath.basename(shard.uri)}: a question without an image_id", line)
+            return builder.malformed(f"{posixpath.basename(shard.uri)}: a question without an image_id", line)
         name = pattern.format(image_id)
         kept = keep_json(said.get(question.get("question_id"), {}), fields)
-        return maker.row(question, kept, uri=(f"{folder}/{name}", name), line=line)
+        return builder.row(question, kept, uri=(f"{folder}/{name}", name), line=line)
 
     return numbered(questions, make, wanted)
 

@@ -63,14 +63,14 @@ def open_webdataset(config: InputConfig, listing: Listing) -> OpenedInput:
 
 def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """The rows of one tar: one for each image, and one for each key that has none."""
-    maker, kept = RowBuilder(source, shard.uri), source.passthrough_columns()
+    builder, kept = RowBuilder(source, shard.uri), source.passthrough_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
-    make = partial(_row, maker=maker, source=source, fields=kept, shard=name, path=path)
+    make = partial(_row, builder=builder, source=source, fields=kept, shard=name, path=path)
     reads_images, remarks, number = source.config.reads_images, Remarks(), -1
     with watched_stream(shard.uri) as (file, watch):
         rows = numbered(_items(file, remarks, reads_images=reads_images), make, wanted)
-        for number, row in until_damage(rows, watch, maker.damaged):
+        for number, row in until_damage(rows, watch, builder.damaged):
             yield number, row
         later = enumerate(_deferred_items(file, remarks, reads_images=reads_images), number + 1)
         rows = ((number, make(item) if wanted(number) else None) for number, item in later)
@@ -82,29 +82,29 @@ def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool])
 def _row(
     item: Sample | str,
     *,
-    maker: RowBuilder,
+    builder: RowBuilder,
     source: Source,
     fields: Sequence[pa.Field],
     shard: str,
     path: Mapping[str, str | None],
 ) -> Row | None:
     if isinstance(item, str):
-        return maker.malformed(f"{shard}: {item}", f"{shard}\0{item}".encode())
+        return builder.malformed(f"{shard}: {item}", f"{shard}\0{item}".encode())
     where = f"{shard} sample {item.image_id}"
     known_by = f"{shard}\0{item.image_id}".encode()
     if item.image is not None and item.image.problem:
         error = RowError(item.image.problem.code, f"{where}: {item.image.problem.message}")
-        return maker.failed(error, known_by, item.image_id)
+        return builder.failed(error, known_by, item.image_id)
     values = item.values(source.config.encoding)
     if isinstance(values, str):
-        return maker.malformed(f"{where}: {values}", known_by, item.image_id)
+        return builder.malformed(f"{where}: {values}", known_by, item.image_id)
     if item.image is None:
         if all(is_bookkeeping(member.name.rpartition("/")[2]) for member in item.sidecars):
             return None
         suffixes = ", ".join(dict.fromkeys(member.suffix for member in item.sidecars))
         several = " (several hold images: give them the suffixes of images)" if item.holds_images else ""
         error = RowError(ErrorCode.IMAGE_MISSING, f"{where}: no image, only {suffixes}{several}")
-        return maker.failed(error, known_by, item.image_id)
+        return builder.failed(error, known_by, item.image_id)
     kept = keep_json({**path, **values}, fields)
     ids = (*source.column_map.image_id, *source.column_map.question_id)
     values = {**path, **values, **item.ids_as_written(values, ids, source.config.encoding)}
@@ -113,7 +113,7 @@ def _row(
             name: item.with_part(values[name]) for name in source.column_map.image_id if values.get(name) is not None
         }
         values = {**values, **given}
-    return maker.row(values, kept, image=(item.image.data, item.image_id), line=known_by, where=where)
+    return builder.row(values, kept, image=(item.image.data, item.image_id), line=known_by, where=where)
 
 
 def rows_in(file: BinaryIO) -> Iterator[object]:
