@@ -14,7 +14,7 @@ from vqa_ray.catalog.questions import KINDS, CatalogQuestion, ask
 from vqa_ray.catalog.render import encode, render
 from vqa_ray.evaluation.binary import binary_report, said_yes
 from vqa_ray.evaluation.vqa_accuracy import JudgedAnswer, vqa_accuracy
-from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.images.decoder import ImageLimits, decode_resized
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import VqaModel

@@ -19,7 +19,7 @@ from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.stock import StockVilt
 from benchmarks.timing import by_turns, rates, ratios
-from vqa_ray.images.decode import ImageLimits, TargetSize, decode_resized
+from vqa_ray.images.decoder import ImageLimits, TargetSize, decode_resized
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.process import prepare_for_decoding

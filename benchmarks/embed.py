@@ -14,7 +14,7 @@ from benchmarks import checkpoints, encoders, photos, plain_ray_embed, runs
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from vqa_ray.images.decode import ImageLimits, decode_for
+from vqa_ray.images.decoder import ImageLimits, decode_for
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions

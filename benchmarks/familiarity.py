@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks import photos
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
-from vqa_ray.images.decode import ImageLimits, decode
+from vqa_ray.images.decoder import ImageLimits, decode
 from vqa_ray.images.resize import resize
 from vqa_ray.models.checkpoint.files import local_directory
 from vqa_ray.models.checkpoint.opened import Checkpoint

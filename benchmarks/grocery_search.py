@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks import encoders
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.index.search.query import decode_image, query_of
 from vqa_ray.index.search.searcher import Searcher
 from vqa_ray.models.checkpoint.opened import Checkpoint

@@ -10,7 +10,7 @@ from benchmarks import checkpoints, photos, plain_ray, prepared, runs
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from benchmarks.timing import by_turns, rates, ratios, seconds
-from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.images.decoder import ImageLimits, decode_resized
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 from vqa_ray.models.checkpoint.opened import Checkpoint
 

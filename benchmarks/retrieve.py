@@ -14,7 +14,7 @@ from benchmarks.settings import Settings
 from vqa_ray import schema
 from vqa_ray.catalog.product import Product, sample_product
 from vqa_ray.catalog.render import encode, render
-from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.images.decoder import ImageLimits, decode_resized
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse

@@ -14,7 +14,7 @@ from vqa_ray.browse.search import Finder, VerifierConfig
 from vqa_ray.browse.server import Server, Settings
 from vqa_ray.browse.templates import check
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.query import encoder_of
 from vqa_ray.jobs.runtime.predicate import parse_checked

@@ -10,7 +10,7 @@ from typing import cast
 import ray
 from ray.data import Dataset, TaskPoolStrategy
 
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.pipelines.datasource import FixedTasks, scheduled_source, shard_source
 from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, ResourcePlan

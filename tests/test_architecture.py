@@ -24,7 +24,18 @@ FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.p
 
 # The library from the ground up: a package imports those of earlier lines, and files of its own.
 LAYERS = (
-    ("errors", "schema", "types", "keys", "text", "process", "strict_yaml", "text_encoding", "durations"),
+    (
+        "errors",
+        "schema",
+        "types",
+        "keys",
+        "text",
+        "process",
+        "strict_yaml",
+        "text_encoding",
+        "former_names",
+        "durations",
+    ),
     ("storage", "evaluation"),
     ("images", "taxonomy", "predicates", "runs", "catalog"),
     ("readers",),

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from vqa_ray.former_names import install
+
 if TYPE_CHECKING:
     from vqa_ray.api.callables import Answer, Caption, Embed, Retrieve, Tag
     from vqa_ray.api.index import Hit, Hits, ImageIndex, open_index
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from vqa_ray.api.results import AnswerResult, CaptionResult, PixelBox, ScoreResult, TagResult
     from vqa_ray.api.run import Run, read_run
     from vqa_ray.errors import ErrorCode, ModelLoadError, RequestError, RowError, RunError, VqaRayError
-    from vqa_ray.images.decode import ImageLimits
+    from vqa_ray.images.decoder import ImageLimits
     from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 # The one place of the version: pyproject.toml reads it here.
@@ -62,9 +64,12 @@ _HOMES = {
     "vqa_ray.api.results": ("AnswerResult", "CaptionResult", "PixelBox", "ScoreResult", "TagResult"),
     "vqa_ray.api.run": ("Run", "read_run"),
     "vqa_ray.errors": ("ErrorCode", "ModelLoadError", "RequestError", "RowError", "RunError", "VqaRayError"),
-    "vqa_ray.images.decode": ("ImageLimits",),
+    "vqa_ray.images.decoder": ("ImageLimits",),
     "vqa_ray.taxonomy.taxonomy": ("Taxonomy",),
 }
+
+
+install()
 
 
 def __getattr__(name: str) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.jobs.spec.groups import ImageGroup
 
 

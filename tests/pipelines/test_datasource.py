@@ -13,7 +13,7 @@ from ray.data._internal.execution.operators.task_pool_map_operator import TaskPo
 from ray.data._internal.logical.optimizers import get_execution_plan
 
 from tests.helpers.coloured import jsonl_input, parquet_input, table
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.models.fake.sizes import FakeTransform
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.pipelines.datasource import shard_source

@@ -17,7 +17,7 @@ from tests.helpers.coloured import parquet_input
 from tests.helpers.tiny_chat import save_tiny_chat
 from tests.pipelines.fake_llm_engine import FakeStage
 from vqa_ray import schema
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.models.chat.vllm import VllmOptions
 from vqa_ray.models.transforms.chat import Bounded
 from vqa_ray.pipelines import vllm as chat_vllm

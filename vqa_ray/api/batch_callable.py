@@ -17,7 +17,7 @@ from vqa_ray.api.batches import as_batch
 from vqa_ray.api.engine import Engine, ImageOptions, LoadedOptions, Stage
 from vqa_ray.api.rows import RowReader
 from vqa_ray.errors import RequestError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.registry import Task

@@ -11,7 +11,7 @@ from typing import TypeAlias, TypeVar
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions

@@ -11,7 +11,7 @@ import pyarrow as pa
 from vqa_ray.api.engine import ImageOptions
 from vqa_ray.api.images import ImageLike, image_cell
 from vqa_ray.errors import RequestError, RowError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.index import reader
 from vqa_ray.index.search.hits import HIT, Ranked, hits_table
 from vqa_ray.index.search.query import decode_image, encoder_of, fetch_image, query_of

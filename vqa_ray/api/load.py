@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vqa_ray.api.engine import ImageOptions
 from vqa_ray.api.model import Model
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.models.load import ModelOptions
 
 

@@ -18,7 +18,7 @@ from vqa_ray.browse.scores import Scores, scores_of
 from vqa_ray.browse.text_filter import with_valid_text
 from vqa_ray.browse.thumbnails import Thumbnails
 from vqa_ray.errors import RequestError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index

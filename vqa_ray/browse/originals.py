@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from vqa_ray.browse.embedded import EmbeddedImages, ReadImage
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.images.thumbnail import PREVIEW_SIDE, Preview
 from vqa_ray.images.thumbnail import preview as make_preview

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from vqa_ray.browse.text_filter import Mask
 from vqa_ray.errors import RequestError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.query import decode_image, query_of
 from vqa_ray.index.search.scoring import Query

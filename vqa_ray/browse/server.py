@@ -36,7 +36,7 @@ from vqa_ray.browse.view_model import (
     rows_in_order,
 )
 from vqa_ray.errors import RequestError, RowError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.thumbnail import PREVIEW_SIDE
 
 logger = logging.getLogger(__name__)

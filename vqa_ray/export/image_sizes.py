@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from vqa_ray.errors import RowError
-from vqa_ray.images.decode import ImageLimits, upright_size
+from vqa_ray.images.decoder import ImageLimits, upright_size
 from vqa_ray.images.fetch import ImageFetcher
 
 # (width, height) in pixels.

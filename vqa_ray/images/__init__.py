@@ -1,1 +1,7 @@
 """Encoded images: fetch, recognise, decode, resize."""
+
+from __future__ import annotations
+
+from vqa_ray.former_names import getter
+
+__getattr__ = getter(__name__)

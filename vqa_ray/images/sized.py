@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.images.decoder import ImageLimits, decode_resized
 from vqa_ray.images.resize import resample_of
 from vqa_ray.types import Image, ImageTransform
 
@@ -36,7 +36,7 @@ class _SizeRecorder:
 
 
 def decode_sized(data: bytes, limits: ImageLimits, transform: ImageTransform, *, fast: bool = False) -> SizedImage:
-    """Decode an image as `vqa_ray.images.decode.decode_for`, with the size of the source.
+    """Decode an image as `vqa_ray.images.decoder.decode_for`, with the size of the source.
 
     Raises:
         RowError: as there.

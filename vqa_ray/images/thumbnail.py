@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image as PillowImage
 
-from vqa_ray.images.decode import ImageLimits, decode_small
+from vqa_ray.images.decoder import ImageLimits, decode_small
 from vqa_ray.images.resize import resize
 from vqa_ray.types import Image
 
@@ -54,7 +54,7 @@ def preview(data: bytes, longest_side: int = PREVIEW_SIDE, limits: ImageLimits |
         limits: of the image.
 
     Raises:
-        RowError: as `vqa_ray.images.decode.decode`.
+        RowError: as `vqa_ray.images.decoder.decode`.
     """
     pixels, size = decode_small(data, limits or ImageLimits(), (longest_side, longest_side))
     small = PillowImage.fromarray(pixels)

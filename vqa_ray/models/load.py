@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from vqa_ray.errors import RequestError
+from vqa_ray.former_names import getter
 from vqa_ray.models import familiarity
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.float16 import HALF, half_refusal
@@ -167,3 +168,7 @@ def _context(config: Mapping[str, Any], text: Mapping[str, Any]) -> int | None:
     """Return the tokens that a model holds in all, if its config names them."""
     sizes = (text.get("max_position_embeddings"), config.get("max_position_embeddings"))
     return next((size for size in sizes if isinstance(size, int) and size > 0), None)
+
+
+# Names that scripts of release 0.1 import from here.
+__getattr__ = getter(__name__)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.former_names import getter
 from vqa_ray.readers.changes.drift import Drift
 from vqa_ray.storage.filesystem import FileEntry
 
@@ -210,3 +211,7 @@ def join_names(names: Sequence[str]) -> str:
 def request_error(message: str) -> RequestError:
     """A `RequestError` whose message is one line, of up to 1,000 characters: lists of columns are worth reading."""
     return RequestError(one_line(message, 1000))
+
+
+# Names that scripts of release 0.1 import from here.
+__getattr__ = getter(__name__)

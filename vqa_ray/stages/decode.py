@@ -12,7 +12,7 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.arrow import pixel_column
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.sized import SizedImage, decode_sized
 from vqa_ray.process import prepare_for_decoding
 from vqa_ray.stages.crash_journal import CrashJournal

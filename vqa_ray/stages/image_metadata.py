@@ -9,7 +9,7 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.errors import RowError
 from vqa_ray.images.arrow import pixel_views
-from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.images.decoder import ImageLimits, decode_resized
 from vqa_ray.images.thumbnail import thumbnail, thumbnail_size
 from vqa_ray.storage.uri import redacted_uri
 

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.sized import SizedImage, decode_sized
 from vqa_ray.process import prepare_for_decoding
 from vqa_ray.types import ImageTransform

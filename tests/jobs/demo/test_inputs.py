@@ -11,7 +11,7 @@ import pytest
 from vqa_ray.catalog.product import sample_product
 from vqa_ray.catalog.questions import KINDS
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.decode import ImageLimits, decode
+from vqa_ray.images.decoder import ImageLimits, decode
 from vqa_ray.jobs.demo import inputs as shards
 from vqa_ray.models.fake.sizes import FakeTransform
 

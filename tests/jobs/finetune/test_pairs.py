@@ -79,7 +79,7 @@ class TestOneTraining:
         assert len(AutoTokenizer.from_pretrained(undisturbed)) == model.config.text_config.vocab_size
 
     def test_exports_an_encoder_that_finds_what_was_told(self, undisturbed: Path) -> None:
-        from vqa_ray.images.decode import ImageLimits
+        from vqa_ray.images.decoder import ImageLimits
         from vqa_ray.images.sized import decode_sized
         from vqa_ray.models.load import ModelOptions
 

@@ -17,7 +17,7 @@ from tests.helpers.indexes import random_vectors, write_index
 from tests.helpers.tag_runs import write_tag_run
 from tests.jobs.commands import ROOT
 from vqa_ray import schema
-from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.images.decoder import ImageLimits, decode_resized
 from vqa_ray.index.reader import Index
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.search.spec import SearchSpec

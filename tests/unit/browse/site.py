@@ -24,7 +24,7 @@ from tests.helpers.indexes import thumbnail, write_index
 from vqa_ray.browse.dataset import Collection, open_collection
 from vqa_ray.browse.search import Finder, VerifierConfig
 from vqa_ray.browse.server import Server, Settings
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.models.fake.encoder import FakeEncoder
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.predicates.parser import parse

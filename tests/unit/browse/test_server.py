@@ -32,7 +32,7 @@ from vqa_ray import schema
 from vqa_ray.browse.dataset import open_collection
 from vqa_ray.browse.search import Finder, SearchHits
 from vqa_ray.browse.server import Server, Settings
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 
 
 def jpeg(colour: tuple[int, int, int] = (220, 30, 30), size: tuple[int, int] = (40, 30)) -> bytes:

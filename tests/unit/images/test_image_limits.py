@@ -20,7 +20,7 @@ from PIL import Image as PillowImage
 
 from tests.helpers.pictures import NASTY_IMAGES, encoded, gif_claiming, photo, png_claiming
 from vqa_ray.errors import ErrorCode, RequestError, RowError
-from vqa_ray.images.decode import ImageLimits, decode
+from vqa_ray.images.decoder import ImageLimits, decode
 from vqa_ray.images.formats import quiet_warnings
 
 LIMITS = ImageLimits()
@@ -55,7 +55,7 @@ import time
 from pathlib import Path
 from vqa_ray.errors import RowError
 from vqa_ray.images.formats import quiet_warnings
-from vqa_ray.images.decode import ImageLimits, decode
+from vqa_ray.images.decoder import ImageLimits, decode
 root = Path({str(NASTY_IMAGES)!r})
 def peak(): return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 before = peak()
@@ -135,7 +135,7 @@ def test_a_bomb_costs_nothing(data: bytes) -> None:
 import resource
 from vqa_ray.errors import RowError
 from vqa_ray.images.formats import quiet_warnings
-from vqa_ray.images.decode import ImageLimits, decode
+from vqa_ray.images.decoder import ImageLimits, decode
 decode(bytes.fromhex({encoded(photo(8, 8), "PNG").hex()!r}), ImageLimits())
 resource.setrlimit(resource.RLIMIT_AS, 2 * [int(open("/proc/self/statm").read().split()[0]) * 4096 + 2**24])
 try:

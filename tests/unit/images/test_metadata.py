@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 
 from tests.helpers.pictures import encoded, photo
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.decode import ImageLimits, decode
+from vqa_ray.images.decoder import ImageLimits, decode
 from vqa_ray.images.metadata import stripped
 
 PHOTO = photo(60, 40)

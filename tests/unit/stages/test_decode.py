@@ -17,9 +17,9 @@ from PIL import Image as PillowImage
 
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode
-from vqa_ray.images import decode as images
+from vqa_ray.images import decoder as images
 from vqa_ray.images import sized
-from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.images.decoder import ImageLimits, decode_resized
 from vqa_ray.models.fake.sizes import FakeTransform
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.decode import DecodeImages, image_key

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.decode import ImageLimits, decode_resized
+from vqa_ray.images.decoder import ImageLimits, decode_resized
 from vqa_ray.stages.isolated_decoder import IsolatedDecoder
 
 # A transform whose `target_size` takes the process down, as a broken C decoder would, hangs or fails, by image width.

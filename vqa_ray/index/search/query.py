@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vqa_ray.errors import RequestError, RowError, one_line
-from vqa_ray.images.decode import ImageLimits, decode_for
+from vqa_ray.images.decoder import ImageLimits, decode_for
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.index.search.scoring import Query
 from vqa_ray.index.version import Version

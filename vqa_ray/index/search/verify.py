@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.decode import ImageLimits
+from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import VqaModel

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tests.helpers import tiny_encoders
 from tests.helpers.tiny_blip import SIDE
 from vqa_ray.errors import ModelLoadError, RequestError
-from vqa_ray.images.decode import ImageLimits, decode_for
+from vqa_ray.images.decoder import ImageLimits, decode_for
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.encoders.dual_encoder import DualEncoder
 from vqa_ray.models.load import ModelOptions

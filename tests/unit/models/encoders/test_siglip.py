@@ -15,7 +15,7 @@ from tests.helpers import tiny_encoders
 from tests.helpers.pictures import encoded
 from tests.helpers.tiny_blip import SIDE
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.images.decode import ImageLimits, decode_for
+from vqa_ray.images.decoder import ImageLimits, decode_for
 from vqa_ray.images.resize import resize
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.encoders.shape import siglip_shape

@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 
 from tests.helpers.pictures import NASTY_IMAGES, encoded, photo
 from vqa_ray.errors import ErrorCode, RowError
-from vqa_ray.images.decode import ImageLimits, decode, decode_resized, decode_small, resize
+from vqa_ray.images.decoder import ImageLimits, decode, decode_resized, decode_small, resize
 
 LIMITS = ImageLimits()
 needs_data = pytest.mark.skipif(not NASTY_IMAGES.is_dir(), reason="VQA_RAY_TEST_DATA has no nasty_images")
@@ -221,6 +221,6 @@ def test_errors_of_the_target_size_pass_through() -> None:
 
 
 def test_images_import_without_torch() -> None:
-    modules = "vqa_ray.images.decode, vqa_ray.storage.filesystem, vqa_ray.images.fetch"
+    modules = "vqa_ray.images.decoder, vqa_ray.storage.filesystem, vqa_ray.images.fetch"
     program = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
