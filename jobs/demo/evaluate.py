@@ -48,7 +48,7 @@ class DemoScores:
         return self.answered if all(row["status"] == STATUS_OK for row in self.answered) else ()
 
     def judged_answers(self) -> list[JudgedAnswer]:
-        """The answers to questions with a known answer; those of a failed row count as wrong."""
+        """Return the answers to questions with a known answer; those of a failed row count as wrong."""
         said = [each["answer"] for each in self.answers]
         right = self.product["right_answers"] or []
         given = said if len(said) == len(right) else [None] * len(right)
@@ -127,7 +127,7 @@ def search_result(scores: Sequence[DemoScores], hits: Sequence[str]) -> SearchRe
 
 
 def error_counts(scores: Sequence[DemoScores]) -> dict[str, int]:
-    """The number of images that failed by error code, most frequent first."""
+    """Return the number of images that failed by error code, most frequent first."""
     codes = Counter(_failed(each)["error_code"] for each in scores if not is_sound(each))
     return dict(codes.most_common())
 

@@ -9,7 +9,7 @@ from vqa_ray.storage.uri import redacted_uri
 
 
 def name_of(uri: str) -> str:
-    """The last part of a URI, as a short name."""
+    """Return the last part of a URI, as a short name."""
     return redacted_uri(uri).rstrip("/").rpartition("/")[2] or redacted_uri(uri)
 
 

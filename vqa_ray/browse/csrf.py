@@ -55,7 +55,7 @@ def is_cross_site(method: str, headers: Mapping[str, str]) -> bool:
 
 
 def access_guard(hosts: Collection[str]) -> Middleware:
-    """The middleware that refuses unknown hosts and other sites, and adds the security headers.
+    """Make the middleware that refuses unknown hosts and other sites, and adds the security headers.
 
     Args:
         hosts: allowed names of this server, beside `localhost` and IP addresses.

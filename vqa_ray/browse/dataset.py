@@ -156,7 +156,7 @@ def _fetch(allow_http: bool) -> Callable[[str], bytes]:
 
 
 def _derived(job: str, rows: pa.Table, fetch: Callable[[str], bytes], embedded: EmbeddedImages) -> dict[str, Any]:
-    """The fields of a collection that are derived from its rows."""
+    """Return the fields of a collection that are derived from its rows."""
     valid = with_valid_text(rows)
     cards = CardMaker(job, valid.column_names, tag_attributes(valid.schema))
     originals = Originals(valid, fetch, embedded)

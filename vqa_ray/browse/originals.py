@@ -68,7 +68,7 @@ class Originals:
         self._expected = tuple(positions)
 
     def preview(self, position: int, side: int = PREVIEW_SIDE) -> Preview:
-        """The image of a row, its longer side at most `side` pixels.
+        """Return the image of a row, its longer side at most `side` pixels.
 
         Raises:
             RowError: the image is not available.

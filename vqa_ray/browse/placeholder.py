@@ -10,7 +10,7 @@ _NOT_IN_XML = dict.fromkeys([*range(32), 0xFFFE, 0xFFFF, *range(0xD800, 0xE000)]
 
 
 def placeholder(reason: str) -> bytes:
-    """An SVG of 320 × 180 units with the reason in it; the text is escaped."""
+    """Make an SVG of 320 × 180 units with the reason in it; the text is escaped."""
     lines = ["no picture:", *textwrap.wrap(reason.translate(_NOT_IN_XML), _CHARACTERS, max_lines=_LINES)]
     top = 90 - _LINE_HEIGHT * (len(lines) - 1) / 2
     spans = "".join(

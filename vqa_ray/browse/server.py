@@ -235,7 +235,7 @@ class Server:
         return await self._original(position, LARGE_SIDE) if picture is None else jpeg(picture)
 
     async def _original(self, position: int, side: int) -> web.Response:
-        """A preview of the image of a row, or a drawing with the reason why it is not available."""
+        """Return a preview of the image of a row, or a drawing with the reason why it is not available."""
         if not self._collection.originals.has(position):
             raise web.HTTPNotFound
         try:

@@ -64,7 +64,7 @@ def _holds(column: pa.ChunkedArray | pa.Array, word: str) -> Mask:
 
 
 def _bytes_type(data_type: pa.DataType) -> pa.DataType:
-    """The type with strings replaced by bytes."""
+    """Return the type with strings replaced by bytes."""
     if pa.types.is_string(data_type):
         return pa.binary()
     if pa.types.is_large_string(data_type):

@@ -49,7 +49,7 @@ class Thumbnails:
         return int(np.count_nonzero(self._positions != _NONE))
 
     def of(self, positions: Sequence[int]) -> list[bytes | None]:
-        """The JPEG of each row, None for a row without one; the rows of a page are read together and cached.
+        """Return the JPEG of each row, None for a row without one; the rows of a page are read together and cached.
 
         Raises:
             IndexError: a position is outside the rows.

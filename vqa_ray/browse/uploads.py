@@ -57,7 +57,7 @@ class Uploads:
         return token
 
     def get(self, token: str) -> QueryImage:
-        """The image of a token.
+        """Return the image of a token.
 
         Raises:
             RequestError: no such image is kept, or it was dropped.

@@ -94,15 +94,15 @@ class UrlState:
         return self.text if self.by == "words" else ""
 
     def selected_by_facet(self) -> dict[str, tuple[str, ...]]:
-        """The selected values by facet."""
+        """Return the selected values by facet."""
         return by_facet(self.selected)
 
     def replaced(self, **changes: Any) -> UrlState:
-        """The state with changes, on the first page unless `page` is given."""
+        """Return the state with changes, on the first page unless `page` is given."""
         return replace(self, **{"page": 1, **changes})
 
     def toggled(self, name: str, value: str) -> UrlState:
-        """The state with a value selected, or deselected if it is selected."""
+        """Return the state with a value selected, or deselected if it is selected."""
         pair = (name, value)
         left = tuple(each for each in self.selected if each != pair)
         return self.replaced(selected=left if len(left) < len(self.selected) else (*left, pair))
@@ -123,12 +123,12 @@ class UrlState:
         return given + ([(_FACET + name, value) for name, value in self.selected] if "f" in names else [])
 
     def url(self) -> str:
-        """The URL of this page."""
+        """Return the URL of this page."""
         query = urlencode(self.fields(*_SINGLE, "f"), errors="replace")
         return f"/?{query}" if query else "/"
 
     def export_url(self, form: str) -> str:
-        """The URL of all rows of this view as a file."""
+        """Return the URL of all rows of this view as a file."""
         return f"/export.{form}{self.replaced().url()[1:]}"
 
 

@@ -142,7 +142,7 @@ class ResultPage:
 
 
 def rows_in_order(collection: Collection, view: UrlState, among: Mask, pool: Mask) -> ResultPage:
-    """The rows of a view without a search."""
+    """Return the rows of a view without a search."""
     positions = collection.order[among[collection.order]]
     if view.sort and collection.scores is not None:
         positions = by_score(positions, collection.scores, lowest_first=view.sort == "worst")
@@ -150,7 +150,7 @@ def rows_in_order(collection: Collection, view: UrlState, among: Mask, pool: Mas
 
 
 def rows_found(hits: SearchHits, view: UrlState, pool: Mask) -> ResultPage:
-    """The hits of a search; the view decides whether hits that do not match are left out."""
+    """Return the hits of a search; the view decides whether hits that do not match are left out."""
     if view.only and hits.verdicts is not None:
         kept = [number for number, verdict in enumerate(hits.verdicts) if verdict.match or verdict.error]
         verdicts = tuple(hits.verdicts[number] for number in kept)
@@ -200,7 +200,7 @@ def make_page(
 
 
 def row_values(collection: Collection, position: int) -> dict[str, Any]:
-    """The values of a row for `row.html.j2`.
+    """Return the values of a row for `row.html.j2`.
 
     Raises:
         IndexError: no such row.

@@ -65,7 +65,7 @@ def captions_for(product: Product, count: int) -> list[str]:
 
 
 def with_article(words: str) -> str:
-    """`a mug`, `an orange mug`, `a pair of trousers`."""
+    """Add the indefinite article: `a mug`, `an orange mug`, `a pair of trousers`."""
     if "trousers" in words:
         words = f"pair of {words}"
     return f"{'an' if words[0] in _VOWELS else 'a'} {words}"

@@ -15,25 +15,25 @@ Polygon = npt.NDArray[np.float64]
 
 
 def polygon(*points: tuple[float, float]) -> Polygon:
-    """The polygon through `points`."""
+    """Make the polygon through `points`."""
     return np.array(points, dtype=np.float64)
 
 
 def rectangle(left: float, top: float, right: float, bottom: float) -> Polygon:
-    """An upright rectangle."""
+    """Make an upright rectangle."""
     return polygon((left, top), (right, top), (right, bottom), (left, bottom))
 
 
 def ellipse(
     x: float, y: float, radius_x: float, radius_y: float, *, start: float = 0.0, end: float = 360.0, points: int = 40
 ) -> Polygon:
-    """An ellipse around (x, y), or the part of it from `start` to `end` degrees, clockwise on screen from 3 o'clock."""
+    """Make an ellipse around (x, y), or its part from `start` to `end` degrees, clockwise on screen from 3 o'clock."""
     angles = np.linspace(radians(start), radians(end), points, endpoint=end - start < 360)
     return np.stack([x + radius_x * np.cos(angles), y + radius_y * np.sin(angles)], axis=1)
 
 
 def rounded(left: float, top: float, right: float, bottom: float, radius: float) -> Polygon:
-    """An upright rectangle with round corners."""
+    """Make an upright rectangle with round corners."""
     corners = (
         (right - radius, bottom - radius, 0.0),
         (left + radius, bottom - radius, 90.0),
@@ -58,7 +58,7 @@ def moved(shape: Polygon, x: float, y: float) -> Polygon:
 
 
 def star(x: float, y: float, outer: float, inner: float, tips: int) -> Polygon:
-    """A star with its first tip up."""
+    """Make a star with its first tip up."""
     angles = np.arange(2 * tips) * (pi / tips) - pi / 2
     radii = np.where(np.arange(2 * tips) % 2 == 0, outer, inner)
     return np.stack([x + radii * np.cos(angles), y + radii * np.sin(angles)], axis=1)

@@ -10,7 +10,7 @@ Motif = tuple[tuple[bool, Polygon], ...]
 
 
 def _dog() -> Motif:
-    """A whole dog from the side: long snout, hanging ear, four legs, a raised tail."""
+    """Draw a whole dog from the side: long snout, hanging ear, four legs, a raised tail."""
     return (
         (True, polygon((-0.60, -0.08), (-0.92, -0.50), (-0.80, -0.62), (-0.40, -0.10))),
         (True, rounded(-0.64, -0.14, 0.42, 0.34, 0.16)),
@@ -28,7 +28,7 @@ def _dog() -> Motif:
 
 
 def _cat() -> Motif:
-    """A cat's face from the front: pointed ears, slit eyes, whiskers."""
+    """Draw a cat's face from the front: pointed ears, slit eyes, whiskers."""
     ear = polygon((-0.62, -0.10), (-0.66, -0.86), (-0.10, -0.44))
     inner_ear = polygon((-0.52, -0.36), (-0.55, -0.64), (-0.32, -0.47))
     eye = ellipse(-0.27, 0.02, 0.13, 0.17, points=16)
@@ -61,7 +61,7 @@ def _heart() -> Motif:
 
 
 def _tree() -> Motif:
-    """A fir: three tiers and a trunk."""
+    """Draw a fir: three tiers and a trunk."""
     return (
         (True, rectangle(-0.12, 0.50, 0.12, 0.92)),
         (True, polygon((0.0, -0.94), (0.36, -0.42), (-0.36, -0.42))),

@@ -65,12 +65,12 @@ _SECOND = {"black": _GREY, "white": _GREY, "orange": _DARK, "yellow": _DARK, "pi
 
 
 def pattern_polygons(pattern: str, rng: np.random.Generator) -> list[Polygon]:
-    """The polygons of a pattern over the unit square; empty for `plain`."""
+    """Return the polygons of a pattern over the unit square; empty for `plain`."""
     return _DRAWN[pattern](rng)
 
 
 def second_colour(colour: str) -> tuple[int, int, int]:
-    """The colour of the pattern on a product of this colour.
+    """Return the colour of the pattern on a product of this colour.
 
     It resembles no other colour of the catalogue, and leaves no doubt about the colour of the product.
     """

@@ -135,7 +135,7 @@ class CatalogQuestion:
 
 
 def truth(product: Product, attribute: str) -> str:
-    """The value of `category`, `colour`, `pattern` or `motif`; `nothing` where no motif is printed."""
+    """Return the value of `category`, `colour`, `pattern` or `motif`; `nothing` where no motif is printed."""
     return getattr(product, attribute) or NOTHING
 
 

@@ -55,7 +55,7 @@ class _Layer:
 
 
 def _shade(colour: Colour) -> Colour:
-    """A darker tone of a colour, or a lighter one of black."""
+    """Make a darker tone of a colour, or a lighter one of black."""
     if sum(colour) < 150:
         return (74, 74, 80)
     return (int(colour[0] * 0.7), int(colour[1] * 0.7), int(colour[2] * 0.7))
@@ -138,7 +138,7 @@ def render(product: Product) -> Image.Image:
 
 
 def encode(product: Product, image: Image.Image) -> bytes:
-    """The bytes of the image file, in the product's own encoding."""
+    """Make the bytes of the image file, in the product's own encoding."""
     buffer = BytesIO()
     if product.encoding == "png":
         image.save(buffer, "PNG", compress_level=1)

@@ -29,25 +29,25 @@ QUESTION_COLUMNS = (
 
 
 def row_fields(questions: int, captions: int = 0) -> tuple[pa.Field, ...]:
-    """The columns of `rows_of`, without the image."""
+    """Return the columns of `rows_of`, without the image."""
     said = (pa.field("caption", pa.string() if captions == 1 else pa.list_(pa.string())),) if captions else ()
     return (*PRODUCT_COLUMNS, *(QUESTION_COLUMNS if questions else ()), *said, *TRUTH)
 
 
 def rows_of(product: Product, questions: int, captions: int = 0) -> list[dict[str, Any]]:
-    """The rows about one product: one of truth, or one per question when `questions` > 0. With captions, each row has
-    all of them: a string where there is one, else a list.
+    """Return the rows about one product: one with the truth, or one for each question.
 
-    The kinds of question take turns in an order of the product's own, so fewer than `len(KINDS)` questions per product
-    still ask every kind equally often over a catalogue.
+    With captions, each row has all of them: a string for one, otherwise a list. The kinds of question take turns in an
+    order that differs by product, so that fewer than `len(KINDS)` questions per product still ask every kind equally
+    often over a catalogue.
     """
     truth: dict[str, Any] = {field.name: getattr(product, field.name) for field in TRUTH}
     if captions:
-        said = captions_for(product, captions)
-        truth = {"caption": said[0] if captions == 1 else said, **truth}
+        texts = captions_for(product, captions)
+        truth = {"caption": texts[0] if captions == 1 else texts, **truth}
     if not questions:
         return [{"row_id": product.index, "image_id": product.image_id, **truth}]
-    # The last number keeps these draws apart from those of `sample_product`.
+    # The last number separates these draws from those of `sample_product`.
     rng = np.random.default_rng([product.seed, product.index, 1])
     order = rng.permutation(len(KINDS))
     rows = []

@@ -36,7 +36,7 @@ def _apart(tones: tuple[Colour, ...], colour: Colour) -> list[Colour]:
 
 
 def background(width: int, height: int, product_colour: Colour, rng: np.random.Generator) -> Pixels:
-    """A background that stands apart from `product_colour`: uint8 (height, width, 3)."""
+    """Make a background that stands apart from `product_colour`: uint8 (height, width, 3)."""
     tones = _apart(_TONES, product_colour)
     woods = _apart(_WOODS, product_colour)
     tone = np.array(tones[rng.integers(len(tones))], dtype=np.float32)
@@ -87,7 +87,7 @@ def obstacle(avoid_x: float, avoid_y: float, avoid_radius: float, rng: np.random
 
 
 def light(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """The picture under another light, brighter on one side, warmer or colder, and noisy: uint8 (H, W, 3)."""
+    """Make the picture under another light, brighter on one side, warmer or colder, and noisy: uint8 (H, W, 3)."""
     height, width, _ = pixels.shape
     level, slope = rng.uniform(0.86, 1.06), rng.uniform(-0.12, 0.12)
     length = width if rng.random() < 0.5 else height

@@ -184,7 +184,7 @@ def _write_parquet(output_uri: str, number: str, drawn: list[_Drawn], counts: _T
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
-    """The Parquet paths of the columns."""
+    """Return the Parquet paths of the columns."""
     return [f"{f.name}.list.element" if pa.types.is_list(f.type) else f.name for f in schema]
 
 

@@ -111,7 +111,7 @@ class _Coco:
         self.annotations.add({**common, "category_id": category, **box})
 
     def categories(self) -> list[dict[str, Any]]:
-        """The `categories`; a name that occurs in two groups is two categories."""
+        """Return the `categories`; a name that occurs in two groups is two categories."""
         times = Counter(name for _, name in self._categories)
         return [
             {"id": number, "name": name if times[name] == 1 else f"{group}:{name}", "supercategory": group}
@@ -124,6 +124,6 @@ def _name(row: Row) -> str:
 
 
 def _new(row: Row, coco: _Coco) -> str | None:
-    """The URI of the image of a row, if it is not written yet."""
+    """Return the URI of the image of a row, if it is not written yet."""
     uri = row.get("image_uri")
     return None if uri is None or coco.is_known(uri) else str(uri)

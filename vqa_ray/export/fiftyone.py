@@ -54,7 +54,7 @@ def write_fiftyone(batches: Iterable[Sequence[Row]], directory: Path) -> str:
 
 
 def _targets(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The labels of a sample; each names its question or attribute."""
+    """Return the labels of a sample; each names its question or attribute."""
     return [
         {"label": label.name, "confidence": label.score, "attributes": {"of": label.group, "row_id": row["row_id"]}}
         for row in rows

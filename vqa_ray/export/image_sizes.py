@@ -28,7 +28,7 @@ class ImageSizes:
         self.unknown = 0
 
     def of(self, uris: Iterable[str]) -> Mapping[str, Size]:
-        """The sizes of images by URI; images that cannot be read are left out."""
+        """Return the sizes of images by URI; images that cannot be read are left out."""
         found: dict[str, Size] = {}
         for uri, data in self._fetcher.fetch_all(list(uris)).items():
             try:

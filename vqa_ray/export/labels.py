@@ -48,7 +48,7 @@ def check_columns(schema: pa.Schema, run: str, form: str) -> None:
 
 
 def labels_of(row: Row) -> list[Label]:
-    """The labels of a row; boxes replace the answer or caption that they belong to."""
+    """Return the labels of a row; boxes replace the answer or caption that they belong to."""
     if row.get("tags") is not None:
         return list(_tags(row))
     if row.get("caption") is not None:

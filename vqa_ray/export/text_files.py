@@ -19,7 +19,7 @@ LEFT_OUT = ("embedding", "thumbnail")
 
 
 def exported_columns(schema: pa.Schema) -> list[str]:
-    """The columns of a run or an index that are exported: all but vectors, thumbnails and other bytes."""
+    """Return the columns of a run or an index that are exported: all but vectors, thumbnails and other bytes."""
     return [
         field.name
         for field in schema

@@ -60,7 +60,7 @@ def groups(vectors: Vectors, count: int, threshold: float) -> list[Ids]:
 
 
 def scores_to_first(vectors: Vectors, count: int, group: Ids) -> Vectors:
-    """The score of each image of a group with the first: float32 (len(group),)."""
+    """Return the score of each image of a group with the first: float32 (len(group),)."""
     images = vectors[group].reshape(len(group), count, -1)
     scores: Vectors = _both_ways(images[:1], images)[0]
     return scores
@@ -164,7 +164,7 @@ class _Sets:
             self._roots[high] = low
 
     def groups(self) -> list[Ids]:
-        """The sets of at least two rows."""
+        """Return the sets of at least two rows."""
         roots = np.array([self._root(row) for row in range(len(self._roots))], np.int64)
         order = np.argsort(roots, kind="stable")
         starts = np.flatnonzero(np.diff(roots[order], prepend=-1))

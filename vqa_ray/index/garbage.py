@@ -79,7 +79,7 @@ def clean_up(layout: IndexDirectory, current: Version, previous: Version | None)
 
 
 def _relative(uri: str) -> str:
-    """The path of a listed file of an update, relative to the index; a listing may spell its place differently."""
+    """Return the path of a listed file relative to the index, however the listing spells its URI."""
     return f"{UPDATES}/{uri.rpartition(f'/{UPDATES}/')[2]}"
 
 

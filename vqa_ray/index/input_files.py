@@ -61,7 +61,7 @@ class Difference:
 
 
 def input_name(uri: str) -> str:
-    """The absolute URI of an input, as SOURCES names it."""
+    """Return the absolute URI of an input, as SOURCES names it."""
     return uri if is_hub_name(uri) and "://" not in uri else absolute(uri)
 
 
@@ -129,7 +129,7 @@ def planned_files(source: Source, update: str, limits: Mapping[int, int] | None 
 
 
 def keys_by_update(known: pa.Table, uris: Collection[str]) -> dict[str, Ranges]:
-    """The keys of sources by update: int64 (R, 2) ranges, ascending, both ends included."""
+    """Return the keys of sources by update: int64 (R, 2) ranges, ascending, both ends included."""
     rows = known.filter(pc.is_in(known["uri"], pa.array(sorted(uris), pa.string()))).sort_by("first_key")
     found = {}
     for update in pc.unique(rows["update"]).to_pylist():
@@ -139,12 +139,12 @@ def keys_by_update(known: pa.Table, uris: Collection[str]) -> dict[str, Ranges]:
 
 
 def without_files(known: pa.Table, uris: Collection[str]) -> pa.Table:
-    """SOURCES without some of them."""
+    """Return SOURCES without some of them."""
     return known.filter(pc.invert(pc.is_in(known["uri"], pa.array(sorted(uris), pa.string()))))
 
 
 def completely_written(planned: pa.Table, written: Ranges) -> pa.Table:
-    """The planned sources that are certainly written completely.
+    """Return the planned sources that are certainly written completely.
 
     Args:
         planned: SOURCES of an interrupted update.
@@ -158,14 +158,14 @@ def completely_written(planned: pa.Table, written: Ranges) -> pa.Table:
 
 
 def unchanged_since(planned: pa.Table, source: Source, uris: Collection[str]) -> pa.Table:
-    """The planned sources among `uris` that have not changed since they were read."""
+    """Return the planned sources among `uris` that have not changed since they were read."""
     listed = {entry.uri: (entry.size_bytes, entry.modified) for entry in _files(source) if entry.uri in uris}
     states = zip(*(planned[name].to_pylist() for name in ("uri", "size_bytes", "modified")), strict=True)
     return planned.filter(pa.array([listed.get(uri) == (size, modified) for uri, size, modified in states], pa.bool_()))
 
 
 def _files(source: Source) -> Iterator[FileEntry]:
-    """The sources of an input. A source that is no file has another URI after each change."""
+    """Return the sources of an input. A source that is no file has another URI after each change."""
     if source.format == "images":
         yield from source.files
         return
@@ -177,7 +177,7 @@ def _files(source: Source) -> Iterator[FileEntry]:
 
 
 def _uri(source: Source, shard: Shard) -> str:
-    """The source of a shard; a dataset on a hub is named with its revision, configuration and split."""
+    """Return the source of a shard; a dataset on a hub is named with its revision, configuration and split."""
     return shard.uri if source.files else f"{shard.uri}#{'/'.join(shard.names[2:])}"
 
 

@@ -42,60 +42,60 @@ class IndexDirectory:
         return join(self.uri, UPDATES)
 
     def version(self, number: int) -> str:
-        """The file of a version."""
+        """Return the file of a version."""
         return join(self.versions, f"{number:06}.json")
 
     def update(self, name: str) -> RunDirectory:
-        """The run directory of an update."""
+        """Return the run directory of an update."""
         return RunDirectory(join(self.updates, name), is_update=True)
 
     def sources(self, name: str) -> str:
-        """The table of the input files that the index holds after an update."""
+        """Return the table of the input files that the index holds after an update."""
         return join(self.updates, name, PRIVATE, "sources.pq")
 
     def origin(self, name: str) -> str:
-        """The file that records how the input of an update was read."""
+        """Return the file that records how the input of an update was read."""
         return join(self.updates, name, PRIVATE, "origin.json")
 
     def plan(self, name: str) -> str:
-        """The table of the input files that an update is to read."""
+        """Return the table of the input files that an update is to read."""
         return join(self.updates, name, PRIVATE, "plan.pq")
 
     def former_plan(self, name: str) -> str:
-        """The former path of `plan`."""
+        """Return the former path of `plan`."""
         return join(self.updates, name, PRIVATE, "plan.parquet")
 
     def duplicates(self, number: int) -> str:
-        """The near-duplicates in a version."""
+        """Return the near-duplicates in a version."""
         return join(self.uri, PRIVATE, f"duplicates-{number:06}.pq")
 
     @staticmethod
     def ann(name: str) -> str:
-        """The Lance dataset that was built with an update, relative to the index."""
+        """Return the Lance dataset that was built with an update, relative to the index."""
         return f"{_ANN}{name}{_ANN_SUFFIX}"
 
     def path(self, relative: str) -> str:
-        """The URI of a path relative to the index."""
+        """Return the URI of a path relative to the index."""
         return join(self.uri, relative)
 
     def version_numbers(self) -> list[int]:
-        """The numbers of all versions, ascending, broken ones included."""
+        """Return the numbers of all versions, ascending, broken ones included."""
         matches = (_VERSION.match(name_of(entry.uri)) for entry in existing_files(self.versions))
         return sorted(int(match["number"]) for match in matches if match)
 
     def update_names(self) -> list[str]:
-        """The names of all updates, sorted, unfinished ones included."""
+        """Return the names of all updates, sorted, unfinished ones included."""
         return sorted(_directories(self.updates))
 
     def row_files(self) -> list[FileEntry]:
-        """The files of rows of all updates, superseded ones included."""
+        """Return the files of rows of all updates, superseded ones included."""
         if not exists(self.updates):
             return []
         files = list_files(self.updates, hidden=True)
         return [entry for entry in files if _ROWS.search(entry.uri)]
 
     def ann_paths(self) -> list[str]:
-        """The paths of all Lance datasets, relative to the index."""
+        """Return the paths of all Lance datasets, relative to the index."""
         return sorted(n for n in _directories(self.uri) if n.startswith(_ANN) and n.endswith(_ANN_SUFFIX))
 
 
@@ -108,5 +108,5 @@ def _directories(uri: str) -> list[str]:
 
 
 def existing_files(uri: str) -> list[FileEntry]:
-    """The files below `uri`; none if it does not exist."""
+    """Return the files below `uri`; none if it does not exist."""
     return list_files(uri) if exists(uri) else []

@@ -53,7 +53,7 @@ class Index:
         self._starts = [0, *accumulate(file.rows for file in version.files)]
 
     def __len__(self) -> int:
-        """The number of rows, error rows included."""
+        """Return the number of rows, error rows included."""
         return self.version.rows
 
     @property
@@ -85,7 +85,7 @@ class Index:
         return pa.concat_tables(tables)
 
     def vectors(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """The vectors of all rows that have one.
+        """Return the vectors of all rows that have one.
 
         Returns:
             float32 (N, vectors * dimension), each vector of length 1, and int64 (N,), their positions, ascending.
@@ -106,7 +106,7 @@ class Index:
         return vectors, positions
 
     def thumbnails(self, positions: Sequence[int]) -> list[bytes | None]:
-        """The JPEG thumbnails of rows; None for a row without one."""
+        """Return the JPEG thumbnails of rows; None for a row without one."""
         return [value.as_py() for value in self.take(positions, ["thumbnail"])["thumbnail"]]
 
     def take(self, positions: Sequence[int], columns: Sequence[str]) -> pa.Table:
@@ -130,11 +130,11 @@ class Index:
         return pa.concat_tables(parts).take(pa.array(np.argsort(np.concatenate(order))))
 
     def update_of(self, position: int) -> str:
-        """The update that read a row: its `source_key` is of the input of that update."""
+        """Return the update that read a row: its `source_key` is of the input of that update."""
         return self.version.files[int(np.searchsorted(self._starts, position, side="right")) - 1].update
 
     def file_uri(self, file: IndexFile) -> str:
-        """The URI of a file of the version."""
+        """Return the URI of a file of the version."""
         return self.layout.path(file.path)
 
     def _take_of_file(self, file: IndexFile, rows: npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:

@@ -31,7 +31,7 @@ class SourceImages:
         self._index = index
 
     def hashes(self, positions: Sequence[int]) -> list[str | None]:
-        """The sha256 of each image as it was embedded; None for rows in error."""
+        """Return the sha256 of each image as it was embedded; None for rows in error."""
         hashes: list[str | None] = self._index.take(positions, ["sha256"])["sha256"].to_pylist()
         return hashes
 
@@ -57,7 +57,7 @@ class SourceImages:
 
 
 def _images(index: Index, update: str, keys: Sequence[int]) -> dict[int, bytes | RowError]:
-    """Encoded image, or why there is none, by source_key of an update."""
+    """Read the encoded image, or the reason why there is none, by source_key of an update."""
     try:
         source = read_input_snapshot(index.layout.origin(update))
     except OSError as error:

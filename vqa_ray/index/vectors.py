@@ -29,7 +29,7 @@ def prefetched(read: Callable[[F], pa.Table], files: Sequence[F]) -> Iterator[pa
 
 
 def as_matrix(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.float32]:
-    """An `embedding` column without nulls as float32 (N, width)."""
+    """Return an `embedding` column without nulls as float32 (N, width)."""
     values = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
     matrix: npt.NDArray[np.float32] = values.reshape(-1, width)
     return matrix

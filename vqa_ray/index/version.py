@@ -150,7 +150,7 @@ class Version:
 
 
 def latest(layout: IndexDirectory) -> Version | None:
-    """The latest whole version, with a warning about later broken ones; None without an index.
+    """Return the latest whole version, with a warning about later broken ones; None without an index.
 
     Raises:
         RequestError: all versions are broken.
@@ -187,7 +187,7 @@ def read(layout: IndexDirectory, number: int) -> Version:
 
 
 def published_updates(layout: IndexDirectory) -> set[str]:
-    """The names of the updates of all versions."""
+    """Return the names of the updates of all versions."""
     found: set[str] = set()
     for number in layout.version_numbers():
         try:

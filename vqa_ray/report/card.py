@@ -52,7 +52,7 @@ class PixelBox:
     y1: float
 
     def outline(self, height: int, width: int) -> Outline:
-        """The outline over an image of this size, cut at its edges."""
+        """Return the outline over an image of this size, cut at its edges."""
         left, right = (100 * min(max(x / width, 0.0), 1.0) for x in sorted((self.x0, self.x1)))
         top, bottom = (100 * min(max(y / height, 0.0), 1.0) for y in sorted((self.y0, self.y1)))
         return Outline(self.label, left, top, right - left, bottom - top)
@@ -117,14 +117,14 @@ class Card:
         return " ".join(part for part in parts if part).lower()
 
     def outlines(self, size: tuple[int, int]) -> tuple[Outline, ...]:
-        """The outlines of `boxes` over an image of this (height, width)."""
+        """Return the outlines of `boxes` over an image of this (height, width)."""
         return tuple(box.outline(*size) for box in self.boxes)
 
 
 def tag_lines(
     row: Mapping[str, Any], taxonomy: Taxonomy, truth: Mapping[str, Collection[str]] | None = None
 ) -> tuple[Line, ...]:
-    """The lines of one TAG row.
+    """Return the lines of one TAG row.
 
     Args:
         row: of a run of `tag`.
@@ -149,7 +149,7 @@ def _tag_line(row: Mapping[str, Any], columns: tuple[str, str], right: Collectio
 def answer_lines(
     results: Iterable[Mapping[str, Any]], truth: Mapping[str, str] | None = None, top_k: int = 3
 ) -> tuple[Line, ...]:
-    """The lines of answered questions.
+    """Return the lines of answered questions.
 
     Args:
         results: ANSWER rows, or the `results` of an ANSWERS row.
@@ -169,13 +169,13 @@ def _answer_line(result: Mapping[str, Any], right: str | None, top_k: int) -> Li
 
 
 def caption_line(row: Mapping[str, Any]) -> Line:
-    """The line of one CAPTION row."""
+    """Return the line of one CAPTION row."""
     texts = () if row["caption"] is None else (ScoredText(row["caption"], row["caption_score"]),)
     return Line("caption", texts)
 
 
 def pixel_boxes(results: Iterable[Mapping[str, Any]]) -> tuple[PixelBox, ...]:
-    """The boxes of ANSWER or CAPTION rows, or of the `results` of an ANSWERS row; each once."""
+    """Return the boxes of ANSWER or CAPTION rows, or of the `results` of an ANSWERS row; each once."""
     boxes = (box for result in results for box in result.get("boxes") or ())
     return tuple(dict.fromkeys(PixelBox(**{**box, "label": box["label"] or ""}) for box in boxes))
 
@@ -189,7 +189,7 @@ class Problems(TypedDict, total=False):
 
 
 def failure(row: Mapping[str, Any]) -> Problems:
-    """The card fields with the error or the warning of an output row."""
+    """Return the card fields with the error or the warning of an output row."""
     if row["status"] == STATUS_OK:
         return {"warning": row["warning"]}
     return {"error_code": row["error_code"], "error_message": row["error_message"], "warning": row["warning"]}

@@ -91,8 +91,11 @@ def chart(
 
     Args:
         key: short, of letters; unique on its page.
+        title: of the chart.
+        series: its lines.
         percent: the values are ratios in 0..1, shown in percent.
         falls: on a logarithmic axis where the values span powers of ten.
+        x_label: of the horizontal axis.
     """
     drawn = [Series(each.name, _finite(each.points), each.noisy, each.dots) for each in series]
     drawn = [each for each in drawn if each.points]
@@ -123,6 +126,9 @@ def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> li
     """About `count` round numbers (1, 2 or 5 times a power of ten apart) that enclose low..high.
 
     Args:
+        low: the smallest value.
+        high: the largest value.
+        count: about how many.
         whole: at whole numbers only.
     """
     size = max(abs(low), abs(high))
@@ -152,7 +158,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def smoothed(points: Sequence[Point], width: int) -> list[Point]:
-    """The running mean of y over `width` points around each, fewer at the ends."""
+    """Return the running mean of y over `width` points around each, fewer at the ends."""
     half = width // 2
     sums = [0.0]
     for _, y in points:
@@ -162,7 +168,7 @@ def smoothed(points: Sequence[Point], width: int) -> list[Point]:
 
 
 def shown(value: float, percent: bool = False) -> str:
-    """A number as it stands at an axis: short, 12k for 12,000, 1e-4 for 0.0001."""
+    """Return a number as it stands at an axis: short, 12k for 12,000, 1e-4 for 0.0001."""
     if percent:
         return f"{100 * value:.6g} %"
     if value == 0:

@@ -26,7 +26,7 @@ _FRONT_MATTER = re.compile(r"\A(?:\ufeff)?---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r
 
 
 def licence_fields(licence: str | None) -> dict[str, str]:
-    """The entries of the front matter for a licence: an identifier of the hub, or any other text."""
+    """Return the entries of the front matter for a licence: an identifier of the hub, or any other text."""
     if licence is None:
         return {}
     words = one_line(licence, 200).strip()
@@ -37,7 +37,7 @@ def licence_fields(licence: str | None) -> dict[str, str]:
 
 
 def licence_of(card: str) -> str | None:
-    """The licence in the card of a model; None without one."""
+    """Return the licence in the card of a model; None without one."""
     found = front_matter(card)[0]
     licence = found.get("license")
     if isinstance(licence, list):

@@ -18,7 +18,7 @@ def text(value: object) -> str:
 
 
 def fenced(content: str, language: str) -> str:
-    """A code block with a fence that its content cannot close."""
+    """Return a code block with a fence that its content cannot close."""
     longest = max((len(run) for run in re.findall("`+", content)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{content}\n{fence}"

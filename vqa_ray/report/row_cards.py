@@ -88,7 +88,7 @@ class CardMaker:
         )
 
     def tags(self, row: Mapping[str, Any]) -> tuple[Tag, ...]:
-        """The tags of a row: the values of its attributes, or its list of tags where it has no attributes."""
+        """Return the tags of a row: the values of its attributes, or its list of tags where it has no attributes."""
         if not self._tags:
             parts = (str(tag).partition(":") for tag in row.get("tags") or ())
             return tuple(Tag(name, value) if colon else Tag("", name) for name, colon, value in parts)
@@ -96,7 +96,7 @@ class CardMaker:
         return tuple(Tag(name, value.text, value.score) for name, value in found)
 
     def verdict(self, row: Mapping[str, Any]) -> Verdict | None:
-        """The verdict of a RETRIEVE row; None for rows of other commands."""
+        """Return the verdict of a RETRIEVE row; None for rows of other commands."""
         return verdict_of(row) if self._job == "retrieve" else None
 
     def _lines(self, row: Mapping[str, Any]) -> tuple[Line, ...]:
@@ -111,7 +111,7 @@ class CardMaker:
 
 
 def verdict_of(row: Mapping[str, Any]) -> Verdict:
-    """The verdict of a RETRIEVE row."""
+    """Return the verdict of a RETRIEVE row."""
     if row["status"] != schema.STATUS_OK:
         return Verdict(None, None, (), one_line(f"{row['error_code']}: {row['error_message']}"))
     lines = []
@@ -122,7 +122,7 @@ def verdict_of(row: Mapping[str, Any]) -> Verdict:
 
 
 def tag_attributes(table: pa.Schema) -> list[str]:
-    """The attributes of a TAG schema: columns with a column of scores beside them."""
+    """Return the attributes of a TAG schema: columns with a column of scores beside them."""
     return [
         name
         for name in table.names
@@ -133,7 +133,7 @@ def tag_attributes(table: pa.Schema) -> list[str]:
 
 
 def title_of(row: Mapping[str, Any]) -> str:
-    """The title of a row: its image_id, else its URI, else its row_id."""
+    """Return the title of a row: its image_id, else its URI, else its row_id."""
     return str(row.get("image_id") or row.get("image_uri") or f"row {row['row_id']}")
 
 
@@ -143,7 +143,7 @@ def fields_of(row: Mapping[str, Any]) -> tuple[Field, ...]:
 
 
 def text_of(value: Any) -> str:
-    """A value as text for a person, cut to a readable length; structs of a list stand on lines of their own."""
+    """Return a value as text for a person, cut to a readable length; structs of a list stand on lines of their own."""
     if isinstance(value, str):
         shown = value
     elif isinstance(value, bool):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def environment(package: str, page: str, extra: str = "report") -> Environment:
-    """The environment of the templates that lie in a package.
+    """Make the environment of the templates that lie in a package.
 
     Args:
         package: its import name.

@@ -248,7 +248,7 @@ _NO_KEYS: npt.NDArray[np.int64] = np.empty(0, np.int64)
 
 
 def _keys(layout: IndexDirectory, files: Sequence[IndexFile]) -> Keys:
-    """The keys of the rows with a vector, by update."""
+    """Return the keys of the rows with a vector, by update."""
     found: dict[str, list[npt.NDArray[np.int64]]] = {}
     tables = prefetched(lambda file: read_columns(layout.path(file.path), ("source_key", "status")), files)
     for file, table in zip(files, tables, strict=True):
@@ -257,7 +257,7 @@ def _keys(layout: IndexDirectory, files: Sequence[IndexFile]) -> Keys:
 
 
 def _uri(layout: IndexDirectory, path: str) -> str:
-    """The location for Lance: a local path, or a URI."""
+    """Return the location for Lance: a local path, or a URI."""
     uri = layout.path(path)
     if scheme_of(uri) == "file":
         return filesystem_for(uri)[1]
@@ -265,7 +265,7 @@ def _uri(layout: IndexDirectory, path: str) -> str:
 
 
 def _options(uri: str) -> dict[str, str] | None:
-    """The storage options that Lance does not find itself; it finds credentials."""
+    """Return the storage options that Lance does not find itself; it finds credentials."""
     if scheme_of(uri) != "s3":
         return None
     endpoint = s3_endpoint()

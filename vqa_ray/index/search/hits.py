@@ -55,7 +55,8 @@ def apply_verdicts(positions: Ids, scores: Scores, verified: Verified, top_k: in
     """Reduce verified candidates to hits: the matches in the order of the search, then those that failed.
 
     Args:
-        positions, scores: of all candidates, best first.
+        positions: of all candidates, best first.
+        scores: of the candidates.
         verified: the verdicts on the first of them.
         top_k: matches to keep; all failed ones are kept.
     """

@@ -13,7 +13,7 @@ from vqa_ray.types import Image, ImageTransform
 
 
 def encoder_of(version: Version, reference: str | None = None) -> Checkpoint:
-    """The model that an index is searched with: the one it was built with.
+    """Return the model that an index is searched with: the one it was built with.
 
     Args:
         version: of the index.
@@ -45,7 +45,7 @@ def encoder_of(version: Version, reference: str | None = None) -> Checkpoint:
 
 
 def fetch_image(uri: str, limits: ImageLimits, *, allow_http: bool = False) -> bytes:
-    """The bytes of an image to search by.
+    """Return the bytes of an image to search by.
 
     Raises:
         RequestError: the image cannot be fetched; the message begins with the error code.
@@ -57,7 +57,7 @@ def fetch_image(uri: str, limits: ImageLimits, *, allow_http: bool = False) -> b
 
 
 def decode_image(data: bytes, transform: ImageTransform, limits: ImageLimits) -> Image:
-    """An image to search by, of the size that the encoder wants: uint8 (H, W, 3).
+    """Return an image to search by, of the size that the encoder wants: uint8 (H, W, 3).
 
     Raises:
         RequestError: the image cannot be decoded; the message begins with the error code.

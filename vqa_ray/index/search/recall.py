@@ -22,7 +22,8 @@ def with_measured_recall(layout: IndexDirectory, version: Version, state: AnnSta
     """Add the recall@10 for the vectors of 100 images of the index to a state; all vectors are read once.
 
     Args:
-        layout, version: of the index.
+        layout: the directory of the index.
+        version: of the index.
         state: of its approximate index; without partitions its recall is 1 and not measured.
     """
     if not state.partitions:

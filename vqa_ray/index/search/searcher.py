@@ -129,7 +129,7 @@ class Searcher:
             return None
 
     def _recall(self) -> tuple[float | None, int, int]:
-        """The recall as measured when the approximate index was built."""
+        """Return the recall as measured when the approximate index was built."""
         state = self._index.version.ann
         return (None, 0, 0) if state is None else (state.recall, state.recall_queries, state.recall_k)
 

@@ -37,7 +37,7 @@ class CandidateImages(Protocol):
         ...
 
     def hashes(self, positions: Sequence[int]) -> list[str | None]:
-        """The sha256 of each image as it was embedded."""
+        """Return the sha256 of each image as it was embedded."""
         ...
 
 
@@ -122,7 +122,7 @@ class Verifier:
         return RetrieveStage(RetrieveConfig(check.loaded or check.model, check.predicate, free_answers=free))
 
     def _pixels(self, positions: Sequence[int]) -> pa.Table:
-        """The candidates as a DECODED table."""
+        """Return the candidates as a DECODED table."""
         fetched = _as_embedded(self._fetch(self._images.read(positions)), self._images.hashes(positions))
         with torch_threads_kept():
             return self._decode(fetched)
