@@ -65,7 +65,7 @@ class AnswerVocabulary:
         return self._normalised.get(canonical(answer))
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
-        """Whether each choice is an answer of the vocabulary."""
+        """Return whether each choice is an answer of the vocabulary."""
         return [self.index_of(choice) is not None for choice in choices]
 
     def nearest(self, choice: str, limit: int = 3) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a person may want to know of a model before it is used: lines of text, from its small files. No torch."""
+"""The description of a model for `vqa-ray models`: lines of text, from its small files. No torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TRAINED = {"vilt": "finetune", "clip": "finetune --task contrastive"}
 
 
 def list_families() -> list[str]:
-    """The supported families and what each is for; then the models that need no download."""
+    """List the supported families with their commands, then the models that need no download."""
     rows = [(family.display_name, _jobs(family)) for family in FAMILIES]
     width = max(len(name) for name, _ in rows)
     return [
@@ -28,7 +28,7 @@ def list_families() -> list[str]:
 
 
 def words_of(reference: str) -> list[str]:
-    """The answer vocabulary of a model, in the order of its scores.
+    """Return the answer vocabulary of a model, in the order of its scores.
 
     Raises:
         RequestError: no such model, or it answers freely.
@@ -40,9 +40,10 @@ def words_of(reference: str) -> list[str]:
 
 
 def describe_model(reference: str, some: int) -> list[str]:
-    """One model: family, jobs, scores, limits, weights, vocabulary.
+    """Describe a model: family, jobs, scores, limits, weights, vocabulary.
 
     Args:
+        reference: see `Checkpoint.open`.
         some: the most words of a vocabulary to show.
 
     Raises:

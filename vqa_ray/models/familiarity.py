@@ -1,4 +1,4 @@
-"""Images that are unlike those a model was trained on: told by simple statistics of their pixels. No torch.
+"""Images unlike those a model was trained on, recognised by simple statistics of their pixels. No torch.
 
 The distance of a model's own features does not tell them: by its patch embeddings, its last [CLS] state and the vectors
 of `bundled:catalog-clip`, photos of groceries and clothing lie among the rendered products of `bundled:catalog-vilt`

@@ -1,4 +1,4 @@
-"""Which models overflow in float16. No torch here."""
+"""Models that overflow in float16. No torch here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PARTS = ("text_config", "language_config", "llm_config", "thinker_config")
 
 
 def overflowing_type(config: Mapping[str, Any]) -> str | None:
-    """The `model_type` of a config or of its language model that cannot be computed in float16; None where all can.
+    """Return the `model_type`, of a config or of its language model, that overflows in float16; None if none does.
 
     Args:
         config: a checkpoint's config.json.

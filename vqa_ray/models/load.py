@@ -1,4 +1,4 @@
-"""How a model is loaded: the options of a command, and the loaded model that they give."""
+"""The options of loading and prompting a model, which load it."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class VqaModel(Protocol):
     its own questions, so an image is encoded once however many questions it has."""
 
     score_meaning: str
-    """What a score of `answer` is, one line for the Parquet metadata."""
+    """The meaning of a score of `answer`, one line for the Parquet metadata."""
 
     def answer(self, images: Sequence[Image], questions: Sequence[Sequence[str]], top_k: int) -> list[list[Answer]]:
         """Answer each question freely: B lists of as many `Answer` as that image has questions."""
@@ -35,7 +35,7 @@ class VqaModel(Protocol):
         ...
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
-        """Whether each choice can be scored directly (a closed vocabulary may lack some)."""
+        """Return whether each choice can be scored directly (a closed vocabulary may lack some)."""
         ...
 
 
@@ -48,13 +48,13 @@ class Encoder(Protocol):
     """
 
     dimension: int
-    """D, of one vector."""
+    """The length D of a vector."""
 
     vectors: int
-    """Of an image: 1, or the query tokens of BLIP-2."""
+    """The vectors of an image: 1, or the number of query tokens of BLIP-2."""
 
     score_meaning: str
-    """What a score is, one line for the Parquet metadata."""
+    """The meaning of a score, one line for the Parquet metadata."""
 
     def encode_images(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
         """float32 (B, vectors * dimension): the vectors of each image one after the other, each L2-normalised.
@@ -80,7 +80,7 @@ class GenerativeModel(VqaModel, Protocol):
         *,
         contexts: Sequence[Sequence[Sequence[Turn]]] | None = None,
     ) -> list[list[Answer]]:
-        """As `VqaModel.answer`; an answer of no words is the empty string, with its score.
+        """Answer as `VqaModel.answer` does; an answer of no words is the empty string, with its score.
 
         Args:
             images, questions, top_k: see `VqaModel.answer`. Where `Family.takes_several`, a question may be about

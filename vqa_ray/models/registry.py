@@ -264,7 +264,7 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def family_of(reference: str, config: Mapping[str, Any]) -> Family:
-    """The family of a checkpoint.
+    """Find the family of a checkpoint.
 
     Args:
         reference: as the user gave it, for messages.

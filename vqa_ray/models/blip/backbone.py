@@ -1,4 +1,4 @@
-"""What a generative family brings: the tensors' side of images, prompts and continuations."""
+"""The interface that a generative family implements: encode images, prefill prompts, decode tokens."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from vqa_ray.models.generation.prompt_budget import Prompt
 
 
 class GenerationBackbone(Protocol):
-    """The tensors' side of a family."""
+    """The networks of a generative family."""
 
     device: torch.device
-    """Where pixels are wanted."""
+    """The device that takes pixels."""
     tokenizer: Any
     image_tokens: int
     """Tokens that an image takes up in front of a prompt, in the language model's memory."""
@@ -42,7 +42,7 @@ class GenerationBackbone(Protocol):
         ...
 
     def encode(self, pixels: Tensor) -> Any:
-        """What questions of the same image share.
+        """Compute the state that all questions of an image share.
 
         Args:
             pixels: uint8 (B, H, W, 3), on the device.
@@ -56,12 +56,12 @@ class GenerationBackbone(Protocol):
             encoded: of B images.
             images: (R,) int64 on the device, which of them each prompt is about.
             prompts: R.
-            extra_tokens: to make room for, which follow later.
+            extra_tokens: number of tokens that will follow each prompt; memory is set aside for them.
         """
         ...
 
     def beams(
         self, encoded: Any, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
     ) -> list[list[list[int]]]:
-        """Of each prompt the `count` best continuations of transformers' `generate(**options)`, as it gives them."""
+        """Return the `count` best continuations of each prompt, as transformers' `generate(**options)` gives them."""
         ...

@@ -49,7 +49,7 @@ class Blip(GenerativeEngine):
 
 
 class _BlipBackbone:
-    """What both architectures share; see `GenerationBackbone`.
+    """The common part of both architectures; see `GenerationBackbone`.
 
     Args:
         model: in evaluation mode.

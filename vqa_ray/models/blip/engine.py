@@ -173,7 +173,7 @@ class GenerativeEngine:
         return group_by_image(choice_scores(said, found, warnings), questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
-        """Whether each choice has any text; a generative model can say whatever does."""
+        """Return whether each choice has text; a generative model can write any text."""
         return [bool(self._choice(choice)) for choice in choices]
 
     def _prompts(self, new_tokens: int) -> PromptTruncator:

@@ -83,7 +83,7 @@ class InstructBlipBackbone(QFormerBackbone):
         )
 
     def _features(self, encoded: Tensor, images: Tensor, prompts: Sequence[Prompt]) -> Tensor:
-        """What the language model sees of each prompt's image, (R, image_tokens, D)."""
+        """Return the image features of each prompt for the language model, (R, image_tokens, D)."""
         texts = [
             self._qformer_tokenizer(prompt.text, truncation=True, max_length=self._question_limit)["input_ids"]
             for prompt in prompts

@@ -1,4 +1,4 @@
-"""What BLIP-2 and InstructBLIP share: vision encoder, Q-Former and a language model behind it."""
+"""The common part of BLIP-2 and InstructBLIP: vision encoder, Q-Former and a language model behind it."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from vqa_ray.models.layers.device import send
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageTensors:
-    """What the processor made of one image, or of several that are shown together.
+    """The processor's output for one image, or for several that are shown together.
 
     Attributes:
         tensors: by name; their first dimension is the one that joins images.

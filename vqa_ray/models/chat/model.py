@@ -167,7 +167,7 @@ class ChatModel:
         return group_by_image(choice_scores(said, found, warnings), questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
-        """Whether each choice has any text; the model can say whatever does."""
+        """Return whether each choice has text; the model can write any text."""
         return [bool(self._processor.choice_ids(choice)) for choice in choices]
 
     def _prompts(

@@ -38,7 +38,7 @@ class Encoded:
 
 
 class ChatProcessor:
-    """What stands between questions and a chat model.
+    """The chat template, tokenizer and image processor of a chat model.
 
     Args:
         processor: of transformers, with a chat template.
@@ -133,7 +133,7 @@ class ChatProcessor:
         return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,))
 
     def image_end(self, ids: Sequence[int]) -> int:
-        """How many tokens there are up to the last of the image; all but one at most.
+        """Count the tokens up to the last of the image; all but one at most.
 
         Raises:
             RowError: there is no image in the tokens, so that the answer would ignore it.

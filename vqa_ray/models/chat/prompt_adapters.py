@@ -11,7 +11,7 @@ _TEXT = "{% for part in message['content'] %}{% if part['type'] == 'text' %}{{ p
 
 @dataclass(frozen=True, slots=True)
 class PromptAdapter:
-    """How one family is asked.
+    """The prompts of one family.
 
     Attributes:
         template: a chat template of one message, images and text.

@@ -10,7 +10,7 @@ from transformers import BatchFeature
 
 
 class RememberedImages:
-    """An image processor that can be told what it made of images before, instead of making it again."""
+    """An image processor that reuses its earlier output for the same images."""
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor

@@ -18,7 +18,7 @@ from vqa_ray.models.layers.device import send
 
 @dataclass(frozen=True, slots=True)
 class RepetitionPenalty:
-    """Which tokens each row holds, for the checkpoint's repetition penalty (Keskar et al. 2019, arXiv:1909.05858).
+    """The tokens of each row, for the checkpoint's repetition penalty (Keskar et al. 2019, arXiv:1909.05858).
 
     Attributes:
         penalty: above 1 makes tokens that were there less likely.
@@ -64,7 +64,7 @@ class ChatDecoding:
         self._seen = seen
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Append tokens (R, N); the logits (R, N, V) after each."""
+        """Append tokens (R, N), and return the logits (R, N, V) after each."""
         count = tokens.shape[1]
         self._mask = torch.cat([self._mask, self._mask.new_ones(len(tokens), count)], dim=1)
         places = self._position[:, None] + torch.arange(count, device=tokens.device)
@@ -76,7 +76,7 @@ class ChatDecoding:
         return logits
 
     def select(self, rows: Tensor) -> ChatDecoding:
-        """A copy for some rows (K,), in any order and as often as wanted."""
+        """Copy some rows (K,), in any order, repeated or not."""
         seen = None if self._seen is None else RepetitionPenalty(self._seen.penalty, self._seen.tokens[rows])
         return ChatDecoding(
             self._model,
@@ -94,7 +94,7 @@ def read(model: Any, prompts: Sequence[Prompt], extra_tokens: int, penalty: floa
     Args:
         model: one of the families in `families.SHARING_A_PREFIX`, in inference mode.
         prompts: at least one, each with at least one token of its own.
-        extra_tokens: to make room for, which follow later.
+        extra_tokens: number of tokens that will follow each prompt; memory is set aside for them.
         penalty: the repetition penalty, 1 for none.
     """
     device = model.device

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def cache_root() -> Path:
-    """Where copied and assembled models lie: `VQA_RAY_CACHE`, or `~/.cache/vqa-ray`."""
+    """Return the directory of copied and assembled models: in `VQA_RAY_CACHE`, or `~/.cache/vqa-ray`."""
     return Path(os.environ.get("VQA_RAY_CACHE", Path.home() / ".cache" / "vqa-ray")) / "models"
 
 

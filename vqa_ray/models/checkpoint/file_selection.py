@@ -1,4 +1,4 @@
-"""Which files of a checkpoint are read, chosen by name before anything is fetched. No I/O.
+"""The choice of a checkpoint's files by name, before anything is fetched. No I/O.
 
 Weights are taken in this order: `model.safetensors`, its shards, `pytorch_model.bin`, its shards.
 """
@@ -60,13 +60,13 @@ def shard_names(index: Mapping[str, Any]) -> list[str]:
 
 
 def are_pickled(names: Iterable[str]) -> bool:
-    """Whether the weights of a repository, of its files of these names, are pickles alone."""
+    """Return whether a repository with files of these names has its weights as pickles alone."""
     chosen = weight_names(names_within(names, ""))
     return chosen is not None and chosen.pickled
 
 
 def is_adapter(names: Collection[str]) -> bool:
-    """Whether the files are those of a LoRA adapter (peft) without its base model."""
+    """Return whether the files are those of a LoRA adapter (peft) without its base model."""
     return ADAPTER_CONFIG in names and weight_names(names) is None
 
 

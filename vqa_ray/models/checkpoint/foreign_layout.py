@@ -1,4 +1,4 @@
-"""Checkpoints in another program's layout: told by name what they are, and what to take instead. No torch."""
+"""Checkpoints in another program's layout, recognised by name, with the models to use instead. No torch."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _TRAINER = re.compile(r"checkpoint-(\d+)/config\.json")
 
 
 def original_layout(config: Mapping[str, Any], known: Collection[str]) -> str | None:
-    """What the model of a config.json is when it needs the code of its authors; None when transformers knows it.
+    """Describe a model that needs the code of its authors; None if transformers knows its type.
 
     Args:
         config: its config.json.
@@ -94,7 +94,7 @@ def original_layout(config: Mapping[str, Any], known: Collection[str]) -> str | 
 
 
 def directory_hint(names: Collection[str]) -> str:
-    """What a directory without a config.json is, told by the names of its files, relative to it."""
+    """Describe a directory without a config.json by the names of its files, relative to it."""
     steps = sorted(int(match[1]) for name in names if (match := _TRAINER.fullmatch(name)))
     if steps:
         return (

@@ -132,7 +132,7 @@ def _converting_request(api: Any, name: str, main: str, *, private: bool) -> str
 
 
 def _cached(name: str, given: str) -> Revision | None:
-    """What the local cache holds of a reference."""
+    """Return the revision of a name that the local cache holds; None if it holds none."""
     from huggingface_hub import errors, snapshot_download
 
     known = _read_note(name) if given in ("", "main") else None
@@ -151,7 +151,7 @@ def _note(name: str) -> Path:
 
 
 def _read_note(name: str) -> dict[str, str] | None:
-    """Which conversion was found last, and of which commit: so that it is found again without the hub."""
+    """Read the conversion that was found last, with its commit, to find it again without the hub."""
     try:
         content = json.loads(_note(name).read_bytes())
     except (OSError, ValueError):

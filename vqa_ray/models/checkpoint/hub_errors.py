@@ -1,4 +1,4 @@
-"""What a failure of a Hugging Face hub means to the person who named a model, in one line."""
+"""Failures of a Hugging Face hub, explained in one line to the user who named the model."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def merge_adapter(model: Any, adapter: Path, label: str) -> Any:
     from peft import PeftModel
 
     with warnings.catch_warnings():
-        # peft asks transformers for a property by the name it had before; keys that are absent are told below.
+        # peft asks transformers for a property by the name it had before; absent keys become an error below.
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
         warnings.filterwarnings("error", message="Found missing adapter keys")
         try:

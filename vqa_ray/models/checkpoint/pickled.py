@@ -1,6 +1,6 @@
-"""What a pickle of weights would import when it is loaded, found without loading it. No torch.
+"""The imports of a pickle of weights, found without loading it. No torch.
 
-`torch.load(weights_only=True)` refuses code by itself, but only where torch is: this tells before any worker starts.
+`torch.load(weights_only=True)` refuses code by itself, but needs torch; this check runs before any worker starts.
 """
 
 from __future__ import annotations

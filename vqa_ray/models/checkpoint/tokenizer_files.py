@@ -90,7 +90,7 @@ def _ids(vocabulary: Mapping[str, Any], name: str, label: str) -> dict[str, int]
 
 
 def _embeddings(config: Mapping[str, Any]) -> int | None:
-    """How many tokens the network has embeddings for; None where config.json leaves it to transformers."""
+    """Return the number of token embeddings; None if config.json leaves it to transformers."""
     parts = [config, *(part for name in _TEXT_CONFIGS if isinstance(part := config.get(name), Mapping))]
     sizes = [part["vocab_size"] for part in parts if isinstance(part.get("vocab_size"), int)]
     return max(sizes, default=None)

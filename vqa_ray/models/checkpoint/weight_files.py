@@ -20,7 +20,7 @@ _SHOWN_IMPORTS = 5
 
 @dataclass(frozen=True, slots=True)
 class WeightFiles:
-    """What is loaded.
+    """The files of weights that are loaded.
 
     Attributes:
         files: each shard, or the one file.
@@ -31,18 +31,18 @@ class WeightFiles:
     pickled: bool
 
     def notes(self, reference: str) -> tuple[str, ...]:
-        """What a person should know of them."""
-        told = f"model {reference}: weights are pickles, of which only tensors are read"
-        return (told,) if self.pickled else ()
+        """Return facts about the files that a user should see."""
+        note = f"model {reference}: weights are pickles, of which only tensors are read"
+        return (note,) if self.pickled else ()
 
 
 def weight_files(directory: Path) -> list[Path]:
-    """The files of `find_weights`."""
+    """Return the files of `find_weights`."""
     return list(find_weights(directory).files)
 
 
 def find_weights(directory: Path, label: str | None = None) -> WeightFiles:
-    """The weights of a checkpoint, safetensors before pickles; only their sizes and headers are read.
+    """Find the weights of a checkpoint, safetensors before pickles; only their sizes and headers are read.
 
     Args:
         directory: of the checkpoint.
@@ -74,7 +74,7 @@ def find_weights(directory: Path, label: str | None = None) -> WeightFiles:
 
 
 def listed_shards(directory: Path, index: str, label: str) -> list[str]:
-    """The files that an index in the directory lists.
+    """Read the files that an index in the directory lists.
 
     Raises:
         ModelLoadError: it is not an index of weights.

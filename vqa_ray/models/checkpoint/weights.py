@@ -20,7 +20,7 @@ _CONSTANTS = ("position_ids", "token_type_ids")
 
 
 def load_weights(kind: Any, path: Path, dtype: torch.dtype, **loading_kwargs: Any) -> Any:
-    """A model in evaluation mode, its weights frozen; a LoRA adapter that lies with it is merged.
+    """Load a model in evaluation mode, its weights frozen; a LoRA adapter that lies with it is merged.
 
     Args:
         kind: the class.
@@ -45,7 +45,7 @@ def read_weights(
     label: str | None = None,
     **loading_kwargs: Any,
 ) -> Any:
-    """As `load_weights`, as transformers gives it.
+    """Load weights as `load_weights` does, without freezing them.
 
     Args:
         kind, path, dtype, loading_kwargs: see `load_weights`.
@@ -58,7 +58,7 @@ def read_weights(
     found = find_weights(path, label)
     options = {"local_files_only": True, "output_loading_info": True, "use_safetensors": not found.pickled}
     try:
-        # Of what does not fit transformers' own message names nothing; what it leaves out is told below.
+        # transformers' own message names no weight that does not fit; the errors below do.
         model, report = kind.from_pretrained(
             path, dtype=dtype, ignore_mismatched_sizes=True, **options, **loading_kwargs
         )
@@ -115,7 +115,7 @@ def check_finite(model: Any, label: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error; of torch's refusal of a pickle, which type it refuses."""
+    """Return the first line of an error; for a pickle that torch refuses, the refused type."""
     text = str(error)
     if isinstance(error, UnpicklingError):
         refused = re.search(r"Unsupported (?:global|class|operand)[^\n.]*|GLOBAL [\w.]+", text)
@@ -124,7 +124,7 @@ def _reason(error: Exception) -> str:
 
 
 def load_text_tokenizer(path: Path, extra: str | None = None, *, label: str | None = None) -> Any:
-    """The checkpoint's tokenizer.
+    """Load the checkpoint's tokenizer.
 
     Args:
         path: its directory.

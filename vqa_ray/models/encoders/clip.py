@@ -77,7 +77,7 @@ class ClipBackbone(VisionTextBackbone):
 
 
 def _load(checkpoint: Checkpoint, dtype: torch.dtype, tokenizer: Any) -> Any:
-    """The checkpoint without transformers where it needs no conversion, else a `CLIPModel`."""
+    """Load the checkpoint without transformers if it needs no conversion, else as a `CLIPModel`."""
     # Behind padding on the left, a text would have other places.
     is_padded_right = tokenizer.padding_side == "right"
     plain = load_plain(checkpoint.directory, checkpoint.config, dtype) if is_padded_right else None

@@ -63,7 +63,7 @@ def load_plain(path: Path, content: Mapping[str, Any], dtype: torch.dtype) -> Cl
 
 
 def _part(content: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> SimpleNamespace | None:
-    """The sizes of one encoder; None where they are not numbers or its activation is another."""
+    """Return the sizes of one encoder; None if they are not numbers or its activation is another."""
     given = content.get(f"{name}_config")
     # Very old configs held a second, different set of sizes.
     if not isinstance(given, dict) or f"{name}_config_dict" in content:

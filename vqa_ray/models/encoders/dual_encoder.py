@@ -1,4 +1,4 @@
-"""What the encoders share: batches of pixels and texts to the device, unit vectors back."""
+"""The common part of the encoders: batches of pixels and texts to the device, unit vectors back."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class EncoderBackbone(Protocol):
     """The most that a text may have."""
     tokenizer: Any
     padding: bool | str
-    """How texts are padded, in the words of transformers' tokenizers."""
+    """The padding of texts, as transformers' tokenizers take it."""
 
     def images(self, pixels: Tensor) -> Tensor:
         """uint8 (B, crop, crop, 3) on the device → (B, vectors, dimension), of any length."""
         ...
 
     def texts(self, tokens: Mapping[str, Tensor]) -> Tensor:
-        """What the tokenizer gives, on the device → (T, dimension), of any length."""
+        """Encode the tokenizer's output, on the device, as vectors (T, dimension) of any length."""
         ...
 
 
@@ -127,7 +127,7 @@ class DualEncoder:
     def _run(
         self, items: Sequence[T], size: int, encode: Callable[[Sequence[T]], Tensor]
     ) -> tuple[npt.NDArray[np.float32], int]:
-        """Unit vectors of all items in order, and how often a pass did not fit into memory.
+        """Return unit vectors of all items in order, and the number of passes that did not fit into memory.
 
         Nothing waits for the device until all passes are queued.
         """
@@ -143,7 +143,7 @@ class DualEncoder:
         return vectors, halved
 
     def _middle(self, image: Image) -> Image:
-        """The middle of an image, as transformers' `center_crop` cuts it."""
+        """Cut the middle out of an image, as transformers' `center_crop` does."""
         height, width, _ = image.shape
         side = self.backbone.crop
         if height < side or width < side:

@@ -1,4 +1,4 @@
-"""What CLIP and SigLIP share: a vision encoder whose layers are laid out anew, and a text encoder of transformers."""
+"""The common part of CLIP and SigLIP: a vision encoder with repacked layers, and a text encoder of transformers."""
 
 from __future__ import annotations
 

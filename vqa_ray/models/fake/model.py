@@ -94,7 +94,7 @@ class FakeModel:
         ]
 
     def caption(self, images: Sequence[Image], prompt: str | None) -> list[Answer]:
-        """ "a red picture": the colour that is nearest to the mean."""
+        """Name the colour that is nearest to the mean: "a red picture"."""
         captions = []
         for image in images:
             ((colour, score),) = self._answer(image, "", (), 1).answers
@@ -108,7 +108,7 @@ class FakeModel:
         questions: Sequence[Sequence[str]],
         choices: Sequence[Sequence[Sequence[str]]],
     ) -> list[list[ChoiceScores]]:
-        """The score of each choice, shaped like `questions`.
+        """Score each choice, shaped like `questions`.
 
         Raises:
             ValueError: a question holds `FAILURE`.
@@ -143,14 +143,14 @@ class FakeModel:
         return self._written(scored[:top_k], warning, self._boxes(image, scored[0][0]))
 
     def _written(self, scored: Sequence[tuple[str, float]], warning: str | None, boxes: tuple[Box, ...]) -> Answer:
-        """An answer of at most `max_new_tokens` words."""
+        """Make an answer of at most `max_new_tokens` words."""
         limit = self._max_new_tokens
         finish: FinishReason = "length" if len(scored[0][0].split()) > limit else "stop"
         cut = tuple((" ".join(text.split()[:limit]) if finish == "length" else text, score) for text, score in scored)
         return Answer(cut, finish_warning(finish, limit, warning), boxes, finish)
 
     def _boxes(self, image: Image, colour: str) -> tuple[Box, ...]:
-        """The smallest box around all pixels of a colour: those that no other colour is nearer to."""
+        """Return the smallest box around all pixels that are nearer to a colour than to any other."""
         if not self._has_boxes or colour not in COLOURS:
             return ()
         names = list(COLOURS)

@@ -36,7 +36,7 @@ _PLACES = re.compile(r"<patch_index_(\d{4})><patch_index_(\d{4})>")
 
 
 def find_boxes(text: str, height: float, width: float) -> tuple[Box, ...]:
-    """The boxes of an answer, in whichever notation it holds.
+    """Find the boxes of an answer, in whichever notation it holds.
 
     Args:
         text: the answer with its markup tokens.

@@ -32,7 +32,7 @@ class CausalDecoding:
     def prefill(
         cls, language_model: Any, embeddings: Tensor, mask: Tensor | None, cache: DynamicCache
     ) -> CausalDecoding:
-        """Read what the rows start with.
+        """Read the beginning of the rows.
 
         Args:
             embeddings: (R, N, D) of the tokens behind those in the cache.
@@ -60,7 +60,7 @@ class CausalDecoding:
         Args:
             others: of the same language model.
             places: of each, this one first, where its rows stand in the joined one.
-            extra_tokens: to make room for, which follow later.
+            extra_tokens: number of tokens that will follow each prompt; memory is set aside for them.
         """
         parts = (self, *others)
         length = max(part._cache.get_seq_length() for part in parts)
@@ -95,7 +95,7 @@ class JoinedDecoding:
     Args:
         parts: at least one.
         places: of each, where its rows stand among all.
-        extra_tokens: to make room for, which follow later.
+        extra_tokens: number of tokens that will follow each prompt; memory is set aside for them.
     """
 
     def __init__(self, parts: Sequence[CausalDecoding], places: Sequence[Tensor], extra_tokens: int) -> None:

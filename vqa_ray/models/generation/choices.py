@@ -14,7 +14,7 @@ _ANCHOR = "Answer:"
 
 
 def continuation_tokens(tokenize: Tokenize, choice: str) -> tuple[int, ...]:
-    """The tokens of a choice that follows a prompt, after a space; none for a choice without text.
+    """Tokenise a choice that follows a prompt, after a space; a choice without text has no tokens.
 
     Args:
         tokenize: text → token ids, without special tokens.
@@ -29,7 +29,7 @@ def continuation_tokens(tokenize: Tokenize, choice: str) -> tuple[int, ...]:
 
 
 def opening_tokens(tokenize: Tokenize, choice: str) -> tuple[int, ...]:
-    """The tokens of a choice that a decoder of its own says from the start."""
+    """Tokenise a choice that a decoder writes from the start."""
     words = " ".join(choice.split())
     return tuple(tokenize(words)) if words else ()
 

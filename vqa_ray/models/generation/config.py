@@ -40,7 +40,7 @@ class GenerationConfig:
 
 
 def join_warnings(*warnings: str | None) -> str | None:
-    """The warnings of a row as one; None where there are none."""
+    """Join the warnings of a row; None if there are none."""
     return "; ".join(filter(None, warnings)) or None
 
 

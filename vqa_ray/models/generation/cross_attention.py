@@ -35,7 +35,7 @@ class CrossDecoding:
 
     @classmethod
     def prefill(cls, decoder: Decoder, encoded: Tensor, mask: Tensor | None, tokens: Tensor) -> CrossDecoding:
-        """Read what the rows start with: tokens (R, N), without padding."""
+        """Read the beginning of the rows: tokens (R, N), without padding."""
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         return cls(decoder, encoded, mask, cache, decoder(tokens, encoded, mask, cache)[:, -1])
 

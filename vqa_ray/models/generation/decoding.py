@@ -1,4 +1,4 @@
-"""Rows of text that are being continued token by token: what to do with them, whatever the language model."""
+"""Continuing rows of text token by token, for any language model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vqa_ray.types import FinishReason
 
 
 class Decoding(Protocol):
-    """R rows, each with what was read so far.
+    """R rows that were read so far.
 
     Attributes:
         logits: (R, V), of the next token of each row.
@@ -22,11 +22,11 @@ class Decoding(Protocol):
     logits: Tensor
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Append tokens (R, N); the logits (R, N, V) after each."""
+        """Append tokens (R, N), and return the logits (R, N, V) after each."""
         ...
 
     def select(self, rows: Tensor) -> Decoding:
-        """A copy for some rows (K,), in any order and as often as wanted; `logits` go along."""
+        """Copy some rows (K,), in any order, repeated or not; `logits` too."""
         ...
 
 
@@ -87,14 +87,14 @@ def _generated(tokens: Sequence[int], log_probabilities: Sequence[float], eos_to
 
 
 def ended(tokens: Sequence[int], log_probability: float, eos_token_ids: Sequence[int]) -> Generated:
-    """A continuation that stops at its closing token, if it has one; that token is its last."""
+    """Make a continuation of tokens, the last of which may be the closing one."""
     if tokens and tokens[-1] in eos_token_ids:
         return Generated(tuple(tokens[:-1]), log_probability, "stop")
     return Generated(tuple(tokens), log_probability, "length")
 
 
 def up_to_eos(ids: Sequence[int], eos_token_ids: Sequence[int]) -> list[int]:
-    """A text up to its closing token, that included; what is behind is padding."""
+    """Cut a text behind its closing token; what follows is padding."""
     ends = [place for place, token in enumerate(ids) if token in eos_token_ids]
     return list(ids[: ends[0] + 1] if ends else ids)
 
@@ -102,7 +102,7 @@ def up_to_eos(ids: Sequence[int], eos_token_ids: Sequence[int]) -> list[int]:
 def mean_log_probabilities(
     decoding: Decoding, choices: Sequence[Sequence[Sequence[int]]], rows_per_pass: int
 ) -> list[list[float]]:
-    """Of each row's choices, the sum of their tokens' log-probabilities divided by the number of tokens.
+    """Return, for the choices of each row, the mean log-probability of their tokens.
 
     Choices of one token cost nothing beyond what was read; the others are read side by side after it.
 

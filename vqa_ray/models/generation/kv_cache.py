@@ -34,7 +34,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
 
     @classmethod
     def start(cls, keys: Tensor, values: Tensor, rows: Tensor, extra_tokens: int) -> PreallocatedLayer:
-        """A layer whose rows (R,) start from some of keys and values (B, heads, tokens, D), with room for more."""
+        """Make a layer whose rows (R,) copy some of keys and values (B, heads, tokens, D), with room for more."""
         rows = rows.to(keys.device)
         return cls(
             _with_extra_tokens(keys, rows, extra_tokens), _with_extra_tokens(values, rows, extra_tokens), keys.shape[-2]
@@ -50,7 +50,7 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys, self.values
 
     def select(self, rows: Tensor) -> PreallocatedLayer:
-        """A copy for some of the rows, in any order and as often as wanted, with the room that is left."""
+        """Copy some of the rows, in any order, repeated or not, with the room that is left."""
         return PreallocatedLayer.start(self.keys, self.values, rows, self._buffers[0].shape[-2] - self.keys.shape[-2])
 
     def _show(self, tokens: int) -> None:
@@ -58,14 +58,14 @@ class PreallocatedLayer(DynamicLayer):  # type: ignore[misc]
 
 
 def preallocated_cache(prefix: Prefix, rows: Tensor, extra_tokens: int) -> DynamicCache:
-    """A cache whose rows (R,) start from some of `prefix`, with room for so many tokens more."""
+    """Make a cache whose rows (R,) copy some of `prefix`, with room for more tokens."""
     cache = DynamicCache()
     cache.layers = [PreallocatedLayer.start(keys, values, rows, extra_tokens) for keys, values in prefix]
     return cache
 
 
 def select_rows(cache: DynamicCache, rows: Tensor) -> DynamicCache:
-    """A copy of a cache, roomy or stock, for some of its rows."""
+    """Copy some rows of a cache, preallocated or stock."""
     if all(isinstance(layer, PreallocatedLayer) for layer in cache.layers):
         copy = DynamicCache()
         copy.layers = [layer.select(rows) for layer in cache.layers]
@@ -81,7 +81,7 @@ def join_caches(caches: Sequence[DynamicCache], places: Sequence[Tensor], extra_
     Args:
         caches: each of some rows.
         places: of each, where its rows stand in the joined one; together 0 … R − 1.
-        extra_tokens: to make room for, which follow later.
+        extra_tokens: number of tokens that will follow each prompt; memory is set aside for them.
     """
     held = [prefix_of(cache) for cache in caches]
     joined = DynamicCache()
@@ -97,7 +97,7 @@ def join_caches(caches: Sequence[DynamicCache], places: Sequence[Tensor], extra_
 
 
 def prefix_of(cache: DynamicCache) -> Prefix:
-    """What a cache holds."""
+    """Return the keys and values of a cache."""
     return [(layer.keys, layer.values) for layer in cache.layers]
 
 

@@ -1,4 +1,4 @@
-"""How a language model reads image features with a prompt behind them: OPT and Llama one way, T5 another."""
+"""Adapters of language models that read image features with a prompt behind them: decoder-only, and T5."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PASS_TOKENS = {"cpu": 48, "cuda": 512}
 
 
 class Shared(NamedTuple):
-    """What the prompts about an image share.
+    """State that all prompts about an image share.
 
     Attributes:
         features: (B, image tokens, D) embeddings.
@@ -65,7 +65,7 @@ class LanguageModelAdapter(Protocol):
 
 
 def language_model_adapter(language_model: Any, tokenizer: Any) -> LanguageModelAdapter:
-    """The reader that a transformers language model needs."""
+    """Make the adapter of a transformers language model."""
     kind = Seq2SeqAdapter if language_model.config.is_encoder_decoder else CausalAdapter
     return kind(language_model, tokenizer)
 
@@ -181,7 +181,7 @@ class Seq2SeqAdapter:
 
 
 def as_token_ids(given: int | list[int] | None) -> tuple[int, ...]:
-    """The ids that end a text, as a generation config holds them."""
+    """Return the ids that end a text, as a generation config holds them."""
     return tuple(given) if isinstance(given, list) else () if given is None else (given,)
 
 
@@ -191,12 +191,12 @@ def in_groups(found: Tensor, count: int) -> list[list[list[int]]]:
 
 
 def _behind(features: Tensor, mask: Tensor | None) -> Tensor | None:
-    """A prompts' mask (R, L) with the image's tokens before it."""
+    """Put the tokens of an image before a mask of prompts (R, L)."""
     return None if mask is None else torch.cat([mask.new_ones(len(mask), features.shape[1]), mask], dim=1)
 
 
 def _generate(model: Any, rows: Tensor, embeddings: Tensor, mask: Tensor | None, options: dict[str, Any]) -> Tensor:
-    """Transformers' own search, after images (R, image tokens, D) and prompts (R, L, D)."""
+    """Search by transformers, after images (R, image tokens, D) and prompts (R, L, D)."""
     whole = torch.cat([rows, embeddings], dim=1)
     if mask is None:
         mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)

@@ -29,7 +29,7 @@ class Wording(Protocol):
     """Makes a prompt of a question; see `vqa_ray.models.generation.prompts.Prompting`."""
 
     def text(self, question: str, turns: Sequence[Turn]) -> str:
-        """The prompt of a question after earlier turns, oldest first."""
+        """Word a question after earlier turns, oldest first."""
         ...
 
 
@@ -51,7 +51,7 @@ class PromptTruncator:
     image_token: int | None = None
 
     def fit(self, question: str, turns: Sequence[Turn] = ()) -> Prompt:
-        """The prompt of a question: the oldest turns go first, then the question's own end is cut.
+        """Fit a question: drop the oldest turns, then cut the end of the question.
 
         Raises:
             RowError: `row_malformed` when the prompt spells the image token, or nothing of the question fits.
@@ -69,7 +69,7 @@ class PromptTruncator:
         return Prompt(text, ids, "; ".join(told) or None)
 
     def _cut(self, question: str) -> tuple[str, tuple[int, ...]]:
-        """The most of a question that fits, found by bisection over its characters."""
+        """Cut a question to what fits, by bisection over its characters."""
         fits, too_many = 0, len(question)
         best: tuple[str, tuple[int, ...]] | None = None
         while too_many - fits > 1:

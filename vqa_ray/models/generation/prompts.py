@@ -17,7 +17,7 @@ _CLEANED_WORDS = 50
 
 @dataclass(frozen=True, slots=True)
 class Prompting:
-    """How a question becomes a prompt.
+    """The wording of prompts.
 
     Attributes:
         template: holds `{}` once, in the question's place.
@@ -60,7 +60,7 @@ class Prompting:
 
 
 def cleaned(question: str) -> str:
-    """The question as LAVIS' `BlipQuestionProcessor` leaves it: lower case, some marks gone, at most 50 words."""
+    """Clean a question as LAVIS' `BlipQuestionProcessor` does: lower case, some marks removed, at most 50 words."""
     words = question.lower().translate(_CLEANED).rstrip(" ").split(" ")
     return " ".join(words[:_CLEANED_WORDS])
 
@@ -76,7 +76,7 @@ STYLES = {
 
 
 def prompting(given: str) -> Prompting:
-    """A style by its name, or a template of the user's own.
+    """Return a style by its name, or a template of the user's own.
 
     Raises:
         RequestError: neither: a text that does not hold `{}` exactly once.

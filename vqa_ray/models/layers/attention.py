@@ -1,4 +1,4 @@
-"""Attention spelled out, where the fused kernel is slower."""
+"""Attention by the fused kernel, or spelled out where that is faster."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 def choose_device(name: str | None) -> torch.device:
-    """The named device, or CUDA where there is one, else the CPU.
+    """Return the named device, or CUDA where there is one, else the CPU.
 
     Raises:
         ModelLoadError: the named device does not exist here.
@@ -36,7 +36,7 @@ def choose_device(name: str | None) -> torch.device:
 def choose_dtype(
     name: str | None, device: torch.device, config: Mapping[str, Any] | None = None, label: str = "dtype float16"
 ) -> torch.dtype:
-    """The named dtype, or the device's best: bfloat16 where it multiplies in it, else float16 on CUDA, else float32.
+    """Return the named dtype, or the best of the device: bfloat16 if native, else float16 on CUDA, else float32.
 
     Args:
         name: `float32`, `bfloat16`, `float16` or None.

@@ -62,7 +62,7 @@ class FrozenLinear:
         return self._pointwise(x, "swish", "") if self.packed else F.silu(F.linear(x, self.weight, self.bias))
 
     def plus(self, x: Tensor, residual: Tensor) -> Tensor:
-        """The result plus `residual` (…, out)."""
+        """Return the result plus `residual` (…, out)."""
         if not self.packed:
             return residual + F.linear(x, self.weight, self.bias)
         total: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")

@@ -1,4 +1,4 @@
-"""Work in parts that fit into the device's memory."""
+"""Micro-batches that fit into the device's memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def run_passes(parts: Iterable[Sequence[T]], call: Callable[[Sequence[T]], None]) -> int:
-    """`call` on each part in turn; a part that does not fit into memory is halved.
+    """Call a function on each part in turn; a part that does not fit into memory is halved.
 
     Returns:
         How often a part was halved: the caller's next parts should be smaller.

@@ -19,7 +19,7 @@ _GRANULE = 64
 
 
 class Segment(NamedTuple):
-    """Where sequences of one length lie among packed tokens.
+    """The place of sequences of one length among packed tokens.
 
     Attributes:
         rows: how many.

@@ -21,7 +21,7 @@ ACTIVATIONS = ("quick_gelu", "gelu", "gelu_pytorch_tanh")
 
 
 def vision_layers(model: Any) -> VisionLayers | None:
-    """The layers of a `CLIPVisionModel` or `SiglipVisionModel`; None where its activation is another."""
+    """Take the layers of a `CLIPVisionModel` or `SiglipVisionModel`; None if its activation is another."""
     config = model.config
     if config.hidden_act not in ACTIVATIONS:
         return None

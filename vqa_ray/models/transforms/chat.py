@@ -121,7 +121,7 @@ class WholePatches:
 
 
 def transform_from_config(config: Mapping[str, Any], label: str) -> ImageTransform:
-    """The transform that goes before a checkpoint's image processor.
+    """Make the transform that runs before a checkpoint's image processor.
 
     Args:
         config: the image processor's settings, see `checkpoint.image_processor_config`.

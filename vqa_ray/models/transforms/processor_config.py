@@ -32,7 +32,7 @@ def check_whole(config: Mapping[str, Any], label: str) -> None:
 
 
 def interpolation(config: Mapping[str, Any], label: str) -> Resample:
-    """How pixels are interpolated; bicubic where the config does not say.
+    """Return the interpolation of pixels; bicubic if the config names none.
 
     Raises:
         ModelLoadError: in another way than the two that are supported.
@@ -45,7 +45,7 @@ def interpolation(config: Mapping[str, Any], label: str) -> Resample:
 
 
 def sides(size: object, name: str, label: str) -> int:
-    """Both sides of a square: a number, or {'height': N, 'width': N}.
+    """Read the side of a square: a number, or {'height': N, 'width': N}.
 
     Raises:
         ModelLoadError: it is something else.
@@ -58,7 +58,7 @@ def sides(size: object, name: str, label: str) -> int:
 
 
 def colours(config: Mapping[str, Any], name: str, usual: Sequence[float], label: str) -> Sequence[float]:
-    """A number per channel.
+    """Read a number per channel.
 
     Raises:
         ModelLoadError: there are not three.

@@ -8,7 +8,7 @@ _SHOWN = 5
 
 
 def unknown_words(tokenizer: Any, text: str) -> tuple[str, ...]:
-    """The words that a tokenizer turns into its unknown token, in their order, each once.
+    """Return the words that a tokenizer turns into its unknown token, in order, each once.
 
     Args:
         tokenizer: of transformers.
@@ -24,7 +24,7 @@ def unknown_words(tokenizer: Any, text: str) -> tuple[str, ...]:
 
 
 def unknown_warning(tokenizer: Any, text: str) -> str | None:
-    """A note that names the words which the model does not see; None where it sees all."""
+    """Name the words that the model does not know; None if it knows all."""
     words = unknown_words(tokenizer, text)
     if not words:
         return None

@@ -177,5 +177,5 @@ def _is_special(entry: Mapping[str, Any]) -> bool:
 
 
 def _text(token: object) -> object:
-    """A special token as files write it: a text, or an object that holds it."""
+    """Read a special token as files write it: a text, or an object that holds it."""
     return token.get("content") if isinstance(token, dict) else token

@@ -148,7 +148,7 @@ class Vilt:
         return group_by_image(flat, questions)
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
-        """Whether each choice is in the answer vocabulary, exactly or but for case."""
+        """Return whether each choice is in the answer vocabulary, case ignored."""
         return self._vocabulary.known_choices(choices)
 
     def _tokenize(self, question: str) -> _Question:
@@ -217,7 +217,7 @@ class Vilt:
         return logits
 
     def _asked(self, group: Sequence[_Pair], shown: Sequence[int], tokens: Tensor) -> Pairs:
-        """The questions of a group, each with the tokens (images, 1 + patches, D) of its own of the `shown` images."""
+        """Pair the questions of a group with the tokens (images, 1 + patches, D) of their `shown` images."""
         place = {image: position for position, image in enumerate(shown)}
         order = [place[pair.image] for pair in group]
         if order != list(range(len(shown))):
@@ -239,7 +239,7 @@ class Vilt:
 
 
 def _load_stock(path: Path, dtype: torch.dtype) -> Any:
-    """The checkpoint through transformers, which converts old names and formats, and names what is wrong."""
+    """Load the checkpoint through transformers, which converts old names and formats, and names what is wrong."""
     from transformers import ViltForQuestionAnswering
 
     return load_weights(ViltForQuestionAnswering, path, dtype)

@@ -98,7 +98,7 @@ class ViltNetwork(nn.Module):
         return self.all_image_tokens([pixels])[0]
 
     def all_image_tokens(self, images: Sequence[Tensor]) -> list[Tensor]:
-        """What `image_tokens` gives of each, by one product for all."""
+        """Return `image_tokens` of each batch, computed by one product for all."""
         projection = self._embeddings.patch_embeddings.projection
         patches = [self._patches(pixels).to(projection.weight.dtype) for pixels in images]
         sizes = [len(part) for part in patches]
@@ -162,7 +162,7 @@ class ViltNetwork(nn.Module):
         return x
 
     def head(self, hidden: PackedSequences) -> Tensor:
-        """The last layer, for [CLS] alone, and the classifier: (N, A) logits."""
+        """Run the last layer for [CLS] alone, and the classifier: (N, A) logits."""
         layers = self.model.vilt.encoder.layer
         x = self._layer(layers[-1], len(layers) - 1, hidden, only_first=True)
         # The stock pooler reads the first token of a sequence: here, the only one.
