@@ -69,7 +69,7 @@ class VllmPipeline:
         return answer_with_vllm(
             work.tasks,
             image_config(spec, work, model),
-            spec.model,
+            model.pinned,
             options,
             resources=placement,
             boxes=model.family.has_boxes,

@@ -93,6 +93,14 @@ class Checkpoint:
         return {} if self.files is None else self.files.revisions
 
     @property
+    def pinned(self) -> str:
+        """The reference, a hub name at the commit that was read: for engines that resolve it themselves."""
+        commit = self.revisions.get(self.reference)
+        if commit is None or "://" in self.reference:
+            return self.reference
+        return f"{self.reference.partition('@')[0]}@{commit}"
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Facts about its origin that a user should see, one line each."""
         if self.files is None or self.weights is None:

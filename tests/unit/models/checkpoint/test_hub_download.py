@@ -87,6 +87,7 @@ def test_a_worker_reads_the_revision_that_the_command_resolved(hub: Hub, vilt: P
     first = hub.repositories[NAME].refs["main"].sha
     opened = Checkpoint.open(NAME)
     assert opened.revisions == {NAME: first}
+    assert opened.pinned == f"{NAME}@{first}"
     config = json.loads((vilt / "config.json").read_text())
     changed = json.dumps({**config, "id2label": {str(i): f"other {i}" for i in range(len(ANSWERS))}})
     hub.commit(NAME, {"config.json": changed.encode()})

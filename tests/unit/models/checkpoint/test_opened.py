@@ -48,6 +48,11 @@ def test_the_fingerprint_is_computed_when_it_is_used(tmp_path: Path, monkeypatch
     assert model.fingerprint == wanted
 
 
+def test_only_hub_names_are_pinned() -> None:
+    for reference in ("fake:", "bundled:catalog-vilt"):
+        assert Checkpoint.open(reference).pinned == reference
+
+
 def test_a_model_that_does_not_embed_has_no_shape() -> None:
     assert Checkpoint.open("fake:quadrants").shape.vectors == 4
     assert Checkpoint.open("fake:").similarity_meaning.startswith("cosine")
