@@ -56,7 +56,7 @@ def other_encoding(encoding: str | None) -> str:
 
 
 def check_encoding(name: str | None) -> None:
-    """Check whether `name` is an encoding of text.
+    """Check that `name` is an encoding of text.
 
     Raises:
         RequestError: it is not.

@@ -38,7 +38,7 @@ class Calibration:
     digest: str = field(default="", compare=False)
 
     def check_model(self, reference: str, fingerprint: str, where: str) -> None:
-        """Check whether it was fitted to scores of this model.
+        """Check that the calibration was fitted to scores of this model.
 
         Raises:
             RequestError: it was not; names both.

@@ -79,7 +79,8 @@ class Labels:
                 found[key] = row
         except store_failures(RowError, RequestError) as error:
             reason = error.message if isinstance(error, RowError) else store_reason(error)
-            mark = "" if reason.startswith(uri) else f"{uri}: "
+            names_file = reason.startswith(uri) or reason.partition(" line ")[0].endswith(uri)
+            mark = "" if names_file else f"{uri}: "
             raise RequestError(f"--labels {mark}{reason}") from error
         if doubled:
             raise RequestError(f"--labels {uri}: {doubled} rows have an image_id that occurs in an earlier row")

@@ -115,7 +115,7 @@ def default_columns(
 
 
 def check_names(config: InputConfig, allowed: Sequence[str], where: str) -> None:
-    """Check whether `config.columns` names only what this format knows.
+    """Check that `config.columns` names only roles of this format.
 
     Raises:
         RequestError: it names something else.
@@ -127,7 +127,7 @@ def check_names(config: InputConfig, allowed: Sequence[str], where: str) -> None
 
 
 def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
-    """Check whether the columns to keep are there. Whether the output has columns of these names is for the job to say.
+    """Check that the input has the columns to keep, each named once.
 
     Raises:
         RequestError: one is not, or is named twice.
@@ -155,7 +155,7 @@ def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]
 
 
 def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> None:
-    """Check whether each needed column is there once; others may share a name.
+    """Check that each needed column occurs once; others may share a name.
 
     Raises:
         RequestError: one is there several times.
@@ -167,7 +167,7 @@ def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> Non
 
 
 def check_types(layout: ColumnMap, arrow: pa.Schema, where: str) -> None:
-    """Check whether the columns of an Arrow schema are of types that their roles can hold.
+    """Check that the columns of an Arrow schema have types that suit their roles.
 
     Raises:
         RequestError: one is not.

@@ -199,7 +199,7 @@ class Taxonomy(BaseModel):
         return [question for attribute in self.attributes for question in _questions(attribute)]
 
     def check_kept(self, kept: Sequence[str]) -> None:
-        """Check whether the user's kept columns and the attributes' can stand in one table.
+        """Check that the kept columns of the user and the columns of the attributes have different names.
 
         Raises:
             RequestError: a kept column has an attribute's column name.
@@ -213,7 +213,7 @@ class Taxonomy(BaseModel):
                 )
 
     def check_against(self, model: ChoiceVocabulary, reference: str, where: str = "tags.yaml") -> None:
-        """Check whether `model` can score every choice; one it cannot would silently never be given.
+        """Check that `model` can score every choice; another one would silently never be given.
 
         Raises:
             RequestError: names the choices the model's closed vocabulary lacks.
