@@ -10,7 +10,7 @@ from vqa_ray.errors import one_line
 from vqa_ray.index.ann.build import ERRORS
 from vqa_ray.index.ann.build import clean_up as clean_up_ann
 from vqa_ray.index.paths import UPDATES, IndexDirectory
-from vqa_ray.index.version import Version
+from vqa_ray.index.version import Version, published_updates
 from vqa_ray.runs.private_names import public, superseded
 from vqa_ray.storage.delete import delete, delete_directory
 from vqa_ray.storage.filesystem import filesystem_for, read_bytes
@@ -31,9 +31,14 @@ def expose(layout: IndexDirectory, current: Version) -> None:
         current: its latest published version.
     """
     here = {file.path for file in current.files}
+    published = published_updates(layout)
     moves: dict[bool, list[tuple[str, str]]] = {False: [], True: []}
     for entry in layout.row_files():
-        is_current = public(_relative(entry.uri)) in here
+        path = _relative(entry.uri)
+        if path.split("/")[1] not in published:
+            # Rows of an update under way, which finds them by their names.
+            continue
+        is_current = public(path) in here
         name = public(entry.uri) if is_current else superseded(entry.uri)
         if name != entry.uri:
             moves[is_current].append((entry.uri, name))

@@ -174,6 +174,11 @@ def test_rows_of_an_update_under_way_have_private_names(tmp_path: Path, monkeypa
         patch.setattr(versions, "publish", killed)
         with pytest.raises(KeyboardInterrupt):
             update(layout, opened(place))
+    # The next command leaves the files of the interrupted update to it.
+    (unfinished,) = set(layout.update_names()) - {update.name for update in first.updates}
+    before = [entry.uri for entry in layout.update(unfinished).part_files()]
+    expose(layout, first)
+    assert before == [entry.uri for entry in layout.update(unfinished).part_files()] != []
     # Killed right after publishing: ours read the new version, and the next command names its files.
     with monkeypatch.context() as patch:
         patch.setattr("tests.helpers.index_updates.expose", lambda *_: None)
