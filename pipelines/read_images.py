@@ -48,12 +48,12 @@ class ImageConfig:
 
 
 def read(tasks: Sequence[ReadShard], resources: ResourcePlan) -> Dataset:
-    """READ rows of shards, in blocks small enough that a single shard keeps all CPUs busy."""
+    """Read shards: READ rows, in blocks small enough that a single shard keeps all CPUs busy."""
     return _read(shard_source(tasks), resources)
 
 
 def read_scheduled(tasks: Sequence[ReadPlanned], resources: ResourcePlan) -> Dataset:
-    """READ rows with training fields, in the order of `tasks` where the context preserves it."""
+    """Read a training schedule: READ rows with training fields, in order where the context preserves it."""
     return _read(scheduled_source(tasks), resources)
 
 
@@ -68,7 +68,7 @@ def _read(source: FixedTasks, resources: ResourcePlan) -> Dataset:
 def read_and_decode(
     tasks: Sequence[ReadShard], config: ImageConfig, resources: ResourcePlan, describe: DescribeImages | None = None
 ) -> Dataset:
-    """DECODED rows of shards; see `decode`. Few workers decode a small input, so that few have to start."""
+    """Read shards and `decode` them. Few workers decode a small input, so that few have to start."""
     return decode(read(tasks, resources), config, resources, describe, max_concurrency=max_useful_decoders(tasks))
 
 
@@ -88,7 +88,7 @@ def decode(
     describe: DescribeImages | None = None,
     max_concurrency: int | None = None,
 ) -> Dataset:
-    """DECODED rows: references are fetched, images are decoded upright at the model's size, and described.
+    """Fetch, decode and describe the images of rows: DECODED rows, upright and at the model's size.
 
     Args:
         rows: READ rows.

@@ -76,7 +76,8 @@ def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: in
     """Plan the resources of a pipeline on a cluster.
 
     Args:
-        cpus, gpus: logical CPUs and GPUs of the cluster.
+        cpus: logical CPUs of the cluster.
+        gpus: GPUs of the cluster.
         request: the user's choices.
         cores: CPU cores of the machine where they differ from the logical CPUs (a local Ray); None for `cpus`.
     """

@@ -23,6 +23,12 @@ class ImageFetcher:
     """Fetches images within limits. Picklable.
 
     Object stores retry transient failures on their own, as configured in `vqa_ray.storage.filesystem`.
+
+    Args:
+        max_image_bytes: a larger image is `image_too_large`; at most one byte more is fetched.
+        allow_http: fetch http:// and https:// too.
+        concurrency: number of images fetched at once.
+        http_limits: time, attempts and addresses for http:// and https://.
     """
 
     def __init__(
@@ -33,13 +39,6 @@ class ImageFetcher:
         concurrency: int = 16,
         http_limits: HttpLimits | None = None,
     ) -> None:
-        """
-        Args:
-            max_image_bytes: a larger image is `image_too_large`; at most one byte more is fetched.
-            allow_http: fetch http:// and https:// too.
-            concurrency: number of images fetched at once.
-            http_limits: time, attempts and addresses for http:// and https://.
-        """
         if concurrency < 1:
             raise RequestError(f"fetch concurrency is {concurrency}; it must be at least 1")
         self._max_bytes = max_image_bytes

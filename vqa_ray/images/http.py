@@ -103,15 +103,15 @@ class _PublicResolver:
 
 
 class HttpFetcher:
-    """Fetches many URIs at once. Picklable; every call of `fetch_all` opens and closes its own connections."""
+    """Fetches many URIs at once. Picklable; every call of `fetch_all` opens and closes its own connections.
+
+    Args:
+        max_image_bytes: a larger image is `image_too_large`, by its Content-Length or as soon as more bytes arrive.
+        concurrency: number of images fetched at once.
+        limits: of time, attempts and addresses.
+    """
 
     def __init__(self, max_image_bytes: int, concurrency: int, limits: HttpLimits) -> None:
-        """
-        Args:
-            max_image_bytes: a larger image is `image_too_large`, by its Content-Length or as soon as more bytes arrive.
-            concurrency: number of images fetched at once.
-            limits: of time, attempts and addresses.
-        """
         self._max_bytes = max_image_bytes
         self._concurrency = concurrency
         self._limits = limits

@@ -27,7 +27,8 @@ def resize(image: Image, height: int, width: int, resample: Resample = "bicubic"
 
     Args:
         image: uint8 (H, W, 3), C-contiguous.
-        height, width: of the result, in pixels.
+        height: of the result, in pixels.
+        width: of the result, in pixels.
         resample: the interpolation.
 
     Returns:

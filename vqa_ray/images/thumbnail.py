@@ -27,7 +27,8 @@ def thumbnail(pixels: Image, height: int, width: int) -> bytes:
 
     Args:
         pixels: uint8 (H, W, 3), the whole image, of any aspect ratio: a model's own may differ from the source's.
-        height, width: see `thumbnail_size`.
+        height: see `thumbnail_size`.
+        width: see `thumbnail_size`.
     """
     return _jpeg(PillowImage.fromarray(resize(pixels, height, width)))
 

@@ -17,14 +17,13 @@ class CrashJournal:
 
     An exception ends a batch as success does; only the death of the process (a crash in a C decoder, the out-of-memory
     killer, `kill -9`) leaves the file behind.
+
+    Args:
+        run_id: names the run.
+        directory: of the notes; by default one of this user in the system's temporary directory.
     """
 
     def __init__(self, run_id: str, directory: Path | None = None) -> None:
-        """
-        Args:
-            run_id: names the run.
-            directory: of the notes; by default one of this user in the system's temporary directory.
-        """
         self._prefix = _UNSAFE.sub("_", run_id) or "run"
         self._directory = directory or Path(tempfile.gettempdir()) / f"vqa-ray-decoding-{os.getuid()}"
 

@@ -35,6 +35,13 @@ class DecodeImages:
     An image that several rows of a batch bring is decoded once. Rows in error pass through; a row whose image cannot be
     decoded becomes an error row. If a process died over the same batch before, its images are decoded in a child
     process, and a row whose image kills that process becomes a `row_crashed` row.
+
+    Args:
+        transform: gives the model's image size.
+        limits: of an image.
+        fast_decode: decode JPEG at a fraction of its size that still covers the model's size.
+        run_id: names the run in the journal of batches under way.
+        journal: of batches under way; a `CrashJournal` of `run_id` by default.
     """
 
     def __init__(
@@ -46,14 +53,6 @@ class DecodeImages:
         run_id: str = "run",
         journal: CrashJournal | None = None,
     ) -> None:
-        """
-        Args:
-            transform: gives the model's image size.
-            limits: of an image.
-            fast_decode: decode JPEG at a fraction of its size that still covers the model's size.
-            run_id: names the run in the journal of batches under way.
-            journal: of batches under way; a `CrashJournal` of `run_id` by default.
-        """
         self._transform = transform
         self._limits = limits or ImageLimits()
         self._fast = fast_decode
@@ -167,7 +166,7 @@ class _Batch:
         return pa.array(cells, pa.list_(schema.EXTRA_IMAGE))
 
     def _pixels(self) -> Iterator[Image]:
-        """The image of each row; each is let go after its last row, so that memory holds all pixels about once."""
+        """Yield the image of each row, and let it go after its last row, so that memory holds all pixels about once."""
         for row, key in enumerate(self._keys):
             if key is None:
                 yield _NO_PIXELS

@@ -25,16 +25,16 @@ _EXIT_TIMEOUT_S = 5.0
 
 
 class IsolatedDecoder:
-    """A child process that decodes one image after another; a new one starts when it dies."""
+    """A child process that decodes one image after another; a new one starts when it dies.
+
+    Args:
+        transform: gives the model's image size; importable in a fresh Python process.
+        limits: of an image.
+        fast: decode JPEG at a fraction of its size.
+        timeout_s: a decoder that takes longer counts as crashed.
+    """
 
     def __init__(self, transform: ImageTransform, limits: ImageLimits, fast: bool, timeout_s: float = 120.0) -> None:
-        """
-        Args:
-            transform: gives the model's image size; importable in a fresh Python process.
-            limits: of an image.
-            fast: decode JPEG at a fraction of its size.
-            timeout_s: a decoder that takes longer counts as crashed.
-        """
         self._settings = (transform, limits, fast)
         self._timeout_s = timeout_s
         self._child: subprocess.Popen[bytes] | None = None
