@@ -12,7 +12,7 @@ NOTHING: Ranges = np.empty((0, 2), np.int64)
 
 
 def ranges_of(keys: Keys) -> Ranges:
-    """Keys, in any order, as int64 (R, 2) ranges, both ends included."""
+    """Turn keys, in any order, into int64 (R, 2) ranges, both ends included."""
     if not len(keys):
         return NOTHING
     unique = np.unique(keys)
@@ -23,7 +23,7 @@ def ranges_of(keys: Keys) -> Ranges:
 
 
 def within(keys: Keys, ranges: Ranges) -> npt.NDArray[np.bool_]:
-    """Check whether each of `keys`, int64 (N,), lies in one of `ranges`, int64 (R, 2) ascending: bool (N,)."""
+    """Check for each of `keys`, int64 (N,), whether it lies in one of `ranges`, int64 (R, 2) ascending: bool (N,)."""
     if not len(ranges):
         return np.zeros(len(keys), np.bool_)
     place = np.searchsorted(ranges[:, 0], keys, side="right") - 1
@@ -38,5 +38,5 @@ def between(ranges: Ranges, first: int, stop: int) -> Ranges:
 
 
 def size(ranges: Ranges) -> int:
-    """How many keys lie in `ranges`."""
+    """Count the keys in `ranges`."""
     return int((ranges[:, 1] - ranges[:, 0] + 1).sum())

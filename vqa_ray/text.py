@@ -1,4 +1,4 @@
-"""Answers as strings: the normalisation under which two of them count as the same.
+"""Answers as strings: the normalisation under which two of them are equal.
 
 This is the normalisation of the official VQA evaluation (GT-Vision-Lab/VQA, `vqaEval.py`), oddities included, so that
 accuracies compare with published ones and answer vocabularies with the checkpoints trained on them.
@@ -44,7 +44,7 @@ CONTRACTIONS = {lost: word for word in _CONTRACTIONS.split() for lost in _withou
 
 
 def strip_answer(answer: str) -> str:
-    """Line breaks and tabs become spaces; outer white space goes. All that is done to answers that agree already."""
+    """Replace line breaks and tabs by spaces and strip outer white space, which is all that equal answers get."""
     return answer.replace("\n", " ").replace("\t", " ").strip()
 
 

@@ -1,4 +1,4 @@
-"""From scores and truth to probabilities and thresholds, with what precision and recall they can be trusted to have.
+"""Fit probabilities and thresholds to scores and truth, and state the precision and recall to expect.
 
 The map of scores to probabilities is isotonic regression: the non-decreasing steps nearest to the labels, found by
 pooling adjacent violators (Ayer et al. 1955).

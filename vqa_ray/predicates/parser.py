@@ -49,7 +49,7 @@ class PredicateError(RequestError):
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """A word of the language; `fault` says what is wrong with text that is none, from which nothing more is read."""
+    """A word of the language; `fault` describes text that is none, at which reading ends."""
 
     kind: str
     text: str

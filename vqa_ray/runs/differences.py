@@ -27,7 +27,7 @@ def differences(
     input_was: Mapping[str, Any],
     input_now: Mapping[str, Any],
 ) -> list[str]:
-    """Compare what decides the answers.
+    """Compare the options that decide the answers.
 
     Args:
         was, now: `job`, the fields of the command, `model` and the fingerprints of what is named by its place.

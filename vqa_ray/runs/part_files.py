@@ -46,7 +46,7 @@ def open_rows(uri: str) -> pa.NativeFile:
 
 
 def row_count(uri: str) -> int:
-    """Rows of a part file, from its footer."""
+    """Count the rows of a part file, from its footer."""
     filesystem, path = filesystem_for(uri)
     with filesystem.open_input_file(path) as source:
         return int(pq.ParquetFile(source).metadata.num_rows)

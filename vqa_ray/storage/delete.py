@@ -1,4 +1,4 @@
-"""Removing files and directories that may be gone already."""
+"""Remove files and directories, which may be gone already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading `tags.yaml`: YAML → `Taxonomy`, and what is wrong with it in one line."""
+"""Read `tags.yaml`: YAML → `Taxonomy`, with its errors in one line."""
 
 from __future__ import annotations
 

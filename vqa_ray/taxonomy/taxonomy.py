@@ -185,7 +185,7 @@ class Taxonomy(BaseModel):
 
     @property
     def fingerprint(self) -> str:
-        """Changes when, and only when, anything that can change a tag does: 16 hex digits of a SHA-256."""
+        """A hash of all that can change a tag: 16 hex digits of a SHA-256."""
         facts = [
             [each.name, each.question, list(each.choices.items()), each.threshold, each.multi, each.mode]
             # Only where there are any, so that taxonomies from before keep their fingerprint.
