@@ -9,7 +9,7 @@ from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
 from vqa_ray.stages.read import ReadShard
-from vqa_ray.training.stages.read_scheduled import ReadPlanned
+from vqa_ray.training.stages.read_scheduled import ReadScheduled
 
 # Bytes of an input row in a shard of unknown length: an encoded image, or a line with a reference to one.
 _IMAGE_BYTES = 50_000
@@ -53,7 +53,7 @@ def shard_source(tasks: Sequence[ReadShard]) -> FixedTasks:
     return FixedTasks("Shards", [ReadTask(task, _metadata(task)) for task in tasks])
 
 
-def scheduled_source(tasks: Sequence[ReadPlanned]) -> FixedTasks:
+def scheduled_source(tasks: Sequence[ReadScheduled]) -> FixedTasks:
     """Make one task per part of a training schedule; see `vqa_ray.training.stages.read_scheduled`."""
     return FixedTasks("Scheduled", [ReadTask(task, BlockMetadata(task.rows, task.size_bytes, None)) for task in tasks])
 

@@ -19,7 +19,7 @@ from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.image_metadata import DescribeImages
 from vqa_ray.stages.prepare import PrepareImages
 from vqa_ray.stages.read import ReadShard
-from vqa_ray.training.stages.read_scheduled import ReadPlanned
+from vqa_ray.training.stages.read_scheduled import ReadScheduled
 from vqa_ray.types import ImageTransform
 
 # A decoding worker takes a second or two of a core to start, as long as to decode this much.
@@ -52,7 +52,7 @@ def read(tasks: Sequence[ReadShard], resources: ResourcePlan) -> Dataset:
     return _read(shard_source(tasks), resources)
 
 
-def read_scheduled(tasks: Sequence[ReadPlanned], resources: ResourcePlan) -> Dataset:
+def read_scheduled(tasks: Sequence[ReadScheduled], resources: ResourcePlan) -> Dataset:
     """Read a training schedule: READ rows with training fields, in order where the context preserves it."""
     return _read(scheduled_source(tasks), resources)
 

@@ -27,7 +27,7 @@ from vqa_ray.training.config import TrainingConfig
 from vqa_ray.training.data.schedule import RowSchedule
 from vqa_ray.training.loop import train
 from vqa_ray.training.stages.augment import AugmentImages
-from vqa_ray.training.stages.read_scheduled import ReadPlanned, planned_reads
+from vqa_ray.training.stages.read_scheduled import ReadScheduled, scheduled_reads
 
 _NAME = "train"
 # Each is asked for over several processes, which takes longer than a small step.
@@ -54,7 +54,7 @@ class TrainingInputs:
 
     plan: RowSchedule
     source: Source
-    validation: Sequence[ReadPlanned]
+    validation: Sequence[ReadScheduled]
     captions: str | None = None
 
 
@@ -77,7 +77,7 @@ class TrainingStreams:
     def training(self, epoch: int, first_step: int) -> Dataset:
         """The rows of an epoch from `first_step` on, in the plan's order, decoded and augmented."""
         reads = ray.get(self.reads)
-        tasks = planned_reads(reads.source, reads.plan.parts(epoch, first_step), reads.captions)
+        tasks = scheduled_reads(reads.source, reads.plan.parts(epoch, first_step), reads.captions)
         rows = decode(read_scheduled(tasks, self.placement.rows), self.images, self.placement.rows)
         if self.augment is None:
             return rows

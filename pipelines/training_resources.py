@@ -58,8 +58,8 @@ class TrainingResourceRequest:
     no_progress_timeout_s: float
 
 
-def automatic_training(
-    cpus: float, gpus: float, wishes: TrainingResourceRequest, cores: int | None = None
+def plan_training_resources(
+    cpus: float, gpus: float, request: TrainingResourceRequest, cores: int | None = None
 ) -> TrainingResourcePlan:
     """A placement for a cluster.
 
@@ -67,8 +67,8 @@ def automatic_training(
         cpus, gpus: logical CPUs and GPUs of the cluster.
         cores: CPU cores of the machine where logical CPUs do not tell (a local Ray); None: as many as `cpus`.
     """
-    low, high = wishes.workers
-    worker_gpus = wishes.gpus_per_worker if wishes.gpus_per_worker is not None else float(gpus > 0)
+    low, high = request.workers
+    worker_gpus = request.gpus_per_worker if request.gpus_per_worker is not None else float(gpus > 0)
     cores = cores or int(cpus)
     if worker_gpus:
         worker_cpus, threads = 1.0, None
@@ -78,22 +78,22 @@ def automatic_training(
         threads = max(1, min(_THREADS_ON_LARGE_MACHINE, cores // high))
         worker_cpus = float(threads)
     if high == 1:
-        share = wishes.batch_size * _STEPS_PER_BLOCK
+        share = request.batch_size * _STEPS_PER_BLOCK
     else:
-        share = max(1, wishes.batch_size // (high * _BLOCKS_PER_SHARE))
+        share = max(1, request.batch_size // (high * _BLOCKS_PER_SHARE))
     rows = plan_resources(cpus, 0.0, ResourceRequest(batch_size=min(share, 256)), cores)
-    block_bytes = min(rows.block_bytes, max(_MIN_BLOCK_BYTES, share * wishes.image_bytes))
-    held_bytes = _BLOCKS_BUFFERED * min(share, 256) * max(wishes.image_bytes, _ENCODED_BYTES)
+    block_bytes = min(rows.block_bytes, max(_MIN_BLOCK_BYTES, share * request.image_bytes))
+    held_bytes = _BLOCKS_BUFFERED * min(share, 256) * max(request.image_bytes, _ENCODED_BYTES)
     flow = replace(
         rows,
         rows_per_block=max(8, min(share, 256)),
         block_bytes=block_bytes,
         buffer_bytes=max(_MIN_BUFFER_BYTES, min(rows.buffer_bytes, held_bytes)),
     )
-    return TrainingResourcePlan((low, high), worker_cpus, worker_gpus, threads, flow, wishes.no_progress_timeout_s)
+    return TrainingResourcePlan((low, high), worker_cpus, worker_gpus, threads, flow, request.no_progress_timeout_s)
 
 
-def training_demand(placement: TrainingResourcePlan) -> dict[str, float]:
+def minimum_training_resources(placement: TrainingResourcePlan) -> dict[str, float]:
     """What must be free at the same time: the fewest workers, and one task that reads and one that decodes."""
     workers = placement.workers[0]
     return {"CPU": workers * placement.cpus + READ_CPUS + DECODE_CPUS, "GPU": workers * placement.gpus}

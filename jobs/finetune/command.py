@@ -10,7 +10,7 @@ from vqa_ray.jobs.finetune.evaluate import evaluate
 from vqa_ray.jobs.finetune.prepare import preparation_notes, prepare_training_data
 from vqa_ray.jobs.finetune.publish import amend, conclude, log_result, publish, push
 from vqa_ray.jobs.finetune.request import TrainingRequest, as_begun, open_request
-from vqa_ray.jobs.finetune.resources import image_config, plan_training_resources
+from vqa_ray.jobs.finetune.resources import image_config, training_resource_plan
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.finetune.summary import training_summary
 from vqa_ray.jobs.finetune.train import train
@@ -74,7 +74,7 @@ def execute(request: TrainingRequest, record: RunRecord, cluster: Cluster, fence
     """
     spec, paths = request.spec, request.paths
     started, begun = now(), time.monotonic()
-    plan = plan_training_resources(request, cluster)
+    plan = training_resource_plan(request, cluster)
     images = image_config(request, record)
     logger.info("reading the rows to train on")
     prepared = prepare_training_data(request, plan)

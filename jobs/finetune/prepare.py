@@ -30,7 +30,7 @@ from vqa_ray.training.data.prepared import (
 from vqa_ray.training.data.schedule import ScheduleConfig, window_rows
 from vqa_ray.training.data.source import TrainingSource
 from vqa_ray.training.initial_model import write_initial_model
-from vqa_ray.training.stages.extract_labels import IndexRows
+from vqa_ray.training.stages.extract_labels import ExtractLabels
 from vqa_ray.training.start import describe_start
 
 logger = logging.getLogger(__name__)
@@ -89,5 +89,5 @@ def _read(source: TrainingSource, limit: int | None, plan: TrainingResourcePlan)
     limits = None if limit is None else limits_for(source.labels, limit)
     tasks = read_tasks(source.labels, limits=limits)
     with DataContext.current(run_context(plan.rows, None, plan.no_progress_timeout_s)):
-        tables = collect_labels(tasks, IndexRows(source.for_workers()), plan.rows)
+        tables = collect_labels(tasks, ExtractLabels(source.for_workers()), plan.rows)
         return LabelledRows.from_tables(tables, source.auxiliary)

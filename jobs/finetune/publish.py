@@ -67,7 +67,7 @@ def conclude(
     request: TrainingRequest, prepared: PreparedTraining, record: RunRecord, summary: Trained, timing: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write the manifest, last of all; gives its content."""
-    log, best = summary.log, summary.judged
+    log, best = summary.log, summary.exported_validation
     content = {
         "format": FORMAT,
         "status": "finished",

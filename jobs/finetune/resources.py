@@ -10,8 +10,8 @@ from vqa_ray.pipelines.resources import require_resources
 from vqa_ray.pipelines.training_resources import (
     TrainingResourcePlan,
     TrainingResourceRequest,
-    automatic_training,
-    training_demand,
+    minimum_training_resources,
+    plan_training_resources,
 )
 from vqa_ray.runs.record import RunRecord
 
@@ -19,7 +19,7 @@ from vqa_ray.runs.record import RunRecord
 _USUAL = (480, 640)
 
 
-def plan_training_resources(request: TrainingRequest, cluster: Cluster) -> TrainingResourcePlan:
+def training_resource_plan(request: TrainingRequest, cluster: Cluster) -> TrainingResourcePlan:
     """Decide where the parts of a training run.
 
     Raises:
@@ -30,9 +30,9 @@ def plan_training_resources(request: TrainingRequest, cluster: Cluster) -> Train
     wanted = TrainingResourceRequest(
         spec.workers(), spec.num_gpus, spec.batch_size, height * width * 3, spec.no_progress_timeout_s
     )
-    plan = automatic_training(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wanted, cluster.cores)
+    plan = plan_training_resources(resources.get("CPU", 0.0), resources.get("GPU", 0.0), wanted, cluster.cores)
     if not spec.wait_for_cluster:
-        require_resources(training_demand(plan), resources, cluster.name)
+        require_resources(minimum_training_resources(plan), resources, cluster.name)
     return plan
 
 

@@ -39,7 +39,7 @@ from vqa_ray.training.data.prepared import PreparedTraining, targets_of
 from vqa_ray.training.data.randaugment import GEOMETRIC, OPERATIONS
 from vqa_ray.training.data.schedule import evaluation_parts
 from vqa_ray.training.stages.augment import AugmentImages
-from vqa_ray.training.stages.read_scheduled import planned_reads
+from vqa_ray.training.stages.read_scheduled import scheduled_reads
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def train(
     spec, config = request.spec, training_config(request, prepared)
     held_out = request.validation or request.train
     evaluation = evaluation_parts(prepared.validation.keys, targets_of(prepared.validation, prepared.vocabulary))
-    validation = planned_reads(held_out.images, evaluation, held_out.captions)
+    validation = scheduled_reads(held_out.images, evaluation, held_out.captions)
     reads = pipeline.TrainingInputs(prepared.schedule, request.train.images, validation, request.train.captions)
     streams = pipeline.TrainingStreams(ray.put(reads), images, _augment(spec), plan)
     delete(config.paths.failure)

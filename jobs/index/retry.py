@@ -50,8 +50,8 @@ def _again(
 ) -> tuple[Version, RunResult]:
     keep, keep_as = parse_keep(task.spec.keep)
     source = read_input_snapshot(task.layout.origin(read_as), tuple(task.schema.field(name) for name in keep_as), keep)
-    asked = record_of(task.record, base)
-    record = replace(asked, command={**asked.command, "retry_failed": retry.names(), "of": read_as})
+    wanted = record_of(task.record, base)
+    record = replace(wanted, command={**wanted.command, "retry_failed": retry.names(), "of": read_as})
     name = find_resumable_update(task, record, base) or f"{base.number + 1:06}-{uuid.uuid4().hex[:8]}"
     layout = task.layout.update(name)
     job = Job(record, task.spec, source, task.schema, EmbedPipeline(task.spec, task.model))

@@ -14,7 +14,7 @@ from vqa_ray.pipelines.resources import (
     plan_resources,
     require_resources,
 )
-from vqa_ray.pipelines.training_resources import TrainingResourcePlan, TrainingResourceRequest, automatic_training
+from vqa_ray.pipelines.training_resources import TrainingResourcePlan, TrainingResourceRequest, plan_training_resources
 
 NUMBERS = st.one_of(st.none(), st.integers(1, 16))
 GPUS = st.sampled_from([None, 0.0, 0.5, 1.0])
@@ -84,7 +84,7 @@ def test_too_small_a_cluster_is_told_in_one_line() -> None:
 
 
 def _training(image_bytes: int, workers: tuple[int, int] = (1, 1)) -> TrainingResourcePlan:
-    return automatic_training(4, 0, TrainingResourceRequest(workers, None, 64, image_bytes, 60.0), cores=2)
+    return plan_training_resources(4, 0, TrainingResourceRequest(workers, None, 64, image_bytes, 60.0), cores=2)
 
 
 def test_a_training_on_small_images_buffers_little() -> None:
@@ -96,6 +96,6 @@ def test_a_training_on_small_images_buffers_little() -> None:
 @given(st.integers(1, 2**21), st.integers(1, 8), st.integers(1, 512))
 def test_every_training_placement_is_sound(image_bytes: int, workers: int, batch_size: int) -> None:
     wishes = TrainingResourceRequest((workers, workers), None, batch_size, image_bytes, 60.0)
-    rows = automatic_training(16, 0, wishes).rows
+    rows = plan_training_resources(16, 0, wishes).rows
     assert rows.block_bytes <= rows.buffer_bytes / 4
     assert rows.rows_per_block >= 8

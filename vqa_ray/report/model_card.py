@@ -76,21 +76,21 @@ def _front_matter(trained: Trained) -> str:
         "base_model": base,
         "base_model_relation": ("adapter" if trained.adapter else "finetune") if base else None,
         "tags": list(dict.fromkeys([*_TAGS[trained.task], "vqa-ray", *map(one_line, trained.tags)])),
-        "metrics": [metric] if trained.judged else None,
-        "model-index": _model_index(trained, metric) if trained.judged else None,
+        "metrics": [metric] if trained.exported_validation else None,
+        "model-index": _model_index(trained, metric) if trained.exported_validation else None,
     }
     return front_matter_text({name: value for name, value in content.items() if value is not None})
 
 
 def _model_index(trained: Trained, metric: str) -> Any:
     """Return the results as the hub lists them beside those of other models."""
-    assert trained.judged is not None
+    assert trained.exported_validation is not None
     result = EvalResult(
         task_type=_PIPELINES[trained.task],
         dataset_type="custom",
         dataset_name=one_line(without_credentials(trained.data.validation or "validation rows"), 200),
         metric_type=metric,
-        metric_value=round(trained.judged.accuracy, 4),
+        metric_value=round(trained.exported_validation.accuracy, 4),
         metric_name=trained.words.about,
     )
     return eval_results_to_model_index(one_line(trained.name, 200), [result])
@@ -184,21 +184,21 @@ def _data(trained: Trained) -> str:
 
 
 def _results(trained: Trained) -> str:
-    log, judged = trained.log, trained.judged
+    log, validation = trained.log, trained.exported_validation
     hardware = f" on {text(trained.hardware)}" if trained.hardware else ""
     pace = f"{log.steps:,} steps, {log.samples:,} rows, {duration(trained.duration_s)}{hardware}"
     pace += f", {log.samples_per_s:,.1f} rows/s in training." if log.samples_per_s else "."
-    if judged is None:
+    if validation is None:
         return f"These weights were not validated. Training took {pace}"
     rows = [
-        (text(kind), f"{accuracy:.4f}", f"{judged.rows_by_type[kind]:,}" if kind in judged.rows_by_type else "")
-        for kind, accuracy in sorted(judged.accuracy_by_type.items(), key=lambda item: natural(item[0]))
+        (text(kind), f"{accuracy:.4f}", f"{validation.rows_by_type[kind]:,}" if kind in validation.rows_by_type else "")
+        for kind, accuracy in sorted(validation.accuracy_by_type.items(), key=lambda item: natural(item[0]))
     ]
     words = trained.words
-    rows.append((f"**{words.whole}**", f"**{judged.accuracy:.4f}**", f"{judged.rows:,}"))
+    rows.append((f"**{words.whole}**", f"**{validation.accuracy:.4f}**", f"{validation.rows:,}"))
     return (
-        f"{words.about} (0 to 1), of these weights, those of step {judged.step:,} (epoch {judged.epoch + 1}), "
-        f"on the validation rows; loss {judged.loss:.4g} per row:\n\n"
+        f"{words.about} (0 to 1), of these weights, those of step {validation.step:,} (epoch {validation.epoch + 1}), "
+        f"on the validation rows; loss {validation.loss:.4g} per row:\n\n"
         f"{_table((words.part, words.share, words.count), rows, numbers=2)}\n\nTraining took {pace}"
     )
 
@@ -212,11 +212,11 @@ def _limits(trained: Trained) -> str:
     )
     asked = "captions" if trained.task == CONTRASTIVE else "questions"
     lines = [*said, f"- Nothing is known of how it does on images or {asked} of another kind than those above."]
-    if trained.judged is not None and len(trained.log.validations) > 1:
+    if trained.exported_validation is not None and len(trained.log.validations) > 1:
         lines.append(
             f"- The step was chosen by the {trained.words.measure} above, which is therefore a little too high."
         )
-    if trained.judged is None:
+    if trained.exported_validation is None:
         lines.append("- How accurate it is was not measured.")
     if trained.license is None:
         lines.append(NO_LICENCE)

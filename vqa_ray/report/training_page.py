@@ -70,7 +70,7 @@ def render_training(trained: Trained) -> str:
         facts=facts(trained),
         charts=charts(trained.log, trained.words.measure),
         box=curves,
-        types=type_rows(trained.judged, trained.words.whole),
+        types=type_rows(trained.exported_validation, trained.words.whole),
         words=trained.words,
         given=_given(trained.confusion),
         heat=heat_rows(trained.confusion),
@@ -86,12 +86,12 @@ def write_training(uri: str, trained: Trained) -> None:
 
 def facts(trained: Trained) -> list[Fact]:
     """The numbers above everything else, the most telling first."""
-    log, data, judged = trained.log, trained.data, trained.judged
+    log, data, validation = trained.log, trained.data, trained.exported_validation
     found = []
-    if judged is not None:
-        where = f"validation {trained.words.measure}, step {judged.step:,} (epoch {judged.epoch + 1})"
-        found.append(Fact(where, f"{100 * judged.accuracy:.1f} %"))
-    if log.best is not None and (judged is None or log.best.accuracy > judged.accuracy):
+    if validation is not None:
+        where = f"validation {trained.words.measure}, step {validation.step:,} (epoch {validation.epoch + 1})"
+        found.append(Fact(where, f"{100 * validation.accuracy:.1f} %"))
+    if log.best is not None and (validation is None or log.best.accuracy > validation.accuracy):
         found.append(Fact(f"best on the way, at step {log.best.step:,}", f"{100 * log.best.accuracy:.1f} %"))
     found += [
         Fact("rows to train on", f"{data.rows:,}"),
@@ -143,13 +143,13 @@ def charts(log: TrainingLog, measure: str = "accuracy") -> list[Chart]:
     return [each for each in found if each is not None]
 
 
-def type_rows(judged: ValidationRecord | None, whole: str = "all") -> list[TypeRow]:
+def type_rows(validation: ValidationRecord | None, whole: str = "all") -> list[TypeRow]:
     """One row per answer type, then one for all, which is called `whole`."""
-    if judged is None:
+    if validation is None:
         return []
-    kinds = sorted(judged.accuracy_by_type, key=natural)
-    by_type = [TypeRow(kind, judged.accuracy_by_type[kind], judged.rows_by_type.get(kind)) for kind in kinds]
-    return [*by_type, TypeRow(whole, judged.accuracy, judged.rows)]
+    kinds = sorted(validation.accuracy_by_type, key=natural)
+    by_type = [TypeRow(kind, validation.accuracy_by_type[kind], validation.rows_by_type.get(kind)) for kind in kinds]
+    return [*by_type, TypeRow(whole, validation.accuracy, validation.rows)]
 
 
 def heat_rows(confusion: Confusion | None, limit: int = MOST_ANSWERS) -> list[HeatRow]:

@@ -168,7 +168,7 @@ class Trained:
         return self.log.steps if self.exported_step is None else self.exported_step
 
     @property
-    def judged(self) -> ValidationRecord | None:
+    def exported_validation(self) -> ValidationRecord | None:
         """The validation of the exported weights; None when they were not validated."""
         return next((record for record in self.log.validations if record.step == self.step), None)
 

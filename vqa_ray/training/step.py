@@ -96,17 +96,17 @@ class Trainer(abc.ABC):
         """
 
     @abc.abstractmethod
-    def pass_loss(self, groups: Sequence[Group], begun: Any, index: int) -> Tensor:
+    def pass_loss(self, groups: Sequence[Group], state: Any, index: int) -> Tensor:
         """The loss of a pass, summed over its rows.
 
         Args:
             groups: on the device.
-            begun: what `begin` gave.
+            state: what `begin` gave.
             index: which of its parts it is.
         """
 
     @abc.abstractmethod
-    def blank(self) -> Group:
+    def placeholder(self) -> Group:
         """One row that teaches nothing, for a rank that has no rows but must take part."""
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -203,17 +203,17 @@ class Trainer(abc.ABC):
 
     def _passes(self, parts: Sequence[Sequence[Group]]) -> Tensor:
         rows = sum(passes.rows(part) for part in parts)
-        begun = self.begin(parts)
+        state = self.begin(parts)
         # Without rows, a pass is made for the others' gradients alone.
-        parts = parts or [[self.blank()]]
+        parts = parts or [[self.placeholder()]]
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
             moved = [group.to(self.device) for group in part]
             with distributed.exchanging(self._replica, last):
                 with self.autocast():
-                    loss = self.pass_loss(moved, begun, index)
-                # What has begun to travel to other ranks cannot be taken back.
+                    loss = self.pass_loss(moved, state, index)
+                # What is on its way to other ranks cannot be taken back.
                 self._exchanged = self._exchanged or (last and self._ranks > 1)
                 (loss if rows else loss * 0.0).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() if rows else 0.0

@@ -58,12 +58,12 @@ def train_tokenizer(questions: Iterable[str], vocab_size: int, max_text_tokens: 
     pieces = [*_characters(), *sorted(rare), *(f"##{character}" for character in sorted(rare))]
     if vocab_size < len(pieces):
         raise RequestError(f"a vocabulary of {vocab_size} pieces is too small: {len(pieces)} are single characters")
-    learner = Tokenizer(WordPiece(unk_token=_SPECIAL[1]))
-    learner.pre_tokenizer = WhitespaceSplit()
+    model = Tokenizer(WordPiece(unk_token=_SPECIAL[1]))
+    model.pre_tokenizer = WhitespaceSplit()
     # Given as special, the single characters have fixed ranks: left to the trainer, ties would be broken at random.
     trainer = WordPieceTrainer(vocab_size=vocab_size, min_frequency=2, special_tokens=pieces, show_progress=False)
-    learner.train_from_iterator(sorted(words.elements()), trainer)
-    vocabulary: dict[str, int] = learner.get_vocab()
+    model.train_from_iterator(sorted(words.elements()), trainer)
+    vocabulary: dict[str, int] = model.get_vocab()
     learnt = sorted(vocabulary, key=vocabulary.__getitem__)[:vocab_size]
     return _tokenizer(learnt, max_text_tokens)
 

@@ -70,8 +70,8 @@ def by_key(results: pa.Table, rows: LabelledRows) -> pa.Table:
             "there more than once": found[times > 1],
             "of no validation row": np.setdiff1d(found, rows.keys),
         }
-        told = "; ".join(f"{len(which)} {how} (first {which[0]})" for how, which in wrong.items() if len(which))
-        raise RunError(f"validation of {len(rows)} rows: of the source_keys answered {told}")
+        listed = "; ".join(f"{len(which)} {how} (first {which[0]})" for how, which in wrong.items() if len(which))
+        raise RunError(f"validation of {len(rows)} rows: of the source_keys answered {listed}")
     return results.take(order)
 
 

@@ -49,10 +49,10 @@ def test_front_matter_is_what_the_hub_understands() -> None:
 
 def test_the_hub_lists_the_accuracy_beside_those_of_other_models() -> None:
     made = trained("acme")
-    assert made.judged is not None
+    assert made.exported_validation is not None
     (result,) = ModelCard(render_card(made)).data.eval_results
     assert (result.task_type, result.metric_type) == ("visual-question-answering", "accuracy")
-    assert (result.metric_value, result.dataset_name) == (round(made.judged.accuracy, 4), "acme")
+    assert (result.metric_value, result.dataset_name) == (round(made.exported_validation.accuracy, 4), "acme")
     (pairs,) = ModelCard(render_card(trained("acme", task="contrastive"))).data.eval_results
     assert (pairs.task_type, pairs.metric_type) == ("zero-shot-image-classification", "recall")
 

@@ -34,7 +34,7 @@ from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
 from vqa_ray.stages.tag import TagConfig, TagStage
 from vqa_ray.taxonomy.file import parse_taxonomy
 from vqa_ray.training.data.source import open_training_source
-from vqa_ray.training.stages.extract_labels import IndexRows
+from vqa_ray.training.stages.extract_labels import ExtractLabels
 
 FAKE = ModelOptions("fake:")
 GOOD = "data:image/png;base64," + base64.b64encode(encoded(photo(20, 10), "PNG")).decode()
@@ -118,7 +118,7 @@ def through_training(file: Path) -> None:
     source = open_training_source(InputConfig(str(file)))
     for shard in source.source.shards:
         for table in read_shard(source.source.for_workers(), shard):
-            check(IndexRows(source.for_workers())(table), table.num_rows)
+            check(ExtractLabels(source.for_workers())(table), table.num_rows)
 
 
 @pytest.fixture

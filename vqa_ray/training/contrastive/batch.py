@@ -45,8 +45,8 @@ def collate_pairs(
         chosen.append(captions[caption_for_epoch(key, len(captions), step // steps_per_epoch, seed)])
     tokens = [tokenize(caption) for caption in chosen]
     keys = np.stack([table["image_key"].to_numpy(), text_keys(tokens)], axis=1)
-    told = np.concatenate([keys, auxiliary_classes_of(table)], axis=1)
-    return grouped(table, tokens, np.empty((len(tokens), 0), np.float32), told, pin=pin)
+    attributes = np.concatenate([keys, auxiliary_classes_of(table)], axis=1)
+    return grouped(table, tokens, np.empty((len(tokens), 0), np.float32), attributes, pin=pin)
 
 
 def text_keys(tokens: Sequence[tuple[int, ...]]) -> npt.NDArray[np.int64]:

@@ -14,7 +14,7 @@ from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import Encoder
 from vqa_ray.training.config import CONTRASTIVE
 from vqa_ray.training.contrastive.batch import text_keys
-from vqa_ray.training.contrastive.validate import DIRECTIONS, PAIR_RESULTS, Judgement, pair_results
+from vqa_ray.training.contrastive.validate import DIRECTIONS, PAIR_RESULTS, PairValidation, pair_results
 from vqa_ray.training.data.captions import NO_CAPTION
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
@@ -56,12 +56,12 @@ def evaluate_embedded(embedded: pa.Table, rows: LabelledRows, options: ModelOpti
         loss: of the validation, which is taken over.
 
     Raises:
-        RunError: a row is missing, came twice or is none of `rows`; none could be judged.
+        RunError: a row is missing, came twice or is none of `rows`; none could be measured.
     """
     embedded = embedded.take(np.argsort(embedded["source_key"].to_numpy()))
     tokenize = _tokenizer(options.reference)
-    judged = Judgement.of(_results(embedded, rows, options.load_encoder(), tokenize), rows)
-    return PairEvaluation(judged.metrics(loss), _rows(embedded, rows, judged))
+    validation = PairValidation.of(_results(embedded, rows, options.load_encoder(), tokenize), rows)
+    return PairEvaluation(validation.metrics(loss), _rows(embedded, rows, validation))
 
 
 def _tokenizer(reference: str) -> Callable[[str], tuple[int, ...]]:
@@ -105,13 +105,13 @@ def _results(
     return pa.concat_tables([found, failed])
 
 
-def _rows(embedded: pa.Table, rows: LabelledRows, judged: Judgement) -> pa.Table:
+def _rows(embedded: pa.Table, rows: LabelledRows, validation: PairValidation) -> pa.Table:
     """PAIR_RANKS rows of all, in order of key."""
-    of_text, of_image = (judged.ranks[way] for way in DIRECTIONS)
-    text_ranks, image_ranks = of_text[judged.pairs.text_of], of_image[judged.pairs.image_of]
-    ends = np.cumsum(np.bincount(judged.pairs.text_row, minlength=judged.rows))
+    of_text, of_image = (validation.ranks[way] for way in DIRECTIONS)
+    text_ranks, image_ranks = of_text[validation.pairs.text_of], of_image[validation.pairs.image_of]
+    ends = np.cumsum(np.bincount(validation.pairs.text_row, minlength=validation.rows))
     by_row = iter(zip(np.split(text_ranks, ends[:-1]), image_ranks.tolist(), strict=True))
-    found = [next(by_row) if encoded else (None, None) for encoded in judged.encoded]
+    found = [next(by_row) if encoded else (None, None) for encoded in validation.encoded]
     columns = {
         "row_id": embedded["row_id"],
         "image_id": embedded["image_id"],
@@ -123,7 +123,7 @@ def _rows(embedded: pa.Table, rows: LabelledRows, judged: Judgement) -> pa.Table
     }
     failures = {
         row: SkippedRow(rows.keys[row], NO_CAPTION, "the row has no caption")
-        for row in np.flatnonzero(schema.is_ok(embedded) & ~judged.encoded).tolist()
+        for row in np.flatnonzero(schema.is_ok(embedded) & ~validation.encoded).tolist()
     }
     table = pa.table({part.name: columns[part.name] for part in PAIR_RANKS}, schema=PAIR_RANKS)
     return schema.mark_failed(table, failures)

@@ -95,8 +95,8 @@ class PairTrainer(Trainer):
         # What ranks do together cannot be done again by one alone.
         self._exchanged = self._ranks > 1
         rows = sum(passes.rows(part) for part in parts)
-        told = distributed.gathered_rows(torch.tensor([[rows, len(parts)]], device=self.device), [1] * self._ranks)
-        counts, most = told[:, 0].tolist(), int(told[:, 1].max())
+        sizes = distributed.gathered_rows(torch.tensor([[rows, len(parts)]], device=self.device), [1] * self._ranks)
+        counts, most = sizes[:, 0].tolist(), int(sizes[:, 1].max())
         seed = torch.initial_seed()
         if most <= 1:
             return BatchState(counts, None, seed)
@@ -125,17 +125,17 @@ class PairTrainer(Trainer):
         ]
         return BatchState(counts, shares, seed)
 
-    def pass_loss(self, groups: Sequence[Group], begun: BatchState, index: int) -> Tensor:
+    def pass_loss(self, groups: Sequence[Group], state: BatchState, index: int) -> Tensor:
         """See `Trainer`: its value is the loss, its gradient that of the whole batch's."""
-        if begun.known is not None:
-            torch.manual_seed(begun.seed + index)
+        if state.known is not None:
+            torch.manual_seed(state.seed + index)
         images, texts, scale, *classes = self._replica(groups)
-        rows = begun.counts[self._rank]
+        rows = state.counts[self._rank]
         vectors = torch.cat([images, texts], dim=1)
-        if begun.known is not None:
-            known = begun.known[index] if rows else None
+        if state.known is not None:
+            known = state.known[index] if rows else None
         else:
-            known = self._known(vectors.detach()[:rows], _keys(groups)[:rows], scale.detach(), begun.counts)
+            known = self._known(vectors.detach()[:rows], _keys(groups)[:rows], scale.detach(), state.counts)
         if not rows or known is None:
             # Of a row that stands for none, nothing is wanted.
             nothing: Tensor = vectors.sum() + scale + sum(logits.sum() for logits in classes)
@@ -146,7 +146,7 @@ class PairTrainer(Trainer):
             loss = loss + auxiliary_loss(classes, torch.cat([group.attributes[:, KEYS:] for group in groups]))
         return loss
 
-    def blank(self) -> Group:
+    def placeholder(self) -> Group:
         """See `Trainer`."""
         side = self.network.side
         end = self.network.model.config.text_config.eos_token_id

@@ -93,13 +93,13 @@ def pair_metrics(results: pa.Table, rows: LabelledRows, scale: float, batch_size
     Raises:
         RunError: a row is missing, came twice or is none of `rows`; no row could be judged; the loss is no number.
     """
-    judged = Judgement.of(results, rows)
-    loss = judged.pairs.loss(scale, batch_size)
+    validation = PairValidation.of(results, rows)
+    loss = validation.pairs.loss(scale, batch_size)
     if not np.isfinite(loss):
         raise RunError(
-            f"validation: the loss is {loss} over {judged.rows} rows: the network computes no numbers any more"
+            f"validation: the loss is {loss} over {validation.rows} rows: the network computes no numbers any more"
         )
-    return judged.metrics(loss)
+    return validation.metrics(loss)
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ class Pairs:
         for begin in range(0, len(keys), batch_size):
             part = slice(begin, begin + batch_size)
             images, texts = self.images[self.image_of[part]], self.texts[firsts[part]]
-            told = (torch.from_numpy(images), torch.from_numpy(texts), keys[part], torch.tensor(scale))
-            total += float(contrastive_loss(*told))
+            batch = (torch.from_numpy(images), torch.from_numpy(texts), keys[part], torch.tensor(scale))
+            total += float(contrastive_loss(*batch))
         return total / len(keys)
 
     def ranks(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -190,13 +190,13 @@ def pair_results(
 
 
 @dataclass(frozen=True)
-class Judgement:
+class PairValidation:
     """Validation rows that were encoded, in order of key.
 
     Attributes:
         encoded: bool (N,), which of them are no error.
         pairs: of those.
-        skipped: error code → rows that could not be judged.
+        skipped: error code → rows that could not be measured.
     """
 
     encoded: npt.NDArray[np.bool_]
@@ -204,7 +204,7 @@ class Judgement:
     skipped: Mapping[str, int]
 
     @classmethod
-    def of(cls, results: pa.Table, rows: LabelledRows) -> Judgement:
+    def of(cls, results: pa.Table, rows: LabelledRows) -> PairValidation:
         """The judgement of PAIR_RESULTS of all ranks together.
 
         Raises:
@@ -226,7 +226,7 @@ class Judgement:
 
     @property
     def rows(self) -> int:
-        """Those that were judged."""
+        """The number of rows that were measured."""
         return int(self.encoded.sum())
 
     def metrics(self, loss: float) -> ValidationMetrics:

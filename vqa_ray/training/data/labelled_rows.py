@@ -151,8 +151,8 @@ class LabelledRows:
         if self.weights is not None:
             columns["weights"] = self.weights
         table = pa.table(columns)
-        told = with_metadata(table.schema, {"failed": self.failed, "failure": self.failure}).metadata
-        write_table_atomic(uri, table.replace_schema_metadata(told))
+        metadata = with_metadata(table.schema, {"failed": self.failed, "failure": self.failure}).metadata
+        write_table_atomic(uri, table.replace_schema_metadata(metadata))
 
     @classmethod
     def load(cls, uri: str) -> LabelledRows:
@@ -162,7 +162,7 @@ class LabelledRows:
             OSError: it is not there, or the store cannot be read.
         """
         table = parquet.read_table(pa.BufferReader(read_bytes(uri))).combine_chunks()
-        told = metadata_of(table.schema)
+        metadata = metadata_of(table.schema)
         columns = {name: _array(table[name]) for name in table.column_names}
         return cls(
             keys=columns["source_key"].to_numpy(),
@@ -172,8 +172,8 @@ class LabelledRows:
             answer_types=columns["answer_type"],
             auxiliary={n.removeprefix(_AUXILIARY): c for n, c in columns.items() if n.startswith(_AUXILIARY)},
             weights=columns.get("weights"),
-            failed=int(str(told["failed"])),
-            failure=str(told["failure"]),
+            failed=int(str(metadata["failed"])),
+            failure=str(metadata["failure"]),
         )
 
 
@@ -186,8 +186,8 @@ def _types(rows: LabelledRows) -> pa.StringArray:
     counts = rows.counts()
     kinds = [YES_NO if name in ("yes", "no") else NUMBER if _NUMBER.fullmatch(name) else OTHER for name in counts.names]
     # The majority of a row without answers is -1: the last.
-    told = pa.array(np.array([*kinds, OTHER], object)[counts.majority()], pa.string())
-    return compute.coalesce(rows.answer_types, told)
+    derived = pa.array(np.array([*kinds, OTHER], object)[counts.majority()], pa.string())
+    return compute.coalesce(rows.answer_types, derived)
 
 
 def _check_weights(table: pa.Table, weights: pa.ListArray | None) -> None:

@@ -44,7 +44,7 @@ class ScheduleConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedRows:
+class ScheduledRows:
     """M rows that one task reads, in the order in which they are wanted.
 
     Attributes:
@@ -109,7 +109,7 @@ class RowSchedule:
         """Global batches of an epoch."""
         return -(-len(self) // self.config.batch_size)
 
-    def parts(self, epoch: int, first_step: int = 0) -> list[PlannedRows]:
+    def parts(self, epoch: int, first_step: int = 0) -> list[ScheduledRows]:
         """The rows of an epoch in their order, in parts that are read one by one.
 
         Args:
@@ -154,10 +154,10 @@ class RowSchedule:
             groups.append((order[begin:], np.array([held])))
         return groups
 
-    def _part(self, rows: Counts, steps: npt.NDArray[np.int64], windows: Counts, shards: Counts) -> PlannedRows:
+    def _part(self, rows: Counts, steps: npt.NDArray[np.int64], windows: Counts, shards: Counts) -> ScheduledRows:
         keys = self._keys[rows]
         present = set(np.unique(keys >> ROW_BITS).tolist())
-        return PlannedRows(
+        return ScheduledRows(
             keys=keys,
             steps=steps.astype(np.int32),
             targets=self._targets.take(rows),
@@ -169,7 +169,7 @@ class RowSchedule:
 
 def evaluation_parts(
     keys: npt.NDArray[np.int64], targets: Targets, auxiliary: npt.NDArray[np.int32] | None = None
-) -> list[PlannedRows]:
+) -> list[ScheduledRows]:
     """Every row once, as they are stored, all at step 0; one part for each shard.
 
     Args:
@@ -184,7 +184,7 @@ def evaluation_parts(
         rows = np.arange(begin, begin + size)
         windows = _even(len(rows), -(-len(rows) // _EVALUATION_WINDOW))
         steps = np.zeros(len(rows), np.int32)
-        parts.append(PlannedRows(keys[rows], steps, targets.take(rows), classes[rows], windows, (index,)))
+        parts.append(ScheduledRows(keys[rows], steps, targets.take(rows), classes[rows], windows, (index,)))
     return parts
 
 

@@ -58,16 +58,16 @@ def build_vocabulary(rows: LabelledRows, *, min_count: int = 9, max_answers: int
     counts, votes = rows.counts(), answer_votes(rows)
     # A stable sort of what is in alphabetical order already.
     order = [int(at) for at in np.argsort(-votes, kind="stable") if votes[at] > 0]
-    told = ", ".join(f"{one_line(counts.spellings[at], 40)!r} ({votes[at]} rows)" for at in order[:3])
+    listed = ", ".join(f"{one_line(counts.spellings[at], 40)!r} ({votes[at]} rows)" for at in order[:3])
     if not order:
         raise RequestError(f"none of the {len(rows)} rows to train on has an answer")
     if len(order) == 1:
-        raise RequestError(f"there is only one answer to learn, {told}; at least two different ones are needed")
+        raise RequestError(f"there is only one answer to learn, {listed}; at least two different ones are needed")
     frequent = [at for at in order if votes[at] >= min_count][:max_answers]
     if len(frequent) < 2:
         raise RequestError(
             f"{len(frequent)} of {len(order)} answers are seen at least {min_count} times and may be learnt, at least "
-            f"2 are needed; the most frequent are {told}; give a smaller --min-answer-count"
+            f"2 are needed; the most frequent are {listed}; give a smaller --min-answer-count"
         )
     return AnswerVocabulary([counts.spellings[at] for at in frequent])
 

@@ -16,7 +16,7 @@ from vqa_ray.training.data.row_schema import LABELS
 from vqa_ray.training.data.source import TrainingSource, Truth
 
 
-class IndexRows:
+class ExtractLabels:
     """Takes question, right answers and the name of the image out of each row. Rows in error pass through.
 
     Args:

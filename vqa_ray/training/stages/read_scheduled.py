@@ -17,7 +17,7 @@ from vqa_ray.process import release_memory
 from vqa_ray.readers import Shard, Source, read_shard
 from vqa_ray.training.data.captions import with_captions
 from vqa_ray.training.data.row_schema import TRAINING_FIELDS
-from vqa_ray.training.data.schedule import PlannedRows
+from vqa_ray.training.data.schedule import ScheduledRows
 
 MAX_TABLE_ROWS = 256
 MAX_TABLE_BYTES = 8 * 2**20
@@ -25,7 +25,7 @@ SCHEMA = schema.with_kept(schema.READ, TRAINING_FIELDS)
 
 
 @dataclass(frozen=True)
-class ReadPlanned:
+class ReadScheduled:
     """Reads the rows of one part of a plan; pickles small, because it holds nothing of other parts.
 
     In memory is one window of the plan, and never more.
@@ -39,7 +39,7 @@ class ReadPlanned:
 
     source: Source
     shards: tuple[Shard, ...]
-    planned: PlannedRows
+    planned: ScheduledRows
     captions: str | None = None
     # Ray names a read task by its function when it warns.
     __name__ = "read_planned"
@@ -95,15 +95,15 @@ class ReadPlanned:
         return pa.Table.from_arrays([*table.columns, *added], schema=SCHEMA)
 
 
-def planned_reads(source: Source, parts: Sequence[PlannedRows], captions: str | None = None) -> list[ReadPlanned]:
+def scheduled_reads(source: Source, parts: Sequence[ScheduledRows], captions: str | None = None) -> list[ReadScheduled]:
     """One reader for each part of a plan, in order.
 
     Args:
         source: what the keys of the plan are of, with its shards.
-        captions: see `ReadPlanned`.
+        captions: see `ReadScheduled`.
     """
     slim = source.for_workers()
-    return [ReadPlanned(slim, tuple(source.shards[index] for index in part.shards), part, captions) for part in parts]
+    return [ReadScheduled(slim, tuple(source.shards[index] for index in part.shards), part, captions) for part in parts]
 
 
 class _Arrived:

@@ -91,7 +91,7 @@ class VqaTrainer(Trainer):
     def begin(self, parts: Sequence[Sequence[Group]]) -> None:
         """Nothing: a row's loss is its own."""
 
-    def pass_loss(self, groups: Sequence[Group], begun: None, index: int) -> Tensor:
+    def pass_loss(self, groups: Sequence[Group], state: None, index: int) -> Tensor:
         """See `Trainer`."""
         return self.loss(groups)
 
@@ -103,7 +103,7 @@ class VqaTrainer(Trainer):
             total = total + auxiliary_loss(others, torch.cat([group.attributes for group in groups]))
         return total
 
-    def blank(self) -> Group:
+    def placeholder(self) -> Group:
         """See `Trainer`."""
         return passes.placeholder_batch(self.network.model.config.num_labels, len(self.trained.auxiliary), self.patch)
 

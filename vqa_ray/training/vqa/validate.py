@@ -80,18 +80,18 @@ def metrics_of(results: pa.Table, rows: LabelledRows) -> ValidationMetrics:
     """
     results = by_key(results, rows)
     answered = schema.is_ok(results)
-    judged = answered & (rows.answers.value_lengths().to_numpy(zero_copy_only=False) > 0)
+    measured = answered & (rows.answers.value_lengths().to_numpy(zero_copy_only=False) > 0)
     skipped = Counter(results["error_code"].filter(pa.array(~answered)).to_pylist())
-    if unanswered := int((answered & ~judged).sum()):
+    if unanswered := int((answered & ~measured).sum()):
         skipped[UNANSWERED] = unanswered
-    count = int(judged.sum())
+    count = int(measured.sum())
     if count == 0:
         reasons = ", ".join(f"{code} {number}" for code, number in sorted(skipped.items())) or "there are none"
         raise RunError(f"validation: none of {len(rows)} rows could be judged: {reasons}")
-    loss = float(results["loss"].filter(pa.array(judged)).to_numpy().mean(dtype=np.float64))
+    loss = float(results["loss"].filter(pa.array(measured)).to_numpy().mean(dtype=np.float64))
     if not np.isfinite(loss):
         raise RunError(f"validation: the loss is {loss} over {count} rows: the network computes no numbers any more")
-    places = np.flatnonzero(judged)
+    places = np.flatnonzero(measured)
     accuracies = _accuracies(results["answer"].take(places), rows.take(places))
     kinds = rows.answer_types.take(pa.array(places)).dictionary_encode()
     names, codes = kinds.dictionary.to_pylist(), kinds.indices.to_numpy()
@@ -130,17 +130,17 @@ def confusion(
     counted = schema.is_ok(results) & (majority >= 0)
     right = majority[counted]
     frequency = np.bincount(right, minlength=len(counts.names))
-    told = np.argsort(-frequency, kind="stable")[:most_frequent]
-    told = told[frequency[told] > 0]
-    places = {counts.names[answer]: place for place, answer in enumerate(told.tolist())}
+    shown = np.argsort(-frequency, kind="stable")[:most_frequent]
+    shown = shown[frequency[shown] > 0]
+    places = {counts.names[answer]: place for place, answer in enumerate(shown.tolist())}
     given = results["answer"].filter(pa.array(counted)).combine_chunks().dictionary_encode()
-    columns = [places.get(canonical(answer), len(told)) for answer in given.dictionary.to_pylist()]
+    columns = [places.get(canonical(answer), len(shown)) for answer in given.dictionary.to_pylist()]
     row_of = np.full(len(counts.names) + 1, -1)
-    row_of[told] = np.arange(len(told))
+    row_of[shown] = np.arange(len(shown))
     line, column = row_of[right], np.array(columns, np.int64)[given.indices.to_numpy()]
-    matrix = np.zeros((len(told), len(told) + 1), np.int64)
+    matrix = np.zeros((len(shown), len(shown) + 1), np.int64)
     np.add.at(matrix, (line[line >= 0], column[line >= 0]), 1)
-    return tuple(counts.spellings[answer] for answer in told.tolist()), matrix
+    return tuple(counts.spellings[answer] for answer in shown.tolist()), matrix
 
 
 def _parts(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from vqa_ray.errors import RequestError
 from vqa_ray.readers.source import ColumnMap, InputConfig, Shard, Source
 from vqa_ray.schema import ROW_BITS
-from vqa_ray.training.data.schedule import PlannedRows, RowSchedule, ScheduleConfig, evaluation_parts, window_rows
+from vqa_ray.training.data.schedule import RowSchedule, ScheduleConfig, ScheduledRows, evaluation_parts, window_rows
 from vqa_ray.training.data.targets import Targets
 
 
@@ -32,7 +32,7 @@ def plan_of(sizes: list[int], batch_size: int = 8, window: int = 20, seed: int =
     return RowSchedule(keys, one_target_each(len(keys)), ScheduleConfig(batch_size, seed, window))
 
 
-def joined(parts: list[PlannedRows]) -> list[tuple[int, int, int, float]]:
+def joined(parts: list[ScheduledRows]) -> list[tuple[int, int, int, float]]:
     """(key, step, label, weight) of each row of the parts, in order."""
     rows = []
     for part in parts:

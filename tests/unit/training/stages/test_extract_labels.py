@@ -12,11 +12,11 @@ from vqa_ray.readers.source import LABEL
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.row_schema import LABELS
 from vqa_ray.training.data.source import TrainingSource, open_caption_source, open_training_source
-from vqa_ray.training.stages.extract_labels import IndexRows
+from vqa_ray.training.stages.extract_labels import ExtractLabels
 
 
 def index(source: TrainingSource) -> list[pa.Table]:
-    stage = pickle.loads(pickle.dumps(IndexRows(source.for_workers())))
+    stage = pickle.loads(pickle.dumps(ExtractLabels(source.for_workers())))
     tables = [read_shard(source.labels.for_workers(), shard) for shard in source.source.shards]
     return [stage(table) for part in tables for table in part]
 

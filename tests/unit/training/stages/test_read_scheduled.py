@@ -15,11 +15,11 @@ from vqa_ray import schema
 from vqa_ray.keys import Keys
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.training.data.row_schema import TRAINING_FIELDS
-from vqa_ray.training.data.schedule import PlannedRows, RowSchedule, ScheduleConfig, evaluation_parts
+from vqa_ray.training.data.schedule import RowSchedule, ScheduleConfig, ScheduledRows, evaluation_parts
 from vqa_ray.training.data.source import open_caption_source
 from vqa_ray.training.data.targets import Targets
 from vqa_ray.training.stages import read_scheduled as read_planned
-from vqa_ray.training.stages.read_scheduled import ReadPlanned, planned_reads
+from vqa_ray.training.stages.read_scheduled import ReadScheduled, scheduled_reads
 
 SCHEMA = schema.with_kept(schema.READ, TRAINING_FIELDS)
 SIZES = (30, 7, 55, 1)
@@ -50,7 +50,7 @@ def plan_of(source: Source, window: int, batch_size: int = 8) -> RowSchedule:
     return RowSchedule(keys, targets, ScheduleConfig(batch_size, 1, window), classes)
 
 
-def read(tasks: list[ReadPlanned]) -> pa.Table:
+def read(tasks: list[ReadScheduled]) -> pa.Table:
     tables = []
     for task in tasks:
         found = list(pickle.loads(pickle.dumps(task))())
@@ -63,7 +63,7 @@ def read(tasks: list[ReadPlanned]) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def check(table: pa.Table, parts: list[PlannedRows]) -> None:
+def check(table: pa.Table, parts: list[ScheduledRows]) -> None:
     assert table["source_key"].to_pylist() == [key for part in parts for key in part.keys.tolist()]
     assert table["step"].to_pylist() == [step for part in parts for step in part.steps.tolist()]
     for row in table.to_pylist():
@@ -80,13 +80,13 @@ def check(table: pa.Table, parts: list[PlannedRows]) -> None:
 def test_rows_come_in_the_order_of_the_plan(source: Source, window: int, epoch: int, skipped: int) -> None:
     plan = plan_of(source, window)
     parts = plan.parts(epoch, epoch * plan.steps_per_epoch + skipped)
-    check(read(planned_reads(source, parts)) if parts else SCHEMA.empty_table(), parts)
+    check(read(scheduled_reads(source, parts)) if parts else SCHEMA.empty_table(), parts)
 
 
 def test_evaluation_reads_all_rows_as_they_are_stored(source: Source) -> None:
     keys = np.array([row["source_key"] for row in rows_of(source)], np.int64)
     parts = evaluation_parts(keys, *labels_of(keys))
-    table = read(planned_reads(source, parts))
+    table = read(scheduled_reads(source, parts))
     check(table, parts)
     assert table["source_key"].to_pylist() == keys.tolist()
     assert set(table["step"].to_pylist()) == {0}
@@ -100,7 +100,7 @@ def test_references_and_tars_are_read_alike(tmp_path: Path) -> None:
     for uri in (tmp_path / "lines", tmp_path / "a.tar"):
         source = open_at(uri)
         plan = plan_of(source, 20)
-        table = read(planned_reads(source, plan.parts(0)))
+        table = read(scheduled_reads(source, plan.parts(0)))
         assert table["source_key"].to_pylist() == [key for part in plan.parts(0) for key in part.keys.tolist()]
         assert [row["questions"] for row in table.to_pylist()] == [
             [f"q{row}"] for row in table["source_key"].to_pylist()
@@ -109,7 +109,7 @@ def test_references_and_tars_are_read_alike(tmp_path: Path) -> None:
 
 def test_a_task_travels_small(source: Source) -> None:
     plan = plan_of(source, 8)
-    tasks = planned_reads(source, plan.parts(0))
+    tasks = scheduled_reads(source, plan.parts(0))
     assert len(tasks) > 2
     for task in tasks:
         assert task.source.shards == ()
@@ -124,7 +124,7 @@ def test_rows_that_are_gone_come_back_in_error(source: Source, tmp_path: Path) -
     shrunk = open_at(file)
     parts = plan_of(shrunk, 25).parts(0)
     write_jsonl(file, lines[:40])
-    table = read(planned_reads(shrunk, parts))
+    table = read(scheduled_reads(shrunk, parts))
     assert table["source_key"].to_pylist() == [key for part in parts for key in part.keys.tolist()]
     for row in table.to_pylist():
         assert (row["status"] == "error") == (row["source_key"] >= 40)
@@ -144,7 +144,7 @@ def test_rows_missing_in_the_middle_keep_their_place(source: Source, monkeypatch
 
     monkeypatch.setattr(read_planned, "read_shard", every_other)
     parts = plan_of(source, 13).parts(0)
-    table = pa.concat_tables([each for task in planned_reads(source, parts) for each in task()])
+    table = pa.concat_tables([each for task in scheduled_reads(source, parts) for each in task()])
     assert table["source_key"].to_pylist() == [key for part in parts for key in part.keys.tolist()]
     assert [row["status"] == "ok" for row in table.to_pylist()] == [
         row["source_key"] % 2 == 0 for row in table.to_pylist()
@@ -161,7 +161,7 @@ def test_tables_and_memory_stay_small(tmp_path: Path) -> None:
     targets = Targets(np.arange(count + 1), np.zeros(count, np.int32), np.ones(count, np.float32))
     plan = RowSchedule(keys, targets, ScheduleConfig(8, 0, 32))
     most, before = 0, pa.total_allocated_bytes()
-    for task in planned_reads(source, plan.parts(0)):
+    for task in scheduled_reads(source, plan.parts(0)):
         for table in task():
             assert table["image"].nbytes <= 8 * 2**20 + 4_096
             most = max(most, pa.total_allocated_bytes() - before)
@@ -174,6 +174,6 @@ def test_captions_stand_where_questions_do(tmp_path: Path) -> None:
     columns = {"image": [b"a", b"b", b"c"], "caption": [["one", "two"], None, ["three"]], "question": ["x"] * 3}
     source = open_caption_source(InputConfig(str(write_parquet(tmp_path / "a.parquet", columns))))
     parts = evaluation_parts(np.arange(3), Targets(np.zeros(4, np.int64), np.array([], np.int32), np.array([], "f4")))
-    table = read(planned_reads(source.images, parts, source.captions))
+    table = read(scheduled_reads(source.images, parts, source.captions))
     assert table["questions"].to_pylist() == [["one", "two"], [], ["three"]]
     assert table["image"].to_pylist() == [b"a", b"b", b"c"]
