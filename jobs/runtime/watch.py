@@ -20,6 +20,7 @@ from vqa_ray.jobs.runtime.progress import progress_line, round_estimate
 from vqa_ray.pipelines.reports import StopOnRequest, returned_rows
 from vqa_ray.readers.estimate import Estimate
 from vqa_ray.stages.row_report import ReturnedRows
+from vqa_ray.storage.store_errors import store_failures
 
 logger = logging.getLogger(__name__)
 
@@ -79,13 +80,13 @@ class ProgressReporter:
                 self._lines(stop)
             else:
                 self._bar(stop)
-        except (OSError, ray.exceptions.RayError) as error:
+        except store_failures(ray.exceptions.RayError) as error:
             logger.warning("progress is not shown any more: %s", error)
 
     def _count(self, estimate: Callable[[], Estimate | None]) -> None:
         try:
             found = estimate()
-        except (OSError, VqaRayError) as error:
+        except store_failures(VqaRayError) as error:
             # Reading the rows meets the same error, and reports it.
             logger.debug("the number of rows is not estimated: %s", error)
             return

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import RequestError
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
+from vqa_ray.storage.store_errors import store_failures, store_reason
 
 if TYPE_CHECKING:
     import pandas
@@ -34,8 +35,8 @@ def read_run(uri: str) -> Run:
         finished = manifest.read(layout.manifest)
     except NotADirectoryError as error:
         raise RequestError(f"{uri}: a file; wanted is the output directory of a run") from error
-    except OSError as error:
-        raise RequestError(f"{uri}: cannot be read: {one_line(error)}") from error
+    except store_failures() as error:
+        raise RequestError(f"{uri}: cannot be read: {store_reason(error, named=True)}") from error
     if record is None:
         raise RequestError(f"{uri}: no run is there; wanted is the output directory of a command of vqa-ray")
     return Run(uri, record, finished)
@@ -77,8 +78,8 @@ class Run:
         """
         try:
             parts = [read_columns(entry.uri, columns) for entry in RunDirectory(self.uri).part_files()]
-        except (OSError, pa.ArrowException) as error:
-            raise RequestError(f"{self.uri}: cannot be read: {one_line(error)}") from error
+        except store_failures(pa.ArrowException) as error:
+            raise RequestError(f"{self.uri}: cannot be read: {store_reason(error, named=True)}") from error
         if not parts:
             raise RequestError(f"{self.uri}: the run of {self.record.job} has no rows yet")
         unknown = [name for name in columns or () if name not in parts[0].column_names]

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from vqa_ray import schema
-from vqa_ray.errors import ErrorCode, RowError, one_line
+from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.index.input_snapshot import read_input_snapshot
 from vqa_ray.index.reader import Index
 from vqa_ray.readers.reread import reread
+from vqa_ray.storage.store_errors import store_failures, store_reason
 
 _NEEDED = ("row_id", "image_id", "image_uri", "sha256", "source_key", *(field.name for field in schema.STATUS))
 
@@ -60,8 +61,8 @@ def _images(index: Index, update: str, keys: Sequence[int]) -> dict[int, bytes |
     """Read the encoded image, or the reason why there is none, by source_key of an update."""
     try:
         source = read_input_snapshot(index.layout.origin(update))
-    except OSError as error:
-        reason = f"how the input was read is not recorded any more: {one_line(error)}"
+    except store_failures() as error:
+        reason = f"how the input was read is not recorded any more: {store_reason(error, named=True)}"
         return dict.fromkeys(keys, RowError(ErrorCode.IMAGE_FETCH_FAILED, reason))
     rows = reread(source, dict.fromkeys(keys))
     return {key: row if isinstance(row, RowError) else row["image"] for key, row in rows}

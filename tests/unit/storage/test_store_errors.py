@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from vqa_ray.api.run import read_run
 from vqa_ray.browse.dataset import open_collection
 from vqa_ray.calibration.file import Calibration
 from vqa_ray.calibration.samples import Labels
@@ -49,6 +50,7 @@ _SMALL_FILES: dict[str, Callable[[str], object]] = {
     "vocabulary": read_vocabulary,
     "labels": Labels.read,
     "rows": open_collection,
+    "run": read_run,
 }
 
 
