@@ -101,11 +101,11 @@ class RayTrainContext:
         self._shared: list[DataIterator] = []
 
     def training_rows(self, epoch: int, first_step: int) -> Iterator[pa.Table]:
-        """This rank's share of an epoch's rows; every rank must call."""
+        """Yield this worker's share of an epoch's rows; every worker must call."""
         return self._share(partial(self._streams.training, epoch, first_step))
 
     def validation_rows(self) -> Iterator[pa.Table]:
-        """This rank's share of the validation rows; every rank must call."""
+        """Yield this worker's share of the validation rows; every worker must call."""
         return self._share(self._streams.validating)
 
     def _share(self, build: Callable[[], Dataset]) -> Iterator[pa.Table]:
@@ -143,7 +143,7 @@ class RayTrainContext:
                 yield Path(directory)
 
     def save(self, write: Callable[[Path], None], metrics: Mapping[str, Any]) -> None:
-        """Make a checkpoint of what rank 0 writes; every rank must call. How many ranks there are is told with it."""
+        """Make a checkpoint of what rank 0 writes; every worker must call."""
         with tempfile.TemporaryDirectory() as directory:
             saved = None
             if self.rank == 0:

@@ -41,7 +41,7 @@ class TrainingResourcePlan:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResourceRequest:
-    """What the user asked for.
+    """The wishes of the user.
 
     Attributes:
         workers: (min, max) training processes.
@@ -61,10 +61,12 @@ class TrainingResourceRequest:
 def plan_training_resources(
     cpus: float, gpus: float, request: TrainingResourceRequest, cores: int | None = None
 ) -> TrainingResourcePlan:
-    """A placement for a cluster.
+    """Decide where the parts of a training run on a cluster.
 
     Args:
-        cpus, gpus: logical CPUs and GPUs of the cluster.
+        cpus: logical CPUs of the cluster.
+        gpus: GPUs of the cluster.
+        request: what the user wants.
         cores: CPU cores of the machine where logical CPUs do not tell (a local Ray); None: as many as `cpus`.
     """
     low, high = request.workers
@@ -94,6 +96,6 @@ def plan_training_resources(
 
 
 def minimum_training_resources(placement: TrainingResourcePlan) -> dict[str, float]:
-    """What must be free at the same time: the fewest workers, and one task that reads and one that decodes."""
+    """Return what must be free at the same time: the fewest workers, and one task that reads and one that decodes."""
     workers = placement.workers[0]
     return {"CPU": workers * placement.cpus + READ_CPUS + DECODE_CPUS, "GPU": workers * placement.gpus}

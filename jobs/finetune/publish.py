@@ -139,7 +139,7 @@ def log_result(content: Mapping[str, Any], spec: FinetuneSpec) -> RunResult:
 
 
 def next_command(spec: FinetuneSpec) -> str:
-    """A command that runs as it is: the trained model on the images that it was validated on, or trained on."""
+    """Return a command that runs as it is: the trained model on the images that it was validated on, or trained on."""
     job, suffix = ("index", "index") if spec.task == CONTRASTIVE else ("answer", "answers")
     words = ["vqa-ray", job, "--input", spec.validation or spec.input]
     words += ["--output", f"{spec.output.rstrip('/')}-{suffix}", "--model", spec.output]

@@ -176,7 +176,7 @@ def heat_rows(confusion: Confusion | None, limit: int = MOST_ANSWERS) -> list[He
 
 
 def natural(name: str) -> tuple[str, int]:
-    """A key by which `recall@5` comes before `recall@10`."""
+    """Return a key by which `recall@5` comes before `recall@10`."""
     words, _, number = name.rpartition("@")
     return (words, int(number)) if number.isdecimal() else (name, 0)
 

@@ -19,6 +19,8 @@ def auxiliary_heads(width: int, classes: Sequence[int], *, seed: int, device: to
     Args:
         width: of an image token.
         classes: of each column.
+        seed: of the weights.
+        device: where the heads lie.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -23,6 +23,8 @@ def save_state(directory: Path, trainer: Trainer, extra: Mapping[str, Any]) -> N
     """Write a trainer's state into a directory; an older one in it is replaced.
 
     Args:
+        directory: where to write.
+        trainer: what to write.
         extra: what else a resumed run must know, as JSON can hold it.
 
     Raises:
@@ -42,7 +44,7 @@ def save_state(directory: Path, trainer: Trainer, extra: Mapping[str, Any]) -> N
 
 
 def read_extra(directory: Path) -> dict[str, Any]:
-    """What `save_state` was given beside the trainer, without loading any weights.
+    """Read what `save_state` was given beside the trainer, without loading any weights.
 
     Raises:
         RunError: the checkpoint was cut short, or is of another version.

@@ -54,6 +54,7 @@ def gathered_rows(values: Tensor, counts: Sequence[int]) -> Tensor:
     """The rows (N, …) of every rank, one after the other in order of rank, on every rank; no gradient goes back.
 
     Args:
+        values: (N, …), the rows of this worker.
         counts: rows of each rank; this one has `values` of them.
     """
     if len(counts) == 1:

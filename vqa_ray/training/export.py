@@ -33,6 +33,7 @@ def write_model(destination: str, write: Callable[[Path], None]) -> None:
     """Write a model directory to a local directory or URI, whole or not at all.
 
     Args:
+        destination: a local directory or URI.
         write: fills an empty local directory.
 
     Raises:

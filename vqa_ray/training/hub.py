@@ -85,7 +85,7 @@ def check_push(name: str, *, api: HubApi | None = None) -> str:
 
 
 def _account(name: str, hub: HubApi) -> Mapping[str, Any]:
-    """What `whoami` answers, in time."""
+    """Ask `whoami`, with a time limit."""
     from huggingface_hub import constants, errors
 
     unreachable: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
@@ -184,6 +184,7 @@ def _reason(error: Exception, asked: str = "") -> str:
     """In words why the hub did not do what it was asked.
 
     Args:
+        error: what the client raised.
         asked: the address where it was only asked who the user is; empty for an upload.
     """
     from huggingface_hub.errors import LocalTokenNotFoundError, OfflineModeIsEnabled

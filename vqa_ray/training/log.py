@@ -177,7 +177,7 @@ class TrainingLog:
         return max(self.validations, key=lambda record: record.accuracy, default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` takes, of plain values that JSON can hold."""
+        """Return what `from_json` takes, of plain values that JSON can hold."""
         return {
             "limit": self.limit,
             "every": self.every,

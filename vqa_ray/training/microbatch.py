@@ -22,6 +22,7 @@ def default_tokens(config: Any, device: torch.device) -> int:
 
     Args:
         config: the `ViltConfig` of the network.
+        device: that the pass runs on.
     """
     if device.type != "cuda":
         return _CPU_TOKENS
@@ -29,11 +30,14 @@ def default_tokens(config: Any, device: torch.device) -> int:
 
 
 def default_pair_tokens(vision: Any, text: Any, device: torch.device) -> int:
-    """As `default_tokens`, of a network of two towers; on a CPU as many as its memory can be thought to hold, because
-    a batch in several passes costs another forward.
+    """Choose as `default_tokens`, for a network of two towers.
+
+    On a CPU it is as many as the memory probably holds, because a batch in several passes costs another forward.
 
     Args:
-        vision, text: the configs of the towers.
+        vision: the config of the image tower.
+        text: that of the text tower.
+        device: that the pass runs on.
     """
     per_token = max(_bytes_per_token(vision), _bytes_per_token(text))
     if device.type != "cuda":
@@ -105,7 +109,7 @@ def placeholder_batch(num_answers: int, heads: int, patch_size: int) -> Group:
 
 
 def _rows(group: Group, start: int, stop: int) -> Group:
-    """Some rows, without the padding that only longer questions needed."""
+    """Return some rows, without the padding that only longer questions needed."""
     ids, mask = group.input_ids[start:stop], group.text_mask
     if mask is not None:
         mask = mask[start:stop]

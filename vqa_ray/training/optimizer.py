@@ -12,10 +12,9 @@ _HEADS = frozenset({"classifier", "auxiliary"})
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, object]]:
-    """Encoder and head, each with and without decay; every trainable parameter in exactly one group.
+    """Group encoder and head, each with and without decay; every trainable parameter in exactly one group.
 
-    Which parameters go undecayed is told by the module that owns them (norms, biases) and by their shape (a scale), not
-    by their names.
+    The module that owns a parameter (norms, biases) and its shape (a scale) decide whether it decays, not its name.
     """
     undecayed = {
         id(parameter)
@@ -44,7 +43,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> torch.optim.Ad
 
 
 def schedule_factor(step: int, total_steps: int, warmup_fraction: float) -> float:
-    """What the learning rate is multiplied by at `step` (0-based): linear warm-up, then linear to 0."""
+    """Return what the learning rate is multiplied by at `step` (0-based): linear warm-up, then linear to 0."""
     warmup = max(1, round(total_steps * warmup_fraction))
     if step < warmup:
         return (step + 1) / warmup

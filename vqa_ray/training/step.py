@@ -89,7 +89,7 @@ class Trainer(abc.ABC):
 
     @abc.abstractmethod
     def begin(self, parts: Sequence[Sequence[Group]]) -> Any:
-        """What must be known of the whole batch before any of its passes; every rank calls it once a try.
+        """Compute what a pass must know of the whole batch; every worker calls it once a try.
 
         Args:
             parts: the passes of this rank, on the host; none where it has no rows.

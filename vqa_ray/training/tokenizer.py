@@ -20,7 +20,7 @@ _OTHER_CHARACTERS = 1_000
 
 
 def build_tokenizer(words: Iterable[str], max_text_tokens: int = 40) -> Any:
-    """A lower-casing WordPiece tokenizer that knows `words` whole and spells out the others.
+    """Build a lower-casing WordPiece tokenizer that knows `words` whole and spells out the others.
 
     Args:
         words: any case; split as BERT splits before they are added, duplicates are fine.
@@ -32,13 +32,15 @@ def build_tokenizer(words: Iterable[str], max_text_tokens: int = 40) -> Any:
 
 
 def train_tokenizer(questions: Iterable[str], vocab_size: int, max_text_tokens: int = 40) -> Any:
-    """A lower-casing WordPiece tokenizer whose pieces are learnt from questions.
+    """Learn the pieces of a lower-casing WordPiece tokenizer from questions.
 
     Every ASCII letter, digit and mark is a piece, so hardly a word is unknown whatever is asked later. The same
     questions give the same tokenizer.
 
     Args:
+        questions: the texts to learn from.
         vocab_size: at most so many pieces, special ones included; few questions need fewer.
+        max_text_tokens: the `model_max_length` that is saved with it.
 
     Raises:
         RequestError: `vocab_size` does not even hold the single characters.

@@ -11,8 +11,10 @@ _OF_THIS_MACHINE = ("is_local", "local_files_only")
 
 
 def add_older_files(directory: Path) -> None:
-    """Write `preprocessor_config.json`, which transformers 4 looks for, from `processor_config.json`; and take out of
-    `tokenizer_config.json` how the tokenizer was loaded on this machine."""
+    """Write `preprocessor_config.json`, which transformers 4 looks for, from `processor_config.json`.
+
+    Of `tokenizer_config.json`, take out how the tokenizer was loaded on this machine.
+    """
     processor = _read(directory / "processor_config.json")
     images = {**processor["image_processor"], "processor_class": processor["processor_class"]}
     _write(directory / "preprocessor_config.json", images)

@@ -12,6 +12,7 @@ def export_pairs(destination: str, start: InitialClip, dtype: str = "float32") -
     """Write the model to a local directory or URI, whole or not at all; the training model stays as it is.
 
     Args:
+        destination: a local directory or URI.
         start: whose model was trained.
         dtype: of the written weights, `float32` or `bfloat16`.
 

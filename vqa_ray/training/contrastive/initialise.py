@@ -50,6 +50,7 @@ class InitialClip:
         """Write what `CLIPModel`, `CLIPProcessor` and `AutoTokenizer.from_pretrained` load.
 
         Args:
+            directory: where to write.
             model: in place of its own.
         """
         from transformers import CLIPProcessor
@@ -65,6 +66,7 @@ def start_pairs_from(reference: str, *, dropout: float = 0.0) -> InitialClip:
     """Load the whole of a checkpoint.
 
     Args:
+        reference: the checkpoint, see `describe_start`.
         dropout: of attention while training; the config keeps what the checkpoint says.
 
     Raises:
@@ -91,6 +93,8 @@ def start_pairs_from_scratch(
     """Make a fresh network, and learn a tokenizer from the captions.
 
     Args:
+        shape: of the network.
+        captions: what the tokenizer is learnt from.
         vocab_size: at most so many WordPieces.
         seed: of the initial weights; the global generator is left as it was.
 

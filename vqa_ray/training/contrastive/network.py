@@ -45,8 +45,12 @@ class PairNetwork(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(std), persistent=False)
 
     def forward(self, groups: Sequence[Group]) -> tuple[Tensor, ...]:
-        """(unit vectors of the images, of their texts, both float32 (N, D); what similarities are multiplied by; the
-        logits of each auxiliary head (N, classes))."""
+        """Encode images and texts.
+
+        Returns:
+            Unit vectors of the images and of their texts, both float32 (N, D); what similarities are multiplied by; the
+            logits of each auxiliary head (N, classes).
+        """
         looked = self._looked([group.pixels for group in groups])
         texts = torch.cat([self.texts(group.input_ids) for group in groups])
         scale: Tensor = self.model.logit_scale.exp()
@@ -54,15 +58,15 @@ class PairNetwork(nn.Module):
         return _unit(looked.pooler_output), texts, scale, *(head(mean_token) for head in self.auxiliary)
 
     def images(self, pixels: Sequence[Tensor]) -> Tensor:
-        """Unit vectors, float32 (N, D), of uint8 images (n, H, W, 3) at the model's size or to be cut to it."""
+        """Return unit vectors, float32 (N, D), of uint8 images (n, H, W, 3) at the model's size or to be cut to it."""
         return _unit(self._looked(pixels).pooler_output)
 
     def texts(self, input_ids: Tensor) -> Tensor:
-        """Unit vectors, float32 (N, D), of token ids (N, L). What is behind a text's end is not looked at."""
+        """Return unit vectors, float32 (N, D), of token ids (N, L); nothing behind a text's end counts."""
         return _unit(self.model.get_text_features(input_ids=input_ids).pooler_output)
 
     def _looked(self, pixels: Sequence[Tensor]) -> Any:
-        """What the image tower and its projection make of uint8 images."""
+        """Run the image tower and its projection over uint8 images."""
         x = torch.cat([self._cropped(part) for part in pixels])
         x = ((x.float() - self.mean) / self.std).permute(0, 3, 1, 2)
         return self.model.get_image_features(pixel_values=x)

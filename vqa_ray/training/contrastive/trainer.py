@@ -162,7 +162,8 @@ class PairTrainer(Trainer):
         """Every rank must call.
 
         Args:
-            vectors: float32 (N, 2 D) of this rank's rows, without a gradient. keys: int64 (N, KEYS).
+            vectors: float32 (N, 2 D) of this rank's rows, without a gradient.
+            keys: int64 (N, KEYS).
             scale: (), without a gradient.
             counts: rows of each rank.
         """

@@ -59,6 +59,7 @@ def validate_pairs(
 
     Args:
         tables: DECODED rows with TRAINING_FIELDS, whose captions stand where questions do; cut anywhere, in any order.
+        trainer: whose network encodes.
         tokenize: caption → token ids.
 
     Returns:

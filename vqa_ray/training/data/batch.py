@@ -125,6 +125,7 @@ def grouped(
         table: DECODED rows, none in error.
         tokens: token ids of each row's text.
         targets: (N, A). attributes: (N, K).
+        attributes: int64 (N, columns), what goes with each row.
         pin: put tensors in page-locked memory.
 
     Returns:

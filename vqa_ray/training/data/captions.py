@@ -42,8 +42,10 @@ def caption_for_epoch(source_key: int, count: int, epoch: int, seed: int) -> int
     comes once before any comes again.
 
     Args:
-        source_key, epoch, seed: at least 0.
+        source_key: of the row.
         count: of the row's captions, at least 1.
+        epoch: from 0.
+        seed: of the order.
     """
     if count == 1:
         return 0

@@ -20,9 +20,11 @@ _SHOWN_CHARACTERS = 40
 
 
 def learnt_answers(rows: LabelledRows, vocabulary: AnswerVocabulary, min_count: int, *, chosen: bool) -> str:
-    """A sentence on the vocabulary that was made of the rows, and what it leaves out.
+    """Return a sentence on the vocabulary that was made of the rows, and what it leaves out.
 
     Args:
+        rows: to train on.
+        vocabulary: made of these rows.
         min_count: rows that an answer must have.
         chosen: whether the number of rows decided `min_count`, rather than the user.
     """
@@ -39,9 +41,10 @@ def learnt_answers(rows: LabelledRows, vocabulary: AnswerVocabulary, min_count: 
 
 
 def unlabelled(rows: LabelledRows, what: str, where: Callable[[int], str]) -> str | None:
-    """A sentence on the rows without any label, with examples; None where there are none.
+    """Return a sentence on the rows without any label, with examples; None where there are none.
 
     Args:
+        rows: with their labels.
         what: "answer" or "caption".
         where: source_key → the name of a row.
     """
@@ -53,10 +56,13 @@ def unlabelled(rows: LabelledRows, what: str, where: Callable[[int], str]) -> st
 
 
 def unmatched(rows: LabelledRows, vocabulary: AnswerVocabulary, then: str) -> str | None:
-    """A sentence on the rows none of whose answers is in the vocabulary, with the most frequent of these answers; None
-    where there are none.
+    """Return a sentence on the rows without an answer of the vocabulary; None where there are none.
+
+    It names the most frequent of their answers.
 
     Args:
+        rows: with their labels.
+        vocabulary: the answers to learn.
         then: what becomes of such rows: "are not trained on".
     """
     counts = rows.counts()
@@ -75,8 +81,10 @@ def unmatched(rows: LabelledRows, vocabulary: AnswerVocabulary, then: str) -> st
 
 
 def unused(rows: LabelledRows, vocabulary: AnswerVocabulary) -> list[str]:
-    """Sentences on words of a given vocabulary that nothing teaches: those that no row has, and those that are another
-    spelling of an earlier one."""
+    """Return sentences on words of a given vocabulary that nothing teaches.
+
+    No row has them, or they are another spelling of an earlier word.
+    """
     forms = [canonical(label) for label in vocabulary.labels]
     present = set(rows.counts().names)
     absent = [label for label, form in zip(vocabulary.labels, forms, strict=True) if form not in present]

@@ -63,7 +63,7 @@ class LabelledRows:
         return count_answers(self.answers, self.weights)
 
     def take(self, rows: npt.NDArray[np.int64]) -> LabelledRows:
-        """Some rows by their numbers, int64 (M,), ascending."""
+        """Return some rows by their numbers, int64 (M,), ascending."""
         chosen = pa.array(rows)
         return replace(
             self,
@@ -81,6 +81,7 @@ class LabelledRows:
 
         Args:
             fraction: of the images to validate on, 0-1; at least one image is on each side, unless it is 0.
+            seed: of the choice.
 
         Raises:
             RequestError: there are fewer than two images.
@@ -103,6 +104,7 @@ class LabelledRows:
         """Gather LABELS tables, in any order.
 
         Args:
+            tables: LABELS, in any order.
             auxiliary: the names of the auxiliary columns.
 
         Raises:
@@ -182,7 +184,7 @@ def _array(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _types(rows: LabelledRows) -> pa.StringArray:
-    """The answer types, told from the majority answer where the input does not say."""
+    """Return the answer types, by the majority answer where the input does not say."""
     counts = rows.counts()
     kinds = [YES_NO if name in ("yes", "no") else NUMBER if _NUMBER.fullmatch(name) else OTHER for name in counts.names]
     # The majority of a row without answers is -1: the last.

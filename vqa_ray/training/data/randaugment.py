@@ -137,7 +137,7 @@ class RandAugment:
     operations: Sequence[str] = OPERATIONS
 
     def __post_init__(self) -> None:
-        """Raises RequestError for what cannot be drawn."""
+        """Raise a RequestError for what cannot be drawn."""
         if self.num_ops < 0:
             raise RequestError(f"augmentation: num_ops is {self.num_ops}, wanted at least 0")
         if not 0 <= self.magnitude <= MAX_MAGNITUDE:

@@ -194,6 +194,7 @@ def window_rows(source: Source, rows: int, window_bytes: int = WINDOW_BYTES) -> 
     Args:
         source: what is read, with its shards.
         rows: how many rows the index has, where the source does not tell.
+        window_bytes: of a window.
     """
     size_bytes = sum(shard.size_bytes for shard in source.shards)
     row_bytes = size_bytes // max(1, source.total_rows or rows)

@@ -164,7 +164,7 @@ def _no_truth(source: Source, candidates: tuple[str, ...], truth: str | None) ->
 
 
 def _check_auxiliary(source: Source, names: tuple[str, ...]) -> None:
-    """Raises RequestError where one is missing, or no category."""
+    """Raise a RequestError where one is missing, or no category."""
     given = {part.name: part.type for part in source.passthrough}
     for name in names:
         if name not in given:

@@ -73,7 +73,7 @@ def soft_targets(rows: LabelledRows, vocabulary: AnswerVocabulary) -> Targets:
 
 
 def caption_targets(rows: LabelledRows) -> Targets:
-    """What tells that a row can be learnt from: one target where it has a caption, none where it has not."""
+    """Mark the rows that can be learnt from: one target where it has a caption, none where it has not."""
     is_captioned = rows.answers.value_lengths().to_numpy(zero_copy_only=False) > 0
     offsets = np.concatenate([[0], np.cumsum(is_captioned)]).astype(np.int64)
     return Targets(offsets, np.zeros(offsets[-1], np.int32), np.ones(offsets[-1], np.float32))

@@ -44,8 +44,9 @@ def answer_votes(rows: LabelledRows) -> npt.NDArray[np.int64]:
 
 
 def build_vocabulary(rows: LabelledRows, *, min_count: int = 9, max_answers: int | None = None) -> AnswerVocabulary:
-    """The answers of the rows as they are written most often, the most frequent first, equally frequent ones in
-    alphabetical order. Answers that are the same when normalised are one.
+    """Make a vocabulary of the answers of rows, each as it is written most often, the most frequent first.
+
+    Equally frequent answers are in alphabetical order; those that are the same when normalised are one.
 
     Args:
         rows: to train on.

@@ -100,6 +100,7 @@ def scheduled_reads(source: Source, parts: Sequence[ScheduledRows], captions: st
 
     Args:
         source: what the keys of the plan are of, with its shards.
+        parts: the rows to read, in their order.
         captions: see `ReadScheduled`.
     """
     slim = source.for_workers()

@@ -30,7 +30,10 @@ def export(
     nothing there can be loaded. An older export there is replaced; other files are left alone.
 
     Args:
+        destination: a local directory or URI.
         model: a `ViltForQuestionAnswering`, or one that `lora.adapt` made: its adapters are merged.
+        tokenizer: of transformers.
+        transform: the size of its images.
         dtype: of the written weights, `float32` or `bfloat16`.
         adapter: write the adapters alone, for `PeftModel.from_pretrained(base, destination)`; the `config.json` beside
             them holds the answers and is what the base is loaded with.

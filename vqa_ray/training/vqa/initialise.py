@@ -45,6 +45,7 @@ def start_from(reference: str, vocabulary: AnswerVocabulary, *, seed: int = 0, d
     """Take the encoder of a checkpoint, and the rows of its answer head that the vocabulary still wants.
 
     Args:
+        reference: the checkpoint, see `describe_start`.
         vocabulary: the answers to train, in the order of the logits.
         seed: of fresh weights; the global generator is left as it was.
         dropout: of hidden states and attention while training; the config keeps what the checkpoint says.
@@ -75,9 +76,12 @@ def start_from_scratch(
     """Make a fresh network of a shape, and learn a tokenizer from the questions.
 
     Args:
+        shape: of the network.
+        questions: what the tokenizer is learnt from.
         vocabulary: the answers to train, in the order of the logits.
         vocab_size: at most so many WordPieces.
-        seed, dropout: see `start_from`.
+        seed: of fresh weights.
+        dropout: see `start_from`.
 
     Raises:
         RequestError: `vocab_size` is too small.

@@ -24,6 +24,8 @@ def adapt(model: Any, config: LoraConfig, *, seed: int = 0) -> Any:
     """Wrap a `ViltForQuestionAnswering` in peft's model, its layers replaced; `ViltNetwork` takes it as such.
 
     Args:
+        model: the network; its layers are replaced.
+        config: of the adapters.
         seed: of the adapters; the global generator is left as it was.
     """
     import peft

@@ -14,11 +14,14 @@ from vqa_ray.training.vqa.shape import ViltShape
 
 
 def build_vilt(shape: ViltShape, vocab_size: int, answers: Sequence[str], seed: int, dropout: float = 0.0) -> Any:
-    """A `ViltForQuestionAnswering` with fresh weights.
+    """Build a `ViltForQuestionAnswering` with fresh weights.
 
     Args:
+        shape: of the network.
+        vocab_size: of its tokenizer.
         answers: the answer vocabulary, in the order of the logits.
         seed: of the initial weights; the global generator is left as it was.
+        dropout: that its config holds.
     """
     from transformers import ViltConfig, ViltForQuestionAnswering
 

@@ -20,7 +20,8 @@ def vqa_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Binary cross-entropy summed over labels and samples (ViLT: mean over the batch times the number of labels).
 
     Args:
-        logits: (N, A). targets: float32 (N, A) in 0–1.
+        logits: (N, A).
+        targets: float32 (N, A) in 0–1.
     """
     return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="sum")
 

@@ -48,6 +48,7 @@ def validate(
 
     Args:
         tables: DECODED rows with TRAINING_FIELDS, cut anywhere, in any order.
+        trainer: whose network answers.
         tokenize: question → token ids.
         labels: the answer vocabulary, in the order of the logits.
 
@@ -161,8 +162,11 @@ def _answered(
 
 
 def _as_said(answer: str, truth: Sequence[str]) -> str:
-    """The answer as an annotator spelt it, where one gave the same: the vocabulary has one spelling of each answer, and
-    the official accuracy does not normalise where all annotators agree."""
+    """Return the answer as an annotator spelt it, where one gave the same.
+
+    The vocabulary has one spelling of each answer, and the official accuracy does not normalise where all annotators
+    agree.
+    """
     form = canonical(answer)
     return next((said for said in truth if canonical(said) == form), answer)
 
