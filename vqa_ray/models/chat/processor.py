@@ -174,8 +174,8 @@ class ChatProcessor:
         if self._adapter is not None and self._adapter.ending is not None:
             self._ending = self._adapter.ending
         # Gemma 3's processor names the token that opens an image, its tokenizer the one that stands for a part of it.
-        told = [getattr(part, "image_token_id", None) for part in (self._processor, self.tokenizer)]
-        known = [token for token in told if token is not None]
+        named = [getattr(part, "image_token_id", None) for part in (self._processor, self.tokenizer)]
+        known = [token for token in named if token is not None]
         if known and self.image_token_id is not None and self.image_token_id not in known:
             raise ModelLoadError(
                 f"{label}: the processor's image token is {known[0]}, config.json says {self.image_token_id}"

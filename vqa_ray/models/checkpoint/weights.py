@@ -144,8 +144,8 @@ def load_text_tokenizer(path: Path, extra: str | None = None, *, label: str | No
         raise ModelLoadError(f"{label}: its tokenizer needs a package that is missing: {hint}") from error
     except Exception as error:
         # The Rust part of tokenizers raises `Exception` itself, whatever is wrong with a file.
-        told = one_line(error) or type(error).__name__
-        raise ModelLoadError(f"{label}: its tokenizer cannot be loaded: {told}") from error
+        reason = one_line(error) or type(error).__name__
+        raise ModelLoadError(f"{label}: its tokenizer cannot be loaded: {reason}") from error
     if len(tokenizer) <= len(set(tokenizer.all_special_ids)):
         # transformers builds one of special tokens alone where files are missing.
         raise ModelLoadError(f"{label}: its tokenizer is empty, so every word would be unknown to it")

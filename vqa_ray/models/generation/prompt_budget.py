@@ -62,11 +62,11 @@ class PromptTruncator:
             kept.pop(0)
             text, ids = self._worded(question, kept)
         dropped = len(turns) - len(kept)
-        told = [f"{dropped} of {len(turns)} earlier turns left out: the context is full"] if dropped else []
+        notes = [f"{dropped} of {len(turns)} earlier turns left out: the context is full"] if dropped else []
         if len(ids) > self.limit:
-            told.append(f"question cut: its prompt has {len(ids)} tokens, the model reads {self.limit}")
+            notes.append(f"question cut: its prompt has {len(ids)} tokens, the model reads {self.limit}")
             text, ids = self._cut(question)
-        return Prompt(text, ids, "; ".join(told) or None)
+        return Prompt(text, ids, "; ".join(notes) or None)
 
     def _cut(self, question: str) -> tuple[str, tuple[int, ...]]:
         """Cut a question to what fits, by bisection over its characters."""
@@ -86,7 +86,7 @@ class PromptTruncator:
         return best
 
     def plain(self, text: str) -> Prompt:
-        """A prompt in the user's own words.
+        """Make a prompt of the user's own words.
 
         Raises:
             RowError: `row_malformed` when it is too long.
