@@ -29,8 +29,7 @@ _USUAL_FOR_CAPTIONS = {"learning_rate": 1e-5, "weight_decay": 0.1, "dropout": 0.
 
 
 class FinetuneSpec(JobSpec):
-    """Train ViLT on questions and answers of your own, or CLIP on captions; writes a checkpoint directory that every
-    other job loads."""
+    """Train ViLT on questions and answers of your own, or CLIP on captions, for every other command to load."""
 
     group: ClassVar[str] = "Training"
 

@@ -105,9 +105,10 @@ def facts(trained: Trained) -> list[Fact]:
 
 
 def charts(log: TrainingLog, measure: str = "accuracy") -> list[Chart]:
-    """Loss, accuracy, accuracy by answer type where there are several, and learning rate; those that have points.
+    """Draw loss, accuracy, accuracy by answer type where there are several, and learning rate, where they have points.
 
     Args:
+        log: of the training.
         measure: what the accuracy is called.
     """
     validations = log.validations

@@ -39,6 +39,10 @@ def write_scalars(
     all of them. The name of the file comes from `after_step`: what a killed run wrote is replaced, not doubled.
 
     Args:
+        uri: of the directory.
+        log: of the training.
+        after_step: the step of the last record that is left out.
+        writers: of TensorBoard, the first that is installed.
         started: when training began, in seconds since 1970 (UTC); the times of the scalars are counted from there.
 
     Returns:

@@ -19,10 +19,11 @@ KEYS = 2
 
 
 def same_pair_mask(keys: Tensor, others: Tensor) -> Tensor:
-    """bool (N, M): whether two rows show the same image or have the same caption.
+    """Return bool (N, M): whether two rows show the same image or have the same caption.
 
     Args:
-        keys: int64 (N, KEYS). others: int64 (M, KEYS).
+        keys: int64 (N, KEYS).
+        others: int64 (M, KEYS).
     """
     return (keys[:, None] == others[None]).any(dim=-1)
 
@@ -30,13 +31,15 @@ def same_pair_mask(keys: Tensor, others: Tensor) -> Tensor:
 def contrastive_loss(
     images: Tensor, texts: Tensor, keys: Tensor, scale: Tensor, *, first: int = 0, rows: int | None = None
 ) -> Tensor:
-    """Cross-entropy of images over captions and of captions over images, their mean, summed over some rows of a batch.
+    """Return the cross-entropy of images over captions and of captions over images: their mean, summed over rows.
 
     Args:
-        images, texts: float32 (M, D), of length 1, of the whole batch.
+        images: float32 (M, D), of length 1, of the whole batch.
+        texts: likewise.
         keys: int64 (M, KEYS).
         scale: (), what similarities are multiplied by.
-        first, rows: which rows it is summed over: so many from there on, or all that follow.
+        first: of the rows that the loss is summed over.
+        rows: how many they are; None for all that follow.
     """
     mine = slice(first, None if rows is None else first + rows)
     wanted = same_pair_mask(keys[mine], keys).to(images.dtype)

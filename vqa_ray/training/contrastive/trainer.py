@@ -50,8 +50,9 @@ class BatchState(NamedTuple):
 
 
 class PairTrainer(Trainer):
-    """Learns by the contrastive loss, and classes beside it; see `contrastive`, `auxiliary` and `Trainer`. The learned
-    scale stays at or below 100.
+    """Learns by the contrastive loss, and classes beside it; see `contrastive`, `auxiliary` and `Trainer`.
+
+    The learned scale stays at or below 100.
 
     Args:
         network: with trainable weights, on its device.

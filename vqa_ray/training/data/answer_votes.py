@@ -41,8 +41,10 @@ class AnswerCounts:
     num_rows: int
 
     def majority(self) -> npt.NDArray[np.int64]:
-        """int64 (N,): the place in `names` of each row's most frequent answer, of equals the first in the alphabet;
-        -1 where a row has none."""
+        """Return the number of each row's most frequent answer among `names`, int64 (N,).
+
+        Of equally frequent ones it is the first in the alphabet; -1 where a row has none.
+        """
         found = np.full(self.num_rows, -1, np.int64)
         order = np.lexsort((self.answers, -self.votes, self.rows))
         rows, first = np.unique(self.rows[order], return_index=True)

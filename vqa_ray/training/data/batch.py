@@ -71,6 +71,7 @@ def collate(samples: Iterable[Sample], num_answers: int) -> list[Group]:
     """Group samples by image size, in order of first appearance.
 
     Args:
+        samples: of any size.
         num_answers: the width A of the targets.
     """
     buckets: dict[tuple[int, ...], list[Sample]] = defaultdict(list)

@@ -24,10 +24,11 @@ def captions_of(value: object) -> list[str]:
 
 
 def with_captions(table: pa.Table, column: str) -> pa.Table:
-    """READ rows that bring captions → READ rows that ask them: they stand where questions do.
+    """Put the captions of READ rows where questions stand.
 
     Args:
         table: READ columns, then `column`.
+        column: of the captions.
     """
     captions = [captions_of(value) for value in table[column].to_pylist()]
     place = table.schema.get_field_index("questions")
@@ -38,8 +39,9 @@ def with_captions(table: pa.Table, column: str) -> pa.Table:
 
 
 def caption_for_epoch(source_key: int, count: int, epoch: int, seed: int) -> int:
-    """Which of a row's captions is learnt from in an epoch: the same wherever and with whatever the row is read. Each
-    comes once before any comes again.
+    """Choose the caption of a row that an epoch learns from: the same wherever the row is read.
+
+    Each comes once before any comes again.
 
     Args:
         source_key: of the row.

@@ -148,7 +148,8 @@ class RandAugment:
             raise RequestError(f"augmentation: operations are {given}; there are {', '.join(OPERATIONS)}")
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
-        """
+        """Change an image.
+
         Args:
             image: uint8 (H, W, 3).
             rng: decides; advanced equally far for every image.
@@ -168,9 +169,11 @@ class RandAugment:
 
 
 def row_generator(seed: int, step: int, source_key: int) -> np.random.Generator:
-    """The generator of one row at one step: the same wherever and with whatever the row is read.
+    """Return the generator of one row at one step: the same wherever the row is read.
 
     Args:
-        seed, step, source_key: at least 0.
+        seed: of the training.
+        step: at least 0.
+        source_key: of the row.
     """
     return np.random.default_rng([seed, step, source_key])

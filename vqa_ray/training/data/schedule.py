@@ -137,8 +137,10 @@ class RowSchedule:
         return parts
 
     def _groups(self, order: Counts) -> list[tuple[Counts, Counts]]:
-        """(shards, lengths of their windows) of each part: as many shards as one window holds, or one large shard with
-        windows of its own."""
+        """Return (shards, lengths of their windows) of each part.
+
+        A part is as many shards as one window holds, or one large shard with windows of its own.
+        """
         limit = self.config.shuffle_rows
         groups: list[tuple[Counts, Counts]] = []
         begin, held = 0, 0

@@ -51,8 +51,7 @@ class TrainingSource:
 
     @property
     def images(self) -> Source:
-        """The same rows under the same keys, with images and without right answers, but with captions: what is trained
-        on."""
+        """What is trained on: the same rows and keys, with images and captions, without right answers."""
         return self.source.with_labels(() if self.captions is None else (self.captions,))
 
     @property

@@ -16,17 +16,20 @@ from vqa_ray.training.data.randaugment import OPERATIONS, RandAugment, row_gener
 class AugmentImages:
     """Varies the image of each row by `RandAugment`; sizes stay.
 
-    What happens to a row is told by the seed, the row and its step: in the next epoch it is varied in another way, and
-    after a restart in the same way.
+    The seed, the row and its step decide how a row is varied: in another way in the next epoch, in the same way after a
+    restart.
     """
 
     def __init__(
         self, seed: int, num_ops: int = 2, magnitude: int = 9, *, operations: Sequence[str] = OPERATIONS
     ) -> None:
-        """
+        """Make the stage.
+
         Args:
             seed: of all draws.
-            num_ops, magnitude, operations: see `RandAugment`.
+            num_ops: operations per image, see `RandAugment`.
+            magnitude: their strength.
+            operations: to draw from.
 
         Raises:
             RequestError: see `RandAugment`.
@@ -35,7 +38,8 @@ class AugmentImages:
         self._augment = RandAugment(num_ops, magnitude, tuple(operations))
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """
+        """Vary the images of rows.
+
         Args:
             table: DECODED columns, then kept ones with `step`.
 

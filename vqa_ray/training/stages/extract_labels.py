@@ -28,7 +28,8 @@ class ExtractLabels:
         self._answer_type, self._auxiliary = source.answer_type, source.auxiliary
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """
+        """Take the labels out of rows.
+
         Args:
             table: READ columns, then those of truth.
 

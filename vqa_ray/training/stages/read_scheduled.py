@@ -57,8 +57,10 @@ class ReadScheduled:
         return read * self.rows // there if there > self.rows else read
 
     def __call__(self) -> Iterator[pa.Table]:
-        """Tables of READ and the fields of training, in the order of the plan, of at most 256 rows and (but for one
-        row) 8 MiB. A row that is not found again comes as a row in error."""
+        """Yield tables of READ and the fields of training, in the order of the schedule.
+
+        A table has at most 256 rows and 8 MiB, but for a larger row. A row that is not found again comes as an error.
+        """
         arrived = _Arrived(self._in_order())
         begin = 0
         for rows in self.planned.windows.tolist():
