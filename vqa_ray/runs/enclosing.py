@@ -23,7 +23,10 @@ def refuse_inside_output(option: str, uri: str) -> None:
     while "/" in above:
         above = above.rpartition("/")[0]
         try:
-            found = bool(above) and filesystem.exists(f"{above}/{PRIVATE}")
+            private = f"{above}/{PRIVATE}"
+            found = (
+                bool(above) and filesystem.exists(private) and any(map(_is_of_output, filesystem.ls(private, False)))
+            )
         except store_failures():
             # What cannot be looked into is reported where the output itself is opened.
             return
@@ -32,3 +35,8 @@ def refuse_inside_output(option: str, uri: str) -> None:
                 f"{option} {uri}: lies in {above}, which holds a run or an index: what reads that would read this too; "
                 "wanted a place outside"
             )
+
+
+def _is_of_output(path: str) -> bool:
+    """Whether a file of the private folder belongs to rows; a demo's folder has the lock alone."""
+    return path.rstrip("/").rpartition("/")[2] != "writers"

@@ -30,3 +30,8 @@ def test_a_path_below_a_run_in_a_bucket_is_refused(s3_session: str) -> None:
     with pytest.raises(RequestError, match="which holds a run or an index"):
         refuse_inside_output("--gallery", f"{s3_session}/enclosing/run/page.html")
     refuse_inside_output("--gallery", f"{s3_session}/enclosing/page.html")
+
+
+def test_a_folder_with_a_lock_alone_holds_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "demo" / "_vqa_ray" / "writers").mkdir(parents=True)
+    refuse_inside_output("--output", str(tmp_path / "demo" / "tags"))
