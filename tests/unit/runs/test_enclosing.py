@@ -14,6 +14,7 @@ from vqa_ray.storage.atomic import write_bytes_atomic
 @pytest.mark.parametrize("name", ["hits.parquet", "deeper/rows.csv", "answers"])
 def test_a_path_below_a_run_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "run" / "_vqa_ray").mkdir(parents=True)
+    (tmp_path / "run" / "_vqa_ray" / "run.json").write_text("{}")
     with pytest.raises(RequestError, match=rf"--output .*{name}: lies in .*/run, which holds a run or an index"):
         refuse_inside_output("--output", str(tmp_path / "run" / name))
 
