@@ -70,7 +70,7 @@ def _images(products: Sequence[Product], transform: ImageTransform) -> Iterator[
 
 
 def _questions(product: Product) -> list[CatalogQuestion]:
-    """A question of each kind."""
+    """Return a question of each kind."""
     rng = np.random.default_rng([_SEED, product.index])
     return [ask(product, kind, rng) for kind in KINDS]
 

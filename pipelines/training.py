@@ -75,7 +75,7 @@ class TrainingStreams:
     placement: TrainingResourcePlan
 
     def training(self, epoch: int, first_step: int) -> Dataset:
-        """The rows of an epoch from `first_step` on, in the plan's order, decoded and augmented."""
+        """Return the rows of an epoch from `first_step` on, in the plan's order, decoded and augmented."""
         reads = ray.get(self.reads)
         tasks = scheduled_reads(reads.source, reads.plan.parts(epoch, first_step), reads.captions)
         rows = decode(read_scheduled(tasks, self.placement.rows), self.images, self.placement.rows)
@@ -134,7 +134,7 @@ class RayTrainContext:
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path | None]:
-        """The directory of the last checkpoint, None when there is none."""
+        """Yield the directory of the last checkpoint, None when there is none."""
         last = ray.train.get_checkpoint()
         if last is None:
             yield None

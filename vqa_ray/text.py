@@ -50,18 +50,20 @@ def strip_answer(answer: str) -> str:
 
 @functools.lru_cache(maxsize=100_000)
 def normalise(answer: str) -> str:
-    """The form in which the official evaluation compares answers: "The U.S." → "us", "two t-shirts" → "2 t shirts"."""
+    """Normalise an answer as the official evaluation does: "The U.S." → "us", "two t-shirts" → "2 t shirts"."""
     return _words(_punctuation(strip_answer(answer)))
 
 
 def canonical(answer: str) -> str:
-    """The form in which answers match: the official normalisation, or where that leaves nothing of it (the article "A"
-    is also the first of four choices) the answer in lower case."""
+    """Return the form in which answers match: the official normalisation, or lower case where that leaves nothing.
+
+    The article "A" is also the first of four choices.
+    """
     return normalise(answer) or strip_answer(answer).lower()
 
 
 def _punctuation(answer: str) -> str:
-    """A mark that touches a space anywhere is deleted, and so is any mark beside a 1,000; other marks part words."""
+    """Delete marks that touch a space anywhere, and any mark beside a 1,000; other marks part words."""
     has_grouped_digits = _DIGIT_COMMA_DIGIT.search(answer) is not None
     result = answer
     for mark in PUNCTUATION:

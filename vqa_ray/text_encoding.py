@@ -20,7 +20,7 @@ _CHUNK_BYTES = 2**16
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding of a text by its first bytes: its byte order mark, the zeros of UTF-16 without one, else UTF-8."""
+    """Return the encoding of a text by its first bytes: its byte order mark, the zeros of UTF-16, else UTF-8."""
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
@@ -51,7 +51,7 @@ def decode_text(data: bytes, encoding: str | None = None) -> str:
 
 
 def other_encoding(encoding: str | None) -> str:
-    """The end of a message about text that cannot be decoded: what to do."""
+    """Return the end of a message about text that cannot be decoded: what to do."""
     return f", nor is it {encoding}" if encoding else "; give another encoding with --encoding, as cp1252"
 
 
@@ -72,7 +72,7 @@ def check_encoding(name: str | None) -> None:
 
 
 def as_utf8(file: BinaryIO, encoding: str | None = None) -> BinaryIO:
-    """A stream of text as UTF-8 with LF or CRLF line ends; the stream itself where it is that already.
+    """Return a stream of text as UTF-8 with LF or CRLF line ends; the stream itself where it is that already.
 
     Characters that cannot be decoded become bytes that are not UTF-8, which tell in the line they are in.
     """

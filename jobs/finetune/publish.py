@@ -93,7 +93,7 @@ def conclude(
 
 
 def _skipped_fraction(prepared: PreparedTraining, log: TrainingLog) -> float:
-    """The share of the rows to train on that could not be read, or whose image could not be used."""
+    """Return the share of the rows to train on that could not be read, or whose image could not be used."""
     planned, failed = len(prepared.schedule), prepared.rows.failed
     skipped = sum(log.skipped.values())
     # Of each epoch; the epochs can differ where storage stumbled.

@@ -82,7 +82,7 @@ class TrainingRequest:
         return InitialModelConfig(self.spec.model, shape, self.spec.vocab_size, self.spec.seed)
 
     def listings(self, layout: RunDirectory) -> dict[str, Source]:
-        """The inputs by where their files are taken down."""
+        """Return the inputs by where their files are taken down."""
         found = {layout.listing(INPUT): self.train.source}
         return found | ({layout.listing(VALIDATION): self.validation.source} if self.validation else {})
 
@@ -97,7 +97,7 @@ _FORMER_LEAST_COUNT = 9
 
 
 def as_begun(spec: FinetuneSpec) -> FinetuneSpec:
-    """The spec with the default of `min_answer_count` that its output was begun with, where that was the former one."""
+    """Return the spec with the former default of `min_answer_count` where its output was begun with that."""
     try:
         existing = RunRecord.read(RunDirectory(spec.output).record)
     except OSError:
@@ -148,7 +148,7 @@ def _check_extras(spec: FinetuneSpec) -> None:
 
 
 def _with_repository(spec: FinetuneSpec) -> FinetuneSpec:
-    """The spec with the full name of the repository to upload to, which the hub will take."""
+    """Return the spec with the full name of the repository to upload to, which the hub will take."""
     if spec.push_to_hub is None:
         return spec
 

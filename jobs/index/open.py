@@ -103,7 +103,7 @@ def _base(layout: IndexDirectory) -> Version | None:
 
 
 def _as_known(spec: IndexSpec, layout: IndexDirectory, base: Version | None) -> IndexSpec:
-    """The spec with its input spelled as the index knows it, where the two are one place: its files are known by it."""
+    """Return the spec with its input spelled as the index, which knows its files by it, spells the same place."""
     for known in pc.unique(read_sources(layout, base)["input"]).to_pylist():
         if known == input_name(spec.input):
             break

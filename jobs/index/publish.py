@@ -101,7 +101,7 @@ def _tell(task: IndexTask, version: Version) -> None:
 
 
 def _approximate(task: IndexTask, base: Version | None, version: Version) -> AnnState | None:
-    """The approximate index of a version: that of the one before extended, one built anew, or none."""
+    """Return the approximate index of a version: that of the one before extended, one built anew, or none."""
     has_one = base is not None and base.ann is not None
     if not ann.is_wanted(task.spec.ann, version, has_one=has_one):
         return None

@@ -110,5 +110,5 @@ def embed(
 
 
 def part_uris(layout: RunDirectory) -> list[str]:
-    """The files with the rows of a run."""
+    """Return the files with the rows of a run."""
     return [entry.uri for entry in layout.part_files()]

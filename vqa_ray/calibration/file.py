@@ -62,7 +62,7 @@ class Calibration:
 
     @classmethod
     def read(cls, uri: str) -> Calibration:
-        """The calibration at `uri`.
+        """Return the calibration at `uri`.
 
         Raises:
             RequestError: there is none, or it is not one of this format.

@@ -129,7 +129,7 @@ class Labels:
 
 
 def question_samples(part_uris: Iterable[str], labels: Labels) -> dict[Question, Sample]:
-    """The scores of a `retrieve` run's questions for which labels have a column of the question's text.
+    """Return the scores of a `retrieve` run's questions for which labels have a column of the question's text.
 
     Raises:
         RequestError: a score is missing because the question was not asked, or a label cannot be read.
@@ -153,7 +153,7 @@ def question_samples(part_uris: Iterable[str], labels: Labels) -> dict[Question,
 
 
 def tag_samples(part_uris: Iterable[str], taxonomy: Taxonomy, labels: Labels) -> dict[str, Sample]:
-    """The scores of a `tag` run's attributes for which labels have a column of the attribute's name.
+    """Return the scores of a `tag` run's attributes for which labels have a column of the attribute's name.
 
     Of an attribute with one value it is the score of the best choice, right where that is the label; of one with
     several (`multi`) the score of each choice, right where it is among the labels.
@@ -188,7 +188,7 @@ def tag_samples(part_uris: Iterable[str], taxonomy: Taxonomy, labels: Labels) ->
 
 
 def _scored(row: Mapping[str, Any], attribute: Attribute) -> tuple[Any, Any]:
-    """The choices of an attribute and their scores, the best alone where it has one value.
+    """Return the choices of an attribute and their scores, the best alone where it has one value.
 
     Runs that kept the score of every choice tell those that were not given, too.
     """

@@ -57,8 +57,11 @@ class AnswerVocabulary:
         return cls(ordered)
 
     def index_of(self, answer: str) -> int | None:
-        """The index of an answer's score: of the same text, else of the same but for case and outer space, else of the
-        same official normal form ("t-shirt" and "t shirt"); None when unknown."""
+        """Return the index of an answer's score; None when the answer is unknown.
+
+        The same text comes first, then the same but for case and outer space, then the same official normal form
+        ("t-shirt" and "t shirt").
+        """
         for known, form in ((self._exact, answer), (self._folded, answer.strip().lower())):
             if form in known:
                 return known[form]
@@ -69,7 +72,7 @@ class AnswerVocabulary:
         return [self.index_of(choice) is not None for choice in choices]
 
     def nearest(self, choice: str, limit: int = 3) -> list[str]:
-        """The labels that look most like a choice: those that share a word with it, then those of similar letters."""
+        """Return the labels most like a choice: first those that share a word, then those of similar letters."""
         form = canonical(choice)
         words = set(form.split())
         sharing = [at for name, at in self._normalised.items() if words & set(name.split())]
@@ -78,7 +81,7 @@ class AnswerVocabulary:
         return [self.labels[at] for at in dict.fromkeys([*sharing, *similar])][:limit]
 
     def suggest(self, choices: Sequence[str]) -> str:
-        """A clause on choices that the vocabulary lacks: the nearest words it has, else some of its words."""
+        """Return a clause on choices that the vocabulary lacks: the nearest words it has, else some of its words."""
         near = list(dict.fromkeys(word for choice in choices for word in self.nearest(choice)))[:5]
         if near:
             return f"the nearest words it knows are {', '.join(map(repr, near))}"

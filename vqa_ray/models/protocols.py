@@ -12,8 +12,11 @@ from vqa_ray.types import Answer, ChoiceScores, Image, ImageOrImages, Turn
 
 
 class VqaModel(Protocol):
-    """A loaded model. `images` is B uint8 arrays (H, W, 3) that the family's `ImageTransform` has sized; each brings
-    its own questions, so an image is encoded once however many questions it has."""
+    """A loaded model.
+
+    `images` is B uint8 arrays (H, W, 3) that the family's `ImageTransform` has sized; each brings its own questions, so
+    an image is encoded once however many questions it has.
+    """
 
     score_meaning: str
     """The meaning of a score of `answer`, one line for the Parquet metadata."""
@@ -83,7 +86,11 @@ class GenerativeModel(VqaModel, Protocol):
         """Answer as `VqaModel.answer` does; an answer of no words is the empty string, with its score.
 
         Args:
-            images, questions, top_k: see `VqaModel.answer`. Where `Family.takes_several`, a question may be about
+            images: see `VqaModel.answer`. Where `Family.takes_several`, a question may be about
+                several images.
+            questions: see `VqaModel.answer`. Where `Family.takes_several`, a question may be about
+                several images.
+            top_k: see `VqaModel.answer`. Where `Family.takes_several`, a question may be about
                 several images.
             contexts: per image, per question, the turns before it, oldest first; None for none. The oldest are dropped
                 until the rest fits the model, which the answer's `warning` tells.

@@ -67,7 +67,8 @@ def parse(
 
     Args:
         text: the expression.
-        threshold, algebra: see `Predicate`.
+        threshold: see `Predicate`.
+        algebra: see `Predicate`.
         calibrated: questions whose scores become probabilities, and which have a threshold to compare with.
 
     Raises:

@@ -116,7 +116,7 @@ class Predicate:
     algebra: Algebra = "min-max"
 
     def score(self, scores: Scores) -> float | None:
-        """The score of an image as far as it is certain: None where the scores, by question number, leave it open."""
+        """Return the score of an image; None where the scores, by question number, leave it open."""
         low, high = _range(self.root, scores, self.algebra)
         return low if low == high else None
 
@@ -125,13 +125,13 @@ class Predicate:
         return score is not None and score >= self.threshold
 
     def open_questions(self, scores: Scores) -> set[int]:
-        """The questions that can still change whether an image matches, or the score of a match."""
+        """Return the questions that can still change whether an image matches, or the score of a match."""
         # Anything below the threshold is alike; the threshold itself is not.
         whole = RelevantInterval(math.nextafter(self.threshold, -math.inf), math.inf)
         return _open(self.root, scores, self.algebra, whole)
 
     def order(self, samples: Sequence[Scores]) -> list[int]:
-        """The order of questions by which images like the samples need few of them.
+        """Return the order of questions by which images like the samples need few of them.
 
         One after the other, the question that leaves the fewest open is taken.
 
@@ -153,7 +153,7 @@ class Predicate:
 
 
 def _range(node: Node, scores: Scores, algebra: Algebra) -> Range:
-    """The interval of values that a part can have."""
+    """Return the interval of values that a part can have."""
     match node:
         case Term(question, comparison, to_probability):
             score = scores.get(question)
@@ -173,7 +173,7 @@ def _range(node: Node, scores: Scores, algebra: Algebra) -> Range:
 
 
 def _open(node: Node, scores: Scores, algebra: Algebra, window: RelevantInterval) -> set[int]:
-    """The questions in a part that can still change its value as far as that is within the window."""
+    """Return the questions in a part that can still change its value as far as that is within the window."""
     low, high = _range(node, scores, algebra)
     if low == high or high <= window.low or low >= window.high:
         return set()

@@ -26,7 +26,7 @@ def rows_of(
     *,
     path: Mapping[str, str | None],
 ) -> Iterator[tuple[int, Row | None]]:
-    """(number, row) of each row of the batches, numbered from `first`; unwanted rows are None.
+    """Yield (number, row) of each row of the batches, numbered from `first`; unwanted rows are None.
 
     Args:
         batches: of one file.
@@ -49,7 +49,7 @@ def rows_of(
 
 
 def rows_per_batch(rows: int, size_bytes: int) -> int:
-    """The number of rows to take at once of `rows` that are `size_bytes` together."""
+    """Return the number of rows to take at once of `rows` that are `size_bytes` together."""
     return max(1, min(MAX_TABLE_ROWS, MAX_TABLE_BYTES * rows // max(size_bytes, 1)))
 
 
@@ -77,9 +77,10 @@ def _make(batch: pa.RecordBatch, source: Source, builder: RowBuilder) -> Iterato
 
 
 def values_of(column: pa.Array, *, as_text: bool = False) -> list[object]:
-    """Python values; strings that are not UTF-8 become `Unreadable`.
+    """Return Python values; strings that are not UTF-8 become `Unreadable`.
 
     Args:
+        column: of any type.
         as_text: cast numbers, dates and so on to text, as ids are.
     """
     given = plain(column.type)
@@ -100,7 +101,7 @@ def values_of(column: pa.Array, *, as_text: bool = False) -> list[object]:
 
 
 def _named_only(column: pa.Array) -> list[object]:
-    """The names of images alone: a struct without its bytes; null for bare bytes."""
+    """Return the names of images alone: a struct without its bytes; null for bare bytes."""
     storage = column.storage if isinstance(column, pa.ExtensionArray) else column
     if not types.is_struct(storage.type) or storage.type.get_field_index("path") < 0:
         return [None] * len(storage)

@@ -33,7 +33,7 @@ def is_bookkeeping(name: str) -> bool:
 
 
 def own_outputs(paths: Iterable[str]) -> frozenset[str]:
-    """The directories among relative paths that are runs or indexes of ours; "" is the root itself."""
+    """Return the directories among relative paths that are runs or indexes of ours; "" is the root itself."""
     marked = (f"/{path}".partition(f"/{OURS}/") for path in paths)
     return frozenset(before.removeprefix("/") for before, mark, _ in marked if mark)
 
@@ -60,5 +60,5 @@ def without_bookkeeping(paths: Iterable[str], spared: re.Pattern[str] | None = N
 
 
 def run_files(paths: Iterable[str]) -> Iterator[str]:
-    """The relative paths that a run of ours writes beside its private folder."""
+    """Return the relative paths that a run of ours writes beside its private folder."""
     return (path for path in paths if _RUN_FILE.fullmatch(path))

@@ -67,7 +67,7 @@ def _names_of(feature: Any) -> tuple[str, ...] | None:
 
 
 def named_values(column: pa.Array, field: pa.Field) -> pa.Array:
-    """The names of the integers of a column whose field carries names; -1, which means unknown, is null.
+    """Return the names of the integers of a column whose field carries names; -1, which means unknown, is null.
 
     Any other column is given as it is.
 

@@ -19,14 +19,14 @@ class Unreadable:
 
 
 def mismatch(column: str, value: object, wanted: str) -> RowError:
-    """The error of a value that is not what its column must hold: names the column, the value and what is wanted."""
+    """Return the error of a value of the wrong kind; it names the column, the value and what is expected."""
     if isinstance(value, Unreadable):
         return RowError(ErrorCode.ROW_MALFORMED, f"column {column!r} holds {value.reason}; expected {wanted}")
     return RowError(ErrorCode.ROW_MALFORMED, f"column {column!r} holds {shown(value)}; expected {wanted}")
 
 
 def shown(value: object) -> str:
-    """A value for a message: its beginning, and what it is."""
+    """Return a value for a message: its beginning, and what it is."""
     if isinstance(value, bytes):
         return f"{len(value)} bytes"
     kind = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", list: "a list"}.get(type(value))
@@ -36,7 +36,7 @@ def shown(value: object) -> str:
 
 
 def as_reference(value: object, column: str) -> str | None:
-    """A path or URI; None when it is null or blank.
+    """Return a path or URI; None when it is null or blank.
 
     Raises:
         RowError: it is not a string, or not Unicode.
@@ -45,7 +45,9 @@ def as_reference(value: object, column: str) -> str | None:
 
 
 def as_id(value: object, column: str) -> str | None:
-    """A scalar as text; None when it is null or blank. Bytes that are no printable text are written as hexadecimal.
+    """Return a scalar as text; None when it is null or blank.
+
+    Bytes that are no printable text are written as hexadecimal.
 
     Raises:
         RowError: it is not a scalar, or not Unicode.
@@ -76,7 +78,7 @@ def _bytes_as_id(value: bytes) -> str:
 
 
 def as_text(value: object, column: str) -> str | None:
-    """A string or null.
+    """Return a string or null.
 
     Raises:
         RowError: it is something else, or not Unicode.
@@ -89,7 +91,7 @@ def as_text(value: object, column: str) -> str | None:
 
 
 def as_question(value: object, column: str) -> str | None:
-    """A question or null; of a dialogue as LLaVA and chat models write it, the one question that a person asks.
+    """Return a question or null; of a dialogue as LLaVA and chat models write it, the one question that a person asks.
 
     Raises:
         RowError: it is neither, or a person asks several questions.
@@ -109,7 +111,7 @@ def as_question(value: object, column: str) -> str | None:
 
 
 def as_text_list(value: object, column: str) -> list[str | None]:
-    """A list of strings or nulls; null is a list of one null.
+    """Return a list of strings or nulls; null is a list of one null.
 
     Raises:
         RowError: it is something else, or not Unicode.
@@ -122,7 +124,7 @@ def as_text_list(value: object, column: str) -> list[str | None]:
 
 
 def as_turns(value: object, column: str) -> list[tuple[str, str]]:
-    """A list of earlier (question, answer), oldest first; null is an empty one.
+    """Return a list of earlier (question, answer), oldest first; null is an empty one.
 
     Raises:
         RowError: it is something else, or not Unicode.
@@ -140,7 +142,7 @@ def as_turns(value: object, column: str) -> list[tuple[str, str]]:
 
 
 def as_int64(value: object, column: str) -> int | None:
-    """A whole number of 64 bits or null.
+    """Return a whole number of 64 bits or null.
 
     Raises:
         RowError: it is something else, or does not fit.

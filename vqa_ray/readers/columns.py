@@ -103,7 +103,7 @@ def with_named_images(config: InputConfig, arrow: pa.Schema) -> InputConfig:
 def default_columns(
     config: InputConfig, roles: Sequence[str], text_question: Sequence[str] = ("question",)
 ) -> ColumnMap:
-    """The layout of an input none of whose rows could be made out: columns as named, else by their usual names."""
+    """Return the columns of an input of which no row could be read: as named, else by their usual names."""
     found = {role: text_question if role == "question" else _DEFAULTS[role] for role in roles}
     found |= {ours: (theirs,) for ours, theirs in config.columns.items() if ours in found}
     if "questions" not in config.columns:
@@ -140,7 +140,7 @@ def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
 
 
 def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]:
-    """The columns of `config.labels` that the input has and that are not kept anyway.
+    """Return the columns of `config.labels` that the input has and that are not kept anyway.
 
     Raises:
         RequestError: one bears the name of a column that every reader gives.
@@ -186,7 +186,7 @@ def check_types(layout: ColumnMap, arrow: pa.Schema, where: str) -> None:
 
 
 def plain(given: pa.DataType) -> pa.DataType:
-    """The type without dictionary encoding or extension."""
+    """Return the type without dictionary encoding or extension."""
     if types.is_dictionary(given):
         return plain(given.value_type)
     return plain(given.storage_type) if isinstance(given, pa.BaseExtensionType) else given
@@ -261,7 +261,7 @@ def _is_read(role: str, config: InputConfig) -> bool:
 
 
 def _choose_images(found: dict[str, tuple[str, ...]], names: Sequence[str], where: str, config: InputConfig) -> None:
-    """A column of lists counts where it is named, or where there is no column of single images."""
+    """Drop a column of lists unless it is named or there is no column of single images."""
     single, name = ("image", "image_uri"), config.columns.get("images", "images")
     if name not in names or ("images" not in config.columns and _present(found, names, *single)):
         found.pop("images", None)

@@ -30,7 +30,7 @@ class ImageRef:
     reference: str | None = None
 
     def identity(self) -> tuple[bytes, ...]:
-        """The parts of its identity, for a hash."""
+        """Return the parts of its identity, for a hash."""
         if self.uri is not None and self.reference is not None:
             return b"uri", self.reference.encode()
         return (b"bytes", self.data) if self.data is not None else (b"none",)
@@ -54,7 +54,7 @@ class ImageRefResolver:
         self._reads_images = reads_images
 
     def one(self, embedded: tuple[object, str], named: tuple[object, str], errors: list[RowError]) -> ImageRef:
-        """The image of a row.
+        """Return the image of a row.
 
         Args:
             embedded: what stands for it in a column of bytes or structs, and the column's name.
@@ -111,7 +111,7 @@ class ImageRefResolver:
         found.reference = posixpath.normpath(posixpath.join(self._from_root, written)) if is_relative else written
 
     def several(self, value: object, name: str, errors: list[RowError]) -> list[ImageRef]:
-        """The images of a row that brings a list of them: bytes, references or structs of both; one at least.
+        """Return the images of a row that brings a list of them: bytes, references or structs of both; one at least.
 
         Args:
             value: of the column.
@@ -134,7 +134,7 @@ class ImageRefResolver:
 
 
 def resolve_uri(written: str, directory: str) -> str:
-    """An image reference as an absolute URI: URIs and absolute paths as they are, others relative to `directory`."""
+    """Return an absolute URI: URIs and absolute paths as they are, other references relative to `directory`."""
     if "://" in written or written.startswith(("/", "data:")):
         return written
     scheme, mark, path = directory.rpartition("://")

@@ -51,15 +51,15 @@ class Listing:
     kinds: Mapping[str, Format] = field(default_factory=dict)
 
     def relative(self, entry: FileEntry) -> str:
-        """The path below `root`."""
+        """Return the path below `root`."""
         return entry.uri.removeprefix(self.root.rstrip("/") + "/")
 
     def kind(self, entry: FileEntry) -> Format | None:
-        """The format of a file: by its contents where they were looked at, else by its name."""
+        """Return the format of a file: by its contents where they were looked at, else by its name."""
         return self.kinds.get(entry.uri) or kind_of(entry.uri)
 
     def of(self, kind: Format) -> tuple[FileEntry, ...]:
-        """The files of one format.
+        """Return the files of one format.
 
         Raises:
             RequestError: there are none.
@@ -74,7 +74,7 @@ class Listing:
         return fitting
 
     def found(self) -> str:
-        """The files by suffix, for a message."""
+        """Return the files by suffix, for a message."""
         return kinds_found(self.entries)
 
 
@@ -153,7 +153,7 @@ def with_kinds(listing: Listing, given: Format | None) -> Listing:
 
 
 def guess_format(listing: Listing) -> Format:
-    """The format of an input.
+    """Return the format of an input.
 
     Raises:
         RequestError: the files are of several formats, or of none that is known.
@@ -184,8 +184,7 @@ def guess_format(listing: Listing) -> Format:
 
 
 def _metadata_kind(listing: Listing) -> Format | None:
-    """The format of `metadata.csv`, `metadata.jsonl` or `metadata.parquet` beside images; None where other tables lie
-    there."""
+    """Return the format of a `metadata` table beside images; None where other tables lie there."""
     kinds = {listing.kind(entry) for entry in listing.entries if _METADATA.search(entry.uri)}
     tables = [entry for entry in listing.entries if listing.kind(entry) not in ("images", None)]
     (kind,) = kinds if len(kinds) == 1 else (None,)
@@ -193,8 +192,7 @@ def _metadata_kind(listing: Listing) -> Format | None:
 
 
 def _referring_kind(listing: Listing) -> Format | None:
-    """The format of CSV files or JSON lines that name image files in folders below them; None where there are other
-    files."""
+    """Return the format of tables that name image files in folders below them; None where there are other files."""
     kinds = {kind for entry in listing.entries if (kind := listing.kind(entry))}
     (table,) = kinds - {"images"} if "images" in kinds else {None}
     if table not in ("csv", "jsonl"):
@@ -250,8 +248,7 @@ def _list_pattern(uri: str) -> Listing:
 
 
 def _fixed(pattern: str) -> str:
-    """The directories at the beginning of a pattern that stand for themselves; such as exist do, whatever is in their
-    names."""
+    """Return the leading directories of a pattern that are taken literally: those that exist, whatever their names."""
     fixed = ""
     for part in pattern.split("/")[:-1]:
         if is_wild(part) and not exists(fixed + part):
@@ -261,7 +258,7 @@ def _fixed(pattern: str) -> str:
 
 
 def _wanted(root: str, listed: Sequence[FileEntry], glob: Glob | None = None) -> list[FileEntry]:
-    """The files of a directory without bookkeeping, and without what runs of ours wrote into it."""
+    """Return the files of a directory without bookkeeping, and without what runs of ours wrote into it."""
     start = len(root.rstrip("/")) + 1
     paths = [entry.uri[start:] for entry in listed]
     wanted = set(without_bookkeeping(paths, glob.spared if glob else None))

@@ -109,7 +109,7 @@ def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Ope
 
 
 def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None) -> Iterator[pa.Table]:
-    """The rows of one shard, numbered without gaps, as tables of at most 256 rows and (but for one row) 16 MiB.
+    """Yield the rows of one shard, numbered without gaps, as tables of at most 256 rows and (but for one row) 16 MiB.
 
     An error of a row stands in the row: `status`, `error_code`, `error_message`. Where the source does not read
     images, they are left out as long as each has a name of its own.
@@ -155,7 +155,7 @@ def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool])
 
 
 def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
-    """A note on image files that lie beside the tables that are read."""
+    """Return a note on image files that lie beside the tables that are read."""
     images = sum(listing.kind(entry) == "images" for entry in listing.entries)
     if not images or chosen not in ("csv", "jsonl", "parquet") or listing.is_file:
         return ()
@@ -163,13 +163,13 @@ def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
 
 
 def _passthrough(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ...]:
-    """The kept fields under the names of READ tables; labels keep theirs."""
+    """Return the kept fields under the names of READ tables; labels keep theirs."""
     names = [passthrough_name(name) for name in config.keep_as or config.keep]
     return (*(part.with_name(name) for part, name in zip(kept, names, strict=False)), *kept[len(names) :])
 
 
 def _left_out(chosen: Format, listing: Listing, files: Sequence[FileEntry]) -> tuple[str, ...]:
-    """A note on the files that are not read, by kind, with an example of each."""
+    """Return a note on the files that are not read, by kind, with an example of each."""
     known = {entry.uri for entry in files}
     # Image files beside tables are read by their references, and of a data set on disk other splits are not wanted.
     elsewhere = {"images": (), "webdataset": (), "hf": ("parquet",)}.get(chosen, ("images",))
@@ -193,14 +193,14 @@ def _is_of_dataset(chosen: Format, entry: FileEntry) -> bool:
 
 
 def _files(listing: Listing, contents: OpenedInput) -> tuple[FileEntry, ...]:
-    """The files of a listing that are read."""
+    """Return the files of a listing that are read."""
     read = {shard.uri for shard in contents.shards}
     read |= {f"{listing.root}/{name}" for shard in contents.shards for name in shard.names}
     return tuple(entry for entry in listing.entries if entry.uri in read)
 
 
 def _fingerprint(chosen: Format, listing: Listing, contents: OpenedInput, files: Sequence[FileEntry]) -> str:
-    """A SHA-256 over the format and each file that is read: path below the root, size, time."""
+    """Return a SHA-256 over the format and each file that is read: path below the root, size, time."""
     told = [
         (listing.relative(entry), entry.size_bytes, entry.modified.isoformat() if entry.modified else "")
         for entry in files

@@ -59,14 +59,14 @@ def path_values(uri: str, root: str, *, by_file_name: bool = True) -> dict[str, 
 
 
 def path_names(uris: Iterable[str], root: str, *, by_file_name: bool = True) -> tuple[str, ...]:
-    """The columns that the paths of any of the files speak of, in the order they come."""
+    """Return the columns that the paths of any of the files speak of, in the order they come."""
     places = {uri if by_file_name else f"{posixpath.dirname(uri)}/": None for uri in uris}
     values = (path_values(uri, root, by_file_name=by_file_name) for uri in places)
     return tuple(dict.fromkeys(name for found in values for name in found))
 
 
 def with_path_names(config: InputConfig, own: Iterable[str], offered: Iterable[str]) -> list[str]:
-    """A file's own columns, then those of its path that the request can name and the file does not have."""
+    """Return a file's own columns, then those of its path that the request can name and the file does not have."""
     names, named = list(own), _named(config)
     unnamed = _FOUND_UNNAMED.union(config.labels) - named
     return [*names, *(name for name in offered if name not in unnamed and name not in names)]
@@ -79,14 +79,14 @@ def named_path_values(source: Source, uri: str) -> dict[str, str | None]:
 
 
 def with_path_fields(config: InputConfig, arrow: pa.Schema, offered: Iterable[str]) -> pa.Schema:
-    """The schema of a file with the columns of paths as text, see `with_path_names`."""
+    """Return the schema of a file with the columns of paths as text, see `with_path_names`."""
     for name in with_path_names(config, arrow.names, offered)[len(arrow.names) :]:
         arrow = arrow.append(pa.field(name, pa.string()))
     return arrow
 
 
 def with_path_columns(batch: pa.RecordBatch, values: Mapping[str, str | None]) -> pa.RecordBatch:
-    """A batch with those columns of its path that it does not have itself."""
+    """Return a batch with those columns of its path that it does not have itself."""
     for name, value in values.items():
         if name not in batch.schema.names:
             column = pa.repeat(pa.scalar(value, pa.string()), batch.num_rows)

@@ -27,8 +27,10 @@ _NUMBER = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 def infer_json(
     names: Sequence[str], rows: Iterable[Mapping[str, object]], labels: Sequence[str] = ()
 ) -> tuple[pa.Field, ...]:
-    """Fields for columns of JSON objects: int64, float64, bool or string, which also takes any other JSON as text.
-    Labels follow: string, list<string> or `LABEL`."""
+    """Return fields for columns of JSON objects: int64, float64, bool or string, which takes other JSON as text.
+
+    Labels follow: string, list<string> or `LABEL`.
+    """
     sample = list(rows)
     kept = [pa.field(name, _json_type([row.get(name) for row in sample])) for name in names]
     return (*kept, *(pa.field(name, _label_type([row.get(name) for row in sample])) for name in labels))
@@ -37,15 +39,17 @@ def infer_json(
 def infer_text(
     names: Sequence[str], rows: Iterable[Mapping[str, object]], labels: Sequence[str] = ()
 ) -> tuple[pa.Field, ...]:
-    """Fields for columns of text: int64, float64 or string; empty cells do not count. Labels follow: string, or where
-    every cell is JSON for it list<string> or `LABEL`."""
+    """Return fields for columns of text: int64, float64 or string; empty cells do not count.
+
+    Labels follow: string, or list<string> or `LABEL` where every cell is JSON for it.
+    """
     sample = list(rows)
     kept = [pa.field(name, _text_type([row.get(name) for row in sample])) for name in names]
     return (*kept, *(pa.field(name, _label_type([parsed(row.get(name)) for row in sample])) for name in labels))
 
 
 def parsed(cell: object) -> object:
-    """The JSON list or object in a cell of text; else the cell as it is, None when empty."""
+    """Return the JSON list or object in a cell of text; else the cell as it is, None when empty."""
     if not isinstance(cell, str) or not cell:
         return None
     if cell.lstrip()[:1] not in ("[", "{"):
@@ -76,12 +80,12 @@ def infer_arrow(names: Sequence[str], schemas: Iterable[pa.Schema], labels: Sequ
 
 
 def keep_json(values: Mapping[str, object], fields: Sequence[pa.Field]) -> Kept:
-    """The kept values of a JSON object."""
+    """Return the kept values of a JSON object."""
     return [_tried(_cast_json, values.get(part.name), part) for part in fields]
 
 
 def keep_text(values: Mapping[str, object], fields: Sequence[pa.Field]) -> Kept:
-    """The kept values of a line of text cells; an empty cell is null."""
+    """Return the kept values of a line of text cells; an empty cell is null."""
     return [_tried(_cast_text, values.get(part.name), part) for part in fields]
 
 

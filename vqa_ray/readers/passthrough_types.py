@@ -11,7 +11,7 @@ from vqa_ray.readers.source import request_error
 
 
 def storable(given: pa.DataType) -> pa.DataType:
-    """The type as which values of `given` pass through Ray and stand in Parquet.
+    """Return the type as which values of `given` pass through Ray and stand in Parquet.
 
     Dictionaries, run-end encoding, views and extensions become what they encode, times of seconds become milliseconds
     as Parquet holds them, and a type of nulls alone becomes text.
@@ -43,7 +43,7 @@ def storable(given: pa.DataType) -> pa.DataType:
 
 
 def common(name: str, given: Sequence[pa.DataType]) -> pa.DataType:
-    """The storable type of a column that several files bring.
+    """Return the storable type of a column that several files bring.
 
     Args:
         name: of the column, for the message.
@@ -69,7 +69,7 @@ def common(name: str, given: Sequence[pa.DataType]) -> pa.DataType:
 
 
 def notes_on(names: Sequence[str], schemas: Sequence[pa.Schema], fields: Sequence[pa.Field]) -> tuple[str, ...]:
-    """Notes on kept columns whose type is another in the output: one line each.
+    """Return notes on kept columns whose type is another in the output: one line each.
 
     Args:
         names: the kept columns.

@@ -108,16 +108,16 @@ class RowBuilder:
         )
 
     def failed(self, error: RowError, line: bytes, image_id: str | None = None) -> Row:
-        """A row of which nothing but the error is known; its id is the hash of the bytes it was read from."""
+        """Return a row of which nothing but the error is known; its id is the hash of the bytes it was read from."""
         kept = [None] * len(self._fields)
         return Row(row_id=identity(b"line", line), image_id=image_id, error=error, passthrough=kept)
 
     def malformed(self, message: str, line: bytes, image_id: str | None = None) -> Row:
-        """An error row in the place of one that cannot be parsed."""
+        """Return an error row in the place of one that cannot be parsed."""
         return self.failed(RowError(ErrorCode.ROW_MALFORMED, message), line, image_id)
 
     def damaged(self, number: int, error: Exception) -> Row:
-        """The row that stands for all that cannot be read after row `number`."""
+        """Return the row that stands for all that cannot be read after row `number`."""
         message = f"shard {self._name} cannot be read past row {number}: {one_line(error, 160) or type(error).__name__}"
         return self.malformed(message, f"{self._name}\0{number}".encode())
 
@@ -136,7 +136,7 @@ class RowBuilder:
         uri: tuple[str, str] | None,
         errors: list[RowError],
     ) -> list[ImageRef]:
-        """The row's images, one at least."""
+        """Return the row's images, one at least."""
         if image is not None:
             return [ImageRef(data=image[0], reference=image[1])]
         if uri is not None:
@@ -184,7 +184,7 @@ def _identity(shown: Sequence[ImageRef]) -> tuple[bytes, ...]:
 
 
 def _image_id(shown: Sequence[ImageRef]) -> str | None:
-    """The id of the images together: their references, or a hash of their bytes."""
+    """Return the id of the images together: their references, or a hash of their bytes."""
     references = [image_ref.reference for image_ref in shown]
     if all(references):
         return ", ".join(map(str, references))
@@ -194,7 +194,7 @@ def _image_id(shown: Sequence[ImageRef]) -> str | None:
 
 
 def identity(*parts: bytes) -> int:
-    """A hash of `parts` as int64: the first 8 bytes' worth of BLAKE2b, each part preceded by its length."""
+    """Return a hash of `parts` as int64: the first 8 bytes' worth of BLAKE2b, each part preceded by its length."""
     digest = blake2b(digest_size=8)
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))

@@ -38,7 +38,7 @@ def tables(
 
 
 def wanted_rows(shard: Shard, keys: Collection[int] | None) -> Callable[[int], bool]:
-    """A test for row numbers of the shard that are among the source keys; all are when `keys` is None."""
+    """Return a test for row numbers of the shard that are among the source keys; all are when `keys` is None."""
     if keys is None:
         return _always
     first = shard.index << schema.ROW_BITS
@@ -49,7 +49,7 @@ def wanted_rows(shard: Shard, keys: Collection[int] | None) -> Callable[[int], b
 def numbered(
     items: Iterable[T], make: Callable[[T], U], wanted: Callable[[int], bool]
 ) -> Iterator[tuple[int, U | None]]:
-    """(number, row) of each item; the row is only made where it is wanted."""
+    """Yield (number, row) of each item; the row is only made where it is wanted."""
     for number, item in enumerate(items):
         yield number, make(item) if wanted(number) else None
 

@@ -44,7 +44,7 @@ def compression_of(head: bytes) -> str:
 
 
 def decompressed(file: Any, compression: str) -> Any:
-    """A binary file that gives what `file` holds compressed; `file` itself where it is not."""
+    """Return a binary file that gives what `file` holds compressed; `file` itself where it is not."""
     openers: Mapping[str, Callable[[Any], Any]] = {
         "gzip": lambda source: gzip.GzipFile(fileobj=source),
         "bzip2": bz2.BZ2File,
@@ -97,7 +97,7 @@ class _Zstd(io.RawIOBase):
 
 
 def sniff(head: bytes) -> Format | None:
-    """The format that a file's first bytes speak of: parquet, images, webdataset, jsonl; None for any other.
+    """Return the format that a file's first bytes speak of: parquet, images, webdataset, jsonl; None for any other.
 
     Args:
         head: up to `HEAD_BYTES`; decompressed here where it is compressed.

@@ -111,8 +111,11 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class OpenedInput:
-    """The result of a format's `open_…`. `revision` goes into the fingerprint beside the listing; `columns` are the
-    names of the input's columns, as far as they are known."""
+    """The result of a format's `open_…`.
+
+    `revision` goes into the fingerprint beside the listing; `columns` are the names of the input's columns, as far as
+    they are known.
+    """
 
     shards: tuple[Shard, ...]
     column_map: ColumnMap
@@ -159,15 +162,15 @@ class Source:
     current: Mapping[str, tuple[Shard, ...]] = field(default_factory=dict)
 
     def for_workers(self) -> Source:
-        """The same without the list of shards: all that `read_shard` needs, small to send however many there are."""
+        """Return the same without the list of shards: all that `read_shard` needs, and small to send."""
         return replace(self, shards=(), columns=(), files=(), drift=None, current={})
 
     def without_images(self) -> Source:
-        """The same rows under the same keys, but embedded images stay where they are."""
+        """Return the same rows under the same keys, but embedded images stay where they are."""
         return replace(self, config=replace(self.config, reads_images=False))
 
     def with_images(self) -> Source:
-        """The same rows under the same keys, with embedded images."""
+        """Return the same rows under the same keys, with embedded images."""
         return replace(self, config=replace(self.config, reads_images=True))
 
     def passthrough_columns(self) -> tuple[pa.Field, ...]:
@@ -175,7 +178,7 @@ class Source:
         return tuple(part.with_name(name) for part, name in zip(self.passthrough, self.config.passthrough, strict=True))
 
     def with_labels(self, labels: Sequence[str]) -> Source:
-        """The same rows under the same keys, with only these of its label columns."""
+        """Return the same rows under the same keys, with only these of its label columns."""
         count = len(self.config.keep)
         kept = (*self.passthrough[:count], *(part for part in self.passthrough[count:] if part.name in labels))
         present = tuple(part.name for part in kept[count:])
@@ -209,7 +212,7 @@ def join_names(names: Sequence[str]) -> str:
 
 
 def request_error(message: str) -> RequestError:
-    """A `RequestError` whose message is one line, of up to 1,000 characters: lists of columns are worth reading."""
+    """Return a `RequestError` of one line, of up to 1,000 characters: lists of columns are worth reading."""
     return RequestError(one_line(message, 1000))
 
 

@@ -33,7 +33,7 @@ OTHERS = frozenset(_OTHERS.split())
 
 
 def kind_of(name: str) -> Format | None:
-    """The format that a file's name speaks of, or None."""
+    """Return the format that a file's name speaks of, or None."""
     stem, _, suffix = name.rpartition(".")
     if suffix.lower() in _COMPRESSED:
         stem, _, suffix = stem.rpartition(".")
@@ -44,7 +44,7 @@ def kind_of(name: str) -> Format | None:
 
 
 def suffix_of(uri: str) -> str:
-    """The suffix of a file's name, for a message: `.jpg`, `.jsonl.gz` or `no suffix`."""
+    """Return the suffix of a file's name, for a message: `.jpg`, `.jsonl.gz` or `no suffix`."""
     name = uri.rpartition("/")[2].lower()
     stem, dot, suffix = name.rpartition(".")
     if not stem or not dot or not suffix or " " in suffix or len(suffix) > 16:

@@ -35,7 +35,9 @@ _ADVICE = "write the rows you want as plain Parquet files"
 
 
 def without_removed(root: str, entries: Mapping[str, FileEntry]) -> set[str]:
-    """The relative paths that table formats keep but do not count as rows: of Delta tables, all but the current files.
+    """Return the relative paths that table formats keep but do not count as rows.
+
+    Of a Delta table, these are all but the current files.
 
     Args:
         root: of the input, for messages.

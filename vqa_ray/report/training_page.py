@@ -58,7 +58,7 @@ class TypeRow:
 
 
 def render_training(trained: Trained) -> str:
-    """The page as HTML text. All text is escaped, whatever it holds.
+    """Return the page as HTML text. All text is escaped, whatever it holds.
 
     Raises:
         RequestError: Jinja2 is not installed.
@@ -85,7 +85,7 @@ def write_training(uri: str, trained: Trained) -> None:
 
 
 def facts(trained: Trained) -> list[Fact]:
-    """The numbers above everything else, the most telling first."""
+    """Return the numbers above everything else, the most telling first."""
     log, data, validation = trained.log, trained.data, trained.exported_validation
     found = []
     if validation is not None:
@@ -154,7 +154,7 @@ def type_rows(validation: ValidationRecord | None, whole: str = "all") -> list[T
 
 
 def heat_rows(confusion: Confusion | None, limit: int = MOST_ANSWERS) -> list[HeatRow]:
-    """The confusion of the first `limit` answers; what was given beyond them is counted under another answer."""
+    """Return the confusion of the first `limit` answers; what was given beyond them is counted under another answer."""
     if confusion is None:
         return []
     names = [answer.full for answer in _given(confusion, limit)]
@@ -189,7 +189,7 @@ def elided(text: str, characters: int = _ELIDED_CHARACTERS) -> str:
 
 
 def _given(confusion: Confusion | None, limit: int = MOST_ANSWERS) -> Sequence[Answer]:
-    """The headings of the columns."""
+    """Return the headings of the columns."""
     if confusion is None:
         return []
     columns = [_answer(label) for label in confusion.labels[:limit]]

@@ -89,7 +89,7 @@ def claim_uri(output: str, number: int) -> str:
 
 
 def writer_numbers(output: str) -> list[int]:
-    """The numbers of all writers that can be seen, ascending."""
+    """Return the numbers of all writers that can be seen, ascending."""
     directory = _directory(output)
     try:
         entries = list_files(directory) if exists(directory) else []
@@ -101,7 +101,7 @@ def writer_numbers(output: str) -> list[int]:
 
 
 def read_raw(output: str, number: int) -> bytes | None:
-    """The bytes of a claim; None where it is gone."""
+    """Return the bytes of a claim; None where it is gone."""
     try:
         return read_bytes(claim_uri(output, number))
     except FileNotFoundError:
@@ -109,13 +109,13 @@ def read_raw(output: str, number: int) -> bytes | None:
 
 
 def read_claim(output: str, number: int) -> LockRecord | None:
-    """A claim; None where it is gone or cannot be read."""
+    """Return a claim; None where it is gone or cannot be read."""
     data = read_raw(output, number)
     return None if data is None else parse_claim(data)
 
 
 def parse_claim(data: bytes) -> LockRecord | None:
-    """A claim from its bytes; None where they are none."""
+    """Return a claim from its bytes; None where they are none."""
     try:
         content = json.loads(data)
         return LockRecord(**{name: content[name] for name in LockRecord.__dataclass_fields__ if name in content})

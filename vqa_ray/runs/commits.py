@@ -46,7 +46,7 @@ def committed_tasks(layout: RunDirectory) -> dict[str, str]:
 
 
 def committed_keys(layout: RunDirectory) -> Ranges:
-    """The rows that are written: source_keys as int64 (R, 2) ranges, ascending, both ends included."""
+    """Return the rows that are written: source_keys as int64 (R, 2) ranges, ascending, both ends included."""
     keys = list(keys_by_task(layout).values())
     return ranges_of(np.concatenate(keys)) if keys else NOTHING
 
@@ -66,7 +66,7 @@ def parts_by_task(layout: RunDirectory) -> dict[str, list[str]]:
 
 
 def lost_tasks(layout: RunDirectory) -> list[str]:
-    """The write tasks whose committed rows somebody deleted, in alphabetical order."""
+    """Return the write tasks whose committed rows somebody deleted, in alphabetical order."""
     return sorted(committed_tasks(layout).keys() - parts_by_task(layout).keys())
 
 

@@ -79,7 +79,7 @@ def count_rows(part_uris: Iterable[str]) -> RowCounts:
 
 
 def row_keys(table: pa.Table) -> npt.NDArray[np.int64]:
-    """The identity of the rows of an output: int64 (N, 2), the source_key and the place of the question, else 0."""
+    """Return the identity of each row: int64 (N, 2), the source_key and the place of the question, else 0."""
     keys = table["source_key"].to_numpy()
     has_places = "question_index" in table.column_names
     places = table["question_index"].to_numpy() if has_places else np.zeros(len(keys), np.int64)
@@ -118,7 +118,7 @@ def failed_rows(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.N
 
 
 def failed_keys(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.NDArray[np.int64]:
-    """The source_keys of failed rows: int64 (N,), sorted; see `failed_rows`."""
+    """Return the source_keys of failed rows: int64 (N,), sorted; see `failed_rows`."""
     return np.unique(failed_rows(part_uris, codes)[:, 0])
 
 

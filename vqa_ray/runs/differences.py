@@ -30,8 +30,10 @@ def differences(
     """Compare the options that decide the answers.
 
     Args:
-        was, now: `job`, the fields of the command, `model` and the fingerprints of what is named by its place.
-        input_was, input_now: what the records say of the input.
+        was: `job`, the fields of the command, `model` and the fingerprints of what is named by its place.
+        now: `job`, the fields of the command, `model` and the fingerprints of what is named by its place.
+        input_was: what the records say of the input.
+        input_now: what the records say of the input.
 
     Returns:
         One line each; empty where both ask for the same. Of a place, only another place or other contents count, never
@@ -77,12 +79,12 @@ def _of_fields(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 
 def option_of(field: str) -> str:
-    """The option that a field is given by."""
+    """Return the option that a field is given by."""
     return "--" + _SPELLED.get(field, field).replace("_", "-")
 
 
 def written(value: object) -> str:
-    """A value as it may stand in a message."""
+    """Return a value as it may stand in a message."""
     if value is None:
         return "not given"
     if isinstance(value, bool):

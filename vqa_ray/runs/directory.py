@@ -57,7 +57,7 @@ class RunDirectory:
         return join(self.output, PRIVATE, "run.json") if self.attempt == 1 else join(self.parts, "run.json")
 
     def listing(self, name: str = "input") -> str:
-        """The files of an input as the run found them (`readers.changes.snapshot`); written before `run.json`."""
+        """Return the path of the input's files as the run found them (`readers.changes.snapshot`)."""
         return join(self.output, PRIVATE, f"{name}-listing.arrow.zst")
 
     @property
@@ -71,15 +71,15 @@ class RunDirectory:
         return join(self.output, PRIVATE, "manifest.json")
 
     def later(self, attempt: int) -> RunDirectory:
-        """The same run directory, for a later attempt."""
+        """Return the same run directory, for a later attempt."""
         return replace(self, attempt=attempt)
 
     def part_files(self) -> list[FileEntry]:
-        """The files with the rows, sorted by name."""
+        """Return the files with the rows, sorted by name."""
         return [entry for entry in self._files(self.parts) if _is_part(entry.uri)]
 
     def checkpoint_files(self) -> list[FileEntry]:
-        """The files of the checkpoint, pending ones too."""
+        """Return the files of the checkpoint, pending ones too."""
         return self._files(self.checkpoint)
 
     def foreign_files(self) -> list[FileEntry]:

@@ -38,7 +38,7 @@ class Timing:
 def build(
     record: RunRecord, counts: RowCounts, timing: Timing, findings: Sequence[str], attempts: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The content of a manifest.
+    """Return the content of a manifest.
 
     Args:
         record: the request.

@@ -15,7 +15,7 @@ _PARQUET = ".parquet"
 
 
 def private(path: str) -> str:
-    """The name under which a Parquet file is kept from readers."""
+    """Return the name under which a Parquet file is kept from readers."""
     return path.removesuffix(_PARQUET) + PRIVATE_SUFFIX if path.endswith(_PARQUET) else path
 
 
@@ -37,7 +37,7 @@ def public(path: str) -> str:
 
 
 def with_private_names(filesystem: fs.FileSystem) -> fs.PyFileSystem:
-    """The same filesystem for whoever writes and reads `NAME.parquet`, which is stored as `NAME.pq`."""
+    """Return the same filesystem for whoever writes and reads `NAME.parquet`, which is stored as `NAME.pq`."""
     return fs.PyFileSystem(PrivateNames(filesystem))
 
 

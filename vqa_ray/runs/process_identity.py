@@ -14,7 +14,7 @@ _GONE = ("Z", "X")
 
 
 def this_host() -> str:
-    """This machine since its last start, and the container: within it, a process is known by its number."""
+    """Return this machine since its last start, and the container: within it, a process is known by its number."""
     boot = _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
     try:
         namespace = str(_PID_NAMESPACE.readlink())

@@ -9,7 +9,7 @@ Row = Mapping[str, Any]
 
 
 def question_rows(rows: Iterable[Row]) -> Iterator[Row]:
-    """The rows as `--layout rows` writes them.
+    """Yield the rows as `--layout rows` writes them.
 
     Args:
         rows: of either layout and any version; a nested one that failed is one row without a question.

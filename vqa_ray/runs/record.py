@@ -61,7 +61,7 @@ class RunRecord:
 
     @classmethod
     def read(cls, uri: str) -> RunRecord | None:
-        """The record at `uri`, or None when there is none.
+        """Return the record at `uri`, or None when there is none.
 
         Raises:
             RequestError: it is not a record of this format.

@@ -75,7 +75,7 @@ def create(uri: str, data: bytes) -> bool:
 
 @contextmanager
 def _written(target: Path, data: bytes) -> Iterator[Path]:
-    """A temporary file beside `target` that holds `data` on disk; missing directories are made."""
+    """Yield a temporary file beside `target` that holds `data` on disk; missing directories are made."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:

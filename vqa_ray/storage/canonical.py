@@ -29,7 +29,7 @@ def is_same_place(one: str, other: str) -> bool:
 
 
 def path_below(uri: str, root: str) -> str | None:
-    """The path from one place to another that lies below it; None where it does not.
+    """Return the path from one place to another that lies below it; None where it does not.
 
     Args:
         uri: the place that may lie below.

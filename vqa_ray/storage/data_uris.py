@@ -21,7 +21,9 @@ def is_data_uri(text: str) -> bool:
 
 
 def decode_data_uri(uri: str, max_bytes: int | None = None) -> bytes:
-    """The bytes that a `data:` URI carries, in base64 (also its URL-safe alphabet, also unpadded) or percent-encoded.
+    """Return the bytes that a `data:` URI carries.
+
+    They are in base64 (also in its URL-safe alphabet, also unpadded) or percent-encoded.
 
     Args:
         uri: the URI.
@@ -49,7 +51,7 @@ def decode_data_uri(uri: str, max_bytes: int | None = None) -> bytes:
 
 
 def short_data_uri(uri: str) -> str:
-    """A `data:` URI for ids and messages: its media type and a hash, never its data."""
+    """Return a `data:` URI for ids and messages: its media type and a hash, never its data."""
     media = _MEDIA_TYPE.match(uri, len(_SCHEME))
     digest = blake2b(uri.encode(errors="surrogatepass"), digest_size=8).hexdigest()
     return f"{_SCHEME}{media[0][:64] if media else ''};{digest}"

@@ -70,7 +70,7 @@ _BY_URI = attrgetter("uri")
 
 
 def filesystem_for(uri: str) -> tuple[pafs.FileSystem, str]:
-    """The filesystem of `uri` and the path within it. Both pickle, without credentials in them.
+    """Return the filesystem of `uri` and the path within it. Both pickle, without credentials in them.
 
     S3 honours `AWS_ENDPOINT_URL` and the usual credential chain.
 
@@ -87,7 +87,7 @@ def filesystem_for(uri: str) -> tuple[pafs.FileSystem, str]:
 
 
 def fsspec_for(uri: str) -> tuple[Any, str]:
-    """The fsspec filesystem and path of `uri`, with the errors of `filesystem_for`: for single requests."""
+    """Return the fsspec filesystem and path of `uri`, with the errors of `filesystem_for`: for single requests."""
     scheme = scheme_of(uri)
     if scheme == "file":
         return LocalFileSystem(), _local_path(uri)
@@ -115,7 +115,7 @@ def fsspec_for(uri: str) -> tuple[Any, str]:
 
 
 def s3_endpoint() -> str | None:
-    """The endpoint of S3 that the environment names; None for that of Amazon."""
+    """Return the endpoint of S3 that the environment names; None for that of Amazon."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
@@ -126,7 +126,7 @@ def exists(uri: str) -> bool:
 
 
 def list_files(uri: str, *, hidden: bool = False) -> list[FileEntry]:
-    """The files under `uri`, recursively, sorted by path; a file gives itself.
+    """Return the files under `uri`, recursively, sorted by path; a file gives itself.
 
     Local links are followed: one that leads nowhere is a file that cannot be read, and one that leads back to a
     directory above it is left out. Local names are as `local_files.name_as_text` writes them.
@@ -165,7 +165,7 @@ def list_files(uri: str, *, hidden: bool = False) -> list[FileEntry]:
 
 
 def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
-    """The contents of one file.
+    """Return the contents of one file.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -188,7 +188,7 @@ def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
 
 
 def read_head(uri: str, size: int) -> bytes:
-    """The first bytes of a file: `size` of them, or all that it has.
+    """Return the first bytes of a file: `size` of them, or all that it has.
 
     Raises:
         OSError: as the store or the system says; with `EINVAL` when it is a local pipe, socket or device.

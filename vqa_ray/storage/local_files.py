@@ -38,25 +38,25 @@ class LocalFile(NamedTuple):
 
 
 def name_as_text(name: str) -> str:
-    r"""A file name of the operating system as valid text: `\xNN` for each byte that is not UTF-8."""
+    r"""Return a file name of the operating system as valid text: `\xNN` for each byte that is not UTF-8."""
     if name.isascii() and "\\x" not in name:
         return name
     return _NOT_UTF8.sub(lambda byte: f"\\x{ord(byte[0]) - 0xDC00:02x}", _AMBIGUOUS.sub(r"\\x5c", name))
 
 
 def path_as_text(path: str) -> str:
-    """A path that a person gave, as valid text; one that is text already stands as it is."""
+    """Return a path that a person gave, as valid text; one that is text already stands as it is."""
     return path if is_utf8(path) else name_as_text(path)
 
 
 def text_as_name(text: str) -> str:
-    """The file name of which `name_as_text` made `text`."""
+    """Return the file name of which `name_as_text` made `text`."""
     raw = _ESCAPED.sub(lambda code: "\\" if code[1] == "5c" else chr(0xDC00 + int(code[1], 16)), text)
     return raw.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def find_local(path: str) -> str:
-    """The path of a file of the operating system that an absolute path of text names.
+    """Return the path of a file of the operating system that an absolute path of text names.
 
     Each part of the path is tried as `name_as_text` wrote it, as it stands, and in the other Unicode normal form
     (macOS stores é as two characters); where none exists it is taken as it stands.
@@ -73,7 +73,7 @@ def find_local(path: str) -> str:
 
 
 def normal_forms(text: str) -> list[str]:
-    """The ways to write a name in Unicode: as it stands, composed, decomposed."""
+    """Return the ways to write a name in Unicode: as it stands, composed, decomposed."""
     return [text] if text.isascii() else [text, *(unicodedata.normalize(form, text) for form in ("NFC", "NFD"))]
 
 
@@ -83,7 +83,7 @@ def is_utf8(path: str) -> bool:
 
 
 def local_files(path: str, *, hidden: bool) -> Iterator[LocalFile]:
-    """The files below a directory, in any order; a file gives itself.
+    """Yield the files below a directory, in any order; a file gives itself.
 
     Links are followed, but for one that leads back to a directory above it.
 
@@ -101,7 +101,7 @@ def local_files(path: str, *, hidden: bool) -> Iterator[LocalFile]:
 
 
 def read_local(path: Path, max_bytes: int | None) -> bytes:
-    """The contents of a regular file.
+    """Return the contents of a regular file.
 
     Raises:
         OSError: with errno `EFBIG` when there are more than `max_bytes` bytes; with `EINVAL` when it is a pipe, a
@@ -114,7 +114,7 @@ def read_local(path: Path, max_bytes: int | None) -> bytes:
 
 
 def open_local(path: Path) -> io.FileIO:
-    """A regular file, opened for reading.
+    """Return a regular file, opened for reading.
 
     Raises:
         OSError: with errno `EINVAL` when it is a pipe, a socket or a device; else as the system says.
@@ -127,12 +127,13 @@ def open_local(path: Path) -> io.FileIO:
 
 
 def too_big(uri: str, max_bytes: int) -> OSError:
-    """The error of a file with more bytes than are read."""
+    """Return the error of a file with more bytes than are read."""
     return OSError(errno.EFBIG, f"more than {max_bytes} bytes", uri)
 
 
 def _walk(directory: str, above: tuple[str, ...], skipped: tuple[str, ...]) -> Iterator[LocalFile]:
-    """
+    """Walk a directory.
+
     Args:
         directory: to look into.
         above: the real paths of the directories that led here, its own included.

@@ -26,7 +26,7 @@ class ObjectFile(NamedTuple):
 
 
 def object_files(found: Mapping[str, Mapping[str, Any]], root: str, *, hidden: bool) -> Iterator[ObjectFile]:
-    """The files among the objects below a prefix, in their order.
+    """Yield the files among the objects below a prefix, in their order.
 
     Objects that only stand for a directory are left out: made by hand (a slash at the end), by Hadoop (`_$folder$`),
     or empty with other objects below them.

@@ -9,12 +9,12 @@ _URL = re.compile(r"(\w://)(?:[^\s/'\"]*@)?([^\s?'\"]*)(\?[^\s'\"]*)?")
 
 
 def without_url_secrets(text: str) -> str:
-    """A text without the user names, passwords and queries of the URLs in it."""
+    """Return a text without the user names, passwords and queries of the URLs in it."""
     return _URL.sub(lambda url: f"{url[1]}{url[2]}{'?…' if url[3] else ''}", text) if "://" in text else text
 
 
 def without_secrets(text: str, uri: str) -> str:
-    """A message about `uri` without its user name, password and query, should the message repeat them."""
+    """Return a message about `uri` without its user name, password and query, should the message repeat them."""
     place, _, query = uri.partition("?")
     login = place.partition("://")[2].partition("/")[0].rpartition("@")[0]
     secrets = (login, login.partition(":")[2], query)

@@ -46,7 +46,9 @@ _LOOP = "the store redirects without naming a region"
 
 
 def store_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """The exceptions of files and stores, for an `except` clause: botocore's are no OSErrors, and load only for S3.
+    """Return the exceptions of files and stores, for an `except` clause.
+
+    Those of botocore are no OSErrors, and load only for S3.
 
     Args:
         others: exceptions to be caught beside them.
@@ -66,7 +68,7 @@ def refused(message: str, kind: type[VqaRayError] = RequestError) -> Iterator[No
 
 
 def no_such_bucket(uri: str) -> RequestError:
-    """The refusal of a bucket that does not exist."""
+    """Return the refusal of a bucket that does not exist."""
     scheme, mark, rest = uri.partition("://")
     return RequestError(f"{uri}: no such bucket {scheme}{mark}{rest.partition('/')[0]}: {_BUCKET}")
 
@@ -91,7 +93,7 @@ def store_reason(error: BaseException, *, named: bool = False) -> str:
 
 
 def _code(error: BaseException) -> str:
-    """The store's code for an error, or the name of botocore's exception; empty for errors of other kinds."""
+    """Return the store's code for an error, or the name of botocore's exception; empty for errors of other kinds."""
     for cause in _causes(error):
         if response := _response(cause):
             return str(response["Error"].get("Code", ""))
@@ -102,7 +104,7 @@ def _code(error: BaseException) -> str:
 
 
 def _region(error: BaseException) -> str:
-    """The region that a store says a bucket is in; empty where it says none."""
+    """Return the region that a store says a bucket is in; empty where it says none."""
     for cause in _causes(error):
         if response := _response(cause):
             headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
@@ -118,7 +120,7 @@ def _response(error: BaseException) -> dict[str, Any]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and those behind it, each once."""
+    """Yield an error and those behind it, each once."""
     current: BaseException | None = error
     seen: set[int] = set()
     while current is not None and id(current) not in seen:

@@ -13,7 +13,7 @@ _SHOWN_CHARACTERS = 160
 
 
 def scheme_of(uri: str) -> str:
-    """The scheme in lower case; `file` for a plain path."""
+    """Return the scheme in lower case; `file` for a plain path."""
     match = SCHEME.match(uri)
     return match[1].lower() if match else "file"
 
@@ -43,5 +43,5 @@ def join(uri: str, *parts: str) -> str:
 
 
 def name_of(uri: str) -> str:
-    """The last part of a URI."""
+    """Return the last part of a URI."""
     return uri.rstrip("/").rpartition("/")[2]

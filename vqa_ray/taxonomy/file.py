@@ -42,14 +42,15 @@ def load_taxonomy(uri: str, encoding: str | None = None) -> Taxonomy:
 
 
 def default_taxonomy() -> Taxonomy:
-    """The taxonomy of the built-in catalogue's products, `vqa_ray/catalog/tags.yaml`."""
+    """Return the taxonomy of the built-in catalogue's products, `vqa_ray/catalog/tags.yaml`."""
     return parse_taxonomy(resources.files("vqa_ray.catalog").joinpath("tags.yaml").read_text("utf-8"), "tags.yaml")
 
 
 def parse_taxonomy(text: str, where: str) -> Taxonomy:
-    """A taxonomy from the text of a YAML file.
+    """Return a taxonomy from the text of a YAML file.
 
     Args:
+        text: of the file.
         where: names the file in messages.
 
     Raises:

@@ -161,7 +161,7 @@ class Taxonomy(BaseModel):
         return [(attribute.name, attribute.multi) for attribute in self.attributes]
 
     def calibrated(self, thresholds: Mapping[str, float]) -> Taxonomy:
-        """The same with other thresholds.
+        """Return the same with other thresholds.
 
         Args:
             thresholds: `attribute`, or `attribute:choice` where an image may have several of an attribute.
@@ -195,7 +195,7 @@ class Taxonomy(BaseModel):
         return hashlib.sha256(json.dumps(facts, ensure_ascii=True).encode()).hexdigest()[:16]
 
     def questions(self) -> list[ClosedQuestion]:
-        """The questions for every image, in order; `tags` takes the scores in the same order."""
+        """Return the questions for every image, in order; `tags` takes the scores in the same order."""
         return [question for attribute in self.attributes for question in _questions(attribute)]
 
     def check_kept(self, kept: Sequence[str]) -> None:
@@ -235,7 +235,7 @@ class Taxonomy(BaseModel):
                 )
 
     def tags(self, scores: Sequence[Sequence[float]]) -> ImageTags:
-        """The tags of one image.
+        """Return the tags of one image.
 
         Args:
             scores: of each of `questions()`, in order, the scores of its choices.
@@ -247,7 +247,9 @@ class Taxonomy(BaseModel):
         return self.given({attribute.name: _scored_choices(attribute, waiting) for attribute in self.attributes})
 
     def given(self, scores: Mapping[str, Choices]) -> ImageTags:
-        """The tags of one image by the scores of its choices; thresholds are compared in float32, as scores are kept.
+        """Return the tags of one image by the scores of its choices.
+
+        Thresholds are compared in float32, as scores are kept.
 
         Args:
             scores: attribute → all its choices with their scores.

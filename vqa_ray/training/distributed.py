@@ -25,7 +25,7 @@ def world() -> tuple[int, int]:
 
 
 def replicate(module: nn.Module, device: torch.device) -> nn.Module:
-    """The module whose backward averages gradients over the ranks; all ranks start from the weights of rank 0.
+    """Return the module whose backward averages gradients over the ranks; all ranks start from the weights of rank 0.
 
     Raises:
         RuntimeError: of torch, when the ranks' modules differ in their parameters.
@@ -44,14 +44,14 @@ def exchanging(module: nn.Module, exchange: bool) -> contextlib.AbstractContextM
 
 
 def sum_over_ranks(values: Tensor) -> Tensor:
-    """The sum of every rank's values, in place."""
+    """Return the sum of every rank's values, in place."""
     if world()[1] > 1:
         dist.all_reduce(values)
     return values
 
 
 def gathered_rows(values: Tensor, counts: Sequence[int]) -> Tensor:
-    """The rows (N, …) of every rank, one after the other in order of rank, on every rank; no gradient goes back.
+    """Return the rows (N, …) of every rank, one after the other in order of rank, on every rank; no gradient goes back.
 
     Args:
         values: (N, …), the rows of this worker.

@@ -19,7 +19,7 @@ _LAST = "config.json"
 
 
 def in_dtype(model: Any, dtype: str) -> Any:
-    """The model on the CPU with its weights in `float32` or `bfloat16`.
+    """Return the model on the CPU with its weights in `float32` or `bfloat16`.
 
     Raises:
         RequestError: another dtype.

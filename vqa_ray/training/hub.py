@@ -22,7 +22,7 @@ class HubApi(Protocol):
     """What of `huggingface_hub.HfApi` is needed."""
 
     def whoami(self) -> dict[str, Any]:
-        """The account of the token, its organisations, and what the token may do."""
+        """Return the account of the token, its organisations, and what the token may do."""
         ...
 
     def create_repo(self, repo_id: str, *, private: bool | None = None, exist_ok: bool = False) -> Any:

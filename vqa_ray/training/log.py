@@ -187,7 +187,7 @@ class TrainingLog:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> TrainingLog:
-        """The log that gave `content`."""
+        """Return the log that gave `content`."""
         log = cls(content["limit"])
         log.every = content["every"]
         log.train = [StepRecord(**record) for record in content["train"]]

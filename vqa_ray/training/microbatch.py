@@ -63,17 +63,17 @@ def tokens(group: Group, patch_size: int) -> int:
 
 
 def rows(part: Sequence[Group]) -> int:
-    """The rows of a pass."""
+    """Return the rows of a pass."""
     return sum(len(group.targets) for group in part)
 
 
 def largest(parts: Sequence[Sequence[Group]], patch_size: int) -> int:
-    """The tokens of the largest pass."""
+    """Return the tokens of the largest pass."""
     return max(sum(tokens(group, patch_size) for group in part) for part in parts)
 
 
 def passes(groups: Iterable[Group], patch_size: int, tokens_per_pass: int) -> list[list[Group]]:
-    """The rows of all groups in their order, in passes of at most so many tokens, each of at least one row.
+    """Return the rows of all groups in their order, in passes of at most so many tokens, each of at least one row.
 
     All but the last are as full as they can be: when memory does not suffice, the first shows it.
     """

@@ -97,7 +97,7 @@ class Trainer(abc.ABC):
 
     @abc.abstractmethod
     def pass_loss(self, groups: Sequence[Group], state: Any, index: int) -> Tensor:
-        """The loss of a pass, summed over its rows.
+        """Return the loss of a pass, summed over its rows.
 
         Args:
             groups: on the device.
@@ -110,7 +110,7 @@ class Trainer(abc.ABC):
         """One row that teaches nothing, for a rank that has no rows but must take part."""
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        """The precision the forward runs in."""
+        """Return the precision the forward runs in."""
         return torch.autocast(self.device.type, dtype=self._dtype, enabled=self._dtype != torch.float32)
 
     def learning_rate(self) -> float:

@@ -109,7 +109,7 @@ def _characters() -> list[str]:
 
 
 def _split(text: str) -> list[str]:
-    """The words and marks of a text, as BERT's tokenizer sees them."""
+    """Return the words and marks of a text, as BERT's tokenizer sees them."""
     from tokenizers.normalizers import BertNormalizer
     from tokenizers.pre_tokenizers import BertPreTokenizer
 

@@ -40,7 +40,7 @@ class ValidationMetrics:
 
 
 def usable_rows(tables: Iterable[pa.Table]) -> Generator[tuple[pa.Table, list[SkippedRow]], None, None]:
-    """The rows that are no error, of about so many rows as are judged at once, and what became of the others.
+    """Yield the rows that are no error, of about so many rows as are judged at once, and what became of the others.
 
     Args:
         tables: DECODED rows, cut anywhere.
@@ -56,7 +56,7 @@ def failed_rows(skipped: Sequence[SkippedRow], results: pa.Schema) -> pa.Table:
 
 
 def by_key(results: pa.Table, rows: LabelledRows) -> pa.Table:
-    """The results in the order of `rows`.
+    """Return the results in the order of `rows`.
 
     Raises:
         RunError: a row is missing, came twice or is none of `rows`.
@@ -76,7 +76,7 @@ def by_key(results: pa.Table, rows: LabelledRows) -> pa.Table:
 
 
 def _larger(tables: Iterable[pa.Table]) -> Generator[pa.Table, None, None]:
-    """The same rows in tables of at least so many rows as are answered at once."""
+    """Yield the same rows in tables of at least so many rows as are answered at once."""
     waiting: list[pa.Table] = []
     for table in tables:
         if table.num_rows:

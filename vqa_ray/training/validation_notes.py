@@ -51,7 +51,7 @@ def accuracy_notes(
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion of `count` (Wilson 1927), in 0..1."""
+    """Return the 95 % interval of a proportion of `count` (Wilson 1927), in 0..1."""
     square = _Z * _Z / count
     middle = (share + square / 2) / (1 + square)
     half = _Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))

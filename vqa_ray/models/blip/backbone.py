@@ -34,11 +34,11 @@ class GenerationBackbone(Protocol):
     """Whether it describes images."""
 
     def tokenize(self, text: str) -> Sequence[int]:
-        """A prompt's token ids, special tokens included; of "" the ones that a caption starts from."""
+        """Return a prompt's token ids, special tokens included; of "" the ones that a caption starts from."""
         ...
 
     def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """The ids of a choice as a continuation, without special tokens."""
+        """Return the ids of a choice as a continuation, without special tokens."""
         ...
 
     def encode(self, pixels: Tensor) -> Any:

@@ -75,7 +75,8 @@ class GenerativeEngine:
 
         Args:
             checkpoint: of the family.
-            device, dtype: see `ModelOptions`; a family's `load_backbone` says where `float16` is possible.
+            device: see `ModelOptions`; a family's `load_backbone` says where `float16` is possible.
+            dtype: see `ModelOptions`; a family's `load_backbone` says where `float16` is possible.
             compile: run the vision encoder through `torch.compile` (CUDA only).
             prompting: by default the family's own.
             generation: by default greedy, 20 tokens.

@@ -52,7 +52,7 @@ class QFormerBackbone:
         return seen
 
     def project(self, queries: Tensor) -> Tensor:
-        """The Q-Former's output (R, image_tokens, D) → embeddings of the language model."""
+        """Return the Q-Former's output (R, image_tokens, D) → embeddings of the language model."""
         projection = self._model.language_projection
         features: Tensor = projection(queries.to(projection.weight.dtype))
         return features

@@ -86,10 +86,11 @@ def batches(prompts: Sequence[Prompt], cost: Callable[[Prompt, bool], int], limi
 def collate(
     rows: Sequence[Encoded], images: Sequence[ImageTensors], device: torch.device, padding: int = 0
 ) -> dict[str, Tensor]:
-    """The arguments of a forward pass over rows that each bring their images.
+    """Return the arguments of a forward pass over rows that each bring their images.
 
     Args:
-        rows, images: as many of each.
+        rows: as many of each.
+        images: as many of each.
         device: where the tensors are wanted.
         padding: place of the token in each row that also pads it; it must be one of text.
 

@@ -21,6 +21,7 @@ def generate(model: Any, prompts: Sequence[Prompt], eos_token_ids: Sequence[int]
 
     Args:
         model: in inference mode.
+        prompts: of one layout.
         eos_token_ids: the ids that end a text.
         options: of `generate`: max_new_tokens, num_beams, length_penalty.
     """

@@ -178,7 +178,7 @@ class ChatModel:
         extra_tokens: int,
         opening: str = "",
     ) -> list[Prompt]:
-        """The prompts of all questions, in their order, each short enough for `room` tokens behind it."""
+        """Return the prompts of all questions, in their order, each short enough for `room` tokens behind it."""
         earlier = contexts if contexts is not None else [[()] * len(asked) for asked in questions]
         prompts: list[Prompt] = []
         for image, asked, turns in zip(images, questions, earlier, strict=True):
@@ -258,12 +258,12 @@ class _Wording:
         self._images = images
 
     def text(self, question: str, turns: Sequence[Turn]) -> str:
-        """The prompt of a question after earlier turns."""
+        """Return the prompt of a question after earlier turns."""
         return self._processor.prompt(question, turns, self._opening, self._images)
 
 
 def _eos_token_ids(configured: int | list[int] | None, tokenizers: int | None, label: str) -> tuple[int, ...]:
-    """The ids that end an answer: the generation config's, else the tokenizer's."""
+    """Return the ids that end an answer: the generation config's, else the tokenizer's."""
     ends = tokenizers if configured is None else configured
     if ends is None:
         raise ModelLoadError(

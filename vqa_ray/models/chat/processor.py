@@ -97,9 +97,11 @@ class ChatProcessor:
         return cls(processor, image_token_id, label, ADAPTERS.get(config.model_type))
 
     def prompt(self, question: str, turns: Sequence[Turn] = (), opening: str = "", images: int = 1) -> str:
-        """The text that asks `question` of images after earlier `turns`, oldest first.
+        """Return the text that asks `question` of images after earlier `turns`, oldest first.
 
         Args:
+            question: the question.
+            turns: (question, answer), oldest first.
             opening: how the answer is to begin; it is set behind the template's own opening of an answer.
             images: how many; they stand in front of all that is said.
 
@@ -144,11 +146,11 @@ class ChatProcessor:
         return min(place + 1, len(ids) - 1)
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
-        """Generated tokens → text, outer space removed; with `special`, markup tokens (boxes) stay."""
+        """Decode generated tokens, outer space removed; with `special`, markup tokens (boxes) stay."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=not special)).strip()
 
     def _choice_ids(self, choice: str) -> tuple[int, ...]:
-        """The tokens of an answer that follow any prompt."""
+        """Return the tokens of an answer that follow any prompt."""
         text = choice.strip()
         if not text:
             return ()
@@ -200,7 +202,7 @@ class AboutImages:
         self._encoded: dict[str, Encoded] = {}
 
     def encode(self, prompt: str) -> Encoded:
-        """A prompt as tokens; `tensors` are there from the first one on."""
+        """Return a prompt as tokens; `tensors` are there from the first one on."""
         if prompt not in self._encoded:
             with self._processor.image_processor.remembering(self._made) as made:
                 features = dict(self._processor(images=[self._images], text=[prompt], return_tensors="pt"))
@@ -216,7 +218,7 @@ class AboutImages:
         return self._encoded[prompt]
 
     def tokens(self, prompt: str) -> tuple[int, ...]:
-        """The token ids of a prompt."""
+        """Return the token ids of a prompt."""
         return self.encode(prompt).ids
 
     @property
@@ -238,7 +240,7 @@ def continued(prompt: str, opening: str) -> str:
 
 
 def without_video(processor: type) -> type:
-    """A processor class that takes None for its video processor, which would need torchvision."""
+    """Return a processor class that takes None for its video processor, which would need torchvision."""
 
     class ImageOnly(processor):  # type: ignore[misc]
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
@@ -255,7 +257,7 @@ def without_video(processor: type) -> type:
 
 
 def _load(path: Path, model_type: str) -> Any:
-    """The processor; without torchvision put together from parts that do without it."""
+    """Return the processor; without torchvision put together from parts that do without it."""
     import transformers
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
@@ -273,7 +275,7 @@ def _load(path: Path, model_type: str) -> Any:
 
 
 def _image_processor_class(path: Path) -> Any:
-    """The image processor that works on Pillow's images, where there is one of that name."""
+    """Return the image processor that works on Pillow's images, where there is one of that name."""
     import transformers
 
     kind = str(image_processor_config(path).get("image_processor_type", ""))

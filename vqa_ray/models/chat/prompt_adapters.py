@@ -28,7 +28,7 @@ class PromptAdapter:
     ending: str | None = None
 
     def word(self, question: str) -> str:
-        """A question as the family knows it; its own tasks go as they are."""
+        """Return a question as the family knows it; its own tasks go as they are."""
         text = question.strip()
         return text if text.startswith(self.tasks) else self.question.replace("{}", text)
 

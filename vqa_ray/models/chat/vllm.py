@@ -67,7 +67,7 @@ def require_vllm() -> None:
 
 
 def model_source(reference: str) -> tuple[str, dict[str, str]]:
-    """What vLLM calls a model, and further engine arguments: a directory as it is, a hub name without its revision."""
+    """Return vLLM's name of a model and further engine arguments: a directory as it is, a hub name without revision."""
     if Path(reference).is_dir() or "@" not in reference:
         return reference, {}
     name, _, revision = reference.partition("@")
@@ -75,7 +75,7 @@ def model_source(reference: str) -> tuple[str, dict[str, str]]:
 
 
 def closing_tokens(path: Path | None) -> tuple[int, ...]:
-    """The ids that end an answer, as a checkpoint directory names them; empty where it does not."""
+    """Return the ids that end an answer, as a checkpoint directory names them; empty where it does not."""
     if path is None:
         return ()
     for name in ("generation_config.json", "config.json"):
@@ -86,7 +86,7 @@ def closing_tokens(path: Path | None) -> tuple[int, ...]:
 
 
 def picture_url(image: Image) -> str:
-    """An image, uint8 (H, W, 3), as a `data:` URL."""
+    """Return an image, uint8 (H, W, 3), as a `data:` URL."""
     from PIL import Image as PillowImage
 
     buffer = io.BytesIO()
@@ -95,7 +95,7 @@ def picture_url(image: Image) -> str:
 
 
 def messages(question: str, turns: Sequence[Turn], pictures: Sequence[str]) -> list[dict[str, Any]]:
-    """A conversation in OpenAI's form, the images in front of the first question.
+    """Return a conversation in OpenAI's form, the images in front of the first question.
 
     Args:
         question: the one to answer.
@@ -116,12 +116,13 @@ def sampling(max_new_tokens: int) -> dict[str, Any]:
 
 
 def answer_of(output: Mapping[str, Any], options: VllmOptions, height: int, width: int) -> Answer:
-    """The answer in one row of vLLM's output.
+    """Return the answer in one row of vLLM's output.
 
     Args:
         output: `generated_text`, `generated_tokens` and `logprobs` as Ray Data gives them.
         options: what the engine was asked with.
-        height, width: pixels of the image as the model saw it.
+        height: pixels of the image as the model saw it.
+        width: pixels of the image as the model saw it.
 
     Raises:
         RowError: `model_error` when the engine failed on the row or told no log-probabilities.
@@ -149,7 +150,7 @@ def _finish_reason(tokens: Sequence[int], options: VllmOptions) -> FinishReason:
 
 
 def json_extent(options: VllmOptions, height: int, width: int) -> tuple[float, float]:
-    """What JSON boxes count to, see `find_boxes`, for an image of this size as the model saw it."""
+    """Return what JSON boxes count to, see `find_boxes`, for an image of this size as the model saw it."""
     return (THOUSANDTHS, THOUSANDTHS) if options.relative_json else (height, width)
 
 

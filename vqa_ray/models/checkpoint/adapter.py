@@ -19,7 +19,7 @@ _MERGEABLE = ("LORA", "ADALORA")
 
 
 def adapter_of(path: Path) -> Path | None:
-    """The adapter that belongs to an assembled checkpoint directory; None for a plain one."""
+    """Return the adapter that belongs to an assembled checkpoint directory; None for a plain one."""
     found = path / ADAPTER_DIRECTORY
     return found if (found / ADAPTER_CONFIG).is_file() else None
 
@@ -59,7 +59,8 @@ def join_with_base(directory: Path, base: str, base_path: Path, label: str) -> P
 
     Args:
         directory: of the adapter, which `base_of` has checked.
-        base, base_path: reference and directory of its base model.
+        base: reference and directory of its base model.
+        base_path: reference and directory of its base model.
         label: what messages begin with.
 
     Raises:

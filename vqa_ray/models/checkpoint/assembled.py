@@ -15,7 +15,7 @@ def cache_root() -> Path:
 
 
 def assemble(files: Mapping[str, Path | bytes]) -> Path:
-    """A directory that holds links to files, and files of given contents; made once for the same files.
+    """Return a directory that holds links to files, and files of given contents; made once for the same files.
 
     Args:
         files: path within the directory → the file that it stands for, or what it holds.

@@ -35,7 +35,7 @@ class WeightNames:
 
 
 def weight_names(names: Collection[str]) -> WeightNames | None:
-    """The weights to read among the names of a checkpoint's files; None where there are none we read."""
+    """Return the weights to read among the names of a checkpoint's files; None where there are none we read."""
     for pickled, single, index in ((False, SAFETENSORS, SAFETENSORS_INDEX), (True, PICKLE, PICKLE_INDEX)):
         if single in names:
             return WeightNames(pickled, single=single)
@@ -45,7 +45,7 @@ def weight_names(names: Collection[str]) -> WeightNames | None:
 
 
 def shard_names(index: Mapping[str, Any]) -> list[str]:
-    """The shards that an index lists, each once.
+    """Return the shards that an index lists, each once.
 
     Raises:
         ValueError: it has no `weight_map` of plain file names.
@@ -71,12 +71,12 @@ def is_adapter(names: Collection[str]) -> bool:
 
 
 def small_names(names: Iterable[str]) -> list[str]:
-    """Configuration and tokenizer files: of the checkpoint itself and of its parts in directories of their own."""
+    """Return configuration and tokenizer files: of the checkpoint itself and of parts in directories of their own."""
     return [name for name in names if name.endswith(_SMALL) and not _is_foreign(name)]
 
 
 def names_within(names: Iterable[str], prefix: str) -> list[str]:
-    """The names of a directory's own files, relative to it; `prefix` is "" or ends in a slash."""
+    """Return the names of a directory's own files, relative to it; `prefix` is "" or ends in a slash."""
     inner = (name.removeprefix(prefix) for name in names if name.startswith(prefix))
     return [name for name in inner if "/" not in name]
 

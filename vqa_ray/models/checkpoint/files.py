@@ -144,7 +144,7 @@ def _root(reference: str, revisions: Mapping[str, str]) -> _Root:
 
 
 def bundled_names() -> list[str]:
-    """The models that ship with the package."""
+    """Return the models that ship with the package."""
     root = Path(str(resources.files("vqa_ray") / "assets"))
     return sorted(path.parent.name for path in root.glob("*/config.json"))
 
@@ -219,6 +219,7 @@ def _fetch(reference: str, names: Sequence[str], fetch: Callable[[Sequence[str]]
     """Fetch what is read of a checkpoint: its small files, and when they are in order its weights.
 
     Args:
+        reference: as the user gave it.
         names: of all its files.
         fetch: brings files of these names into one directory, and gives that.
 
@@ -258,7 +259,7 @@ def _refuse_foreign(directory: Path, names: Sequence[str], reference: str) -> by
 
 
 def _names_of(directory: Path) -> list[str]:
-    """The names of a local directory's files, down to those of its own directories."""
+    """Return the names of a local directory's files, down to those of its own directories."""
     files = (path for pattern in ("*", "*/*") for path in directory.glob(pattern) if path.is_file())
     return sorted(path.relative_to(directory).as_posix() for path in files)
 

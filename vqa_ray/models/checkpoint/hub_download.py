@@ -38,7 +38,7 @@ class Revision:
 
 
 def find_revision(reference: str, *, pickled: Callable[[Sequence[str]], bool]) -> Revision:
-    """The revision of a hub reference to read.
+    """Return the revision of a hub reference to read.
 
     That is the one named, or `main`. Where `main` has pickles alone, and a conversion of it to safetensors lies in a
     pull request of the hub's bot, it is that. Without a network, what is in the local cache.
@@ -105,7 +105,7 @@ def download(revision: Revision, files: Sequence[str], reference: str) -> Path:
 
 
 def _conversion(api: Any, name: str, main: str, *, private: bool) -> Revision | None:
-    """The revision of the hub's conversion of `main` to safetensors; None where there is none."""
+    """Return the revision of the hub's conversion of `main` to safetensors; None where there is none."""
     known = _read_note(name)
     if known is None or known["main"] != main:
         found = _converting_request(api, name, main, private=private)

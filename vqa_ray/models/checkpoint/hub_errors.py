@@ -51,7 +51,7 @@ def hub_failure(error: BaseException, reference: str) -> str:
 
 
 def _cause(error: BaseException, *kinds: type[BaseException]) -> BaseException:
-    """The first of an exception's causes that is one of the hub's own; the exception itself where none is."""
+    """Return the first of an exception's causes that is one of the hub's own; the exception itself where none is."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, kinds):

@@ -14,14 +14,14 @@ _PREFIX = "base_model.model."
 
 
 def replaced_weights(adapter: Path) -> frozenset[str]:
-    """The weights that an adapter brings whole (peft's `modules_to_save`), by their names in the base model."""
+    """Return the weights that an adapter brings whole (peft's `modules_to_save`), by their names in the base model."""
     file = adapter / ADAPTER_WEIGHTS[0]
     names = safetensors_shapes(file) if file.is_file() else _pickled_names(adapter / ADAPTER_WEIGHTS[1])
     return frozenset(name.removeprefix(_PREFIX) for name in names if ".lora_" not in name)
 
 
 def merge_adapter(model: Any, adapter: Path, label: str) -> Any:
-    """The model with the adapter merged into it, of its own class again.
+    """Return the model with the adapter merged into it, of its own class again.
 
     Raises:
         ModelLoadError: the adapter does not fit the model, or adapts nothing of it.

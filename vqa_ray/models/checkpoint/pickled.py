@@ -24,7 +24,7 @@ _OLD_PICKLES = 4
 
 
 def foreign_imports(path: Path) -> list[str]:
-    """The names a weights file would import beyond those of tensors, as `module.name`, sorted.
+    """Return the names a weights file would import beyond those of tensors, as `module.name`, sorted.
 
     Raises:
         ValueError: it is neither layout of `torch.save`, or damaged.
@@ -56,7 +56,7 @@ def _is_tensors(name: str) -> bool:
 
 
 def _imports(file: IO[bytes]) -> Iterator[str]:
-    """`module name` of each import of the pickle that begins where `file` stands; leaves it behind the pickle."""
+    """Yield `module name` of each import of the pickle that begins where `file` stands; leaves it behind the pickle."""
     strings: list[str] = []
     memo: dict[Any, str] = {}
     for operation, argument, _ in pickletools.genops(file):

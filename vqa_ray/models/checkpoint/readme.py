@@ -13,7 +13,7 @@ _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 def card_of(reference: str, directory: Path) -> str | None:
-    """The text of a model's card; None where there is none that can be read.
+    """Return the text of a model's card; None where there is none that can be read.
 
     Args:
         reference: as for `checkpoint.locate`.

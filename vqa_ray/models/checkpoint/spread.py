@@ -28,7 +28,8 @@ def load_or_spread(
     Args:
         kind: `Blip2ForConditionalGeneration`, …
         checkpoint: its weights and image transform.
-        device, dtype: names; None chooses for the machine, device `auto` spreads the model over all cards.
+        device: names; None chooses for the machine, device `auto` spreads the model over all cards.
+        dtype: names; None chooses for the machine, device `auto` spreads the model over all cards.
 
     Returns:
         The model in evaluation mode; the device that takes its pixels; its image transform.

@@ -48,7 +48,10 @@ def read_weights(
     """Load weights as `load_weights` does, without freezing them.
 
     Args:
-        kind, path, dtype, loading_kwargs: see `load_weights`.
+        kind: see `load_weights`.
+        path: see `load_weights`.
+        dtype: see `load_weights`.
+        loading_kwargs: see `load_weights`.
         wanted: of a weight's name, whether the checkpoint must hold it; all must, without.
         label: what messages begin with; `model DIRECTORY` without.
     """

@@ -65,7 +65,8 @@ class DualEncoder:
 
         Args:
             checkpoint: of the family.
-            device, dtype: see `ModelOptions`.
+            device: see `ModelOptions`.
+            dtype: see `ModelOptions`.
 
         Raises:
             ModelLoadError: weights are missing or do not fit, or the parts of the checkpoint do not agree.

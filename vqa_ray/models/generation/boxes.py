@@ -40,7 +40,8 @@ def find_boxes(text: str, height: float, width: float) -> tuple[Box, ...]:
 
     Args:
         text: the answer with its markup tokens.
-        height, width: what JSON coordinates count to: pixels of the image as the model saw it, or `THOUSANDTHS`.
+        height: what JSON coordinates count to: pixels of the image as the model saw it, or `THOUSANDTHS`.
+        width: what JSON coordinates count to: pixels of the image as the model saw it, or `THOUSANDTHS`.
     """
     return (*tagged_boxes(text), *json_boxes(text, height, width), *patch_boxes(text))
 
@@ -63,7 +64,8 @@ def json_boxes(text: str, height: float, width: float) -> tuple[Box, ...]:
 
     Args:
         text: the answer; the objects that are whole count, whatever surrounds them.
-        height, width: what the coordinates count to.
+        height: what the coordinates count to.
+        width: what the coordinates count to.
     """
     found = []
     for match in _OBJECT.finditer(text):

@@ -35,6 +35,8 @@ class CausalDecoding:
         """Read the beginning of the rows.
 
         Args:
+            language_model: that reads them.
+            cache: keys and values of the tokens before them.
             embeddings: (R, N, D) of the tokens behind those in the cache.
             mask: (R, tokens in the cache + N), padding only before the row's last tokens; None where there is none.
         """

@@ -18,6 +18,7 @@ def continuation_tokens(tokenize: Tokenize, choice: str) -> tuple[int, ...]:
 
     Args:
         tokenize: text → token ids, without special tokens.
+        choice: the choice.
     """
     words = " ".join(choice.split())
     if not words:

@@ -45,7 +45,7 @@ class Prompting:
             )
 
     def text(self, question: str, turns: Sequence[tuple[str, str]] = ()) -> str:
-        """The prompt of a question.
+        """Return the prompt of a question.
 
         Args:
             question: as it was asked.

@@ -22,7 +22,8 @@ def attend(
 
     Args:
         q: (B, heads, L, D).
-        k, v: (B, heads, S, D).
+        k: (B, heads, S, D).
+        v: (B, heads, S, D).
         mask: bool, broadcast to (B, heads, L, S), True where attention is allowed; None for everywhere.
         dropout: the share of attention probabilities that is dropped.
         training: whether the result is differentiated.

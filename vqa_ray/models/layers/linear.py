@@ -113,6 +113,7 @@ def trained_linear(linear: nn.Module, x: Tensor) -> Tensor:
     gradient of x. Whatever derives from `nn.Linear` or wraps it is simply called.
 
     Args:
+        linear: the layer.
         x: (…, in).
 
     Returns:

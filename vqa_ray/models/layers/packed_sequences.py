@@ -74,7 +74,8 @@ class PackedSequences(NamedTuple):
 
         Args:
             q: (T, D) of all tokens, or (N, D) of the first of each sequence; the result is shaped like it.
-            k, v: (T, D).
+            k: (T, D).
+            v: (T, D).
             heads: D is shared among them.
             dropout: the share of attention probabilities that is dropped.
             training: the result is differentiated.

@@ -13,7 +13,7 @@ SAMPLE_BYTES = 256 * 2**10
 
 
 def content_digest(uri: str) -> bytes | None:
-    """A digest over the size of a file and its beginning, middle and end; None where it cannot be read."""
+    """Return a digest over the size of a file and its beginning, middle and end; None where it cannot be read."""
     try:
         filesystem, path = filesystem_for(uri)
         with filesystem.open_input_file(path) as file:
@@ -27,7 +27,8 @@ def has_grown(uri: str, size: int, digest: bytes) -> bool:
 
     Args:
         uri: the file, larger than before.
-        size, digest: bytes before, and `content_digest` then.
+        size: bytes before, and `content_digest` then.
+        digest: bytes before, and `content_digest` then.
     """
     if not size:
         return False

@@ -26,7 +26,7 @@ class ChangedFile:
     now: FileEntry
 
     def __str__(self) -> str:
-        """The sizes, or the times where the sizes are the same."""
+        """Return the sizes, or the times where the sizes are the same."""
         if self.was.size_bytes != self.now.size_bytes:
             return f"{self.name}: {self.was.size_bytes:,} → {self.now.size_bytes:,} bytes"
         return f"{self.name}: written {_time(self.was.modified)} → {_time(self.now.modified)}"
@@ -72,7 +72,7 @@ class Drift:
 
 
 def named(names: Sequence[str]) -> str:
-    """A few of many names in brackets; nothing for none."""
+    """Return a few of many names in brackets; nothing for none."""
     if not names:
         return ""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

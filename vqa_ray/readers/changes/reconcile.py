@@ -124,7 +124,7 @@ def _is_complete(shards: Sequence[Shard], written: int) -> bool:
 
 
 def _fitted(now: Sequence[Shard], own: Sequence[Shard]) -> dict[int, Shard] | None:
-    """The shards of a file as it is now under its earlier numbers; None where there are too few of these."""
+    """Return the shards of a file as it is now under its earlier numbers; None where there are too few of these."""
     if not now:
         return None
     if len(now) > len(own):

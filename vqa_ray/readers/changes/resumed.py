@@ -39,7 +39,7 @@ class EarlierRun:
     update: bool = False
 
     def snapshot_for(self, uri: str) -> InputSnapshot | None:
-        """The snapshot, if it is of this input."""
+        """Return the snapshot, if it is of this input."""
         known = self.snapshot
         return known if known is not None and known.place == input_place(uri) else None
 
@@ -178,7 +178,7 @@ _WORDS = {
 def _compare(
     snapshot: InputSnapshot, listing: Listing, opened: Callable[[Listing], Source]
 ) -> tuple[Drift, list[FileEntry]]:
-    """The difference, and the files of the run as they are now, in its order, without those that are gone."""
+    """Return the difference, and the files of the run as they are now, in its order, without those that are gone."""
     listed = {listing.relative(entry): entry for entry in listing.entries}
     changed, grown, touched, gone, kept = [], [], [], [], []
     for known in snapshot.files:
@@ -204,7 +204,7 @@ def _compare(
 def _added(
     entries: Collection[FileEntry], chosen: Format, listing: Listing, opened: Callable[[Listing], Source]
 ) -> Iterator[FileEntry]:
-    """The added files with rows that would be read beside those of the run; an empty table has none."""
+    """Yield the added files with rows that would be read beside those of the run; an empty table has none."""
     if chosen == "hf":
         # Files of other splits lie there, too; only opening tells.
         try:
@@ -239,7 +239,7 @@ def _has_grown(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> boo
 
 
 def _candidates(listing: Listing, started: str) -> Iterator[Listing]:
-    """Listings as an earlier version may have made them: without names it left out, without files that came later."""
+    """Yield listings as an earlier version may have made them: without names it left out or files that came later."""
     begun = datetime.fromisoformat(started.replace("Z", "+00:00")).astimezone(UTC) + _SECOND
     visible = tuple(entry for entry in listing.entries if not _was_left_out(listing.relative(entry)))
     for entries in (listing.entries, visible):

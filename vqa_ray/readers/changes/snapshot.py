@@ -57,7 +57,7 @@ class KnownFile(NamedTuple):
     digest: bytes | None
 
     def below(self, root: str) -> FileEntry:
-        """The entry that a listing of that root would give."""
+        """Return the entry that a listing of that root would give."""
         at = None if self.modified_us is None else _EPOCH + timedelta(microseconds=self.modified_us)
         return FileEntry(f"{root.rstrip('/')}/{self.name}", self.size_bytes, at, self.etag)
 
@@ -81,7 +81,7 @@ class InputSnapshot:
     files: tuple[KnownFile, ...]
 
     def shards_below(self, root: str) -> tuple[Shard, ...]:
-        """The shards, with URIs below a root."""
+        """Return the shards, with URIs below a root."""
         above = root.rstrip("/")
         return tuple(
             replace(shard, uri=root if shard.uri == "." else f"{above}/{shard.uri[2:]}")
@@ -152,7 +152,7 @@ def write_snapshot(uri: str, snapshot: InputSnapshot) -> None:
 
 
 def read_snapshot(uri: str) -> InputSnapshot | None:
-    """The snapshot at `uri`; None where there is none: a run of an earlier version.
+    """Return the snapshot at `uri`; None where there is none: a run of an earlier version.
 
     Raises:
         RequestError: it is of another format.

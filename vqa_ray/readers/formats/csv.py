@@ -79,7 +79,7 @@ def open_csv(config: InputConfig, listing: Listing) -> OpenedInput:
 
 
 def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
-    """The rows of one file; an empty cell is null."""
+    """Yield the rows of one file; an empty cell is null."""
     builder = RowBuilder(source, shard.uri)
     name = shard.uri.rpartition("/")[2]
     layout, kept, path = source.column_map, source.passthrough_columns(), named_path_values(source, shard.uri)
@@ -106,12 +106,12 @@ def read_csv(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Ite
 
 
 def delimiter_of(uri: str) -> str:
-    """A tab for .tsv, else a comma."""
+    """Return a tab for .tsv, else a comma."""
     return "\t" if uri.lower().removesuffix(".gz").endswith(".tsv") else ","
 
 
 def _delimiter_in(header: str, expected: str) -> str:
-    """The delimiter that a header line shows: the one that finds known columns, or the expected one."""
+    """Return the delimiter that a header line shows: the one that finds known columns, or the expected one."""
 
     def known_columns(delimiter: str) -> tuple[int, bool, int]:
         try:
@@ -146,7 +146,7 @@ class _Lines:
 
 
 def records_of(file: BinaryIO, delimiter: str, encoding: str | None = None) -> Iterator[Record]:
-    """The records, the header first. A stray quote costs its own line, not all up to the next quote.
+    """Yield the records, the header first. A stray quote costs its own line, not all up to the next quote.
 
     Args:
         file: UTF-8, or as its first bytes or `encoding` say.
@@ -224,7 +224,7 @@ def _sample(uri: str, encoding: str | None = None) -> Iterator[tuple[Mapping[str
 
 
 def _number(cell: str | None) -> object:
-    """A cell as an integer where it is one; else as it is, for the error to show."""
+    """Return a cell as an integer where it is one; else as it is, for the error to show."""
     if cell is None or len(cell) > 20 or not cell.removeprefix("-").isdecimal():
         return cell
     number = int(cell)
@@ -232,7 +232,7 @@ def _number(cell: str | None) -> object:
 
 
 def _json(cell: str | None) -> object:
-    """A cell that holds a JSON list (images, questions, turns); what is none stays as it is, for the error to show."""
+    """Parse a cell that holds a JSON list (images, questions, turns); anything else stays as it is, for the error."""
     try:
         return None if cell is None else json.loads(cell)
     except (ValueError, RecursionError):

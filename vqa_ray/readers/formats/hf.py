@@ -52,7 +52,7 @@ def open_hf(config: InputConfig, listing: Listing) -> OpenedInput:
 
 
 def read_hf(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
-    """The rows of one shard, whichever kind it is of."""
+    """Yield the rows of one shard, whichever kind it is of."""
     if shard.names:
         yield from _read_hub(source, shard, wanted)
     elif shard.uri.endswith(".arrow"):
@@ -91,7 +91,7 @@ def open_hub(config: InputConfig) -> OpenedInput:
 
 
 def open_streamed(config: InputConfig, name: str, revision: str, configuration: str, split: str) -> OpenedInput:
-    """The shards of a dataset that `datasets` streams: one for each of its files.
+    """Return the shards of a dataset that `datasets` streams: one for each of its files.
 
     Raises:
         RequestError: it lacks a column, or has no rows.
@@ -203,7 +203,7 @@ def _batches(file: Any, source: Source) -> Iterator[pa.RecordBatch]:
 
 
 def _count(uri: str) -> int | None:
-    """The rows of a local file, by its batches' headers; elsewhere that would mean to read it all."""
+    """Return the rows of a local file, by its batches' headers; elsewhere that would mean to read it all."""
     if scheme_of(uri) != "file":
         return None
     try:

@@ -48,7 +48,7 @@ def open_images(config: InputConfig, listing: Listing) -> OpenedInput:
 
 
 def _layout(config: InputConfig, listing: Listing, files: Sequence[FileEntry]) -> tuple[ColumnMap, tuple[str, ...]]:
-    """The columns of the paths by role, and the names of all."""
+    """Return the columns of the paths by role, and the names of all."""
     offered = path_names((entry.uri for entry in files), listing.root, by_file_name=False)
     has_folders = any("/" in listing.relative(entry) for entry in files)
     columns = tuple(dict.fromkeys((*((FOLDER_LABEL,) if has_folders else ()), *offered)))

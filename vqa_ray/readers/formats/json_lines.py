@@ -19,7 +19,7 @@ MAX_DOCUMENT_BYTES = 2**30
 
 
 def json_lines(file: BinaryIO, encoding: str | None = None) -> Iterator[Line]:
-    """The JSON values of a file, one a line; blank lines are left out.
+    """Yield the JSON values of a file, one a line; blank lines are left out.
 
     A file that is no JSON lines but one document gives the elements of its list, numbered from 1: an array of objects,
     or an object with one list of objects in it (`{"data": […]}`).
@@ -64,7 +64,7 @@ def _may_be_document(first: Line) -> bool:
 
 
 def _elements(data: bytes) -> list[str] | None:
-    """The texts of the elements of a document; None where it is none."""
+    """Return the texts of the elements of a document; None where it is none."""
     try:
         text = data.decode(errors="surrogatepass")
         found = json.loads(text)
@@ -79,6 +79,6 @@ def _elements(data: bytes) -> list[str] | None:
 
 
 def _list_of_rows(found: Mapping[str, object]) -> str | None:
-    """The name of the one list of objects in an object that is no row itself."""
+    """Return the name of the one list of objects in an object that is no row itself."""
     lists = [name for name, value in found.items() if isinstance(value, list) and value and isinstance(value[0], dict)]
     return lists[0] if len(lists) == 1 and _ROW_KEYS.isdisjoint(found) else None

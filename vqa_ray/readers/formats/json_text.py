@@ -13,8 +13,9 @@ _INTEGER = re.compile(r"(-?\d+)\.0")
 
 
 def json_members(text: str, array: str) -> Iterator[tuple[str, object, str]]:
-    """(key, value, text of the value) of a JSON object; for the key `array`, each element by itself, so that few of
-    them live at once.
+    """Yield (key, value, text of the value) of a JSON object.
+
+    For the key `array`, each element comes by itself, so that few of them live at once.
 
     Raises:
         ValueError: the text is not a JSON object.
@@ -35,12 +36,12 @@ def json_members(text: str, array: str) -> Iterator[tuple[str, object, str]]:
 
 
 def json_elements(text: str) -> Iterator[str]:
-    """The texts of the elements of a JSON array."""
+    """Return the texts of the elements of a JSON array."""
     return (part for _, _, part in _elements(text, _skip(text, 0), ""))
 
 
 def numbers_as_written(text: str | bytes, values: Mapping[str, object], names: Iterable[str]) -> dict[str, str]:
-    """The fractional numbers among some members of a JSON object, as text: `1.10` and `1e3` as they are written.
+    """Return the fractional numbers among some members of a JSON object, as text: `1.10` and `1e3` as they are written.
 
     Args:
         text: of the object.
@@ -60,7 +61,7 @@ def _written(number: str) -> str:
 
 
 def _elements(text: str, at: int, key: str) -> Generator[tuple[str, object, str], None, int]:
-    """The elements of the array at a place; returns the place of what follows it."""
+    """Yield the elements of the array at a place; returns the place of what follows it."""
     at = _skip(text, at + 1)
     while text[at : at + 1] != "]":
         value, end = _DECODER.raw_decode(text, at)

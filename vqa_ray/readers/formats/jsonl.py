@@ -45,7 +45,7 @@ def open_jsonl(config: InputConfig, listing: Listing) -> OpenedInput:
 
 
 def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
-    """The rows of one file."""
+    """Yield the rows of one file."""
     builder, kept = RowBuilder(source, shard.uri), source.passthrough_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
@@ -65,7 +65,7 @@ def read_jsonl(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> I
 
 
 def parse(line: Line) -> Mapping[str, object] | str:
-    """The object of a line, or why it is none."""
+    """Return the object of a line, or why it is none."""
     if line.is_too_long:
         return f"longer than {len(line.data) - 1} bytes"
     try:
@@ -82,7 +82,7 @@ def parse(line: Line) -> Mapping[str, object] | str:
 
 
 def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """A JSON object whose keys occur once.
+    """Return a JSON object whose keys occur once.
 
     Raises:
         ValueError: one occurs twice: which value is meant cannot be known.

@@ -28,7 +28,7 @@ class Line:
 
 
 def lines_of(file: BinaryIO, max_bytes: int = MAX_LINE_BYTES, encoding: str | None = None) -> Iterator[Line]:
-    """The lines of a file in UTF-8, without a byte order mark; see `vqa_ray.text_encoding.as_utf8`."""
+    """Yield the lines of a file in UTF-8, without a byte order mark; see `vqa_ray.text_encoding.as_utf8`."""
     file = as_utf8(file, encoding)
     number = 0
     while data := file.readline(max_bytes + 1):

@@ -99,7 +99,7 @@ def _with_missing_columns(
 
 
 def read_parquet(source: Source, shard: Shard, keys: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
-    """The rows of one shard.
+    """Yield the rows of one shard.
 
     Raises:
         RunError: the file has fewer row groups than when it was opened.
@@ -185,7 +185,7 @@ def _first_layout(
 def _check(
     footer: _Footer | None, entry: FileEntry, layout: ColumnMap, config: InputConfig, listing: Listing
 ) -> _Footer | None:
-    """The footer, its schema with the columns of the file's path."""
+    """Return the footer, its schema with the columns of the file's path."""
     if footer is None:
         return None
     footer = replace(footer, schema=with_path_fields(config, footer.schema, path_names([entry.uri], listing.root)))
@@ -202,7 +202,7 @@ def _check(
 
 
 def _split(uri: str, footer: _Footer) -> Iterator[Shard]:
-    """Runs of row groups, each as long as it stays within `SHARD_BYTES` and `SHARD_ROWS`."""
+    """Yield runs of row groups, each as long as it stays within `SHARD_BYTES` and `SHARD_ROWS`."""
     start, rows, size_bytes = 0, 0, 0
     for i, (more_rows, more_bytes) in enumerate(footer.groups):
         if rows and (rows + more_rows > SHARD_ROWS or size_bytes + more_bytes > SHARD_BYTES):

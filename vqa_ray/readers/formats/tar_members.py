@@ -49,7 +49,7 @@ class Remarks:
         self.examples.setdefault(suffix_of(name), name)
 
     def left_out(self) -> str:
-        """Counts by suffix, with an example of each; empty for none."""
+        """Return counts by suffix, with an example of each; empty for none."""
         return counted_kinds(self.unused, self.examples) if self.unused else ""
 
 
@@ -60,8 +60,11 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, tar: Any) -> Self:
-        """Read the next header. Where `tarfile` would take a damaged header or a cut-off file for the end, this goes on
-        to the next sound header, and raises at the end of a file that has no end mark."""
+        """Read the next header.
+
+        Where `tarfile` would take a damaged header or a cut-off file for the end, this goes on to the next sound
+        header, and raises at the end of a file that has no end mark.
+        """
         if tar.is_nested:
             return super().fromtarfile(tar)
         skipped, at_end = 0, False
@@ -174,9 +177,11 @@ class _Links:
     """
 
     def __init__(self, file: BinaryIO, opened: ExitStack) -> None:
-        """Args:
-        file: the tar.
-        opened: closes the temporary file.
+        """Keep the tar open.
+
+        Args:
+            file: the tar.
+            opened: closes the temporary file.
         """
         self._file = file
         self._opened = opened

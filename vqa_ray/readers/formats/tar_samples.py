@@ -104,11 +104,11 @@ class Sample:
         return self.with_part(self.key)
 
     def with_part(self, given: object) -> str:
-        """An id of the key's as the id of this image."""
+        """Return an id of the key's as the id of this image."""
         return f"{given}/{self.part}" if self.part else str(given)
 
     def values(self, encoding: str | None = None) -> Mapping[str, object] | str:
-        """The columns: those of the JSON sidecar, and each text sidecar under its suffix; or why there are none.
+        """Return the columns: those of the JSON sidecar, and each text sidecar under its suffix; or why there are none.
 
         Args:
             encoding: see `decode_text`.
@@ -141,7 +141,7 @@ class Sample:
         return written
 
     def size_bytes(self) -> int:
-        """The bytes of all members."""
+        """Return the bytes of all members."""
         return sum(len(member.data) for member in (self.image, *self.sidecars) if member)
 
 
@@ -200,8 +200,10 @@ def samples_of(members: Iterable[Member]) -> Iterator[Sample]:
 
 
 def _settle(held: Sequence[Member], ready: Sequence[Member]) -> Iterator[Sample]:
-    """The samples that members which share a stem make, as far as they are of those that are ready. Of a name that
-    occurs twice, the first image goes with the first sidecar and the second with the second."""
+    """Yield the samples of members that share a stem, as far as they are ready.
+
+    Where a name occurs twice, the first image goes with the first sidecar and the second with the second.
+    """
     for turn in sorted({member.turn for member in held}):
         yield from _settle_turn([member for member in held if member.turn == turn], ready)
 
@@ -241,7 +243,7 @@ def _without_image(sidecars: Sequence[Member], known: Collection[str]) -> Iterat
 
 
 def _owner(key: str, spoken: set[str], images: Sequence[Member]) -> str:
-    """The key whose sidecars speak for an image: the longest that has any, else the shortest that has an image."""
+    """Return the key whose sidecars belong to an image: the longest that has any, else the shortest with an image."""
     with_sidecar = [other for other in spoken if _speaks_for(other, key)]
     if with_sidecar:
         return max(with_sidecar, key=len)

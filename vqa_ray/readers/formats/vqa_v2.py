@@ -86,7 +86,7 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> OpenedInput:
 
 
 def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
-    """The rows of up to 10,000 questions, with the annotators' answers where they are kept."""
+    """Return the rows of up to 10,000 questions, with the annotators' answers where they are kept."""
     builder, fields = RowBuilder(source, shard.uri), source.passthrough_columns()
     folder, pattern, annotations = shard.names
     text = decode_text(read_bytes(shard.uri), source.config.encoding)
@@ -120,7 +120,7 @@ def _annotations(uri: str, ids: Collection[object], encoding: str | None) -> dic
 
 
 def _find_images(config: InputConfig, root: str, head: Mapping[str, object], first: int) -> tuple[str, str]:
-    """The folder, and the pattern of names in it, under which the first question's image is there."""
+    """Return the folder, and the pattern of names in it, under which the first question's image is there."""
     subtype = re.sub(r"^test-\w+?(?=\d)", "test", str(head.get("data_subtype", "")))
     data = str(head.get("data_type", "mscoco"))
     patterns = [f"COCO_{subtype}_{{:012d}}.jpg", f"{data}_{subtype}_{{:012d}}.png", "{:012d}.jpg", "{}.jpg", "{}.png"]

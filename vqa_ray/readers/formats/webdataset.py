@@ -62,7 +62,7 @@ def open_webdataset(config: InputConfig, listing: Listing) -> OpenedInput:
 
 
 def read_webdataset(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
-    """The rows of one tar: one for each image, and one for each key that has none."""
+    """Yield the rows of one tar: one for each image, and one for each key that has none."""
     builder, kept = RowBuilder(source, shard.uri), source.passthrough_columns()
     name = shard.uri.rpartition("/")[2]
     path = named_path_values(source, shard.uri)
@@ -133,7 +133,7 @@ def rows_in(file: BinaryIO) -> Iterator[object]:
 def _items(
     file: BinaryIO, remarks: Remarks, *, reads_images: bool = True, follows_links: bool = True
 ) -> Iterator[Sample | str]:
-    """The samples but for the deferred; a text for each damaged stretch."""
+    """Yield the samples but for the deferred; a text for each damaged stretch."""
     members = members_of(file, remarks, reads_images=reads_images, follows_links=follows_links)
     for sample in samples_of(members):
         while remarks.gaps:
@@ -145,7 +145,7 @@ def _items(
 
 
 def _deferred_items(file: BinaryIO, remarks: Remarks, *, reads_images: bool = True) -> Iterator[Sample]:
-    """The deferred samples: those of images, after a first pass. What speaks of no image is left out."""
+    """Yield the deferred samples: those of images, after a first pass. What speaks of no image is left out."""
     if not remarks.deferred:
         for name in remarks.deferred_sidecars:
             remarks.leave_out(name)
@@ -169,7 +169,7 @@ class _Beginning:
     without_sidecar: dict[str, str] = field(default_factory=dict)
 
     def read(self, uri: str) -> Iterator[tuple[Mapping[str, object] | None, int]]:
-        """The beginning of one file, for `take_sample`."""
+        """Yield the beginning of one file, for `take_sample`."""
         remarks = Remarks(unused=self.left_out.unused, examples=self.left_out.examples)
         with watched_stream(uri) as (file, watch):
             items = chain(_items(file, remarks), _deferred_items(file, remarks))
@@ -187,7 +187,7 @@ class _Beginning:
             self.without_sidecar.setdefault(sample.key, sample.image.name)
 
     def notes(self) -> Iterator[str]:
-        """Notes on members that are left out, and on samples whose members do not lie together."""
+        """Yield notes on members that are left out, and on samples whose members do not lie together."""
         left_out = self.left_out.left_out()
         if left_out:
             yield f"left out of the tars, as far as their beginnings show: {left_out}"

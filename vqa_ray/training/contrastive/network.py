@@ -72,7 +72,7 @@ class PairNetwork(nn.Module):
         return self.model.get_image_features(pixel_values=x)
 
     def _cropped(self, pixels: Tensor) -> Tensor:
-        """The middle of the images: (N, side, side, 3)."""
+        """Return the middle of the images: (N, side, side, 3)."""
         top, left = ((edge - self.side) // 2 for edge in pixels.shape[1:3])
         return pixels[:, top : top + self.side, left : left + self.side]
 

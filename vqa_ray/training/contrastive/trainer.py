@@ -92,7 +92,7 @@ class PairTrainer(Trainer):
         return done
 
     def begin(self, parts: Sequence[Sequence[Group]]) -> BatchState:
-        """The rows of each rank, and where any rank has several passes the gradients of all vectors."""
+        """Return the rows of each rank, and where any rank has several passes the gradients of all vectors."""
         # What ranks do together cannot be done again by one alone.
         self._exchanged = self._ranks > 1
         rows = sum(passes.rows(part) for part in parts)

@@ -76,7 +76,7 @@ def validate_pairs(
 
 
 def pair_metrics(results: pa.Table, rows: LabelledRows, scale: float, batch_size: int) -> ValidationMetrics:
-    """The metrics of a validation; how rows were spread over ranks and in which order they came makes no difference.
+    """Return the metrics of a validation, however its rows were ordered and spread over ranks.
 
     A caption is asked once however many rows have it, and an image stands among the candidates once. What is right for
     a caption are all images that have it.
@@ -121,7 +121,7 @@ class Pairs:
 
     @classmethod
     def of(cls, results: pa.Table) -> Pairs:
-        """The pairs of PAIR_RESULTS without errors."""
+        """Return the pairs of PAIR_RESULTS without errors."""
         _, first, image_of = np.unique(results["image_key"].to_numpy(), return_index=True, return_inverse=True)
         lists = results["text_keys"].combine_chunks()
         _, first_text, text_of = np.unique(lists.flatten().to_numpy(), return_index=True, return_inverse=True)
@@ -206,7 +206,7 @@ class PairValidation:
 
     @classmethod
     def of(cls, results: pa.Table, rows: LabelledRows) -> PairValidation:
-        """The judgement of PAIR_RESULTS of all ranks together.
+        """Return the judgement of PAIR_RESULTS of all ranks together.
 
         Raises:
             RunError: see `pair_metrics`.
@@ -231,7 +231,7 @@ class PairValidation:
         return int(self.encoded.sum())
 
     def metrics(self, loss: float) -> ValidationMetrics:
-        """The mean recall as accuracy, the recalls as its types."""
+        """Return the mean recall as accuracy, the recalls as its types."""
         found = {f"{way}@{k}": share for way, ranks in self.ranks.items() for k, share in recall_at(ranks, KS).items()}
         return ValidationMetrics(
             loss=loss,

@@ -56,7 +56,7 @@ class Group:
     attributes: Tensor
 
     def to(self, device: torch.device) -> Group:
-        """The group on another device; copies do not wait when the source is pinned."""
+        """Return the group on another device; copies do not wait when the source is pinned."""
         mask = None if self.text_mask is None else self.text_mask.to(device, non_blocking=True)
         moved = (self.pixels, self.input_ids, self.targets, self.attributes)
         pixels, ids, targets, attributes = (tensor.to(device, non_blocking=True) for tensor in moved)

@@ -17,7 +17,7 @@ NO_CAPTION = "no_caption"
 
 
 def captions_of(value: object) -> list[str]:
-    """The captions in a value of the column, a string or a list of them, but for those that are null or blank."""
+    """Return the captions in a value of the column, a string or a list of them, without those null or blank."""
     given: list[Any] = value if isinstance(value, list) else [value]
     stripped = [(text or "").strip() for text in given]
     return [text for text in stripped if text]

@@ -59,7 +59,7 @@ class LabelledRows:
         return len(self) - int(np.count_nonzero(self.answers.value_lengths()))
 
     def counts(self) -> AnswerCounts:
-        """The distinct answers of each row, normalised."""
+        """Return the distinct answers of each row, normalised."""
         return count_answers(self.answers, self.weights)
 
     def take(self, rows: npt.NDArray[np.int64]) -> LabelledRows:

@@ -110,7 +110,7 @@ class RowSchedule:
         return -(-len(self) // self.config.batch_size)
 
     def parts(self, epoch: int, first_step: int = 0) -> list[ScheduledRows]:
-        """The rows of an epoch in their order, in parts that are read one by one.
+        """Return the rows of an epoch in their order, in parts that are read one by one.
 
         Args:
             epoch: from 0.

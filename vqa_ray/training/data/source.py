@@ -60,7 +60,7 @@ class TrainingSource:
         return self.truth if self.kind == "captions" else None
 
     def for_workers(self) -> TrainingSource:
-        """The same without the list of shards."""
+        """Return the same without the list of shards."""
         return replace(self, source=self.source.for_workers())
 
 

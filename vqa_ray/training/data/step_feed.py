@@ -104,7 +104,7 @@ def _runs(table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
 
 
 def set_aside(table: pa.Table) -> tuple[pa.Table, list[SkippedRow]]:
-    """The rows that are no error, and what became of the others.
+    """Return the rows that are no error, and what became of the others.
 
     Args:
         table: DECODED rows.

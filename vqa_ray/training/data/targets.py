@@ -47,7 +47,7 @@ class Targets:
         return int(np.count_nonzero(~self.trainable))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Targets:
-        """The targets of some rows, int64 (M,), in that order."""
+        """Return the targets of some rows, int64 (M,), in that order."""
         lengths = np.diff(self.offsets)[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         places = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
@@ -55,7 +55,7 @@ class Targets:
 
 
 def soft_targets(rows: LabelledRows, vocabulary: AnswerVocabulary) -> Targets:
-    """The weight of each answer of the vocabulary for each row.
+    """Return the weight of each answer of the vocabulary for each row.
 
     An answer that c of k annotators gave weighs min(1, 3 c / k): with the ten of VQA v2 0.3, 0.6, 0.9, 1 for 1, 2, 3, 4
     or more (dandelin/ViLT); a single answer weighs 1. Weights that the input brings are taken as they are. Answers are
@@ -80,7 +80,7 @@ def caption_targets(rows: LabelledRows) -> Targets:
 
 
 def auxiliary_classes(rows: LabelledRows) -> dict[str, tuple[str, ...]]:
-    """The classes of each auxiliary column, in alphabetical order.
+    """Return the classes of each auxiliary column, in alphabetical order.
 
     Raises:
         RequestError: a column has fewer than two.

@@ -70,7 +70,7 @@ class ReadScheduled:
             release_memory()
 
     def _in_order(self) -> Iterator[pa.Table]:
-        """The rows as they are stored."""
+        """Yield the rows as they are stored."""
         for shard in self.shards:
             first, stop = shard.index << schema.ROW_BITS, (shard.index + 1) << schema.ROW_BITS
             keys = self.planned.keys[(self.planned.keys >= first) & (self.planned.keys < stop)]
@@ -117,7 +117,7 @@ class _Arrived:
         self._rest = schema.READ.empty_table()
 
     def take(self, rows: int) -> pa.Table:
-        """The next rows."""
+        """Return the next rows."""
         held = [self._rest]
         count = self._rest.num_rows
         while count < rows:
@@ -130,7 +130,7 @@ class _Arrived:
 
 
 def _complete(tables: Iterator[pa.Table], shard: Shard, keys: Keys) -> Iterator[pa.Table]:
-    """The rows with these keys, int64 (N,) ascending, each once and in order."""
+    """Yield the rows with these keys, int64 (N,) ascending, each once and in order."""
     done = 0
     for table in tables:
         end = int(np.searchsorted(keys, table["source_key"][-1].as_py(), side="right"))

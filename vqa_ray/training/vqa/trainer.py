@@ -97,7 +97,7 @@ class VqaTrainer(Trainer):
         return self.loss(groups)
 
     def loss(self, groups: Sequence[Group]) -> Tensor:
-        """The loss of groups on the network's device, summed over their rows."""
+        """Return the loss of groups on the network's device, summed over their rows."""
         logits, *others = self._replica(groups)
         total = vqa_loss(logits, torch.cat([group.targets for group in groups]))
         if others:

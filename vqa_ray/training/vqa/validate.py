@@ -70,7 +70,7 @@ def validate(
 
 
 def metrics_of(results: pa.Table, rows: LabelledRows) -> ValidationMetrics:
-    """The metrics of a validation; how rows were spread over ranks and in which order they came makes no difference.
+    """Return the metrics of a validation, however its rows were ordered and spread over ranks.
 
     Args:
         results: RESULTS of all ranks together.
