@@ -55,7 +55,7 @@ def getter(module: str) -> Callable[[str], object]:
             for home in _HOMES[module]:
                 found = importlib.import_module(home)
                 if hasattr(found, name):
-                    _warn(f"{module}.{name}", f"{home}.{name}")
+                    warn_of_former_name(f"{module}.{name}", f"{home}.{name}")
                     return getattr(found, name)
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
 
@@ -80,7 +80,7 @@ class FormerModules(MetaPathFinder, Loader):
     def exec_module(self, module: ModuleType) -> None:
         """Give a module the names of the one that it stands for."""
         home = importlib.import_module(_MODULES[module.__name__])
-        _warn(module.__name__, home.__name__)
+        warn_of_former_name(module.__name__, home.__name__)
         vars(module).update({name: value for name, value in vars(home).items() if not name.startswith("__")})
 
 
@@ -90,5 +90,6 @@ def install() -> None:
         sys.meta_path.append(FormerModules())
 
 
-def _warn(former: str, name: str) -> None:
+def warn_of_former_name(former: str, name: str) -> None:
+    """Warn whoever uses a name of release 0.1."""
     warnings.warn(f"{former} is called {name} now; the former name is gone in 0.3", DeprecationWarning, stacklevel=3)

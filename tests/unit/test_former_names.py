@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from vqa_ray.former_names import _HOMES, _MODULES
+from vqa_ray.readers import InputConfig, open_source
 
 # An older checkout that is installed beside this one would answer for its own modules.
 SCRIPT = """
@@ -39,6 +41,13 @@ def test_a_script_of_the_former_release_runs() -> None:
 @pytest.mark.parametrize("home", sorted({*_MODULES.values(), *(home for homes in _HOMES.values() for home in homes)}))
 def test_names_lead_to_modules_that_exist(home: str) -> None:
     importlib.import_module(home)
+
+
+def test_a_field_has_its_former_name(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"image": "a.jpg", "question": "red?", "sku": "7"}')
+    source = open_source(InputConfig(str(tmp_path / "in.jsonl"), keep=("sku",)))
+    with pytest.warns(DeprecationWarning, match=r"Source\.kept is called Source\.passthrough now"):
+        assert source.kept == source.passthrough
 
 
 def test_what_was_never_there_is_not_found() -> None:

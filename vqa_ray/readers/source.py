@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.former_names import getter
+from vqa_ray.former_names import getter, warn_of_former_name
 from vqa_ray.readers.changes.drift import Drift
 from vqa_ray.storage.filesystem import FileEntry
 
@@ -172,6 +172,12 @@ class Source:
     def with_images(self) -> Source:
         """Return the same rows under the same keys, with embedded images."""
         return replace(self, config=replace(self.config, reads_images=True))
+
+    @property
+    def kept(self) -> tuple[pa.Field, ...]:
+        """The name of `passthrough` in release 0.1."""
+        warn_of_former_name("Source.kept", "Source.passthrough")
+        return self.passthrough
 
     def passthrough_columns(self) -> tuple[pa.Field, ...]:
         """`passthrough` under the input's own names."""
