@@ -74,7 +74,7 @@ def parse_target(text: str) -> Target:
     for known in _AIMS:
         if aim == known and 0 < value <= 1:
             return Target(known, value)
-    raise RequestError(f"--target {text}: wanted f1, precision=0.9 or recall=0.9")
+    raise RequestError(f"--target {text}: wanted f1, precision=0..1 or recall=0..1")
 
 
 def table(fits: Mapping[str, CalibrationFit]) -> list[str]:

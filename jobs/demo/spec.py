@@ -16,9 +16,9 @@ class DemoSpec(LoggingGroup):
 
     group: ClassVar[str] = "Demo"
 
-    output: str = option("Directory of everything that the demo writes.", "./vqa-ray-demo", unit="DIRECTORY")
+    output: str = option("Directory for everything that the demo writes.", "./vqa-ray-demo", unit="DIRECTORY")
     count: int = option("Number of products.", 600, unit="N", ge=1, le=_LARGEST_COUNT)
-    seed: int = option("Number of the catalogue; the bundled model was trained on others.", 7, unit="N", ge=0)
+    seed: int = option("Seed of the catalogue; the bundled models were trained on other seeds.", 7, unit="N", ge=0)
     model: str = option("Model that answers; fake: needs no weights.", MODEL, unit="MODEL")
     encoder: str = option("Dual encoder of the index; fake: needs no weights.", ENCODER, unit="MODEL")
     quiet: bool = option("Print the summary only.", False)

@@ -46,11 +46,11 @@ class FinetuneSpec(JobSpec):
     model: str = option(
         "Checkpoint to start from: org/name@revision, a directory or URI, bundled:NAME, or scratch.", unit="MODEL"
     )
-    validation: str | None = option("Rows to validate on; by default a fraction of the input.", None, unit="URI")
+    validation: str | None = option("Rows to validate on. Default: a fraction of the input.", None, unit="URI")
     validation_fraction: Fraction = option(
         "Fraction of the images to validate on where --validation is not given; 0 for none.", 0.1, unit="0..1"
     )
-    limit: int | None = option("Read only the first rows of the input, for a try.", None, unit="ROWS", ge=1)
+    limit: int | None = option("Read only the first rows of the input, to try a command.", None, unit="ROWS", ge=1)
     question: str | None = option(
         "Question to ask of every image, if the input has labels and no questions (photos/LABEL/*.jpg).",
         None,
@@ -59,29 +59,26 @@ class FinetuneSpec(JobSpec):
         omit_default_from_fingerprint=True,
     )
     truth: str | None = option(
-        "Column of the right answers; by default annotator_answers, answer, label or labels.", None, unit="COLUMN"
+        "Column of the right answers. Default: annotator_answers, answer, label or labels.", None, unit="COLUMN"
     )
     auxiliary: list[str] = option(
-        "A category column (product type, colour) to learn beside answers or captions. Repeatable.", [], unit="COLUMN"
+        "Category column (product type, colour) to learn beside answers or captions. Repeatable.", [], unit="COLUMN"
     )
     vocabulary: str | None = option(
-        "File of the answers to learn, one per line; by default made from the training answers.", None, unit="FILE"
+        "File of the answers to learn, one per line. Default: collected from the training answers.", None, unit="FILE"
     )
     min_answer_count: int | None = option(
-        "Fewest occurrences of an answer in the vocabulary; by default by the number of rows: 1 below 1,000, 2 below "
-        "10,000, 4 below 100,000, else 9.",
+        "Rows that an answer of the vocabulary occurs in, at least. Default: 1 to 9, by the number of rows.",
         None,
         unit="N",
         ge=1,
     )
-    max_answers: int | None = option("Largest answer vocabulary.", None, unit="N", ge=2)
+    max_answers: int | None = option("Largest number of answers in the vocabulary.", None, unit="N", ge=2)
     epochs: int = option("Passes over the training rows.", 10, unit="N", ge=1)
     batch_size: int = option("Rows per optimiser step, over all workers.", 256, unit="ROWS", ge=1)
-    learning_rate: float = option(
-        "Learning rate of the encoder at the top of the schedule; 1e-5 for captions.", 1e-4, unit="RATE", gt=0
-    )
+    learning_rate: float = option("Peak learning rate of the encoder; 1e-5 for captions.", 1e-4, unit="RATE", gt=0)
     head_multiplier: float = option(
-        "Factor of the learning rate for the heads of answers and auxiliary labels.", 10.0, unit="TIMES", gt=0
+        "Factor on the learning rate for the heads of answers and auxiliary labels.", 10.0, unit="TIMES", gt=0
     )
     weight_decay: float = option(
         "Weight decay of matrices, not of biases and norms; 0.1 for captions.",
@@ -90,31 +87,29 @@ class FinetuneSpec(JobSpec):
         ge=0,
     )
     warmup_fraction: Fraction = option(
-        "Fraction of the steps in which the rate rises; then it falls linearly to 0.",
+        "Fraction of the steps in which the learning rate rises; then it falls linearly to 0.",
         0.1,
         unit="0..1",
     )
     gradient_clip: float = option("Largest norm of the gradient.", 1.0, unit="NORM", gt=0)
     dropout: Fraction = option("Dropout in the encoder; 0 for captions.", 0.1, unit="0..1")
     augment: Literal["randaug", "geometric", "none"] = option(
-        "RandAugment with all its operations, only those that move pixels and leave colours, or none, as for captions.",
+        "RandAugment with all operations, only geometric ones (colours stay), or none, as for captions.",
         "randaug",
     )
     augment_operations: int = option("RandAugment operations per image.", 2, unit="N", ge=1, le=10)
     augment_magnitude: int = option("Magnitude of the RandAugment operations.", 9, unit="0..30", ge=0, le=30)
-    seed: int = option("Seed of the order of rows, fresh weights, dropout and augmentation.", 0, unit="N", ge=0)
+    seed: int = option("Seed of the row order, new weights, dropout and augmentation.", 0, unit="N", ge=0)
     lora: bool = option("Train low-rank adapters instead of all weights.", False)
     lora_rank: int = option("Rank of the adapters.", 16, unit="N", ge=1)
     lora_export: Literal["merged", "adapter"] = option("Write the merged model, or the adapter alone.", "merged")
     dtype: Literal["float32", "bfloat16"] | None = option(
-        "Precision of the model; by default the best of the device.",
+        "Precision of the model. Default: the best that the device has.",
         None,
     )
     export_dtype: Literal["float32", "bfloat16"] = option("Precision of the written weights.", "float32")
     shape: dict[str, str] = option(
-        "Size of a model from scratch: hidden_size, layers, heads, intermediate_size, patch_size, max_text_tokens, and "
-        "shortest_edge, or for captions image_size, text_hidden_size, text_layers, text_heads, projection_size. "
-        "Repeatable.",
+        "Size of a model from scratch: hidden_size, layers, heads, …; docs/training.md has all. Repeatable.",
         {},
         unit="NAME=N",
     )
@@ -123,21 +118,21 @@ class FinetuneSpec(JobSpec):
         "Stop after this many epochs without a better validation accuracy.", None, unit="EPOCHS", ge=1
     )
     checkpoint_every: int | None = option(
-        "Optimiser steps between two checkpoints; by default a checkpoint per epoch.",
+        "Optimiser steps between two checkpoints. Default: one checkpoint per epoch.",
         None,
         unit="STEPS",
         ge=1,
         affects_result=False,
     )
     keep_checkpoints: int = option(
-        "Checkpoints to keep, beside the best model.", 2, unit="N", ge=1, affects_result=False
+        "Number of checkpoints to keep beside the best model.", 2, unit="N", ge=1, affects_result=False
     )
     tensorboard: bool = option("Also write TensorBoard scalars.", False, group="Logging", affects_result=False)
     push_to_hub: str | None = option(
         "Upload the finished directory to this repository.", None, unit="ORG/NAME", group="Output", affects_result=False
     )
     licence: str | None = option(
-        "Licence of the written model for its card: apache-2.0, cc-by-4.0, … or in words; by default the base's.",
+        "Licence on the model's card: apache-2.0, cc-by-4.0, … or words. Default: the base model's.",
         None,
         unit="TEXT",
         alias="--license",
@@ -153,10 +148,10 @@ class FinetuneSpec(JobSpec):
         affects_result=False,
     )
     num_gpus: float | None = option(
-        "GPUs of each training process; by default 1 if any, else 0.", None, unit="GPUS", ge=0, affects_result=False
+        "GPUs of each training process. Default: 1 if any, else 0.", None, unit="GPUS", ge=0, affects_result=False
     )
     max_failures: int = option(
-        "Restarts after a worker died.", 3, unit="N", group="Cluster", ge=0, affects_result=False
+        "Restarts after a worker has died, at most.", 3, unit="N", group="Cluster", ge=0, affects_result=False
     )
 
     @model_validator(mode="before")

@@ -36,7 +36,7 @@ def retry_failed(task: IndexTask, lock: OutputLock, retry: Retry) -> RunResult:
     result = RunResult(task.layout.uri)
     failed = _failed(task, base, retry)
     if not failed:
-        logger.info("%s: no failed rows of %s", task.layout.uri, ", ".join(retry.names()))
+        logger.info("%s: %s", task.layout.uri, retry.nothing_message())
     for read_as, keys in failed.items():
         base, again = _again(task, lock, base, retry, read_as=read_as, keys=keys)
         result = result.worse(again)

@@ -22,7 +22,7 @@ class IndexSpec(RunSpec):
     model: str = option("Dual encoder: org/name@revision, a directory or URI, bundled:NAME, or fake:.", unit="MODEL")
     thumbnails: bool = option("Store a small JPEG of each image, for pages of hits.", True, group="Output")
     dedupe: float | None = option(
-        "Report groups of near-duplicates with at least this score: 0.97.",
+        "Report groups of images whose likeness is at least this, e.g. 0.97.",
         None,
         unit="0..1",
         gt=0,
@@ -30,16 +30,18 @@ class IndexSpec(RunSpec):
         affects_result=False,
     )
     ann: Literal["auto", "always", "never"] = option(
-        "Approximate search beside the exact one; auto: from 50,000 vectors.", "auto", affects_result=False
+        "Build an approximate index beside the exact search; auto: from 50,000 vectors.", "auto", affects_result=False
     )
-    rebuild_ann: bool = option("Rebuild the approximate index.", False, affects_result=False)
+    rebuild_ann: bool = option("Build the approximate index anew.", False, affects_result=False)
     allow_empty: bool = option(
-        "Let an input without files remove all rows that came from it, instead of refusing.",
+        "Accept an input without files, which removes all rows that came from it.",
         False,
         affects_result=False,
     )
 
-    update: bool = option("Always on: an index adds files that its input gained.", True, affects_result=False)
+    update: bool = option(
+        "Always on: an index adds files that its input gained.", True, group="Input", affects_result=False
+    )
 
     @field_validator("update")
     @classmethod

@@ -14,12 +14,11 @@ class RethresholdSpec(LoggingGroup):
     group: ClassVar[str] = "Tags"
 
     rethreshold: str = option(
-        "Decide the tags of this finished run anew from its kept scores, with --tags, --calibration or both; no model "
-        "runs, and neither --input nor --model is given.",
+        "Decide the tags of this run anew from its scores; with --tags or --calibration, without a model.",
         "",
         unit="RUN",
     )
     output: str = option("Run directory to write.", unit="URI")
     tags: str | None = option("Taxonomy file.", None, unit="FILE")
     calibration: str | None = option("Calibration file that `vqa-ray calibrate` wrote.", None, unit="FILE")
-    wait: bool = option("Wait while another process writes to the output.", False)
+    wait: bool = option("Wait while another process writes to the output.", False, group="Output")

@@ -57,7 +57,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     attempt = directory.later(len(attempts) + 2)
     keys = _keys(directory, attempt, job, record, retry)
     if not len(keys):
-        logger.info("%s: no failed rows of %s", directory.output, ", ".join(retry.names()))
+        logger.info("%s: %s", directory.output, retry.nothing_message())
         return summary.log_summary(before, directory.output, job.spec.max_error_fraction)
     input_rows = np.unique(keys[:, 0])
     check_retried(job.source, input_rows)

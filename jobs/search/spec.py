@@ -29,19 +29,19 @@ class SearchSpec(LoggingGroup, ExpressionGroup, PrecisionGroup, DeviceGroup, Ima
         "SQL condition on the columns of the index and its tags: \"category = 'mug'\".", None, unit="CONDITION"
     )
     tags: str | None = option("Run of `vqa-ray tag` whose columns are joined to the index.", None, unit="URI")
-    exact: bool = option("Compare every image, even if the index has an approximate search.", False)
+    exact: bool = option("Compare every image, even if there is an approximate index.", False)
     verify: str | None = option(
         "Keep the hits that match an expression of questions, as in retrieve --where.", None, unit="EXPRESSION"
     )
     verify_model: str | None = option("Model that answers the questions of --verify.", None, unit="MODEL")
     candidates: int | None = option(
-        f"Most hits to verify; by default {_CANDIDATES} × --top-k.", None, unit="N", ge=1, le=100_000
+        f"Largest number of hits to verify. Default: {_CANDIDATES} × --top-k.", None, unit="N", ge=1, le=100_000
     )
     model: str | None = option("Model of the index, if it has moved.", None, unit="MODEL", group="Model")
     output: str = option(
-        "table, json, or a .parquet or .json file to write.", TABLE, unit="table|json|FILE", group="Output"
+        "Print a table or json, or write a .parquet or .json file.", TABLE, unit="table|json|FILE", group="Output"
     )
-    gallery: str | None = option("HTML page of the hits.", None, unit="FILE", group="Output")
+    gallery: str | None = option("HTML page of the hits to write.", None, unit="FILE", group="Output")
 
     @model_validator(mode="after")
     def _belongs_together(self) -> SearchSpec:

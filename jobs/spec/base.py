@@ -57,13 +57,13 @@ class RunSpec(DeviceGroup, JobSpec):
     """The options of the jobs that write a row per image."""
 
     keep: list[str] = option(
-        "Column of the input, or of directories (split=test), to copy to the output. Repeatable.",
+        "Copy this column of the input, or of its directories (split=test), to the output. Repeatable.",
         [],
         unit="[NEW=]COLUMN",
         group="Output",
     )
     rows_per_file: int | None = option(
-        "Rows per output file, the most that a kill can lose; by default chosen from the input.",
+        "Rows per output file; a kill loses at most the unfinished files. Default: chosen from the input.",
         None,
         unit="ROWS",
         group="Output",
@@ -84,14 +84,14 @@ class RunSpec(DeviceGroup, JobSpec):
         affects_result=False,
     )
     retry_failed: str | None = option(
-        "Answer failed rows again, with these error codes or with any, as a new attempt.",
+        "Answer failed rows again, all or only those with these error codes.",
         None,
         unit="[CODE,…]",
         group="Output",
         affects_result=False,
     )
     batch_size: int | None = option(
-        "Rows per model call; by default 32 on CPUs, 256 on GPUs.",
+        "Rows per model call. Default: 32 on CPUs, 256 on GPUs.",
         None,
         unit="ROWS",
         group="Cluster",
@@ -99,7 +99,7 @@ class RunSpec(DeviceGroup, JobSpec):
         affects_result=False,
     )
     num_actors: Workers | None = option(
-        "Processes that hold the model: 4, or 1-8 to scale; by default as many as fit.",
+        "Processes that hold the model: 4, or 1-8 to scale with the work. Default: as many as fit.",
         None,
         unit="N|MIN-MAX",
         group="Cluster",

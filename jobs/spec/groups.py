@@ -33,8 +33,12 @@ class ImageGroup(Spec):
     group: ClassVar[str] = "Input"
 
     allow_http: bool = option("Also fetch images from http:// and https:// URIs.", False)
-    max_image_bytes: int = option("Larger encoded images are errors.", 64 * 2**20, unit="BYTES", ge=1)
-    max_image_pixels: int = option("Larger images are errors.", 100_000_000, unit="PIXELS", ge=1)
+    max_image_bytes: int = option(
+        "Largest encoded image; a larger one becomes an error row.", 64 * 2**20, unit="BYTES", ge=1
+    )
+    max_image_pixels: int = option(
+        "Largest image; a larger one becomes an error row.", 100_000_000, unit="PIXELS", ge=1
+    )
 
 
 class InputGroup(ImageGroup):
@@ -43,27 +47,31 @@ class InputGroup(ImageGroup):
     group: ClassVar[str] = "Input"
 
     input: str = option("Where the images are: a file, a directory or a prefix (path, s3://, gs://).", unit="URI")
-    input_format: Format | None = option("Format of the input; by default guessed from names and content.", None)
+    input_format: Format | None = option(
+        "Format of the input. Default: guessed from the names and contents of the files.", None
+    )
     columns: dict[str, str] = option(
-        "Map one of our columns to a column or directory of the input: question=prompt. Repeatable.",
+        "Read the column NAME from a COLUMN or directory of the input: question=prompt. Repeatable.",
         {},
-        unit="A=B",
+        unit="NAME=COLUMN",
         name="column",
     )
     image_root: str | None = option(
-        "Directory or prefix that relative image references start from and may not leave.",
+        "Directory or prefix that relative image references start from; references out of it fail.",
         None,
         unit="URI",
         omit_default_from_fingerprint=True,
     )
     encoding: str | None = option(
-        "Encoding of text (CSV, JSON, sidecars, tags), such as cp1252; by default UTF-8, or UTF-16 if marked.",
+        "Encoding of CSV, JSON, sidecar and tag files, e.g. cp1252. Default: UTF-8, -16 or -32, detected.",
         None,
         unit="NAME",
         omit_default_from_fingerprint=True,
     )
-    limit: int | None = option("Read only the first rows of the input, for a try.", None, unit="ROWS", ge=1)
-    fast_decode: bool = option("Decode large JPEG photos at reduced scale: faster, pixels differ slightly.", False)
+    limit: int | None = option("Read only the first rows of the input, to try a command.", None, unit="ROWS", ge=1)
+    fast_decode: bool = option(
+        "Decode large JPEG photos at reduced scale: faster, with slightly different pixels.", False
+    )
 
 
 def _known_device(device: str) -> str:
@@ -78,7 +86,7 @@ class DeviceGroup(Spec):
     group: ClassVar[str] = "Model"
 
     device: Annotated[str, AfterValidator(_known_device)] | None = option(
-        "Device of the model: cpu, cuda or cuda:N; by default the best available.", None, affects_result=False
+        "Device of the model: cpu, cuda or cuda:N. Default: the best available.", None, affects_result=False
     )
 
 
@@ -88,7 +96,7 @@ class PrecisionGroup(Spec):
     group: ClassVar[str] = "Model"
 
     dtype: Literal["float32", "bfloat16", "float16"] | None = option(
-        "Precision of the model; by default the best of the device.", None
+        "Precision of the model. Default: the best that the device has.", None
     )
 
 
@@ -97,7 +105,9 @@ class ModelGroup(PrecisionGroup):
 
     group: ClassVar[str] = "Model"
 
-    model: str = option("Model: org/name@revision, a directory or URI, bundled:NAME, or fake: for a try.", unit="MODEL")
+    model: str = option(
+        "Model: org/name@revision, a directory or URI, bundled:NAME, or fake: (no weights).", unit="MODEL"
+    )
 
 
 class PromptGroup(Spec):
@@ -119,14 +129,14 @@ class GenerationGroup(Spec):
     group: ClassVar[str] = "Model"
 
     max_new_tokens: int | None = option(
-        "Most tokens of a text; by default 256 (answers of BLIP and BLIP-2 20, in style lavis 10).",
+        "Most new tokens of a text. Default: 256; 20 for answers of BLIP and BLIP-2, 10 in style lavis.",
         None,
         unit="N",
         ge=1,
         omit_default_from_fingerprint=True,
     )
     num_beams: int | None = option(
-        "Beams of the search for a text; 1 is fastest.",
+        "Beams of the beam search; 1 is greedy and fastest. Default: 1; 5 in style lavis.",
         None,
         unit="N",
         ge=1,
@@ -155,7 +165,7 @@ class ExpressionGroup(CalibrationGroup, PromptGroup):
 
     threshold: float = option("Lowest score of a match.", 0.5, unit="0..1", ge=0, le=1)
     combine: Algebra = option(
-        "Combination of scores: and = min, or = max; or product, as of independent events.", "min-max"
+        "How scores combine: min-max (and = least, or = greatest), or product, as if independent.", "min-max"
     )
 
 
@@ -176,7 +186,7 @@ class OutputGroup(Spec):
         affects_result=False,
     )
     wait: bool = option(
-        "Wait while another process writes to the output, instead of refusing.", False, affects_result=False
+        "Wait while another process writes to the output, instead of ending with an error.", False, affects_result=False
     )
 
 
@@ -186,21 +196,25 @@ class ClusterGroup(Spec):
     group: ClassVar[str] = "Cluster"
 
     num_gpus: float | None = option(
-        "GPUs of each actor: 0.5 to share one, 2 to spread a large model; by default 1 if any, else 0.",
+        "GPUs of each actor: 0.5 to share one, 2 to spread a large model. Default: 1 if any, else 0.",
         None,
         unit="GPUS",
         ge=0,
         affects_result=False,
     )
     address: str | None = option(
-        "Ray cluster to join (also RAY_ADDRESS); by default a local Ray is started.",
+        "Ray cluster to join (also RAY_ADDRESS). Default: start a local Ray.",
         None,
         unit="ADDRESS",
         affects_result=False,
     )
     wait_for_cluster: bool = option(
-        "Start although the cluster is too small now, because it scales up.", False, affects_result=False
+        "Start even if the cluster is too small now, because an autoscaler adds nodes.", False, affects_result=False
     )
     no_progress_timeout_s: float = option(
-        "Fail after this time without progress.", 1800.0, unit="SECONDS", gt=0, affects_result=False
+        "End the command with an error after this time without progress.",
+        1800.0,
+        unit="SECONDS",
+        gt=0,
+        affects_result=False,
     )

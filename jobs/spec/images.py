@@ -14,16 +14,18 @@ class AnswerSpec(PromptGroup, GenerationGroup, RunSpec):
 
     group: ClassVar[str] = "Questions and answers"
 
-    question: list[str] = option("Question to ask of every image; by default each row holds its own. Repeatable.", [])
+    question: list[str] = option(
+        "Question to ask of every image. Default: the questions that the rows hold. Repeatable.", []
+    )
     layout: Literal["rows", "nested"] = option(
-        "Several questions of an image: one row each, or nested in one row.",
+        "Output of several questions about an image: one row each, or one row with a list.",
         "rows",
         group="Output",
         omit_default_from_fingerprint=True,
     )
     top_k: int = option("Answers to keep per question.", 5, unit="N", ge=1, le=100)
     engine: Literal["transformers", "vllm"] = option(
-        "Engine of a chat model; vllm needs GPUs and vqa-ray[vllm].",
+        "Engine that runs a chat model; vllm needs GPUs and vqa-ray[vllm].",
         "transformers",
         group="Model",
         omit_default_from_fingerprint=True,
@@ -38,7 +40,7 @@ class TagSpec(PromptGroup, CalibrationGroup, RunSpec):
 
     group: ClassVar[str] = "Tags"
 
-    tags: str | None = option("Taxonomy file (tags.yaml); by default the built-in product taxonomy.", None, unit="FILE")
+    tags: str | None = option("Taxonomy file (tags.yaml). Default: the built-in product taxonomy.", None, unit="FILE")
 
 
 class CaptionSpec(GenerationGroup, RunSpec):
@@ -47,7 +49,7 @@ class CaptionSpec(GenerationGroup, RunSpec):
     group: ClassVar[str] = "Captions"
 
     prompt: str | None = option(
-        'Beginning of captions: "a photo of"; by default the model chooses.', None, unit="TEXT", min_length=1
+        'Words that every caption begins with, e.g. "a photo of". Default: none.', None, unit="TEXT", min_length=1
     )
 
 
@@ -59,5 +61,5 @@ class RetrieveSpec(ExpressionGroup, RunSpec):
     where: str = option(
         'Expression to match: \'"is there a dog?" and not "is it a toy?"\'.', unit="EXPRESSION", min_length=1
     )
-    top_k: int | None = option("Matches to list; by default all.", None, unit="N", ge=1, affects_result=False)
+    top_k: int | None = option("Number of matches to list. Default: all.", None, unit="N", ge=1, affects_result=False)
     ask_all: bool = option("Ask every question of every image, for calibration.", False)

@@ -35,3 +35,8 @@ class Retry:
     def names(self) -> list[str]:
         """List the codes in order, or `all`."""
         return ["all"] if self.codes is None else sorted(self.codes)
+
+    def nothing_message(self) -> str:
+        """Say that no rows have failed with these codes."""
+        codes = "" if self.codes is None else f" with {', '.join(sorted(self.codes))}"
+        return f"no rows have failed{codes}; nothing to retry"

@@ -18,20 +18,20 @@ class BrowseSpec(LoggingGroup, DeviceGroup):
     )
     tags: str | None = option("Run of tag over the same images, to filter by.", None, unit="URI", group="Input")
     index: str | None = option(
-        "Index of the same images, whose thumbnails are the pictures of a run.",
+        "Index of the same images, whose thumbnails are shown for the rows of a run.",
         None,
         unit="URI",
         group="Input",
     )
     model: str | None = option("Model of the index, if it has moved.", None, unit="MODEL", group="Model")
     verify_model: str | None = option("Model that answers questions about hits.", None, unit="MODEL", group="Model")
-    host: str = option(
-        "Address to listen at; one that others reach opens the page to them.", "127.0.0.1", unit="ADDRESS"
+    host: str = option("Address to listen at; anyone who can reach it sees the page.", "127.0.0.1", unit="ADDRESS")
+    port: int = option("Port to listen at; 0 for any free port.", 8765, unit="PORT", ge=0, le=65_535)
+    allow_host: list[str] = option(
+        "Additional host name under which browsers may open the page. Repeatable.", [], unit="NAME"
     )
-    port: int = option("Port to listen at; 0 for any that is free.", 8765, unit="PORT", ge=0, le=65_535)
-    allow_host: list[str] = option("Further host name that browsers may use. Repeatable.", [], unit="NAME")
-    allow_http: bool = option("Show and verify images of http:// and https:// too.", False, group="Input")
-    max_upload: int = option("Largest image to search by.", 16, unit="MIB", ge=1, le=1024)
+    allow_http: bool = option("Also show and verify images at http:// and https:// URIs.", False, group="Input")
+    max_upload: int = option("Largest image file that the page accepts to search by.", 16, unit="MIB", ge=1, le=1024)
     timeout: float = option("Longest time of a search.", 120.0, unit="SECONDS", ge=1)
 
 
@@ -42,15 +42,16 @@ class CalibrateSpec(LoggingGroup):
 
     run: str = option("A finished run of retrieve (--ask-all) or tag.", unit="RUN")
     labels: str = option(
-        "Parquet, CSV, TSV, JSON Lines: image_id, and a column per question text or attribute name.", unit="FILE"
+        "CSV, TSV, JSON Lines or Parquet: image_id, and a column per question text or attribute name.", unit="FILE"
     )
     output: str = option("Calibration file to write, for --calibration.", unit="FILE")
     encoding: str | None = option(
-        "Encoding of labels in CSV or JSON, such as cp1252; by default UTF-8, or UTF-16 if marked.",
+        "Encoding of CSV or JSON labels, e.g. cp1252. Default: UTF-8, -16 or -32, detected.",
         None,
         unit="NAME",
+        group="Input",
     )
-    target: str = option("f1, precision=0..1 or recall=0..1.", "f1", unit="TARGET")
+    target: str = option("What thresholds aim at: f1, precision=0..1 or recall=0..1.", "f1", unit="TARGET")
 
 
 class CatalogSpec(LoggingGroup):
@@ -59,8 +60,8 @@ class CatalogSpec(LoggingGroup):
     group: ClassVar[str] = "Catalogue"
 
     count: int = option("Number of products.", unit="N")
-    output: str = option("An empty directory or prefix: a path, s3://…, gs://….", unit="URI")
-    seed: int = option("Number of the catalogue; the same seed gives the same files.", 0, unit="N")
+    output: str = option("Empty directory or prefix to write to (path, s3://, gs://).", unit="URI")
+    seed: int = option("Seed of the catalogue; the same seed gives the same files.", 0, unit="N")
     format: str = option("One of parquet, webdataset, jsonl, images.", "parquet", unit="FORMAT")
     rows_per_shard: int = option("Products per file (tar, Parquet or JSON Lines).", 200, unit="N")
     questions: int = option("Questions per product, one row each; 0 for one row per product.", 0, unit="N")
@@ -76,19 +77,19 @@ class ExportSpec(LoggingGroup):
     group: ClassVar[str] = "Export"
 
     run: str = option("A finished run, or an index.", unit="RUN", argument=True)
-    to: str = option("csv, jsonl, coco, label-studio, fiftyone or hub.", unit="FORMAT")
+    to: str = option("Format: csv, jsonl, coco, label-studio, fiftyone or hub.", unit="FORMAT")
     output: str = option(
-        "File to write or replace; for fiftyone a directory; for hub ORG/NAME of a data set, private if new.",
+        "File to write or replace; fiftyone: a directory; hub: ORG/NAME of a data set, private if new.",
         unit="URI",
     )
-    errors: bool = option("csv, jsonl: write failed rows, too.", False)
+    errors: bool = option("Also write failed rows (csv and jsonl).", False)
 
 
 class ModelsSpec(LoggingGroup):
     """List the supported model families, or print one model's family, jobs, scores, limits, weights and vocabulary."""
 
     model: str | None = option(
-        "A hub name, directory, URI or bundled:NAME; by default all families are listed.",
+        "A hub name, directory, URI or bundled:NAME. Default: list all families.",
         None,
         unit="MODEL",
         argument=True,

@@ -80,8 +80,8 @@ def test_tags_are_calibrated_too(tmp_path: Path, capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--target", "accuracy"), "--target accuracy: wanted f1, precision=0.9 or recall=0.9"),
-        (("--target", "recall=2"), "--target recall=2: wanted f1, precision=0.9 or recall=0.9"),
+        (("--target", "accuracy"), "--target accuracy: wanted f1, precision=0..1 or recall=0..1"),
+        (("--target", "recall=2"), "--target recall=2: wanted f1, precision=0..1 or recall=0..1"),
         ((), "expected a finished run of retrieve or tag"),
     ],
 )
