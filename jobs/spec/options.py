@@ -122,6 +122,7 @@ def _value(kind: type[Spec], name: str, value: Any) -> Any:
     for text in value:
         ours, equals, theirs = text.partition("=")
         if not (equals and ours and theirs):
-            raise RequestError(f"{option_name(name, kind)}: wanted OURS=THEIRS, given {text!r}")
+            unit = extra_of(kind.model_fields[name])["unit"]
+            raise RequestError(f"{option_name(name, kind)}: wanted {unit}, given {text!r}")
         pairs[ours] = theirs
     return pairs

@@ -55,7 +55,7 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
             ["answer", *FULL, "--top-k", "0"],
             "vqa-ray answer: --top-k: input should be greater than or equal to 1, given 0",
         ),
-        (["answer", *FULL, "--column", "question"], "vqa-ray answer: --column: wanted OURS=THEIRS, given 'question'"),
+        (["answer", *FULL, "--column", "question"], "vqa-ray answer: --column: wanted NAME=COLUMN, given 'question'"),
         (
             ["answer", *FULL, "--retry-failed", "oops"],
             "vqa-ray answer: --retry-failed: unknown error code 'oops'; known are all, image_missing,"
