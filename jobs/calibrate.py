@@ -16,6 +16,7 @@ from vqa_ray.jobs.spec.tools import CalibrateSpec
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.text_encoding import check_encoding
 
@@ -35,17 +36,22 @@ def run(spec: CalibrateSpec) -> None:
     if record.job == "retrieve":
         by_question = question_samples(parts, labels)
         samples = {_name(question): sample for question, sample in by_question.items()}
-        wanted = "the texts of its questions"
+        first = read_columns(parts[0], ["scores"]).to_pylist() if parts else []
+        asked = (each["question"] for row in first for each in row["scores"] or ())
+        wanted = "the texts of its questions", list(dict.fromkeys(asked))
     else:
         by_question = {}
-        samples = tag_samples(parts, recorded_taxonomy(record, "--run"), labels)
-        wanted = "names of its attributes"
+        taxonomy = recorded_taxonomy(record, "--run")
+        samples = tag_samples(parts, taxonomy, labels)
+        wanted = "the names of its attributes", [attribute.name for attribute in taxonomy.attributes]
     notes = labels.notes()
     if not samples:
         said = "".join(f"{note}; " for note in notes)
+        what, names = wanted
+        columns = f"the columns are {', '.join(map(repr, labels.names))}" if labels.names else "it has no other columns"
         raise RequestError(
-            f"--labels {spec.labels}: {said}no image of the run has a label; the columns are "
-            f"{', '.join(labels.names)}, wanted are {wanted}"
+            f"--labels {spec.labels}: {said}no label is for this run; beside image_id {columns}; wanted are {what}: "
+            f"{', '.join(map(repr, names))}"
         )
     fits = {name: _fit(name, sample, target, notes) for name, sample in samples.items()}
     questions = {question: fits[_name(question)] for question in by_question}

@@ -84,8 +84,7 @@ def call(given: Sequence[str], name: str | None, commands: Mapping[str, Command]
     if completing:
         name = _typed(commands)
     elif name is None:
-        if not given:
-            raise RequestError(f"wanted a command: {', '.join(commands)}; see vqa-ray --help")
+        given = given or ["--help"]
         if given[0] == "--version":
             typer.echo("\n".join(versions()))
             return None

@@ -44,7 +44,8 @@ def run(spec: DemoSpec) -> None:
         RunError: the rows of a step are not sound.
     """
     model, encoder = spec.model, spec.encoder
-    Checkpoint.open(model)
+    Checkpoint.open(model).family.require("score", model)
+    Checkpoint.open(model).family.require("answer", model)
     Checkpoint.open(encoder).family.require("embed", encoder)
     folder = directory.claim(spec.output)
     with output_lock(str(folder), now()):

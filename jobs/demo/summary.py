@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ def summary(
     """Write lines for a person: the results, their quality, and the next commands."""
     read = f'import pandas; print(pandas.read_parquet("{folder / TAGS}")[["image_id", "tags", "error_code"]])'
     index, tags = shlex.quote(str(folder / INDEX)), shlex.quote(str(folder / TAGS))
+    program = _program()
     guesses = " (fake: only guesses, so these mean nothing)" if model == "fake:" else ""
     return [
         "",
@@ -53,17 +55,26 @@ def summary(
         f"  {(folder / GALLERY).resolve().as_uri()}",
         f"  {(folder / HITS_PAGE).resolve().as_uri()}",
         "Search it",
-        f"  vqa-ray search {index} --text 'a striped blue t-shirt'",
-        f"  vqa-ray browse {index} --tags {tags} --verify-model {model}",
+        f"  {program} search {index} --text 'a striped blue t-shirt'",
+        f"  {program} browse {index} --tags {tags} --verify-model {model}",
         "Read it",
         f"  {shlex.quote(sys.executable)} -c {shlex.quote(read)}",
         "",
         "Next: your own photos (PHOTOS: a folder, s3://bucket/prefix, a tar, or Parquet with an image column)",
-        "  vqa-ray answer --input PHOTOS --question 'is there a dog?' --model dandelin/vilt-b32-finetuned-vqa \\",
+        f"  {program} answer --input PHOTOS --question 'is there a dog?' --model dandelin/vilt-b32-finetuned-vqa \\",
         "      --output my-answers",
-        "  vqa-ray tag --input PHOTOS --tags tags.yaml --model dandelin/vilt-b32-finetuned-vqa --output my-tags",
+        f"  {program} tag --input PHOTOS --tags tags.yaml --model dandelin/vilt-b32-finetuned-vqa --output my-tags",
         f"      (a tags.yaml to start from: {resources.files('vqa_ray.catalog').joinpath('tags.yaml')})",
     ]
+
+
+def _program() -> str:
+    """Return the words that run this program from the user's shell: its name, or where it lies if that is not found."""
+    beside = Path(sys.executable).with_name("vqa-ray")
+    found = shutil.which("vqa-ray")
+    if found is not None and Path(found).resolve() == beside.resolve():
+        return "vqa-ray"
+    return shlex.quote(str(beside)) if beside.is_file() else f"{shlex.quote(sys.executable)} -m vqa_ray"
 
 
 def _describe_search(found: SearchResult) -> str:

@@ -153,6 +153,8 @@ def next_command(spec: FinetuneSpec) -> str:
             words += ["--column", f"{ours}={theirs}"]
     for option, value in (("--image-root", spec.image_root), ("--encoding", spec.encoding)):
         words += [] if value is None else [option, value]
+    if spec.limit is not None and spec.validation is None:
+        words += ["--limit", str(spec.limit)]
     words += ["--allow-http"] if spec.allow_http else []
     return shlex.join(words)
 

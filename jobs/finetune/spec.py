@@ -169,9 +169,9 @@ class FinetuneSpec(JobSpec):
     @model_validator(mode="after")
     def _agree(self) -> FinetuneSpec:
         if self.shape and self.model != SCRATCH:
-            raise ValueError(f"shape is for --model {SCRATCH} only")
+            raise ValueError(f"--shape is for --model {SCRATCH} only")
         if self.lora and self.model == SCRATCH:
-            raise ValueError("lora needs a trained model to start from, not scratch")
+            raise ValueError("--lora needs a trained model to start from, not scratch")
         return self
 
     def workers(self) -> tuple[int, int]:

@@ -66,6 +66,7 @@ def training_summary(
             validation=validation,
             validation_rows=len(prepared.validation),
             skipped=tuple(skipped),
+            limit=spec.limit,
         ),
         log=log,
         exported_step=None if best is None else best.step,

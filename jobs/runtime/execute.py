@@ -85,6 +85,8 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
                 rows = job.pipeline.build(work, placement)
                 schema, rows_per_file = job.file_schema(work.record), job.rows_per_file(work.total)
                 write(rows, directory, schema, FencedNames(invocation, work.fence), rows_per_file)
+                # A short run ends before the reporter looks.
+                watch.count_answered()
             except ExecutionTimeoutError as error:
                 raise RunError(
                     f"nothing has moved for {duration(spec.no_progress_timeout_s)} (--no-progress-timeout-s): "

@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.runtime.cluster.connect import given_address
 from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, RetrieveSpec, TagSpec
@@ -27,6 +28,7 @@ def open_model(spec: RunSpec, task: Task) -> Checkpoint:
     Raises:
         RequestError: the family cannot do what the job needs, or does not take an option that was given.
     """
+    _check_device(spec)
     with announce_when_slow(f"looking at the model {spec.model}"):
         model = Checkpoint.open(spec.model)
     model.family.require(task, spec.model)
@@ -39,6 +41,22 @@ def open_model(spec: RunSpec, task: Task) -> Checkpoint:
             "GPUs; wanted at most 1"
         )
     return model
+
+
+def _check_device(spec: RunSpec) -> None:
+    """Refuse CUDA on a local Ray without it; of the nodes of a cluster this process knows nothing.
+
+    Raises:
+        RequestError: the device is not there.
+    """
+    if spec.device is None or not spec.device.startswith("cuda") or given_address(spec.address) is not None:
+        return
+    import torch
+
+    there = torch.cuda.device_count()
+    number = int(spec.device.partition(":")[2] or 0)
+    if number >= there:
+        raise RequestError(f"--device {spec.device}: torch sees {there} CUDA devices here; wanted cpu, or no --device")
 
 
 def model_options(spec: RunSpec, model: Checkpoint) -> ModelOptions:

@@ -97,12 +97,17 @@ class ProgressReporter:
         else:
             self._about = found.rows
 
-    def _look(self) -> int:
-        """Count the rows answered by now, with those written before; log the first error, stop a hopeless run."""
+    def count_answered(self) -> ReturnedRows:
+        """Count the rows answered by this execution, and log its first error once."""
         before, now = self._answered, returned_rows(self._reports)
         self._answered = now
         if now.first_error is not None and before.first_error is None:
             logger.warning("first error: %s", now.first_error, extra={"fields": {"first_error": now.first_error}})
+        return now
+
+    def _look(self) -> int:
+        """Count the rows answered by now, with those written before; stop a hopeless run."""
+        now = self.count_answered()
         # A row that is repeated after a failure counts twice.
         rows = self._present + now.rows
         if StopOnRequest.error is None and is_hopeless(now, self._total, self._max_error_fraction):

@@ -47,7 +47,6 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
-        ([], f"vqa-ray: wanted a command: {', '.join(COMMANDS)}; see vqa-ray --help"),
         (["anwser"], f"vqa-ray: unknown command 'anwser'; did you mean answer?; known are {', '.join(COMMANDS)}"),
         (["answer"], "vqa-ray answer: --input: is required"),
         (["answer", *FULL[:4]], "vqa-ray answer: --model: is required"),
@@ -281,3 +280,25 @@ def test_a_writer_that_was_taken_over_is_not_stopped_by_ctrl_c(
 
 def interrupted(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "Usage: vqa-ray" in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_here_is_refused_before_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["answer", "--input", str(tmp_path), "--output", str(tmp_path / "out"), "--model", "fake:"]
+    assert main([*argv, "--device", "cuda:99"]) == 2
+    assert "--device cuda:99: torch sees " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_image_files_beside_an_unusable_table_are_mentioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "MANIFEST.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "1.jpg").write_bytes(b"\xff\xd8\xff")
+    argv = ["tag", "--input", str(tmp_path), "--output", str(tmp_path / "out"), "--model", "fake:"]
+    assert main(argv) == 2
+    told = capsys.readouterr().err
+    assert f"{tmp_path}: " in told
+    assert "image files there are read by --input-format images" in told

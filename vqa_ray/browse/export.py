@@ -11,15 +11,13 @@ from typing import Any, Literal
 from vqa_ray.browse.dataset import Collection
 from vqa_ray.browse.view_model import ResultPage
 from vqa_ray.export.plain import to_plain
-from vqa_ray.export.text_files import exported_columns
+from vqa_ray.export.text_files import csv_cell, exported_columns
 
 Form = Literal["csv", "json"]
 
 MEDIA_TYPES: dict[str, str] = {"csv": "text/csv", "json": "application/json"}
 # Rows per piece.
 _STEP = 500
-# Spreadsheets take these for the beginning of a formula.
-_FORMULA = ("=", "+", "@", "\t", "\r")
 
 
 def export_rows(collection: Collection, results: ResultPage, form: Form) -> Iterator[bytes]:
@@ -41,7 +39,9 @@ def export_rows(collection: Collection, results: ResultPage, form: Form) -> Iter
             scores = found.scores[here].tolist()
             rows = [{"likeness": round(score, 6), **row} for score, row in zip(scores, rows, strict=True)]
         if form == "csv":
-            yield _csv([[_cell(row[name]) for name in header] for row in rows])
+            yield _csv(
+                [[csv_cell(value) for value in to_plain({name: row[name] for name in header}).values()] for row in rows]
+            )
         else:
             objects = (json.dumps(to_plain({name: row[name] for name in header}), allow_nan=False) for row in rows)
             yield ((",\n" if first else "\n") + ",\n".join(objects)).encode()
@@ -53,12 +53,3 @@ def _csv(rows: list[list[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerows(rows)
     return text.getvalue().encode("utf-8", "replace")
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, str):
-        # Foreign text must not run as a formula.
-        return f"'{value}" if value.startswith(_FORMULA) else value
-    if isinstance(value, list | dict):
-        return json.dumps(to_plain({"": value})[""], ensure_ascii=False)
-    return value

@@ -66,7 +66,7 @@ class Labels:
         """
         found: dict[str, Mapping[str, Any]] = {}
         names: dict[str, None] = {}
-        doubled = 0
+        doubled: list[str] = []
         try:
             for where, row in read_records(uri, "image_id", encoding):
                 names |= dict.fromkeys(row)
@@ -75,7 +75,8 @@ class Labels:
                 key = as_id(row["image_id"], "image_id")
                 if key is None:
                     raise RequestError(f"{uri} {where}: image_id is empty")
-                doubled += key in found
+                if key in found:
+                    doubled.append(key)
                 found[key] = row
         except store_failures(RowError, RequestError) as error:
             reason = error.message if isinstance(error, RowError) else store_reason(error)
@@ -83,7 +84,10 @@ class Labels:
             mark = "" if names_file else f"{uri}: "
             raise RequestError(f"--labels {mark}{reason}") from error
         if doubled:
-            raise RequestError(f"--labels {uri}: {doubled} rows have an image_id that occurs in an earlier row")
+            raise RequestError(
+                f"--labels {uri}: {len(doubled)} rows have an image_id that occurs in an earlier row "
+                f"(for example {one_line(repr(doubled[0]), 80)}); wanted is one row per image"
+            )
         return cls(found, [name for name in names if name != "image_id"], uri)
 
     def of(self, image_id: str | None, column: str) -> Any:

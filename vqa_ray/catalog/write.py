@@ -74,7 +74,8 @@ def write_catalogue(
     - parquet: `products-*.parquet` with the columns `image` (encoded bytes) and those of `rows.row_fields`.
     - webdataset: `products-*.tar`, a `.jpg` or `.png` and a `.json` per key.
     - jsonl: `products-*.jsonl` with `image_uri` relative to the file; the images are in `images/`.
-    - images: image files alone; the truth is in `_truth-*.jsonl`, which readers of images leave out.
+    - images: image files alone; the truth is in `_truth-*.jsonl`, which readers of images leave out, under the
+      `image_id` that they give: the file's name.
 
     With questions there is also `_answers.txt`, the vocabulary.
 
@@ -120,7 +121,7 @@ def write_catalogue(
 
 def _check(format: str, request: Mapping[str, object]) -> None:
     if format not in FORMATS:
-        raise RequestError(f"catalog: unknown format {one_line(format, 60)!r}; one of {', '.join(FORMATS)}")
+        raise RequestError(f"--format {one_line(format, 60)}: unknown format; wanted one of {', '.join(FORMATS)}")
     ranges = (
         ("count", 1, _LARGEST_COUNT),
         ("seed", 0, _LARGEST_SEED),
@@ -131,9 +132,9 @@ def _check(format: str, request: Mapping[str, object]) -> None:
     for name, least, most in ranges:
         value = request[name]
         if not (isinstance(value, int) and least <= value <= most):
-            raise RequestError(f"catalog: {name} is {value}; allowed is {least} to {most}")
+            raise RequestError(f"--{name.replace('_', '-')} {value}: allowed is {least} to {most}")
     if request["questions"] and format == "images":
-        raise RequestError("catalog: image files cannot carry questions; use parquet, webdataset or jsonl")
+        raise RequestError("--questions: image files cannot carry questions; use --format parquet, webdataset or jsonl")
 
 
 def _claim(output_uri: str, request: dict[str, object]) -> None:
@@ -215,8 +216,18 @@ def _write_jsonl(output_uri: str, number: str, drawn: list[_Drawn], counts: _Tex
 
 def _write_image_files(output_uri: str, number: str, drawn: list[_Drawn], counts: _TextCounts) -> str:
     _write_images(output_uri, drawn)
-    rows = ({"image_uri": one.file_name, **row} for one in drawn for row in one.rows)
+    # A reader of image files identifies an image by its name and numbers rows in its own way.
+    rows = (
+        {"image_uri": one.file_name, **row, "image_id": one.file_name}
+        for one in drawn
+        for row in map(_unnumbered, one.rows)
+    )
     return _write_lines(join(output_uri, f"_truth-{number}.jsonl"), rows)
+
+
+def _unnumbered(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row without its row_id."""
+    return {name: value for name, value in row.items() if name != "row_id"}
 
 
 def _write_images(output_uri: str, drawn: list[_Drawn]) -> None:

@@ -16,6 +16,8 @@ Row = Mapping[str, Any]
 
 # Columns that are of no use as text.
 LEFT_OUT = ("embedding", "thumbnail")
+# Spreadsheets take these for the beginning of a formula.
+_FORMULA = ("=", "+", "@", "\t", "\r")
 
 
 def exported_columns(schema: pa.Schema) -> list[str]:
@@ -34,11 +36,11 @@ def jsonl_lines(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def csv_lines(rows: Iterable[Row], columns: Sequence[str]) -> Iterator[str]:
-    """Yield a header, then each row; lists and structs become JSON, null an empty cell."""
+    """Yield a header, then each row; see `csv_cell`; null becomes an empty cell."""
     yield _record(columns)
     for row in rows:
         plain = to_plain(row)
-        yield _record([_cell(plain[name]) for name in columns])
+        yield _record([csv_cell(plain[name]) for name in columns])
 
 
 def _record(cells: Sequence[Any]) -> str:
@@ -47,5 +49,8 @@ def _record(cells: Sequence[Any]) -> str:
     return buffer.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
+    """Return a plain value as a cell of CSV: lists and structs as JSON, text never as a formula."""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA) else value
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value

@@ -167,7 +167,9 @@ def latest(layout: IndexDirectory) -> Version | None:
                 logger.warning("%s: %s; version %d is used", layout.uri, other, number)
             return version
         faults.append(fault)
-    raise RequestError(f"{layout.uri}: no version of this index is whole: {'; '.join(faults)}")
+    raise RequestError(
+        f"{layout.uri}: no version of this index is whole: {'; '.join(faults)}; make the index again elsewhere"
+    )
 
 
 def read(layout: IndexDirectory, number: int) -> Version:

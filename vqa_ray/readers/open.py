@@ -72,6 +72,11 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
         listing = earlier.without_output(listing)
         snapshot = earlier.snapshot_for(config.uri)
         if snapshot is not None:
+            if given is not None and given != snapshot.format:
+                raise RequestError(
+                    f"--output {earlier.output}: holds another run: --input-format: {snapshot.format} → {given}; use "
+                    "another --output, or the command it was made with"
+                )
             return resume(listing, snapshot, partial(_opened, config, snapshot.format), update=earlier.update)
         source = _opened(config, given, listing)
         return recover(listing, earlier, partial(_opened, config, given), source) if earlier.fingerprint else source
@@ -84,7 +89,15 @@ def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Sour
     chosen = given or guess_format(listing)
     if config.image_root is not None and chosen in ("images", "webdataset"):
         raise request_error(f"--image-root {redacted_uri(config.image_root)}: {chosen} input holds the images itself")
-    contents = _READERS[chosen][0](config, listing)
+    try:
+        contents = _READERS[chosen][0](config, listing)
+    except RequestError as error:
+        images = _images_beside(chosen, listing)
+        if given is not None or not images:
+            raise
+        raise request_error(
+            f"{listing.uri}: {error}; the {images:,} image files there are read by --input-format images"
+        ) from error
     return _source(config, chosen, listing, contents)
 
 
@@ -154,10 +167,17 @@ def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool])
             yield rest
 
 
+def _images_beside(chosen: Format, listing: Listing) -> int:
+    """Count the image files that lie beside the tables that are read."""
+    if chosen not in ("csv", "jsonl", "parquet") or listing.is_file:
+        return 0
+    return sum(listing.kind(entry) == "images" for entry in listing.entries)
+
+
 def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
     """Return a note on image files that lie beside the tables that are read."""
-    images = sum(listing.kind(entry) == "images" for entry in listing.entries)
-    if not images or chosen not in ("csv", "jsonl", "parquet") or listing.is_file:
+    images = _images_beside(chosen, listing)
+    if not images:
         return ()
     return (f"{images} image files lie beside the {chosen} files; those that a row names are read, others are not",)
 

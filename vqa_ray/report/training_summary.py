@@ -98,6 +98,7 @@ class TrainingData:
         validation_rows: how many.
         answers: size of the vocabulary; 0 where captions were learnt.
         skipped: what was not used, by place and reason.
+        limit: only so many rows at the beginning of the input were read; None for all.
     """
 
     uri: str
@@ -107,6 +108,7 @@ class TrainingData:
     validation: str | None = None
     validation_rows: int = 0
     skipped: tuple[Skipped, ...] = ()
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ def connect_ray(address: str | None) -> Iterator[Cluster]:
     with ExitStack() as stack:
         silence = stack.enter_context(ExitStack())
         silence.enter_context(native_messages_to(Path(os.devnull)))
-        given = _given(address)
+        given = given_address(address)
         if given is not None:
             started, cluster = _join(given)
         else:
@@ -86,7 +86,7 @@ def connect_ray(address: str | None) -> Iterator[Cluster]:
         yield cluster
 
 
-def _given(address: str | None) -> Address | None:
+def given_address(address: str | None) -> Address | None:
     """Find the cluster to join; None for a local Ray."""
     given = Address(address) if address else Address(os.environ.get("RAY_ADDRESS", ""), "RAY_ADDRESS")
     return None if given.text in ("", "local") else given

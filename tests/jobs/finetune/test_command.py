@@ -246,7 +246,7 @@ class TestWrongRequests:
             (["--lora"], "lora needs a trained model"),
             (["--push-to-hub", "a b"], "not a name for a hub"),
             (["--vocabulary", "nowhere.txt"], "nowhere.txt"),
-            (["--model", "bundled:catalog-vilt"], "shape is for --model scratch only"),
+            (["--model", "bundled:catalog-vilt"], "--shape is for --model scratch only"),
         ],
     )
     def test_end_with_one_line(self, source: Path, tmp_path: Path, capsys, more: list[str], told: str) -> None:

@@ -121,6 +121,7 @@ def test_a_licence_alone_is_written_into_the_card(finished: Path) -> None:
             "vqa-ray answer --input val.jsonl --output runs/a-answers --model runs/a --column question=prompt "
             "--image-root i",
         ),
+        ({"limit": 1200}, "vqa-ray answer --input in.parquet --output runs/a-answers --model runs/a --limit 1200"),
         (
             {"task": "contrastive", "columns": {"caption": "txt"}, "input_format": "webdataset"},
             "vqa-ray index --input in.parquet --output runs/a-index --model runs/a --input-format webdataset",

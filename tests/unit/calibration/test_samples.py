@@ -143,7 +143,11 @@ def test_label_files_of_each_kind(tmp_path: Path) -> None:
     ("name", "content", "told"),
     [
         ("l.csv", "id,a\n1,yes\n", "no column 'image_id'; the columns are: id, a"),
-        ("l.csv", "image_id,a\n1,yes\n1,no\n", "1 rows have an image_id that occurs in an earlier row"),
+        (
+            "l.csv",
+            "image_id,a\n1,yes\n1,no\n",
+            "1 rows have an image_id that occurs in an earlier row (",
+        ),
         ("l.parquet", "no parquet", "cannot be read"),
         ("absent.csv", None, "no such file"),
         ("l.csv", "image_id,a\n1,yes,no\n", "line 2: 3 fields where the header has 2"),

@@ -146,12 +146,12 @@ def test_one_shard_is_held_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"count": 0}, "count is 0; allowed is 1 to"),
+        ({"count": 0}, "--count 0: allowed is 1 to"),
         ({"count": -3}, "count is -3"),
-        ({"seed": -1}, "seed is -1; allowed is 0 to"),
-        ({"rows_per_shard": 0}, "rows_per_shard is 0; allowed is 1 to"),
-        ({"questions": -1}, "questions is -1; allowed is 0 to"),
-        ({"format": "csv"}, "unknown format 'csv'; one of parquet, webdataset, jsonl, images"),
+        ({"seed": -1}, "--seed -1: allowed is 0 to"),
+        ({"rows_per_shard": 0}, "--rows-per-shard 0: allowed is 1 to"),
+        ({"questions": -1}, "--questions -1: allowed is 0 to"),
+        ({"format": "csv"}, "--format csv: unknown format; wanted one of parquet, webdataset, jsonl, images"),
         ({"format": "images", "questions": 2}, "image files cannot carry questions"),
         ({"output_uri": "nowhere://there"}, "nowhere"),
     ],
@@ -223,5 +223,12 @@ def test_captions_make_another_catalogue_and_none_the_one_there_was(tmp_path: Pa
     write_catalogue(2, 1, str(tmp_path / "with"), "jsonl", captions=2)
     with pytest.raises(RequestError, match="captions 2 → None"):
         write_catalogue(2, 1, str(tmp_path / "with"), "jsonl")
-    with pytest.raises(RequestError, match="captions is 101; allowed is 0 to 100"):
+    with pytest.raises(RequestError, match="--captions 101: allowed is 0 to 100"):
         write_catalogue(2, 1, str(tmp_path / "many"), "jsonl", captions=101)
+
+
+def test_the_truth_of_image_files_has_the_ids_that_their_reader_gives(tmp_path: Path) -> None:
+    (shard,) = write_catalogue(3, SEED, str(tmp_path), "images")
+    truth = [json.loads(line) for line in Path(shard).read_text().splitlines()]
+    assert sorted(row["image_id"] for row in truth) == sorted(p.name for p in tmp_path.iterdir() if p.name[0] != "_")
+    assert all("row_id" not in row for row in truth)
