@@ -295,8 +295,9 @@ def test_a_device_that_is_not_here_is_refused_before_ray(tmp_path: Path, capsys:
 
 
 def test_image_files_beside_an_unusable_table_are_mentioned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "MANIFEST.csv").write_text("a,b\n1,2\n")
-    (tmp_path / "1.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "MANIFEST.csv").write_text("file,b\nphotos/1.jpg,2\n")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "1.jpg").write_bytes(b"\xff\xd8\xff")
     argv = ["tag", "--input", str(tmp_path), "--output", str(tmp_path / "out"), "--model", "fake:"]
     assert main(argv) == 2
     told = capsys.readouterr().err

@@ -146,7 +146,7 @@ def test_label_files_of_each_kind(tmp_path: Path) -> None:
         (
             "l.csv",
             "image_id,a\n1,yes\n1,no\n",
-            "1 rows have an image_id that occurs in an earlier row (",
+            "1 rows have an image_id that occurs in an earlier row",
         ),
         ("l.parquet", "no parquet", "cannot be read"),
         ("absent.csv", None, "no such file"),
