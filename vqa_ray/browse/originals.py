@@ -122,9 +122,6 @@ class Originals:
                 found = made if each == position else found
         return found or RowError(ErrorCode.IMAGE_MISSING, "the image is not where it was")
 
-    def _is_embedded(self, position: int) -> bool:
-        return self.has(position) and not self._uris[position].is_valid
-
     def _recall(self, key: _Key) -> Preview | RowError | None:
         with self._lock:
             if key in self._kept:

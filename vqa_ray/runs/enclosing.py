@@ -23,10 +23,9 @@ def refuse_inside_output(option: str, uri: str) -> None:
     while "/" in above:
         above = above.rpartition("/")[0]
         try:
-            private = f"{above}/{PRIVATE}"
-            found = (
-                bool(above) and filesystem.exists(private) and any(map(_is_of_output, filesystem.ls(private, False)))
-            )
+            found = bool(above) and any(map(_is_of_output, filesystem.ls(f"{above}/{PRIVATE}", detail=False)))
+        except FileNotFoundError:
+            continue
         except store_failures():
             # What cannot be looked into is reported where the output itself is opened.
             return
@@ -38,5 +37,5 @@ def refuse_inside_output(option: str, uri: str) -> None:
 
 
 def _is_of_output(path: str) -> bool:
-    """Whether a file of the private folder belongs to rows; a demo's folder has the lock alone."""
+    """Tell a file that belongs to rows from the lock, which is all that the private folder of a demo holds."""
     return path.rstrip("/").rpartition("/")[2] != "writers"

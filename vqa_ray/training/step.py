@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vqa_ray.errors import RunError
-from vqa_ray.training import distributed
-from vqa_ray.training import microbatch as passes
+from vqa_ray.training import distributed, microbatch
 from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Group
 from vqa_ray.training.optimizer import build_optimizer, schedule_factor
@@ -183,14 +182,14 @@ class Trainer(abc.ABC):
         Nothing waits for the device.
         """
         while True:
-            parts = passes.passes(groups, self.patch, self.tokens_per_pass)
+            parts = microbatch.passes(groups, self.patch, self.tokens_per_pass)
             state = np.random.SeedSequence([self.seed, self.step, self._rank]).generate_state(1, np.uint64)
             torch.manual_seed(int(state[0]))
             self._exchanged = False
             try:
                 return self._passes(parts)
             except torch.OutOfMemoryError as error:
-                most = max(passes.rows(part) for part in parts)
+                most = max(microbatch.rows(part) for part in parts)
                 if self._exchanged or most == 1:
                     raise RunError(
                         f"out of device memory at step {self.step} with {most} rows in a pass; "
@@ -198,11 +197,11 @@ class Trainer(abc.ABC):
                     ) from error
             self.optimizer.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
-            self.tokens_per_pass = passes.largest(parts, self.patch) // 2
+            self.tokens_per_pass = microbatch.largest(parts, self.patch) // 2
             logger.warning("out of memory; going on with %d tokens per pass", self.tokens_per_pass)
 
     def _passes(self, parts: Sequence[Sequence[Group]]) -> Tensor:
-        rows = sum(passes.rows(part) for part in parts)
+        rows = sum(microbatch.rows(part) for part in parts)
         state = self.begin(parts)
         # Without rows, a pass is made for the others' gradients alone.
         parts = parts or [[self.placeholder()]]

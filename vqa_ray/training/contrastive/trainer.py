@@ -17,8 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vqa_ray.training import distributed
-from vqa_ray.training import microbatch as passes
+from vqa_ray.training import distributed, microbatch
 from vqa_ray.training.auxiliary import auxiliary_loss
 from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.contrastive.loss import KEYS, MAX_SCALE, contrastive_loss
@@ -81,7 +80,7 @@ class PairTrainer(Trainer):
             device=device,
             seed=seed,
             patch=network.patch,
-            tokens_per_pass=tokens_per_pass or passes.default_pair_tokens(*towers, device),
+            tokens_per_pass=tokens_per_pass or microbatch.default_pair_tokens(*towers, device),
         )
 
     def train_step(self, groups: Sequence[Group]) -> Step:
@@ -95,7 +94,7 @@ class PairTrainer(Trainer):
         """Return the rows of each rank, and where any rank has several passes the gradients of all vectors."""
         # What ranks do together cannot be done again by one alone.
         self._exchanged = self._ranks > 1
-        rows = sum(passes.rows(part) for part in parts)
+        rows = sum(microbatch.rows(part) for part in parts)
         sizes = distributed.gathered_rows(torch.tensor([[rows, len(parts)]], device=self.device), [1] * self._ranks)
         counts, most = sizes[:, 0].tolist(), int(sizes[:, 1].max())
         seed = torch.initial_seed()
@@ -114,12 +113,12 @@ class PairTrainer(Trainer):
             scale = self.network.model.logit_scale.exp()
         known = self._known(torch.cat(vectors), torch.cat(keys), scale, counts)
         # The loss and the gradient of the scale are those of all passes together: they go with the first.
-        ends = list(itertools.accumulate(passes.rows(part) for part in parts))
+        ends = list(itertools.accumulate(microbatch.rows(part) for part in parts))
         nothing = torch.zeros_like(known.loss)
         shares = [
             PairGradients(
                 known.loss if index == 0 else nothing,
-                known.vectors[end - passes.rows(part) : end],
+                known.vectors[end - microbatch.rows(part) : end],
                 known.scale if index == 0 else nothing,
             )
             for index, (part, end) in enumerate(zip(parts, ends, strict=True))

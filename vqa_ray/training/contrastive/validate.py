@@ -17,7 +17,7 @@ import torch
 from vqa_ray import schema
 from vqa_ray.errors import RunError
 from vqa_ray.evaluation.recall import ranks_of_right, recall_at
-from vqa_ray.training import microbatch as passes
+from vqa_ray.training import microbatch
 from vqa_ray.training.contrastive.batch import collate_pairs, text_keys
 from vqa_ray.training.contrastive.loss import contrastive_loss
 from vqa_ray.training.contrastive.trainer import PairTrainer
@@ -260,7 +260,7 @@ def _encoded(part: _Part, trainer: PairTrainer, tokenize: Callable[[str], tuple[
     network, device = trainer.network, trainer.device
     vectors = np.empty((part.table.num_rows, network.model.config.projection_dim), np.float32)
     for rows, group in part.groups:
-        cut = passes.passes([group], trainer.patch, trainer.tokens_per_pass)
+        cut = microbatch.passes([group], trainer.patch, trainer.tokens_per_pass)
         with trainer.autocast():
             found = [network.images([each.pixels.to(device) for each in one]).cpu() for one in cut]
         vectors[rows] = torch.cat(found).numpy()

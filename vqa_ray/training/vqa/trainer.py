@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vqa_ray.models.vilt.network import ViltNetwork
-from vqa_ray.training import microbatch as passes
+from vqa_ray.training import microbatch
 from vqa_ray.training.auxiliary import auxiliary_heads, auxiliary_loss
 from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Group
@@ -86,7 +86,7 @@ class VqaTrainer(Trainer):
             device=device,
             seed=seed,
             patch=network.patch,
-            tokens_per_pass=tokens_per_pass or passes.default_tokens(network.model.config, device),
+            tokens_per_pass=tokens_per_pass or microbatch.default_tokens(network.model.config, device),
         )
 
     def begin(self, parts: Sequence[Sequence[Group]]) -> None:
@@ -106,7 +106,9 @@ class VqaTrainer(Trainer):
 
     def placeholder(self) -> Group:
         """See `Trainer`."""
-        return passes.placeholder_batch(self.network.model.config.num_labels, len(self.trained.auxiliary), self.patch)
+        return microbatch.placeholder_batch(
+            self.network.model.config.num_labels, len(self.trained.auxiliary), self.patch
+        )
 
 
 @torch.no_grad()
@@ -114,7 +116,7 @@ def predictions(trainer: VqaTrainer, groups: Sequence[Group]) -> Iterator[tuple[
     """(float32 logits (N, A), targets (N, A)) of each group, on the CPU; of this rank alone."""
     trainer.module.eval()
     network, logits = trainer.network, []
-    for part in passes.passes(groups, network.patch, trainer.tokens_per_pass):
+    for part in microbatch.passes(groups, network.patch, trainer.tokens_per_pass):
         moved = [group.to(trainer.device) for group in part]
         with trainer.autocast():
             logits.append(network(network.pairs(moved)).float())
