@@ -1,0 +1,131 @@
+"""The protocol of a benchmark: how one prediction is judged, and what is measured over all of them.
+
+A protocol is pure: it reads no files and knows no runs. `judge` sees one prediction with its truth; `measures` sees all
+judged rows as columns, with a weight for each, so that the same function gives the figure and its bootstrap.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Outcome(StrEnum):
+    """How a row came to its score."""
+
+    JUDGED = "judged"
+    # The prediction could not be read as an answer of the wanted kind; it counts as wrong.
+    UNPARSED = "unparsed"
+    # The row of the run is in error; it counts as wrong.
+    FAILED = "failed"
+    # There is truth, and no row of the run; it counts as wrong.
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One prediction, judged.
+
+    Attributes:
+        score: the credit of the prediction, 0..1.
+        read_as: what the prediction was read as: a letter, yes or no, a number, a normalised answer; None where it
+            cannot be read, which makes the row `unparsed`.
+        truth: the answer that would have been right, or the most frequent of several; for confusion counts and pages.
+        extra: further numbers of the row that `measures` needs, by name; the same names for every row.
+    """
+
+    score: float
+    read_as: str | None
+    truth: str | None = None
+    extra: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class JudgedRows:
+    """Judged rows as columns.
+
+    Attributes:
+        score: float64 (N,), 0..1; 0 for rows that are not `judged`.
+        outcome: str (N,), see `Outcome`.
+        read_as, truth: object (N,), str or None.
+        groups: the columns that the protocol names in `groups`: object (N,), str or None.
+        extra: the numbers of `Judgement.extra`: float64 (N,), 0 for rows that are not `judged`.
+    """
+
+    score: npt.NDArray[np.float64]
+    outcome: npt.NDArray[np.str_]
+    read_as: npt.NDArray[np.object_]
+    truth: npt.NDArray[np.object_]
+    groups: Mapping[str, npt.NDArray[np.object_]]
+    extra: Mapping[str, npt.NDArray[np.float64]]
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+
+class Protocol(ABC):
+    """How the answers of one benchmark, or of one kind, are judged.
+
+    Attributes:
+        name: as `--protocol` takes it and results state it, e.g. `vqa-v2`.
+        title: for people, e.g. `VQA accuracy (VQAv2)`.
+        source: the paper and the official script with its revision, whose numbers these are.
+        prediction: the kind of prediction: `text` (an answer or a caption), `labels` (the tags of one attribute) or
+            `match` (whether an image fits a query).
+        truth: the columns of truth that `judge` needs: role → column names that are taken, the first is ours.
+        optional: likewise, of columns that it takes where they are there.
+        groups: roles among those that `measures` groups by; the evaluation also breaks the score down by each.
+        headline: the name of the measure that stands first.
+        means: the measures that are the plain mean of `score`, whose intervals are analytic.
+        scale: what 1.0 of the headline is in the official script's unit: 1, or 100 for percent.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    prediction: ClassVar[str] = "text"
+    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    groups: ClassVar[tuple[str, ...]] = ()
+    headline: ClassVar[str] = "accuracy"
+    means: ClassVar[frozenset[str]] = frozenset({"accuracy"})
+    scale: ClassVar[float] = 1.0
+
+    def fit(self, truths: Iterable[Mapping[str, Any]]) -> None:  # noqa: B027, most protocols need nothing of it
+        """Take in what the protocol has to know of all truths before it judges, e.g. document frequencies.
+
+        Args:
+            truths: of every row, by role.
+        """
+
+    @abstractmethod
+    def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
+        """Judge one prediction.
+
+        Args:
+            prediction: never None. A str for `text`; a sequence of str for `labels`, a bool for `match`. With
+                `labels` and `match`, `truth["scores"]` holds the scores of the prediction: label → score, or a float.
+            truth: the values of `truth` and `optional` by role; absent optional ones are None.
+
+        Raises:
+            ValueError: the truth itself cannot be used, in one line that says why; the row is counted as such.
+        """
+
+    def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
+        """Compute the measures of all rows; the mean score where a protocol has nothing else.
+
+        Args:
+            rows: at least one.
+            weight: float64 (N,), how often each row counts; ones but in a bootstrap, where rows of an image share it.
+
+        Returns:
+            Measure → value, in the official script's unit; NaN where nothing is below the line.
+        """
+        total = weight.sum()
+        return {"accuracy": self.scale * float(rows.score @ weight / total) if total else float("nan")}
