@@ -8,47 +8,40 @@ them.
 
 from __future__ import annotations
 
-import functools
 import logging
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
 
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models import score_meanings
 from vqa_ray.models.chat import independent as chat_plain
 from vqa_ray.models.chat import shared_prefix as chat_prefix
+from vqa_ray.models.chat.base import BaseChatModel, ChatWording
 from vqa_ray.models.chat.batching import ImageTensors, Prompt, batches
 from vqa_ray.models.chat.processor import ChatProcessor
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import load_weights
-from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes
-from vqa_ray.models.generation.choices import choice_scores, flatten_choices
-from vqa_ray.models.generation.config import GenerationConfig, finish_warning, join_warnings
+from vqa_ray.models.generation.config import GenerationConfig, join_warnings
 from vqa_ray.models.generation.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.generation.prompt_budget import PromptTruncator
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.linear import freeze_linears
-from vqa_ray.models.layers.microbatch import group_by_image, run_passes
+from vqa_ray.models.layers.microbatch import run_passes
 from vqa_ray.models.registry import SHARING_A_PREFIX
-from vqa_ray.models.transforms.unknown_words import unknown_warning
-from vqa_ray.types import Answer, Box, ChoiceScores, Image, ImageOrImages, Turn
+from vqa_ray.types import ImageOrImages, Turn
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# What a plain caption is asked for.
-CAPTION_REQUEST = "Describe the image in one sentence."
 # Memory that keys, values and scores of one pass may take; on CUDA half of what is free.
 _CPU_BYTES = 512 * 2**20
 # Choices that are read at once.
 _CHOICES_PER_PASS = 64
 
 
-class ChatModel:
+class ChatModel(BaseChatModel[Prompt]):
     """A loaded chat model; implements `GenerativeModel`.
 
     Args:
@@ -58,23 +51,18 @@ class ChatModel:
         label: who is named in an error, `model DIRECTORY`.
     """
 
-    score_meaning = score_meanings.GENERATIVE
-
     def __init__(self, model: Any, processor: ChatProcessor, generation: GenerationConfig, label: str) -> None:
+        super().__init__(processor, generation, str(model.config.model_type))
         text = model.config.get_text_config()
         defaults = model.generation_config
-        self.generation = generation
         self.shares_prefix = model.config.model_type in SHARING_A_PREFIX and generation.num_beams == 1
         self._model = model.eval()
-        self._processor = processor
         self._context: int = getattr(text, "max_position_embeddings", None) or 2**31
         self._penalty = float(getattr(defaults, "repetition_penalty", None) or 1.0)
         self._eos_token_ids = _eos_token_ids(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
         self._token_bytes = _cache_bytes(text, model.dtype)
         self._score_bytes = 4 * int(text.vocab_size)
         self._bytes_per_pass = _free_bytes(model.device)
-        self._unknown = functools.lru_cache(maxsize=65_536)(functools.partial(unknown_warning, processor.tokenizer))
-        self._relative_json = str(model.config.model_type).startswith("qwen3")
 
     @classmethod
     def from_checkpoint(
@@ -115,61 +103,6 @@ class ChatModel:
         freeze_linears(model)
         return cls(model, processor, generation or GenerationConfig(), label)
 
-    def answer(
-        self,
-        images: Sequence[ImageOrImages],
-        questions: Sequence[Sequence[str]],
-        top_k: int,
-        contexts: Sequence[Sequence[Sequence[Turn]]] | None = None,
-    ) -> list[list[Answer]]:
-        """See `GenerativeModel.answer`; one answer each.
-
-        Raises:
-            RowError: `row_malformed` when a question names the image token or does not fit the model at all.
-        """
-        del top_k
-        limit = self.generation.max_new_tokens
-        prompts = self._prompts(images, questions, contexts, limit)
-        return group_by_image(self._generate(prompts, limit), questions)
-
-    def caption(self, images: Sequence[Image], prompt: str | None = None) -> list[Answer]:
-        """See `GenerativeModel.caption`: the model is asked for one sentence, and `prompt` put into its mouth."""
-        opening = " ".join((prompt or "").split())
-        limit = self.generation.caption_max_new_tokens
-        request = self._processor.caption_request or CAPTION_REQUEST
-        prompts = self._prompts(images, [[request]] * len(images), None, limit, opening)
-        return self._generate(prompts, limit, self._processor.choice_ids(opening))
-
-    def score(
-        self,
-        images: Sequence[Image],
-        questions: Sequence[Sequence[str]],
-        choices: Sequence[Sequence[Sequence[str]]],
-    ) -> list[list[ChoiceScores]]:
-        """See `VqaModel.score`: a softmax over the choices of the mean log-probability of their tokens.
-
-        Raises:
-            RowError: see `answer`.
-        """
-        said = [tuple(map(self._processor.choice_ids, option)) for option in flatten_choices(questions, choices)]
-        longest = max((len(tokens) for option in said for tokens in option), default=1)
-        prompts = self._prompts(images, questions, None, longest)
-        known = [list(filter(None, option)) for option in said]
-
-        def work(part: Sequence[Prompt]) -> list[list[float]]:
-            options = [known[prompt.index] for prompt in part]
-            if not self.shares_prefix:
-                return chat_plain.mean_log_probabilities(self._model, part, options)
-            return mean_log_probabilities(chat_prefix.read(self._model, part, longest), options, _CHOICES_PER_PASS)
-
-        found = self._run([prompt for prompt in prompts if known[prompt.index]], longest, work)
-        warnings = {prompt.index: prompt.warning for prompt in prompts}
-        return group_by_image(choice_scores(said, found, warnings), questions)
-
-    def known_choices(self, choices: Sequence[str]) -> list[bool]:
-        """Return whether each choice has text; the model can write any text."""
-        return [bool(self._processor.choice_ids(choice)) for choice in choices]
-
     def _prompts(
         self,
         images: Sequence[ImageOrImages],
@@ -183,7 +116,7 @@ class ChatModel:
         prompts: list[Prompt] = []
         for image, asked, turns in zip(images, questions, earlier, strict=True):
             about = self._processor.about(image)
-            wording = _Wording(self._processor, opening, about.count)
+            wording = ChatWording(self._processor, opening, about.count)
             fit = PromptTruncator(about.tokens, wording, max(1, self._context - extra_tokens))
             fitted = [fit.fit(question, said) for question, said in zip(asked, turns, strict=True)]
             tensors = ImageTensors(about.tensors, about.count, about.size)
@@ -194,7 +127,7 @@ class ChatModel:
                 prompts.append(Prompt(len(prompts), tensors, encoded, split, warning))
         return prompts
 
-    def _generate(self, prompts: Sequence[Prompt], limit: int, opening: Sequence[int] = ()) -> list[Answer]:
+    def _generate(self, prompts: Sequence[Prompt], limit: int) -> dict[int, Generated]:
         search = self.generation
 
         def work(part: Sequence[Prompt]) -> list[Generated]:
@@ -209,26 +142,18 @@ class ChatModel:
                 length_penalty=search.length_penalty,
             )
 
-        found = self._run(prompts, limit * search.num_beams, work)
-        return [self._answer(found[prompt.index], prompt, opening, limit) for prompt in prompts]
+        return self._run(prompts, limit * search.num_beams, work)
 
-    def _answer(self, generated: Generated, prompt: Prompt, opening: Sequence[int], limit: int) -> Answer:
-        tokens = (*opening, *generated.tokens)
-        text = self._processor.decode(tokens)
-        finish = generated.finish_reason
-        return Answer(
-            ((text, math.exp(generated.log_probability)),),
-            finish_warning(finish, limit, prompt.warning),
-            self._boxes(tokens, prompt),
-            finish,
-        )
+    def _choice_means(
+        self, prompts: Sequence[Prompt], choices: Mapping[int, Sequence[Sequence[int]]], longest: int
+    ) -> dict[int, list[float]]:
+        def work(part: Sequence[Prompt]) -> list[list[float]]:
+            options = [choices[prompt.index] for prompt in part]
+            if not self.shares_prefix:
+                return chat_plain.mean_log_probabilities(self._model, part, options)
+            return mean_log_probabilities(chat_prefix.read(self._model, part, longest), options, _CHOICES_PER_PASS)
 
-    def _boxes(self, tokens: Sequence[int], prompt: Prompt) -> tuple[Box, ...]:
-        if prompt.image.count > 1:
-            # They do not say which of the images they are in.
-            return ()
-        height, width = (THOUSANDTHS, THOUSANDTHS) if self._relative_json else prompt.image.size
-        return find_boxes(self._processor.decode(tokens, special=True), height, width)
+        return self._run(prompts, longest, work)
 
     @torch.inference_mode()
     def _run(
@@ -247,19 +172,6 @@ class ChatModel:
         halved = run_passes(batches(prompts, cost, self._bytes_per_pass), one_pass)
         self._bytes_per_pass = max(self._bytes_per_pass >> min(halved, 1), 1)
         return found
-
-
-class _Wording:
-    """The chat template as `PromptTruncator` asks for it."""
-
-    def __init__(self, processor: ChatProcessor, opening: str, images: int) -> None:
-        self._processor = processor
-        self._opening = opening
-        self._images = images
-
-    def text(self, question: str, turns: Sequence[Turn]) -> str:
-        """Return the prompt of a question after earlier turns."""
-        return self._processor.prompt(question, turns, self._opening, self._images)
 
 
 def _eos_token_ids(configured: int | list[int] | None, tokenizers: int | None, label: str) -> tuple[int, ...]:

@@ -14,7 +14,8 @@ from tests.helpers.tiny_chat import FAMILIES as SMALL
 from tests.helpers.tiny_chat import QUESTIONS, random_images, save_chat
 from tests.helpers.tiny_families import BUILDERS, tiny_family
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models.chat.model import CAPTION_REQUEST, ChatModel
+from vqa_ray.models.chat.base import CAPTION_REQUEST
+from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.chat.prompt_adapters import ADAPTERS
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig

@@ -17,7 +17,8 @@ from PIL import Image as PillowImage
 from tests.helpers.tiny_chat import FAMILIES, QUESTIONS, random_images, save_tiny_chat, tiny_chat
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat import shared_prefix as chat_prefix
-from vqa_ray.models.chat.model import CAPTION_REQUEST, ChatModel
+from vqa_ray.models.chat.base import CAPTION_REQUEST
+from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.registry import SHARING_A_PREFIX
