@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup demo test test-fast coverage lint format docs bench soak catalog-vilt catalog-clip clean
+.PHONY: setup demo test test-fast test-vllm coverage lint format docs bench soak catalog-vilt catalog-clip clean
 setup: $(READY)
 
 # torch goes first: without the pin in place, other packages would pull a build with CUDA libraries.
@@ -19,16 +19,24 @@ demo: $(READY)
 	$(BIN)/vqa-ray demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not soak and not gpu'
+	$(BIN)/python -m pytest -m 'not soak and not gpu and not vllm'
 
 # Without Ray and browsers, on all cores.
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not soak and not gpu' tests/test_architecture.py tests/unit
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not soak and not gpu and not vllm' tests/test_architecture.py tests/unit
 
 # Which lines of the library no unit test runs.
 coverage: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not soak and not gpu' tests/unit \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not soak and not gpu and not vllm' tests/unit \
 	  --cov vqa_ray --cov-report term:skip-covered
+
+# The engine of vLLM, in an environment of its own that is made when it is missing (about 5 minutes).
+test-vllm: .venv-vllm/.ready
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind .venv-vllm/bin/python -m pytest -m vllm tests/vllm
+
+.venv-vllm/.ready: tests/vllm/environment.sh
+	bash tests/vllm/environment.sh .venv-vllm
+	touch $@
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -13,26 +13,29 @@ from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_actor import ModelActor, ModelStage
 
 
-def map_on_actor_pool(images: Dataset, make_stage: Callable[[], ModelStage], resources: ResourcePlan) -> Dataset:
+def map_on_actor_pool(
+    images: Dataset, make_stage: Callable[[], ModelStage], resources: ResourcePlan, calls: int = 1
+) -> Dataset:
     """Rows of a model stage that runs on the actor pool, an operator of its own even without a GPU.
 
     Args:
         images: DECODED rows.
         make_stage: loads the model in an actor, see `ModelActor`.
         resources: resources, pool and batch size.
+        calls: calls of the stage at a time in one actor.
     """
     pool = ActorPoolStrategy(
         min_size=resources.min_actors,
         max_size=resources.max_actors,
         initial_size=resources.max_actors,
         # The next batch is assembled while the model works on this one.
-        max_concurrent_calls_per_actor=2,
-        max_tasks_in_flight_per_actor=4,
+        max_concurrent_calls_per_actor=calls + 1,
+        max_tasks_in_flight_per_actor=2 * (calls + 1),
     )
     journal = CrashJournal(f"model-{uuid.uuid4().hex}")
     return images.map_batches(
         ModelActor,
-        fn_constructor_args=(make_stage, journal, row_report(), resources.actor_threads),
+        fn_constructor_args=(make_stage, journal, row_report(), resources.actor_threads, calls),
         batch_size=resources.batch_size,
         batch_format="pyarrow",
         compute=pool,

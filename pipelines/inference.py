@@ -24,7 +24,7 @@ def answer(
 ) -> Dataset:
     """ANSWER or ANSWERS rows, or packed ones that `write` unpacks: read → fetch → decode → answer."""
     decoded = read_and_decode(tasks, images, resources)
-    return map_on_actor_pool(decoded, partial(AnswerStage, config, attempt), resources)
+    return map_on_actor_pool(decoded, partial(AnswerStage, config, attempt), resources, config.model.concurrent_calls)
 
 
 def tag(
@@ -32,7 +32,7 @@ def tag(
 ) -> Dataset:
     """TAG rows: read → fetch → decode → tag."""
     decoded = read_and_decode(tasks, images, resources)
-    return map_on_actor_pool(decoded, partial(TagStage, config, attempt), resources)
+    return map_on_actor_pool(decoded, partial(TagStage, config, attempt), resources, config.model.concurrent_calls)
 
 
 def caption(
@@ -40,7 +40,7 @@ def caption(
 ) -> Dataset:
     """CAPTION rows: read → fetch → decode → caption."""
     decoded = read_and_decode(tasks, images, resources)
-    return map_on_actor_pool(decoded, partial(CaptionStage, config, attempt), resources)
+    return map_on_actor_pool(decoded, partial(CaptionStage, config, attempt), resources, config.model.concurrent_calls)
 
 
 def retrieve(

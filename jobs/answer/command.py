@@ -8,9 +8,8 @@ from ray.data import Dataset
 
 from vqa_ray import schema
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.answer import vllm
 from vqa_ray.jobs.runtime.admission import new_record
-from vqa_ray.jobs.runtime.job import Attempt, Job, Pipeline, image_config, open_input, output_schema
+from vqa_ray.jobs.runtime.job import Attempt, Job, image_config, open_input, output_schema
 from vqa_ray.jobs.runtime.model import open_model, record_length, recorded_options
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.run import run_job
@@ -36,13 +35,9 @@ def run(spec: AnswerSpec) -> RunResult:
     )
     if not takes_context and not spec.ignore_context:
         _refuse_context(spec, source, model)
-    pipeline: Pipeline = AnswerPipeline(spec, source, model)
-    if spec.engine == "vllm":
-        vllm.check(spec, source, model)
-        pipeline = vllm.VllmPipeline(spec, source, model)
     record = record_length(new_record("answer", spec, source, model), spec, model)
     form = schema.answer_schema(is_nested(spec, source, record), model.family.has_boxes, record.columns_version)
-    return run_job(Job(record, spec, source, output_schema(form, source), pipeline))
+    return run_job(Job(record, spec, source, output_schema(form, source), AnswerPipeline(spec, source, model)))
 
 
 @dataclass(frozen=True, slots=True)

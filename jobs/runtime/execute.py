@@ -16,6 +16,7 @@ from vqa_ray.errors import RequestError, RunError, one_line
 from vqa_ray.jobs.runtime.cluster.connect import Cluster, connect_ray
 from vqa_ray.jobs.runtime.cluster.failures import causes, reason
 from vqa_ray.jobs.runtime.job import Attempt, Job
+from vqa_ray.jobs.runtime.model import gpus_per_actor
 from vqa_ray.jobs.runtime.watch import ProgressReporter
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.pipelines.ray_context import ExecutionStats, run_context
@@ -103,7 +104,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
 def plan_job(spec: RunSpec, cluster: Cluster) -> ResourcePlan:
     """Plan where the parts of a job run."""
     low, high = spec.actors() or (None, None)
-    request = ResourceRequest(spec.batch_size, low, high, spec.num_gpus, spec.device)
+    request = ResourceRequest(spec.batch_size, low, high, gpus_per_actor(spec), spec.device)
     cpus, gpus = cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0)
     plan = plan_resources(cpus, gpus, request, cluster.cores)
     if spec.compile and (not plan.actor_gpus or spec.device == "cpu"):

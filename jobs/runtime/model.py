@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.cluster.connect import given_address
 from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.jobs.spec.field import Spec
+from vqa_ray.jobs.spec.groups import EngineGroup
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, RetrieveSpec, TagSpec
+from vqa_ray.models.chat.vllm_options import gpus_per_engine, parse_engine_options
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS
 from vqa_ray.models.generation.prompts import prompting
@@ -69,7 +73,32 @@ def model_options(spec: RunSpec, model: Checkpoint) -> ModelOptions:
         prompt_template=spec.prompt_template if isinstance(spec, AnswerSpec | TagSpec | RetrieveSpec) else None,
         max_new_tokens=spec.max_new_tokens if isinstance(spec, AnswerSpec | CaptionSpec) else None,
         num_beams=spec.num_beams if isinstance(spec, AnswerSpec | CaptionSpec) else None,
+        **engine_of(spec),
     )
+
+
+def engine_of(spec: Spec) -> dict[str, Any]:
+    """Take the engine and its options out of a spec, as fields of `ModelOptions`.
+
+    Raises:
+        RequestError: an option that the engine does not have, or that only the other engine takes.
+    """
+    if not isinstance(spec, EngineGroup) or spec.engine == "transformers":
+        if isinstance(spec, EngineGroup) and spec.engine_option:
+            raise RequestError(f"--engine-option {spec.engine_option[0]}: only with --engine vllm")
+        return {}
+    options = parse_engine_options(spec.engine_option)
+    gpus = gpus_per_engine(options, getattr(spec, "num_gpus", None))
+    if gpus and gpus > 1:
+        options.setdefault("tensor_parallel_size", int(gpus) // int(options.get("pipeline_parallel_size", 1)))
+    return {"engine": spec.engine, "engine_options": options}
+
+
+def gpus_per_actor(spec: RunSpec) -> float | None:
+    """Return the GPUs of an actor: the user's number, or what an engine of vLLM takes; None for the default."""
+    if not isinstance(spec, EngineGroup) or spec.engine == "transformers":
+        return spec.num_gpus
+    return gpus_per_engine(parse_engine_options(spec.engine_option), spec.num_gpus)
 
 
 def record_length(record: RunRecord, spec: AnswerSpec | CaptionSpec, model: Checkpoint) -> RunRecord:

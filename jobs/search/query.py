@@ -13,6 +13,7 @@ from vqa_ray.index.search.verify import Verification
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.jobs.runtime.calibration import read_calibration
 from vqa_ray.jobs.runtime.image_limits import image_limits
+from vqa_ray.jobs.runtime.model import engine_of
 from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -31,7 +32,9 @@ def verification_from_spec(spec: SearchSpec) -> Verification | None:
         return None
     model = Checkpoint.open(spec.verify_model)
     model.family.require("score", spec.verify_model)
-    options = ModelOptions.of(model, device=spec.device, dtype=spec.dtype, prompt_template=spec.prompt_template)
+    options = ModelOptions.of(
+        model, device=spec.device, dtype=spec.dtype, prompt_template=spec.prompt_template, **engine_of(spec)
+    )
     options.check()
     calibration = read_calibration(spec.calibration, model)
     predicate = parse_checked(

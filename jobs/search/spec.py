@@ -7,16 +7,32 @@ from typing import ClassVar
 from pydantic import model_validator
 
 from vqa_ray.jobs.spec.field import option
-from vqa_ray.jobs.spec.groups import DeviceGroup, ExpressionGroup, ImageGroup, LoggingGroup, PrecisionGroup
+from vqa_ray.jobs.spec.groups import (
+    DeviceGroup,
+    EngineGroup,
+    ExpressionGroup,
+    ImageGroup,
+    LoggingGroup,
+    PrecisionGroup,
+)
 
 TABLE, JSON = "table", "json"
 FILES = (".parquet", ".json")
 # Candidates per hit that is wanted, where they are verified.
 _CANDIDATES = 4
-_OF_VERIFY = ("verify_model", "candidates", "calibration", "threshold", "combine", "prompt_template")
+_OF_VERIFY = (
+    "verify_model",
+    "candidates",
+    "calibration",
+    "threshold",
+    "combine",
+    "prompt_template",
+    "engine",
+    "engine_option",
+)
 
 
-class SearchSpec(LoggingGroup, ExpressionGroup, PrecisionGroup, DeviceGroup, ImageGroup):
+class SearchSpec(LoggingGroup, ExpressionGroup, EngineGroup, PrecisionGroup, DeviceGroup, ImageGroup):
     """Find the images of an index that are most like a text, an image or both; a VQA model may have the last word."""
 
     group: ClassVar[str] = "Search"

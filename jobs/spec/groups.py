@@ -145,6 +145,24 @@ class GenerationGroup(Spec):
     )
 
 
+class EngineGroup(Spec):
+    """The engine that runs a chat model."""
+
+    group: ClassVar[str] = "Model"
+
+    engine: Literal["transformers", "vllm"] = option(
+        "Engine that runs a chat model; vllm needs vqa-ray[vllm], and GPUs unless its build is for CPUs.",
+        "transformers",
+        omit_default_from_fingerprint=True,
+    )
+    engine_option: list[str] = option(
+        "Argument of vLLM's engine, e.g. max_model_len=4096 or quantization=fp8. Repeatable.",
+        [],
+        unit="KEY=VALUE",
+        omit_default_from_fingerprint=True,
+    )
+
+
 class CalibrationGroup(Spec):
     """The calibration of a model's scores."""
 

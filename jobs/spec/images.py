@@ -6,10 +6,10 @@ from typing import ClassVar, Literal
 
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.field import option
-from vqa_ray.jobs.spec.groups import CalibrationGroup, ExpressionGroup, GenerationGroup, PromptGroup
+from vqa_ray.jobs.spec.groups import CalibrationGroup, EngineGroup, ExpressionGroup, GenerationGroup, PromptGroup
 
 
-class AnswerSpec(PromptGroup, GenerationGroup, RunSpec):
+class AnswerSpec(PromptGroup, GenerationGroup, EngineGroup, RunSpec):
     """Ask questions of images: one output row per image and question, with an answer and a score, or a typed error."""
 
     group: ClassVar[str] = "Questions and answers"
@@ -24,18 +24,12 @@ class AnswerSpec(PromptGroup, GenerationGroup, RunSpec):
         omit_default_from_fingerprint=True,
     )
     top_k: int = option("Answers to keep per question.", 5, unit="N", ge=1, le=100)
-    engine: Literal["transformers", "vllm"] = option(
-        "Engine that runs a chat model; vllm needs GPUs and vqa-ray[vllm].",
-        "transformers",
-        group="Model",
-        omit_default_from_fingerprint=True,
-    )
     ignore_context: bool = option(
         "Ask each question by itself, even if rows hold a context.", False, omit_default_from_fingerprint=True
     )
 
 
-class TagSpec(PromptGroup, CalibrationGroup, RunSpec):
+class TagSpec(PromptGroup, CalibrationGroup, EngineGroup, RunSpec):
     """Tag images with the choices of a taxonomy: one output row per image."""
 
     group: ClassVar[str] = "Tags"
@@ -43,7 +37,7 @@ class TagSpec(PromptGroup, CalibrationGroup, RunSpec):
     tags: str | None = option("Taxonomy file (tags.yaml). Default: the built-in product taxonomy.", None, unit="FILE")
 
 
-class CaptionSpec(GenerationGroup, RunSpec):
+class CaptionSpec(GenerationGroup, EngineGroup, RunSpec):
     """Describe images in a sentence: one output row per image."""
 
     group: ClassVar[str] = "Captions"
@@ -53,7 +47,7 @@ class CaptionSpec(GenerationGroup, RunSpec):
     )
 
 
-class RetrieveSpec(ExpressionGroup, RunSpec):
+class RetrieveSpec(ExpressionGroup, EngineGroup, RunSpec):
     """Find the images that fit an expression of questions: one output row per image, and the matches, best first."""
 
     group: ClassVar[str] = "What to find"

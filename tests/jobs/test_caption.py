@@ -246,8 +246,8 @@ def test_ways_of_asking_make_another_run(tmp_path: Path, capsys) -> None:
     ("more", "message"),
     [
         ((), "--engine vllm: vLLM is not installed here; install vqa-ray[vllm] on every node that has GPUs"),
-        (("--question", "a?", "--question", "b?"), "--engine vllm: rows bring several questions; wanted one"),
         (("--num-beams", "2"), "--engine vllm: --num-beams 2: vLLM takes the likeliest token each time"),
+        (("--engine-option", "max_model_len"), "--engine-option max_model_len: wanted KEY=VALUE"),
         (("--num-gpus", "1.5"), "--engine vllm: --num-gpus 1.5: an engine of vLLM needs whole GPUs"),
         (("--prompt-template", "lavis"), "--prompt-template: model {}: qwen2_vl: its chat template says how it is"),
     ],

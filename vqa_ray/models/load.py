@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from vqa_ray.errors import RequestError
 from vqa_ray.former_names import getter
 from vqa_ray.models import familiarity
+from vqa_ray.models.chat.vllm_options import check_vllm
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.float16 import HALF, half_refusal
 from vqa_ray.models.generation.config import NEW_TOKENS, GenerationConfig
 from vqa_ray.models.generation.prompts import prompting
 from vqa_ray.models.protocols import Encoder, VqaModel
+from vqa_ray.models.registry import VLLM
 
 logger = logging.getLogger(__name__)
+
+Engine = Literal["transformers", "vllm"]
 
 # Language models that encode the prompt before they answer; the length penalty of a prompt style applies to them alone.
 _ENCODER_DECODERS = ("t5",)
@@ -35,6 +39,8 @@ class ModelOptions:
         prompt_template: a style of `vqa_ray.models.generation.prompts` or a template; None for the family's own.
         max_new_tokens: the most tokens of an answer or caption; None for the style's or the family's own limit.
         num_beams: of the search; None for the style's own, or the likeliest token each time.
+        engine: `transformers`, our own on torch and transformers; `vllm`, for chat models.
+        engine_options: further arguments of vLLM's engine.
         revisions: of the checkpoint that the command opened: workers read the same, see `Checkpoint.revisions`.
         opened: the checkpoint, in the process that opened it; it does not travel.
     """
@@ -46,6 +52,8 @@ class ModelOptions:
     prompt_template: str | None = None
     max_new_tokens: int | None = None
     num_beams: int | None = None
+    engine: Engine = "transformers"
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
     revisions: Mapping[str, str] = field(default_factory=dict, repr=False)
     opened: Checkpoint | None = field(default=None, repr=False, compare=False)
 
@@ -91,9 +99,16 @@ class ModelOptions:
                     f"--{name.replace('_', '-')}: {label}: {family.display_name} chooses among the answers of its "
                     "vocabulary and writes none"
                 )
+        if self.engine == "vllm":
+            check_vllm(checkpoint, self.num_beams)
         refusal = half_refusal(checkpoint.config) if self.dtype == HALF else None
         if refusal:
             raise RequestError(f"--dtype float16: {label}: {refusal}")
+
+    @property
+    def concurrent_calls(self) -> int:
+        """How many calls the model takes at a time: vLLM reads the next batch while it writes this one's answers."""
+        return 2 if self.engine == "vllm" else 1
 
     def generation(self) -> GenerationConfig:
         """Return limits and search of a generative model: as given, else of the prompt style, else of the family.
@@ -140,7 +155,10 @@ class ModelOptions:
             given["prompting"] = prompting(self.prompt_template or family.template)
         if family.is_generative:
             given["generation"] = self.generation()
-        model: VqaModel = family.engine.load().from_checkpoint(checkpoint, **given)
+        kind = family.engine
+        if self.engine == "vllm":
+            kind, given["engine_options"] = VLLM, self.engine_options
+        model: VqaModel = kind.load().from_checkpoint(checkpoint, **given)
         measured = checkpoint.path / familiarity.FILE if checkpoint.path else None
         if measured is not None and measured.is_file():
             return familiarity.FamiliarityWarnings(model, familiarity.Familiarity.read(measured))

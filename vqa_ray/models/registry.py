@@ -35,6 +35,9 @@ class LazyClass:
         return getattr(importlib.import_module(f"vqa_ray.models.{self.module}"), self.name)
 
 
+# What runs a chat model with `--engine vllm`.
+VLLM = LazyClass("chat.vllm_model", "VllmModel")
+
 Task = Literal["answer", "score", "caption", "embed"]
 
 _SAYS = {"answer": "answer questions", "score": "score choices", "caption": "caption", "embed": "embed images"}

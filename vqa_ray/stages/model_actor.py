@@ -41,6 +41,7 @@ class ModelActor:
             no batch under suspicion.
         report: counts the rows while the run goes on; None counts nothing.
         threads: CPU threads of the model; None leaves them alone.
+        calls: calls of the stage at a time; more than one for an engine that batches requests itself.
     """
 
     def __init__(
@@ -49,9 +50,10 @@ class ModelActor:
         journal: CrashJournal,
         report: RowReport | None = None,
         threads: int | None = None,
+        calls: int = 1,
     ) -> None:
         limit_threads(threads)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vqa-ray-model")
+        self._thread = ThreadPoolExecutor(calls, thread_name_prefix="vqa-ray-model")
         self._stage: ModelStage | None = None
         self._refusal: RequestError | None = None
         with gc_paused():
@@ -94,7 +96,7 @@ class ModelActor:
             assert self._stage is not None
             result: pa.Table = self._thread.submit(self._stage, table).result()
         except Exception as error:
-            if type(error).__name__ != DEVICE_LOST:
+            if type(error).__name__ not in DEVICE_LOST:
                 raise
             # Every later call of this process would fail too; in a fresh process the device works again.
             logger.critical("the device is lost, this process ends: %s", error)

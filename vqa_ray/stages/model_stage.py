@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# The name of torch's exception for a device that is lost: every later call fails too, so no row is to blame.
-DEVICE_LOST = "AcceleratorError"
+# Names of the exceptions for a device that is lost (torch) and an engine that died (vLLM): every later call fails too,
+# and the rows are to blame only if it happens to them again.
+DEVICE_LOST = frozenset({"AcceleratorError", "EngineDeadError"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def bisect_failures(
         try:
             answered = call(part)
         except Exception as error:  # A model may raise anything on a row that it cannot take.
-            if type(error).__name__ == DEVICE_LOST:
+            if type(error).__name__ in DEVICE_LOST:
                 raise
             if len(part) > 1:
                 logger.debug("a batch of %d rows failed and is halved: %r", len(part), error)

@@ -22,7 +22,7 @@ from vqa_ray.models.chat.batching import ImageTensors, Prompt, batches
 from vqa_ray.models.chat.processor import ChatProcessor
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import load_weights
-from vqa_ray.models.generation.config import GenerationConfig, join_warnings
+from vqa_ray.models.generation.config import GenerationConfig, eos_token_ids, join_warnings
 from vqa_ray.models.generation.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.generation.prompt_budget import PromptTruncator
 from vqa_ray.models.layers.device import choose_device, choose_dtype
@@ -59,7 +59,7 @@ class ChatModel(BaseChatModel[Prompt]):
         self._model = model.eval()
         self._context: int = getattr(text, "max_position_embeddings", None) or 2**31
         self._penalty = float(getattr(defaults, "repetition_penalty", None) or 1.0)
-        self._eos_token_ids = _eos_token_ids(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
+        self._eos_token_ids = eos_token_ids(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
         self._token_bytes = _cache_bytes(text, model.dtype)
         self._score_bytes = 4 * int(text.vocab_size)
         self._bytes_per_pass = _free_bytes(model.device)
@@ -172,16 +172,6 @@ class ChatModel(BaseChatModel[Prompt]):
         halved = run_passes(batches(prompts, cost, self._bytes_per_pass), one_pass)
         self._bytes_per_pass = max(self._bytes_per_pass >> min(halved, 1), 1)
         return found
-
-
-def _eos_token_ids(configured: int | list[int] | None, tokenizers: int | None, label: str) -> tuple[int, ...]:
-    """Return the ids that end an answer: the generation config's, else the tokenizer's."""
-    ends = tokenizers if configured is None else configured
-    if ends is None:
-        raise ModelLoadError(
-            f"{label}: neither generation_config.json nor the tokenizer names the token that ends a text"
-        )
-    return tuple(ends) if isinstance(ends, list) else (ends,)
 
 
 def _cache_bytes(text: Any, dtype: torch.dtype) -> int:

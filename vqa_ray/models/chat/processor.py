@@ -134,6 +134,10 @@ class ChatProcessor:
         """Prompts about one image, uint8 (H, W, 3), or about several."""
         return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,))
 
+    def text_ids(self, prompt: str) -> tuple[int, ...]:
+        """Return the tokens of a prompt, one for each image as the template shows it."""
+        return tuple(self.tokenizer(prompt)["input_ids"])
+
     def image_end(self, ids: Sequence[int]) -> int:
         """Count the tokens up to the last of the image; all but one at most.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.types import FinishReason
 
 # Room for a paragraph, a list of boxes or a JSON object.
@@ -48,3 +48,13 @@ def finish_warning(finish: FinishReason | None, limit: int, warning: str | None)
     """`warning`, followed by a note where the text was cut at `limit` tokens."""
     note = f"text cut at {limit} tokens; --max-new-tokens allows more" if finish == "length" else None
     return join_warnings(warning, note)
+
+
+def eos_token_ids(configured: int | list[int] | None, tokenizers: int | None, label: str) -> tuple[int, ...]:
+    """Return the ids that end an answer: the generation config's, else the tokenizer's."""
+    ends = tokenizers if configured is None else configured
+    if ends is None:
+        raise ModelLoadError(
+            f"{label}: neither generation_config.json nor the tokenizer names the token that ends a text"
+        )
+    return tuple(ends) if isinstance(ends, list) else (ends,)

@@ -12,7 +12,6 @@ from tests.helpers import tiny_blip
 from tests.helpers.tiny_chat import QUESTIONS, random_images, save_tiny_chat
 from vqa_ray.errors import RequestError
 from vqa_ray.models.chat.model import ChatModel
-from vqa_ray.models.chat.vllm import VllmOptions, answer_of, closing_tokens
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.fake.model import FakeModel
 from vqa_ray.models.generation.config import GenerationConfig
@@ -59,12 +58,12 @@ def test_an_answer_that_closes_with_its_last_token_was_not_cut(directory: Path) 
     monkey: list[int] = []
     decode = free._processor.decode
     free._processor.decode = lambda ids, special=False: (monkey.extend(ids), decode(ids, special=special))[1]  # type: ignore[method-assign,assignment]
-    (answer,) = free._generate(prompts, LIMIT)
+    (answer,) = free._answers(prompts, LIMIT)
     assert answer.finish_reason == "length"
     last = monkey[LIMIT - 1]
     first = monkey[:LIMIT].index(last)
     closed = chat(directory, (last,))
-    (again,) = closed._generate(closed._prompts(random_images(1), [[QUESTIONS[0]]], None, first + 1), first + 1)
+    (again,) = closed._answers(closed._prompts(random_images(1), [[QUESTIONS[0]]], None, first + 1), first + 1)
     assert again.finish_reason == "stop"
     assert again.warning is None
 
@@ -119,23 +118,6 @@ def test_the_fake_model_is_cut_as_asked() -> None:
     ((answer,),) = model.answer([image], [["what colour is it?"]], 1)
     assert (answer.finish_reason, answer.warning) == ("stop", None)
     assert Checkpoint.open("fake:").family is FAKES["fake:"]
-
-
-def test_vllm_answers_say_how_they_ended(tmp_path: Path) -> None:
-    output = {
-        "generated_text": "a",
-        "generated_tokens": [5, 6],
-        "logprobs": [{5: {"logprob": 0.0}}, {6: {"logprob": 0.0}}],
-    }
-    cut = answer_of(output, VllmOptions(max_new_tokens=2), 1, 1)
-    assert (cut.finish_reason, cut.warning) == ("length", "text cut at 2 tokens; --max-new-tokens allows more")
-    assert answer_of(output, VllmOptions(max_new_tokens=2, closing=(6,)), 1, 1).finish_reason == "stop"
-    assert answer_of(output, VllmOptions(max_new_tokens=3), 1, 1).finish_reason == "stop"
-    assert closing_tokens(tmp_path) == closing_tokens(None) == ()
-    (tmp_path / "config.json").write_text('{"eos_token_id": 2}')
-    assert closing_tokens(tmp_path) == (2,)
-    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 8]}')
-    assert closing_tokens(tmp_path) == (7, 8)
 
 
 def test_a_limit_that_leaves_no_room_is_refused_with_both_numbers(tmp_path: Path) -> None:

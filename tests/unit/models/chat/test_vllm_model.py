@@ -1,0 +1,189 @@
+"""Chat models on vLLM, with a stand-in for its engine that runs our own network; the real one is in tests/vllm."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoConfig
+
+from tests.helpers.tiny_chat import QUESTIONS, random_images, save_tiny_chat
+from vqa_ray.errors import RequestError
+from vqa_ray.models.chat.model import ChatModel
+from vqa_ray.models.chat.processor import ChatProcessor
+from vqa_ray.models.chat.vllm_engine import Continuation, VllmPrompt
+from vqa_ray.models.chat.vllm_model import VllmModel
+from vqa_ray.models.chat.vllm_options import gpus_per_engine, parse_engine_options
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.generation.config import GenerationConfig
+
+NEW_TOKENS = 8
+GENERATION = GenerationConfig(max_new_tokens=NEW_TOKENS, caption_max_new_tokens=NEW_TOKENS)
+
+
+class StandIn:
+    """Expands the placeholders and continues prompts by transformers, as vLLM would."""
+
+    context = 512
+
+    def __init__(self, directory: Path, processor: ChatProcessor) -> None:
+        from transformers import AutoModelForImageTextToText
+
+        self.model = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32).eval()
+        self.processor = processor
+        self.ids: list[tuple[str, ...]] = []
+        self.texts: dict[tuple[int, ...], str] = {}
+        text_ids = processor.text_ids
+
+        def remembered(prompt: str) -> tuple[int, ...]:
+            return self.texts.setdefault(text_ids(prompt), prompt) and text_ids(prompt)
+
+        processor.text_ids = remembered  # type: ignore[method-assign]
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+    def _inputs(self, prompt: VllmPrompt, behind: Sequence[int] = ()) -> dict[str, Any]:
+        self.ids.append(prompt.image.ids)
+        about = self.processor.about(tuple(np.asarray(image) for image in prompt.image.images))
+        encoded = about.encode(self.texts[prompt.ids])
+        ids = torch.tensor([[*encoded.ids, *behind]])
+        kinds = {
+            name: torch.cat([values, values.new_zeros(len(behind))])[None] for name, values in encoded.kinds.items()
+        }
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), **kinds, **about.tensors}
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[VllmPrompt], limit: int, stops: Sequence[int], penalty: float
+    ) -> list[Continuation]:
+        assert penalty == 1.0
+        found = []
+        for prompt in prompts:
+            inputs = self._inputs(prompt)
+            written = self.model.generate(
+                **inputs, do_sample=False, max_new_tokens=limit, eos_token_id=list(stops), pad_token_id=stops[0]
+            )[0, inputs["input_ids"].shape[1] :].tolist()
+            found.append(Continuation(tuple(written), tuple(self._log_probabilities(prompt, written))))
+        return found
+
+    @torch.inference_mode()
+    def _log_probabilities(self, prompt: VllmPrompt, tokens: Sequence[int]) -> list[float]:
+        logits = self.model(**self._inputs(prompt, tokens)).logits[0, -len(tokens) - 1 : -1].log_softmax(dim=-1)
+        return [float(value) for value in logits[range(len(tokens)), list(tokens)]]
+
+    def mean_log_probabilities(
+        self, prompts: Sequence[VllmPrompt], choices: Mapping[int, Sequence[Sequence[int]]]
+    ) -> dict[int, list[float]]:
+        return {
+            prompt.index: [
+                sum(self._log_probabilities(prompt, tokens)) / len(tokens) for tokens in choices[prompt.index]
+            ]
+            for prompt in prompts
+        }
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return functools.cache(lambda family: save_tiny_chat(tmp_path_factory.mktemp(family), family))
+
+
+def both(directory: Path) -> tuple[ChatModel, VllmModel]:
+    checkpoint = Checkpoint.open(str(directory))
+    ours = ChatModel.from_checkpoint(checkpoint, device="cpu", dtype="float32", generation=GENERATION)
+    config = AutoConfig.from_pretrained(directory)
+    processor = ChatProcessor.from_checkpoint(checkpoint, config)
+    engine = StandIn(directory, processor)
+    defaults = engine.model.generation_config
+    return ours, VllmModel(engine, processor, GENERATION, config=config, defaults=defaults, label="model x")
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen2_vl", "smolvlm"])
+def test_answers_captions_and_scores_equal_our_own_engine(directories: Any, family: str) -> None:
+    ours, theirs = both(directories(family))
+    images = random_images(3)
+    asked = [QUESTIONS[:2]] * len(images)
+    for mine, given in zip(ours.answer(images, asked, 1), theirs.answer(images, asked, 1), strict=True):
+        assert [answer.answers[0][0] for answer in given] == [answer.answers[0][0] for answer in mine]
+        assert [a.answers[0][1] for a in given] == pytest.approx([a.answers[0][1] for a in mine], abs=1e-4)
+        assert [(a.finish_reason, a.warning, a.boxes) for a in given] == [
+            (a.finish_reason, a.warning, a.boxes) for a in mine
+        ]
+    assert [each.answers[0][0] for each in theirs.caption(images, "a photo of")] == [
+        each.answers[0][0] for each in ours.caption(images, "a photo of")
+    ]
+    choices = [[("yes", "no"), ("red", "green dogs", "")]] * len(images)
+    for mine, given in zip(ours.score(images, asked, choices), theirs.score(images, asked, choices), strict=True):
+        for one, other in zip(mine, given, strict=True):
+            assert other.scores == pytest.approx(one.scores, abs=1e-4, nan_ok=True)
+
+
+def test_an_image_has_one_id_and_another_image_another(directories: Any) -> None:
+    _, model = both(directories("llava"))
+    one, two = random_images(2)
+    model.answer([one, one.copy(), two], [["a?", "b?"], ["c?"], ["d?"]], 1)
+    engine = model._engine
+    assert isinstance(engine, StandIn)
+    assert len(set(engine.ids)) == 2
+
+
+def test_a_question_that_is_too_long_is_cut_as_by_our_own_engine(directories: Any) -> None:
+    ours, theirs = both(directories("llava"))
+    image, question = random_images(1), "is the dog red? " * 400
+    theirs._engine.context = ours._context
+    ((mine,),) = ours.answer(image, [[question]], 1)
+    ((given,),) = theirs.answer(image, [[question]], 1)
+    assert given.warning == mine.warning
+    assert "question cut" in str(given.warning)
+    assert given.answers[0][0] == mine.answers[0][0]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("max_model_len", "wanted KEY=VALUE"),
+        ("model=x", "model is decided by --model"),
+        ("dtype=half", "dtype is decided by --dtype"),
+        ("limits={a: ", "cannot be read as YAML"),
+        ("max_modellen=3", r"has no option max_modellen; did you mean max_model_len"),
+    ],
+)
+def test_engine_options_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, given: str, message: str) -> None:
+    known = frozenset({"max_model_len", "quantization", "limits"})
+    monkeypatch.setattr("vqa_ray.models.chat.vllm_options.engine_fields", lambda: known)
+    with pytest.raises(RequestError, match=f"^--engine-option .*{message}"):
+        parse_engine_options([given])
+
+
+def test_engine_options_have_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqa_ray.models.chat.vllm_options.engine_fields", frozenset)
+    given = [
+        "max-model-len=512",
+        "enforce_eager=true",
+        "gpu_memory_utilization=0.5",
+        "mm_processor_kwargs={max_pixels: 9}",
+    ]
+    assert parse_engine_options(given) == {
+        "max_model_len": 512,
+        "enforce_eager": True,
+        "gpu_memory_utilization": 0.5,
+        "mm_processor_kwargs": {"max_pixels": 9},
+    }
+
+
+def test_gpus_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqa_ray.models.chat.vllm_options.is_cpu_build", lambda: False)
+    assert gpus_per_engine({}, None) == 1
+    assert gpus_per_engine({"tensor_parallel_size": 2, "pipeline_parallel_size": 2}, None) == 4
+    assert gpus_per_engine({}, 2.0) == 2
+    with pytest.raises(RequestError, match=r"^--num-gpus 3: --engine-option spreads the engine over 2 GPUs"):
+        gpus_per_engine({"tensor_parallel_size": 2}, 3.0)
+    with pytest.raises(RequestError, match="needs whole GPUs"):
+        gpus_per_engine({}, 0.5)
+    monkeypatch.setattr("vqa_ray.models.chat.vllm_options.is_cpu_build", lambda: True)
+    assert gpus_per_engine({}, None) is None

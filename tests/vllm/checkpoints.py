@@ -1,0 +1,27 @@
+"""Tiny chat checkpoints whose attention vLLM's CPU build accepts: heads of 32 dimensions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from tests.helpers import tiny_chat, tiny_chat_more
+from tests.helpers.tiny_chat_text import text_config
+
+_MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6]}}
+
+
+def _one_head(tokenizer: Any, **more: Any) -> dict[str, Any]:
+    wider = {"num_attention_heads": 1, "num_key_value_heads": 1, **({"head_dim": 32} if "head_dim" in more else {})}
+    return text_config(tokenizer, **(more | wider))
+
+
+def save(directory: Path, family: str) -> Path:
+    """Write a checkpoint of a family of `tiny_chat.FAMILIES`."""
+    with (
+        patch.object(tiny_chat, "text_config", _one_head),
+        patch.object(tiny_chat_more, "text_config", _one_head),
+        patch.object(tiny_chat, "_MROPE", _MROPE),
+    ):
+        return tiny_chat.save_tiny_chat(directory, family)

