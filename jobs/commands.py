@@ -87,6 +87,11 @@ COMMANDS = {
         "spec.tools:BrowseSpec",
         "browse",
     ),
+    "report": Command(
+        "Write one HTML page about a run, an evaluation or a comparison.",
+        "spec.pages:ReportSpec",
+        "report",
+    ),
     "export": Command(
         "Write a run or an index as CSV, JSON Lines, COCO, or for other tools.",
         "spec.tools:ExportSpec",

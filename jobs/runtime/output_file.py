@@ -15,8 +15,8 @@ from vqa_ray.storage.filesystem import fsspec_for
 _PAGES = (".html", ".htm")
 
 
-def check_page(uri: str | None) -> None:
-    """Refuse a `--gallery` that cannot be written; None is none.
+def check_page(uri: str | None, option: str = "--gallery") -> None:
+    """Refuse a page that cannot be written; None is none.
 
     Raises:
         RequestError: it is no HTML file, its directory cannot be written, or Jinja2 is not installed.
@@ -24,10 +24,10 @@ def check_page(uri: str | None) -> None:
     if uri is None:
         return
     if not uri.lower().endswith(_PAGES):
-        raise RequestError(f"--gallery {uri}: wanted a file named *{' or *'.join(_PAGES)}")
+        raise RequestError(f"{option} {uri}: wanted a file named *{' or *'.join(_PAGES)}")
     if find_spec("jinja2") is None:
-        raise RequestError("--gallery: needs Jinja2, which is not installed: pip install 'vqa-ray[report]'")
-    check_file("--gallery", uri)
+        raise RequestError(f"{option}: needs Jinja2, which is not installed: pip install 'vqa-ray[report]'")
+    check_file(option, uri)
 
 
 def check_file(option: str, uri: str) -> None:

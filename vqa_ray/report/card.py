@@ -162,10 +162,12 @@ def answer_lines(
 def _answer_line(result: Mapping[str, Any], right: str | None, top_k: int) -> Line:
     answers: Sequence[Mapping[str, Any]] = (result["answers"] or [])[:top_k]
     texts = tuple(ScoredText(each["answer"], each["score"]) for each in answers)
+    # A row that failed may have no question.
+    label = result["question"] or "(no question)"
     if right is None:
-        return Line(result["question"], texts)
+        return Line(label, texts)
     agrees = result["answer"] is not None and normalise(result["answer"]) == normalise(right)
-    return Line(result["question"], texts, right, agrees)
+    return Line(label, texts, right, agrees)
 
 
 def caption_line(row: Mapping[str, Any]) -> Line:

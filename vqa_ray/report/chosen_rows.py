@@ -67,7 +67,7 @@ def choose_rows(parts: Sequence[str], limit: int, *, best_first: bool = False) -
     else:
         sound_shown = _spread(_in_few_shards(inputs, sound), room)
     keys = inputs.keys[np.concatenate([sound_shown, failed_shown])]
-    rows = _rows(parts, keys)
+    rows = rows_by_key(parts, keys)
     return ChosenRows(tuple(tuple(rows[key]) for key in keys.tolist()), len(inputs.keys), len(failed))
 
 
@@ -112,10 +112,10 @@ def _spread(values: Keys, count: int) -> Keys:
     return values[np.unique(np.linspace(0, len(values) - 1, max(count, 0)).round().astype(np.int64))]
 
 
-def _rows(parts: Sequence[str], keys: Keys) -> dict[int, list[dict[str, Any]]]:
+def rows_by_key(parts: Sequence[str], keys: Keys | Sequence[int]) -> dict[int, list[dict[str, Any]]]:
     """Read the rows of each source_key, in the order of their questions."""
     wanted = pa.array(keys, pa.int64())
-    found: dict[int, list[dict[str, Any]]] = {key: [] for key in keys.tolist()}
+    found: dict[int, list[dict[str, Any]]] = {key: [] for key in wanted.to_pylist()}
     for uri in parts:
         if not pc.any(pc.is_in(read_columns(uri, ("source_key",))["source_key"], value_set=wanted)).as_py():
             continue

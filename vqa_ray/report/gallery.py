@@ -55,7 +55,9 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class ShownCard:
+    """A card for a template: its picture as a `data:` URI, and outlines over it."""
+
     card: Card
     thumbnail: str | None
     outlines: tuple[Outline, ...] = ()
@@ -76,7 +78,7 @@ def render_gallery(header: Header, cards: Iterable[Card], limit: int = DEFAULT_C
     if limit < 1:
         raise ValueError(f"a gallery of {limit} cards: at least 1 is needed")
     template = environment("vqa_ray.report", "a gallery").get_template("gallery.html.j2")
-    shown = [_shown(card) for card in islice(cards, limit)]
+    shown = [shown_card(card) for card in islice(cards, limit)]
     tags = Counter(tag for each in shown for tag in each.card.tags)
     statuses = Counter(each.card.status for each in shown)
     return template.render(
@@ -94,12 +96,13 @@ def write_gallery(uri: str, header: Header, cards: Iterable[Card], limit: int = 
     write_bytes_atomic(uri, page.encode("utf-8", "replace"))
 
 
-def _shown(card: Card) -> _Shown:
+def shown_card(card: Card) -> ShownCard:
+    """Make the thumbnail of a card, where it has a picture that can be decoded."""
     try:
         made = None if card.image is None else preview(card.image)
     except RowError:
         made = None
     if made is None:
-        return _Shown(replace(card, image=None), None)
+        return ShownCard(replace(card, image=None), None)
     thumbnail = f"data:image/jpeg;base64,{base64.b64encode(made.jpeg).decode()}"
-    return _Shown(replace(card, image=None), thumbnail, card.outlines(card.image_size or made.size))
+    return ShownCard(replace(card, image=None), thumbnail, card.outlines(card.image_size or made.size))

@@ -32,17 +32,18 @@ class RowPicture:
     reason: str = ""
 
 
-def row_pictures(rows: Sequence[dict[str, Any]], source: Source, fetcher: ImageFetcher) -> dict[int, RowPicture]:
+def row_pictures(rows: Sequence[dict[str, Any]], source: Source | None, fetcher: ImageFetcher) -> dict[int, RowPicture]:
     """Read the pictures of rows, by source_key.
 
     Args:
         rows: with `source_key` and `image_uri`; the image of a row without a URI is read through `source`.
-        source: the opened input of the run.
+        source: the opened input of the run; None where every row has a URI.
         fetcher: of images with a URI.
     """
     by_uri = [(row["source_key"], row["image_uri"]) for row in rows if row.get("image_uri")]
     found = dict(_fetched(by_uri, fetcher))
-    found.update(_reread([row["source_key"] for row in rows if not row.get("image_uri")], source, fetcher))
+    if source is not None:
+        found.update(_reread([row["source_key"] for row in rows if not row.get("image_uri")], source, fetcher))
     return found
 
 

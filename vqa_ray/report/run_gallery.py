@@ -57,11 +57,19 @@ def write_run_gallery(
     maker = CardMaker(job, form.names, tag_attributes(form))
     facts = (Fact("images", f"{chosen.total:,}"), *([Fact("failed", f"{chosen.failed:,}")] if chosen.failed else []))
     header = Header(f"vqa-ray {job}", about, chosen.total, facts)
-    write_gallery(uri, header, _cards(job, maker, chosen, pictures), limit)
+    write_gallery(uri, header, run_cards(job, maker, chosen, pictures), limit)
     return len(chosen.images)
 
 
-def _cards(job: str, maker: CardMaker, chosen: ChosenRows, pictures: Mapping[int, RowPicture]) -> Iterator[Card]:
+def run_cards(job: str, maker: CardMaker, chosen: ChosenRows, pictures: Mapping[int, RowPicture]) -> Iterator[Card]:
+    """Make the card of each chosen image, its texts cut to a readable length.
+
+    Args:
+        job: the command of the run.
+        maker: of the cards of its rows.
+        chosen: what to show.
+        pictures: of the chosen images, by source_key.
+    """
     for rows in chosen.images:
         picture = pictures[rows[0]["source_key"]]
         row = _joined(rows) if "question" in rows[0] else rows[0]
@@ -73,16 +81,16 @@ def _cards(job: str, maker: CardMaker, chosen: ChosenRows, pictures: Mapping[int
             warning = "; ".join(filter(None, (warning, f"no picture: {picture.reason}")))
         yield replace(
             card,
-            title=_cut(card.title),
+            title=cut_text(card.title),
             image=None if picture.preview is None else picture.preview.jpeg,
             image_size=None if picture.preview is None else picture.preview.size,
-            tags=tuple(_cut(f"{tag.attribute}:{tag.value}" if tag.attribute else tag.value) for tag in tags)[
+            tags=tuple(cut_text(f"{tag.attribute}:{tag.value}" if tag.attribute else tag.value) for tag in tags)[
                 :_MOST_TAGS
             ],
             lines=_bounded(lines if lines or card.error_code or job != "tag" else (Line("tags"),)),
             boxes=card.boxes[:_MOST_TAGS],
-            error_message=None if card.error_message is None else _cut(card.error_message),
-            warning=None if warning is None else _cut(warning),
+            error_message=None if card.error_message is None else cut_text(card.error_message),
+            warning=None if warning is None else cut_text(warning),
         )
 
 
@@ -110,12 +118,17 @@ def _verdict_lines(maker: CardMaker, row: Mapping[str, Any]) -> Iterator[Line]:
 
 def _bounded(lines: Sequence[Line]) -> tuple[Line, ...]:
     shown = tuple(
-        replace(line, label=_cut(line.label), values=tuple(replace(each, text=_cut(each.text)) for each in line.values))
+        replace(
+            line,
+            label=cut_text(line.label),
+            values=tuple(replace(each, text=cut_text(each.text)) for each in line.values),
+        )
         for line in lines[:_MOST_LINES]
     )
     more = len(lines) - len(shown)
     return (*shown, Line("…", (ScoredText(f"{more:,} more in the Parquet files"),))) if more else shown
 
 
-def _cut(text: str) -> str:
+def cut_text(text: str) -> str:
+    """Return a text that a card has room for."""
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
