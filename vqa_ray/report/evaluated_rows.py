@@ -59,12 +59,14 @@ class EvaluatedRows:
     @property
     def confidence(self) -> Floats:
         """float64 (M,), of judged rows that have one."""
-        return self.table["confidence"].take(pa.array(self._scored)).to_numpy().astype(np.float64)
+        values: Floats = self.table["confidence"].take(pa.array(self._scored)).to_numpy().astype(np.float64)
+        return values
 
     @property
     def right(self) -> npt.NDArray[np.bool_]:
         """bool (M,), of the rows of `confidence`: a score of at least 0.5 is right."""
-        return self.table["score"].take(pa.array(self._scored)).to_numpy() >= _RIGHT_FROM
+        right: npt.NDArray[np.bool_] = self.table["score"].take(pa.array(self._scored)).to_numpy() >= _RIGHT_FROM
+        return right
 
     def reliability(self) -> tuple[list[Bin], float]:
         """Return bins of equal width that hold rows, and the expected calibration error."""

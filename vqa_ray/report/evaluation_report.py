@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from vqa_ray.storage.uri import name_of, redacted_uri
 
 _MISTAKES, _UNPARSED = 24, 8
 _HEADLINES = 4
-# In the order of importance: what became of the rows of truth, then what lies outside of the mean.
+# What became of the rows of truth, then what lies outside of the mean.
 _COUNTS = {
     "truth": "rows of truth",
     "judged": "judged",
@@ -60,7 +61,7 @@ def evaluation_report(uri: str, content: Mapping[str, Any], *, allow_http: bool 
         ),
         notes=tuple(content.get("notes", ())),
         sections=(
-            Section("All measures", f"With {level:.0f} % intervals.", bars=tuple(_overall(headlines))),
+            Section("All measures", bars=tuple(_overall(headlines)) if overall[1:] else ()),
             Section("Broken down", _intervals(content), bars=tuple(_breakdowns(content))),
             Section("How far the scores can be trusted", _trust(rows), plots=tuple(_plots(rows))),
             Section(
@@ -131,10 +132,10 @@ def _bar(label: str, measure: Measure, top: float) -> Bar:
 
     value, low = measure["value"], measure.get("low")
     stop = place(value if value is not None and np.isfinite(value) else 0.0)
+    bar = Bar(cut_text(label), shown_value(value, top), 0, stop, f"{measure['n']:,}")
     if low is None:
-        return Bar(cut_text(label), shown_value(value, top), 0, stop, f"{measure['n']:,}")
-    reach = {"low": place(low), "high": place(measure["high"]), "interval": _range(measure, top)}
-    return Bar(cut_text(label), shown_value(value, top), 0, stop, f"{measure['n']:,}", **reach)
+        return bar
+    return replace(bar, low=place(low), high=place(measure["high"]), interval=_range(measure, top))
 
 
 def _intervals(content: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ _COLOURS = {
     for digit, name in enumerate(("ink", "soft", "line", "accent", "right", "wrong", "bar", "warn"), 1)
 }
 _INCHES = (3.7, 2.5)
-_RC = {
+_RC: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 8.5,
@@ -94,28 +94,25 @@ def check_plots() -> None:
 
 
 def histogram(title: str, about: str, edges: Floats, counts: dict[str, Floats], x_label: str = "score") -> Plot:
-    """Draw how often each score occurs, stacked by group.
+    """Draw how the scores of each group are spread: the share of its rows in each bin.
 
     Args:
         title: of the figure.
         about: its caption.
         edges: float64 (B + 1,).
-        counts: group → float64 (B,), at most three; groups called `right` and `wrong` have their colours.
+        counts: group → float64 (B,), rows; groups called `right` and `wrong` have their colours.
         x_label: of the horizontal axis.
     """
     with _axes(title) as (axes, drawn):
-        below = np.zeros(len(edges) - 1)
         for name, values in counts.items():
             colour = _COLOURS[name if name in ("right", "wrong") else "accent"]
-            axes.bar(edges[:-1], values, np.diff(edges), below, align="edge", color=colour, label=name, linewidth=0)
-            below = below + values
-        axes.set_xlabel(x_label)
-        axes.set_ylabel("rows")
-        axes.set_xlim(edges[0], edges[-1])
+            share = 100 * values / max(values.sum(), 1)
+            axes.stairs(share, edges, color=colour, fill=True, alpha=0.25)
+            axes.stairs(share, edges, color=colour, label=name, linewidth=1.4)
+        axes.set(xlabel=x_label, ylabel="% of rows" if len(counts) == 1 else "% of rows of each", xlim=edges[[0, -1]])
         axes.grid(axis="x", visible=False)
-        axes.yaxis.get_major_locator().set_params(integer=True)
         if len(counts) > 1:
-            axes.legend(loc="upper left", reverse=True)
+            axes.legend(loc="upper left")
     return Plot(title, about, drawn.getvalue())
 
 
@@ -157,7 +154,7 @@ def _axes(key: str) -> Iterator[tuple[Axes, io.StringIO]]:
 
     drawn = io.StringIO()
     # The names of its clip paths differ from those of other plots on the page.
-    with mpl.rc_context({**_RC, "svg.hashsalt": key}):
+    with mpl.rc_context(_RC | {"svg.hashsalt": key}):
         figure = Figure(figsize=_INCHES, layout="constrained")
         yield figure.subplots(), drawn
         raw = io.StringIO()
