@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import logging
-import socket
 
 import typer
 
@@ -17,6 +14,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.index.reader import Index
 from vqa_ray.index.search.query import encoder_of
+from vqa_ray.jobs.runtime.listener import address_of, is_loopback, listen
 from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.jobs.spec.tools import BrowseSpec
@@ -36,7 +34,7 @@ def run(spec: BrowseSpec) -> None:
         KeyboardInterrupt: a signal ended it.
     """
     check()
-    listener = _listen(spec.host, spec.port)
+    listener = listen(spec.host, spec.port)
     with listener:
         collection = open_collection(spec.what, tags=spec.tags, index=spec.index, allow_http=spec.allow_http)
         limits = ImageLimits(max_image_bytes=spec.max_upload * _MIB)
@@ -50,45 +48,13 @@ def run(spec: BrowseSpec) -> None:
             )
         settings = Settings([*spec.allow_host, spec.host], limits, spec.timeout)
         server = Server(collection, finder, can_verify=spec.verify_model is not None, settings=settings)
-        shown = f"[{spec.host}]" if ":" in spec.host else spec.host
-        if not _is_loopback(listener):
+        if not is_loopback(listener):
             logger.warning("Everyone who reaches this machine can see this page and search by it; it has no password.")
-        address = f"http://{shown}:{listener.getsockname()[1]}/"
+        address = address_of(spec.host, listener)
         typer.echo(f"{len(collection):,} rows of {spec.what} at {address} (Ctrl-C ends it)")
         server.run(listener)
     if STOP.received is not None:
         raise KeyboardInterrupt
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket, before anything is read.
-
-    Raises:
-        RequestError: the address or the port is not available.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(128)
-        except OSError:
-            listener.close()
-            raise
-    except socket.gaierror as error:
-        raise RequestError(f"--host {host}: no such address: {error.strerror}") from error
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise RequestError(f"--port {port}: another program listens there; another port, or 0 for any") from error
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise RequestError(f"--port {port}: not allowed; those from 1024 on are") from error
-        raise RequestError(f"--host {host} --port {port}: {error.strerror}") from error
-    return listener
-
-
-def _is_loopback(listener: socket.socket) -> bool:
-    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def _finder(spec: BrowseSpec, index: Index, limits: ImageLimits) -> Finder | None:

@@ -87,6 +87,12 @@ COMMANDS = {
         "spec.tools:BrowseSpec",
         "browse",
     ),
+    "review": Command(
+        "Judge a sample of a run's answers: right, wrong, or another answer.",
+        "spec.pages:ReviewSpec",
+        "review",
+        resumes=True,
+    ),
     "report": Command(
         "Write one HTML page about a run, an evaluation or a comparison.",
         "spec.pages:ReportSpec",

@@ -45,10 +45,11 @@ LAYERS = (
     ("report", "export"),
     ("index",),
     ("browse", "api"),
+    ("review",),
 )
 GROUND = LAYERS[0]
 # Every worker imports these; the others read what workers have written.
-READER_HALF = ("report", "index", "browse", "export")
+READER_HALF = ("report", "index", "browse", "export", "review")
 # Independent of each other within their package.
 FAMILIES = ("blip", "chat", "encoders", "fake", "vilt")
 TRAININGS = ("vqa", "contrastive")

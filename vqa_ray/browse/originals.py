@@ -84,6 +84,24 @@ class Originals:
             raise RowError(found.code, found.message)
         return found
 
+    def read(self, position: int) -> bytes:
+        """Return the encoded image of a row, as its input holds it.
+
+        Raises:
+            RowError: the image is not available.
+        """
+        if not self.has(position):
+            raise RowError(ErrorCode.IMAGE_MISSING, "the row does not say where its image is")
+        uri = self._uris[position].as_py()
+        if uri:
+            return self._fetch(uri)
+        assert self._embedded is not None
+        with self._reading:
+            found = dict(self._embedded.read([position])).get(position)
+        if isinstance(found, bytes):
+            return found
+        raise found or RowError(ErrorCode.IMAGE_MISSING, "the image is not where it was")
+
     def sizes(self, positions: Sequence[int]) -> list[tuple[int, int] | None]:
         """(height, width) in pixels of the images of rows; None where an image is not available."""
 

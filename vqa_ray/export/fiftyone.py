@@ -56,7 +56,11 @@ def write_fiftyone(batches: Iterable[Sequence[Row]], directory: Path) -> str:
 def _targets(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the labels of a sample; each names its question or attribute."""
     return [
-        {"label": label.name, "confidence": label.score, "attributes": {"of": label.group, "row_id": row["row_id"]}}
+        {
+            "label": label.name,
+            "confidence": label.score,
+            "attributes": {"of": label.group, "row_id": row["row_id"], "source_key": row["source_key"]},
+        }
         for row in rows
         for label in labels_of(row)
     ]

@@ -50,27 +50,34 @@ def write_tasks(batches: Iterable[Sequence[Row]], file: Path, sizes: ImageSizes,
 
 
 def _task(row: Row, labels: Sequence[Label], size: Size | None, model: str) -> dict[str, Any]:
-    data = {name: row[name] for name in ("image_id", "row_id", "question") if row.get(name) is not None}
-    scores = [label.score for label in labels if label.score is not None]
+    data = {name: row[name] for name in ("image_id", "row_id", "source_key", "question") if row.get(name) is not None}
+    if row.get("results") is not None:
+        data["questions"] = [each["question"] for each in row["results"]]
+    if row.get("tag_scores"):
+        # Those without a value have no result below.
+        data["attributes"] = list(dict.fromkeys(each["attribute"] for each in row["tag_scores"]))
     prediction: dict[str, Any] = {"model_version": model, "result": _results(row, labels, size)}
-    if scores:
-        prediction["score"] = min(scores)
+    if (score := _least(labels)) is not None:
+        prediction["score"] = score
     return {"data": {"image": row.get("image_uri") or row.get("image_id"), **data}, "predictions": [prediction]}
 
 
 def _results(row: Row, labels: Sequence[Label], size: Size | None) -> list[dict[str, Any]]:
     if row.get("tags") is not None:
-        groups = dict.fromkeys(label.group for label in labels)
-        chosen = {group: [label.name for label in labels if label.group == group] for group in groups}
-        return [_result(group, "choices", {"choices": names}) for group, names in chosen.items()]
+        groups: dict[str, list[Label]] = {}
+        for label in labels:
+            groups.setdefault(label.group, []).append(label)
+        return [
+            _result(group, "choices", {"choices": [label.name for label in mine]}, _least(mine))
+            for group, mine in groups.items()
+        ]
     results = []
     for label in labels:
         if label.box is not None and size is not None:
             results.append(_rectangle(label, label.box, size))
         else:
-            results.append(
-                _result("caption" if label.group == "caption" else "answer", "textarea", {"text": [label.name]})
-            )
+            name = "caption" if label.group == "caption" else "answer"
+            results.append(_result(name, "textarea", {"text": [label.name]}, label.score))
     return results
 
 
@@ -86,5 +93,10 @@ def _rectangle(label: Label, box: tuple[float, float, float, float], size: Size)
     return {**_result("boxes", "rectanglelabels", value), "original_width": width, "original_height": height}
 
 
-def _result(name: str, type_name: str, value: dict[str, Any]) -> dict[str, Any]:
-    return {"from_name": name, "to_name": "image", "type": type_name, "value": value}
+def _result(name: str, type_name: str, value: dict[str, Any], score: float | None = None) -> dict[str, Any]:
+    result = {"from_name": name, "to_name": "image", "type": type_name, "value": value}
+    return result if score is None else {**result, "score": score}
+
+
+def _least(labels: Sequence[Label]) -> float | None:
+    return min((label.score for label in labels if label.score is not None), default=None)
