@@ -64,6 +64,23 @@ class JudgedRows:
     truth: npt.NDArray[np.object_]
     groups: Mapping[str, npt.NDArray[np.object_]]
     extra: Mapping[str, npt.NDArray[np.float64]]
+    _codes: dict[tuple[str, ...], tuple[list[tuple[str, ...]], npt.NDArray[np.intp]]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def codes(self, *roles: str) -> tuple[list[tuple[str, ...]], npt.NDArray[np.intp]]:
+        """Return a number for each combination of group values; computed once, however many resamples read it.
+
+        Returns:
+            The combinations in the order in which they first occur, None as "", and intp (N,), the number of each
+            row's, so that `np.bincount(codes, weight * score)` sums by group.
+        """
+        if roles not in self._codes:
+            seen: dict[tuple[str, ...], int] = {}
+            columns = [[str(value) if value is not None else "" for value in self.groups[role]] for role in roles]
+            numbers = [seen.setdefault(values, len(seen)) for values in zip(*columns, strict=True)]
+            self._codes[roles] = list(seen), np.array(numbers, np.intp)
+        return self._codes[roles]
 
     def __len__(self) -> int:
         return len(self.score)
@@ -81,6 +98,8 @@ class Protocol(ABC):
         truth: the columns of truth that `judge` needs: role → column names that are taken, the first is ours.
         optional: likewise, of columns that it takes where they are there.
         groups: roles among those that `measures` groups by; the evaluation also breaks the score down by each.
+        units: roles among `groups` whose rows are judged together, e.g. the image of a pair of questions; too many to
+            break the score down by.
         headline: the name of the measure that stands first.
         means: the measures that are the plain mean of `score`, whose intervals are analytic.
         scale: what 1.0 of the headline is in the official script's unit: 1, or 100 for percent.
@@ -93,6 +112,7 @@ class Protocol(ABC):
     truth: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     optional: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     groups: ClassVar[tuple[str, ...]] = ()
+    units: ClassVar[tuple[str, ...]] = ()
     headline: ClassVar[str] = "accuracy"
     means: ClassVar[frozenset[str]] = frozenset({"accuracy"})
     scale: ClassVar[float] = 1.0

@@ -1,0 +1,38 @@
+"""The table of protocols: name → class.
+
+Light: the module of a protocol is imported when the protocol is first named.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+from vqa_ray.errors import RequestError
+from vqa_ray.evaluation.protocol import Protocol
+
+# Name → module of `vqa_ray.evaluation.protocols` and class; the class states the same name.
+_CLASSES: dict[str, str] = {}
+# Shorter names that `--protocol` also takes.
+_ALIASES = {"official-random": "mmmu-official-random"}
+
+
+def names() -> list[str]:
+    """Return the names of all protocols, sorted."""
+    return sorted(_CLASSES)
+
+
+def protocol(name: str) -> Protocol:
+    """Make a protocol.
+
+    Raises:
+        RequestError: no protocol has this name; the message states the nearest names, or all of them.
+    """
+    known = _ALIASES.get(name, name)
+    if known not in _CLASSES:
+        near = difflib.get_close_matches(name.lower(), [*_CLASSES, *_ALIASES], n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names())}"
+        raise RequestError(f"no protocol {name!r}; {hint}")
+    module, _, kind = _CLASSES[known].partition(":")
+    made: Protocol = getattr(importlib.import_module(f"vqa_ray.evaluation.protocols.{module}"), kind)()
+    return made
