@@ -12,7 +12,18 @@ from vqa_ray.errors import RequestError
 from vqa_ray.evaluation.protocol import Protocol
 
 # Name → module of `vqa_ray.evaluation.protocols` and class; the class states the same name.
-_CLASSES: dict[str, str] = {}
+_CLASSES = {
+    "ai2d": "ai2d:Ai2d",
+    "mathvista": "mathvista:MathVista",
+    "mmbench": "mmbench:MMBench",
+    "mmbench-circular": "mmbench:MMBenchCircular",
+    "mme": "mme:Mme",
+    "mmmu": "mmmu:Mmmu",
+    "mmmu-official-random": "mmmu:MmmuOfficialRandom",
+    "ocrbench": "ocrbench:OcrBench",
+    "scienceqa": "scienceqa:ScienceQa",
+    "seed-bench": "seed_bench:SeedBench",
+}
 # Shorter names that `--protocol` also takes.
 _ALIASES = {"official-random": "mmmu-official-random"}
 

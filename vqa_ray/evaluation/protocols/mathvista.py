@@ -1,0 +1,128 @@
+"""MathVista: mathematics in images, with options or with a number, a list or a text as the answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from vqa_ray.evaluation.edit_distance import edit_distance
+from vqa_ray.evaluation.options import listed
+from vqa_ray.evaluation.protocol import Judgement, Protocol
+
+_QUOTED = re.compile(r'The answer is "(.*)"\.')
+_IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
+# Answers of more characters than this, and than twice the longest option, are explanations, not extracted answers.
+_LONGEST_EXTRACTION = 200
+_LONGEST_QUOTED = 10_000
+_STATED_NUMBER = re.compile(r"(?i:\banswer(?:\s+is)?\s*[:=]?)\s*[*$(]*(-?(?:\d[\d,]*+(?:\.\d++)?|\.\d++))(?!\w*\d)")
+_STATED_LETTER = re.compile(r"(?i:\banswer(?:\s+is)?\s*[:=]?)\s*[*$(]*([A-Z])\b(?!['’])")
+_GROUPS = (
+    *("question_type", "answer_type", "language", "source", "category"),
+    *("task", "context", "grade", "skills"),
+)
+
+
+class MathVista(Protocol):
+    """The percentage of answers that, brought into the form of the right one, equal it.
+
+    An option is chosen by its letter in brackets or alone, else by the smallest edit distance; numbers are rounded to
+    the precision of the question. The official script has GPT-4 extract the answer from explanations; here
+    "The answer is "…".", "answer is (B)" and "answer: 12" are read, and other explanations are unparsed.
+    """
+
+    name = "mathvista"
+    title = "MathVista"
+    source = (
+        "Lu et al., MathVista (2023); lupantech/MathVista evaluation/calculate_score.py @e999481e and, without GPT-4, "
+        "extract_answer.py @0a520c46"
+    )
+    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("answer",)}
+    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "choices": ("choices", "options"),
+        "precision": ("precision",),
+        **{role: (role, f"metadata.{role}", f"metadata_{role}") for role in _GROUPS},
+    }
+    groups = _GROUPS
+    scale = 100.0
+
+    def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge`."""
+        choices = _choices(truth.get("choices"))
+        right = str(truth["answer"])
+        if (truth.get("question_type") or ("multi_choice" if choices else "free_form")) == "multi_choice":
+            if right not in choices:
+                raise ValueError(f"the answer {right[:60]!r} is none of the options, which are {_join(choices)}")
+            said = _choice(prediction, choices)
+        else:
+            kind = str(truth.get("answer_type") or _type_of(right))
+            said = _free(prediction, kind, _precision(truth.get("precision")) if kind == "float" else 0)
+        return Judgement(float(said == right), said, right)
+
+
+def _choices(stated: Any) -> list[str]:
+    return [] if stated is None else [str(each) for each in listed(stated)]
+
+
+def _join(choices: Sequence[str]) -> str:
+    return ", ".join(map(repr, choices))[:200] or "not there"
+
+
+def _choice(text: str, choices: Sequence[str]) -> str | None:
+    """Return the option that a text names; None of an empty text, and of an explanation without a stated letter.
+
+    A letter in brackets goes before everything, also where "(b)" is the wording of option D.
+    """
+    text = _quoted(text).strip()
+    letters = [chr(ord("A") + number) for number in range(len(choices))]
+    if len(text) > max(_LONGEST_EXTRACTION, 2 * max(map(len, choices))):
+        stated = _STATED_LETTER.findall(text)
+        return choices[letters.index(stated[-1])] if stated and stated[-1] in letters else None
+    if bracketed := _IN_BRACKETS.search(text):
+        text = bracketed[1].upper()
+    if text in letters:
+        return choices[letters.index(text)]
+    return min(choices, key=lambda choice: edit_distance(choice, text)) if text else None
+
+
+def _free(text: str, kind: str, precision: int) -> str | None:
+    """Return a text in the form of the right answer: a whole number, a rounded one, or as it is."""
+    if kind not in ("integer", "float"):
+        return _quoted(text) or None
+    number = _number(text)
+    if number is None and (stated := _STATED_NUMBER.findall(text)):
+        number = _number(stated[-1].replace(",", ""))
+    if number is None:
+        return None
+    try:
+        if kind == "integer":
+            return str(int(number))
+        return str(round(number, precision))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _precision(stated: Any) -> int:
+    try:
+        return int(stated)
+    except (TypeError, ValueError):
+        raise ValueError("a decimal answer needs its precision, the number of decimals") from None
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(_quoted(text))
+    except ValueError:
+        return None
+
+
+def _quoted(text: str) -> str:
+    found = _QUOTED.search(text) if len(text) <= _LONGEST_QUOTED else None
+    return found[1] if found else text
+
+
+def _type_of(right: str) -> str:
+    """Return the type of a right answer whose truth states none."""
+    if re.fullmatch(r"-?\d+", right):
+        return "integer"
+    return "float" if re.fullmatch(r"-?\d*\.\d+", right) else "text"

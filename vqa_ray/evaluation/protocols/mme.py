@@ -1,0 +1,90 @@
+"""MME: pairs of yes/no questions on an image, in ten tasks of perception and four of cognition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol
+
+PERCEPTION = (
+    *("existence", "count", "position", "color", "posters"),
+    *("celebrity", "scene", "landmark", "artwork", "OCR"),
+)
+COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning")
+_TASKS = {task.lower(): task for task in (*PERCEPTION, *COGNITION)}
+# The official script looks for yes and no within so many characters.
+_PREFIX = 4
+
+
+class Mme(Protocol):
+    """The score of a task: 100 × the share of right answers + 100 × the share of images with both answers right.
+
+    Perception is the sum of its ten tasks, cognition of its four.
+    """
+
+    name = "mme"
+    title = "MME"
+    source = (
+        "Fu et al., MME (2023); BradyFU/Awesome-Multimodal-Large-Language-Models tools/eval_tool.zip, calculation.py "
+        "@1c1d69e1"
+    )
+    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "answer": ("answer",),
+        "category": ("category", "task"),
+        "image": ("image_id", "image", "image_uri"),
+    }
+    groups = ("category", "image")
+    units = ("image",)
+    headline = "perception"
+
+    def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge`."""
+        right = str(truth["answer"]).strip().lower()
+        if right not in ("yes", "no"):
+            raise ValueError(f"the answer is yes or no, {right[:60]!r} given")
+        task = str(truth["category"])
+        if task.lower() not in _TASKS:
+            raise ValueError(f"{task[:60]!r} is no task of MME; they are {', '.join(_TASKS.values())}")
+        said = yes_or_no(prediction)
+        return Judgement(float(said == right), said, right)
+
+    def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
+        """See `Protocol.measures`: perception, cognition, and the score of each task that occurs."""
+        tasks = list(_TASKS.values())
+        categories, codes = rows.codes("category")
+        task = np.array([tasks.index(_TASKS[name.lower()]) for (name,) in categories], np.intp)[codes]
+        _, pair = rows.codes("category", "image")
+        size = np.bincount(pair)
+        pair_task = np.zeros(len(size), np.intp)
+        pair_task[pair] = task
+        pair_weight = np.bincount(pair, weight) / size
+        both = np.bincount(pair, rows.score) == size
+        with np.errstate(invalid="ignore"):
+            right = _sums(task, weight * rows.score) / _sums(task, weight)
+            plus = _sums(pair_task, pair_weight * both) / _sums(pair_task, pair_weight)
+        scores = {tasks[number]: 100 * float(right[number] + plus[number]) for number in np.unique(task)}
+        return {
+            "perception": _total(scores, PERCEPTION),
+            "cognition": _total(scores, COGNITION),
+            **super().measures(rows, weight),
+            **scores,
+        }
+
+
+def yes_or_no(text: str) -> str | None:
+    """Read yes or no within the first four characters, "yes" first: "Yes, …", "no.", also "not" and "eyes"."""
+    prefix = text[:_PREFIX].lower()
+    return "yes" if "yes" in prefix else "no" if "no" in prefix else None
+
+
+def _sums(tasks: npt.NDArray[np.intp], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.bincount(tasks, values, len(_TASKS))
+
+
+def _total(scores: Mapping[str, float], tasks: tuple[str, ...]) -> float:
+    found = [scores[task] for task in tasks if task in scores]
+    return sum(found) if found else float("nan")

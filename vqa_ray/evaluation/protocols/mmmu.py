@@ -1,0 +1,118 @@
+"""MMMU: college questions of thirty subjects, most with lettered options, some open."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vqa_ray.evaluation import mmmu_answer
+from vqa_ray.evaluation.options import OPTION_COLUMNS, UNSTATED, listed, options_of, right_letter, texts_of
+from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol
+
+MULTIPLE_CHOICE = "multiple-choice"
+# Of the official `random.seed`.
+SEED = 42
+_SHOWN = 200
+_DISCIPLINES = {
+    "art_and_design": "Art, Art_Theory, Design, Music",
+    "business": "Accounting, Economics, Finance, Manage, Marketing",
+    "science": "Biology, Chemistry, Geography, Math, Physics",
+    "health_and_medicine": (
+        "Basic_Medical_Science, Clinical_Medicine, Diagnostics_and_Laboratory_Medicine, Pharmacy, Public_Health"
+    ),
+    "humanities_and_social_science": "History, Literature, Sociology, Psychology",
+    "tech_and_engineering": (
+        "Agriculture, Architecture_and_Engineering, Computer_Science, Electronics, Energy_and_Power, Materials, "
+        "Mechanical_Engineering"
+    ),
+}
+_DISCIPLINE_OF = {subject: name for name, subjects in _DISCIPLINES.items() for subject in subjects.split(", ")}
+
+
+class Mmmu(Protocol):
+    """The share of right answers, a letter or, to an open question, a text or number among those that the answer names.
+
+    The official parser answers at random where it reads no letter; here the row is unparsed.
+    """
+
+    name = "mmmu"
+    title = "MMMU"
+    source = (
+        "Yue et al., MMMU (2023); MMMU-Benchmark/MMMU eval/eval_utils.py @44b45b50, main_parse_and_eval.py @bf380a22"
+    )
+    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("answer", "ground_truth")}
+    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **OPTION_COLUMNS,
+        "question_type": ("question_type",),
+        "subject": ("subject", "category"),
+    }
+    groups = ("subject", "question_type")
+
+    def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge`."""
+        options = options_of(truth)
+        if truth.get("question_type") == MULTIPLE_CHOICE or (truth.get("question_type") is None and options):
+            options = options or UNSTATED
+            right = [right_letter(answer, options) for answer in _answers(truth["answer"])]
+            letter = mmmu_answer.choice(prediction, options) or self.unread(options)
+            return Judgement(float(letter in right), letter, right[0])
+        answers = _answers(truth["answer"])
+        if not all(answer.strip() for answer in answers):
+            raise ValueError("the answer to an open question is empty; every text contains it")
+        reading = mmmu_answer.open_reading(prediction)
+        shown = "; ".join(sorted({str(each).strip() for each in reading} - {""}))
+        score = float(mmmu_answer.is_open_answer_right(reading, answers))
+        return Judgement(score, shown[:_SHOWN] or None, "; ".join(answers))
+
+    def unread(self, options: Mapping[str, str]) -> str | None:
+        """Return what a row without a letter is read as: nothing."""
+        del options
+        return None
+
+    def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
+        """See `Protocol.measures`: also by the official disciplines, where the truth has the subjects."""
+        found = super().measures(rows, weight)
+        subjects, codes = rows.codes("subject")
+        disciplines = np.array([_DISCIPLINE_OF.get(name, "") for (name,) in subjects])[codes]
+        for name in _DISCIPLINES:
+            if (within := disciplines == name).any():
+                found[name] = super().measures(rows, weight * within)["accuracy"]
+        return found
+
+
+class MmmuOfficialRandom(Mmmu):
+    """MMMU with the official random letters, to show that the number is the official one to the last digit.
+
+    The letters depend on the order in which rows are judged: subjects by alphabet, each as published.
+    """
+
+    name = "mmmu-official-random"
+    title = "MMMU (official, with random letters)"
+
+    def __init__(self) -> None:
+        self._random = random.Random(SEED)
+
+    def fit(self, truths: Iterable[Mapping[str, Any]]) -> None:
+        """Begin the random letters anew."""
+        del truths
+        self._random.seed(SEED)
+
+    def unread(self, options: Mapping[str, str]) -> str | None:
+        """Draw the next letter as the official parser does."""
+        return self._random.choice(list(options))
+
+
+def _answers(stated: Any) -> list[str]:
+    """Return the right answers: one, or the list that a text such as "['24/7', '3.43']" spells."""
+    if stated is None:
+        raise ValueError("there is no answer")
+    if isinstance(stated, str):
+        return texts_of(stated) or [stated]
+    answers = [str(answer) for answer in listed(stated)] if isinstance(stated, Iterable) else [str(stated)]
+    if not answers:
+        raise ValueError("the list of answers is empty")
+    return answers
