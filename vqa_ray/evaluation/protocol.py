@@ -53,9 +53,10 @@ class JudgedRows:
     Attributes:
         score: float64 (N,), 0..1; 0 for rows that are not `judged`.
         outcome: str (N,), see `Outcome`.
-        read_as, truth: object (N,), str or None.
+        read_as, truth: object (N,), str or None; of rows without a prediction, those of `judge_absent`.
         groups: the columns that the protocol names in `groups`: object (N,), str or None.
-        extra: the numbers of `Judgement.extra`: float64 (N,), 0 for rows that are not `judged`.
+        extra: the numbers of `Judgement.extra`: float64 (N,); of rows without a prediction, those of `judge_absent`,
+            and 0 where it gives none.
     """
 
     score: npt.NDArray[np.float64]
@@ -121,7 +122,7 @@ class Protocol(ABC):
         """Take in what the protocol has to know of all truths before it judges, e.g. document frequencies.
 
         Args:
-            truths: of every row, by role.
+            truths: of every row, by role; those that cannot be used are passed over, `judge` counts them.
         """
 
     @abstractmethod
@@ -137,6 +138,19 @@ class Protocol(ABC):
             ValueError: the truth itself cannot be used, in one line that says why; the row is counted as such.
         """
 
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        """Judge a row that is in error or missing: score 0, with the truth and the numbers that `measures` needs of it.
+
+        E.g. recall counts a true yes without a prediction as missed.
+
+        Args:
+            truth: as `judge` takes it, without scores.
+
+        Raises:
+            ValueError: the truth itself cannot be used.
+        """
+        return Judgement(0.0, None)
+
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
         """Compute the measures of all rows; the mean score where a protocol has nothing else.
 
@@ -149,3 +163,11 @@ class Protocol(ABC):
         """
         total = weight.sum()
         return {"accuracy": self.scale * float(rows.score @ weight / total) if total else float("nan")}
+
+    def notes(self, rows: JudgedRows) -> list[str]:
+        """State what a reader of the measures has to know of these rows, a sentence each; counted, not left out.
+
+        Args:
+            rows: at least one.
+        """
+        return []
