@@ -10,10 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+# Role of a value of truth → names of columns that hold it.
+Roles: TypeAlias = Mapping[str, tuple[str, ...]]
 
 
 class Outcome(StrEnum):
@@ -110,8 +113,8 @@ class Protocol(ABC):
     title: ClassVar[str]
     source: ClassVar[str]
     prediction: ClassVar[str] = "text"
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    truth: ClassVar[Roles] = {}
+    optional: ClassVar[Roles] = {}
     groups: ClassVar[tuple[str, ...]] = ()
     units: ClassVar[tuple[str, ...]] = ()
     headline: ClassVar[str] = "accuracy"

@@ -14,6 +14,14 @@ from vqa_ray.evaluation.protocol import Protocol
 # Name → module of `vqa_ray.evaluation.protocols` and class; the class states the same name.
 _CLASSES = {
     "ai2d": "ai2d:Ai2d",
+    "anls": "open_answers:Anls",
+    "anls-rrc": "open_answers:AnlsRrc",
+    "caption": "coco_captions:Captions",
+    "chartqa": "open_answers:ChartQa",
+    "exact-match": "open_answers:ExactMatch",
+    "gqa": "gqa:Gqa",
+    "gqa-llava": "gqa:GqaLlava",
+    "gqa-lmms-eval": "gqa:GqaLmmsEval",
     "mathvista": "mathvista:MathVista",
     "mmbench": "mmbench:MMBench",
     "mmbench-circular": "mmbench:MMBenchCircular",
@@ -21,8 +29,17 @@ _CLASSES = {
     "mmmu": "mmmu:Mmmu",
     "mmmu-official-random": "mmmu:MmmuOfficialRandom",
     "ocrbench": "ocrbench:OcrBench",
+    "okvqa": "vqa_answers:OkVqa",
+    "pope": "pope:Pope",
+    "retrieval": "ranked_retrieval:Retrieval",
     "scienceqa": "scienceqa:ScienceQa",
     "seed-bench": "seed_bench:SeedBench",
+    "tags": "multi_label:Tags",
+    "textvqa": "vqa_answers:TextVqa",
+    "token-f1": "open_answers:TokenF1",
+    "vizwiz": "vqa_answers:VizWiz",
+    "vqa-v2": "vqa_answers:VqaV2",
+    "wups": "open_answers:Wups",
 }
 # Shorter names that `--protocol` also takes.
 _ALIASES = {"official-random": "mmmu-official-random"}

@@ -2,10 +2,12 @@
 
 Source: Antol et al., "VQA: Visual Question Answering" (2015), and the official `vqaEval.py`, whose numbers these are:
 each annotator is left out in turn, the answer scores min(1, agreeing others / 3), and the mean over annotators counts.
+Benchmarks differ in the form in which answers are compared: `vqa_forms`, `textvqa_forms`, `vizwiz_forms`.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,11 +42,53 @@ class VqaAccuracy:
     n_by_type: dict[str, int]
 
 
+def agreement(agreeing: int, annotators: int) -> float:
+    """Return the accuracy, 0..1, of an answer that `agreeing` of the annotators gave.
+
+    With a single annotator, whom leaving out would leave nobody, it is 1 where they agree.
+    """
+    if annotators == 1:
+        return float(agreeing)
+    # Leaving out one who agrees leaves one fewer. Counted in thirds, for the double nearest to the quotient.
+    thirds = agreeing * min(3, agreeing - 1) + (annotators - agreeing) * min(3, agreeing)
+    return thirds / (AGREEING_FOR_FULL_SCORE * annotators)
+
+
+def vqa_forms(answer: str, annotator_answers: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the answer and those of people in the form in which VQAv2 compares them.
+
+    As in the official code, answers are normalised only where the annotators differ; and where there is only one.
+    """
+    given, truth = strip_answer(answer), [strip_answer(each) for each in annotator_answers]
+    if len(truth) == 1 or len(set(truth)) > 1:
+        return normalise(given), [normalise(each) for each in truth]
+    return given, truth
+
+
+def vizwiz_forms(answer: str, annotator_answers: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the answer and those of people in the form in which VizWiz compares them: only the answer is normalised.
+
+    Source: Gurari et al., "VizWiz Grand Challenge" (2018), and the `vqaEval.py` of its API.
+    """
+    return normalise(answer), list(annotator_answers)
+
+
+def textvqa_forms(answer: str, annotator_answers: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the answer and those of people in the form in which TextVQA compares them: all of them normalised.
+
+    Source: Singh et al., "Towards VQA Models That Can Read" (2019), and `m4c_evaluators.py` of facebookresearch/mmf.
+    """
+    return _normalise_textvqa(answer), [_normalise_textvqa(each) for each in annotator_answers]
+
+
+@functools.lru_cache(maxsize=100_000)
+def _normalise_textvqa(answer: str) -> str:
+    """Drop commas and question marks and part 's from its word, before the normalisation of VQAv2."""
+    return normalise(answer.lower().replace(",", "").replace("?", "").replace("'s", " 's"))
+
+
 def answer_accuracy(answer: str | None, annotator_answers: Sequence[str]) -> float:
     """Return the official accuracy of one answer, in 0..1; it does not depend on the order of the annotators.
-
-    As in the official code, answers are normalised only where the annotators differ. With a single annotator, whom
-    leaving out would leave nobody, the accuracy is 1 for the same normalised answer and 0 otherwise.
 
     Raises:
         ValueError: there is no annotator answer.
@@ -53,16 +97,8 @@ def answer_accuracy(answer: str | None, annotator_answers: Sequence[str]) -> flo
         raise ValueError("an answer without annotator answers cannot be judged: 0 given, at least 1 needed")
     if answer is None:
         return 0.0
-    if len(annotator_answers) == 1:
-        return float(normalise(answer) == normalise(annotator_answers[0]))
-    given, truth = strip_answer(answer), [strip_answer(each) for each in annotator_answers]
-    if len(set(truth)) > 1:
-        given, truth = normalise(given), [normalise(each) for each in truth]
-    agreeing = truth.count(given)
-    # Leaving out one who agrees leaves one fewer.
-    without_one_of_them = min(1.0, (agreeing - 1) / AGREEING_FOR_FULL_SCORE)
-    without_another = min(1.0, agreeing / AGREEING_FOR_FULL_SCORE)
-    return (agreeing * without_one_of_them + (len(truth) - agreeing) * without_another) / len(truth)
+    given, truth = vqa_forms(answer, annotator_answers)
+    return agreement(truth.count(given), len(truth))
 
 
 def vqa_accuracy(judged: Iterable[JudgedAnswer]) -> VqaAccuracy:

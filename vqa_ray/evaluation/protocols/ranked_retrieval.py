@@ -1,0 +1,72 @@
+"""Retrieval: which images fit a query, and in which order they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
+from vqa_ray.evaluation.ranking import average_precision, ndcg, precision_and_recall_at, require_scikit_learn
+from vqa_ray.evaluation.truth_values import yes
+
+_KS = (1, 5, 10)
+_NDCG_K = 10
+
+
+class Retrieval(Protocol):
+    """Means over queries of precision and recall among the first k, average precision and nDCG at 10, 0..1.
+
+    Rows are ranked within their query by score; those without a score, in error and missing ones come last. Queries
+    with no relevant image are left out of the means. `accuracy` is the share of rows whose match agrees with the truth.
+    """
+
+    name = "retrieval"
+    title = "Retrieval: precision and recall at k, mean average precision, nDCG"
+    source = "Definitions as in scikit-learn and trec_eval; average_precision_score and ndcg_score"
+    prediction = "match"
+    truth: ClassVar[Roles] = {"relevant": ("relevant", "match", "label")}
+    optional: ClassVar[Roles] = {"query": ("query", "text", "question")}
+    groups = ("query",)
+    units = ("query",)
+    headline = "map"
+
+    def __init__(self) -> None:
+        require_scikit_learn("the measures of retrieval")
+
+    def judge(self, prediction: bool, truth: Mapping[str, Any]) -> Judgement:
+        relevant, score = yes(truth["relevant"], "relevant"), truth.get("scores")
+        extra = {"relevant": float(relevant), "scored": float(score is not None), "score": float(score or 0.0)}
+        return Judgement(float(prediction == relevant), _word(prediction), _word(relevant), extra)
+
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        relevant = yes(truth["relevant"], "relevant")
+        return Judgement(0.0, None, _word(relevant), {"relevant": float(relevant), "scored": 0.0, "score": 0.0})
+
+    def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
+        queries, codes = rows.codes("query")
+        scored = rows.extra["scored"] > 0
+        lowest = rows.extra["score"].min() - 1
+        scores = np.where(scored, rows.extra["score"], lowest)
+        relevant, repeats = rows.extra["relevant"] > 0, weight.astype(np.int64)
+        order = np.repeat(np.arange(len(rows)), repeats)
+        order = order[np.argsort(codes[order], kind="stable")]
+        found = []
+        for at in np.split(order, np.searchsorted(codes[order], np.arange(1, len(queries)))):
+            if relevant[at].any():
+                found.append(_of_query(relevant[at], scores[at]))
+        names = ("map", f"ndcg@{_NDCG_K}", *(f"{kind}@{k}" for k in _KS for kind in ("precision", "recall")))
+        means = np.mean(found, axis=0) if found else [float("nan")] * len(names)
+        return dict(zip(names, map(float, means), strict=True)) | super().measures(rows, weight)
+
+
+def _of_query(relevant: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> list[float]:
+    at = precision_and_recall_at(relevant, scores, _KS)
+    ranked = [average_precision(relevant, scores), ndcg(relevant, scores, _NDCG_K)]
+    return ranked + [value for k in _KS for value in at[k]]
+
+
+def _word(fits: bool) -> str:
+    return "match" if fits else "no match"
