@@ -39,7 +39,7 @@ def option_letter(text: str, options: Mapping[str, str]) -> str | None:
         text: the answer.
         options: letter → wording.
     """
-    if any(refusal in text for refusal in _REFUSALS):
+    if not text or any(refusal in text for refusal in _REFUSALS):
         return None
     words = text.translate(_BLANKS).split()
     if _API_FAILURE not in text:
@@ -69,9 +69,9 @@ def _of_unspaced(text: str, options: Mapping[str, str]) -> str | None:
     """
     if text.isascii() or len(text) > _LONGEST_UNSPACED:
         return None
-    wide = unicodedata.normalize("NFKC", text)
-    if not re.search(f"[{_UNSPACED}]", wide) and wide == text:
+    if not re.search(f"[{_UNSPACED}Ａ-Ｚ]", text):
         return None
+    wide = unicodedata.normalize("NFKC", text)
     edge = rf"[\s\W_{_UNSPACED}]"
     letter = f"(?:^|(?<={edge}))([{''.join(options)}])(?=$|{edge})"
     if len(set(re.findall(letter, wide))) != 1:

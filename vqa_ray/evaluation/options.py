@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
+
+from vqa_ray.evaluation.spelled_list import listed
 
 # Columns of truth: role → names that published files use. Options stand in one column, or in a column a letter.
 OPTION_COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -37,35 +37,6 @@ def options_of(truth: Mapping[str, Any]) -> dict[str, str]:
         if letter != expected or _is_nothing(lettered[letter]):
             raise ValueError(f"option {expected} is missing: the options are {', '.join(map(str, lettered))}")
     return {letter: text if isinstance(text, str) else str(text) for letter, text in lettered.items()}
-
-
-def listed(value: Any) -> Any:
-    """Return the list or mapping that a value is or, as text in JSON or Python, spells.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if isinstance(value, str):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                value = read(value)
-            except (ValueError, SyntaxError, RecursionError, MemoryError):
-                continue
-            break
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise ValueError(f"a list is expected, {str(value)[:60]!r} given")
-    return value if isinstance(value, Mapping) else list(value)
-
-
-def texts_of(value: str) -> list[str]:
-    """Return the texts of a list that a text spells, such as "['24/7', '3.43']"; none where it spells no such list."""
-    if not (value.startswith("[") and value.endswith("]")):
-        return []
-    try:
-        found = listed(value)
-    except ValueError:
-        return []
-    return found if all(isinstance(each, str) for each in found) else []
 
 
 def right_letter(answer: Any, options: Mapping[str, str]) -> str:

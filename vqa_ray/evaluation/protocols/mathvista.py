@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from vqa_ray.evaluation.edit_distance import edit_distance
-from vqa_ray.evaluation.options import listed
 from vqa_ray.evaluation.protocol import Judgement, Protocol
+from vqa_ray.evaluation.spelled_list import listed
 
 _QUOTED = re.compile(r'The answer is "(.*)"\.')
 _IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
@@ -58,6 +58,10 @@ class MathVista(Protocol):
             kind = str(truth.get("answer_type") or _type_of(right))
             said = _free(prediction, kind, _precision(truth.get("precision")) if kind == "float" else 0)
         return Judgement(float(said == right), said, right)
+
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge_absent`."""
+        return self.judge("", truth)
 
 
 def _choices(stated: Any) -> list[str]:

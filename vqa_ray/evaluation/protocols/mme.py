@@ -52,6 +52,10 @@ class Mme(Protocol):
         said = yes_or_no(prediction)
         return Judgement(float(said == right), said, right)
 
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge_absent`."""
+        return self.judge("", truth)
+
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
         """See `Protocol.measures`: perception, cognition, and the score of each task that occurs."""
         tasks = list(_TASKS.values())
@@ -82,7 +86,7 @@ def yes_or_no(text: str) -> str | None:
 
 
 def _sums(tasks: npt.NDArray[np.intp], values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.bincount(tasks, values, len(_TASKS))
+    return np.bincount(tasks, values, len(_TASKS)).astype(np.float64)
 
 
 def _total(scores: Mapping[str, float], tasks: tuple[str, ...]) -> float:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.evaluation import mmmu_answer
-from vqa_ray.evaluation.options import OPTION_COLUMNS, UNSTATED, listed, options_of, right_letter, texts_of
+from vqa_ray.evaluation.options import OPTION_COLUMNS, UNSTATED, options_of, right_letter
 from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol
+from vqa_ray.evaluation.spelled_list import answers_of
 
 MULTIPLE_CHOICE = "multiple-choice"
 # Of the official `random.seed`.
@@ -57,16 +58,20 @@ class Mmmu(Protocol):
         options = options_of(truth)
         if truth.get("question_type") == MULTIPLE_CHOICE or (truth.get("question_type") is None and options):
             options = options or UNSTATED
-            right = [right_letter(answer, options) for answer in _answers(truth["answer"])]
+            right = [right_letter(answer, options) for answer in answers_of(truth["answer"])]
             letter = mmmu_answer.choice(prediction, options) or self.unread(options)
             return Judgement(float(letter in right), letter, right[0])
-        answers = _answers(truth["answer"])
+        answers = answers_of(truth["answer"])
         if not all(answer.strip() for answer in answers):
             raise ValueError("the answer to an open question is empty; every text contains it")
         reading = mmmu_answer.open_reading(prediction)
         shown = "; ".join(sorted({str(each).strip() for each in reading} - {""}))
         score = float(mmmu_answer.is_open_answer_right(reading, answers))
         return Judgement(score, shown[:_SHOWN] or None, "; ".join(answers))
+
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge_absent`."""
+        return self.judge("", truth)
 
     def unread(self, options: Mapping[str, str]) -> str | None:
         """Return what a row without a letter is read as: nothing."""
@@ -101,18 +106,10 @@ class MmmuOfficialRandom(Mmmu):
         del truths
         self._random.seed(SEED)
 
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge_absent`; no letter is drawn."""
+        return Mmmu().judge_absent(truth)
+
     def unread(self, options: Mapping[str, str]) -> str | None:
         """Draw the next letter as the official parser does."""
         return self._random.choice(list(options))
-
-
-def _answers(stated: Any) -> list[str]:
-    """Return the right answers: one, or the list that a text such as "['24/7', '3.43']" spells."""
-    if stated is None:
-        raise ValueError("there is no answer")
-    if isinstance(stated, str):
-        return texts_of(stated) or [stated]
-    answers = [str(answer) for answer in listed(stated)] if isinstance(stated, Iterable) else [str(stated)]
-    if not answers:
-        raise ValueError("the list of answers is empty")
-    return answers

@@ -26,3 +26,7 @@ class MultipleChoice(Protocol):
         right = right_letter(truth["answer"], options)
         letter = self.read(prediction, options)
         return Judgement(float(letter == right), letter, right)
+
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge_absent`."""
+        return self.judge("", truth)

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from vqa_ray.evaluation.options import listed, texts_of
 from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol
+from vqa_ray.evaluation.spelled_list import answers_of
 
 # Formulas: their spaces and line breaks do not count, the case of their letters does.
 _FORMULAS = "HME100k"
@@ -45,14 +45,17 @@ class OcrBench(Protocol):
 
     def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
         """See `Protocol.judge`."""
-        stated = truth["answers"]
-        answers = _answers(stated)
+        answers = answers_of(truth["answers"])
         is_formula = truth.get("dataset") == _FORMULAS
         said = _plain(prediction, is_formula=is_formula)
         right = [_plain(answer, is_formula=is_formula) for answer in answers]
         if not all(right):
             raise ValueError("an answer is empty; every text contains it")
         return Judgement(float(any(each in said for each in right)), said or None, answers[0])
+
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge_absent`."""
+        return self.judge("", truth)
 
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
         """See `Protocol.measures`: how many answers are right, in all and of the official parts that occur."""
@@ -63,16 +66,6 @@ class OcrBench(Protocol):
             if within := [number for number, (name,) in enumerate(types) if name in names]:
                 found[measure] = float(right[within].sum())
         return found
-
-
-def _answers(stated: Any) -> list[str]:
-    """Return the right answers of a list, of a text that spells one, or of one answer."""
-    if isinstance(stated, str):
-        return texts_of(stated) or [stated]
-    answers = [str(each) for each in listed(stated)] if stated is not None else []
-    if not answers:
-        raise ValueError("there is no answer")
-    return answers
 
 
 def _plain(text: str, *, is_formula: bool) -> str:
