@@ -39,7 +39,7 @@ LAYERS = (
     ("storage", "evaluation"),
     ("images", "taxonomy", "predicates", "runs", "catalog"),
     ("readers",),
-    ("models", "calibration"),
+    ("models", "calibration", "judging"),
     ("stages",),
     ("training",),
     ("report", "export"),

@@ -1,0 +1,61 @@
+"""The names of everything in the directory of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vqa_ray.errors import RequestError
+from vqa_ray.runs.directory import PRIVATE
+from vqa_ray.storage.filesystem import exists, list_files
+from vqa_ray.storage.uri import join, name_of
+
+RECORD = "evaluation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationDirectory:
+    """The directory of an evaluation: `evaluation.json`, `measures.parquet`, `rows/`, and `_vqa_ray/` with the rest.
+
+    Attributes:
+        output: its URI.
+    """
+
+    output: str
+
+    @property
+    def record(self) -> str:
+        """The outcome, written last."""
+        return join(self.output, RECORD)
+
+    @property
+    def measures(self) -> str:
+        """The measures of the record as a table."""
+        return join(self.output, "measures.parquet")
+
+    @property
+    def request(self) -> str:
+        """The request, written before any work."""
+        return join(self.output, PRIVATE, "evaluate.json")
+
+    @property
+    def work(self) -> str:
+        """The joined sides in partitions, deleted at the end."""
+        return join(self.output, PRIVATE, "work")
+
+    def rows_file(self, partition: int) -> str:
+        """Return the file with the judged rows of a partition."""
+        return join(self.output, "rows", f"part-{partition:05d}.parquet")
+
+    def rows_files(self) -> list[str]:
+        """Return the files with the judged rows, sorted."""
+        uri = join(self.output, "rows")
+        return [entry.uri for entry in list_files(uri) if entry.uri.endswith(".parquet")] if exists(uri) else []
+
+    def foreign_files(self) -> list[str]:
+        """Return the files of the output that no evaluation has written."""
+        try:
+            found = list_files(self.output) if exists(self.output) else []
+        except NotADirectoryError as error:
+            raise RequestError(f"--output {self.output}: a part of the path is a file, not a directory") from error
+        ours = (RECORD, name_of(self.measures))
+        return [entry.uri for entry in found if name_of(entry.uri) not in ours]
