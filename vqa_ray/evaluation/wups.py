@@ -67,9 +67,11 @@ def _reader(directory: str) -> Any:
         def map_wn(self, version: str = "wordnet") -> None:
             return None
 
-        def open(self, file: str) -> Any:
-            named = file != "lexnames" or Path(directory, file).is_file()
-            return super().open(file) if named else io.StringIO(_LEXNAMES)
+        def open(self, file: str) -> io.StringIO:
+            """Return a text whose places are those of bytes, by which the dictionary refers to its lines."""
+            path = Path(directory, file)
+            lacks = file == "lexnames" and not path.is_file()
+            return io.StringIO(_LEXNAMES if lacks else path.read_bytes().decode("latin-1"))
 
     # NLTK reads below the directories of its path alone.
     if directory not in nltk.data.path:

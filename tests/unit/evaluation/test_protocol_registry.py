@@ -1,14 +1,20 @@
 """The table of protocols: every name leads to its class, a wrong name to the nearest."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.helpers.tiny_wordnet import write_tiny_wordnet
 from vqa_ray.errors import RequestError
 from vqa_ray.evaluation import registry
 from vqa_ray.evaluation.protocol import Protocol
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_every_name_leads_to_a_protocol_that_states_it(name: str) -> None:
+def test_every_name_leads_to_a_protocol_that_states_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WNSEARCHDIR", str(write_tiny_wordnet(tmp_path / "wordnet")))
     protocol = registry.protocol(name)
     assert isinstance(protocol, Protocol)
     assert protocol.name == name
