@@ -31,6 +31,7 @@ NAMES = (
     "finetune_memory",
     "memory",
     "accuracy",
+    "vqa_metric",
     "familiarity",
     "retrieve",
     "embed",
