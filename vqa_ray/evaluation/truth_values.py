@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -12,18 +12,17 @@ def texts(value: Any, what: str) -> list[str]:
     Raises:
         ValueError: there is none, or one is no text; `what` names them in the message.
     """
-    if value is None or isinstance(value, str | Mapping):
+    if value is None or isinstance(value, str | dict):
         value = [] if value is None else [value]
     if not isinstance(value, Iterable):
         raise ValueError(f"{what}: {value!r} given, a list of texts is needed")
-    found = [each.get("answer") if isinstance(each, Mapping) else each for each in value]
+    found: list[Any] = [each.get("answer") if isinstance(each, dict) else each for each in value]
     if not found:
         raise ValueError(f"no {what}: at least 1 is needed")
-    plain = [each for each in found if isinstance(each, str)]
-    if len(plain) < len(found):
-        wrong = next(each for each in found if not isinstance(each, str))
-        raise ValueError(f"{what}: {wrong!r} among them, a text is needed")
-    return plain
+    for each in found:
+        if not isinstance(each, str):
+            raise ValueError(f"{what}: {each!r} among them, a text is needed")
+    return found
 
 
 def one_text(value: Any, what: str) -> str:

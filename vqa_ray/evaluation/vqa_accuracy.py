@@ -59,10 +59,12 @@ def vqa_forms(answer: str, annotator_answers: Sequence[str]) -> tuple[str, list[
 
     As in the official code, answers are normalised only where the annotators differ; and where there is only one.
     """
-    given, truth = strip_answer(answer), [strip_answer(each) for each in annotator_answers]
-    if len(truth) == 1 or len(set(truth)) > 1:
-        return normalise(given), [normalise(each) for each in truth]
-    return given, truth
+    forms = {each: strip_answer(each) for each in set(annotator_answers)}
+    given = strip_answer(answer)
+    if len(annotator_answers) == 1 or len(set(forms.values())) > 1:
+        forms = {each: normalise(each) for each in forms}
+        given = normalise(given)
+    return given, [forms[each] for each in annotator_answers]
 
 
 def vizwiz_forms(answer: str, annotator_answers: Sequence[str]) -> tuple[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -9,30 +10,53 @@ import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.evaluation.anls import anls, anls_rrc
+from vqa_ray.evaluation.foreign_text import foreign_notes, foreign_numbers
 from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
 from vqa_ray.evaluation.relaxed_accuracy import relaxed_match
 from vqa_ray.evaluation.squad import exact_match, normalise_squad, token_f1
-from vqa_ray.evaluation.truth_values import one_text, texts
+from vqa_ray.evaluation.truth_values import texts
 from vqa_ray.evaluation.wups import WordNet, wups
 
-_ANSWERS: Roles = {"answers": ("answers", "annotator_answers", "answer", "label")}
 
+class _OpenAnswers(Protocol):
+    """A protocol whose headline is the mean score.
 
-class _Mean(Protocol):
-    """A protocol whose headline is the mean score, and whose other measures are means of extra numbers."""
+    Attributes:
+        also: the extra numbers whose means are measures too.
+    """
 
-    truth: ClassVar[Roles] = _ANSWERS
+    truth: ClassVar[Roles] = {"answers": ("answers", "annotator_answers", "answer", "label")}
+    also: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def score(self, answer: str, true_answers: list[str]) -> tuple[float, Mapping[str, float]]:
+        """Return the credit of an answer, 0..1, and the numbers of `also`."""
+
+    def read(self, answer: str) -> str:
+        """Return the form in which an answer is compared."""
+        return answer
+
+    def judge(self, prediction: str, truth: Mapping[str, Any]) -> Judgement:
+        answers = texts(truth["answers"], "true answers")
+        score, also = self.score(prediction, answers)
+        return Judgement(score, self.read(prediction), answers[0], {**also, **foreign_numbers(prediction, answers)})
+
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        return Judgement(0.0, None, texts(truth["answers"], "true answers")[0])
 
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
-        columns = {self.headline: rows.score, **rows.extra}
+        columns = {self.headline: rows.score, **{name: rows.extra[name] for name in self.also}}
         total = float(weight.sum())
         return {
-            name: self.scale * float(column @ weight / total) if total else float("nan")
+            name: self.scale * float(column @ weight) / total if total else float("nan")
             for name, column in columns.items()
         }
 
+    def notes(self, rows: JudgedRows) -> list[str]:
+        return foreign_notes(rows.extra)
 
-class Anls(_Mean):
+
+class Anls(_OpenAnswers):
     """Average normalised Levenshtein similarity, 0..1, as published: distances of a half and more count 0."""
 
     name = "anls"
@@ -40,11 +64,9 @@ class Anls(_Mean):
     source = "Biten et al. 2019; anls_score of shunk031/ANLS at 6472e1d"
     headline = "anls"
     means = frozenset({"anls"})
-    metric = staticmethod(anls)
 
-    def judge(self, prediction: str, truth: Mapping[str, Any]) -> Judgement:
-        answers = texts(truth["answers"], "true answers")
-        return Judgement(self.metric(prediction, answers), prediction, answers[0])
+    def score(self, answer: str, true_answers: list[str]) -> tuple[float, Mapping[str, float]]:
+        return anls(answer, true_answers), {}
 
 
 class AnlsRrc(Anls):
@@ -53,10 +75,12 @@ class AnlsRrc(Anls):
     name = "anls-rrc"
     title = "ANLS (Robust Reading Competition)"
     source = "Mathew et al. 2021, 2022; infographicsVQA_eval.py of the Robust Reading Competition"
-    metric = staticmethod(anls_rrc)
+
+    def score(self, answer: str, true_answers: list[str]) -> tuple[float, Mapping[str, float]]:
+        return anls_rrc(answer, true_answers), {}
 
 
-class ChartQa(_Mean):
+class ChartQa(_OpenAnswers):
     """Relaxed accuracy in percent: numbers within 5 %, years too; other answers equal but for case."""
 
     name = "chartqa"
@@ -69,37 +93,41 @@ class ChartQa(_Mean):
     means = frozenset({"relaxed_accuracy"})
     scale = 100.0
 
-    def judge(self, prediction: str, truth: Mapping[str, Any]) -> Judgement:
-        answers = texts(truth["answers"], "true answers")
-        return Judgement(float(any(relaxed_match(prediction, each) for each in answers)), prediction, answers[0])
+    def score(self, answer: str, true_answers: list[str]) -> tuple[float, Mapping[str, float]]:
+        return float(any(relaxed_match(answer, each) for each in true_answers)), {}
 
 
-class Wups(_Mean):
-    """WUPS at 0.9 and at 0.0, and the accuracy of equal sets of words, in percent; needs WordNet's dictionary."""
+class Wups(_OpenAnswers):
+    """WUPS at 0.9 and at 0.0, and the accuracy of equal lists of words, in percent; needs WordNet's dictionary.
+
+    A list of several true answers is DAQUAR's consensus: the mean over them counts.
+    """
 
     name = "wups"
     title = "WUPS (DAQUAR)"
     source = "Malinowski and Fritz 2014; calculate_wups.py of DAQUAR"
-    truth: ClassVar[Roles] = {"answer": ("answer", "answers")}
+    truth: ClassVar[Roles] = {"answers": ("answers", "answer")}
     headline = "wups_0.9"
     means = frozenset({"wups_0.9"})
     scale = 100.0
+    also = ("wups_0.0", "accuracy")
 
     def __init__(self) -> None:
         self._similarity = WordNet()
 
-    def judge(self, prediction: str, truth: Mapping[str, Any]) -> Judgement:
-        answer = one_text(truth["answer"], "true answer")
-        strict, lenient = (wups(prediction, answer, threshold, self._similarity) for threshold in (0.9, 0.0))
-        same = wups(prediction, answer, 1.0, _no_similarity)
-        return Judgement(strict, prediction, answer, {"wups_0.0": lenient, "accuracy": same})
+    def score(self, answer: str, true_answers: list[str]) -> tuple[float, Mapping[str, float]]:
+        def mean(threshold: float) -> float:
+            return sum(wups(answer, each, threshold, self._similarity) for each in true_answers) / len(true_answers)
+
+        same = sum(wups(answer, each, 1.0, _no_similarity) for each in true_answers) / len(true_answers)
+        return mean(0.9), {"wups_0.0": mean(0.0), "accuracy": same}
 
 
 def _no_similarity(one: str, other: str) -> float:
     return 0.0
 
 
-class ExactMatch(_Mean):
+class ExactMatch(_OpenAnswers):
     """The share of answers, in percent, that equal a true one without case, punctuation and articles."""
 
     name = "exact-match"
@@ -109,22 +137,21 @@ class ExactMatch(_Mean):
     means = frozenset({"exact_match"})
     scale = 100.0
 
-    def judge(self, prediction: str, truth: Mapping[str, Any]) -> Judgement:
-        answers = texts(truth["answers"], "true answers")
-        return Judgement(float(exact_match(prediction, answers)), normalise_squad(prediction), answers[0])
+    def read(self, answer: str) -> str:
+        return normalise_squad(answer)
+
+    def score(self, answer: str, true_answers: list[str]) -> tuple[float, Mapping[str, float]]:
+        return float(exact_match(answer, true_answers)), {}
 
 
-class TokenF1(_Mean):
+class TokenF1(ExactMatch):
     """The mean F1 of words, in percent, against the best true answer; and exact match."""
 
     name = "token-f1"
     title = "Token F1 (SQuAD)"
-    source = ExactMatch.source
     headline = "f1"
     means = frozenset({"f1"})
-    scale = 100.0
+    also = ("exact_match",)
 
-    def judge(self, prediction: str, truth: Mapping[str, Any]) -> Judgement:
-        answers = texts(truth["answers"], "true answers")
-        extra = {"exact_match": float(exact_match(prediction, answers))}
-        return Judgement(token_f1(prediction, answers), normalise_squad(prediction), answers[0], extra)
+    def score(self, answer: str, true_answers: list[str]) -> tuple[float, Mapping[str, float]]:
+        return token_f1(answer, true_answers), {"exact_match": float(exact_match(answer, true_answers))}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from vqa_ray.evaluation.foreign_text import foreign_notes, foreign_numbers
 from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
 from vqa_ray.evaluation.truth_values import texts
 from vqa_ray.evaluation.vqa_accuracy import agreement, textvqa_forms, vizwiz_forms, vqa_forms
@@ -35,11 +36,12 @@ class VqaV2(Protocol):
         answers = texts(truth["answers"], "annotator answers")
         given, theirs = self.forms(prediction, answers)
         score = agreement(theirs.count(given), len(theirs))
-        return Judgement(score, given, max(answers, key=answers.count), {"annotators": len(answers)})
+        extra = {"annotators": float(len(answers)), **foreign_numbers(prediction, answers)}
+        return Judgement(score, given, max(answers, key=answers.count), extra)
 
     def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
         answers = texts(truth["answers"], "annotator answers")
-        return Judgement(0.0, None, max(answers, key=answers.count), {"annotators": len(answers)})
+        return Judgement(0.0, None, max(answers, key=answers.count), {"annotators": float(len(answers))})
 
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
         # Scores are multiples of 1 / (3 * annotators), whatever they were stored as. They are added up one after the
@@ -51,11 +53,13 @@ class VqaV2(Protocol):
 
     def notes(self, rows: JudgedRows) -> list[str]:
         few = int(np.count_nonzero(rows.extra["annotators"] < OFFICIAL_ANNOTATORS))
+        found = foreign_notes(rows.extra)
         if not few:
-            return []
+            return found
         return [
+            *found,
             f"{few} of {len(rows)} rows have fewer than the {OFFICIAL_ANNOTATORS} annotator answers that VQA accuracy "
-            "is made for: full credit still takes 3 others who agree"
+            "is made for: full credit still takes 3 others who agree",
         ]
 
 

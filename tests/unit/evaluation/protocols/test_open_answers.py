@@ -86,6 +86,21 @@ def test_exact_match_and_token_f1(answer: str, truth: list[str], exact: int, f1:
 
 def test_rows_without_a_prediction_count_as_wrong() -> None:
     assert measure(protocol("anls"), [("a", {"answers": ["a"]}), (None, {"answers": ["a"]})]) == {"anls": 0.5}
+    with pytest.raises(ValueError, match="no true answers: at least 1 is needed"):
+        protocol("anls").judge_absent({"answers": []})
+
+
+def test_texts_beyond_ascii_are_counted_and_named() -> None:
+    cases = [("caf\u00e9", ["cafe\u0301"]), ("Über", ["über", "x"]), ("猫", ["猫"]), ("cat", ["dog"]), (None, ["猫"])]
+    for name, right in (("exact-match", 2), ("vqa-v2", 1)):
+        made = protocol(name)
+        rows = judge_all(made, [(said, {"answers": truth}) for said, truth in cases])
+        assert rows.score.sum() >= right  # e with an accent is not é
+        (note, *_) = made.notes(rows)
+        assert note.startswith("3 of 5 rows have texts beyond ASCII; the rules for articles")
+        assert note.endswith("2 differ from a true answer in Unicode form (NFKC) or case alone")
+    plain = judge_all(protocol("anls"), [("a", {"answers": ["a"]}), ("b", {"answers": ["ä"]})])
+    assert protocol("anls").notes(plain)[0].endswith("are English")
 
 
 NAMES = st.sampled_from(["anls", "anls-rrc", "chartqa", "exact-match", "token-f1"])
