@@ -31,7 +31,7 @@ class Captions(Protocol):
     name = "caption"
     title = "CIDEr-D, BLEU, ROUGE-L (coco-caption's formulas, own tokenizer)"
     source = "Vedantam et al. 2015, Papineni et al. 2002, Lin 2004; tylin/coco-caption at 274cef6"
-    truth: ClassVar[Roles] = {"captions": ("captions", "caption", "references", "answers")}
+    truth: ClassVar[Roles] = {"captions": ("captions", "references", "caption", "truth")}
     headline = "cider"
     means = frozenset({"cider"})
     scale = BEST

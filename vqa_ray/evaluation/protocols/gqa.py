@@ -25,7 +25,7 @@ class Gqa(Protocol):
     name = "gqa"
     title = "GQA accuracy"
     source = "Hudson and Manning 2019; eval.py of GQA: equal strings"
-    truth: ClassVar[Roles] = {"answer": ("answer",)}
+    truth: ClassVar[Roles] = {"answer": ("truth", "answer")}
     optional: ClassVar[Roles] = {
         "structural": ("structural_type", "structural"),
         "semantic": ("semantic_type", "semantic"),

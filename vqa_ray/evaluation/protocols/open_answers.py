@@ -25,7 +25,7 @@ class _OpenAnswers(Protocol):
         also: the extra numbers whose means are measures too.
     """
 
-    truth: ClassVar[Roles] = {"answers": ("answers", "annotator_answers", "answer", "label")}
+    truth: ClassVar[Roles] = {"answers": ("annotator_answers", "answers", "truth", "answer", "label")}
     also: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -86,8 +86,8 @@ class ChartQa(_OpenAnswers):
     name = "chartqa"
     title = "Relaxed accuracy (ChartQA)"
     source = "Masry et al. 2022; relaxed_correctness of google-research/pix2struct at 5b086ef"
-    truth: ClassVar[Roles] = {"answers": ("label", "answer", "answers")}
-    optional: ClassVar[Roles] = {"split": ("type", "human_or_machine", "split")}
+    truth: ClassVar[Roles] = {"answers": ("annotator_answers", "truth", "label", "answer", "answers")}
+    optional: ClassVar[Roles] = {"split": ("split", "type", "human_or_machine")}
     groups = ("split",)
     headline = "relaxed_accuracy"
     means = frozenset({"relaxed_accuracy"})
@@ -106,7 +106,7 @@ class Wups(_OpenAnswers):
     name = "wups"
     title = "WUPS (DAQUAR)"
     source = "Malinowski and Fritz 2014; calculate_wups.py of DAQUAR"
-    truth: ClassVar[Roles] = {"answers": ("answers", "answer")}
+    truth: ClassVar[Roles] = {"answers": ("truth", "answer", "answers")}
     headline = "wups_0.9"
     means = frozenset({"wups_0.9"})
     scale = 100.0

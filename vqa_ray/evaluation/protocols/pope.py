@@ -27,8 +27,8 @@ class Pope(Protocol):
     name = "pope"
     title = "POPE"
     source = "Li et al. 2023; evaluate.py of AoiDragon/POPE at f3ec604"
-    truth: ClassVar[Roles] = {"label": ("label", "answer")}
-    optional: ClassVar[Roles] = {"split": ("category", "split")}
+    truth: ClassVar[Roles] = {"label": ("truth", "label", "answer")}
+    optional: ClassVar[Roles] = {"split": ("split", "category")}
     groups = ("split",)
 
     def judge(self, prediction: str, truth: Mapping[str, Any]) -> Judgement:

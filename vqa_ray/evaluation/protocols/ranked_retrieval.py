@@ -27,7 +27,7 @@ class Retrieval(Protocol):
     title = "Retrieval: precision and recall at k, mean average precision, nDCG"
     source = "Definitions as in scikit-learn and trec_eval; average_precision_score and ndcg_score"
     prediction = "match"
-    truth: ClassVar[Roles] = {"relevant": ("relevant", "match", "label")}
+    truth: ClassVar[Roles] = {"relevant": ("relevant", "truth", "match", "label")}
     optional: ClassVar[Roles] = {"query": ("query", "text", "question")}
     groups = ("query",)
     units = ("query",)

@@ -24,7 +24,7 @@ class VqaV2(Protocol):
     name = "vqa-v2"
     title = "VQA accuracy (VQAv2)"
     source = "Antol et al. 2015, Goyal et al. 2017; vqaEval.py of GT-Vision-Lab/VQA at a013f00"
-    truth: ClassVar[Roles] = {"answers": ("answers", "annotator_answers")}
+    truth: ClassVar[Roles] = {"answers": ("annotator_answers", "answers")}
     optional: ClassVar[Roles] = {"question_type": ("question_type",), "answer_type": ("answer_type",)}
     groups: ClassVar[tuple[str, ...]] = ("question_type", "answer_type")
     scale = 100.0
