@@ -32,6 +32,7 @@ def run(spec: AnswerSpec) -> RunResult:
         needs_question=True,
         reads_context=takes_context,
         reads_several=model.family.takes_several,
+        question_template=spec.question_template,
     )
     if not takes_context and not spec.ignore_context:
         _refuse_context(spec, source, model)

@@ -121,6 +121,7 @@ def open_input(
     needs_question: bool,
     reads_context: bool = False,
     reads_several: bool = False,
+    question_template: str | None = None,
 ) -> Source:
     """Open the input of a spec; see `InputConfig` for the arguments."""
     keep, keep_as = parse_keep(spec.keep)
@@ -136,6 +137,7 @@ def open_input(
         encoding=spec.encoding,
         reads_context=reads_context,
         reads_several=reads_several,
+        question_template=question_template,
     )
     with announce_when_slow(f"reading the listing of {redacted_uri(spec.input)}"):
         return open_source(config, earlier_run(spec.output, update=spec.update))

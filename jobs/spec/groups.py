@@ -13,7 +13,30 @@ from vqa_ray.predicates.predicate import Algebra
 # In torch's words.
 _DEVICES = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
 
-Format = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
+Format = Literal[
+    "parquet",
+    "webdataset",
+    "jsonl",
+    "csv",
+    "images",
+    "vqa-v2",
+    "hf",
+    "pope",
+    "mme",
+    "mmbench",
+    "mmbench-circular",
+    "seed-bench",
+    "gqa",
+    "textvqa",
+    "vizwiz",
+    "scienceqa",
+    "mmmu",
+    "mathvista",
+    "ai2d",
+    "docvqa",
+    "chartqa",
+    "ocrbench",
+]
 
 
 class LoggingGroup(Spec):

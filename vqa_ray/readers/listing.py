@@ -14,7 +14,7 @@ from vqa_ray.readers.formats.json_kind import json_kind
 from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
 from vqa_ray.readers.references import refer_to_images
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
-from vqa_ray.readers.source import FORMATS, Format, join_names, request_error
+from vqa_ray.readers.source import BENCHMARKS, FORMATS, Format, join_names, request_error
 from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, counted_kinds, kind_of, suffix_of
 from vqa_ray.readers.table_formats import without_removed
 from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files
@@ -214,10 +214,10 @@ def check_format(name: str) -> Format:
     Raises:
         RequestError: it is none.
     """
-    for known in FORMATS:
+    for known in (*FORMATS, *BENCHMARKS):
         if name == known:
             return known
-    raise RequestError(f"--input-format {name!r} is unknown; allowed are {join_names(FORMATS)}")
+    raise RequestError(f"--input-format {name!r} is unknown; allowed are {join_names((*FORMATS, *BENCHMARKS))}")
 
 
 def _list_pattern(uri: str) -> Listing:

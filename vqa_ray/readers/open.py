@@ -12,7 +12,9 @@ import pyarrow as pa
 from pyarrow import compute
 
 from vqa_ray.errors import RequestError
+from vqa_ray.readers.benchmarks.recognise import recognised
 from vqa_ray.readers.changes.resumed import EarlierRun, pinned, recover, resume, with_totals
+from vqa_ray.readers.formats.benchmark import open_benchmark, read_benchmark
 from vqa_ray.readers.formats.csv import open_csv, read_csv
 from vqa_ray.readers.formats.hf import is_hub_name, open_hf, open_hub, read_hf
 from vqa_ray.readers.formats.images import open_images, read_images
@@ -23,7 +25,17 @@ from vqa_ray.readers.formats.webdataset import open_webdataset, read_webdataset
 from vqa_ray.readers.listing import Listing, absolute, check_format, guess_format, kinds_found, list_input, with_kinds
 from vqa_ray.readers.row_builder import Row
 from vqa_ray.readers.row_tables import tables, wanted_rows
-from vqa_ray.readers.source import FORMATS, Format, InputConfig, OpenedInput, Shard, Source, request_error
+from vqa_ray.readers.source import (
+    BENCHMARKS,
+    FORMATS,
+    Format,
+    InputConfig,
+    OpenedInput,
+    Shard,
+    Source,
+    join_names,
+    request_error,
+)
 from vqa_ray.schema import STATUS_ERROR, passthrough_name
 from vqa_ray.storage.filesystem import FileEntry
 from vqa_ray.storage.store_errors import store_failures, store_reason
@@ -40,6 +52,7 @@ _READERS: dict[Format, tuple[_Open, _Read]] = {
     "images": (open_images, read_images),
     "vqa-v2": (open_vqa_v2, read_vqa_v2),
     "hf": (open_hf, read_hf),
+    **{name: (partial(open_benchmark, name), read_benchmark) for name in BENCHMARKS},
 }
 
 
@@ -86,7 +99,12 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
 
 def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
     listing = with_kinds(listing, given)
-    chosen = given or guess_format(listing)
+    chosen = given or recognised(config, listing) or guess_format(listing)
+    if config.question_template is not None and chosen not in BENCHMARKS:
+        raise request_error(
+            f"--question-template: words the questions of benchmarks ({join_names(BENCHMARKS)}); {listing.uri} is read "
+            f"as {chosen}; name its layout with --input-format, or word prompts with --prompt-template"
+        )
     if config.image_root is not None and chosen in ("images", "webdataset"):
         raise request_error(f"--image-root {redacted_uri(config.image_root)}: {chosen} input holds the images itself")
     try:
@@ -103,6 +121,9 @@ def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Sour
 
 def _source(config: InputConfig, chosen: Format, listing: Listing, contents: OpenedInput) -> Source:
     files = _files(listing, contents)
+    if contents.brought:
+        names = config.keep_as or config.keep
+        config = replace(config, keep=(*config.keep, *contents.brought), keep_as=(*names, *contents.brought))
     notes = (*contents.notes, *_beside(chosen, listing), *_left_out(chosen, listing, files))
     source = Source(
         config=replace(config, labels=tuple(part.name for part in contents.passthrough[len(config.keep) :])),
@@ -209,7 +230,8 @@ def _is_of_dataset(chosen: Format, entry: FileEntry) -> bool:
     name = entry.uri.rpartition("/")[2]
     if chosen == "hf":
         return name in ("dataset_dict.json", "dataset_infos.json", "dataset_info.json", "state.json", "README.md")
-    return chosen == "vqa-v2" and name.endswith(("annotations.json", "questions.json"))
+    is_official = chosen == "vqa-v2" and name.endswith(("annotations.json", "questions.json"))
+    return is_official or (chosen == "scienceqa" and name in ("pid_splits.json", "captions.json"))
 
 
 def _files(listing: Listing, contents: OpenedInput) -> tuple[FileEntry, ...]:

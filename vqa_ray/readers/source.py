@@ -13,8 +13,28 @@ from vqa_ray.former_names import getter, warn_of_former_name
 from vqa_ray.readers.changes.drift import Drift
 from vqa_ray.storage.filesystem import FileEntry
 
-Format: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+FileFormat: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
+BenchmarkFormat: TypeAlias = Literal[
+    "pope",
+    "mme",
+    "mmbench",
+    "mmbench-circular",
+    "seed-bench",
+    "gqa",
+    "textvqa",
+    "vizwiz",
+    "scienceqa",
+    "mmmu",
+    "mathvista",
+    "ai2d",
+    "docvqa",
+    "chartqa",
+    "ocrbench",
+]
+Format: TypeAlias = Literal[FileFormat, BenchmarkFormat]
+FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
+# Layouts of published benchmarks: see `vqa_ray.readers.benchmarks`.
+BENCHMARKS: tuple[BenchmarkFormat, ...] = get_args(BenchmarkFormat)
 
 # Soft targets as Graphcore/vqa and the Hugging Face guide to ViLT lay them out: answers, each with its weight.
 LABEL = pa.struct([("ids", pa.list_(pa.string())), ("weights", pa.list_(pa.float64()))])
@@ -28,7 +48,7 @@ class InputConfig:
 
     Attributes:
         uri: a file, a directory or prefix, or a pattern (`*`, `**`, `?`, `[…]`, `{a,b}`, `{000..127}`).
-        format: one of `FORMATS`; None guesses from the names of the files.
+        format: one of `FORMATS` or `BENCHMARKS`; None guesses from the names and contents of the files.
         columns: our column → the input's own name for it, where they differ.
         keep: columns of the input that ride along to the output.
         keep_as: what each of `keep` is called in the output, in the same order; empty keeps their names.
@@ -44,6 +64,8 @@ class InputConfig:
         image_root: the directory or prefix that image references are relative to and must stay below; None takes the
             directory of the file that names them.
         encoding: of text files; None tells UTF-8 from UTF-16 by their first bytes.
+        question_template: the wording of a benchmark's questions, with `{question}`, `{options}` and `{hint}`; None for
+            the benchmark's own.
     """
 
     uri: str
@@ -59,6 +81,7 @@ class InputConfig:
     reads_several: bool = False
     image_root: str | None = None
     encoding: str | None = None
+    question_template: str | None = None
 
     @property
     def passthrough(self) -> tuple[str, ...]:
@@ -114,7 +137,7 @@ class OpenedInput:
     """The result of a format's `open_…`.
 
     `revision` goes into the fingerprint beside the listing; `columns` are the names of the input's columns, as far as
-    they are known.
+    they are known; `brought` are the columns that ride along unasked, whose fields follow those of `config.keep`.
     """
 
     shards: tuple[Shard, ...]
@@ -123,6 +146,7 @@ class OpenedInput:
     notes: tuple[str, ...] = ()
     revision: str = ""
     columns: tuple[str, ...] = ()
+    brought: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +155,7 @@ class Source:
 
     Attributes:
         config: the request; of its `labels`, those that the input has.
-        format: one of `FORMATS`.
+        format: one of `FORMATS` or `BENCHMARKS`.
         root: the directory or prefix that ids and relative references start from.
         shards: sorted; `shards[i].index == i`. Empty in `for_workers()`.
         passthrough: the fields of `config.passthrough`, in that order, under the names that they have in READ tables.

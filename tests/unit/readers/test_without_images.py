@@ -22,13 +22,13 @@ def told(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def leaves_read(source: Source, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """The Parquet columns that reading a source asks for."""
     asked_for: set[str] = set()
-    read = reader._batches
+    read = reader.batches_of
 
     def note(opened: Any, group: int, names: Any, size: int) -> Any:
         asked_for.update(names)
         return read(opened, group, names, size)
 
-    monkeypatch.setattr(reader, "_batches", note)
+    monkeypatch.setattr(reader, "batches_of", note)
     rows_of(source)
     return asked_for
 

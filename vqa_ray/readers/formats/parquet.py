@@ -131,12 +131,12 @@ def _rows(
             number += rows
             continue
         size_bytes = sum(metadata.column(i).total_uncompressed_size for i in leaves)
-        batches = _batches(opened, group, names, rows_per_batch(rows, size_bytes))
+        batches = batches_of(opened, group, names, rows_per_batch(rows, size_bytes))
         yield from rows_of(batches, number, source, builder, wanted, path=path)
         number += rows
 
 
-def _batches(opened: parquet.ParquetFile, group: int, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
+def batches_of(opened: parquet.ParquetFile, group: int, names: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
     """Batches of a row group; when one cannot be read, the rows before the damage are still given one by one."""
     done = 0
     try:
@@ -153,7 +153,13 @@ def _batches(opened: parquet.ParquetFile, group: int, names: Sequence[str], size
             yield batch
 
 
-def _footer(uri: str, layout: ColumnMap, keep: Sequence[str]) -> _Footer | None:
+def row_group_shards(uri: str) -> list[Shard]:
+    """Return the shards of a file of which all columns are read; of a damaged one, a shard of one row."""
+    footer = _footer(uri, ColumnMap(), None)
+    return [Shard(0, uri, rows=1)] if footer is None else list(_split(uri, footer))
+
+
+def _footer(uri: str, layout: ColumnMap, keep: Sequence[str] | None) -> _Footer | None:
     with watched(uri) as file:
         try:
             opened = parquet.ParquetFile(file)
@@ -162,7 +168,7 @@ def _footer(uri: str, layout: ColumnMap, keep: Sequence[str]) -> _Footer | None:
             if file.failure is not None:
                 raise
             return None
-    leaves = _leaves(metadata, _needed(layout, keep))
+    leaves = range(metadata.num_columns) if keep is None else _leaves(metadata, _needed(layout, keep))
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     sizes = [sum(group.column(i).total_compressed_size for i in leaves) for group in groups]
     return _Footer(schema, tuple((group.num_rows, size) for group, size in zip(groups, sizes, strict=True)))

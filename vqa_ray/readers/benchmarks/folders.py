@@ -1,0 +1,79 @@
+"""Records of a folder of tasks, as MME is published: text files of questions and answers beside their images."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from vqa_ray.readers.benchmarks.documents import Found
+from vqa_ray.readers.benchmarks.fields import FILE, NUMBER
+from vqa_ray.readers.listing import Listing
+from vqa_ray.readers.source import Shard
+from vqa_ray.storage.filesystem import read_bytes
+from vqa_ray.text_encoding import decode_text
+
+_QUESTIONS, _IMAGES = "questions_answers_YN", "images"
+_FILES_PER_SHARD = 256
+_HEAD_BYTES = 4096
+_IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
+
+
+def task_files(listing: Listing) -> list[str]:
+    """Return the text files of tasks, relative: `TASK/0001.txt`, `TASK/questions_answers_YN/0001.txt`, `TASK.txt`."""
+    names = {listing.relative(entry) for entry in listing.entries}
+    return sorted(
+        name for name in names if name.endswith(".txt") and (_image_of(name, names) or _states_images(name, listing))
+    )
+
+
+def _states_images(name: str, listing: Listing) -> bool:
+    """Check whether the first line of a task file names an image, a question and an answer of yes or no."""
+    lines = decode_text(read_bytes(f"{listing.root}/{name}")).splitlines()[:1] if "/" not in name else []
+    return any(
+        len(cells) >= 3 and cells[2].strip().lower() in ("yes", "no") for cells in (x.split("\t") for x in lines)
+    )
+
+
+def _image_of(name: str, names: set[str]) -> str | None:
+    directory, base = posixpath.split(name)
+    if posixpath.basename(directory) == _QUESTIONS:
+        directory = posixpath.join(posixpath.dirname(directory), _IMAGES)
+    if not directory:
+        return None
+    stem = posixpath.join(directory, base.removesuffix(".txt"))
+    return next((f"{stem}{suffix}" for suffix in _IMAGE_SUFFIXES if f"{stem}{suffix}" in names), None)
+
+
+def task_shards(listing: Listing, files: Sequence[str], place: Sequence[str]) -> list[Shard]:
+    """Return shards of up to 256 files: after `place`, their names hold each text file and its image."""
+    names = {listing.relative(entry) for entry in listing.entries}
+    return [
+        Shard(
+            number,
+            listing.root,
+            names=(*place, *(part for name in group for part in (name, _image_of(name, names) or ""))),
+        )
+        for number, start in enumerate(range(0, len(files), _FILES_PER_SHARD))
+        for group in [files[start : start + _FILES_PER_SHARD]]
+    ]
+
+
+def task_records(shard: Shard, names: Sequence[str], encoding: str | None) -> Iterator[Found]:
+    """Yield the lines of task files: `question⇥answer` of the image beside, or `image⇥question⇥answer`."""
+    for name, image in zip(names[::2], names[1::2], strict=True):
+        task = name.removesuffix(".txt").partition("/")[0]
+        seen: Counter[str] = Counter()
+        lines = decode_text(read_bytes(f"{shard.uri}/{name}"), encoding).splitlines()
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            cells = [*([posixpath.basename(image)] if image else []), *map(str.strip, line.split("\t"))]
+            if len(cells) < 3:
+                problem = f"{name} line {number}: wanted {'' if image else 'image⇥'}question⇥answer"
+                yield Found(None, line.encode(), problem)
+                continue
+            seen[cells[0]] += 1
+            record = dict(zip(("image", "question", "answer"), cells, strict=False))
+            where = {FILE: f"{task}/{cells[0]}", NUMBER: seen[cells[0]], "task": task}
+            yield Found({**where, "path": image or f"{task}/{cells[0]}", **record}, line.encode())

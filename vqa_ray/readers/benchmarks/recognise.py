@@ -1,0 +1,96 @@
+"""Recognise a published benchmark by the contents of its files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from pyarrow import parquet
+
+from vqa_ray.readers.benchmarks.documents import first_records
+from vqa_ray.readers.benchmarks.fields import Record
+from vqa_ray.readers.benchmarks.folders import task_files
+from vqa_ray.readers.benchmarks.layout import Layout
+from vqa_ray.readers.benchmarks.layouts import LAYOUTS
+from vqa_ray.readers.benchmarks.tables import tsv_names
+from vqa_ray.readers.damage import DAMAGE, watched
+from vqa_ray.readers.listing import Listing
+from vqa_ray.readers.source import Format, InputConfig
+from vqa_ray.storage.filesystem import FileEntry
+
+_FILES = 16
+_JSON = re.compile(r"\.jsonl?(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
+_TSV = re.compile(r"\.(?:tsv|csv)(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
+_PARQUET = re.compile(r"\.parquet$", re.IGNORECASE)
+# Files beside the questions of ScienceQA.
+_BESIDE = re.compile(r"(?:^|/)(?:pid_splits|captions)\.json$")
+
+
+def recognised(config: InputConfig, listing: Listing) -> Format | None:
+    """Return the benchmark whose questions an input holds, or None where any of its tables is something else.
+
+    Inputs are looked at only where the job asks the questions that the rows bring, under their usual names: whatever
+    else a user names is read as named.
+    """
+    if not config.needs_question or config.questions or config.labels or config.columns.keys() - {"image_folder"}:
+        return None
+    tables = [entry for entry in tables_of(listing) if not _BESIDE.search(entry.uri)]
+    if not tables:
+        return "mme" if _is_mme(listing) else None
+    found = {format_of(entry) for entry in tables[:_FILES]}
+    return found.pop() if len(found) == 1 else None
+
+
+def _is_mme(listing: Listing) -> bool:
+    names = [listing.relative(entry) for entry in listing.entries]
+    return any(name.endswith(".txt") for name in names) and _all_beside_images(names) and bool(task_files(listing))
+
+
+def _all_beside_images(names: Iterable[str]) -> bool:
+    return all(name.endswith((".txt", ".jpg", ".png", ".jpeg")) for name in names)
+
+
+def tables_of(listing: Listing) -> list[FileEntry]:
+    """Return the files that may hold records."""
+    patterns = (_JSON, _TSV, _PARQUET)
+    return [entry for entry in listing.entries if any(pattern.search(entry.uri) for pattern in patterns)]
+
+
+def kind_of_table(uri: str) -> str:
+    """Return `parquet`, `tsv` or `json`, by the name of a file."""
+    return "parquet" if _PARQUET.search(uri) else "tsv" if _TSV.search(uri) else "json"
+
+
+def format_of(entry: FileEntry) -> Format | None:
+    """Return the benchmark that a file is of; None for any other."""
+    try:
+        for record in _beginnings(entry.uri):
+            for name, layout in LAYOUTS.items():
+                if _fits(layout, record):
+                    return name
+    except DAMAGE:
+        # The reader of the usual format says what is wrong.
+        return None
+    return None
+
+
+def _fits(layout: Layout, record: Record) -> bool:
+    names = frozenset(name for name in record if not name.startswith("\0"))
+    return any(mark.fits(names) and (mark.test is None or mark.test(record)) for mark in layout.signatures)
+
+
+def _beginnings(uri: str) -> Iterator[Record]:
+    kind = kind_of_table(uri)
+    if kind == "json":
+        yield from first_records(uri)
+    elif kind == "tsv":
+        yield dict.fromkeys(tsv_names(uri, None), "")
+    else:
+        with watched(uri) as file:
+            opened = parquet.ParquetFile(file)
+            names = opened.schema_arrow.names
+            marks = [mark for layout in LAYOUTS.values() for mark in layout.signatures if mark.fits(frozenset(names))]
+            # Columns that tests read are short; images are not.
+            tested = [name for name in ("category", "label") if name in names and any(mark.test for mark in marks)]
+            batch = next(opened.iter_batches(1, columns=tested), None) if tested else None
+            yield {**dict.fromkeys(names, ""), **(batch.to_pylist()[0] if batch is not None else {})}
