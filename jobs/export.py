@@ -17,6 +17,7 @@ from vqa_ray.export.hub import check_repository, upload
 from vqa_ray.export.image_sizes import ImageSizes
 from vqa_ray.export.label_studio import write_tasks
 from vqa_ray.export.labels import check_columns
+from vqa_ray.export.submissions import FORMS, submission_columns, write_submission
 from vqa_ray.export.text_files import csv_lines, exported_columns, jsonl_lines
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import open_index
@@ -38,13 +39,17 @@ logger = logging.getLogger(__name__)
 TEXT = ("csv", "jsonl")
 ANNOTATIONS = ("coco", "label-studio", "fiftyone")
 _ROWS = 1024
-FORMATS = (*TEXT, *ANNOTATIONS, "hub")
+_SUBMISSION = "submission:"
+SUBMISSIONS = tuple(_SUBMISSION + name for name in FORMS)
+FORMATS = (*TEXT, *ANNOTATIONS, "hub", f"{_SUBMISSION}NAME")
 
 
 def run(spec: ExportSpec) -> None:
     """Write the rows, or the labels, to the output."""
     to, output, errors = spec.to, spec.output, spec.errors
-    if to not in FORMATS:
+    if to.startswith(_SUBMISSION) and to not in SUBMISSIONS:
+        raise RequestError(f"--to {to}: unknown benchmark; wanted {', '.join(SUBMISSIONS)}")
+    if to not in (*FORMATS[:-1], *SUBMISSIONS):
         raise RequestError(f"--to {to}: unknown format; wanted {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     if errors and to not in TEXT:
         raise RequestError(f"--errors: failed rows have no labels; it goes with --to {' and '.join(TEXT)}")
@@ -63,7 +68,7 @@ def run(spec: ExportSpec) -> None:
                 copy_and_rename(file, target)
         except store_failures() as error:
             raise RequestError(f"--output {output}: cannot be written: {store_reason(error, named=True)}") from error
-    failed = "failed rows written too" if errors else "failed rows left out"
+    failed = "failed rows written too" if errors or to in SUBMISSIONS else "failed rows left out"
     hint = "" if errors or to not in TEXT else " (--errors writes them)"
     logger.info("%s → %s; %d %s%s", written, output, counts["error"], failed, hint)
 
@@ -97,7 +102,13 @@ def _write(
 ) -> str:
     """Write the files of a format into a local directory; give a phrase that counts what was written."""
 
-    columns, file = exported_columns(schema), folder / "rows"
+    file = folder / "rows"
+    if to in SUBMISSIONS:
+        columns = submission_columns(schema, run)
+        table = pa.concat_tables(_table(uri, columns).select(columns) for uri in uris)
+        counts["error"] = table["status"].to_pylist().count("error")
+        return write_submission(to.removeprefix(_SUBMISSION), table, file, run)
+    columns = exported_columns(schema)
     batches = _batches(uris, columns, errors, counts)
     if to in TEXT:
         rows = (row for batch in batches for row in batch)

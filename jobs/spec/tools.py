@@ -77,7 +77,10 @@ class ExportSpec(LoggingGroup):
     group: ClassVar[str] = "Export"
 
     run: str = option("A finished run, or an index.", unit="RUN", argument=True)
-    to: str = option("Format: csv, jsonl, coco, label-studio, fiftyone or hub.", unit="FORMAT")
+    to: str = option(
+        "Format: csv, jsonl, coco, label-studio, fiftyone, hub or submission:BENCHMARK (vqa-v2, pope, …).",
+        unit="FORMAT",
+    )
     output: str = option(
         "File to write or replace; fiftyone: a directory; hub: ORG/NAME of a data set, private if new.",
         unit="URI",

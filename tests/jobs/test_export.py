@@ -52,10 +52,21 @@ def test_json_lines_hold_the_failed_rows_on_request(run: str, tmp_path: Path) ->
     assert found[2]["answer_score"] == 0.25
 
 
+def test_a_submission_has_every_question(run: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "answers.jsonl"
+    assert main(["export", run, "--to", "submission:pope", "--output", str(output)]) == 0
+    found = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    assert [row["answer"] for row in found] == ["yes", "", ""]
+    assert "3 answers for pope, 1 of them empty because the row failed → " in capfd.readouterr().err
+
+
 def test_what_cannot_be_exported_is_refused(run: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = ("--output", str(tmp_path / "rows"))
     assert main(["export", run, "--to", "xml", *output]) == 2
-    assert "--to xml: unknown format; wanted csv, jsonl, coco, label-studio, fiftyone or hub" in capfd.readouterr().err
+    wanted = "csv, jsonl, coco, label-studio, fiftyone, hub or submission:NAME"
+    assert f"--to xml: unknown format; wanted {wanted}" in capfd.readouterr().err
+    assert main(["export", run, "--to", "submission:vqa", *output]) == 2
+    assert "--to submission:vqa: unknown benchmark; wanted submission:vqa-v2, " in capfd.readouterr().err
     assert main(["export", str(tmp_path / "none"), "--to", "csv", *output]) == 2
     assert "neither a finished run nor an index" in capfd.readouterr().err
 
