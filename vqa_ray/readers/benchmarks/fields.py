@@ -77,6 +77,12 @@ def lettered(*names: str) -> Read:
     return read
 
 
+def options(record: Record) -> list[Any]:
+    """Return the choices of a record, in whichever columns published files hold them."""
+    found = lettered(*(f"choice_{letter.lower()}" for letter in LETTERS))(record) or lettered(*LETTERS)(record)
+    return list(found or listed("choices", "options")(record))
+
+
 def listed(*names: str) -> Read:
     """Read a list, also one that is written as text: `['a', 'b']`."""
 
@@ -154,9 +160,14 @@ def joined(*names: str) -> Read:
 
 
 def marked_images(*names: str) -> Read:
-    """Read the images that `<image 1>`, `<image 2>` in question and options name; all, where there are no marks."""
+    """Read the images that `<image 1>`, `<image 2>` in question and options name; all, where there are no marks.
 
-    def read(record: Record) -> list[Any]:
+    Tables without these columns hold the images in `image`, in order.
+    """
+
+    def read(record: Record) -> Any:
+        if record.keys().isdisjoint(names):
+            return listed("image")(record)
         text = f"{record.get('question')} {record.get('options')}"
         marked = sorted({int(number) for number in _MARK.findall(text)})
         chosen = [f"image_{number}" for number in marked] or list(names)
@@ -180,6 +191,6 @@ def stem(*names: str) -> Read:
 
 
 def place(record: Record) -> str:
-    """Return the file and number of a record, the id of one that has none."""
-    key = record.get(KEY)
+    """Return the key or index of a record, the file and number of one that has neither."""
+    key = first(KEY, "index")(record)
     return str(key) if key is not None else f"{record[FILE]}/{record[NUMBER]}"

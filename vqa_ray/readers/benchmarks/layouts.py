@@ -9,7 +9,6 @@ from typing import Any
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.readers.benchmarks.fields import (
     KEY,
-    LETTERS,
     Read,
     Record,
     either,
@@ -17,10 +16,10 @@ from vqa_ray.readers.benchmarks.fields import (
     inner,
     joined,
     letter,
-    lettered,
     listed,
     marked_images,
     name_part,
+    options,
     place,
     stem,
     texts,
@@ -31,7 +30,6 @@ from vqa_ray.readers.benchmarks.prompts import LETTER, MMBENCH, MMMU, SCIENCEQA
 from vqa_ray.readers.source import Format
 
 ROTATION = 10**6
-_SEED_CHOICES, _OPTIONS = lettered("choice_a", "choice_b", "choice_c", "choice_d"), lettered(*LETTERS)
 _MME_TASKS = (
     *("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR"),
     *("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning"),
@@ -73,14 +71,14 @@ _MMBENCH = Layout(
     (_signature("index question A B image category l2-category"),),
     truth={
         "truth": letter("answer"),
-        "choices": _OPTIONS,
+        "choices": options,
         **_copied("category", "l2-category", "split", "source"),
     },
     prompt=MMBENCH,
     question_id=first("index"),
     image_id=_mmbench_image,
     hint=first("hint"),
-    choices=_OPTIONS,
+    choices=options,
 )
 
 LAYOUTS: Mapping[Format, Layout] = {
@@ -116,14 +114,14 @@ LAYOUTS: Mapping[Format, Layout] = {
         (_signature("question_id question choice_a choice_b data_id question_type_id"),),
         truth={
             "truth": letter("answer"),
-            "choices": _SEED_CHOICES,
+            "choices": options,
             "question_type": first("question_type_id", "category"),
         },
         prompt=LETTER,
         question_id=first("question_id", "index"),
         image_id=first("data_id"),
         images=_seed_images,
-        choices=_SEED_CHOICES,
+        choices=options,
         folders=("SEED-Bench-image/", "seed_bench_image/", "images/"),
         rows_at="questions",
     ),
@@ -167,7 +165,7 @@ LAYOUTS: Mapping[Format, Layout] = {
         (_signature("question choices hint grade subject topic skill lecture"),),
         truth={
             "truth": letter("answer"),
-            "choices": listed("choices"),
+            "choices": options,
             "has_text": lambda row: _truth_value(row.get("hint")),
             "has_image": lambda row: _truth_value(row.get("image")),
             **_copied("subject", "topic", "category", "grade", "split"),
@@ -179,7 +177,7 @@ LAYOUTS: Mapping[Format, Layout] = {
         # Whether a question has an image belongs to its truth.
         image_columns=(),
         hint=first("hint"),
-        choices=listed("choices"),
+        choices=options,
         folders=("images/",),
     ),
     "mmmu": Layout(
@@ -187,7 +185,7 @@ LAYOUTS: Mapping[Format, Layout] = {
         (_signature("id question options image_1 question_type subfield"),),
         truth={
             "truth": first("answer"),
-            "choices": listed("options"),
+            "choices": options,
             "subject": lambda row: str(row.get("id")).partition("_")[2].rpartition("_")[0] or None,
             **_copied("question_type", "subfield", "topic_difficulty"),
         },
@@ -196,14 +194,14 @@ LAYOUTS: Mapping[Format, Layout] = {
         image_id=first("id"),
         images=marked_images(*(f"image_{number}" for number in range(1, 8))),
         image_columns=tuple(f"image_{number}" for number in range(1, 8)),
-        choices=lambda row: listed("options")(row) if row.get("question_type") != "open" else [],
+        choices=lambda row: options(row) if row.get("question_type") != "open" else [],
     ),
     "mathvista": Layout(
         "MathVista",
         (_signature("pid question query precision question_type answer_type"),),
         truth={
             "truth": first("answer"),
-            "choices": listed("choices"),
+            "choices": options,
             **_copied("question_type", "answer_type", "precision", "unit"),
             **{name: together(inner("metadata", name)) for name in _METADATA},
         },
@@ -216,11 +214,11 @@ LAYOUTS: Mapping[Format, Layout] = {
     "ai2d": Layout(
         "AI2D",
         (),
-        truth={"truth": letter("answer"), "choices": listed("options")},
+        truth={"truth": letter("answer"), "choices": options},
         prompt=LETTER,
         question_id=either(first("question_id", "index"), place),
         image_id=first("image_id"),
-        choices=listed("options"),
+        choices=options,
         folders=("images/", "ai2d/images/"),
     ),
     "docvqa": Layout(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any, get_args
@@ -290,3 +291,160 @@ def test_own_wording_and_columns_to_keep(tmp_path: Path) -> None:
 def test_a_training_reads_the_truth_as_labels(tmp_path: Path) -> None:
     source = open_at(SAMPLES["textvqa"](tmp_path), format="textvqa", labels=("annotator_answers", "answer"))
     assert source.passthrough == (pa.field("annotator_answers", pa.list_(pa.string())),)
+
+
+# The other forms of some benchmarks: as Hugging Face, VLMEvalKit and MathVista's JSON have them.
+PARQUET: dict[str, tuple[str, dict[str, list[Any]], dict[str, Any]]] = {
+    "pope": (
+        "pope",
+        {"id": ["0"], "question_id": ["1"], "question": ["Is there a cup?"], "answer": ["yes"]}
+        | {"image_source": ["COCO_val2014_000000000001"], "category": ["adversarial"]},
+        {"question_id": "0", "image_id": "COCO_val2014_000000000001", "truth": "yes", "split": "adversarial"},
+    ),
+    "mme": (
+        "mme",
+        {"question_id": ["OCR/0001.jpg"], "question": ["Is it? Please answer yes or no."], "answer": ["Yes"]}
+        | {"category": ["OCR"]},
+        {"question_id": "test-00000-of-00001/0", "image_id": "OCR/0001.jpg", "truth": "Yes", "category": "OCR"},
+    ),
+    "scienceqa": (
+        "scienceqa",
+        {
+            "question": ["Which?"],
+            "choices": [["a", "b"]],
+            "answer": [1],
+            "hint": [""],
+            "task": ["t"],
+            "grade": ["grade1"],
+        }
+        | {"subject": ["s"], "topic": ["t"], "category": ["c"], "skill": ["k"], "lecture": [""], "solution": [""]},
+        {"question_id": "test-00000-of-00001/0", "truth": "B", "choices": ["a", "b"], "has_image": "true"},
+    ),
+    "docvqa": (
+        "docvqa",
+        {
+            "questionId": ["9"],
+            "question": ["When?"],
+            "docId": [3],
+            "ucsf_document_id": ["x"],
+            "ucsf_document_page_no": ["1"],
+        }
+        | {"answers": [["1/8/93"]], "data_split": ["val"], "question_types": [["form", "layout"]]},
+        {"question_id": "9", "image_id": "x/1", "annotator_answers": ["1/8/93"], "question_type": "form, layout"},
+    ),
+    "infographicvqa": (
+        "docvqa",
+        {
+            "questionId": ["9"],
+            "question": ["When?"],
+            "answers": [["1"]],
+            "data_split": ["val"],
+            "image_url": ["u/7.jpeg"],
+        },
+        {"question_id": "9", "image_id": "7", "annotator_answers": ["1"]},
+    ),
+    "chartqa": (
+        "chartqa",
+        {"query": ["How many?"], "label": [["14"]], "human_or_machine": [0]},
+        {"question_id": "test-00000-of-00001/0", "annotator_answers": ["14"], "split": "0"},
+    ),
+    "ocrbench": (
+        "ocrbench",
+        {
+            "dataset": ["IIIT5K"],
+            "question": ["what?"],
+            "question_type": ["Regular Text Recognition"],
+            "answer": [["C"]],
+        },
+        {"annotator_answers": ["C"], "question_type": "Regular Text Recognition", "dataset": "IIIT5K"},
+    ),
+    "textvqa": (
+        "textvqa",
+        {
+            "image_id": ["0a"],
+            "question_id": [3],
+            "question": ["what?"],
+            "image_classes": [["Sign"]],
+            "answers": [["a"] * 10],
+        },
+        {"question_id": "3", "image_id": "0a", "annotator_answers": ["a"] * 10},
+    ),
+    "mmbench": (
+        "mmbench",
+        {"index": [3], "question": ["Which?"], "hint": [None], "A": ["a"], "B": ["b"], "C": [None], "D": [None]}
+        | {
+            "answer": ["B"],
+            "category": ["c"],
+            "l2-category": ["l"],
+            "split": ["dev"],
+            "source": ["own"],
+            "comment": ["nan"],
+        },
+        {"question_id": "3", "image_id": "3", "truth": "B", "choices": ["a", "b"]},
+    ),
+    "seed-bench": (
+        "seed-bench",
+        {
+            "question_id": ["5"],
+            "question": ["Which?"],
+            "data_id": ["1_2"],
+            "data_type": ["image"],
+            "question_type_id": [1],
+        }
+        | {"answer": ["A"], "choice_a": ["x"], "choice_b": ["y"], "choice_c": ["z"], "choice_d": ["w"]},
+        {"question_id": "5", "image_id": "1_2", "truth": "A", "choices": ["x", "y", "z", "w"], "question_type": "1"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARQUET)
+def test_a_layout_is_recognised_in_parquet(name: str, tmp_path: Path) -> None:
+    format_, columns, expected = PARQUET[name]
+    path = table(tmp_path / "data" / "test-00000-of-00001.parquet", **columns, image=[struct(RED, "a.jpg")])
+    source = open_at(path)
+    assert source.format == format_
+    (row,) = rows_of(source)
+    assert row["image"] == RED
+    assert {column: row[column] for column in expected} == expected
+
+
+def test_a_directory_of_subjects_is_read_by_its_split(tmp_path: Path) -> None:
+    first = SAMPLES["mmmu"](tmp_path)
+    for name in ("Art/dev-00000-of-00001.parquet", "Music/validation-00000-of-00001.parquet"):
+        write_image(tmp_path / name, first.read_bytes())
+    assert "has splits dev, validation; name one of them:" in refused(tmp_path)
+    assert len(read(f"{tmp_path}#validation", reads_several=True)) == 4
+
+
+def test_tables_with_images_in_base64_are_read_by_name(tmp_path: Path) -> None:
+    image = base64.b64encode(RED).decode()
+    row = {"index": "4", "image": image, "question": "Which?", "A": "x", "B": "y", "answer": "B", "category": "c"}
+    file = write_tsv(tmp_path / "SEEDBench_IMG.tsv", [row])
+    assert open_at(file, columns={"image_uri": "image"}).format == "csv"
+    for name in ("seed-bench", "ai2d", "scienceqa"):
+        (found,) = read(file, format=name)
+        assert (found["question_id"], found["truth"], found["image"]) == ("4", "B", RED)
+        assert found["choices"] == ["x", "y"]
+
+
+def test_mathvista_as_one_json_object(tmp_path: Path) -> None:
+    problem = {
+        "question": "How far?",
+        "image": "images/1.jpg",
+        "choices": None,
+        "unit": None,
+        "precision": 1,
+        "pid": "1",
+    }
+    problem |= {
+        "answer": "1.2",
+        "question_type": "free_form",
+        "answer_type": "float",
+        "query": "Hint: so.\nQuestion: How far?",
+    }
+    (tmp_path / "testmini.json").write_text(json.dumps({"1": {**problem, "metadata": {"split": "testmini"}}}, indent=4))
+    write_image(tmp_path / "images" / "1.jpg")
+    source = open_at(tmp_path / "testmini.json")
+    (row,) = rows_of(source)
+    assert (source.format, row["question_id"], row["precision"], row["split"]) == ("mathvista", "1", 1.0, "testmini")
+    assert row["image_uri"] == f"{tmp_path}/images/1.jpg"
