@@ -214,7 +214,7 @@ LAYOUTS: Mapping[Format, Layout] = {
     "ai2d": Layout(
         "AI2D",
         (),
-        truth={"truth": letter("answer"), "choices": options},
+        truth={"truth": letter("answer"), "choices": options, **_copied("category")},
         prompt=LETTER,
         question_id=either(first("question_id", "index"), place),
         image_id=first("image_id"),
