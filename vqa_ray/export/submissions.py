@@ -137,7 +137,7 @@ def _write_lines(entries: Iterable[Any], file: TextIO) -> None:
 
 
 def _write_object(entries: Iterable[tuple[str, str]], file: TextIO) -> None:
-    json.dump(dict(entries), file, ensure_ascii=False, indent=1)
+    file.write(json.dumps(dict(entries), ensure_ascii=False, indent=1) + "\n")
 
 
 def _write_table(entries: Iterable[dict[str, object]], file: TextIO) -> None:

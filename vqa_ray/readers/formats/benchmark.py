@@ -65,7 +65,7 @@ def open_benchmark(name: Format, config: InputConfig, listing: Listing) -> Opene
     if not shards:
         part = f" of split {listing.fragment!r}" if listing.fragment else ""
         raise request_error(f"{listing.uri}: the input is empty: no {layout.title} questions{part} are there")
-    names = list(dict.fromkeys(name for record in sample for name in record if not name.startswith("\0")))
+    names = _names(sample)
     known = list(dict.fromkeys((*layout.truth, *names)))
     check_keep(config, known, listing.uri)
     if (column := config.columns.get("question", "")) not in ("", *names):
@@ -73,16 +73,20 @@ def open_benchmark(name: Format, config: InputConfig, listing: Listing) -> Opene
     labels = present_labels(config, known)
     taken = {*config.keep, *config.keep_as}
     brought = () if labels or not config.needs_question else tuple(name for name in layout.truth if name not in taken)
-    note = f"{listing.uri}: read as {layout.title} ({name}); its truth is kept in {join_names(brought)}"
+    kept = f"; its truth is kept in {join_names(brought)}" if brought else ""
     return OpenedInput(
         tuple(shards),
         _COLUMNS,
         _fields(layout, (*config.keep, *brought, *labels), sample),
-        notes=() if labels else (note,),
+        notes=(f"{listing.uri}: read as {layout.title} ({name}){kept}",),
         revision=listing.fragment,
         columns=tuple(known),
         brought=brought,
     )
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(name for record in records for name in record if not name.startswith("\0")))
 
 
 def _fields(layout: Layout, names: Sequence[str], sample: Sequence[Record]) -> tuple[pa.Field, ...]:
@@ -152,6 +156,10 @@ def _open_table(
         raise request_error(f"{entry.uri}: cannot be read as {layout.title}: {error}") from error
     if not count:
         return [], []
+    if sample and "question" not in config.columns and all(layout.question(record) is None for record in sample):
+        raise request_error(
+            f"{entry.uri}: has no questions as {layout.title} has them; the fields are: {join_names(_names(sample))}"
+        )
     names = (*find_images(config, layout, entry.uri, reference), *whole.names[2:])
     if kind_of_table(entry.uri) != "json":
         is_known = not layout.rotates and not part

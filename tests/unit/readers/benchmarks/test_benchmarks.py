@@ -268,6 +268,19 @@ def test_images_that_are_nowhere_are_refused_and_a_folder_can_be_given(tmp_path:
     assert row["image_uri"] == f"{tmp_path}/photos/COCO_val2014_000000000001.jpg"
 
 
+def test_a_layout_that_the_file_has_not_is_refused(tmp_path: Path) -> None:
+    assert "has no questions as MMMU has them; the fields are: question_id, image, text" in refused(
+        pope(tmp_path), format="mmmu"
+    )
+    (tmp_path / "empty").mkdir()
+    empty = write_jsonl(tmp_path / "empty" / "rows.jsonl", [])
+    assert "the input is empty: no POPE questions are there" in refused(empty, format="pope")
+    (tmp_path / "empty" / "b.json").write_text('[{"question": ')
+    assert "b.json: cannot be read as VizWiz: Expecting value" in refused(
+        tmp_path / "empty" / "b.json", format="vizwiz"
+    )
+
+
 def test_a_damaged_parquet_file_is_one_error_row(tmp_path: Path) -> None:
     path = SAMPLES["mmmu"](tmp_path)
     path.write_bytes(path.read_bytes()[:-40])
