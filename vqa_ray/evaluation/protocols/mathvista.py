@@ -37,7 +37,7 @@ class MathVista(Protocol):
         "Lu et al., MathVista (2023); lupantech/MathVista evaluation/calculate_score.py @e999481e and, without GPT-4, "
         "extract_answer.py @0a520c46"
     )
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("answer",)}
+    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("truth", "answer")}
     optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "choices": ("choices", "options"),
         "precision": ("precision",),

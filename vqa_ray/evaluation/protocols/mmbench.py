@@ -41,7 +41,7 @@ class MMBenchCircular(MultipleChoice):
     title = "MMBench (CircularEval)"
     source = _SOURCE
     truth: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "answer": ("answer",),
+        "answer": ("truth", "answer"),
         "index": ("index", "question_id"),
     }
     optional = MMBench.optional

@@ -33,7 +33,7 @@ class Mme(Protocol):
         "@1c1d69e1"
     )
     truth: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "answer": ("answer",),
+        "answer": ("truth", "answer"),
         "category": ("category", "task"),
         "image": ("image_id", "image", "image_uri"),
     }

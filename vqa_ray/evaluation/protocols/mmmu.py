@@ -45,7 +45,7 @@ class Mmmu(Protocol):
     source = (
         "Yue et al., MMMU (2023); MMMU-Benchmark/MMMU eval/eval_utils.py @44b45b50, main_parse_and_eval.py @bf380a22"
     )
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("answer", "ground_truth")}
+    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("truth", "answer", "ground_truth")}
     optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **OPTION_COLUMNS,
         "question_type": ("question_type",),

@@ -13,7 +13,7 @@ from vqa_ray.evaluation.protocol import Judgement, Protocol
 class MultipleChoice(Protocol):
     """An answer is right if it chooses the right letter."""
 
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("answer",)}
+    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("truth", "answer")}
     optional: ClassVar[Mapping[str, tuple[str, ...]]] = OPTION_COLUMNS
 
     def read(self, text: str, options: Mapping[str, str]) -> str | None:

@@ -35,7 +35,7 @@ class OcrBench(Protocol):
     name = "ocrbench"
     title = "OCRBench"
     source = "Liu et al., OCRBench (2023); Yuliang-Liu/MultimodalOCR OCRBench/example.py @f5cbec66"
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answers": ("answers", "answer")}
+    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answers": ("annotator_answers", "answers", "answer")}
     optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "type": ("type", "question_type"),
         "dataset": ("dataset_name", "dataset"),

@@ -15,7 +15,7 @@ class SeedBench(MultipleChoice):
     name = "seed-bench"
     title = "SEED-Bench"
     source = "Li et al., SEED-Bench (2023); AILab-CVC/SEED-Bench eval.py @250947c2"
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("answer", "gt_answer")}
+    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("truth", "answer", "gt_answer")}
     optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **OPTION_COLUMNS,
         "question_type": ("question_type", "question_type_id", "q_type_id"),
