@@ -20,6 +20,7 @@ from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.jobs.spec.tools import BrowseSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.models.named_device import named_device
 from vqa_ray.predicates.predicate import Predicate
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ def run(spec: BrowseSpec) -> None:
         KeyboardInterrupt: a signal ended it.
     """
     check()
+    if spec.device not in (None, "cpu"):
+        named_device(spec.device)
     listener = listen(spec.host, spec.port)
     with listener:
         collection = open_collection(spec.what, tags=spec.tags, index=spec.index, allow_http=spec.allow_http)

@@ -15,7 +15,7 @@ from vqa_ray.jobs.runtime.recorded_taxonomy import recorded_taxonomy
 from vqa_ray.jobs.spec.tools import CalibrateSpec
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.text_encoding import check_encoding
@@ -28,6 +28,7 @@ def run(spec: CalibrateSpec) -> None:
     check_file("--output", spec.output)
     check_encoding(spec.encoding)
     target, directory = parse_target(spec.target), RunDirectory(spec.run)
+    require_directory(f"--run {spec.run}", spec.run, "a finished run of retrieve or tag")
     labels = Labels.read(spec.labels, spec.encoding)
     record = RunRecord.read(directory.record)
     if record is None or manifest.read(directory.manifest) is None or record.job not in ("retrieve", "tag"):

@@ -25,9 +25,10 @@ from vqa_ray.jobs.runtime.output_file import check_file
 from vqa_ray.jobs.spec.tools import ExportSpec
 from vqa_ray.report.dataset_card import dataset_card
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.part_files import read_columns
+from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import metadata_of
 from vqa_ray.storage.filesystem import copy_file, exists, filesystem_for, list_files
 from vqa_ray.storage.foreign_files import refuse_foreign_files
@@ -86,7 +87,7 @@ def _check_output(to: str, output: str) -> None:
 
 def _to_hub(run: str, repository: str) -> None:
     """Upload all rows of a finished run, failed ones too, with its card."""
-
+    require_directory(run, run, "a finished run")
     if IndexDirectory(run).version_numbers():
         raise RequestError(f"{run}: --to hub takes runs; export an index with --to jsonl, or upload its files")
     full = check_repository(repository)
@@ -127,13 +128,15 @@ def _write(
 
 def _files(run: str) -> tuple[Sequence[str], pa.Schema]:
     """Find the files with the rows of a finished run or of the latest version of an index, and their schema."""
-
+    require_directory(run, run, "a finished run, or an index")
     if IndexDirectory(run).version_numbers():
         index = open_index(run)
         return [index.file_uri(file) for file in index.version.files], index.schema
     directory = RunDirectory(run)
     if manifest.read(directory.manifest) is None:
-        raise RequestError(f"{run}: neither a finished run nor an index; finish the run with the command that began it")
+        begun = RunRecord.read(directory.record) is not None
+        hint = "; finish the run with the command that began it" if begun else ""
+        raise RequestError(f"{run}: neither a finished run nor an index{hint}")
     uris = [entry.uri for entry in directory.part_files()]
     if not uris:
         raise RequestError(f"{run}: its files of rows are gone; nothing is left to export")

@@ -48,12 +48,19 @@ class GroupedCommand(TyperCommand):
         for parameter in order:
             if getattr(parameter, "multiple", False) or getattr(parameter, "is_flag", False):
                 continue
-            name = parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar
             if order.count(parameter) > 1:
-                raise RequestError(f"{name}: given {order.count(parameter)} times; wanted once")
+                raise RequestError(f"{_name(parameter)}: given {order.count(parameter)} times; wanted once")
             if values.get(parameter.name or "") == "":
-                raise RequestError(f"{name}: is empty; wanted a value, or leave the option out")
-        return super().parse_args(ctx, args)
+                raise RequestError(f"{_name(parameter)}: is empty; wanted a value, or leave the option out")
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            given = values.get(getattr(error.param, "name", None) or "")
+            if error.param is None or given is None:
+                raise
+            message = error.message.removeprefix("Value error, ").partition(", unable to parse")[0].rstrip(".")
+            shown = "" if repr(given) in message else f", given {given!r}"
+            raise RequestError(f"{_name(error.param)}: {message[:1].lower()}{message[1:]}{shown}") from None
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections."""
@@ -156,6 +163,10 @@ def _function(command: Command, done: Callable[[RunResult | None], None]) -> Cal
 
 def _stub() -> None:
     """Stand for a command that was not called."""
+
+
+def _name(parameter: Any) -> str:
+    return str(parameter.opts[0] if parameter.param_type_name == "option" else parameter.metavar)
 
 
 def _group_of(parameter: Any) -> str:

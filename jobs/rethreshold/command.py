@@ -22,7 +22,7 @@ from vqa_ray.report.dataset_card import data_files, dataset_card
 from vqa_ray.runs import manifest
 from vqa_ray.runs.completeness import unexpected_keys
 from vqa_ray.runs.counts import count_rows, keys_of_parts
-from vqa_ray.runs.directory import CARD, FOR_DATASETS, RunDirectory
+from vqa_ray.runs.directory import CARD, FOR_DATASETS, RunDirectory, require_directory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.rethreshold import KEPT_SCORES, Rethreshold, changed_tags
@@ -85,6 +85,7 @@ def run(spec: RethresholdSpec) -> RunResult:
 def _parent(spec: RethresholdSpec) -> tuple[RunRecord, str]:
     """Read the record of the run whose scores decide, and when it finished."""
     origin = f"--rethreshold {spec.rethreshold}"
+    require_directory(origin, spec.rethreshold, "a run directory of `vqa-ray tag`")
     directory = RunDirectory(spec.rethreshold)
     record, done = RunRecord.read(directory.record), manifest.read(directory.manifest)
     if record is None or record.job != "tag":

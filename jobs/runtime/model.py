@@ -18,6 +18,7 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS
 from vqa_ray.models.generation.prompts import prompting
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.models.named_device import named_device
 from vqa_ray.models.registry import Task
 from vqa_ray.runs.record import RunRecord
 
@@ -32,7 +33,9 @@ def open_model(spec: RunSpec, task: Task) -> Checkpoint:
     Raises:
         RequestError: the family cannot do what the job needs, or does not take an option that was given.
     """
-    _check_device(spec)
+    # Of the nodes of a cluster this process knows nothing; loading torch to learn that there is a CPU takes seconds.
+    if spec.device not in (None, "cpu") and given_address(spec.address) is None:
+        named_device(spec.device)
     with announce_when_slow(f"looking at the model {spec.model}"):
         model = Checkpoint.open(spec.model)
     model.family.require(task, spec.model)
@@ -45,22 +48,6 @@ def open_model(spec: RunSpec, task: Task) -> Checkpoint:
             "GPUs; wanted at most 1"
         )
     return model
-
-
-def _check_device(spec: RunSpec) -> None:
-    """Refuse CUDA on a local Ray without it; of the nodes of a cluster this process knows nothing.
-
-    Raises:
-        RequestError: the device is not there.
-    """
-    if spec.device is None or not spec.device.startswith("cuda") or given_address(spec.address) is not None:
-        return
-    import torch
-
-    there = torch.cuda.device_count()
-    number = int(spec.device.partition(":")[2] or 0)
-    if number >= there:
-        raise RequestError(f"--device {spec.device}: torch sees {there} CUDA devices here; wanted cpu, or no --device")
 
 
 def model_options(spec: RunSpec, model: Checkpoint) -> ModelOptions:

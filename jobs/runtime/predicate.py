@@ -5,7 +5,7 @@ from __future__ import annotations
 from vqa_ray.calibration.file import Calibration
 from vqa_ray.errors import RequestError
 from vqa_ray.models.checkpoint.opened import Checkpoint
-from vqa_ray.predicates.parser import parse
+from vqa_ray.predicates.parser import PredicateError, parse
 from vqa_ray.predicates.predicate import Algebra, Predicate
 from vqa_ray.stages.retrieve import check_answers
 
@@ -35,7 +35,13 @@ def parse_checked(
         RequestError: it does not parse, asks for an answer that is not in the model's vocabulary, or has none of the
             calibration's questions.
     """
-    predicate = parse(expression, threshold, combine, calibration.questions if calibration else None)
+    try:
+        predicate = parse(expression, threshold, combine, calibration.questions if calibration else None)
+    except PredicateError as error:
+        # The page of `browse` has no shell.
+        if not option.startswith("--"):
+            raise
+        raise error.of_option(option) from error
     if calibration is not None and not any(question in calibration.questions for question in predicate.questions):
         raise RequestError(f"--calibration {calibration_file}: holds none of the expression's questions")
     check_answers(option, predicate, model.reference, model.vocabulary)

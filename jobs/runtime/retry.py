@@ -49,7 +49,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
         RunError: see `vqa_ray.jobs.runtime.run.run_job`.
     """
     directory = RunDirectory(job.spec.output)
-    record, before = _finished(job, directory)
+    record, before = require_finished(job)
     attempts: list[Mapping[str, Any]] = before["attempts"]
     fence.check()
     for earlier in range(len(attempts)):
@@ -79,7 +79,13 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     return result
 
 
-def _finished(job: Job, directory: RunDirectory) -> tuple[RunRecord, dict[str, Any]]:
+def require_finished(job: Job) -> tuple[RunRecord, dict[str, Any]]:
+    """Read the record and the manifest of the run whose failed rows a job is to answer.
+
+    Raises:
+        RequestError: its output holds no finished run of the same request.
+    """
+    directory = RunDirectory(job.spec.output)
     record, finished = RunRecord.read(directory.record), manifest.read(directory.manifest)
     if record is None or finished is None:
         raise RequestError(

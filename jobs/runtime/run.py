@@ -14,7 +14,7 @@ from vqa_ray.jobs.runtime.output_file import check_page
 from vqa_ray.jobs.runtime.output_lock import output_lock
 from vqa_ray.jobs.runtime.recorded_input import log_drift
 from vqa_ray.jobs.runtime.result import RunResult
-from vqa_ray.jobs.runtime.retry import retry_failed
+from vqa_ray.jobs.runtime.retry import require_finished, retry_failed
 from vqa_ray.jobs.runtime.store_failures import store_failures_fail_the_run
 from vqa_ray.keys import NOTHING, Ranges, size
 from vqa_ray.readers.changes.reconcile import read_anew, reconcile
@@ -47,6 +47,9 @@ def _execute(job: Job) -> RunResult:
     admission.existing_record(directory, job.record)
     if retry is None and job.write_derived is None and _finished(job, directory) is not None:
         return _log_finished(job, directory)
+    if retry is not None:
+        # Before the lock, which would make a directory.
+        require_finished(job)
     with output_lock(directory.output, job.record.started, wait=job.spec.wait) as lock, store_failures_fail_the_run():
         return _run(job, directory, lock.fence) if retry is None else retry_failed(_limited(job), retry, lock.fence)
 

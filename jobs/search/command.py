@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vqa_ray.errors import RequestError
 from vqa_ray.index.reader import open_index
+from vqa_ray.index.search.filter import Mask
 from vqa_ray.index.search.hits import Ranked, apply_verdicts, hits_table
 from vqa_ray.index.search.query import encoder_of
 from vqa_ray.index.search.row_table import IndexRows
@@ -28,7 +29,7 @@ def run(spec: SearchSpec) -> None:
     if not index.version.ok:
         raise RequestError(f"{spec.index}: nothing to search: none of its {len(index):,} rows has a vector")
     rows = IndexRows(index, spec.tags)
-    filter = None if spec.filter is None else rows.matching(spec.filter)
+    filter = None if spec.filter is None else _filter(rows, spec.filter)
     query = query_of(spec, model)
     hits = Searcher(index).search(query, top_k=spec.wanted, filter=filter, exact=True if spec.exact else None)
     ranked, verified = Ranked(hits.positions, hits.scores), None
@@ -41,3 +42,10 @@ def run(spec: SearchSpec) -> None:
     if spec.gallery is not None:
         search_output.write_page(outcome, pictures(spec, index, ranked.positions.tolist()), spec.gallery)
     outcome.log()
+
+
+def _filter(rows: IndexRows, condition: str) -> Mask:
+    try:
+        return rows.matching(condition)
+    except RequestError as error:
+        raise RequestError(f"--filter: {error}; in a shell: --filter \"category = 'mug'\"") from error

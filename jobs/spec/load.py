@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,9 +37,14 @@ def load(kind: type[S], file: str | None, options: Mapping[str, Any]) -> S:
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(kind.model_fields))}"
             raise RequestError(f"{file}: unknown key {key!r}{hint}")
     try:
-        return kind.model_validate({**values, **options})
+        spec = kind.model_validate({**values, **options})
     except ValidationError as error:
         raise RequestError(_message(kind, error, file, options)) from error
+    for name, value in spec:
+        repeated = [each for each, times in Counter(value).items() if times > 1] if isinstance(value, list) else []
+        if repeated:
+            raise RequestError(f"{_where(kind, name, file, options)}: {repeated[0]!r} is given twice; wanted once")
+    return spec
 
 
 def _read(file: str) -> dict[str, Any]:
@@ -63,9 +69,14 @@ def _message(kind: type[BaseModel], error: ValidationError, file: str | None, op
     if not first["loc"]:
         return str(first["msg"]).removeprefix("Value error, ")
     name = str(first["loc"][0])
-    where = option_name(name, kind) if name in options or not file else f"{file}: {name}"
+    where = _where(kind, name, file, options)
     if first["type"] == "missing":
         return f"{where}: is required"
     given = first["input"] if len(first["loc"]) > 1 else options.get(name, first["input"])
     message = str(first["msg"]).removeprefix("Value error, ")
     return f"{where}: {message[:1].lower()}{message[1:]}, given {given!r}"
+
+
+def _where(kind: type[BaseModel], name: str, file: str | None, options: Mapping[str, Any]) -> str:
+    """Name the option or the key of the file that gave the value of a field."""
+    return option_name(name, kind) if name in options or not file else f"{file}: {name}"

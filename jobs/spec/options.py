@@ -118,11 +118,13 @@ def _plain(annotation: Any) -> Any:
 def _value(kind: type[Spec], name: str, value: Any) -> Any:
     if _plain(kind.model_fields[name].annotation) is not dict:
         return value
-    pairs = {}
+    pairs: dict[str, str] = {}
     for text in value:
         ours, equals, theirs = text.partition("=")
         if not (equals and ours and theirs):
             unit = extra_of(kind.model_fields[name])["unit"]
             raise RequestError(f"{option_name(name, kind)}: wanted {unit}, given {text!r}")
+        if ours in pairs:
+            raise RequestError(f"{option_name(name, kind)}: {ours!r} is given twice, as {pairs[ours]!r} and {theirs!r}")
         pairs[ours] = theirs
     return pairs

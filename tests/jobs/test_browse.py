@@ -96,7 +96,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["{tmp}/nothing"], "{tmp}/nothing: neither an index nor the results of a run"),
+        (["{tmp}/nothing"], "{tmp}/nothing: no such directory or prefix; expected an index, or a run of answer, tag, "),
         (["{tmp}/index", "--index", "{tmp}/index"], "--index {tmp}/index: {tmp}/index is an index itself"),
         (
             ["{tmp}/index", "--tags", "{tmp}/run"],
@@ -104,7 +104,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
         ),
         (["{tmp}/index", "--verify-model", "{tmp}/none"], "{tmp}/none"),
         (["{tmp}/index", "--model", "fake:quadrants"], "model fake:quadrants makes 4 × 14"),
-        (["{tmp}/run", "--index", "{tmp}/run"], "{tmp}/run: no index"),
+        (["{tmp}/run", "--index", "{tmp}/run"], "{tmp}/run: holds no index"),
         (["{tmp}/run", "--verify-model", "fake:"], "--verify-model: {tmp}/run is no index but the results of caption"),
         (["{tmp}/run", "--model", "fake:"], "--model: {tmp}/run is no index but the results of caption"),
         (["{tmp}/other", "--verify-model", "fake:"], "the index was built with"),

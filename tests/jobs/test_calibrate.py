@@ -82,7 +82,7 @@ def test_tags_are_calibrated_too(tmp_path: Path, capsys: pytest.CaptureFixture[s
     [
         (("--target", "accuracy"), "--target accuracy: wanted f1, precision=0..1 or recall=0..1"),
         (("--target", "recall=2"), "--target recall=2: wanted f1, precision=0..1 or recall=0..1"),
-        ((), "expected a finished run of retrieve or tag"),
+        ((), ": expected a finished run of retrieve or tag"),
     ],
 )
 def test_wrong_requests_are_told(
@@ -96,10 +96,14 @@ def test_wrong_requests_are_told(
 def test_labels_in_another_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = tmp_path / "labels.tsv"
     labels.write_bytes("image_id\tcolour\n1\trosé\n".encode("cp1252"))
-    options = ["--run", str(tmp_path / "none"), "--labels", str(labels), "--output", str(tmp_path / "c.json")]
+    run = tmp_path / "none"
+    options = ["--run", str(run), "--labels", str(labels), "--output", str(tmp_path / "c.json")]
+    assert main(["calibrate", *options]) == 2
+    assert f"--run {run}: no such directory or prefix; expected a finished run" in capsys.readouterr().err
+    run.mkdir()
     for encoding, message in (
         ([], "labels.tsv line 2: not UTF-8; another encoding is given with --encoding"),
-        (["--encoding", "cp1252"], f"--run {tmp_path / 'none'}: expected a finished run of retrieve or tag"),
+        (["--encoding", "cp1252"], f"--run {run}: expected a finished run of retrieve or tag"),
         (["--encoding", "klingon"], "--encoding 'klingon' is unknown"),
     ):
         assert main(["calibrate", *options, *encoding]) == 2

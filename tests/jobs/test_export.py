@@ -68,7 +68,11 @@ def test_what_cannot_be_exported_is_refused(run: str, tmp_path: Path, capfd: pyt
     assert main(["export", run, "--to", "submission:vqa", *output]) == 2
     assert "--to submission:vqa: unknown benchmark; wanted submission:vqa-v2, " in capfd.readouterr().err
     assert main(["export", str(tmp_path / "none"), "--to", "csv", *output]) == 2
-    assert "neither a finished run nor an index" in capfd.readouterr().err
+    assert "none: no such directory or prefix; expected a finished run, or an index" in capfd.readouterr().err
+    assert main(["export", str(tmp_path), "--to", "csv", *output]) == 2
+    assert capfd.readouterr().err == f"vqa-ray export: {tmp_path}: neither a finished run nor an index\n"
+    assert main(["export", str(tmp_path / "none"), "--to", "hub", "--output", "a/b"]) == 2
+    assert "none: no such directory or prefix; expected a finished run" in capfd.readouterr().err
 
 
 @pytest.fixture
@@ -151,17 +155,21 @@ def test_coco_without_any_place_is_refused(tmp_path: Path, capfd: pytest.Capture
 
 
 def test_captions_are_annotations_of_coco(tmp_path: Path) -> None:
-    rows = [{"image_uri": str(tmp_path / "gone.jpg"), "caption": "a dog", "caption_score": 0.5}]
-    run = write_run(tmp_path / "captions", "caption", table_of(schema.CAPTION, rows))
+    # JavaScript has no integer of this size.
+    row = {"row_id": 2**53 + 1, "image_uri": str(tmp_path / "gone.jpg"), "caption": "a dog", "caption_score": 0.5}
+    run = write_run(tmp_path / "captions", "caption", table_of(schema.CAPTION, [row]))
     found = exported(run, "coco", tmp_path / "coco.json")
     assert isinstance(found, dict)
-    assert found["annotations"] == [{"id": 1, "image_id": 1, "row_id": 0, "score": 0.5, "caption": "a dog"}]
+    assert found["annotations"] == [
+        {"id": 1, "image_id": 1, "row_id": str(2**53 + 1), "score": 0.5, "caption": "a dog"}
+    ]
 
 
 def test_label_studio_gets_tasks_with_predictions(tmp_path: Path, pictures: list[str]) -> None:
     tasks = exported(tag_run(tmp_path, pictures), "label-studio", tmp_path / "tasks.json")
     assert isinstance(tasks, list)
     assert [task["data"]["image"] for task in tasks] == pictures
+    assert {type(task["data"]["row_id"]) for task in tasks} == {str}
     (prediction,) = tasks[0]["predictions"]
     assert prediction["score"] == 0.25
     assert prediction["result"] == [

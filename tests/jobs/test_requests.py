@@ -56,6 +56,21 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
         ),
         (["answer", *FULL, "--column", "question"], "vqa-ray answer: --column: wanted NAME=COLUMN, given 'question'"),
         (
+            ["answer", *FULL, "--column", "question=a", "--column", "question=b"],
+            "vqa-ray answer: --column: 'question' is given twice, as 'a' and 'b'",
+        ),
+        (
+            ["answer", *FULL, "--question", "what?", "--question", "who?", "--question", "what?"],
+            "vqa-ray answer: --question: 'what?' is given twice; wanted once",
+        ),
+        (["answer", *FULL, "--top-k", "ten"], "vqa-ray answer: --top-k: input should be a valid integer, given 'ten'"),
+        (
+            ["answer", *FULL, "--max-error-fraction", "few"],
+            "vqa-ray answer: --max-error-fraction: input should be a valid number, given 'few'",
+        ),
+        (["answer", *FULL, "--layout", "wide"], "vqa-ray answer: --layout: 'wide' is not one of 'rows', 'nested'"),
+        (["browse", "--port", "web", "run"], "vqa-ray browse: --port: input should be a valid integer, given 'web'"),
+        (
             ["answer", *FULL, "--retry-failed", "oops"],
             "vqa-ray answer: --retry-failed: unknown error code 'oops'; known are all, image_missing,"
             " image_fetch_failed, image_undecodable, image_too_large, image_unsupported, image_aspect_ratio,"
@@ -139,6 +154,7 @@ def test_output_with_foreign_files_is_not_touched(capsys, tmp_path: Path) -> Non
 def test_retry_without_a_finished_run(capsys, tmp_path: Path) -> None:
     assert run_here("answer", parquet_input(tmp_path / "in", 2), tmp_path / "out", "--retry-failed") == 2
     assert f"--retry-failed: {tmp_path}/out holds no finished run" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)], ids=["vqa-ray", *COMMANDS])
@@ -289,8 +305,11 @@ def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str])
 
 def test_a_device_that_is_not_here_is_refused_before_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["answer", "--input", str(tmp_path), "--output", str(tmp_path / "out"), "--model", "fake:"]
-    assert main([*argv, "--device", "cuda:99"]) == 2
-    assert "--device cuda:99: torch sees " in capsys.readouterr().err
+    for device in ("cuda:99", "mps:99", "xpu:99", "cpu:1"):
+        assert main([*argv, "--device", device]) == 2
+        assert f"--device {device}: torch sees " in capsys.readouterr().err
+        assert main(["browse", str(tmp_path), "--device", device]) == 2
+        assert f"--device {device}: torch sees " in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -303,3 +322,21 @@ def test_image_files_beside_an_unusable_table_are_mentioned(tmp_path: Path, caps
     told = capsys.readouterr().err
     assert f"{tmp_path}: " in told
     assert "image files there are read by --input-format images" in told
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("is there a dog?", """--where '"is there a dog?"'"""),
+        ("'is there a dog?", """--where '"is there a dog?" and not "is it a toy?"'"""),
+        ("is it a dog? or a cat?", """--where '"is there a dog?" and not "is it a toy?"'"""),
+    ],
+)
+def test_an_expression_without_its_quotes_is_shown_with_them(
+    given: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["retrieve", *FULL, "--where", given]) == 2
+    line, *excerpt = capsys.readouterr().err.splitlines()
+    assert line.startswith("vqa-ray retrieve: --where: ")
+    assert line.endswith(f"; in a shell: {shown}")
+    assert excerpt[0] == f"  {given}"

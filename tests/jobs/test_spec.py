@@ -124,6 +124,13 @@ def test_retry_codes() -> None:
     assert Retry.parse("image_missing, model_error").names() == ["image_missing", "model_error"]
 
 
+def test_a_value_that_stands_twice_in_a_list_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(yaml.safe_dump(FULL | {"keep": ["a", "b", "a"]}))
+    with pytest.raises(RequestError, match=r"spec\.yaml: keep: 'a' is given twice"):
+        load(AnswerSpec, str(file), {})
+
+
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "spec.yaml"
     file.write_text("question: [a]\nquestion: [b]\n")

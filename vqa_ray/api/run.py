@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from vqa_ray.errors import RequestError
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.store_errors import store_failures, store_reason
@@ -29,16 +29,15 @@ def read_run(uri: str) -> Run:
     Raises:
         RequestError: no run is there, or it cannot be read.
     """
+    require_directory(uri, uri, "the output directory of a run")
     layout = RunDirectory(uri)
     try:
         record = RunRecord.read(layout.record)
         finished = manifest.read(layout.manifest)
-    except NotADirectoryError as error:
-        raise RequestError(f"{uri}: a file; wanted is the output directory of a run") from error
     except store_failures() as error:
         raise RequestError(f"{uri}: cannot be read: {store_reason(error, named=True)}") from error
     if record is None:
-        raise RequestError(f"{uri}: no run is there; wanted is the output directory of a command of vqa-ray")
+        raise RequestError(f"{uri}: no run is there; expected the output directory of a run")
     return Run(uri, record, finished)
 
 

@@ -40,6 +40,14 @@ def describe_results(collection: Collection, view: UrlState, total: int, found: 
     return line
 
 
+def explain_unused(view: UrlState, can_search_similar: bool) -> tuple[str, ...]:
+    """Say which parts of a view have no effect on its rows."""
+    if view.verify and not view.is_search:
+        how = "describe images or search by one" if can_search_similar else "this page has none"
+        return (f"Nothing was verified, since Verify is for the hits of a similarity search: {how}.",)
+    return ("“matches only” has no effect without a question to verify.",) if view.only and not view.verify else ()
+
+
 def explain_empty(collection: Collection, view: UrlState) -> str:
     """Say why a view has no rows."""
     if not len(collection):

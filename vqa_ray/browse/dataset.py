@@ -25,7 +25,7 @@ from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.search.tags import join_tags
 from vqa_ray.report.row_cards import WRITERS, CardMaker, tag_attributes
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import STATUS_OK
@@ -96,6 +96,7 @@ def open_collection(
     Raises:
         RequestError: `uri` is neither an index nor a run, cannot be read, or does not go with an option.
     """
+    require_directory(uri, uri, "an index, or a run of answer, tag, caption or retrieve")
     try:
         if IndexDirectory(uri).version_numbers():
             if index is not None:
@@ -103,10 +104,11 @@ def open_collection(
             return _of_index(open_index(uri), tags, allow_http)
         record = RunRecord.read(RunDirectory(uri).record)
         if record is None:
-            raise RequestError(f"{uri}: neither an index nor the results of a run; expected an output of vqa-ray")
+            raise RequestError(
+                f"{uri}: neither an index nor the results of a run; expected an index, or a run of answer, tag, "
+                "caption or retrieve"
+            )
         return _of_run(uri, record, tags, index, allow_http)
-    except NotADirectoryError as error:
-        raise RequestError(f"{uri}: is a file; expected the directory of an index or of a run") from error
     except store_failures(pa.ArrowException) as error:
         raise RequestError(f"{uri}: cannot be read: {store_reason(error, named=True)}") from error
 

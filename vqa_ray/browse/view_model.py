@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vqa_ray.browse.captions import describe_collection, describe_results, explain_empty, name_of
+from vqa_ray.browse.captions import describe_collection, describe_results, explain_empty, explain_unused, name_of
 from vqa_ray.browse.dataset import Collection, Positions
 from vqa_ray.browse.facets import FacetCounts
 from vqa_ray.browse.scores import by_score
@@ -186,7 +186,7 @@ def make_page(
         about=describe_collection(collection),
         summary="" if results is None else describe_results(collection, view, total, results.hits),
         empty_reason="" if results is None else explain_empty(collection, view),
-        notes=collection.notes,
+        notes=(*collection.notes, *explain_unused(view, capabilities.can_search_similar)),
         facets=collection.facets.count(view.selected_by_facet(), pool),
         selected=[(name, value, view.toggled(name, value).url()) for name, value in view.selected],
         hits=_hits(collection, view, results) if results else [],

@@ -1,7 +1,7 @@
 """Rows as a COCO file with `images`, `categories` and `annotations`, streamed.
 
 A tag or an answer is a category; its annotation has the box that the model gave, else the whole image. Captions without
-boxes are annotations with a `caption`, as in COCO's own caption files.
+boxes are annotations with a `caption`, as in COCO's own caption files. `row_id` is text: JavaScript would round it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _Coco:
 
     def _annotate(self, label: Label, image: int, size: Size | None, row_id: int) -> None:
         score = {} if label.score is None else {"score": label.score}
-        common = {"image_id": image, "row_id": row_id, **score}
+        common = {"image_id": image, "row_id": str(row_id), **score}
         if label.group == _CAPTION and label.box is None:
             self.annotations.add({**common, "caption": label.name})
             return

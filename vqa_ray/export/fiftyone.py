@@ -59,7 +59,7 @@ def _targets(rows: Sequence[Row]) -> list[dict[str, Any]]:
         {
             "label": label.name,
             "confidence": label.score,
-            "attributes": {"of": label.group, "row_id": row["row_id"], "source_key": row["source_key"]},
+            "attributes": {"of": label.group, "row_id": str(row["row_id"]), "source_key": str(row["source_key"])},
         }
         for row in rows
         for label in labels_of(row)

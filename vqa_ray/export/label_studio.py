@@ -2,7 +2,7 @@
 
 The labelling configuration needs `<Image name="image" value="$image"/>`, and for the predictions, with
 `toName="image"`: Choices named after each attribute for tags, TextArea named `answer` or `caption`, and RectangleLabels
-named `boxes`.
+named `boxes`. `row_id` and `source_key` are text: JavaScript would round them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def write_tasks(batches: Iterable[Sequence[Row]], file: Path, sizes: ImageSizes,
 
 
 def _task(row: Row, labels: Sequence[Label], size: Size | None, model: str) -> dict[str, Any]:
-    data = {name: row[name] for name in ("image_id", "row_id", "source_key", "question") if row.get(name) is not None}
+    data = {
+        name: str(row[name]) for name in ("image_id", "row_id", "source_key", "question") if row.get(name) is not None
+    }
     if row.get("results") is not None:
         data["questions"] = [each["question"] for each in row["results"]]
     if row.get("tag_scores"):

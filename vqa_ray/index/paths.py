@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from vqa_ray.runs.directory import PART_PREFIX, PRIVATE, RunDirectory
+from vqa_ray.runs.directory import PART_PREFIX, PRIVATE, VERSIONS, RunDirectory
 from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files
 from vqa_ray.storage.uri import join, name_of
 
@@ -34,7 +34,7 @@ class IndexDirectory:
     @property
     def versions(self) -> str:
         """The directory of the versions."""
-        return join(self.uri, PRIVATE, "versions")
+        return join(self.uri, PRIVATE, VERSIONS)
 
     @property
     def updates(self) -> str:

@@ -15,6 +15,7 @@ from vqa_ray.index import version as versions
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import IndexFile, Version
+from vqa_ray.runs.directory import require_directory
 from vqa_ray.runs.part_files import open_rows, read_columns
 from vqa_ray.schema import ok_rows
 
@@ -29,10 +30,11 @@ def open_index(uri: str, version: int | None = None) -> Index:
     Raises:
         RequestError: there is no index, none of its versions is whole, or it lacks the version.
     """
+    require_directory(uri, uri, "an index, which `vqa-ray index` makes")
     layout = IndexDirectory(uri)
     found = versions.latest(layout) if version is None else versions.read(layout, version)
     if found is None:
-        raise RequestError(f"{uri}: no index; `vqa-ray index` makes one")
+        raise RequestError(f"{uri}: holds no index; expected an output of `vqa-ray index`")
     return Index(layout, found)
 
 

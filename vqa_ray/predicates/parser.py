@@ -10,6 +10,7 @@ Text stands in single or double quotes; a backslash takes the character after it
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _DEEPEST = 100
+_EXAMPLE = '"is there a dog?" and not "is it a toy?"'
 
 
 class PredicateError(RequestError):
@@ -34,17 +36,26 @@ class PredicateError(RequestError):
     Args:
         reason: one line.
         text: the expression.
-        place: where in it, counted from 0.
+        position: of the fault, counted from 0.
 
     Attributes:
         excerpt: the expression with a caret below the fault, two lines.
     """
 
-    def __init__(self, reason: str, text: str, place: int) -> None:
-        super().__init__(f"{reason}, at character {place + 1} of {text!r}")
+    def __init__(self, reason: str, text: str, position: int) -> None:
+        super().__init__(f"{reason}, at character {position + 1} of {text!r}")
+        self._text = text
         # One line of the terminal per line, whatever white space the expression holds.
         shown = "".join(" " if character.isspace() else character for character in text)
-        self.excerpt = f"  {shown}\n  {' ' * place}^"
+        self.excerpt = f"  {shown}\n  {' ' * position}^"
+
+    def of_option(self, option: str) -> RequestError:
+        """Return the error of a command line: with the option, and with the quotes that a shell needs."""
+        is_question = not set(self._text) & set("\"'()") and not {"and", "or", "not"} & set(self._text.lower().split())
+        example = f'"{self._text.strip()}"' if is_question and self._text.strip() else _EXAMPLE
+        error = RequestError(f"{option}: {self}; in a shell: {option} {shlex.quote(example)}")
+        error.excerpt = self.excerpt
+        return error
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ class _Token:
 
     kind: str
     text: str
-    place: int
+    position: int
     fault: str = ""
 
 
@@ -92,7 +103,7 @@ class _Parser:
 
     def expression(self, depth: int) -> Node:
         parts = [self._term(depth)]
-        while self._took("word", "or"):
+        while self._accept("word", "or"):
             parts.append(self._term(depth))
         return parts[0] if len(parts) == 1 else AnyOf(tuple(parts))
 
@@ -105,7 +116,7 @@ class _Parser:
 
     def _term(self, depth: int) -> Node:
         parts = [self._factor(depth)]
-        while self._took("word", "and"):
+        while self._accept("word", "and"):
             parts.append(self._factor(depth))
         return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
@@ -113,19 +124,19 @@ class _Parser:
         token = self._token
         if depth > _DEEPEST:
             raise self._fault(f"nested more than {_DEEPEST} deep", token)
-        if self._took("word", "not"):
+        if self._accept("word", "not"):
             return Not(self._factor(depth + 1))
-        if self._took("sign", "("):
+        if self._accept("sign", "("):
             inner = self.expression(depth + 1)
-            if not self._took("sign", ")"):
-                found = _named(self._token)
-                raise self._fault(f"wanted `)` for the `(` at character {token.place + 1}, found {found}", self._token)
+            if not self._accept("sign", ")"):
+                opened = f"`(` at character {token.position + 1}"
+                raise self._fault(f"wanted `)` for the {opened}, found {_named(self._token)}", self._token)
             return inner
         return self._asked()
 
     def _asked(self) -> Term:
         question = Question(self._quoted("a question in quotes"))
-        if self._took("sign", "="):
+        if self._accept("sign", "="):
             question = Question(question.text, self._quoted("an answer in quotes"))
         number = self.questions.setdefault(question, len(self.questions))
         token, fit = self._token, self._calibrated.get(question)
@@ -134,7 +145,7 @@ class _Parser:
             return Term(number, None, to_probability)
         self._next += 1
         bound = self._token
-        if token.text == ">=" and self._took("word", "calibrated"):
+        if token.text == ">=" and self._accept("word", "calibrated"):
             if fit is None:
                 raise self._fault("the question has no calibration to compare with", bound)
             return Term(number, (">=", fit.threshold))
@@ -153,33 +164,33 @@ class _Parser:
         self._next += 1
         return said
 
-    def _took(self, kind: str, text: str) -> bool:
+    def _accept(self, kind: str, text: str) -> bool:
         token = self._token
-        taken = token.kind == kind and token.text.lower() == text
-        self._next += taken
-        return taken
+        accepted = token.kind == kind and token.text.lower() == text
+        self._next += accepted
+        return accepted
 
     @property
     def _token(self) -> _Token:
         return self._tokens[self._next]
 
     def _fault(self, reason: str, token: _Token) -> PredicateError:
-        return PredicateError(token.fault or reason, self._text, token.place)
+        return PredicateError(token.fault or reason, self._text, token.position)
 
 
 def _tokens(text: str) -> list[_Token]:
-    found: list[_Token] = []
-    place = 0
-    while place < len(text):
-        match = _TOKEN.match(text, place)
+    tokens: list[_Token] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
         if match is None:
-            character = text[place]
+            character = text[position]
             fault = "this quote is never closed" if character in "\"'" else f"{character!r} has no meaning here"
-            return [*found, _Token("fault", character, place, fault)]
+            return [*tokens, _Token("fault", character, position, fault)]
         if match.lastgroup != "space":
-            found.append(_Token(str(match.lastgroup), match.group(), place))
-        place = match.end()
-    return [*found, _Token("end", "", len(text))]
+            tokens.append(_Token(str(match.lastgroup), match.group(), position))
+        position = match.end()
+    return [*tokens, _Token("end", "", len(text))]
 
 
 def _named(token: _Token) -> str:

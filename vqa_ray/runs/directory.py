@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 
 from vqa_ray.errors import RequestError
 from vqa_ray.runs.private_names import PRIVATE_SUFFIX
-from vqa_ray.storage.filesystem import FileEntry, exists, list_files
+from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files
+from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.storage.uri import join, name_of
 
 PART_PREFIX = "part-"
 PART_SUFFIX = ".parquet"
 PRIVATE = "_vqa_ray"
+# Within it: the request of a run, and the directory of the versions of an index.
+RECORD, VERSIONS = "run.json", "versions"
 # Names that Spark, pandas and pyarrow pass over when they read the directory: a README.md would end their reading.
 CARD = "_README.md"
 FOR_DATASETS = ".huggingface.yaml"
@@ -54,7 +57,7 @@ class RunDirectory:
     @property
     def record(self) -> str:
         """The request, written before any work."""
-        return join(self.output, PRIVATE, "run.json") if self.attempt == 1 else join(self.parts, "run.json")
+        return join(self.output, PRIVATE, RECORD) if self.attempt == 1 else join(self.parts, RECORD)
 
     def listing(self, name: str = "input") -> str:
         """Return the path of the input's files as the run found them (`readers.changes.snapshot`)."""
@@ -92,6 +95,27 @@ class RunDirectory:
             return list_files(uri) if exists(uri) else []
         except NotADirectoryError as error:
             raise RequestError(f"output {uri}: a part of the path is a file, not a directory") from error
+
+
+def require_directory(label: str, uri: str, wanted: str) -> None:
+    """Refuse a path where no directory is.
+
+    Args:
+        label: the path, after its option if it has one.
+        uri: the path.
+        wanted: what the directory should hold.
+
+    Raises:
+        RequestError: nothing or a file is there, or the store does not answer.
+    """
+    filesystem, path = fsspec_for(uri)
+    try:
+        if filesystem.isdir(path):
+            return
+        found = "is a file" if filesystem.exists(path) else "no such directory or prefix"
+    except store_failures() as error:
+        raise RequestError(f"{label}: cannot be read: {store_reason(error, named=True)}") from error
+    raise RequestError(f"{label}: {found}; expected {wanted}")
 
 
 def _is_part(uri: str) -> bool:

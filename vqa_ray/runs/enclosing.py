@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vqa_ray.errors import RequestError
-from vqa_ray.runs.directory import PRIVATE
+from vqa_ray.runs.directory import PRIVATE, RECORD, VERSIONS
 from vqa_ray.storage.filesystem import fsspec_for
 from vqa_ray.storage.store_errors import store_failures
 
@@ -23,7 +23,7 @@ def refuse_inside_output(option: str, uri: str) -> None:
     while "/" in above:
         above = above.rpartition("/")[0]
         try:
-            found = bool(above) and any(map(_is_of_output, filesystem.ls(f"{above}/{PRIVATE}", detail=False)))
+            found = bool(above) and any(map(_is_record, filesystem.ls(f"{above}/{PRIVATE}", detail=False)))
         except FileNotFoundError:
             continue
         except store_failures():
@@ -36,6 +36,6 @@ def refuse_inside_output(option: str, uri: str) -> None:
             )
 
 
-def _is_of_output(path: str) -> bool:
-    """Tell a file that belongs to rows from the lock, which is all that the private folder of a demo holds."""
-    return path.rstrip("/").rpartition("/")[2] != "writers"
+def _is_record(path: str) -> bool:
+    """Check for the record of a run or the versions of an index; a demo has neither."""
+    return path.rstrip("/").rpartition("/")[2] in (RECORD, VERSIONS)

@@ -62,10 +62,11 @@ def reachable(address: Address) -> str:
 def _resolved(address: Address) -> str:
     scheme, separator, rest = address.text.partition("://")
     if scheme == "ray" and separator:
-        _connected(address, *_split(rest, address)).close()
+        host = _split(rest, address)[0]
         raise RequestError(
-            f"{address}: Ray Client is not supported, Ray Data needs to be in the cluster: use host:port of the head "
-            "(6379), or submit the command with `ray job submit`"
+            f"{address}: Ray Client (ray://) is not supported, because Ray Data runs within the cluster; on a machine "
+            f"of the cluster: --address {host}:6379; from elsewhere: ray job submit --address http://{host}:8265 -- "
+            "vqa-ray … (without --address)"
         )
     if separator:
         hint = "; http://… is for `ray job submit`" if scheme.startswith("http") else ""

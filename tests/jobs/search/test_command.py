@@ -190,8 +190,12 @@ def test_a_file_is_written_with_what_was_asked(s3_session: str, tmp_path: Path) 
         (["--text", " "], "--text: is blank"),
         (["--image", "/nowhere.jpg"], "--image /nowhere.jpg: image_missing: nothing is stored there"),
         (["--text", "red", "--filter", "hue = 'red'"], "no column hue; the columns are row_id, image_id, "),
+        (["--text", "red", "--filter", "price >"], "search: --filter: filter 'price >': "),
         (["--text", "red", "--filter", "price >"], "does not parse"),
-        (["--text", "red", "--tags", "/nowhere"], "--tags /nowhere: expected a finished run of tag"),
+        (
+            ["--text", "red", "--tags", "/nowhere"],
+            "--tags /nowhere: no such directory or prefix; expected a finished",
+        ),
         (["--text", "red", "--verify", '"a?"'], "--verify: wanted --verify-model too"),
         (["--text", "red", "--verify", '"a?', "--verify-model", "fake:"], "this quote is never closed"),
         (["--text", "red", "--verify-model", "fake:"], "--verify-model: only with --verify"),

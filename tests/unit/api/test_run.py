@@ -39,5 +39,5 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="no run is there"):
         vqa_ray.read_run(str(tmp_path))
     (tmp_path / "file").write_text("x")
-    with pytest.raises(RequestError, match="file"):
+    with pytest.raises(RequestError, match="file: is a file; expected the output directory of a run"):
         vqa_ray.read_run(str(tmp_path / "file"))

@@ -119,18 +119,19 @@ def test_runs_of_other_jobs_are_refused(tmp_path: Path, job: str, told: str) -> 
 
 def test_wrong_places_are_told(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(b"x")
-    with pytest.raises(RequestError, match=r"photo\.jpg: is a file; expected the directory"):
+    with pytest.raises(RequestError, match=r"photo\.jpg: is a file; expected an index, or a run"):
         open_collection(str(tmp_path / "photo.jpg"))
-    for place in (tmp_path, tmp_path / "missing"):
-        with pytest.raises(RequestError, match="neither an index nor the results of a run"):
-            open_collection(str(place))
+    with pytest.raises(RequestError, match="neither an index nor the results of a run; expected an index, or a run"):
+        open_collection(str(tmp_path))
+    with pytest.raises(RequestError, match="missing: no such directory or prefix; expected an index, or a run"):
+        open_collection(str(tmp_path / "missing"))
     coloured_index(tmp_path / "index", 4)
     with pytest.raises(RequestError, match="is an index itself"):
         open_collection(str(tmp_path / "index"), index=str(tmp_path / "index"))
-    with pytest.raises(RequestError, match=r"--tags .*: expected a finished run of tag"):
+    with pytest.raises(RequestError, match=r"--tags .*: no such directory or prefix; expected a finished run of tag"):
         open_collection(str(tmp_path / "index"), tags=str(tmp_path / "missing"))
     part = write_run(tmp_path / "run", "caption", table_of(schema.CAPTION, [{}]))
-    with pytest.raises(RequestError, match="no index"):
+    with pytest.raises(RequestError, match="missing: no such directory or prefix; expected an index"):
         open_collection(part, index=str(tmp_path / "missing"))
     Path(part, "part-000000.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(RequestError, match="is damaged"):

@@ -70,6 +70,22 @@ def test_a_text_finds_what_looks_like_it(site: Site) -> None:
     assert reply.page.all("input", name="text")[0]["value"] == "a red mug"
 
 
+@pytest.mark.parametrize(
+    ("query", "note"),
+    [
+        ("verify=is+it+red", "Nothing was verified"),
+        ("verify=is+it+red&text=red&by=words", "Nothing was verified"),
+        ("text=red&only=1", "“matches only” has no effect"),
+        ("text=red", ""),
+    ],
+)
+def test_a_part_of_the_query_without_effect_is_named(site: Site, query: str, note: str) -> None:
+    reply = site.get(f"/?{query}")
+    assert reply.status == 200
+    assert reply.page.opened, "the rows are shown all the same"
+    assert (note in reply.text) if note else ("no effect" not in reply.text and "verified" not in reply.text)
+
+
 def test_words_find_rows_that_hold_them_errors_too(site: Site) -> None:
     page = site.get("/?by=words&text=undecodable").page
     assert page.opened == [4]

@@ -78,7 +78,7 @@ def test_one_whose_files_are_not_whole_is_not_used(
 
 
 def test_no_index_no_version_no_whole_version(index: Index, tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="nowhere: no index;"):
+    with pytest.raises(RequestError, match="nowhere: no such directory or prefix; expected an index"):
         open_index(str(tmp_path / "nowhere"))
     with pytest.raises(RequestError, match="no version 7; the versions are: 1"):
         open_index(index.uri, 7)

@@ -33,6 +33,13 @@ def test_a_path_below_a_run_in_a_bucket_is_refused(s3_session: str) -> None:
     refuse_inside_output("--gallery", f"{s3_session}/enclosing/page.html")
 
 
-def test_a_folder_with_a_lock_alone_holds_no_rows(tmp_path: Path) -> None:
-    (tmp_path / "demo" / "_vqa_ray" / "writers").mkdir(parents=True)
+def test_a_path_below_an_index_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "index" / "_vqa_ray" / "versions").mkdir(parents=True)
+    with pytest.raises(RequestError, match="which holds a run or an index"):
+        refuse_inside_output("--output", str(tmp_path / "index" / "hits.parquet"))
+
+
+def test_a_demo_has_no_record_whatever_else_lies_there(tmp_path: Path) -> None:
+    for name in ("writers", "notes"):
+        (tmp_path / "demo" / "_vqa_ray" / name).mkdir(parents=True)
     refuse_inside_output("--output", str(tmp_path / "demo" / "tags"))

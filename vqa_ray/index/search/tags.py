@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 
@@ -46,6 +46,7 @@ def join_tags(rows: pa.Table, run: str) -> JoinedTags:
     Raises:
         RequestError: `run` is no finished run of `tag`.
     """
+    require_directory(f"--tags {run}", run, "a finished run of tag")
     layout = RunDirectory(run)
     record = RunRecord.read(layout.record)
     if record is None or record.job != "tag" or manifest.read(layout.manifest) is None:

@@ -10,6 +10,7 @@ import torch
 
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.float16 import half_refusal, overflowing_type
+from vqa_ray.models.named_device import named_device
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +25,7 @@ def choose_device(name: str | None) -> torch.device:
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelLoadError(f"device {name!r} is not one torch knows; for instance cpu, cuda, cuda:1") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelLoadError(f"device {name!r} was asked for, but torch sees no CUDA device here")
-    return device
+    return named_device(name)
 
 
 def choose_dtype(

@@ -61,4 +61,6 @@ def test_what_is_no_finished_tag_run_is_refused(tmp_path: Path, job: str, finish
 
 def test_nothing_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="expected a finished run of tag, found nothing of the kind"):
+        join_tags(index_of((1, None)), str(tmp_path))
+    with pytest.raises(RequestError, match="none: no such directory or prefix; expected a finished run of tag"):
         join_tags(index_of((1, None)), str(tmp_path / "none"))
