@@ -19,8 +19,9 @@ _PATTERNS = re.compile(
     r"|\.~lock\..*|~\$.*|\..*\.crc|.*_\$folder\$|\..*\.[0-9a-f]{32}\.tmp",
     re.DOTALL,
 )
-# What a run of ours writes beside its private folder.
-_RUN_FILE = re.compile(r"(?:part-|matches)[^/]*\.parquet|gallery\.html")
+# What a run of ours writes beside its private folder: rows, and what describes them.
+_RUN_ROWS = re.compile(r"(?:part-|matches)[^/]*\.parquet")
+_RUN_NOTES = re.compile(r"_README\.md|\.huggingface\.yaml|_matches\.(?:pq|parquet)|gallery\.html")
 # What `vqa-ray catalog` writes beside its products; the first of them marks its directories.
 _CATALOGUE_MARK = "_catalog.json"
 _CATALOGUE_FILE = re.compile(r"_catalog\.json|_answers\.txt|_truth-[0-9]+\.jsonl")
@@ -39,18 +40,18 @@ def own_outputs(paths: Iterable[str]) -> frozenset[str]:
 
 
 def without_bookkeeping(paths: Iterable[str], spared: re.Pattern[str] | None = None) -> Iterator[str]:
-    """Leave out bookkeeping, what a run of ours wrote below the root, and the truth beside the images of a catalogue.
+    """Leave out bookkeeping, also of our runs, their rows below the root, and the truth beside a catalogue's images.
 
     Args:
         paths: below the root of an input.
         spared: parts of paths that are wanted although they are bookkeeping.
     """
     listed = list(paths)
-    outputs = own_outputs(listed) - {""}
+    outputs = own_outputs(listed)
     catalogues = {path.rpartition("/")[0] for path in listed if path.rpartition("/")[2] == _CATALOGUE_MARK}
     for path in listed:
         directory, _, name = path.rpartition("/")
-        if directory in outputs and _RUN_FILE.fullmatch(name):
+        if directory in outputs and (_RUN_NOTES.fullmatch(name) or (directory and _RUN_ROWS.fullmatch(name))):
             continue
         hidden = [part for part in path.split("/") if is_bookkeeping(part)]
         if directory in catalogues and _CATALOGUE_FILE.fullmatch(name):
@@ -60,5 +61,5 @@ def without_bookkeeping(paths: Iterable[str], spared: re.Pattern[str] | None = N
 
 
 def run_files(paths: Iterable[str]) -> Iterator[str]:
-    """Return the relative paths that a run of ours writes beside its private folder."""
-    return (path for path in paths if _RUN_FILE.fullmatch(path))
+    """Return the relative paths that hold rows of a run of ours."""
+    return (path for path in paths if _RUN_ROWS.fullmatch(path))

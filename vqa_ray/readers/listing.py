@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from vqa_ray.errors import RequestError
 from vqa_ray.readers.bookkeeping import own_outputs, run_files, without_bookkeeping
 from vqa_ray.readers.formats.json_kind import json_kind
+from vqa_ray.readers.output_as_input import describe_output
 from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
 from vqa_ray.readers.references import refer_to_images
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
@@ -40,6 +41,7 @@ class Listing:
         fragment: what stood after `#`: the split of a Hugging Face dataset.
         named: URIs of files that a pattern names one by one; a format that is given is then that of all of them.
         kinds: URI → format of files whose names do not say it.
+        output: which run has written the directory; empty for none.
     """
 
     uri: str
@@ -49,6 +51,7 @@ class Listing:
     fragment: str = ""
     named: frozenset[str] = frozenset()
     kinds: Mapping[str, Format] = field(default_factory=dict)
+    output: str = ""
 
     def relative(self, entry: FileEntry) -> str:
         """Return the path below `root`."""
@@ -111,9 +114,12 @@ def list_input(uri: str) -> Listing:
     if len(listed) == 1 and listed[0].uri == root:
         return Listing(uri, posixpath.dirname(root), tuple(listed), is_file=True)
     entries = _wanted(root, listed)
+    start = len(root.rstrip("/")) + 1
+    others = {kind_of(entry.uri) for entry in entries} - {"parquet", None}
+    output = "" if others else describe_output(uri, root, {entry.uri[start:] for entry in listed})
     if not entries:
         raise request_error(f"{uri}: the input is empty: no files are there")
-    return Listing(uri, root, tuple(entries))
+    return Listing(uri, root, tuple(entries), output=output)
 
 
 def absolute(uri: str) -> str:

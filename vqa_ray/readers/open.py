@@ -111,6 +111,8 @@ def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Sour
         contents = _READERS[chosen][0](config, listing)
     except RequestError as error:
         images = _images_beside(chosen, listing)
+        if listing.output:
+            raise request_error(f"{error}; {listing.uri} is {listing.output}: give that as the input") from error
         if given is not None or not images:
             raise
         raise request_error(
@@ -124,7 +126,8 @@ def _source(config: InputConfig, chosen: Format, listing: Listing, contents: Ope
     if contents.brought:
         names = config.keep_as or config.keep
         config = replace(config, keep=(*config.keep, *contents.brought), keep_as=(*names, *contents.brought))
-    notes = (*contents.notes, *_beside(chosen, listing), *_left_out(chosen, listing, files))
+    own = (f"the input is {listing.output}: its rows are read",) if listing.output else ()
+    notes = (*own, *contents.notes, *_beside(chosen, listing), *_left_out(chosen, listing, files))
     source = Source(
         config=replace(config, labels=tuple(part.name for part in contents.passthrough[len(config.keep) :])),
         format=chosen,
