@@ -64,7 +64,7 @@ def console() -> TextIO:
 
 @contextmanager
 def native_messages_to(file: Path) -> Iterator[None]:
-    """Send what native code writes to descriptor 2 to a file: notes of Ray's C++ part or of libtiff concern no user."""
+    """Send what native code writes to descriptor 2 to a file: notes of Ray's C++ part concern no user."""
     # Where nothing was logged yet, the console must be taken before descriptor 2 points elsewhere.
     console()
     saved = os.dup(2)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-from pathlib import Path
 
 from vqa_ray.errors import RequestError
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.jobs.runtime.job import Job
-from vqa_ray.jobs.runtime.logs import native_messages_to
 from vqa_ray.report.run_gallery import write_run_gallery
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.storage.store_errors import store_failures, store_reason
@@ -31,8 +28,7 @@ def write(job: Job) -> None:
     about = f"{redacted_uri(str(record.model['reference']))} over {redacted_uri(spec.input)}"
     fetcher = ImageFetcher(spec.max_image_bytes, allow_http=spec.allow_http)
     try:
-        with native_messages_to(Path(os.devnull)):
-            shown = write_run_gallery(spec.gallery, record.job, parts, source=job.source, fetcher=fetcher, about=about)
+        shown = write_run_gallery(spec.gallery, record.job, parts, source=job.source, fetcher=fetcher, about=about)
     except store_failures() as error:
         raise RequestError(
             f"--gallery {redacted_uri(spec.gallery)}: cannot be written: {store_reason(error)}; "

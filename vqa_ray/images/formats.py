@@ -6,12 +6,14 @@ WMF and layered documents are not images: they are refused by their first bytes,
 
 from __future__ import annotations
 
+import ctypes
 import io
 import struct
 import threading
 import warnings
 import zlib
 from contextlib import suppress
+from functools import cache
 from types import TracebackType
 
 from PIL import (
@@ -173,6 +175,18 @@ def _iso_media(head: bytes) -> str:
     raise RowError(ErrorCode.IMAGE_UNSUPPORTED, f"{known}; known are {', '.join(FORMATS)}")
 
 
+@cache
+def _silence_libtiff() -> None:
+    """Keep libtiff from writing to descriptor 2: what it cannot read is raised by Pillow, too."""
+    # Found through Pillow's extension, which links to it; a Pillow that holds libtiff itself keeps its messages.
+    library = ctypes.CDLL(PillowImage.core.__file__)
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        with suppress(AttributeError):
+            function = getattr(library, name)
+            function.argtypes, function.restype = [ctypes.c_void_p], ctypes.c_void_p
+            function(None)
+
+
 def open_header(data: bytes, name: str) -> PillowImage.Image:
     """Parse the header of a file of format `name`; the pixels stay undecoded (the frame of an icon may be decoded).
 
@@ -180,6 +194,8 @@ def open_header(data: bytes, name: str) -> PillowImage.Image:
         RowError: `image_too_large` for a file made to keep a parser busy.
         Exception: from Pillow, of any type.
     """
+    if name == "TIFF":
+        _silence_libtiff()
     if name == "JPEG" and data.count(b"\xff\xda") > _MAX_SCANS:
         raise RowError(ErrorCode.IMAGE_TOO_LARGE, f"more than {_MAX_SCANS} scans")
     file = _CountedReads(data)

@@ -224,3 +224,11 @@ def test_images_import_without_torch() -> None:
     modules = "vqa_ray.images.decoder, vqa_ray.storage.filesystem, vqa_ray.images.fetch"
     program = f"import sys, {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_libtiff_does_not_write_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(encoded(PillowImage.new("RGB", (64, 64), "red"), "TIFF", compression="tiff_lzw"))
+    data[20:60] = bytes(40)
+    with pytest.raises(RowError, match="TIFF: decoder error -2"):
+        decode(bytes(data), LIMITS)
+    assert capfd.readouterr().err == ""
