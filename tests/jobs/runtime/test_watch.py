@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ray.experimental.internal_kv import _internal_kv_list
 
 from tests.jobs.commands import run_here
 from vqa_ray.jobs.runtime.watch import is_hopeless
+from vqa_ray.pipelines.reports import StopOnRequest
 from vqa_ray.stages.questions import PACKED
 from vqa_ray.stages.row_report import ReturnedRows, RowReport
 
@@ -77,11 +80,23 @@ def missing(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+STEP = StopOnRequest.on_execution_step
+
+
+def wait_for_the_reporter(self: StopOnRequest, executor: object) -> None:
+    """Hold the scheduler from the first report on until the reporter has seen it, on a machine however busy."""
+    while StopOnRequest.error is None and _internal_kv_list("part-", namespace="vqa-ray"):
+        time.sleep(0.01)
+    STEP(self, executor)
+
+
 def test_a_run_whose_rows_all_fail_is_stopped_and_goes_on(
     local_ray: None, missing: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vqa_ray.jobs.runtime.watch._POLL_S", 0.05)
-    ask = ("--question", "what?", "--batch-size", "20", "--rows-per-file", "100")
+    monkeypatch.setattr(StopOnRequest, "on_execution_step", wait_for_the_reporter)
+    # The first batch holds enough rows for a verdict, and is reported at once.
+    ask = ("--question", "what?", "--batch-size", "400", "--rows-per-file", "100")
     assert run_here("answer", missing, tmp_path / "out", *ask) == 3
     assert not (tmp_path / "out" / "_vqa_ray" / "manifest.json").exists()
     said = capfd.readouterr().err
@@ -89,5 +104,6 @@ def test_a_run_whose_rows_all_fail_is_stopped_and_goes_on(
     assert "(image_missing: " in said
     assert "the same command goes on from there, with --max-error-fraction 1 to the end" in said
     assert "Traceback" not in said
+    monkeypatch.setattr(StopOnRequest, "on_execution_step", STEP)
     assert run_here("answer", missing, tmp_path / "out", *ask, "--max-error-fraction", "1") == 0
     assert json.loads((tmp_path / "out" / "_vqa_ray" / "manifest.json").read_text())["failed"] == 4000
