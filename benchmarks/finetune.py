@@ -18,6 +18,7 @@ from vqa_ray.models.layers.device import DTYPES, choose_device, choose_dtype
 from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Sample, collate
+from vqa_ray.training.start import describe_start
 from vqa_ray.training.tokenizer import question_tokenizer
 from vqa_ray.training.vqa.initialise import start_from
 from vqa_ray.training.vqa.trainer import VqaTrainer
@@ -140,7 +141,7 @@ class _Ours:
     ) -> None:
         vocabulary = Checkpoint.open(str(path)).vocabulary
         assert vocabulary is not None
-        start = start_from(str(path), vocabulary)
+        start = start_from(describe_start(str(path)), vocabulary)
         tokenize = question_tokenizer(start.tokenizer, start.max_text_tokens)
         sized = prepared.sized(prepared.arrays(images), Checkpoint.open(str(path)).transform)
         self._answers = len(vocabulary.labels)

@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import uuid
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.finetune.spec import SCRATCH, FinetuneSpec
@@ -25,14 +25,12 @@ from vqa_ray.training.data.prepared import DataConfig
 from vqa_ray.training.data.source import TrainingSource, open_caption_source, open_training_source
 from vqa_ray.training.data.vocabulary import read_vocabulary
 from vqa_ray.training.hub import check_push
-from vqa_ray.training.initial_model import InitialModelConfig
+from vqa_ray.training.initial_model import Beginning, InitialModelConfig
 from vqa_ray.training.start import StartInfo, describe_start
 from vqa_ray.training.tensorboard import check_tensorboard
 from vqa_ray.training.vqa.shape import ViltShape
 
 logger = logging.getLogger(__name__)
-
-Beginning: TypeAlias = StartInfo | ViltShape | ClipShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +76,7 @@ class TrainingRequest:
     @property
     def initial_model(self) -> InitialModelConfig:
         """What decides the model to begin with."""
-        shape = None if isinstance(self.begin, StartInfo) else self.begin
-        return InitialModelConfig(self.spec.model, shape, self.spec.vocab_size, self.spec.seed)
+        return InitialModelConfig(self.begin, self.spec.vocab_size, self.spec.seed)
 
     def listings(self, layout: RunDirectory) -> dict[str, Source]:
         """Return the inputs by where their files are taken down."""

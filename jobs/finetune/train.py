@@ -40,6 +40,7 @@ from vqa_ray.training.data.randaugment import GEOMETRIC, OPERATIONS
 from vqa_ray.training.data.schedule import evaluation_parts
 from vqa_ray.training.stages.augment import AugmentImages
 from vqa_ray.training.stages.read_scheduled import scheduled_reads
+from vqa_ray.training.start import StartInfo
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def training_config(request: TrainingRequest, prepared: PreparedTraining) -> Tra
             epsilon=_CLIP_EPSILON if spec.task == CONTRASTIVE else _EPSILON,
         ),
         dropout=spec.dropout,
-        lora=_lora(spec) if spec.lora else None,
+        lora=_lora(request) if spec.lora else None,
         auxiliary=tuple(len(classes) for classes in prepared.classes.values()),
         dtype=spec.dtype,
         export_dtype=spec.export_dtype,
@@ -79,9 +80,11 @@ def training_config(request: TrainingRequest, prepared: PreparedTraining) -> Tra
     )
 
 
-def _lora(spec: FinetuneSpec) -> LoraConfig:
-    # An adapter may be used from another directory.
-    return LoraConfig(spec.lora_rank, base=absolute(spec.model) if Path(spec.model).is_dir() else spec.model)
+def _lora(request: TrainingRequest) -> LoraConfig:
+    spec, begin = request.spec, request.begin
+    # An adapter may be used from another directory, and belongs to the commit that it was trained on.
+    pinned = begin.pinned if isinstance(begin, StartInfo) else spec.model
+    return LoraConfig(spec.lora_rank, base=absolute(spec.model) if Path(spec.model).is_dir() else pinned)
 
 
 def train(

@@ -50,7 +50,7 @@ def write_tasks(batches: Iterable[Sequence[Row]], file: Path, sizes: ImageSizes,
 
 
 def _task(row: Row, labels: Sequence[Label], size: Size | None, model: str) -> dict[str, Any]:
-    data = {
+    data: dict[str, Any] = {
         name: str(row[name]) for name in ("image_id", "row_id", "source_key", "question") if row.get(name) is not None
     }
     if row.get("results") is not None:

@@ -28,6 +28,7 @@ from PIL import (
     PpmImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    _imaging,
 )
 from PIL import Image as PillowImage
 
@@ -179,7 +180,7 @@ def _iso_media(head: bytes) -> str:
 def _silence_libtiff() -> None:
     """Keep libtiff from writing to descriptor 2: what it cannot read is raised by Pillow, too."""
     # Found through Pillow's extension, which links to it; a Pillow that holds libtiff itself keeps its messages.
-    library = ctypes.CDLL(PillowImage.core.__file__)
+    library = ctypes.CDLL(_imaging.__file__)
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
         with suppress(AttributeError):
             function = getattr(library, name)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.training.contrastive.export import export_pairs
 from vqa_ray.training.contrastive.initialise import start_pairs_from, start_pairs_from_scratch
 from vqa_ray.training.contrastive.shape import ClipShape
+from vqa_ray.training.start import StartInfo
 from vqa_ray.training.vqa.export import export
 from vqa_ray.training.vqa.initialise import start_from, start_from_scratch
 from vqa_ray.training.vqa.shape import ViltShape
+
+Beginning: TypeAlias = StartInfo | ViltShape | ClipShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +23,12 @@ class InitialModelConfig:
     """What decides a model to begin with.
 
     Attributes:
-        reference: the checkpoint to start from; without weight where there is a shape.
-        shape: of a new network; None to start from the checkpoint.
+        begin: the checkpoint to start from, or the shape of a new network.
         vocab_size: at most so many WordPieces for a new tokenizer.
         seed: of fresh weights.
     """
 
-    reference: str
-    shape: ViltShape | ClipShape | None
+    begin: Beginning
     vocab_size: int
     seed: int
 
@@ -47,24 +49,24 @@ def write_initial_model(
 
     Raises:
         RequestError: `vocab_size` is too small.
-        ModelLoadError: the checkpoint is not whole.
+        ModelLoadError: the weights or the tokenizer of the checkpoint are damaged.
         RunError: the destination cannot be written.
     """
-    shape, seed = config.shape, config.seed
+    begin, seed = config.begin, config.seed
     if vocabulary is None:
-        assert not isinstance(shape, ViltShape)
+        assert not isinstance(begin, ViltShape)
         clip = (
-            start_pairs_from(config.reference)
-            if shape is None
-            else start_pairs_from_scratch(shape, texts, vocab_size=config.vocab_size, seed=seed)
+            start_pairs_from(begin)
+            if isinstance(begin, StartInfo)
+            else start_pairs_from_scratch(begin, texts, vocab_size=config.vocab_size, seed=seed)
         )
         export_pairs(destination, clip)
         return clip.notes
-    assert not isinstance(shape, ClipShape)
+    assert not isinstance(begin, ClipShape)
     vilt = (
-        start_from(config.reference, vocabulary, seed=seed)
-        if shape is None
-        else start_from_scratch(shape, texts, vocabulary, vocab_size=config.vocab_size, seed=seed)
+        start_from(begin, vocabulary, seed=seed)
+        if isinstance(begin, StartInfo)
+        else start_from_scratch(begin, texts, vocabulary, vocab_size=config.vocab_size, seed=seed)
     )
     export(destination, vilt.model, vilt.tokenizer, vilt.transform)
     return vilt.notes

@@ -39,6 +39,8 @@ class StartInfo:
     """A checkpoint to start from, without its weights.
 
     Attributes:
+        reference: as it was given.
+        pinned: the same, a hub name at the commit that was read.
         path: the local directory.
         architecture: of transformers, as `config.json` names it.
         vocabulary: the answers its head knows; None when it has no such head.
@@ -48,6 +50,8 @@ class StartInfo:
         notes: sentences on where it comes from.
     """
 
+    reference: str
+    pinned: str
     path: Path
     architecture: str
     vocabulary: AnswerVocabulary | None
@@ -55,6 +59,11 @@ class StartInfo:
     transform: ImageTransform
     fingerprint: str
     notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Its name at the beginning of a message."""
+        return f"model {self.reference}"
 
 
 def describe_start(reference: str, task: Task = VQA) -> StartInfo:
@@ -75,6 +84,8 @@ def describe_start(reference: str, task: Task = VQA) -> StartInfo:
     vocabulary = AnswerVocabulary.from_config(config, label) if architecture == _ANSWERING else None
     weights = check_parts(found.path, config, label, vocabulary)
     return StartInfo(
+        reference,
+        checkpoint.pinned(reference, found.revisions),
         found.path,
         architecture,
         vocabulary,

@@ -41,6 +41,7 @@ __all__ = [
     "image_processor_config",
     "local_directory",
     "locate",
+    "pinned",
     "read_json",
     "weight_files",
 ]
@@ -80,6 +81,12 @@ class _Root:
 def local_directory(reference: str) -> Path:
     """Return the directory of `locate`."""
     return locate(reference).path
+
+
+def pinned(reference: str, revisions: Mapping[str, str]) -> str:
+    """Return a reference, a hub name at the commit that was read: for packages that resolve it themselves."""
+    commit = revisions.get(reference)
+    return reference if commit is None or "://" in reference else f"{reference.partition('@')[0]}@{commit}"
 
 
 def locate(reference: str, revisions: Mapping[str, str] | None = None) -> CheckpointFiles:

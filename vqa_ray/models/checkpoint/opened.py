@@ -11,7 +11,7 @@ from typing import Any, Self
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.completeness import check_image_token, check_parts
 from vqa_ray.models.checkpoint.file_selection import CONFIG
-from vqa_ray.models.checkpoint.files import CheckpointFiles, locate
+from vqa_ray.models.checkpoint.files import CheckpointFiles, locate, pinned
 from vqa_ray.models.checkpoint.fingerprint import fingerprint
 from vqa_ray.models.checkpoint.json_files import image_processor_config, parse_json
 from vqa_ray.models.checkpoint.weight_files import WeightFiles
@@ -94,11 +94,8 @@ class Checkpoint:
 
     @property
     def pinned(self) -> str:
-        """The reference, a hub name at the commit that was read: for engines that resolve it themselves."""
-        commit = self.revisions.get(self.reference)
-        if commit is None or "://" in self.reference:
-            return self.reference
-        return f"{self.reference.partition('@')[0]}@{commit}"
+        """See `files.pinned`."""
+        return pinned(self.reference, self.revisions)
 
     @property
     def notes(self) -> tuple[str, ...]:

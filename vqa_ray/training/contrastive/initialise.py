@@ -13,9 +13,8 @@ from vqa_ray.models.checkpoint.files import image_processor_config
 from vqa_ray.models.checkpoint.weights import load_weights
 from vqa_ray.models.encoders.clip import check_closing
 from vqa_ray.models.transforms.clip import ClipTransform
-from vqa_ray.training.config import CONTRASTIVE
 from vqa_ray.training.contrastive.shape import ClipShape
-from vqa_ray.training.start import describe_start, quiet
+from vqa_ray.training.start import StartInfo, quiet
 from vqa_ray.training.tokenizer import load_tokenizer, train_tokenizer
 from vqa_ray.training.transformers4_files import add_older_files
 
@@ -62,29 +61,27 @@ class InitialClip:
         add_older_files(directory)
 
 
-def start_pairs_from(reference: str, *, dropout: float = 0.0) -> InitialClip:
+def start_pairs_from(info: StartInfo, *, dropout: float = 0.0) -> InitialClip:
     """Load the whole of a checkpoint.
 
     Args:
-        reference: the checkpoint, see `describe_start`.
+        info: the checkpoint.
         dropout: of attention while training; the config keeps what the checkpoint says.
 
     Raises:
-        ModelLoadError: see `describe_start`; also weights that are missing, damaged or of another shape.
+        ModelLoadError: weights that are missing, damaged or of another shape, or a damaged tokenizer.
     """
     from transformers import CLIPModel
 
-    label = f"model {reference}"
-    path = describe_start(reference, CONTRASTIVE).path
     # The fused kernel is slower on a CPU when it is differentiated, and in bfloat16.
     attention = "sdpa" if torch.cuda.is_available() else "eager"
     with quiet(), torch.random.fork_rng(devices=[]):
-        model = load_weights(CLIPModel, path, torch.float32, attn_implementation=attention)
+        model = load_weights(CLIPModel, info.path, torch.float32, attn_implementation=attention)
     text = model.config.text_config
-    tokenizer = load_tokenizer(path, text.vocab_size, label)
-    check_closing(tokenizer, text.eos_token_id, label)
+    tokenizer = load_tokenizer(info.path, text.vocab_size, info.label)
+    check_closing(tokenizer, text.eos_token_id, info.label)
     _set_dropout(model, dropout)
-    return InitialClip(model.train().requires_grad_(True), tokenizer, image_processor_config(path))
+    return InitialClip(model.train().requires_grad_(True), tokenizer, image_processor_config(info.path))
 
 
 def start_pairs_from_scratch(

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from vqa_ray.models.layers.device import choose_dtype
-from vqa_ray.training.config import TrainingConfig
+from vqa_ray.training.config import CONTRASTIVE, TrainingConfig
 from vqa_ray.training.contrastive.batch import collate_pairs
 from vqa_ray.training.contrastive.export import export_pairs
 from vqa_ray.training.contrastive.initialise import start_pairs_from
@@ -18,6 +18,7 @@ from vqa_ray.training.contrastive.trainer import PairTrainer
 from vqa_ray.training.contrastive.validate import pair_metrics, validate_pairs
 from vqa_ray.training.data.batch import Collate
 from vqa_ray.training.data.labelled_rows import LabelledRows
+from vqa_ray.training.start import describe_start
 from vqa_ray.training.tokenizer import question_tokenizer
 from vqa_ray.training.validation import ValidationMetrics
 
@@ -27,7 +28,7 @@ class ContrastiveTask:
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         self._config = config
-        self._start = start_pairs_from(config.paths.start, dropout=config.dropout)
+        self._start = start_pairs_from(describe_start(config.paths.start, CONTRASTIVE), dropout=config.dropout)
         transform = self._start.transform
         self._network = PairNetwork(
             self._start.model, transform.mean, transform.std, auxiliary=config.auxiliary, seed=config.seed

@@ -13,7 +13,7 @@ from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.weights import read_weights
 from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.text import normalise
-from vqa_ray.training.start import StartInfo, describe_start, quiet
+from vqa_ray.training.start import StartInfo, quiet
 from vqa_ray.training.tokenizer import load_tokenizer, train_tokenizer
 from vqa_ray.training.vqa.network import build_vilt
 from vqa_ray.training.vqa.shape import ViltShape
@@ -41,22 +41,20 @@ class InitialVilt:
         return int(self.model.config.max_position_embeddings)
 
 
-def start_from(reference: str, vocabulary: AnswerVocabulary, *, seed: int = 0, dropout: float = 0.0) -> InitialVilt:
+def start_from(info: StartInfo, vocabulary: AnswerVocabulary, *, seed: int = 0, dropout: float = 0.0) -> InitialVilt:
     """Take the encoder of a checkpoint, and the rows of its answer head that the vocabulary still wants.
 
     Args:
-        reference: the checkpoint, see `describe_start`.
+        info: the checkpoint.
         vocabulary: the answers to train, in the order of the logits.
         seed: of fresh weights; the global generator is left as it was.
         dropout: of hidden states and attention while training; the config keeps what the checkpoint says.
 
     Raises:
-        ModelLoadError: see `describe_start`; also weights that are missing, damaged or of another shape.
+        ModelLoadError: weights that are missing, damaged or of another shape, or a damaged tokenizer.
     """
-    info = describe_start(reference)
-    label = f"model {reference}"
-    model = _load(info, label)
-    tokenizer = load_tokenizer(info.path, model.config.vocab_size, label)
+    model = _load(info)
+    tokenizer = load_tokenizer(info.path, model.config.vocab_size, info.label)
     with torch.random.fork_rng(devices=[]):
         note = _fit_head(model, info, vocabulary, torch.Generator().manual_seed(seed))
     set_dropout(model, dropout)
@@ -101,7 +99,7 @@ def set_dropout(model: Any, probability: float) -> None:
             module.p = probability
 
 
-def _load(info: StartInfo, label: str) -> Any:
+def _load(info: StartInfo) -> Any:
     """Load the checkpoint as a `ViltForQuestionAnswering`; a head that it does not have is random."""
     from transformers import ViltForQuestionAnswering
 
@@ -112,7 +110,7 @@ def _load(info: StartInfo, label: str) -> Any:
             info.path,
             torch.float32,
             wanted=lambda name: name.startswith(parts),
-            label=label,
+            label=info.label,
         )
     return model.train().requires_grad_(True)
 

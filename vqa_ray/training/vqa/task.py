@@ -28,9 +28,10 @@ class VqaTask:
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
         self._config = config
-        vocabulary = describe_start(config.paths.start).vocabulary
+        info = describe_start(config.paths.start)
+        vocabulary = info.vocabulary
         assert vocabulary is not None
-        start = start_from(config.paths.start, vocabulary, dropout=config.dropout)
+        start = start_from(info, vocabulary, dropout=config.dropout)
         self._labels, self._tokenizer, self._transform = vocabulary.labels, start.tokenizer, start.transform
         self._model = start.model if config.lora is None else adapt(start.model, config.lora, seed=config.seed)
         network = ViltNetwork(self._model, start.transform.mean, start.transform.std).to(device)

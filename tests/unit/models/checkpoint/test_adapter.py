@@ -20,6 +20,7 @@ from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.training.config import LoraConfig
+from vqa_ray.training.start import describe_start
 from vqa_ray.training.vqa import lora
 from vqa_ray.training.vqa.export import export
 from vqa_ray.training.vqa.initialise import start_from
@@ -86,7 +87,10 @@ def test_training_goes_on_from_an_adapter(tmp_path: Path) -> None:
     base = save_tiny_vilt(tmp_path / "base")
     adapter = write(tmp_path / "adapter", str(base))
     merged = write(tmp_path / "merged", None, adapter=False)
-    first, second = (start_from(str(path), AnswerVocabulary(ANSWERS)).model.state_dict() for path in (adapter, merged))
+    first, second = (
+        start_from(describe_start(str(path)), AnswerVocabulary(ANSWERS)).model.state_dict()
+        for path in (adapter, merged)
+    )
     assert first.keys() == second.keys()
     assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
 

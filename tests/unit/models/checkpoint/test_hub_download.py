@@ -23,6 +23,8 @@ from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.files import locate
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.training.initial_model import InitialModelConfig, write_initial_model
+from vqa_ray.training.start import describe_start
 from vqa_ray.training.vqa.initialise import start_from
 
 NAME = "org/vilt"
@@ -127,7 +129,19 @@ def test_a_conversion_of_the_bot_goes_before_pickles(hub: Hub, pickled: tuple[Pa
     assert hub.downloads == sorted([*SMALL, "model.safetensors"])
     assert not [line for line in hub.requests if line.startswith("POST")]
     assert ModelOptions(NAME, device="cpu").load().labels == ANSWERS  # type: ignore[attr-defined]
-    assert start_from(NAME, AnswerVocabulary(ANSWERS)).model.num_labels == len(ANSWERS)
+    assert start_from(describe_start(NAME), AnswerVocabulary(ANSWERS)).model.num_labels == len(ANSWERS)
+
+
+def test_a_training_starts_from_the_commit_that_was_described(hub: Hub, vilt: Path, tmp_path: Path) -> None:
+    first = hub.add(NAME, vilt).refs["main"].sha
+    info = describe_start(NAME)
+    assert info.pinned == f"{NAME}@{first}"
+    later = (vilt / "config.json").read_text().replace('"yes"', '"maybe"')
+    hub.commit(NAME, {"config.json": later.encode()})
+    assert describe_start(NAME).pinned != info.pinned
+    requests = len(hub.requests)
+    write_initial_model(str(tmp_path / "start"), InitialModelConfig(info, 100, 0), AnswerVocabulary(ANSWERS), ())
+    assert len(hub.requests) == requests, "the files that were described are read, the hub is not asked again"
 
 
 def test_a_repository_as_the_first_vilts_lie_there(hub: Hub, pickled: tuple[Path, bytes]) -> None:

@@ -64,7 +64,7 @@ def test_an_export_is_loaded_by_transformers_and_says_the_same(checkpoint: Path)
 
 
 def test_a_start_from_an_export_goes_on_from_it(checkpoint: Path) -> None:
-    start = start_pairs_from(str(checkpoint), dropout=0.25)
+    start = start_pairs_from(describe_start(str(checkpoint), CONTRASTIVE), dropout=0.25)
     before = tiny_start().model.state_dict()
     assert all(torch.equal(before[name], weight) for name, weight in start.model.state_dict().items())
     assert {layer.self_attn.dropout for layer in start.model.text_model.encoder.layers} == {0.25}
@@ -125,7 +125,7 @@ def test_weights_that_are_missing_are_told(checkpoint: Path) -> None:
     del weights["visual_projection.weight"]
     save_file(weights, checkpoint / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelLoadError, match=r"weights are incomplete, 1 missing, first visual_projection\.weight"):
-        start_pairs_from(str(checkpoint))
+        start_pairs_from(describe_start(str(checkpoint), CONTRASTIVE))
 
 
 @pytest.mark.parametrize(

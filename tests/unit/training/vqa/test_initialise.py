@@ -51,7 +51,7 @@ def test_an_encoder_goes_on_under_a_new_head(architecture: str, tmp_path: Path) 
     assert (info.architecture, info.vocabulary, info.max_text_tokens) == (architecture, None, 40)
     vocabulary = AnswerVocabulary(["yes", "no", "maybe"])
     state = torch.random.get_rng_state()
-    start, same, other = (start_from(str(tmp_path), vocabulary, seed=seed) for seed in (1, 1, 2))
+    start, same, other = (start_from(describe_start(str(tmp_path)), vocabulary, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert start.notes == (f"{architecture}: its encoder goes on, the head for 3 answers is new",)
     model, tokenizer = tiny_model()
@@ -70,7 +70,9 @@ def test_an_encoder_goes_on_under_a_new_head(architecture: str, tmp_path: Path) 
 def test_answers_that_match_keep_their_rows_of_the_head(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path)
     assert describe_start(str(tmp_path)).vocabulary is not None
-    start = start_from(str(tmp_path), AnswerVocabulary(["green", "2", "golden retriever", "YES", "red"]), seed=5)
+    start = start_from(
+        describe_start(str(tmp_path)), AnswerVocabulary(["green", "2", "golden retriever", "YES", "red"]), seed=5
+    )
     assert start.notes == ("4 of 5 answers keep the checkpoint's head, 1 are new, 2 were dropped",)
     old, new = tiny_model()[0].classifier, start.model.classifier
     for row, place in ((1, 4), (2, 5), (3, 0), (4, 2)):
@@ -83,7 +85,7 @@ def test_answers_that_match_keep_their_rows_of_the_head(tmp_path: Path) -> None:
 
 def test_the_same_vocabulary_goes_on_unchanged(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path)
-    start = start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+    start = start_from(describe_start(str(tmp_path)), AnswerVocabulary(ANSWERS))
     model, _ = tiny_model()
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), start.model.parameters(), strict=True))
     assert start.notes == ("6 of 6 answers keep the checkpoint's head, 0 are new, 0 were dropped",)
@@ -91,7 +93,7 @@ def test_the_same_vocabulary_goes_on_unchanged(tmp_path: Path) -> None:
 
 def test_a_vocabulary_with_nothing_in_common_is_warned_of(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path)
-    (told,) = start_from(str(tmp_path), AnswerVocabulary(["mug", "cup"])).notes
+    (told,) = start_from(describe_start(str(tmp_path)), AnswerVocabulary(["mug", "cup"])).notes
     assert told.startswith("warning: none of the 2 answers is among the 6 of the checkpoint")
 
 
@@ -99,7 +101,7 @@ def test_half_precision_weights_are_trained_in_full(tmp_path: Path) -> None:
     model, tokenizer = tiny_model()
     model.to(torch.bfloat16).save_pretrained(tmp_path)
     save_processor(tmp_path, tokenizer, SHAPE.transform)
-    start = start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+    start = start_from(describe_start(str(tmp_path)), AnswerVocabulary(ANSWERS))
     assert {weight.dtype for weight in start.model.parameters()} == {torch.float32}
 
 
@@ -107,14 +109,14 @@ def test_missing_encoder_weights_are_not_made_up(tmp_path: Path) -> None:
     save_as("ViltForMaskedLM", tmp_path)
     edit_weights(tmp_path, lambda weights: weights.pop("vilt.pooler.dense.weight"))
     with pytest.raises(ModelLoadError, match=r"incomplete, 1 missing, first vilt\.pooler\.dense\.weight"):
-        start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+        start_from(describe_start(str(tmp_path)), AnswerVocabulary(ANSWERS))
 
 
 def test_a_missing_head_is_not_made_up(tmp_path: Path) -> None:
     save_tiny_vilt(tmp_path)
     edit_weights(tmp_path, lambda weights: weights.pop("classifier.3.bias"))
     with pytest.raises(ModelLoadError, match=r"incomplete, 1 missing, first classifier\.3\.bias"):
-        start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+        start_from(describe_start(str(tmp_path)), AnswerVocabulary(ANSWERS))
 
 
 def test_weights_of_another_shape_are_told(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_weights_of_another_shape_are_told(tmp_path: Path) -> None:
         r"1 weights do not fit config.json, first vilt.embeddings.cls_token: its shape is (1, 1, 16), wanted (1, 1, 32)"
     )
     with pytest.raises(ModelLoadError, match=re.escape(expected)):
-        start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+        start_from(describe_start(str(tmp_path)), AnswerVocabulary(ANSWERS))
 
 
 def test_damaged_weights_are_told(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_damaged_weights_are_told(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ModelLoadError, match=re.escape(f"model {tmp_path}: ")):
-        start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+        start_from(describe_start(str(tmp_path)), AnswerVocabulary(ANSWERS))
 
 
 def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
@@ -156,9 +158,9 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", ["ViltForMaskedLM", "ViltForQuestionAnswering"])
 def test_training_starts_from_pickled_weights_too(architecture: str, tmp_path: Path) -> None:
     save_as(architecture, tmp_path)
-    first = start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+    first = start_from(describe_start(str(tmp_path)), AnswerVocabulary(ANSWERS))
     to_pickles(tmp_path)
-    second = start_from(str(tmp_path), AnswerVocabulary(ANSWERS))
+    second = start_from(describe_start(str(tmp_path)), AnswerVocabulary(ANSWERS))
     both = zip(first.model.state_dict().items(), second.model.state_dict().items(), strict=True)
     assert all(a == b and torch.equal(x, y) for (a, x), (b, y) in both)
     assert all(weight.requires_grad for weight in second.model.parameters())
