@@ -25,9 +25,7 @@ def describe_output(uri: str, root: str, paths: Collection[str]) -> str:
         RequestError: it is an output without rows of images: an index, a trained model or a demo.
     """
     if any(path.startswith(f"{OURS}/{VERSIONS}/") for path in paths):
-        raise request_error(
-            f"{uri}: is an index; expected the images that it was made from, the --input of its command"
-        )
+        raise request_error(f"{uri}: is an index; expected the images it was made of, the --input of its command")
     if _DEMO in paths:
         raise request_error(f"{uri}: is the output of vqa-ray demo; its images are in {join(uri, 'products')}")
     record = RunRecord.read(join(root, OURS, RECORD)) if f"{OURS}/{RECORD}" in paths else None
