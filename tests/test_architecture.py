@@ -39,8 +39,8 @@ LAYERS = (
     ("storage", "evaluation"),
     ("images", "taxonomy", "predicates", "runs", "catalog"),
     ("readers",),
-    ("models", "calibration", "judging"),
-    ("stages",),
+    ("models", "judging"),
+    ("stages", "calibration", "comparison"),
     ("training",),
     ("report", "export"),
     ("index",),
@@ -49,7 +49,7 @@ LAYERS = (
 )
 GROUND = LAYERS[0]
 # Every worker imports these; the others read what workers have written.
-READER_HALF = ("report", "index", "browse", "export", "review")
+READER_HALF = ("report", "index", "browse", "export", "review", "comparison")
 # Independent of each other within their package.
 FAMILIES = ("blip", "chat", "encoders", "fake", "vilt")
 TRAININGS = ("vqa", "contrastive")
