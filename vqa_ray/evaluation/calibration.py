@@ -125,7 +125,7 @@ def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> IsotonicMap:
     return IsotonicMap((blocks[0][0], *between), tuple(yes / count for _, _, yes, count in blocks))
 
 
-def wilson(hits: int, count: int) -> Measure:
+def wilson(hits: float, count: int) -> Measure:
     """hits / count with its 95 % interval; (0, 0, 1) where nothing was counted."""
     if not count:
         return Measure(0.0, 0.0, 1.0)
