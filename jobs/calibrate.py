@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 
 import typer
 
+from vqa_ray.calibration.evaluated import evaluated_labels
 from vqa_ray.calibration.file import Calibration
 from vqa_ray.calibration.samples import Labels, Sample, question_samples, tag_samples
 from vqa_ray.errors import RequestError
-from vqa_ray.evaluation.calibration import Aim, CalibrationFit, Target, fit
+from vqa_ray.evaluation.calibration import Aim, CalibrationFit, Method, Target, fit
 from vqa_ray.jobs.runtime.output_file import check_file
 from vqa_ray.jobs.runtime.recorded_taxonomy import recorded_taxonomy
 from vqa_ray.jobs.spec.tools import CalibrateSpec
@@ -27,12 +29,12 @@ def run(spec: CalibrateSpec) -> None:
     """Fit a calibration, write it, and print what precision and recall to expect."""
     check_file("--output", spec.output)
     check_encoding(spec.encoding)
-    target, directory = parse_target(spec.target), RunDirectory(spec.run)
-    require_directory(f"--run {spec.run}", spec.run, "a finished run of retrieve or tag")
-    labels = Labels.read(spec.labels, spec.encoding)
+    target = parse_target(spec.target)
+    run_uri, labels = _given(spec)
+    directory = RunDirectory(run_uri)
     record = RunRecord.read(directory.record)
     if record is None or manifest.read(directory.manifest) is None or record.job not in ("retrieve", "tag"):
-        raise RequestError(f"--run {spec.run}: expected a finished run of retrieve or tag")
+        raise RequestError(f"--run {run_uri}: expected a finished run of retrieve or tag")
     parts = [entry.uri for entry in directory.part_files()]
     if record.job == "retrieve":
         by_question = question_samples(parts, labels)
@@ -45,24 +47,43 @@ def run(spec: CalibrateSpec) -> None:
         taxonomy = recorded_taxonomy(record, "--run")
         samples = tag_samples(parts, taxonomy, labels)
         wanted = "the names of its attributes", [attribute.name for attribute in taxonomy.attributes]
-    notes = labels.notes()
+    option, notes = "--evaluation" if spec.evaluation else "--labels", labels.notes()
     if not samples:
         said = "".join(f"{note}; " for note in notes)
         what, names = wanted
         columns = f"the columns are {', '.join(map(repr, labels.names))}" if labels.names else "it has no other columns"
         raise RequestError(
-            f"--labels {spec.labels}: {said}no label is for this run; beside image_id {columns}; wanted are {what}: "
+            f"{option} {labels.where}: {said}no label is for this run; beside image_id {columns}; wanted are {what}: "
             f"{', '.join(map(repr, names))}"
         )
-    fits = {name: _fit(name, sample, target, notes) for name, sample in samples.items()}
+    fits = {name: _fit(name, sample, target, spec.method, notes) for name, sample in samples.items()}
     questions = {question: fits[_name(question)] for question in by_question}
     model = record.model["reference"], record.model["fingerprint"]
     Calibration(*model, questions=questions, tags={} if questions else fits).write(spec.output)
     for note in notes:
-        typer.echo(f"--labels {spec.labels}: {note}", err=True)
+        typer.echo(f"{option} {labels.where}: {note}", err=True)
     for line in table(fits):
         typer.echo(line)
     typer.echo(f"{len(fits)} calibrated for {target} → {spec.output}")
+
+
+def _given(spec: CalibrateSpec) -> tuple[str, Labels]:
+    """Return the run and its labels.
+
+    Raises:
+        RequestError: they are given twice, or not at all; the method needs a package that is not installed.
+    """
+    if spec.method == "temperature" and find_spec("scipy") is None:
+        raise RequestError("--method temperature: needs SciPy, which is not installed: pip install 'vqa-ray[evaluate]'")
+    if spec.evaluation is not None:
+        if spec.run is not None or spec.labels is not None:
+            raise RequestError("--evaluation: names the run and holds the labels; expected without --run and --labels")
+        return evaluated_labels(spec.evaluation)
+    if spec.run is None or spec.labels is None:
+        lacking = "--run" if spec.run is None else "--labels"
+        raise RequestError(f"{lacking}: is missing; expected --run with --labels, or --evaluation")
+    require_directory(f"--run {spec.run}", spec.run, "a finished run of retrieve or tag")
+    return spec.run, Labels.read(spec.labels, spec.encoding)
 
 
 def parse_target(text: str) -> Target:
@@ -97,9 +118,9 @@ def table(fits: Mapping[str, CalibrationFit]) -> list[str]:
     return lines
 
 
-def _fit(name: str, sample: Sample, target: Target, notes: Sequence[str]) -> CalibrationFit:
+def _fit(name: str, sample: Sample, target: Target, method: Method, notes: Sequence[str]) -> CalibrationFit:
     try:
-        return fit(sample.scores, sample.labels, target)
+        return fit(sample.scores, sample.labels, target, method)
     except ValueError as error:
         raise RequestError("; ".join([f"{name}: {error}", *notes])) from error
 

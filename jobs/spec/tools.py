@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from vqa_ray.jobs.spec.field import option
 from vqa_ray.jobs.spec.groups import DeviceGroup, LoggingGroup
@@ -40,9 +40,14 @@ class CalibrateSpec(LoggingGroup):
 
     group: ClassVar[str] = "Calibration"
 
-    run: str = option("A finished run of retrieve (--ask-all) or tag.", unit="RUN")
-    labels: str = option(
-        "CSV, TSV, JSON Lines or Parquet: image_id, and a column per question text or attribute name.", unit="FILE"
+    run: str | None = option("A finished run of retrieve (--ask-all) or tag; with --labels.", None, unit="RUN")
+    labels: str | None = option(
+        "CSV, TSV, JSON Lines or Parquet: image_id, and a column per question text or attribute name.",
+        None,
+        unit="FILE",
+    )
+    evaluation: str | None = option(
+        "Evaluation of a run of retrieve (one question) or tag, instead of --run and --labels.", None, unit="DIR"
     )
     output: str = option("Calibration file to write, for --calibration.", unit="FILE")
     encoding: str | None = option(
@@ -52,6 +57,10 @@ class CalibrateSpec(LoggingGroup):
         group="Input",
     )
     target: str = option("What thresholds aim at: f1, precision=0..1 or recall=0..1.", "f1", unit="TARGET")
+    method: Literal["isotonic", "temperature"] = option(
+        "How scores become probabilities: steps of any shape, or one number, for fewer than some 200 labels.",
+        "isotonic",
+    )
 
 
 class CatalogSpec(LoggingGroup):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.evaluation.calibration import CalibrationFit, IsotonicMap, Measure
+from vqa_ray.evaluation.calibration import CalibrationFit, IsotonicMap, Measure, ProbabilityMap, TemperatureMap
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.storage import filesystem as storage
 from vqa_ray.storage.atomic import write_bytes_atomic
@@ -85,20 +86,32 @@ class Calibration:
 
 
 def _as_json(fit: CalibrationFit) -> dict[str, Any]:
-    return {**asdict(fit), "f1": fit.f1}
+    content = asdict(fit)
+    probability = content.pop("probability")
+    # Steps stand under a name of their own, as in files from before there was a temperature.
+    map_ = probability if isinstance(fit.probability, TemperatureMap) else {"steps": probability}
+    return {**map_, **content, "f1": fit.f1}
 
 
 def _fit(content: Mapping[str, Any]) -> CalibrationFit:
-    steps = IsotonicMap(
-        tuple(map(float, content["steps"]["starts"])), tuple(map(float, content["steps"]["probabilities"]))
-    )
-    if not steps.starts or len(steps.starts) != len(steps.probabilities):
-        raise ValueError("steps need as many starts as probabilities, one at least")
     return CalibrationFit(
-        steps,
+        _map(content),
         float(content["threshold"]),
         int(content["rows"]),
         int(content["positives"]),
         Measure(**content["precision"]),
         Measure(**content["recall"]),
     )
+
+
+def _map(content: Mapping[str, Any]) -> ProbabilityMap:
+    if "temperature" in content:
+        temperature = float(content["temperature"])
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"a temperature is greater than 0, not {temperature}")
+        return TemperatureMap(temperature)
+    steps = content["steps"]
+    starts, probabilities = tuple(map(float, steps["starts"])), tuple(map(float, steps["probabilities"]))
+    if not starts or len(starts) != len(probabilities):
+        raise ValueError("steps need as many starts as probabilities, one at least")
+    return IsotonicMap(starts, probabilities)

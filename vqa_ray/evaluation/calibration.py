@@ -1,7 +1,8 @@
 """Fit probabilities and thresholds to scores and truth, and state the precision and recall to expect.
 
-The map of scores to probabilities is isotonic regression: the non-decreasing steps nearest to the labels, found by
-pooling adjacent violators (Ayer et al. 1955).
+The map of scores to probabilities is isotonic regression, the non-decreasing steps nearest to the labels, found by
+pooling adjacent violators (Ayer et al. 1955), or a temperature, the one number by which to divide the log-odds of the
+scores so that the labels are likeliest (Guo et al. 2017).
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 Aim: TypeAlias = Literal["f1", "precision", "recall"]
+Method: TypeAlias = Literal["isotonic", "temperature"]
 
 # Two-sided, 95 %.
 _Z = 1.959964
+# Scores nearer to 0 or 1 count as this near, so that their log-odds are finite.
+_NEAREST = 1e-7
+# Of which `math.exp` is finite.
+_LARGEST_EXPONENT = 700.0
+# Limits of the logarithm of a temperature.
+_LOG_TEMPERATURES = (-4.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,19 @@ class IsotonicMap:
 
 
 @dataclass(frozen=True, slots=True)
+class TemperatureMap:
+    """A map of scores to probabilities that divides their log-odds by a temperature, above 1 for scores too sure."""
+
+    temperature: float
+
+    def __call__(self, score: float) -> float:
+        return 1 / (1 + math.exp(min(-_log_odds(score) / self.temperature, _LARGEST_EXPONENT)))
+
+
+ProbabilityMap: TypeAlias = IsotonicMap | TemperatureMap
+
+
+@dataclass(frozen=True, slots=True)
 class Measure:
     """A ratio, and where it lies with 95 % confidence (Wilson 1927)."""
 
@@ -66,13 +89,13 @@ class CalibrationFit:
     """The fit of a score to a labelled sample.
 
     Attributes:
-        steps: the map to probabilities.
+        probability: the map of scores to probabilities.
         threshold: the least score that counts as yes.
         rows, positives: of the sample.
         precision, recall: of the threshold on the sample; F1 is `f1`.
     """
 
-    steps: IsotonicMap
+    probability: ProbabilityMap
     threshold: float
     rows: int
     positives: int
@@ -86,13 +109,14 @@ class CalibrationFit:
         return 2 * self.precision.value * self.recall.value / total if total else 0.0
 
 
-def fit(scores: Sequence[float], labels: Sequence[bool], target: Target) -> CalibrationFit:
+def fit(scores: Sequence[float], labels: Sequence[bool], target: Target, method: Method = "isotonic") -> CalibrationFit:
     """Fit the map and choose the threshold.
 
     Args:
         scores: 0..1, higher for a likelier yes.
         labels: whether it is a yes.
         target: what the threshold is chosen for.
+        method: of the map; an isotonic one follows any shape, a temperature takes fewer labels.
 
     Raises:
         ValueError: there are no labels of one kind, or no threshold reaches the target; the best there is is named.
@@ -100,14 +124,14 @@ def fit(scores: Sequence[float], labels: Sequence[bool], target: Target) -> Cali
     rows, positives = len(labels), sum(labels)
     if not 0 < positives < rows:
         raise ValueError(f"{positives} of {rows} labels are yes; some of both kinds are needed")
-    steps = isotonic(scores, labels)
+    probability = isotonic(scores, labels) if method == "isotonic" else temperature(scores, labels)
     found = list(_thresholds(scores, labels))
     reached = [each for each in found if _reaches(each, target, positives)]
     if not reached:
         best = max(hits / said for _, hits, said in found)
         raise ValueError(f"no threshold has {target}; the best has {target.aim} {best:.3f}")
     threshold, hits, said = max(reached, key=lambda each: _worth(each, target, positives))
-    return CalibrationFit(steps, threshold, rows, positives, wilson(hits, said), wilson(hits, positives))
+    return CalibrationFit(probability, threshold, rows, positives, wilson(hits, said), wilson(hits, positives))
 
 
 def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> IsotonicMap:
@@ -123,6 +147,26 @@ def isotonic(scores: Sequence[float], labels: Sequence[bool]) -> IsotonicMap:
         blocks.append(block)
     between = [(before[1] + after[0]) / 2 for before, after in itertools.pairwise(blocks)]
     return IsotonicMap((blocks[0][0], *between), tuple(yes / count for _, _, yes, count in blocks))
+
+
+def temperature(scores: Sequence[float], labels: Sequence[bool]) -> TemperatureMap:
+    """Return the temperature at which the labels are likeliest, within exp(±4)."""
+    from scipy.optimize import minimize_scalar
+
+    odds = np.array([_log_odds(score) for score in scores])
+    # The log-odds of what is the case; a row costs log(1 + exp(−log-odds / temperature)).
+    signed = np.where(labels, odds, -odds)
+
+    def cost(log_temperature: float) -> float:
+        return float(np.logaddexp(0, -signed * math.exp(-log_temperature)).mean())
+
+    found = minimize_scalar(cost, bounds=_LOG_TEMPERATURES, method="bounded")
+    return TemperatureMap(math.exp(found.x))
+
+
+def _log_odds(score: float) -> float:
+    inside = min(max(score, _NEAREST), 1 - _NEAREST)
+    return math.log(inside / (1 - inside))
 
 
 def wilson(hits: float, count: int) -> Measure:

@@ -140,7 +140,7 @@ class _Parser:
             question = Question(question.text, self._quoted("an answer in quotes"))
         number = self.questions.setdefault(question, len(self.questions))
         token, fit = self._token, self._calibrated.get(question)
-        to_probability = fit.steps if fit else None
+        to_probability = fit.probability if fit else None
         if token.text not in COMPARISONS:
             return Term(number, None, to_probability)
         self._next += 1

@@ -33,6 +33,29 @@ def test_another_model_is_refused_and_both_are_named() -> None:
         CALIBRATION.check_model("other", "cafe", "c.json")
 
 
+def test_a_temperature_is_written_and_read(tmp_path: Path) -> None:
+    uri = str(tmp_path / "calibration.json")
+    warm = fit([0.1, 0.2, 0.3, 0.4], [False, True, False, True], Target("recall", 1.0), "temperature")
+    Calibration("org/model", "f00d", {DOG: warm}).write(uri)
+    assert Calibration.read(uri).questions == {DOG: warm}
+    content = json.loads(Path(uri).read_text())
+    assert "steps" not in content["questions"][0]
+    content["questions"][0]["temperature"] = 0
+    Path(uri).write_text(json.dumps(content))
+    with pytest.raises(RequestError, match="a temperature is greater than 0, not 0"):
+        Calibration.read(uri)
+
+
+def test_a_file_of_version_0_2_is_read(tmp_path: Path) -> None:
+    ratio = {"value": 0.5, "low": 0.1, "high": 0.9}
+    fitted = {"threshold": 0.3, "rows": 4, "positives": 2, "precision": ratio, "recall": ratio, "f1": 0.5}
+    steps = {"starts": [0.1, 0.25], "probabilities": [0.0, 0.75]}
+    content = {"format": 1, "model": "a", "fingerprint": "b", "questions": []}
+    content["tags"] = [{"tag": "colour", "steps": steps, **fitted}]
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    assert Calibration.read(str(tmp_path / "c.json")).tags["colour"].probability(0.3) == 0.75
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 2}', '{"format": 1, "model": "a", "fingerprint": "b"}'])
 def test_what_is_no_calibration_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "c.json"
@@ -45,7 +68,7 @@ def test_what_is_no_calibration_is_refused(tmp_path: Path, content: str) -> None
 
 def test_questions_count_as_probabilities_and_know_their_thresholds() -> None:
     scores = {0: 0.21}
-    assert parse('"is it a dog?"', calibrated=CALIBRATION.questions).score(scores) == FIT.steps(0.21) == 0.5
+    assert parse('"is it a dog?"', calibrated=CALIBRATION.questions).score(scores) == FIT.probability(0.21) == 0.5
     assert parse('"is it a dog?" > 0.5', calibrated=CALIBRATION.questions).score(scores) == 0
     at = {0: FIT.threshold}
     assert parse('"is it a dog?" >= calibrated', calibrated=CALIBRATION.questions).score(at) == 1

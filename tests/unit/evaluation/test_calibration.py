@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqa_ray.evaluation.calibration import IsotonicMap, Target, fit, isotonic, wilson
+from vqa_ray.evaluation.calibration import IsotonicMap, Target, TemperatureMap, fit, isotonic, temperature, wilson
+from vqa_ray.evaluation.reliability import calibration_error
 
 SAMPLES = st.lists(st.tuples(st.integers(0, 12).map(lambda n: n / 12), st.booleans()), min_size=2, max_size=60).filter(
     lambda pairs: 0 < sum(label for _, label in pairs) < len(pairs)
@@ -75,7 +76,7 @@ def test_targets_choose_as_they_say() -> None:
     assert balanced.f1 > max(careful.f1, eager.f1)
     assert careful.precision.value < 0.955
     assert careful.precision.low < 0.95 < careful.precision.high
-    probabilities = np.array([balanced.steps(score) for score in scores])
+    probabilities = np.array([balanced.probability(score) for score in scores])
     for low in (0.1, 0.4, 0.7):
         chosen = (probabilities >= low) & (probabilities < low + 0.2)
         assert labels[chosen].mean() == pytest.approx(probabilities[chosen].mean(), abs=1e-9 + 0.05)
@@ -95,3 +96,30 @@ def test_intervals_are_wilsons() -> None:
 def test_labels_of_one_kind_are_refused(labels: list[bool]) -> None:
     with pytest.raises(ValueError, match=r"of 2 labels are yes; some of both kinds are needed"):
         fit([0.1, 0.2], labels, Target("f1"))
+
+
+@given(st.floats(0.3, 3), st.integers(0, 5))
+@settings(max_examples=10, deadline=None)
+def test_a_temperature_is_found_again(wanted: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    odds = rng.normal(0, 2, 20_000)
+    labels = rng.random(20_000) < 1 / (1 + np.exp(-odds / wanted))
+    scores = 1 / (1 + np.exp(-odds))
+    found = temperature([float(score) for score in scores], [bool(label) for label in labels])
+    assert found.temperature == pytest.approx(wanted, rel=0.1)
+    assert calibration_error([found(score) for score in scores], labels) < 0.02
+
+
+def test_a_temperature_keeps_the_order_and_its_limits() -> None:
+    for sure in (temperature([0.2, 0.8], [False, True]), TemperatureMap(0.01)):
+        found = [sure(score) for score in (0.0, 0.2, 0.5, 0.8, 1.0)]
+        assert found == sorted(found)
+        assert (found[0], found[2], found[-1]) == pytest.approx((0, 0.5, 1), abs=1e-6)
+
+
+def test_a_fit_has_the_map_of_its_method() -> None:
+    sample = [0.1, 0.2, 0.3, 0.4], [False, True, False, True]
+    steps, single = fit(*sample, Target("f1")), fit(*sample, Target("f1"), "temperature")
+    assert isinstance(steps.probability, IsotonicMap)
+    assert isinstance(single.probability, TemperatureMap)
+    assert (steps.threshold, steps.precision) == (single.threshold, single.precision)
