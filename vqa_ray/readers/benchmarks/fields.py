@@ -84,10 +84,12 @@ def options(record: Record) -> list[Any]:
 
 
 def listed(*names: str) -> Read:
-    """Read a list, also one that is written as text: `['a', 'b']`."""
+    """Read a list, also one that is written as text: `['a', 'b']`; an error in its place is raised."""
 
     def read(record: Record) -> list[Any]:
         value = first(*names)(record)
+        if isinstance(value, RowError):
+            raise value
         if isinstance(value, str):
             value = literal(value, names[0])
         return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]

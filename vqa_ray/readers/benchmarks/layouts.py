@@ -34,6 +34,12 @@ _MME_TASKS = (
     *("existence", "count", "position", "color", "posters", "celebrity", "scene", "landmark", "artwork", "OCR"),
     *("commonsense_reasoning", "numerical_calculation", "text_translation", "code_reasoning"),
 )
+_POPE_SPLITS = ("adversarial", "popular", "random")
+_OCRBENCH_TYPES = (
+    *("Regular Text Recognition", "Irregular Text Recognition", "Artistic Text Recognition", "Handwriting Recognition"),
+    *("Digit String Recognition", "Non-Semantic Text Recognition", "Scene Text-centric VQA", "Doc-oriented VQA"),
+    *("Key Information Extraction", "Handwritten Mathematical Expression Recognition"),
+)
 _METADATA = ("source", "category", "task", "context", "grade", "skills", "language", "split")
 
 
@@ -86,11 +92,13 @@ LAYOUTS: Mapping[Format, Layout] = {
         "POPE",
         (
             _signature("question_id image text label", are_all=True, test=lambda row: row["label"] in ("yes", "no")),
-            _signature("id question_id question answer image_source category"),
+            _signature(
+                "id question_id question answer image_source category", test=lambda row: row["category"] in _POPE_SPLITS
+            ),
         ),
         truth={
             "truth": first("label", "answer"),
-            "split": either(first("category"), name_part("(adversarial|popular|random)")),
+            "split": either(first("category"), name_part(f"({'|'.join(_POPE_SPLITS)})")),
         },
         question=first("text", "question"),
         question_id=first("id", "question_id", "index"),
@@ -127,7 +135,7 @@ LAYOUTS: Mapping[Format, Layout] = {
     ),
     "gqa": Layout(
         "GQA",
-        (_signature("question imageId"),),
+        (_signature("question imageId isBalanced"),),
         truth={
             "truth": first("answer"),
             "full_answer": first("fullAnswer"),
@@ -190,8 +198,8 @@ LAYOUTS: Mapping[Format, Layout] = {
             **_copied("question_type", "subfield", "topic_difficulty"),
         },
         prompt=MMMU,
-        question_id=first("id"),
-        image_id=first("id"),
+        question_id=first("id", "index"),
+        image_id=first("id", "index"),
         images=marked_images(*(f"image_{number}" for number in range(1, 8))),
         image_columns=tuple(f"image_{number}" for number in range(1, 8)),
         choices=lambda row: options(row) if row.get("question_type") != "open" else [],
@@ -256,7 +264,10 @@ LAYOUTS: Mapping[Format, Layout] = {
         "OCRBench",
         (
             _signature("dataset_name type id image_path question answers"),
-            _signature("dataset question question_type answer image"),
+            _signature(
+                "dataset question question_type answer image",
+                test=lambda row: row["question_type"] in _OCRBENCH_TYPES,
+            ),
         ),
         truth={
             "annotator_answers": texts("answers", "answer"),

@@ -22,6 +22,8 @@ _FILES = 16
 _JSON = re.compile(r"\.jsonl?(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
 _TSV = re.compile(r"\.(?:tsv|csv)(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
 _PARQUET = re.compile(r"\.parquet$", re.IGNORECASE)
+# The columns of Parquet files that tests of signatures read: short ones.
+_TESTED = ("category", "question_type")
 # Files beside the questions of ScienceQA.
 _BESIDE = re.compile(r"(?:^|/)(?:pid_splits|captions)\.json$")
 
@@ -90,7 +92,6 @@ def _beginnings(uri: str) -> Iterator[Record]:
             opened = parquet.ParquetFile(file)
             names = opened.schema_arrow.names
             marks = [mark for layout in LAYOUTS.values() for mark in layout.signatures if mark.fits(frozenset(names))]
-            # Columns that tests read are short; images are not.
-            tested = [name for name in ("category", "label") if name in names and any(mark.test for mark in marks)]
+            tested = [name for name in _TESTED if name in names and any(mark.test for mark in marks)]
             batch = next(opened.iter_batches(1, columns=tested), None) if tested else None
             yield {**dict.fromkeys(names, ""), **(batch.to_pylist()[0] if batch is not None else {})}

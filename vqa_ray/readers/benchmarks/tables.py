@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 
 from pyarrow import parquet
 
-from vqa_ray.errors import RunError, one_line
+from vqa_ray.errors import ErrorCode, RowError, RunError, one_line
 from vqa_ray.readers.arrow_rows import rows_per_batch, values_of
 from vqa_ray.readers.benchmarks.documents import Found
-from vqa_ray.readers.benchmarks.fields import NUMBER
+from vqa_ray.readers.benchmarks.fields import NUMBER, literal
 from vqa_ray.readers.damage import WatchedFile, until_damage, watched, watched_stream
 from vqa_ray.readers.formats.csv import delimiter_of, records_of
 from vqa_ray.readers.formats.parquet import batches_of
@@ -24,23 +24,18 @@ _LEAST_BASE64 = 64
 def tsv_records(uri: str, encoding: str | None, *, reads_images: bool) -> Iterator[Found]:
     """Yield the rows of a TSV or CSV file; empty cells are null.
 
-    A cell `image` in base64 becomes a `data:` URI. One that holds the index of another row becomes that row's image,
-    and its index stands in `image_of`.
+    A cell `image` in base64 becomes a `data:` URI, one that cannot be read an error. One that holds the index of
+    another row becomes that row's image, and the index stands in `image_of`.
     """
     shared = _shared_images(uri, encoding) if reads_images else {}
-    for record in _tsv(uri, encoding):
-        cells = record.record
-        if cells is None:
-            yield record
+    for found in _tsv(uri, encoding):
+        if found.record is None or not (image := found.record.get("image")):
+            yield found
             continue
-        image = cells.get("image")
-        if isinstance(image, str) and len(image) < _LEAST_BASE64 and not image.startswith("["):
-            cells = {**cells, "image_of": image, "image": shared.get(image)}
-            if reads_images and cells["image"] is None:
-                problem = f"image: refers to the row of index {image!r}, which the file lacks or which has no image"
-                yield Found(None, record.line, problem)
-                continue
-        yield Found({**cells, "image": _as_uris(cells["image"])} if cells.get("image") else cells, record.line)
+        cells: dict[str, Any] = dict(found.record)
+        if len(image) < _LEAST_BASE64 and not image.startswith("["):
+            cells |= {"image_of": image, "image": shared.get(image)}
+        yield found._replace(record={**cells, "image": _images(image, cells["image"]) if reads_images else None})
 
 
 def _shared_images(uri: str, encoding: str | None) -> dict[str, str]:
@@ -60,8 +55,20 @@ def _shared_images(uri: str, encoding: str | None) -> dict[str, str]:
     }
 
 
-def _as_uris(cell: str) -> Any:
-    parts = json.loads(cell.replace("'", '"')) if cell.startswith("[") else [cell]
+def _images(cell: str, image: str | None) -> list[str] | RowError:
+    """Return the images of a row as `data:` URIs or references, or what is wrong with its cell.
+
+    Args:
+        cell: as it is written.
+        image: the same, or that of the row it refers to; None where there is none.
+    """
+    if image is None:
+        reason = f"image: refers to the row of index {cell!r}, which the file lacks or which has no image"
+        return RowError(ErrorCode.IMAGE_MISSING, reason)
+    try:
+        parts = map(str, literal(image, "image"))
+    except RowError as error:
+        return error
     return [part if "://" in part or part.startswith("data:") else f"data:;base64,{part}" for part in parts]
 
 

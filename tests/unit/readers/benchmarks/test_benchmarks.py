@@ -143,6 +143,17 @@ def test_official_files_of_okvqa_are_read_as_those_of_vqa_v2(tmp_path: Path) -> 
         {"image": "a.jpg", "question": "q?", "answer": "yes", "category": "shoes", "question_id": 1},
         {"image": "a.jpg", "question": "q?", "options": ["a", "b"], "answer": "0"},
         {"image": "a.jpg", "question": "q?", "text": "t", "label": "yes", "question_id": 1},
+        {"image": "a.jpg", "question": "q?", "imageId": "7"},
+        {"image": "a.jpg", "question": "q?", "question_type": "colour", "answer": "red", "dataset": "spring"},
+        {
+            "image": "a.jpg",
+            "question": "q?",
+            "id": 1,
+            "question_id": 1,
+            "answer": "no",
+            "image_source": "x",
+            "category": "y",
+        },
     ],
 )
 def test_rows_of_a_users_own_are_read_as_before(tmp_path: Path, row: dict[str, Any]) -> None:
@@ -231,9 +242,9 @@ def test_what_cannot_be_rotated_is_an_error(tmp_path: Path) -> None:
 
 def test_an_image_of_another_row_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     row = {"index": "1", "question": "q?", "A": "x", "B": "y", "image": "77", "category": "c", "l2-category": "l"}
-    (error,) = errors(read(write_tsv(tmp_path / "m.tsv", [row])))
-    assert error is not None
-    assert "refers to the row of index '77', which the file lacks" in error[1]
+    (found,) = read(write_tsv(tmp_path / "m.tsv", [{**row, "answer": "B"}]))
+    assert (found["question_id"], found["truth"], found["error_code"]) == ("1", "B", "image_missing")
+    assert "refers to the row of index '77', which the file lacks" in found["error_message"]
 
 
 def test_a_broken_line_and_a_broken_field_cost_their_own_rows(tmp_path: Path) -> None:
@@ -438,6 +449,15 @@ def test_tables_with_images_in_base64_are_read_by_name(tmp_path: Path) -> None:
         (found,) = read(file, format=name)
         assert (found["question_id"], found["truth"], found["image"]) == ("4", "B", RED)
         assert found["choices"] == ["x", "y"]
+
+
+def test_several_images_in_a_cell_of_a_table(tmp_path: Path) -> None:
+    images = [base64.b64encode(data).decode() for data in (RED, BLUE)]
+    row = {"index": "4", "question": "<image 1> or <image 2>?", "A": "x", "B": "y", "answer": "B", "image": f"{images}"}
+    (found,) = read(write_tsv(tmp_path / "MMMU_DEV_VAL.tsv", [row]), format="mmmu", reads_several=True)
+    assert (found["image"], [each["image"] for each in found["extra_images"]]) == (RED, [BLUE])
+    (broken,) = read(write_tsv(tmp_path / "broken.tsv", [{**row, "image": "['" + images[0]}]), format="mmmu")
+    assert (broken["question_id"], broken["truth"], broken["error_code"]) == ("4", "B", "row_malformed")
 
 
 def test_mathvista_as_one_json_object(tmp_path: Path) -> None:
