@@ -30,6 +30,7 @@ _CLASSES = {
     "mmmu-official-random": "mmmu:MmmuOfficialRandom",
     "ocrbench": "ocrbench:OcrBench",
     "okvqa": "vqa_answers:OkVqa",
+    "okvqa-lmms-eval": "vqa_answers:OkVqaLmmsEval",
     "pope": "pope:Pope",
     "retrieval": "ranked_retrieval:Retrieval",
     "scienceqa": "scienceqa:ScienceQa",
@@ -38,6 +39,7 @@ _CLASSES = {
     "textvqa": "vqa_answers:TextVqa",
     "token-f1": "open_answers:TokenF1",
     "vizwiz": "vqa_answers:VizWiz",
+    "vizwiz-lmms-eval": "vqa_answers:VizWizLmmsEval",
     "vqa-v2": "vqa_answers:VqaV2",
     "wups": "open_answers:Wups",
 }

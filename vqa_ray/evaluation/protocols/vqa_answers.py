@@ -80,6 +80,14 @@ class TextVqa(VqaV2):
     forms = staticmethod(textvqa_forms)
 
 
+class OkVqaLmmsEval(TextVqa):
+    """OK-VQA as lmms-eval scores it: by the rules of TextVQA."""
+
+    name = "okvqa-lmms-eval"
+    title = "VQA accuracy (OK-VQA, lmms-eval)"
+    source = "EvolvingLMMs-Lab/lmms-eval, tasks/ok_vqa/utils.py at 03b2f7c"
+
+
 class VizWiz(VqaV2):
     """VizWiz: as its API computes it, where people's answers are compared as they are; and whether it can be answered.
 
@@ -109,6 +117,15 @@ class VizWiz(VqaV2):
         hits, claims = float(weight @ (said & true)), float(weight @ said + weight @ true)
         f1 = 100 * 2 * hits / claims if claims else float("nan")
         return {**super().measures(rows, weight), "unanswerable_f1": f1}
+
+
+class VizWizLmmsEval(VizWiz):
+    """VizWiz as lmms-eval scores it: people's answers are normalised too, by the rules of TextVQA."""
+
+    name = "vizwiz-lmms-eval"
+    title = "VQA accuracy (VizWiz, lmms-eval)"
+    source = "EvolvingLMMs-Lab/lmms-eval, tasks/vizwiz_vqa/utils.py at 043b483"
+    forms = staticmethod(textvqa_forms)
 
 
 def _unanswerable(truth: Mapping[str, Any]) -> float:

@@ -69,6 +69,8 @@ def sum_in_turn(values: list[float]) -> float:
         ("textvqa", "dog's", ["dog 's"] * 10, 100.0),
         ("vizwiz", "The Red.", ["red"] * 10, 100.0),
         ("vizwiz", "coca-cola", ["coca-cola"] * 10, 0.0),  # people's answers are compared as they are
+        ("vizwiz-lmms-eval", "coca-cola", ["Coca-Cola"] * 10, 100.0),
+        ("okvqa-lmms-eval", "Red", ["red"] * 10, 100.0),
         ("vizwiz", "Unanswerable", ["unanswerable"] * 2 + ["x"] * 8, 60.0),
     ],
 )
