@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.helpers import tiny_blip
-from vqa_ray.models.blip.engine import GenerativeEngine
+from vqa_ray.models.generation.engine import GenerativeEngine
 from vqa_ray.types import Answer, Image
 
 # 100 pairs: some images bring one question, some many.

@@ -20,7 +20,7 @@ from tests.helpers.tiny_chat_text import (
     randomise,
     text_config,
 )
-from vqa_ray.models.chat.processor import without_video
+from vqa_ray.models.chat.processor_loading import without_video
 from vqa_ray.types import Image
 
 QUESTIONS = (

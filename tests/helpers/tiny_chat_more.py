@@ -12,7 +12,7 @@ from tests.helpers.tiny_chat_text import (
     randomise,
     text_config,
 )
-from vqa_ray.models.chat.processor import without_video
+from vqa_ray.models.chat.processor_loading import without_video
 
 _TURNS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

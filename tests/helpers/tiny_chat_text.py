@@ -11,6 +11,7 @@ _TEXT = (
     "what is this it the a colour of dog cat cats there how many on left are in picture red blue green or and yes no "
     "USER ASSISTANT user assistant system User Assistant You helpful an one two three big small right above below"
 )
+WORDS = tuple(_TEXT.split())
 
 # One chat template per manner of writing turns; the texts of a turn follow its images.
 _PARTS = (
@@ -61,8 +62,9 @@ def build_tokenizer(special: Sequence[str], *, spaces: bool, **named: str) -> An
         )
         trainer = trainers.BpeTrainer(vocab_size=460, special_tokens=[*special, *bytes_], show_progress=False)
         core.train_from_iterator([*_TEXT.split(), _TEXT], trainer)
-        first, one = special.index("<s>"), special[1]
-        core.post_processor = processors.TemplateProcessing(single=f"{one} $A", special_tokens=[(one, first)])
+        core.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", special.index("<s>"))]
+        )
     else:
         core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         core.decoder = decoders.ByteLevel()

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from tests.helpers.tiny_chat_text import build_tokenizer, randomise
-from vqa_ray.models.chat.processor import without_video
+from tests.helpers.tiny_plain_prompts import fuyu, kosmos2
+from vqa_ray.models.chat.processor_loading import without_video
 
 _TOKENS = {
     "image_token": "<image>",
@@ -293,9 +294,10 @@ BUILDERS: dict[str, Callable[[], tuple[Any, Any]]] = {
     build.__name__: build
     for build in (
         *(deepseek_vl, gemma3, vipllava, llava_next_video, aya_vision, aria, mllama, glm4v, glm4v_moe, glm46v),
-        *(qwen3_vl_moe, qwen3_5, qwen3_5_moe, exaone4_5, lighton_ocr, paddleocr_vl, qianfan_ocr, paligemma),
+        *(qwen3_vl_moe, qwen3_5, qwen3_5_moe, exaone4_5, lighton_ocr, paddleocr_vl, qianfan_ocr, paligemma, fuyu),
     )
 }
+BUILDERS["kosmos-2"] = kosmos2
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,17 +306,21 @@ class _Weights:
 
     Attributes:
         norm: of the language model's normalisations: a large one makes its attention choose.
+        words: ids of the tokens that are mostly written, so that answers are text; None for all.
     """
 
     seed: int = 0
     scale: float = 0.25
     norm: float = 1.0
+    words: range | None = None
 
 
 _WEIGHTS: Mapping[str, _Weights] = {
     "aya_vision": _Weights(seed=2, scale=0.6),
     "exaone4_5": _Weights(seed=1, norm=2.0),
+    "fuyu": _Weights(words=range(261, 360)),
     "gemma3": _Weights(norm=3.0),
+    "kosmos-2": _Weights(seed=2, scale=0.4, words=range(260, 460)),
     "paligemma": _Weights(seed=2),
     "qwen3_5": _Weights(seed=1),
     "qwen3_5_moe": _Weights(seed=1, norm=2.0),
@@ -338,6 +344,10 @@ def tiny_family(name: str) -> tuple[Any, Any]:
                 parameter.fill_(0.7)
             elif "norm" in parameter_name and "vis" not in parameter_name and weights.norm != 1:
                 parameter.fill_(weights.norm)
+        if weights.words is not None:
+            table = model.get_output_embeddings().weight
+            table[: weights.words.start] *= 0.1
+            table[weights.words.stop :] *= 0.1
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     return model, processor

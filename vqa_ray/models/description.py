@@ -9,13 +9,18 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.registry import FAKES, FAMILIES, Family
 
 # What a family can do → the commands that use it.
-_COMMANDS = {"answer": "answer", "score": "tag, retrieve", "caption": "caption", "embed": "index, search"}
-_TRAINED = {"vilt": "finetune", "clip": "finetune --task contrastive"}
+_COMMANDS = {
+    "answer": ("answer",),
+    "score": ("tag", "retrieve"),
+    "caption": ("caption",),
+    "embed": ("index", "search"),
+}
+_TRAINED = {"vilt": ("finetune",), "clip": ("finetune --task contrastive",)}
 
 
 def list_families() -> list[str]:
     """List the supported families with their commands, then the models that need no download."""
-    rows = [(family.display_name, _jobs(family)) for family in FAMILIES]
+    rows = [(family.display_name, ", ".join(commands_of(family))) for family in FAMILIES]
     width = max(len(name) for name, _ in rows)
     return [
         f"{'family':{width}}  commands",
@@ -53,7 +58,7 @@ def describe_model(reference: str, some: int) -> list[str]:
     facts = [
         ("model", reference),
         ("family", model.family.display_name),
-        ("commands", _jobs(model.family)),
+        ("commands", ", ".join(commands_of(model.family))),
         ("score", model.similarity_meaning if model.family.tasks == {"embed"} else model.score_meaning),
         ("questions of one image share", model.family.shared_work),
         *_limits(model),
@@ -65,10 +70,10 @@ def describe_model(reference: str, some: int) -> list[str]:
     return [f"{name:{width}}  {text}" for name, text in facts] + [f"note: {note}" for note in model.notes]
 
 
-def _jobs(family: Family) -> str:
-    commands = [command for task, command in _COMMANDS.items() if task in family.tasks]
-    trained = _TRAINED.get(family.name)
-    return ", ".join([*commands, *([trained] if trained else [])])
+def commands_of(family: Family) -> list[str]:
+    """Return the commands that use a family."""
+    commands = [command for task, several in _COMMANDS.items() if task in family.tasks for command in several]
+    return [*commands, *_TRAINED.get(family.name, ())]
 
 
 def _limits(model: Checkpoint) -> list[tuple[str, str]]:

@@ -91,7 +91,8 @@ class ModelOptions:
         if self.prompt_template is not None:
             prompting(self.prompt_template)
             if not family.takes_template:
-                own = "its chat template says how it is asked" if family.is_generative else "it takes no prompt"
+                own = "it has prompts of its own" if family.is_generative else "it takes no prompt"
+                own = "its chat template says how it is asked" if family.is_chat and family.has_turns else own
                 raise RequestError(f"--prompt-template: {label}: {family.display_name}: {own}")
         for name in ("max_new_tokens", "num_beams"):
             if getattr(self, name) is not None and not family.is_generative:
@@ -101,6 +102,11 @@ class ModelOptions:
                 )
         if self.engine == "vllm":
             check_vllm(checkpoint, self.num_beams)
+        if (self.num_beams or 1) > 1 and not family.has_beams:
+            raise RequestError(
+                f"--num-beams {self.num_beams}: {label}: {family.display_name} takes the likeliest token each time: "
+                "transformers repeats its images wrongly in a beam search"
+            )
         refusal = half_refusal(checkpoint.config) if self.dtype == HALF else None
         if refusal:
             raise RequestError(f"--dtype float16: {label}: {refusal}")

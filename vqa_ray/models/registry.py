@@ -5,8 +5,7 @@ Light: an engine, and torch with it, is imported when a model of its family is l
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from vqa_ray.models import score_meanings
 from vqa_ray.models.encoders.shape import blip2_shape, clip_shape, siglip_shape
 from vqa_ray.models.fake.sizes import FakeTransform, single_vector, vector_per_quadrant
 from vqa_ray.models.generation.config import NEW_TOKENS
+from vqa_ray.models.lazy_class import LazyClass
 from vqa_ray.models.refused_families import REFUSED
 from vqa_ray.models.transforms.chat import transform_from_config as chat_transform
 from vqa_ray.models.transforms.clip import ClipTransform
@@ -22,22 +22,8 @@ from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.models.transforms.vilt import ViltTransform
 from vqa_ray.types import EmbeddingShape, ImageTransform
 
-
-@dataclass(frozen=True, slots=True)
-class LazyClass:
-    """A class of `vqa_ray.models`, imported when a model is loaded, and torch with it."""
-
-    module: str
-    name: str
-
-    def load(self) -> Any:
-        """Import the class."""
-        return getattr(importlib.import_module(f"vqa_ray.models.{self.module}"), self.name)
-
-
 # What runs a chat model with `--engine vllm`.
 VLLM = LazyClass("chat.vllm_model", "VllmModel")
-
 Task = Literal["answer", "score", "caption", "embed"]
 
 _SAYS = {"answer": "answer questions", "score": "score choices", "caption": "caption", "embed": "embed images"}
@@ -64,6 +50,7 @@ class Family:
         takes_several: whether a question may be about several images.
         counts_tokens: whether its config and its processor must agree on an image's tokens in the text.
         has_turns: whether, being generative, it takes earlier turns and a beginning of its captions.
+        has_beams: whether, being generative, it searches with beams.
         answer_tokens: limit of an answer's new tokens where neither the user nor the prompt style sets one.
     """
 
@@ -84,6 +71,7 @@ class Family:
     counts_tokens: bool = False
     answer_tokens: int = NEW_TOKENS
     has_turns: bool = True
+    has_beams: bool = True
 
     @property
     def is_chat(self) -> bool:
@@ -131,13 +119,15 @@ _CHAT = Family(
     takes_template=False,
     takes_several=True,
 )
+# Without a chat template: each question by itself, about one image, in words of `chat.prompt_adapters`.
+_PLAIN = replace(_CHAT, takes_several=False, has_turns=False)
 _CHAT_PREFIX = (
     *("llava", "llava_next", "llava_onevision", "internvl", "idefics3", "smolvlm"),
     *("deepseek_vl", "glm4v", "glm4v_moe", "llava_next_video", "vipllava"),
 )
 _CHAT_PREFIX_WITH_BOXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe")
 # Causal from the first token on, image included, so that what stands before a question does not depend on it.
-SHARING_A_PREFIX = frozenset({*_CHAT_PREFIX, *_CHAT_PREFIX_WITH_BOXES})
+SHARING_A_PREFIX = frozenset({*_CHAT_PREFIX, *_CHAT_PREFIX_WITH_BOXES, "kosmos-2", "fuyu"})
 _CHAT_OTHERS = (
     *("idefics2", "aria", "aya_vision", "exaone4_5", "gemma3", "glm46v"),
     *("mllama", "lighton_ocr", "paddleocr_vl", "qianfan_ocr"),
@@ -237,7 +227,21 @@ FAMILIES: tuple[Family, ...] = (
     *(replace(_CHAT, name=name, has_boxes=True) for name in _CHAT_PREFIX_WITH_BOXES),
     *(replace(_CHAT, name=name, shared_work="the processed image") for name in _CHAT_OTHERS),
     *(replace(_CHAT, name=name, shared_work="the processed image", has_boxes=True) for name in _CHAT_OTHERS_WITH_BOXES),
-    replace(_CHAT, name="paligemma", shared_work="the processed image", takes_several=False, has_turns=False),
+    replace(_PLAIN, name="paligemma", shared_work="the processed image"),
+    replace(_PLAIN, name="kosmos-2", has_boxes=True),
+    replace(_PLAIN, name="fuyu", has_beams=False),
+    Family(
+        name="florence2",
+        architecture="",
+        tasks=_ALL,
+        score_meaning=score_meanings.GENERATIVE,
+        shared_work="vision features: its encoder reads image and question together",
+        engine=LazyClass("florence2.model", "Florence2"),
+        transform=SquareTransform.from_uncropped_config,
+        takes_template=False,
+        has_boxes=True,
+        has_turns=False,
+    ),
     replace(
         _ENCODER,
         name="clip",
@@ -281,8 +285,9 @@ def family_of(reference: str, config: Mapping[str, Any]) -> Family:
     if isinstance(kind, str) and kind in REFUSED:
         raise ModelLoadError(f"model {reference}: {kind} is not supported: {REFUSED[kind]}")
     if not named:
+        known = ", ".join(dict.fromkeys(family.name for family in FAMILIES))
         raise ModelLoadError(
-            f"model {reference}: model_type {kind!r} of config.json is not supported; there are {_names(FAMILIES)}"
+            f"model {reference}: model_type {kind!r} of config.json is not supported; there are {known}"
         )
     found = config.get("architectures") or []
     for family in named:
@@ -292,7 +297,3 @@ def family_of(reference: str, config: Mapping[str, Any]) -> Family:
     raise ModelLoadError(
         f"model {reference}: architecture {', '.join(found) or 'unknown'} of {kind} is not supported, wanted {wanted}"
     )
-
-
-def _names(families: Iterable[Family]) -> str:
-    return ", ".join(dict.fromkeys(family.name for family in families))

@@ -10,6 +10,7 @@ import pytest
 
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.description import commands_of
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.registry import FAMILIES, family_of
 from vqa_ray.models.transforms.vilt import ViltTransform
@@ -103,9 +104,8 @@ def test_models_are_described_without_torch() -> None:
 def test_the_documented_table_is_this_one() -> None:
     text = (ROOT / "docs" / "models.md").read_text("utf-8")
     written = {line for line in text.splitlines() if line.startswith("| `") and line.count("|") == 6}
-    names = {"answer": "`answer`", "score": "`tag`", "caption": "`caption`", "embed": "`index`"}
     for family in FAMILIES:
-        jobs = ", ".join(name for task, name in names.items() if task in family.tasks)
+        jobs = ", ".join(f"`{command}`" for command in commands_of(family))
         architecture = f"`{family.architecture}`" if family.architecture else ""
         boxes = "yes" if family.has_boxes else ""
         line = f"| `{family.name}` | {architecture} | {jobs} | {boxes} | {family.shared_work} |"

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from transformers import EncoderDecoderCache
 
-from vqa_ray.models.blip.engine import GenerativeEngine
 from vqa_ray.models.blip.tokenizer import context_limit, load_tokenizer
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.spread import load_or_spread
 from vqa_ray.models.generation.choices import opening_tokens
 from vqa_ray.models.generation.cross_attention import CrossDecoding
+from vqa_ray.models.generation.engine import GenerativeEngine
 from vqa_ray.models.generation.kv_cache import pad
 from vqa_ray.models.generation.language_model import in_groups
 from vqa_ray.models.generation.prompt_budget import Prompt

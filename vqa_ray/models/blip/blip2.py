@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from vqa_ray.models.blip.engine import GenerativeEngine
 from vqa_ray.models.blip.qformer import QFormerBackbone
 from vqa_ray.models.blip.tokenizer import load_tokenizer
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.spread import load_or_spread
 from vqa_ray.models.generation.decoding import Decoding
+from vqa_ray.models.generation.engine import GenerativeEngine
 from vqa_ray.models.generation.language_model import Shared
 from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.generation.prompts import Prompting

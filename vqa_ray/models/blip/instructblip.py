@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vqa_ray.models.blip.engine import GenerativeEngine
 from vqa_ray.models.blip.qformer import QFormerBackbone
 from vqa_ray.models.blip.tokenizer import load_tokenizer
 from vqa_ray.models.checkpoint.completeness import QFORMER_TOKENIZER
@@ -16,6 +15,7 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.spread import load_or_spread
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer
 from vqa_ray.models.generation.decoding import Decoding
+from vqa_ray.models.generation.engine import GenerativeEngine
 from vqa_ray.models.generation.kv_cache import pad
 from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.generation.prompts import Prompting

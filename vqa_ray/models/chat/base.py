@@ -81,9 +81,9 @@ class BaseChatModel(ABC, Generic[P]):
 
     def caption(self, images: Sequence[Image], prompt: str | None = None) -> list[Answer]:
         """See `GenerativeModel.caption`: the model is asked for one sentence, and `prompt` put into its mouth."""
-        opening = " ".join((prompt or "").split())
         limit = self.generation.caption_max_new_tokens
-        request = self._processor.caption_request or CAPTION_REQUEST
+        request, usual = self._processor.caption_request or (CAPTION_REQUEST, "")
+        opening = " ".join((prompt or usual).split())
         prompts = self._prompts(images, [[request]] * len(images), None, limit, opening)
         return self._answers(prompts, limit, self._processor.choice_ids(opening))
 

@@ -84,7 +84,7 @@ def batches(prompts: Sequence[Prompt], cost: Callable[[Prompt, bool], int], limi
 
 
 def collate(
-    rows: Sequence[Encoded], images: Sequence[ImageTensors], device: torch.device, padding: int = 0
+    rows: Sequence[Encoded], images: Sequence[ImageTensors], device: torch.device, padding: Sequence[int]
 ) -> dict[str, Tensor]:
     """Return the arguments of a forward pass over rows that each bring their images.
 
@@ -92,14 +92,15 @@ def collate(
         rows: as many of each.
         images: as many of each.
         device: where the tensors are wanted.
-        padding: place of the token in each row that also pads it; it must be one of text.
+        padding: the token that pads each row; one of text, and of the row itself, so that padding adds no token that a
+            repetition penalty would count.
 
     Returns:
-        input_ids and attention_mask, int64 (R, L), left-padded with a token of the row's own, which the mask hides:
-        so padding adds no token that a repetition penalty would count. Then what else the model wants.
+        input_ids and attention_mask, int64 (R, L), left-padded; the mask hides the padding. Then what else the model
+        wants.
     """
     width = max(len(row.ids) for row in rows)
-    ids = torch.tensor([[row.ids[padding]] * (width - len(row.ids)) + list(row.ids) for row in rows])
+    ids = torch.tensor([[pad] * (width - len(row.ids)) + list(row.ids) for row, pad in zip(rows, padding, strict=True)])
     mask = torch.tensor([[0] * (width - len(row.ids)) + [1] * len(row.ids) for row in rows])
     kinds = {name: torch.stack([_left_padded(row.kinds[name], width) for row in rows]) for name in rows[0].kinds}
     joined = {name: torch.cat([image.tensors[name] for image in images]) for name in images[0].tensors}

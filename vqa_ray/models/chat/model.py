@@ -55,7 +55,10 @@ class ChatModel(BaseChatModel[Prompt]):
         super().__init__(processor, generation, str(model.config.model_type))
         text = model.config.get_text_config()
         defaults = model.generation_config
-        self.shares_prefix = model.config.model_type in SHARING_A_PREFIX and generation.num_beams == 1
+        self.shares_prefix = model.config.model_type in SHARING_A_PREFIX
+        self._searches = generation.num_beams > 1
+        # In `generate` KOSMOS-2 counts padding among the positions of a row.
+        self._one_by_one = self._searches and model.config.model_type == "kosmos-2"
         self._model = model.eval()
         self._context: int = getattr(text, "max_position_embeddings", None) or 2**31
         self._penalty = float(getattr(defaults, "repetition_penalty", None) or 1.0)
@@ -131,7 +134,7 @@ class ChatModel(BaseChatModel[Prompt]):
         search = self.generation
 
         def work(part: Sequence[Prompt]) -> list[Generated]:
-            if self.shares_prefix:
+            if self.shares_prefix and not self._searches:
                 return greedy(chat_prefix.read(self._model, part, limit, self._penalty), self._eos_token_ids, limit)
             return chat_plain.generate(
                 self._model,
@@ -167,9 +170,10 @@ class ChatModel(BaseChatModel[Prompt]):
 
         def cost(prompt: Prompt, first: bool) -> int:
             tokens = len(prompt.encoded.ids) + extra_tokens + (prompt.split if first else 0)
-            return tokens * self._token_bytes + self._score_bytes * (1 if self.shares_prefix else extra_tokens)
+            scores = 1 if self.shares_prefix and not self._searches else extra_tokens
+            return tokens * self._token_bytes + self._score_bytes * scores
 
-        halved = run_passes(batches(prompts, cost, self._bytes_per_pass), one_pass)
+        halved = run_passes(batches(prompts, cost, 0 if self._one_by_one else self._bytes_per_pass), one_pass)
         self._bytes_per_pass = max(self._bytes_per_pass >> min(halved, 1), 1)
         return found
 

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from PIL import Image as PillowImage
 from torch import Tensor
-from transformers import ProcessorMixin
 
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
+from vqa_ray.models.chat.processor_loading import load_processor
 from vqa_ray.models.chat.prompt_adapters import ADAPTERS, PromptAdapter
 from vqa_ray.models.chat.remembered_images import RememberedImages
-from vqa_ray.models.checkpoint.json_files import image_processor_config
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.types import Image, ImageOrImages, Turn
 
 # Values per token whose names do not say so.
-_PER_TOKEN = ("cross_attention_mask",)
+_PER_TOKEN = ("cross_attention_mask", "image_embeds_position_mask")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,7 @@ class ChatProcessor:
     ) -> None:
         self.tokenizer: Any = processor.tokenizer
         self._adapter = adapter
+        self._reserved: tuple[str, ...] = () if adapter is None else adapter.reserved
         self.image_token_id = image_token_id
         self._processor = processor
         processor.image_processor = RememberedImages(processor.image_processor)
@@ -83,7 +82,7 @@ class ChatProcessor:
         """
         label = checkpoint.label
         try:
-            processor = _load(checkpoint.directory, config.model_type)
+            processor = load_processor(checkpoint.directory, config)
         except ModelLoadError:
             raise
         except (OSError, ImportError, RuntimeError, TypeError, ValueError, KeyError) as error:
@@ -92,9 +91,11 @@ class ChatProcessor:
         for part in ("tokenizer", "image_processor"):
             if getattr(processor, part, None) is None:
                 raise ModelLoadError(f"{label}: {type(processor).__name__} has no {part.replace('_', ' ')}")
-        _complete(processor, config)
         image_token_id = getattr(config, "image_token_id", None) or getattr(config, "image_token_index", None)
-        return cls(processor, image_token_id, label, ADAPTERS.get(config.model_type))
+        adapter = ADAPTERS.get(config.model_type)
+        if adapter is not None and adapter.image_end is not None:
+            image_token_id = processor.tokenizer.convert_tokens_to_ids(adapter.image_end)
+        return cls(processor, image_token_id, label, adapter)
 
     def prompt(self, question: str, turns: Sequence[Turn] = (), opening: str = "", images: int = 1) -> str:
         """Return the text that asks `question` of images after earlier `turns`, oldest first.
@@ -115,9 +116,12 @@ class ChatProcessor:
         messages.append(_message("user", worded))
         messages[0]["content"][:0] = [{"type": "image"}] * images
         text: str = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        reserved = next((token for token in self._reserved if token in text), None)
+        if reserved is not None:
+            raise RowError(ErrorCode.ROW_MALFORMED, f"the question holds {reserved}, a token of the model's own")
         names = ("image_placeholder_token", "image_token")
         placeholder = next((getattr(self._processor, name) for name in names if hasattr(self._processor, name)), None)
-        if placeholder and text.count(placeholder) != images:
+        if placeholder and not self._reserved and text.count(placeholder) != images:
             raise RowError(
                 ErrorCode.ROW_MALFORMED,
                 f"the prompt holds {text.count(placeholder)} images ({placeholder}) and the row brings {images}; a "
@@ -126,13 +130,14 @@ class ChatProcessor:
         return continued(text, opening)
 
     @property
-    def caption_request(self) -> str | None:
-        """The text that asks for a caption, where the family has one of its own."""
-        return None if self._adapter is None else self._adapter.caption
+    def caption_request(self) -> tuple[str, str] | None:
+        """The text that asks for a caption, and how the caption begins, where the family has its own."""
+        return None if self._adapter is None else (self._adapter.caption, self._adapter.opening)
 
     def about(self, shown: ImageOrImages) -> AboutImages:
         """Prompts about one image, uint8 (H, W, 3), or about several."""
-        return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,))
+        options = {} if self._adapter is None else self._adapter.options
+        return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,), options)
 
     def text_ids(self, prompt: str) -> tuple[int, ...]:
         """Return the tokens of a prompt, one for each image as the template shows it."""
@@ -151,7 +156,9 @@ class ChatProcessor:
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
         """Decode generated tokens, outer space removed; with `special`, markup tokens (boxes) stay."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=not special)).strip()
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=not special))
+        markup = None if special or self._adapter is None else self._adapter.markup
+        return (re.sub(markup, "", text) if markup else text).strip()
 
     def _choice_ids(self, choice: str) -> tuple[int, ...]:
         """Return the tokens of an answer that follow any prompt."""
@@ -194,12 +201,14 @@ class AboutImages:
     Args:
         processor: of transformers; see `ChatProcessor`.
         images: uint8 (H, W, 3) each, at least one.
+        options: further arguments of the processor.
     """
 
-    def __init__(self, processor: Any, images: Sequence[Image]) -> None:
+    def __init__(self, processor: Any, images: Sequence[Image], options: Mapping[str, Any]) -> None:
         self.tensors: dict[str, Tensor] = {}
         self.count = len(images)
         self._processor = processor
+        self._options = options
         self._images = [PillowImage.fromarray(image) for image in images]
         self._shape: tuple[int, int] = images[0].shape[:2]
         self._made: list[dict[str, Any]] = []
@@ -209,7 +218,9 @@ class AboutImages:
         """Return a prompt as tokens; `tensors` are there from the first one on."""
         if prompt not in self._encoded:
             with self._processor.image_processor.remembering(self._made) as made:
-                features = dict(self._processor(images=[self._images], text=[prompt], return_tensors="pt"))
+                features = dict(
+                    self._processor(images=[self._images], text=[prompt], return_tensors="pt", **self._options)
+                )
             self._made = list(made)
             ids = features.pop("input_ids")
             # PaliGemma's processor gives labels too, as for training.
@@ -241,59 +252,6 @@ def continued(prompt: str, opening: str) -> str:
     if not opening:
         return prompt
     return f"{prompt}{opening}" if not prompt or prompt[-1].isspace() else f"{prompt} {opening}"
-
-
-def without_video(processor: type) -> type:
-    """Return a processor class that takes None for its video processor, which would need torchvision."""
-
-    class ImageOnly(processor):  # type: ignore[misc]
-        def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-            if argument_name == "video_processor" and argument is None:
-                return type(None)
-            return super().check_argument_for_proper_class(argument_name, argument)
-
-        def apply_chat_template(self, *conversation: Any, **options: Any) -> Any:
-            # SmolVLM's own asks the video processor how it samples, whether there is a video or not.
-            return ProcessorMixin.apply_chat_template(self, *conversation, **options)
-
-    ImageOnly.__name__ = ImageOnly.__qualname__ = processor.__name__
-    return ImageOnly
-
-
-def _load(path: Path, model_type: str) -> Any:
-    """Return the processor; without torchvision put together from parts that do without it."""
-    import transformers
-    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
-
-    name = PROCESSOR_MAPPING_NAMES.get(model_type)
-    if not isinstance(name, str) or importlib.util.find_spec("torchvision") is not None:
-        return transformers.AutoProcessor.from_pretrained(path, local_files_only=True)
-    kind: Any = without_video(getattr(transformers, name))
-    parts = {"image_processor": _image_processor_class(path), "tokenizer": transformers.AutoTokenizer}
-    loaded = [
-        parts[attribute].from_pretrained(path, local_files_only=True) if attribute in parts else None
-        for attribute in kind.get_attributes()
-    ]
-    settings, _ = kind.get_processor_dict(path, local_files_only=True)
-    return kind.from_args_and_dict(loaded, settings)
-
-
-def _image_processor_class(path: Path) -> Any:
-    """Return the image processor that works on Pillow's images, where there is one of that name."""
-    import transformers
-
-    kind = str(image_processor_config(path).get("image_processor_type", ""))
-    pillow = f"{kind.removesuffix('Fast').removesuffix('Pil')}Pil"
-    return getattr(transformers, pillow, transformers.AutoImageProcessor)
-
-
-def _complete(processor: Any, config: Any) -> None:
-    """Give a LLaVA processor saved by transformers before 4.45 what it then left to the model: how images are cut."""
-    if getattr(processor, "patch_size", 0) is None:
-        processor.patch_size = config.vision_config.patch_size
-        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
-        # CLIP's class token, which the strategy counts on.
-        processor.num_additional_image_tokens = 1
 
 
 def _message(role: str, text: str) -> dict[str, Any]:

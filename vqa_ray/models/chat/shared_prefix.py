@@ -102,12 +102,17 @@ def read(model: Any, prompts: Sequence[Prompt], extra_tokens: int, penalty: floa
     for prompt in prompts:
         first.setdefault(prompt.shared, prompt)
     heads = list(first.values())
-    begun = collate([_head(prompt) for prompt in heads], [prompt.image for prompt in heads], device)
+    # A prompt may begin with its image (Fuyu); it ends in text.
+    last = [prompt.encoded.ids[-1] for prompt in heads]
+    begun = collate([_head(prompt) for prompt in heads], [prompt.image for prompt in heads], device, last)
     cache = DynamicCache()
+    first_position = _first_position(model)
     if not _has_image_positions(model):
-        begun["position_ids"] = positions(begun["attention_mask"])
-    model.base_model(**begun, past_key_values=cache, use_cache=True)
-    following = begun["attention_mask"].sum(dim=-1)
+        begun["position_ids"] = positions(begun["attention_mask"]) + first_position
+    # KOSMOS-2 has no model without its head.
+    kept = {"logits_to_keep": 1} if model.base_model is model else {}
+    model.base_model(**begun, **kept, past_key_values=cache, use_cache=True)
+    following = begun["attention_mask"].sum(dim=-1) + first_position
     if _has_image_positions(model):
         # An image takes fewer positions than tokens; the model has noted by how many, (H, 1).
         following = following + model.base_model.rope_deltas[:, 0].to(device)
@@ -137,7 +142,9 @@ def _forward(model: Any, ids: Tensor, mask: Tensor, places: Tensor, cache: Dynam
     if _has_image_positions(model):
         # Of time, height and width; text counts alike in all three.
         places = places[None].expand(3, -1, -1)
-    outputs = model(
+    # KOSMOS-2 as a whole wants an image each time.
+    reader = model.text_model if model.base_model is model else model
+    outputs = reader(
         input_ids=ids,
         attention_mask=mask,
         position_ids=places,
@@ -147,6 +154,12 @@ def _forward(model: Any, ids: Tensor, mask: Tensor, places: Tensor, cache: Dynam
     )
     logits: Tensor = outputs.logits
     return logits
+
+
+def _first_position(model: Any) -> int:
+    """Position of a row's first token: KOSMOS-2 counts from behind the position of its padding."""
+    config = model.config
+    return int(config.text_config.pad_token_id) + 1 if config.model_type == "kosmos-2" else 0
 
 
 def _has_image_positions(model: Any) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 from vqa_ray.models.checkpoint.file_selection import CONFIG, names_within, weight_names
 
 _LLAVA = "the original LLaVA code's layout"
-# `model_type` or architecture of config.json → what it is, and a model of the same kind in transformers' own layout.
+# `model_type` or architecture of config.json, or `model_type` of its vision part → what it is, and a model of the same
+# kind in transformers' own layout.
 _ORIGINALS: Mapping[str, tuple[str, str]] = {
     "llava_llama": (_LLAVA, "llava-hf/llava-1.5-7b-hf"),
     "llava_mistral": (_LLAVA, "llava-hf/llava-v1.6-mistral-7b-hf"),
@@ -46,6 +47,8 @@ _ORIGINALS: Mapping[str, tuple[str, str]] = {
     "deepseek_vl_v2": ("DeepSeek-VL2", "deepseek-community/deepseek-vl-1.3b-chat"),
     "mplug_owl2": ("mPLUG-Owl2", "Qwen/Qwen2.5-VL-7B-Instruct"),
     "mplug_owl3": ("mPLUG-Owl3", "Qwen/Qwen2.5-VL-7B-Instruct"),
+    # The vision part of Florence-2, which transformers' own layout calls florence_vision.
+    "davit": ("the original Florence-2", "florence-community/Florence-2-base"),
     "molmo": ("Molmo", "Qwen/Qwen2.5-VL-7B-Instruct"),
 }
 _OPEN_CLIP = re.compile(r"open_clip_(config\.json|pytorch_model\.bin|model\.safetensors)")
@@ -78,7 +81,9 @@ def original_layout(config: Mapping[str, Any], known: Collection[str]) -> str | 
         known: the model types that are taken.
     """
     kind, architectures = config.get("model_type"), config.get("architectures") or []
-    for key in (*(str(name) for name in architectures), str(kind)):
+    vision = config.get("vision_config")
+    inner = [str(vision.get("model_type"))] if isinstance(vision, Mapping) else []
+    for key in (*(str(name) for name in architectures), str(kind), *inner):
         if key in _ORIGINALS:
             what, instead = _ORIGINALS[key]
             return (

@@ -51,7 +51,8 @@ def load_or_spread(
     freeze_linears(model)
     if hasattr(model, "hf_device_map") and hasattr(model, "_preprocess_accelerate"):
         model._preprocess_accelerate()
-    return model, next(model.vision_model.parameters()).device, transform
+    vision = model.vision_model if hasattr(model, "vision_model") else model.base_model.vision_tower
+    return model, next(vision.parameters()).device, transform
 
 
 def _too_large(files: tuple[Path, ...], dtype: torch.dtype) -> bool:

@@ -99,7 +99,8 @@ def check_image_side(side: int, model: Any, label: str) -> None:
     Raises:
         ModelLoadError: the sizes differ.
     """
-    wanted = model.config.vision_config.image_size
+    # Florence-2's convolutions take any.
+    wanted = getattr(model.config.vision_config, "image_size", side)
     if side != wanted:
         raise ModelLoadError(f"{label}: its processor makes images of {side} pixels, its encoder takes {wanted}")
 

@@ -1,6 +1,6 @@
 """Boxes that vision-language models write into their answers: text → boxes in 0..1 of the image.
 
-Three notations are read:
+The notations that are read:
 
 - Qwen-VL and Qwen2-VL, corners in thousandths of the image: `<ref>a dog</ref><box>(10,20),(500,900)</box>`, or with the
   later tokens `<|object_ref_start|>…<|object_ref_end|><|box_start|>(10,20),(500,900)<|box_end|>`.
@@ -8,6 +8,7 @@ Three notations are read:
   often in a Markdown fence and often cut short. Qwen3-VL writes the same in thousandths.
 - KOSMOS-2, corners as cells of a 32 × 32 grid:
   `<phrase>a dog</phrase><object><patch_index_0044><patch_index_0863></object>`.
+- Florence-2, corners or outlines in thousandths: `a dog<loc_10><loc_20><loc_500><loc_900>`; see `location_boxes`.
 
 What is malformed is left out; no text makes these functions raise.
 """
@@ -17,7 +18,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from vqa_ray.types import Box
 
@@ -33,6 +35,12 @@ _TAGGED = re.compile(
 _OBJECT = re.compile(r'\{[^{}]*"bbox_2d"[^{}]*\}')
 _OBJECTS = re.compile(r"(?:<phrase>(?P<label>[^<]*)</phrase>)?<object>(?P<places>.*?)</object>", re.DOTALL)
 _PLACES = re.compile(r"<patch_index_(\d{4})><patch_index_(\d{4})>")
+_LOCATED = re.compile(r"(?P<label>[^<]*)(?P<places>(?:<loc_\d+>|</?poly>|<sep>){4,})")
+_LOCATION = re.compile(r"<loc_(\d+)>")
+
+LocationForm = Literal["boxes", "quadrilaterals", "polygons"]
+# Numbers of a place: two corners, or four.
+_NUMBERS: dict[LocationForm, int] = {"boxes": 4, "quadrilaterals": 8}
 
 
 def find_boxes(text: str, height: float, width: float) -> tuple[Box, ...]:
@@ -88,6 +96,39 @@ def patch_boxes(text: str) -> tuple[Box, ...]:
         for first, last in _PLACES.findall(match["places"])
     ]
     return tuple(box for box in found if box is not None)
+
+
+def location_boxes(text: str, form: LocationForm) -> tuple[Box, ...]:
+    """Boxes in the notation of Florence-2: around the middles of the thousandths that it names, as its own processor.
+
+    Args:
+        text: the answer; one label holds for all places behind it.
+        form: how the task points at places. Of what is not upright, the box is the smallest around it; polygons that
+            outline one thing have one box.
+    """
+    found: list[Box | None] = []
+    for match in _LOCATED.finditer(text):
+        if form == "polygons" or "<poly>" in match["places"]:
+            places = [_whole_points(outline) for outline in match["places"].split("</poly>")]
+        else:
+            numbers, count = _thousandths(match["places"]), _NUMBERS[form]
+            places = [numbers[start : start + count] for start in range(0, len(numbers) - count + 1, count)]
+        found += [_around(match["label"], place) for place in places if place]
+    return tuple(box for box in found if box is not None)
+
+
+def _whole_points(outline: str) -> list[float]:
+    parts = [_thousandths(part) for part in outline.split("<sep>")]
+    return [value for part in parts for value in part[: len(part) // 2 * 2]]
+
+
+def _thousandths(text: str) -> list[float]:
+    return [int(number) + 0.5 for number in _LOCATION.findall(text)]
+
+
+def _around(label: str, points: Sequence[float]) -> Box | None:
+    across, down = points[0::2], points[1::2]
+    return _box(label, [min(across), min(down), max(across), max(down)], THOUSANDTHS, THOUSANDTHS)
 
 
 def _patch_box(label: str, first: int, last: int) -> Box | None:

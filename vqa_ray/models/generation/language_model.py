@@ -139,7 +139,7 @@ class Seq2SeqAdapter:
         self.device: torch.device = self._embed.weight.device
         self._model = language_model
         self._tokenizer = tokenizer
-        self._start: int = language_model.config.decoder_start_token_id
+        self.opening = _opening(language_model)
 
     def tokenize(self, text: str) -> Sequence[int]:
         """See `GenerationBackbone.tokenize`; T5 has no bos token: a caption without text begins with eos."""
@@ -155,19 +155,29 @@ class Seq2SeqAdapter:
 
     def prefill(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> CrossDecoding:
         """See `GenerationBackbone.prefill`."""
-        ids, mask = pad([prompt.ids for prompt in prompts], left=False, device=self.device)
-        mask = _behind(shared.features, mask)
-        embeddings = torch.cat([shared.features[images.to(self.device)], self._embed(ids)], dim=1)
-        encoded = self._model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state
-        return CrossDecoding.prefill(self._decode, encoded, mask, ids.new_full((len(ids), 1), self._start))
+        encoded, mask = self._encode(shared, images, prompts)
+        opening = torch.tensor([self.opening] * len(prompts))
+        return CrossDecoding.prefill(self._decode, encoded, mask, send(opening, self.device))
 
     def beams(
         self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
     ) -> list[list[list[int]]]:
         """See `GenerationBackbone.beams`."""
+        encoded, mask = self._encode(shared, images, prompts)
+        if mask is None:
+            mask = torch.ones(encoded.shape[:2], dtype=torch.long, device=self.device)
+        given = {"encoder_outputs": BaseModelOutput(last_hidden_state=encoded), "attention_mask": mask}
+        # A token that the model has to write first counts as new there.
+        length = options["max_new_tokens"] + len(self.opening) - 1
+        written = self._model.generate(**given, **{**options, "max_new_tokens": length})
+        return in_groups(written[:, len(self.opening) :], count)
+
+    def _encode(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt]) -> tuple[Tensor, Tensor | None]:
+        """Read images and prompts together: (R, L, D), and the mask of its padding."""
         ids, mask = pad([prompt.ids for prompt in prompts], left=False, device=self.device)
-        found = _generate(self._model, shared.features[images.to(self.device)], self._embed(ids), mask, options)
-        return in_groups(found[:, 1:], count)
+        mask = _behind(shared.features, mask)
+        embeddings = torch.cat([shared.features[images.to(self.device)], self._embed(ids)], dim=1)
+        return self._model.get_encoder()(inputs_embeds=embeddings, attention_mask=mask).last_hidden_state, mask
 
     def _decode(self, tokens: Tensor, encoded: Tensor, mask: Tensor | None, cache: EncoderDecoderCache) -> Tensor:
         logits: Tensor = self._model(
@@ -178,6 +188,13 @@ class Seq2SeqAdapter:
             use_cache=True,
         ).logits
         return logits
+
+
+def _opening(model: Any) -> tuple[int, ...]:
+    """Return the tokens that a decoder begins with: its start, and the one that it has to write next, if any."""
+    start = (getattr(model.config, "text_config", None) or model.config).decoder_start_token_id
+    forced = model.generation_config.forced_bos_token_id
+    return (start,) if forced is None else (start, forced)
 
 
 def as_token_ids(given: int | list[int] | None) -> tuple[int, ...]:

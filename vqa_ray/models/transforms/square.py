@@ -53,6 +53,19 @@ class SquareTransform:
         return cls(side, tuple(map(float, mean)), tuple(map(float, std)))
 
     @classmethod
+    def from_uncropped_config(cls, config: Mapping[str, Any], label: str) -> SquareTransform:
+        """Read the settings of the `CLIPImageProcessor` of Florence-2, which resizes to a square and crops nothing.
+
+        Raises:
+            ModelLoadError: see `from_config`; also where its crop is smaller than its image, or no size is named.
+        """
+        if "size" not in config:
+            raise ModelLoadError(f"{label}: the image processor names no size; wanted {{'height': N, 'width': N}}")
+        if config.get("do_center_crop") and config.get("crop_size") != config["size"]:
+            raise ModelLoadError(f"{label}: the image processor crops images; only resizing to a square is supported")
+        return cls.from_config(config, label)
+
+    @classmethod
     def from_siglip_config(cls, config: Mapping[str, Any], label: str) -> SquareTransform:
         """Read the settings of a `SiglipImageProcessor`; SigLIP 2 resizes bilinearly.
 

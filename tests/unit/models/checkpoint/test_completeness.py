@@ -168,6 +168,7 @@ ORIGINALS = [
     ({"model_type": "llava_llama", "architectures": ["LlavaLlamaForCausalLM"]}, "LLaVA", "llava-hf/llava-1.5-7b-hf"),
     ({"model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"]}, "LLaVA", "llava-hf/llava-1.5-7b-hf"),
     ({"model_type": "qwen", "architectures": ["QWenLMHeadModel"]}, "the first Qwen-VL", "Qwen/Qwen2.5-VL-7B-Instruct"),
+    ({"model_type": "florence2", "vision_config": {"model_type": "davit"}}, "Florence-2", "florence-community/"),
     ({"model_type": "phi3_v", "architectures": ["Phi3VForCausalLM"]}, "Phi-3-Vision", "Qwen/Qwen2.5-VL-3B-Instruct"),
     ({"architectures": ["CogVLMForCausalLM"]}, "CogVLM", "Qwen/Qwen2.5-VL-7B-Instruct"),
     ({"model_type": "moondream1", "architectures": ["Moondream"]}, "moondream", "HuggingFaceTB/SmolVLM-Instruct"),

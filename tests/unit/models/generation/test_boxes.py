@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes, json_boxes, patch_boxes, tagged_boxes
+from vqa_ray.models.generation.boxes import (
+    THOUSANDTHS,
+    find_boxes,
+    json_boxes,
+    location_boxes,
+    patch_boxes,
+    tagged_boxes,
+)
 from vqa_ray.types import Box
 
 LABELS = st.text(st.characters(codec="utf-8", exclude_characters="<>{}"), max_size=12).map(
@@ -95,6 +103,69 @@ def test_kosmos_patches_equal_its_own_post_processing() -> None:
 def test_patches_outside_the_grid_are_left_out() -> None:
     assert patch_boxes("<object><patch_index_1024><patch_index_0863></object>") == ()
     assert patch_boxes("<object><patch_index_44><patch_index_0863></object>") == ()
+
+
+FLORENCE = (
+    "car<loc_52><loc_333><loc_932><loc_774>"
+    "door handle<loc_425><loc_504><loc_474><loc_516><loc_0><loc_1><loc_999><loc_500>"
+)
+
+
+def florence_processor(size: tuple[int, int]) -> Any:
+    """Its own post-processing of a text, for an image of this width and height."""
+    from transformers.models.florence2.processing_florence2 import Florence2PostProcessor
+
+    class Tokenizer:
+        all_special_tokens = ()
+
+    names = ("description_with_bboxes", "polygons", "bboxes", "ocr", "description_with_bboxes_or_polygons")
+    post = Florence2PostProcessor({name: {} for name in names}, Tokenizer())
+    return lambda text, task: post(text=text, image_size=size, parse_tasks=task)[task]
+
+
+def in_pixels(found: tuple[Box, ...], size: tuple[int, int]) -> list[list[int]]:
+    """Corners as whole pixels, which its own processor cuts them to."""
+    return [[int(value * extent) for value, extent in zip(corners(box), size * 2, strict=True)] for box in found]
+
+
+def test_florence_boxes_equal_its_own_post_processing() -> None:
+    size = (640, 427)
+    own = florence_processor(size)
+    wanted = own(FLORENCE, "description_with_bboxes")
+    found = location_boxes(FLORENCE, "boxes")
+    assert (
+        [box.label for box in found] == [each["cat_name"] for each in wanted] == ["car", "door handle", "door handle"]
+    )
+    assert in_pixels(found, size) == [each["bbox"] for each in wanted]
+    regions = "<loc_52><loc_333><loc_932><loc_774><loc_1><loc_2><loc_3><loc_4>"
+    assert in_pixels(location_boxes(regions, "boxes"), size) == [each["bbox"] for each in own(regions, "bboxes")]
+
+
+def test_florence_quadrilaterals_and_polygons_have_the_box_around_them() -> None:
+    size = (1000, 1000)
+    own = florence_processor(size)
+    quads = "EXIT<loc_10><loc_20><loc_90><loc_25><loc_88><loc_60><loc_8><loc_55>"
+    ((quad, text),) = [(each["quad_box"], each["text"]) for each in own(quads, "ocr")]
+    (box,) = location_boxes(quads, "quadrilaterals")
+    assert (box.label, in_pixels((box,), size)) == (
+        text,
+        [[min(quad[0::2]), min(quad[1::2]), max(quad[0::2]), max(quad[1::2])]],
+    )
+    outline = "<loc_10><loc_20><loc_90><loc_25><loc_88><loc_60><sep><loc_200><loc_300><loc_210><loc_310><loc_7>"
+    (found,) = own(outline, "polygons")
+    points = [value for polygon in found["polygons"] for value in polygon]
+    (box,) = location_boxes(outline, "polygons")
+    assert in_pixels((box,), size) == [[min(points[0::2]), min(points[1::2]), max(points[0::2]), max(points[1::2])]]
+    marked = f"a cat<poly>{outline}</poly><poly><loc_1><loc_2><loc_3><loc_4></poly>"
+    assert [each["cat_name"] for each in own(marked, "description_with_bboxes_or_polygons")] == ["a cat", "a cat"]
+    assert [box.label for box in location_boxes(marked, "boxes")] == ["a cat", "a cat"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a cat", "a cat<loc_1><loc_2><loc_3>", "<poly></poly><sep><poly>", "<loc_9><loc_9><loc_9><loc_9>"]
+)
+def test_florence_places_without_an_area_are_left_out(text: str) -> None:
+    assert location_boxes(text, "boxes") == location_boxes(text, "polygons") == ()
 
 
 @given(LABELS, st.lists(st.integers(0, 1000), min_size=4, max_size=4))

@@ -15,17 +15,17 @@ from torch import Tensor
 
 from vqa_ray.errors import RequestError
 from vqa_ray.models import score_meanings
-from vqa_ray.models.blip.backbone import GenerationBackbone
 from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.generation.backbone import GenerationBackbone
 from vqa_ray.models.generation.choices import choice_scores, flatten_choices
 from vqa_ray.models.generation.config import GenerationConfig, finish_warning, join_warnings
-from vqa_ray.models.generation.decoding import Generated, ended, greedy, mean_log_probabilities, up_to_eos
-from vqa_ray.models.generation.prompt_budget import Prompt, PromptTruncator
+from vqa_ray.models.generation.decoding import Decoding, Generated, ended, greedy, mean_log_probabilities, up_to_eos
+from vqa_ray.models.generation.prompt_budget import Prompt, PromptTruncator, Wording
 from vqa_ray.models.generation.prompts import Prompting
 from vqa_ray.models.layers.device import send
 from vqa_ray.models.layers.microbatch import by_length, group_by_image, run_passes
 from vqa_ray.models.transforms.unknown_words import unknown_warning
-from vqa_ray.types import Answer, ChoiceScores, Image, Turn
+from vqa_ray.types import Answer, Box, ChoiceScores, Image, Turn
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class GenerativeEngine:
 
     score_meaning = score_meanings.GENERATIVE
     # How a family is asked where the user does not say.
-    prompting = Prompting()
+    prompting: Wording = Prompting()
 
     @classmethod
     def from_checkpoint(
@@ -68,7 +68,7 @@ class GenerativeEngine:
         device: str | None = None,
         dtype: str | None = None,
         compile: bool = False,
-        prompting: Prompting | None = None,
+        prompting: Wording | None = None,
         generation: GenerationConfig | None = None,
     ) -> Self:
         """Load the weights of a checkpoint.
@@ -78,8 +78,8 @@ class GenerativeEngine:
             device: see `ModelOptions`; a family's `load_backbone` says where `float16` is possible.
             dtype: see `ModelOptions`; a family's `load_backbone` says where `float16` is possible.
             compile: run the vision encoder through `torch.compile` (CUDA only).
-            prompting: by default the family's own.
-            generation: by default greedy, 20 tokens.
+            prompting: of the user's own.
+            generation: greedy, 20 tokens, without.
 
         Raises:
             ModelLoadError: see the family's `load_backbone`.
@@ -94,7 +94,7 @@ class GenerativeEngine:
         """Load the `GenerationBackbone` of a checkpoint onto its device."""
         raise NotImplementedError
 
-    def __init__(self, backbone: GenerationBackbone, prompting: Prompting, generation: GenerationConfig) -> None:
+    def __init__(self, backbone: GenerationBackbone, prompting: Wording, generation: GenerationConfig) -> None:
         self.backbone = backbone
         self.device = backbone.device
         self.generation = generation
@@ -202,15 +202,12 @@ class GenerativeEngine:
         if len(images) != len(questions):
             raise ValueError(f"{len(images)} images but {len(questions)} lists of questions")
         turns = contexts if contexts is not None else [[()] * len(texts) for texts in questions]
-        asked = [
-            (image, text, tuple((each[0], each[1]) for each in earlier))
+        prompts = [
+            (image, self._fitted(text, tuple((each[0], each[1]) for each in earlier), new_tokens))
             for image, (texts, earliers) in enumerate(zip(questions, turns, strict=True))
             for text, earlier in zip(texts, earliers, strict=True)
         ]
-        return [
-            _Row(index, image, self._fitted(text, earlier, new_tokens))
-            for index, (image, text, earlier) in enumerate(asked)
-        ]
+        return [_Row(index, image, prompt) for index, (image, prompt) in enumerate(prompts)]
 
     def _generate(self, images: Sequence[Image], rows: Sequence[_Row], new_tokens: int, top_k: int) -> list[Answer]:
         search = self.generation
@@ -220,7 +217,7 @@ class GenerativeEngine:
             prompts = [row.prompt for row in part]
             if search.num_beams == 1:
                 decoding = self.backbone.prefill(encoded, images, prompts, new_tokens)
-                return [[one] for one in greedy(decoding, self.backbone.eos_token_ids, new_tokens)]
+                return [[one] for one in greedy(self._constrained(decoding), self.backbone.eos_token_ids, new_tokens)]
             return self._search(encoded, images, prompts, count, new_tokens)
 
         found = self._run(images, rows, new_tokens * search.num_beams, work)
@@ -229,7 +226,7 @@ class GenerativeEngine:
             texts, finish = found[row.index], found[row.index][0].finish_reason
             scored = tuple((self._text(one.tokens), math.exp(one.log_probability)) for one in texts)
             warning = finish_warning(finish, new_tokens, row.prompt.warning)
-            answers.append(Answer(scored, warning, finish_reason=finish))
+            answers.append(Answer(scored, warning, self._boxes(row.prompt.text, texts[0].tokens), finish))
         return answers
 
     def _search(
@@ -252,6 +249,14 @@ class GenerativeEngine:
             [ended(ids, value, eos_token_ids) for ids, value in zip(each, values, strict=True)]
             for each, values in zip(texts, means, strict=True)
         ]
+
+    def _constrained(self, decoding: Decoding) -> Decoding:
+        """Return a decoding whose logits are as the checkpoint's generation config wants them."""
+        return decoding
+
+    def _boxes(self, prompt: str, tokens: Sequence[int]) -> tuple[Box, ...]:
+        """Return the places that the answer to a prompt points at."""
+        return ()
 
     def _text(self, tokens: Sequence[int]) -> str:
         return str(self.backbone.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
