@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,12 +14,12 @@ from typing import Any
 import ray
 from ray.train import TrainingFailedError
 
-from vqa_ray.durations import duration
 from vqa_ray.errors import RunError
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
 from vqa_ray.jobs.runtime.background import background
 from vqa_ray.jobs.runtime.cluster.failures import reason
+from vqa_ray.jobs.runtime.progress import ProgressLine, log_progress, time_left
 from vqa_ray.pipelines import training as pipeline
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
@@ -44,8 +43,6 @@ from vqa_ray.training.start import StartInfo
 
 logger = logging.getLogger(__name__)
 
-_POLL_S = 2.0
-_LINE_EVERY_S = 15.0
 _STARTING = "starting the training workers and loading the model"
 # Of AdamW, as ViLT (torch's own) and CLIP (Radford et al. 2021, table 18) were trained.
 _EPSILON, _CLIP_EPSILON = 1e-8, 1e-6
@@ -127,21 +124,17 @@ def _augment(spec: FinetuneSpec) -> AugmentImages | None:
 
 def _log_progress(progress: str, stop: threading.Event) -> None:
     """Log the progress of a training, every so often."""
-    begun = last = time.monotonic()
     # An earlier try has left its progress.
-    logged = (_progress(progress) or {"step": -1})["step"]
-    logger.info(_STARTING)
-    is_starting = True
-    while not stop.wait(_POLL_S):
-        if time.monotonic() - last < _LINE_EVERY_S:
-            continue
+    known = {(_progress(progress) or {"step": -1})["step"]}
+
+    def new_line() -> ProgressLine | None:
         content = _progress(progress)
-        if content is not None and content["step"] != logged:
-            logged, last, is_starting = content["step"], time.monotonic(), False
-            logger.info("%s", line(content), extra={"fields": content})
-        elif is_starting:
-            last = time.monotonic()
-            logger.info("%s: %s", _STARTING, duration(last - begun))
+        if content is None or content["step"] in known:
+            return None
+        known.add(content["step"])
+        return ProgressLine(line(content), content)
+
+    log_progress(stop, _STARTING, new_line)
 
 
 def _progress(uri: str) -> dict[str, Any] | None:
@@ -155,9 +148,7 @@ def _progress(uri: str) -> dict[str, Any] | None:
 
 def line(progress: dict[str, Any]) -> str:
     """Describe progress in one line."""
-    left = ""
-    if progress["steps_per_s"] > 0:
-        left = f", about {duration((progress['steps'] - progress['step']) / progress['steps_per_s'])} left"
+    left = time_left(progress["steps"] - progress["step"], progress["steps_per_s"])
     measure = "accuracy" if progress["task"] == VQA else "mean recall"
     best = "" if progress["accuracy"] is None else f", best {measure} {progress['accuracy']:.4f}"
     epoch = min(progress["epoch"] + 1, progress["epochs"])

@@ -12,11 +12,10 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vqa_ray.durations import duration
 from vqa_ray.errors import TooManyErrors, VqaRayError
 from vqa_ray.jobs.runtime.background import background
 from vqa_ray.jobs.runtime.logs import console
-from vqa_ray.jobs.runtime.progress import progress_line, round_estimate
+from vqa_ray.jobs.runtime.progress import POLL_S, ProgressLine, log_progress, progress_line, round_estimate
 from vqa_ray.pipelines.reports import StopOnRequest, returned_rows
 from vqa_ray.readers.estimate import Estimate
 from vqa_ray.stages.row_report import ReturnedRows
@@ -24,8 +23,6 @@ from vqa_ray.storage.store_errors import store_failures
 
 logger = logging.getLogger(__name__)
 
-_POLL_S = 2.0
-_LINE_EVERY_S = 15.0
 # With fewer rows, nothing follows for the rest.
 _SAMPLE_ROWS = 200
 _LOADING = "loading the model"
@@ -59,7 +56,7 @@ class ProgressReporter:
         self._about: int | None = None
         self._total, self._present, self._quiet = total, present, quiet
         self._reports, self._max_error_fraction = reports, max_error_fraction
-        self._answered = ReturnedRows()
+        self._answered, self._counted = ReturnedRows(), present
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -110,13 +107,16 @@ class ProgressReporter:
         now = self.count_answered()
         # A row that is repeated after a failure counts twice.
         rows = self._present + now.rows
+        if self._total is not None:
+            rows = min(rows, self._total)
+        self._counted = rows
         if StopOnRequest.error is None and is_hopeless(now, self._total, self._max_error_fraction):
             StopOnRequest.error = TooManyErrors(
                 f"stopped: {now.failed:,} of the first {now.rows:,} rows failed, more than --max-error-fraction "
                 f"{self._max_error_fraction:g} allows ({now.first_error}); what is written stays: the same command "
                 "goes on from there, with --max-error-fraction 1 to the end"
             )
-        return rows if self._total is None else min(rows, self._total)
+        return rows
 
     def _bar(self, stop: threading.Event) -> None:
         columns = (
@@ -129,7 +129,7 @@ class ProgressReporter:
         begun = time.monotonic()
         with Progress(*columns, console=Console(file=console()), transient=True) as bar:
             task = bar.add_task(_LOADING, total=self._total, completed=self._present, speed="")
-            while not stop.wait(_POLL_S):
+            while not stop.wait(POLL_S):
                 rows = self._look()
                 speed = (rows - self._present) / (time.monotonic() - begun)
                 shown = "rows" if rows > self._present else _LOADING
@@ -141,15 +141,11 @@ class ProgressReporter:
                 )
 
     def _lines(self, stop: threading.Event) -> None:
-        begun = last = time.monotonic()
-        if not self._quiet:
-            logger.info(_LOADING)
-        while not stop.wait(_POLL_S):
-            rows, now = self._look(), time.monotonic()
-            if self._quiet or now - last < _LINE_EVERY_S:
-                continue
-            last = now
-            speed = (rows - self._present) / (now - begun)
+        begun, present = time.monotonic(), self._present
+
+        def line() -> ProgressLine | None:
+            rows = self._counted
+            speed = (rows - present) / (time.monotonic() - begun)
             fields = {
                 "rows": rows,
                 "total": self._total,
@@ -158,9 +154,10 @@ class ProgressReporter:
                 "failed": self._answered.failed,
             }
             total, is_estimate = (self._total, False) if self._total is not None else (self._about, True)
-            shown = progress_line(rows, total, speed, is_estimate=is_estimate)
-            said = shown if self._answered.rows else f"{_LOADING}: {duration(now - begun)}"
-            logger.info("%s", said, extra={"fields": fields})
+            text = progress_line(rows, total, speed, is_estimate=is_estimate)
+            return ProgressLine(text, fields) if self._answered.rows else None
+
+        log_progress(stop, _LOADING, line, self._look)
 
 
 def is_hopeless(now: ReturnedRows, total: int | None, max_error_fraction: float) -> bool:

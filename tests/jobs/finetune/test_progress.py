@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from vqa_ray.jobs.finetune import train as finetune_train
+from vqa_ray.jobs.runtime import progress as progress_lines
 from vqa_ray.jobs.runtime.background import background
 
 _STEP = {
@@ -30,8 +31,8 @@ def test_a_training_announces_that_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "vqa_ray.jobs")
-    monkeypatch.setattr(finetune_train, "_POLL_S", 0.01)
-    monkeypatch.setattr(finetune_train, "_LINE_EVERY_S", 0.02)
+    monkeypatch.setattr(progress_lines, "POLL_S", 0.01)
+    monkeypatch.setattr(progress_lines, "LINE_EVERY_S", 0.02)
     progress = tmp_path / "progress.json"
     progress.write_text(json.dumps(_STEP))
     with background(partial(finetune_train._log_progress, str(progress))):

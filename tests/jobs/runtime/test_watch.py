@@ -93,7 +93,7 @@ def wait_for_the_reporter(self: StopOnRequest, executor: object) -> None:
 def test_a_run_whose_rows_all_fail_is_stopped_and_goes_on(
     local_ray: None, missing: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vqa_ray.jobs.runtime.watch._POLL_S", 0.05)
+    monkeypatch.setattr("vqa_ray.jobs.runtime.progress.POLL_S", 0.05)
     monkeypatch.setattr(StopOnRequest, "on_execution_step", wait_for_the_reporter)
     # The first batch holds enough rows for a verdict, and is reported at once.
     ask = ("--question", "what?", "--batch-size", "400", "--rows-per-file", "100")
