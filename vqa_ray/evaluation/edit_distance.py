@@ -9,10 +9,12 @@ from __future__ import annotations
 
 def edit_distance(a: str, b: str) -> int:
     """Return the fewest insertions, deletions and substitutions of single characters that turn `a` into `b`."""
+    # The bit vectors are as long as the shorter string.
+    a, b = sorted((a, b), key=len)
     if a == b:
         return 0
-    if not a or not b:
-        return len(a) + len(b)
+    if not a:
+        return len(b)
     places: dict[str, int] = {}
     for at, character in enumerate(a):
         places[character] = places.get(character, 0) | 1 << at

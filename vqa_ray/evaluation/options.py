@@ -7,10 +7,11 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
+from vqa_ray.evaluation.protocol import Roles
 from vqa_ray.evaluation.spelled_list import listed
 
 # Columns of truth: role → names that published files use. Options stand in one column, or in a column a letter.
-OPTION_COLUMNS: Mapping[str, tuple[str, ...]] = {
+OPTION_COLUMNS: Roles = {
     "choices": ("choices", "options", "index2ans"),
     **{letter: (letter, f"choice_{letter.lower()}") for letter in "ABCDEFGHIJ"},
 }

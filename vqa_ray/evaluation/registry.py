@@ -56,7 +56,8 @@ def protocol(name: str) -> Protocol:
     """Make a protocol.
 
     Raises:
-        RequestError: no protocol has this name; the message states the nearest names, or all of them.
+        RequestError: no protocol has this name; the message states the nearest names, or all of them. Or what the
+            protocol needs is not installed.
     """
     known = _ALIASES.get(name, name)
     if known not in _CLASSES:

@@ -26,6 +26,10 @@ def test_every_name_leads_to_a_protocol_that_states_it(
     assert set(protocol.units) <= set(protocol.groups)
 
 
+def test_official_random_is_that_of_mmmu() -> None:
+    assert registry.protocol("official-random").name == "mmmu-official-random"
+
+
 def test_a_wrong_name_is_refused_in_one_line() -> None:
     with pytest.raises(RequestError, match=r"no protocol 'zzz'; known are"):
         registry.protocol("zzz")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from vqa_ray.evaluation.options import OPTION_COLUMNS
+from vqa_ray.evaluation.protocol import Roles
 from vqa_ray.evaluation.protocols.multiple_choice import MultipleChoice
 
 
@@ -18,5 +18,5 @@ class Ai2d(MultipleChoice):
         "Kembhavi et al., A diagram is worth a dozen images (2016); letters are read as VLMEvalKit's can_infer reads "
         "them (vlmeval/utils/matching_util.py), without its language model"
     )
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {**OPTION_COLUMNS, "category": ("category",)}
+    optional: ClassVar[Roles] = {**OPTION_COLUMNS, "category": ("category",)}
     groups = ("category",)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from vqa_ray.evaluation.edit_distance import edit_distance
-from vqa_ray.evaluation.protocol import Judgement, Protocol
+from vqa_ray.evaluation.protocol import Judgement, Protocol, Roles
 from vqa_ray.evaluation.spelled_list import listed
 
 _QUOTED = re.compile(r'The answer is "(.*)"\.')
@@ -37,8 +37,8 @@ class MathVista(Protocol):
         "Lu et al., MathVista (2023); lupantech/MathVista evaluation/calculate_score.py @e999481e and, without GPT-4, "
         "extract_answer.py @0a520c46"
     )
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("truth", "answer")}
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    truth: ClassVar[Roles] = {"answer": ("truth", "answer")}
+    optional: ClassVar[Roles] = {
         "choices": ("choices", "options"),
         "precision": ("precision",),
         **{role: (role, f"metadata.{role}", f"metadata_{role}") for role in _GROUPS},

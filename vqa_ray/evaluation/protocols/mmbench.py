@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.evaluation.options import OPTION_COLUMNS
-from vqa_ray.evaluation.protocol import JudgedRows
+from vqa_ray.evaluation.protocol import JudgedRows, Roles
 from vqa_ray.evaluation.protocols.multiple_choice import MultipleChoice
 
 # A rotation has the index of its question plus a multiple of this.
@@ -26,7 +25,7 @@ class MMBench(MultipleChoice):
     name = "mmbench"
     title = "MMBench"
     source = _SOURCE
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    optional: ClassVar[Roles] = {
         **OPTION_COLUMNS,
         "category": ("category",),
         "l2_category": ("l2-category", "l2_category"),
@@ -40,7 +39,7 @@ class MMBenchCircular(MultipleChoice):
     name = "mmbench-circular"
     title = "MMBench (CircularEval)"
     source = _SOURCE
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    truth: ClassVar[Roles] = {
         "answer": ("truth", "answer"),
         "index": ("index", "question_id"),
     }

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol
+from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
 
 PERCEPTION = (
     *("existence", "count", "position", "color", "posters"),
@@ -32,7 +32,7 @@ class Mme(Protocol):
         "Fu et al., MME (2023); BradyFU/Awesome-Multimodal-Large-Language-Models tools/eval_tool.zip, calculation.py "
         "@1c1d69e1"
     )
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    truth: ClassVar[Roles] = {
         "answer": ("truth", "answer"),
         "category": ("category", "task"),
         "image": ("image_id", "image", "image_uri"),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vqa_ray.evaluation import mmmu_answer
 from vqa_ray.evaluation.options import OPTION_COLUMNS, UNSTATED, options_of, right_letter
-from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol
+from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
 from vqa_ray.evaluation.spelled_list import answers_of
 
 MULTIPLE_CHOICE = "multiple-choice"
@@ -45,8 +45,8 @@ class Mmmu(Protocol):
     source = (
         "Yue et al., MMMU (2023); MMMU-Benchmark/MMMU eval/eval_utils.py @44b45b50, main_parse_and_eval.py @bf380a22"
     )
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("truth", "answer", "ground_truth")}
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    truth: ClassVar[Roles] = {"answer": ("truth", "answer", "ground_truth")}
+    optional: ClassVar[Roles] = {
         **OPTION_COLUMNS,
         "question_type": ("question_type",),
         "subject": ("subject", "category"),

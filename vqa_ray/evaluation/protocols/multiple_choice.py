@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 from vqa_ray.evaluation.option_letter import option_letter
 from vqa_ray.evaluation.options import OPTION_COLUMNS, UNSTATED, options_of, right_letter
-from vqa_ray.evaluation.protocol import Judgement, Protocol
+from vqa_ray.evaluation.protocol import Judgement, Protocol, Roles
 
 
 class MultipleChoice(Protocol):
     """An answer is right if it chooses the right letter."""
 
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("truth", "answer")}
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = OPTION_COLUMNS
+    truth: ClassVar[Roles] = {"answer": ("truth", "answer")}
+    optional: ClassVar[Roles] = OPTION_COLUMNS
 
     def read(self, text: str, options: Mapping[str, str]) -> str | None:
         """Return the letter that a text chooses, None where it cannot be read."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol
+from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
 from vqa_ray.evaluation.spelled_list import answers_of
 
 # Formulas: their spaces and line breaks do not count, the case of their letters does.
@@ -35,8 +35,8 @@ class OcrBench(Protocol):
     name = "ocrbench"
     title = "OCRBench"
     source = "Liu et al., OCRBench (2023); Yuliang-Liu/MultimodalOCR OCRBench/example.py @f5cbec66"
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answers": ("annotator_answers", "answers", "answer")}
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    truth: ClassVar[Roles] = {"answers": ("annotator_answers", "answers", "answer")}
+    optional: ClassVar[Roles] = {
         "type": ("type", "question_type"),
         "dataset": ("dataset_name", "dataset"),
     }

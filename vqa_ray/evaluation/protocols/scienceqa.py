@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.evaluation.options import OPTION_COLUMNS
-from vqa_ray.evaluation.protocol import JudgedRows
+from vqa_ray.evaluation.protocol import JudgedRows, Roles
 from vqa_ray.evaluation.protocols.multiple_choice import MultipleChoice
 
 _OFFICIAL = re.compile(r"The answer is ([A-Z]).")
@@ -41,7 +41,7 @@ class ScienceQa(MultipleChoice):
         "Lu et al., Learn to explain (2022); lupantech/ScienceQA models/run_gpt3.py, tools/evaluate_acc.py @360b71cb; "
         "bare letters as in haotian-liu/LLaVA llava/eval/eval_science_qa.py @5200b756"
     )
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    optional: ClassVar[Roles] = {
         **OPTION_COLUMNS,
         "subject": ("subject",),
         "grade": ("grade",),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 from vqa_ray.evaluation.options import OPTION_COLUMNS
+from vqa_ray.evaluation.protocol import Roles
 from vqa_ray.evaluation.protocols.multiple_choice import MultipleChoice
 
 
@@ -15,8 +15,8 @@ class SeedBench(MultipleChoice):
     name = "seed-bench"
     title = "SEED-Bench"
     source = "Li et al., SEED-Bench (2023); AILab-CVC/SEED-Bench eval.py @250947c2"
-    truth: ClassVar[Mapping[str, tuple[str, ...]]] = {"answer": ("truth", "answer", "gt_answer")}
-    optional: ClassVar[Mapping[str, tuple[str, ...]]] = {
+    truth: ClassVar[Roles] = {"answer": ("truth", "answer", "gt_answer")}
+    optional: ClassVar[Roles] = {
         **OPTION_COLUMNS,
         "question_type": ("question_type", "question_type_id", "q_type_id"),
     }
