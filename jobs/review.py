@@ -14,6 +14,7 @@ from vqa_ray.browse.templates import check
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.jobs.runtime.listener import address_of, is_loopback, listen
 from vqa_ray.jobs.runtime.output_file import check_file
+from vqa_ray.jobs.runtime.recorded_taxonomy import recorded_taxonomy
 from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.jobs.spec.pages import ReviewSpec
 from vqa_ray.review import fiftyone, label_studio
@@ -23,6 +24,8 @@ from vqa_ray.review.label_file import LabelFile, only_writer
 from vqa_ray.review.pictures import ReviewPictures
 from vqa_ray.review.server import ReviewServer
 from vqa_ray.review.session import Review, user_name
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.storage.store_errors import refused
 
@@ -52,7 +55,7 @@ def _serve(spec: ReviewSpec) -> None:
     check()
     with listen(spec.host, spec.port) as listener:
         collection = open_collection(spec.run, index=spec.index, allow_http=spec.allow_http)
-        items = Items(collection)
+        items = Items(collection, _questions(spec.run))
         strategy = spec.strategy or ("random" if spec.by is None else "stratified")
         sample = items.sample(strategy, spec.sample, spec.seed, spec.by)
         by = f" by {spec.by or TAG}" if strategy in ("stratified", "diverse") else ""
@@ -74,7 +77,7 @@ def _serve(spec: ReviewSpec) -> None:
 def _import(spec: ReviewSpec, uri: str, origin: str) -> None:
     with refused(f"--import {uri}: cannot be read"):
         data = read_bytes(uri)
-    items = Items(open_collection(spec.run, allow_http=spec.allow_http))
+    items = Items(open_collection(spec.run, allow_http=spec.allow_http), _questions(spec.run))
     try:
         found = labels_of(
             _READERS[origin](json.loads(data)), items, f"imported from {origin}", spec.reviewer or user_name()
@@ -86,3 +89,16 @@ def _import(spec: ReviewSpec, uri: str, origin: str) -> None:
         raise RequestError(f"--import {uri}: holds no verdict on {spec.run}{left_out}")
     LabelFile.open(spec.output).add(*found.labels)
     typer.echo(f"{len(found.labels):,} verdicts → {spec.output}{left_out}")
+
+
+def _questions(run: str) -> dict[str, str]:
+    """Return attribute → question of a run of `tag`; of choices that are each a question of their own, none."""
+    record = RunRecord.read(RunDirectory(run).record)
+    if record is None or record.job != "tag":
+        return {}
+    try:
+        attributes = recorded_taxonomy(record, run).attributes
+    except RequestError as error:
+        logger.warning("%s; attributes are asked for by their names", one_line(error))
+        return {}
+    return {each.name: each.question for each in attributes if each.mode == "choices"}

@@ -173,8 +173,8 @@ def test_label_studio_gets_tasks_with_predictions(tmp_path: Path, pictures: list
     (prediction,) = tasks[0]["predictions"]
     assert prediction["score"] == 0.25
     assert prediction["result"] == [
-        {"from_name": name, "to_name": "image", "type": "choices", "value": {"choices": ["red"]}}
-        for name in ("colour", "motif")
+        {"from_name": name, "to_name": "image", "type": "choices", "value": {"choices": ["red"]}, "score": score}
+        for name, score in (("colour", 0.5), ("motif", 0.25))
     ]
     boxed, lost, plain = exported(boxed_run(tmp_path, pictures), "label-studio", tmp_path / "boxes.json")  # type: ignore[misc]
     (result,) = boxed["predictions"][0]["result"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from vqa_ray.calibration.reviewed import pivoted
 from vqa_ray.errors import RequestError, RowError, one_line
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.readers.coerce import as_id
@@ -55,6 +56,8 @@ class Labels:
     def read(cls, uri: str, encoding: str | None = None) -> Labels:
         """Read a Parquet, CSV, TSV or JSON Lines file with a column `image_id` and one for each thing that is known.
 
+        The verdicts of `vqa-ray review` are such labels, too.
+
         Ids are text as they stand there: leading zeros count.
 
         Args:
@@ -68,7 +71,7 @@ class Labels:
         names: dict[str, None] = {}
         doubled: list[str] = []
         try:
-            for where, row in read_records(uri, "image_id", encoding):
+            for where, row in pivoted(read_records(uri, "image_id", encoding)):
                 names |= dict.fromkeys(row)
                 if "image_id" not in row:
                     raise RequestError(f"{uri} {where}: no column 'image_id'; the columns are: {', '.join(row)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,8 +30,9 @@ class Item:
         id: its place in the run, see `Label.item`.
         position: of its row in the collection.
         row: its row.
-        question, answer, score: see `GIVEN`.
-        attribute: whether `question` is an attribute of `tag`, which may have several values if `several`.
+        question: that a person is asked: that of the run, or of the taxonomy.
+        answer, score: see `GIVEN`.
+        attribute: of `tag`, which may have several values if `several`; None for other runs.
         probability: of its inclusion in the sample.
     """
 
@@ -40,7 +42,7 @@ class Item:
     question: str
     answer: str | None
     score: float | None
-    is_attribute: bool
+    attribute: str | None
     several: bool
     probability: float
 
@@ -50,17 +52,19 @@ class Items:
 
     Args:
         collection: the run.
+        questions: attribute → its question in the taxonomy; an attribute without one is asked for by its name.
 
     Raises:
         RequestError: it is an index, or has no answered rows.
     """
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Collection, questions: Mapping[str, str] | None = None) -> None:
         if collection.job == "index":
             raise RequestError(
                 f"{collection.uri}: is an index; a review is of a run of answer, tag, caption or retrieve"
             )
         self._collection = collection
+        self._questions = questions or {}
         self._given = given_answers(collection.job, collection.rows).combine_chunks()
         if not self._given.num_rows:
             raise RequestError(f"{collection.uri}: no row of the run has an answer to review")
@@ -108,9 +112,9 @@ class Items:
         """Return an item by its number, as one that is certain to be in the sample."""
         return self._item(number, 1.0)
 
-    def choices(self, question: str) -> list[str]:
-        """Return the answers to a question in this run, the most frequent first."""
-        mine = self._given.filter(pc.equal(self._given["question"], question))
+    def choices(self, item: Item) -> list[str]:
+        """Return the answers to the question of an item in this run, the most frequent first."""
+        mine = self._given.filter(pc.equal(self._given["question"], item.attribute or item.question))
         counts = Counter({each["values"]: each["counts"] for each in mine["answer"].value_counts().to_pylist()})
         # Several values of an attribute are choices of their own.
         single: Counter[str] = Counter()
@@ -140,16 +144,17 @@ class Items:
     def _item(self, number: int, probability: float) -> Item:
         given = self._given.slice(number, 1).to_pylist()[0]
         (row,) = self._collection.take([given["row"]])
-        is_attribute = self._collection.job == "tag"
-        several = is_attribute and pa.types.is_list(self._collection.rows.schema.field(given["question"]).type)
+        name = given["question"] or ""
+        attribute = name if self._collection.job == "tag" else None
+        several = attribute is not None and pa.types.is_list(self._collection.rows.schema.field(attribute).type)
         return Item(
-            self._ids[number],
-            given["row"],
-            row,
-            given["question"] or "",
-            given["answer"],
-            given["score"],
-            is_attribute,
-            bool(several),
-            probability,
+            id=self._ids[number],
+            position=given["row"],
+            row=row,
+            question=self._questions.get(name, name) if attribute else name,
+            answer=given["answer"],
+            score=given["score"],
+            attribute=attribute,
+            several=bool(several),
+            probability=probability,
         )

@@ -30,8 +30,8 @@ class Label:
     Attributes:
         item: what was reviewed: the `source_key` of the row and the number of the answer in it.
         image_id, question_id, image_uri: of the row.
-        question: that was answered; of an attribute of `tag`, its name.
-        attribute: of `tag`; None for other runs.
+        question: that was answered.
+        attribute: of `tag`, its name; None for other runs.
         several: whether the attribute may have several values.
         answer: the right answer; None where it is not known, or nothing is right.
         prediction: the answer of the run; None where an attribute got no value.

@@ -53,6 +53,9 @@ def draw(strategy: Strategy, size: int, seed: int, strata: npt.NDArray[Any], sco
     probability = inclusion_probabilities(weights, size)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(scores))
+    if strategy == "random":
+        # A larger sample begins with the smaller one.
+        return Sample(order[:size], probability[order[:size]])
     if strategy == "stratified":
         # Neighbours are of one stratum, so that each gives as many as it should.
         order = order[np.argsort(stratum[order], kind="stable")]

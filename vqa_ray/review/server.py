@@ -131,7 +131,7 @@ class ReviewServer:
             "number": number,
             "item": item,
             "title": title_of(item.row),
-            "choices": await asyncio.to_thread(self._items.choices, item.question),
+            "choices": await asyncio.to_thread(self._items.choices, item),
             "label": self._review.label(number),
             "has_picture": self._collection.originals.has(item.position),
             "following": following if following != number else None,

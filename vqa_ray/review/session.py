@@ -140,7 +140,7 @@ def verdict_on(
         question_id=row.get("question_id"),
         image_uri=row.get("image_uri") or image_uri,
         question=item.question,
-        attribute=item.question if item.is_attribute else None,
+        attribute=item.attribute,
         several=item.several,
         answer=right_answer(judged, item.answer, answer),
         prediction=item.answer,

@@ -183,3 +183,48 @@ def test_ids_of_labels_are_text_and_strangers_are_shown(tmp_path: Path, name: st
         "1 of 3 labels are of images that the run has not answered (for example '9'); "
         "1 images of the run have no label (for example '25')"
     )
+
+
+def test_verdicts_of_a_review_are_labels(tmp_path: Path) -> None:
+    form = schema.tag_schema(TAXONOMY.columns)
+    rows = [
+        {"image_id": name, "colour": "red", "colour_score": 0.5, "motif": ["dog", "cat"], "motif_score": [0.75, 0.25]}
+        for name in "abcd"
+    ]
+
+    def verdict(image: str, name: str, verdict: str, answer: str | None) -> dict[str, Any]:
+        several, question = name == "motif", {"colour": "which?", "motif": "motif"}[name]
+        said = {"question": question, "attribute": name, "prediction": "red", "several": several}
+        return {"image_id": image, "verdict": verdict, "answer": answer, **said}
+
+    known = [
+        verdict("a", "colour", "right", "red"),
+        verdict("a", "motif", "other", "cat; dog"),
+        verdict("b", "colour", "other", "blue"),
+        # Nobody knows which of the two is wrong.
+        verdict("b", "motif", "wrong", None),
+        verdict("c", "colour", "wrong", None),
+        verdict("c", "motif", "right", None),
+    ]
+    given = labels(tmp_path, known)
+    samples = tag_samples(part(tmp_path, form, rows), TAXONOMY, given)
+    assert samples["colour"].labels == [True, False, False]
+    assert samples["motif:dog"].labels == [True, False]
+    assert samples["motif:cat"].labels == [True, False]
+    assert "1 images of the run have no label" not in given.notes()
+
+
+def test_verdicts_on_questions_are_labels(tmp_path: Path) -> None:
+    rows = [{"image_id": name, "scores": scored(0.5, 0.25)} for name in "ab"]
+    known = [
+        {"image_id": image, "question": question, "attribute": None, "prediction": said, "several": False, **judged}
+        for image, question, said, judged in (
+            ("a", "is it a dog?", "yes", {"verdict": "right", "answer": "yes"}),
+            ("a", "what colour?", "not red", {"verdict": "wrong", "answer": "red"}),
+            ("b", "is it a dog?", "yes", {"verdict": "wrong", "answer": "no"}),
+            ("b", "what colour?", "red", {"verdict": "wrong", "answer": None}),
+        )
+    ]
+    found = question_samples(part(tmp_path, schema.RETRIEVE, rows), labels(tmp_path, known))
+    assert found[Question("is it a dog?", None)].labels == [True, False]
+    assert found[Question("what colour?", "red")].labels == [True, False]
