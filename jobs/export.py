@@ -17,7 +17,7 @@ from vqa_ray.export.hub import check_repository, upload
 from vqa_ray.export.image_sizes import ImageSizes
 from vqa_ray.export.label_studio import write_tasks
 from vqa_ray.export.labels import check_columns
-from vqa_ray.export.submissions import FORMS, submission_columns, write_submission
+from vqa_ray.export.submissions import FORMS, is_folder, submission_columns, write_submission
 from vqa_ray.export.text_files import csv_lines, exported_columns, jsonl_lines
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import open_index
@@ -30,7 +30,7 @@ from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import metadata_of
-from vqa_ray.storage.filesystem import copy_file, exists, filesystem_for, list_files
+from vqa_ray.storage.filesystem import FileEntry, copy_file, exists, filesystem_for, list_files
 from vqa_ray.storage.foreign_files import refuse_foreign_files
 from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.storage.uri import name_of
@@ -42,6 +42,7 @@ ANNOTATIONS = ("coco", "label-studio", "fiftyone")
 _ROWS = 1024
 _SUBMISSION = "submission:"
 SUBMISSIONS = tuple(_SUBMISSION + name for name in FORMS)
+FOLDERS = ("fiftyone", *(_SUBMISSION + name for name in FORMS if is_folder(name)))
 FORMATS = (*TEXT, *ANNOTATIONS, "hub", f"{_SUBMISSION}NAME")
 
 
@@ -65,7 +66,7 @@ def run(spec: ExportSpec) -> None:
         try:
             for file in Path(folder).iterdir():
                 # A directory is written for a format of several files.
-                target = output if to != "fiftyone" else f"{output.rstrip('/')}/{file.name}"
+                target = output if to not in FOLDERS else f"{output.rstrip('/')}/{file.name}"
                 copy_and_rename(file, target)
         except store_failures() as error:
             raise RequestError(f"--output {output}: cannot be written: {store_reason(error, named=True)}") from error
@@ -76,13 +77,19 @@ def run(spec: ExportSpec) -> None:
 
 def _check_output(to: str, output: str) -> None:
     """Refuse an output that cannot be written, or where files of others lie."""
-    if to != "fiftyone":
+    if to not in FOLDERS:
         check_file("--output", output)
         return
     refuse_inside_output("--output", output)
     there = list_files(output) if exists(output) else []
-    foreign = [entry.uri for entry in there if name_of(entry.uri) not in (DATA, LABELS)]
-    refuse_foreign_files(f"--output {output}", foreign, "a FiftyOne data set")
+    own = (DATA, LABELS) if to == "fiftyone" else tuple(name for name in map(_name, there) if name.endswith(".txt"))
+    foreign = [entry.uri for entry in there if _name(entry) not in own]
+    what = "a FiftyOne data set" if to == "fiftyone" else "a submission"
+    refuse_foreign_files(f"--output {output}", foreign, what)
+
+
+def _name(entry: FileEntry) -> str:
+    return name_of(entry.uri)
 
 
 def _to_hub(run: str, repository: str) -> None:
@@ -105,10 +112,11 @@ def _write(
 
     file = folder / "rows"
     if to in SUBMISSIONS:
-        columns = submission_columns(schema, run)
+        name = to.removeprefix(_SUBMISSION)
+        columns = submission_columns(name, schema, run)
         table = pa.concat_tables(_table(uri, columns).select(columns) for uri in uris)
         counts["error"] = table["status"].to_pylist().count("error")
-        return write_submission(to.removeprefix(_SUBMISSION), table, file, run)
+        return write_submission(name, table, folder, run)
     columns = exported_columns(schema)
     batches = _batches(uris, columns, errors, counts)
     if to in TEXT:

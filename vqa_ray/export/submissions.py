@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
@@ -20,14 +22,16 @@ class Form(NamedTuple):
     """The form of a submission.
 
     Attributes:
-        shape: a JSON list, JSON lines, one JSON object of id → answer, or a table with tabs.
-        entry: of a row; for an object (id, answer).
+        shape: a JSON list, JSON lines, one JSON object of id → answer, a table with tabs, or a folder of text files.
+        entry: of a row; for an object (id, answer), for a folder (name of the file, line).
         has_ids: whether it states the ids of questions; without them, the order of the questions counts.
+        needs: the columns of a run that it reads beside those of every run.
     """
 
-    shape: Literal["list", "lines", "object", "table"]
+    shape: Literal["list", "lines", "object", "table", "folder"]
     entry: Callable[[Row], Any]
     has_ids: bool = True
+    needs: tuple[str, ...] = ()
 
 
 def _named(
@@ -50,6 +54,11 @@ def _mmbench(row: Row) -> dict[str, object]:
     }
 
 
+def _mme(row: Row) -> tuple[str, str]:
+    cells = (str(row["image_id"]).rpartition("/")[2], row["question"], row["truth"], row["answer"])
+    return f"{row['category']}.txt", "\t".join(" ".join(str(cell or "").split()) for cell in cells)
+
+
 FORMS: Mapping[str, Form] = {
     "vqa-v2": Form("list", _named("question_id", "answer", int)),
     "okvqa": Form("list", _named("question_id", "answer", int)),
@@ -60,32 +69,43 @@ FORMS: Mapping[str, Form] = {
     "mmbench": Form("table", _mmbench),
     "seed-bench": Form("lines", _named("question_id", "prediction")),
     "pope": Form("lines", lambda row: {"question": row["question"], "answer": row["answer"]}, has_ids=False),
+    "mme": Form("folder", _mme, has_ids=False, needs=("image_id", "category", "truth")),
     "mmmu": Form("object", lambda row: (row["question_id"], row["answer"])),
 }
 COLUMNS = ("question_id", "question", "answer", "status", "source_key", "question_index")
 _OPTIONAL = ("choices", "category", "l2_category", "split")
 
 
-def submission_columns(schema: pa.Schema, run: str) -> list[str]:
+def is_folder(name: str) -> bool:
+    """Check whether a submission is a folder of files."""
+    return FORMS[name].shape == "folder"
+
+
+def submission_columns(name: str, schema: pa.Schema, run: str) -> list[str]:
     """Return the columns that a submission reads of a run.
 
     Raises:
-        RequestError: it is no run of `answer` with one row per question.
+        RequestError: it is no run of `answer` with one row per question, or lacks the truth that the form states.
     """
+    needs = FORMS[name].needs
     if lacking := [name for name in COLUMNS[:-1] if name not in schema.names]:
         raise RequestError(
             f"{run}: --to submission takes a run of answer with one row per question; it has no column {lacking[0]!r}"
         )
-    return [name for name in (*COLUMNS, *_OPTIONAL) if name in schema.names]
+    if lacking := [column for column in needs if column not in schema.names]:
+        raise RequestError(
+            f"{run}: --to submission:{name} states {lacking[0]!r}, which answer --input-format {name} keeps"
+        )
+    return [column for column in dict.fromkeys((*COLUMNS, *needs, *_OPTIONAL)) if column in schema.names]
 
 
-def write_submission(name: str, rows: pa.Table, file: Path, run: str) -> str:
+def write_submission(name: str, rows: pa.Table, folder: Path, run: str) -> str:
     """Write a submission, the questions in the order of the input; the answer of a failed row is empty.
 
     Args:
         name: one of `FORMS`.
         rows: the columns of `submission_columns`.
-        file: to write.
+        folder: to write the file `rows` into, or those of a folder.
         run: for messages.
 
     Returns:
@@ -99,8 +119,12 @@ def write_submission(name: str, rows: pa.Table, file: Path, run: str) -> str:
         _check_ids(rows["question_id"], run)
     order = [(key, "ascending") for key in ("source_key", "question_index") if key in rows.column_names]
     entries = _entries(form, rows.sort_by(order), name, run)
-    with file.open("w", encoding="utf-8", newline="") as opened:
-        _WRITERS[form.shape](entries, opened)
+    if form.shape == "folder":
+        for file, lines in groupby(sorted(entries, key=itemgetter(0)), key=itemgetter(0)):
+            (folder / file).write_text("".join(f"{line}\n" for _, line in lines), "utf-8")
+    else:
+        with (folder / "rows").open("w", encoding="utf-8", newline="") as opened:
+            _WRITERS[form.shape](entries, opened)
     failed = rows["status"].to_pylist().count("error")
     return f"{rows.num_rows} answers for {name}, {failed} of them empty because the row failed"
 
