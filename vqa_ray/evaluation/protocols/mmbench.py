@@ -53,12 +53,8 @@ class MMBenchCircular(MultipleChoice):
 
         A question counts as often as its rows do on average.
         """
-        indices, codes = rows.codes("index")
-        parts = [question_and_rotation(index) for (index,) in indices]
-        numbers: dict[str, int] = {}
-        of_index = np.array([numbers.setdefault(question, len(numbers)) for question, _ in parts], np.intp)
-        unrotated = np.array([rotation == 0 for _, rotation in parts])[codes]
-        question = of_index[codes]
+        question, rotation = _rotations(rows)
+        unrotated = rotation == 0
         size = np.bincount(question)
         weights = np.bincount(question, weight) / size
         hits = np.bincount(question, rows.score) == size
@@ -68,6 +64,21 @@ class MMBenchCircular(MultipleChoice):
             "first_pass_accuracy": first,
             **super().measures(rows, weight),
         }
+
+    def notes(self, rows: JudgedRows) -> list[str]:
+        """See `Protocol.notes`: questions in one order of their options, which CircularEval cannot test."""
+        if alone := int((np.bincount(_rotations(rows)[0]) == 1).sum()):
+            return [f"{alone} questions have one order of their options; CircularEval wants every rotation."]
+        return []
+
+
+def _rotations(rows: JudgedRows) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return intp (N,), the number of each row's question, and intp (N,), its rotation."""
+    indices, codes = rows.codes("index")
+    parts = [question_and_rotation(index) for (index,) in indices]
+    numbers: dict[str, int] = {}
+    questions = np.array([numbers.setdefault(question, len(numbers)) for question, _ in parts], np.intp)
+    return questions[codes], np.array([rotation for _, rotation in parts], np.intp)[codes]
 
 
 def question_and_rotation(index: str) -> tuple[str, int]:

@@ -18,6 +18,7 @@ COGNITION = ("commonsense_reasoning", "numerical_calculation", "text_translation
 _TASKS = {task.lower(): task for task in (*PERCEPTION, *COGNITION)}
 # The official script looks for yes and no within so many characters.
 _PREFIX = 4
+_PAIR = 2
 
 
 class Mme(Protocol):
@@ -77,6 +78,13 @@ class Mme(Protocol):
             **super().measures(rows, weight),
             **scores,
         }
+
+    def notes(self, rows: JudgedRows) -> list[str]:
+        """See `Protocol.notes`: images of another number of questions than the two that make a pair."""
+        _, pair = rows.codes("category", "image")
+        if odd := int((np.bincount(pair) != _PAIR).sum()):
+            return [f"{odd} images have another number of questions than 2; all of them have to be right for the pair."]
+        return []
 
 
 def yes_or_no(text: str) -> str | None:

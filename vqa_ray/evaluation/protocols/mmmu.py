@@ -110,6 +110,11 @@ class MmmuOfficialRandom(Mmmu):
         """See `Protocol.judge_absent`; no letter is drawn."""
         return Mmmu().judge_absent(truth)
 
+    def notes(self, rows: JudgedRows) -> list[str]:
+        """See `Protocol.notes`."""
+        del rows
+        return [f"Where no letter could be read it was drawn with seed {SEED}, as in the official script."]
+
     def unread(self, options: Mapping[str, str]) -> str | None:
         """Draw the next letter as the official parser does."""
         return self._random.choice(list(options))

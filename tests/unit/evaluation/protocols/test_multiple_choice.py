@@ -54,6 +54,14 @@ def test_circular_evaluation_wants_every_rotation() -> None:
     assert found == {"circular_accuracy": 1 / 3, "first_pass_accuracy": 1.0, "accuracy": 4 / 6}
 
 
+def test_questions_without_rotations_are_noted() -> None:
+    cases = [("A", {"answer": "A", "index": index}) for index in (1, 1_000_001, 2)]
+    assert MMBenchCircular().notes(judge_all(MMBenchCircular(), cases)) == [
+        "1 questions have one order of their options; CircularEval wants every rotation."
+    ]
+    assert MMBenchCircular().notes(judge_all(MMBenchCircular(), cases[:2])) == []
+
+
 def test_circular_evaluation_weighs_questions() -> None:
     cases = [("A", {"answer": "A", "index": 1}), ("A", {"answer": "B", "index": 2})]
     rows = judge_all(MMBenchCircular(), cases)
