@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vqa_ray.training.tokenizer import build_tokenizer
-from vqa_ray.training.vqa.network import build_vilt, save_checkpoint
+from tests.helpers.wordpiece import build_tokenizer, save_checkpoint
+from vqa_ray.training.vqa.network import build_vilt
 from vqa_ray.training.vqa.shape import ViltShape
 
 QUESTIONS = (

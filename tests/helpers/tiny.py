@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqa_ray.training.tokenizer import build_tokenizer
-from vqa_ray.training.vqa.network import build_vilt, save_checkpoint
+from tests.helpers.wordpiece import build_tokenizer, save_checkpoint
+from vqa_ray.training.vqa.network import build_vilt
 from vqa_ray.training.vqa.shape import ViltShape
 from vqa_ray.types import Image
 

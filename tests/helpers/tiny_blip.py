@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vqa_ray.training.tokenizer import build_tokenizer
+from tests.helpers.wordpiece import build_tokenizer
 from vqa_ray.types import Image
 
 SIDE = 32

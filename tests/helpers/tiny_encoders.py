@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tests.helpers.tiny_blip import _QFORMER, _VISION, QUERY_TOKENS, SIDE, draw_weights
-from vqa_ray.training.tokenizer import build_tokenizer
+from tests.helpers.wordpiece import build_tokenizer
 from vqa_ray.types import Image
 
 DIMENSION = 24

@@ -1,4 +1,4 @@
-"""The tokenizer of a network that is trained from scratch: WordPiece, of given words or learnt from texts."""
+"""The tokenizer of a network that is trained from scratch: WordPiece, learnt from texts."""
 
 from __future__ import annotations
 
@@ -17,18 +17,6 @@ _LETTERS = string.ascii_lowercase + string.digits
 _CHARACTERS = frozenset(_LETTERS + string.punctuation)
 # Of other scripts; the rarer ones are unknown, or they would leave no room for words.
 _OTHER_CHARACTERS = 1_000
-
-
-def build_tokenizer(words: Iterable[str], max_text_tokens: int = 40) -> Any:
-    """Build a lower-casing WordPiece tokenizer that knows `words` whole and spells out the others.
-
-    Args:
-        words: any case; split as BERT splits before they are added, duplicates are fine.
-        max_text_tokens: the `model_max_length` that is saved with it.
-    """
-    pieces = _characters()
-    whole = sorted({part for word in words for part in _split(word)} - set(pieces))
-    return _tokenizer([*pieces, *whole], max_text_tokens)
 
 
 def train_tokenizer(questions: Iterable[str], vocab_size: int, max_text_tokens: int = 40) -> Any:
@@ -52,12 +40,12 @@ def train_tokenizer(questions: Iterable[str], vocab_size: int, max_text_tokens: 
 
     words: Counter[str] = Counter()
     for question, count in Counter(questions).items():
-        words.update(dict.fromkeys(_split(question), count))
+        words.update(dict.fromkeys(split_words(question), count))
     others: Counter[str] = Counter()
     for word, count in words.items():
         others.update(dict.fromkeys(set(word) - _CHARACTERS, count))
     rare = sorted(others, key=lambda character: (-others[character], character))[:_OTHER_CHARACTERS]
-    pieces = [*_characters(), *sorted(rare), *(f"##{character}" for character in sorted(rare))]
+    pieces = [*single_characters(), *sorted(rare), *(f"##{character}" for character in sorted(rare))]
     if vocab_size < len(pieces):
         raise RequestError(f"a vocabulary of {vocab_size} pieces is too small: {len(pieces)} are single characters")
     model = Tokenizer(WordPiece(unk_token=_SPECIAL[1]))
@@ -67,7 +55,7 @@ def train_tokenizer(questions: Iterable[str], vocab_size: int, max_text_tokens: 
     model.train_from_iterator(sorted(words.elements()), trainer)
     vocabulary: dict[str, int] = model.get_vocab()
     learnt = sorted(vocabulary, key=vocabulary.__getitem__)[:vocab_size]
-    return _tokenizer(learnt, max_text_tokens)
+    return wordpiece(learnt, max_text_tokens)
 
 
 def load_tokenizer(path: Path, vocab_size: int, label: str) -> Any:
@@ -97,18 +85,20 @@ def question_tokenizer(tokenizer: Any, max_text_tokens: int = 40) -> Callable[[s
     return tokenize
 
 
-def _tokenizer(pieces: Sequence[str], max_text_tokens: int) -> Any:
+def wordpiece(pieces: Sequence[str], max_text_tokens: int) -> Any:
+    """Make a lower-casing tokenizer of these pieces."""
     from transformers import BertTokenizerFast
 
     vocabulary = {piece: index for index, piece in enumerate(pieces)}
     return BertTokenizerFast(vocab=vocabulary, do_lower_case=True, model_max_length=max_text_tokens)
 
 
-def _characters() -> list[str]:
+def single_characters() -> list[str]:
+    """Return the pieces that every vocabulary begins with: special ones, and ASCII letters, digits and marks."""
     return [*_SPECIAL, *_LETTERS, *(f"##{letter}" for letter in _LETTERS), *string.punctuation]
 
 
-def _split(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words and marks of a text, as BERT's tokenizer sees them."""
     from tokenizers.normalizers import BertNormalizer
     from tokenizers.pre_tokenizers import BertPreTokenizer

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from tests.helpers.tiny import ANSWERS, SHAPE, WORDS, save_tiny_vilt, tiny_model
-from vqa_ray.training.tokenizer import build_tokenizer
+from tests.helpers.wordpiece import build_tokenizer
 from vqa_ray.training.vqa.network import build_vilt
 
 

@@ -1,4 +1,4 @@
-"""A new ViLT of a shape, and the checkpoint directory that a ViLT is saved to."""
+"""A new ViLT of a shape, and the processor that is saved with it."""
 
 from __future__ import annotations
 
@@ -43,12 +43,6 @@ def build_vilt(shape: ViltShape, vocab_size: int, answers: Sequence[str], seed: 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return ViltForQuestionAnswering(config)
-
-
-def save_checkpoint(directory: Path, model: Any, tokenizer: Any, transform: ViltTransform) -> None:
-    """Write a directory that `from_pretrained` of model, tokenizer and processor all load."""
-    model.save_pretrained(directory)
-    save_processor(directory, tokenizer, transform)
 
 
 def save_processor(directory: Path, tokenizer: Any, transform: ViltTransform) -> None:
