@@ -72,6 +72,12 @@ COMMANDS = {
         "index.command",
         resumes=True,
     ),
+    "evaluate": Command(
+        "Judge a run by the truth: accuracy and other measures with intervals.",
+        "evaluate.spec:EvaluateSpec",
+        "evaluate.command",
+        resumes=True,
+    ),
     "calibrate": Command(
         "Fit thresholds and probabilities to a labelled sample.",
         "spec.tools:CalibrateSpec",

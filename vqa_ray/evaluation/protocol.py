@@ -86,6 +86,12 @@ class JudgedRows:
             self._codes[roles] = list(seen), np.array(numbers, np.intp)
         return self._codes[roles]
 
+    def take(self, rows: npt.NDArray[np.intp]) -> JudgedRows:
+        """Return the rows of these numbers, in this order."""
+        columns = (self.score, self.outcome, self.read_as, self.truth)
+        named = ({name: column[rows] for name, column in each.items()} for each in (self.groups, self.extra))
+        return JudgedRows(*(column[rows] for column in columns), *named)  # type: ignore[arg-type]
+
     def __len__(self) -> int:
         return len(self.score)
 

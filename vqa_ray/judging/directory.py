@@ -42,20 +42,33 @@ class EvaluationDirectory:
         """The joined sides in partitions, deleted at the end."""
         return join(self.output, PRIVATE, "work")
 
+    @property
+    def rows(self) -> str:
+        """The directory of the judged rows."""
+        return join(self.output, "rows")
+
+    @property
+    def run(self) -> str:
+        """The run whose predictions the same command has made."""
+        return join(self.output, "run")
+
     def rows_file(self, partition: int) -> str:
         """Return the file with the judged rows of a partition."""
-        return join(self.output, "rows", f"part-{partition:05d}.parquet")
+        return join(self.rows, f"part-{partition:05d}.parquet")
 
     def rows_files(self) -> list[str]:
         """Return the files with the judged rows, sorted."""
-        uri = join(self.output, "rows")
-        return [entry.uri for entry in list_files(uri) if entry.uri.endswith(".parquet")] if exists(uri) else []
+        found = list_files(self.rows) if exists(self.rows) else []
+        return [entry.uri for entry in found if entry.uri.endswith(".parquet")]
 
-    def foreign_files(self) -> list[str]:
-        """Return the files of the output that no evaluation has written."""
+    def foreign_files(self, *, answered: bool) -> list[str]:
+        """Return the files of the output that no evaluation has written.
+
+        Args:
+            answered: whether the run in it is of the evaluation.
+        """
         try:
             found = list_files(self.output) if exists(self.output) else []
         except NotADirectoryError as error:
             raise RequestError(f"--output {self.output}: a part of the path is a file, not a directory") from error
-        ours = (RECORD, name_of(self.measures))
-        return [entry.uri for entry in found if name_of(entry.uri) not in ours]
+        return [e.uri for e in found if not (answered and f"/{name_of(self.run)}/part-" in e.uri)]

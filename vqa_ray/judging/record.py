@@ -77,7 +77,8 @@ class EvaluationRecord:
         headline: the name of the measure that stands first.
         scale: what 1.0 of the headline is in its unit: 1, or 100 for percent.
         measures: those of all rows first.
-        interval: level, clusters (the column), method (measure → `analytic` or `bootstrap`), resamples, seed.
+        interval: level, clusters (the column), method (measure → `analytic` or `bootstrap`), resamples, seed; variance
+            of a row's score and design_effect of the clusters, which tell how many rows a precision takes.
         notes: what a reader of the numbers has to know, a sentence each.
     """
 

@@ -82,7 +82,7 @@ def resolve(
     # Hugging Face's ImageFolder, COCO: the name of the image file, where no other column holds the image.
     if FILE_NAME in names and "image_uri" in roles and not _present(found, names, "image", "image_uri", "images"):
         found["image_uri"] = (FILE_NAME,)
-    if not brings_image and not _present(found, names, "image", "image_uri", "images"):
+    if config.needs_image and not brings_image and not _present(found, names, "image", "image_uri", "images"):
         wanted = " or ".join(repr(role) for role in ("image", "image_uri") if role in roles)
         hint = "--column image_uri=NAME" if "image_uri" in roles else "--column image=NAME"
         raise request_error(f"{where}: no column {wanted}; the columns are: {join_names(names)}; name it with {hint}")

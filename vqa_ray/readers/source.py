@@ -54,6 +54,7 @@ class InputConfig:
         keep_as: what each of `keep` is called in the output, in the same order; empty keeps their names.
         questions: questions for every image, instead of the input's own.
         needs_question: False when the job brings its own questions; those of the input are then ignored.
+        needs_image: False for a table of truth: it may lack images, and its rows are then in error for that alone.
         labels: columns that say what is right, read after `keep` where the input has them. They are not written under
             these names, so one may be called `answer`. In formats without a schema they hold text, lists of text or
             `LABEL` structs.
@@ -75,6 +76,7 @@ class InputConfig:
     keep_as: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     needs_question: bool = True
+    needs_image: bool = True
     labels: tuple[str, ...] = ()
     reads_images: bool = True
     reads_context: bool = False

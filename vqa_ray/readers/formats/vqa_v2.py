@@ -63,7 +63,7 @@ def open_vqa_v2(config: InputConfig, listing: Listing) -> OpenedInput:
         raise request_error(f"{uri}: not a VQA questions file: {error}") from error
     if first is None:
         raise request_error(f"{uri}: not a VQA questions file: no list 'questions' of objects with an image_id")
-    folder, pattern = _find_images(config, listing.root, head, first)
+    folder, pattern = _find_images(config, listing.root, head, first) if config.needs_image else ("", "")
     riding = (*config.keep, *present_labels(config, tuple(_KEEP)))
     annotations = _find_annotations(config, uri, riding[0]) if riding else ""
     shards = [
@@ -102,7 +102,7 @@ def read_vqa_v2(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> 
             return builder.malformed(f"{posixpath.basename(shard.uri)}: a question without an image_id", line)
         name = pattern.format(image_id)
         kept = keep_json(said.get(question.get("question_id"), {}), fields)
-        return builder.row(question, kept, uri=(f"{folder}/{name}", name), line=line)
+        return builder.row(question, kept, uri=(f"{folder}/{name}", name) if folder else None, line=line)
 
     return numbered(questions, make, wanted)
 

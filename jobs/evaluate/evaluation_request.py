@@ -1,0 +1,216 @@
+"""The request of an evaluation: both sides opened, the columns found, before any work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vqa_ray.errors import RequestError
+from vqa_ray.evaluation import registry
+from vqa_ray.evaluation.protocol import Protocol
+from vqa_ray.jobs.evaluate.spec import EvaluateSpec
+from vqa_ray.judging import roles
+from vqa_ray.judging.directory import EvaluationDirectory
+from vqa_ray.judging.join_key import choose_key
+from vqa_ray.judging.judge import JoinPlan
+from vqa_ray.judging.prediction_table import PredictionTable, open_predictions
+from vqa_ray.judging.record_table import open_records
+from vqa_ray.judging.roles import Place
+from vqa_ray.judging.run_table import RunTable, open_run
+from vqa_ray.judging.side import FirstRows, Side
+from vqa_ray.judging.work import Work, partitions_for
+from vqa_ray.readers import InputConfig
+from vqa_ray.readers.columns import ROLES
+from vqa_ray.readers.source import BENCHMARKS, join_names
+from vqa_ray.storage.canonical import canonical_uri
+from vqa_ray.storage.filesystem import read_bytes
+
+_FORMAT = 1
+_OF_JOBS = {"tag": "tags", "caption": "caption", "retrieve": "retrieval"}
+# Columns of an input, or places of the official files, rather than of truth.
+_OF_INPUTS = frozenset((*ROLES, "image_folder", "annotations"))
+_PREDICTION = "prediction"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRequest:
+    """What is to be evaluated, and how.
+
+    Attributes:
+        work: the steps.
+        by: the columns that the measures are broken down by, those of the protocol first.
+        content: what another command on the same output must agree with.
+        inputs: fingerprints of the sides.
+    """
+
+    work: Work
+    by: Sequence[str]
+    content: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+    @property
+    def predictions(self) -> RunTable | PredictionTable:
+        """The predictions."""
+        side = self.work.predictions
+        inner = side.side if isinstance(side, FirstRows) else side
+        assert isinstance(inner, RunTable | PredictionTable)
+        return inner
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol."""
+        return self.work.plan.protocol
+
+    def to_json(self) -> bytes:
+        """Return what is written before any work."""
+        content = {"format": _FORMAT, "request": self.content, "inputs": self.inputs}
+        return json.dumps(content, indent=2, ensure_ascii=False).encode()
+
+
+def open_request(spec: EvaluateSpec, predictions: str, truth: str | None) -> EvaluationRequest:
+    """Open both sides and find the columns.
+
+    Args:
+        spec: of the command.
+        predictions: a run, or a table of predictions.
+        truth: None where the predictions hold it.
+
+    Raises:
+        RequestError: something is missing or does not fit; nothing was written.
+    """
+    renamed = {name: column for name, column in spec.columns.items() if name not in _OF_INPUTS}
+    column = renamed.pop(_PREDICTION, None)
+    run = open_run(predictions)
+    protocol = _protocol(spec, run, truth)
+    wanted = roles.candidates(protocol, renamed)
+    names = [name for each in wanted.values() for name in each]
+    attributes = run.attributes if run is not None else ()
+    read = tuple(dict.fromkeys((*names, *attributes, *(renamed.values()), *spec.by, *([spec.key] if spec.key else []))))
+    side: RunTable | PredictionTable
+    side = run or open_predictions(_config(spec, predictions), protocol.prediction, read, column)
+    _check_kind(protocol, side, predictions)
+    other = None if truth is None else _open_truth(spec, truth, read)
+    labels = _labels(attributes, renamed, side, other) if run is not None else {}
+    if labels:
+        wanted = {role: each for role, each in wanted.items() if role not in ("labels", "attribute")}
+    if protocol.prediction == "labels" and run is not None and not labels:
+        there = join_names(roles.present_columns(other or side))
+        raise RequestError(
+            f"--protocol {protocol.name} needs a column of true labels for an attribute of the run "
+            f"({join_names(attributes)}); the columns are: {there}; name one with --column {attributes[0]}=NAME"
+        )
+    where = f"--truth {truth}" if truth is not None else f"--predictions {predictions}, without --truth,"
+    found = roles.resolve(protocol, wanted, side, other, where=where, supplied=("labels",) if labels else ())
+    groups = _groups(spec, protocol, found, side, other, attribute=bool(labels))
+    key = _key(spec, protocol, side, other)
+    plan = JoinPlan(protocol, found, labels, groups, other is not None, spec.limit is None)
+    work = _work(spec, plan, side, other, key)
+    content = {
+        "predictions": canonical_uri(predictions),
+        "truth": None if truth is None else canonical_uri(truth),
+        "protocol": protocol.name,
+        **{name: getattr(spec, name) for name in ("by", "key", "limit", "columns", "input_format", "encoding")},
+    }
+    inputs = {"predictions": side.fingerprint, "truth": "" if other is None else other.fingerprint}
+    units = () if labels else protocol.units
+    by = [name for name in dict.fromkeys((*protocol.groups, *spec.by)) if name in groups and name not in units]
+    return EvaluationRequest(work, by, content, inputs)
+
+
+def earlier_request(directory: EvaluationDirectory) -> tuple[dict[str, Any], dict[str, str]] | None:
+    """Return the content and the fingerprints of the request that an output holds; None for none."""
+    try:
+        content = json.loads(read_bytes(directory.request))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise RequestError(f"{directory.request}: not JSON: {error}") from error
+    return content["request"], content["inputs"]
+
+
+def _protocol(spec: EvaluateSpec, run: RunTable | None, truth: str | None) -> Protocol:
+    name = spec.protocol
+    if name is None and run is not None:
+        name = _OF_JOBS.get(run.job)
+    if name is None and spec.input_format in BENCHMARKS:
+        name = spec.input_format
+    if name is None:
+        of = f"{truth}" if truth is not None else "this run"
+        raise RequestError(
+            f"--protocol: wanted, because {of} does not tell it; known are {join_names(registry.names())}"
+        )
+    return registry.protocol(name)
+
+
+def _config(spec: EvaluateSpec, uri: str) -> InputConfig:
+    columns = {name: column for name, column in spec.columns.items() if name in _OF_INPUTS}
+    return InputConfig(uri, columns=columns, encoding=spec.encoding)
+
+
+def _open_truth(spec: EvaluateSpec, uri: str, read: Sequence[str]) -> Side:
+    config = replace(_config(spec, uri), format=spec.input_format, image_root=spec.image_root, questions=())
+    try:
+        return open_records(config, read)
+    except RequestError as error:
+        raise RequestError(f"--truth {error}") from error
+
+
+def _check_kind(protocol: Protocol, side: RunTable | PredictionTable, uri: str) -> None:
+    if side.kind != protocol.prediction:
+        takes = {"text": "answers or captions", "labels": "tags", "match": "matches of retrieve"}
+        raise RequestError(
+            f"--protocol {protocol.name} judges {takes[protocol.prediction]}; --predictions {uri} holds "
+            f"{takes[side.kind]}"
+        )
+
+
+def _labels(attributes: Sequence[str], renamed: Mapping[str, str], side: Side, other: Side | None) -> dict[str, Place]:
+    """Return the column of true labels of each attribute that has one."""
+    places = {name: roles.find(renamed.get(name, name), side, other) for name in attributes}
+    return {name: place for name, place in places.items() if place is not None}
+
+
+def _groups(
+    spec: EvaluateSpec,
+    protocol: Protocol,
+    found: Mapping[str, Place],
+    side: Side,
+    other: Side | None,
+    *,
+    attribute: bool,
+) -> dict[str, Place]:
+    groups = {role: found[role] for role in protocol.groups if role in found}
+    if attribute:
+        groups["attribute"] = Place("attribute", in_truth=False)
+    for name in spec.by:
+        place = roles.find(name, side, other)
+        if place is None:
+            there = dict.fromkeys(
+                name for each in (other, side) if each is not None for name in roles.present_columns(each)
+            )
+            raise RequestError(f"--by {name}: neither truth nor run has it; the columns are: {join_names(list(there))}")
+        groups[name] = place
+    return groups
+
+
+def _key(
+    spec: EvaluateSpec, protocol: Protocol, side: RunTable | PredictionTable, other: Side | None
+) -> tuple[str, ...]:
+    asks = protocol.prediction == "text" and not (isinstance(side, RunTable) and side.job == "caption")
+    several = isinstance(side, RunTable) and side.has_several
+    return choose_key(side, other or side, spec.key, asks=asks, has_several=several)
+
+
+def _work(
+    spec: EvaluateSpec, plan: JoinPlan, side: RunTable | PredictionTable, other: Side | None, key: Sequence[str]
+) -> Work:
+    used = {place.column for place in (*plan.roles.values(), *plan.attributes.values(), *plan.groups.values())} | {*key}
+    predictions: Side = side.keeping(used) if isinstance(side, RunTable) else side
+    truth = other
+    if spec.limit is not None and truth is not None:
+        truth = FirstRows(truth, spec.limit)
+    elif spec.limit is not None:
+        predictions = FirstRows(predictions, spec.limit)
+    return Work(plan, predictions, truth, key, EvaluationDirectory(spec.output), partitions_for(predictions, truth))

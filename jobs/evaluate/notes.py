@@ -1,0 +1,30 @@
+"""Sentences on what an evaluation found beside its measures: ids and rows that do not fit."""
+
+from __future__ import annotations
+
+from vqa_ray.jobs.evaluate.spec import EvaluateSpec
+from vqa_ray.judging.findings import Findings
+
+_SENTENCES = {
+    "missing": "rows of truth have no prediction; they count as wrong",
+    "unparsed": "predictions cannot be read as an answer of the wanted kind; they count as wrong",
+    "no_truth": "rows of the run have no truth; they are not in the measures",
+    "bad_truth": "rows of truth cannot be used; they are not in the measures",
+    "similar_ids": "ids differ in leading zeros, case or blanks only; ids are text and were not merged",
+    "duplicate_truth": "rows of truth repeat an id; the first of each counts",
+    "contradicting_truth": "of them say something else than the first",
+    "duplicate_predictions": "rows of the run repeat an id; the first of each counts",
+    "superseded": "rows of the run are of earlier attempts; the last of each counts",
+}
+
+
+def notes_on(found: Findings, spec: EvaluateSpec) -> list[str]:
+    """Return a sentence for each finding, with examples."""
+    notes = []
+    if spec.limit is not None:
+        notes.append(f"only the first {spec.limit:,} rows of truth were evaluated (--limit)")
+    for finding, sentence in _SENTENCES.items():
+        if count := found.counts[finding]:
+            examples = "; ".join(found.examples[finding])
+            notes.append(f"{count:,} {sentence}" + (f" (for example {examples})" if examples else ""))
+    return notes

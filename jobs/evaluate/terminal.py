@@ -1,0 +1,127 @@
+"""An evaluation on the terminal: the measures with their intervals, or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from vqa_ray.errors import one_line
+from vqa_ray.evaluation.power import POWER, rows_for_difference, rows_for_interval
+from vqa_ray.jobs.evaluate.spec import EvaluateSpec
+from vqa_ray.judging.record import EvaluationRecord, Measure
+
+_NAME = 34
+_WIDTH = 80
+_LARGE = 10
+
+
+def print_record(record: EvaluationRecord, spec: EvaluateSpec) -> None:
+    """Print an evaluation as the command asks.
+
+    Args:
+        record: the evaluation.
+        spec: of the command: `format`, `labels_needed`, `output`.
+    """
+    needed = None if spec.labels_needed is None else labels_needed(record, spec.labels_needed)
+    if spec.format == "json":
+        content = record.to_dict() | ({} if needed is None else {"labels_needed": needed})
+        sys.stdout.write(json.dumps(content, indent=2) + "\n")
+        return
+    _print_table(record, spec.output)
+    if needed is not None:
+        sys.stdout.write("\n" + "\n".join(_told_needed(needed)) + "\n")
+
+
+def labels_needed(record: EvaluationRecord, half_width: float) -> dict[str, Any]:
+    """Return how many rows an interval of the mean score of this half-width takes.
+
+    Args:
+        record: whose rows tell how much scores differ and how alike those of an image are.
+        half_width: 0..1.
+    """
+    interval = record.interval
+    variance, design = float(interval["variance"]), float(interval["design_effect"])
+    first = record.first
+    rows = rows_for_interval(half_width, variance, design)
+    return {
+        "half_width": half_width,
+        "rows": rows,
+        "images": -(-rows * first.clusters // max(first.n, 1)),
+        "rows_here": first.n,
+        "images_here": first.clusters,
+        "design_effect": design,
+        "rows_for_difference": rows_for_difference(half_width, 2 * variance, design),
+        "power": POWER,
+    }
+
+
+def _told_needed(needed: dict[str, Any]) -> list[str]:
+    width = needed["half_width"]
+    return [
+        f"for ± {width:g} of the mean score (95 %): {needed['rows']:,} labelled rows, {needed['images']:,} images;",
+        f"  here are {needed['rows_here']:,} rows of {needed['images_here']:,} images, design effect "
+        f"{needed['design_effect']:.2f}",
+        f"to see a difference of {width:g} between two models ({needed['power']:.0%} power): at most "
+        f"{needed['rows_for_difference']:,}",
+        "  labelled rows; fewer where both err on the same rows (vqa-ray compare tells)",
+    ]
+
+
+def _print_table(record: EvaluationRecord, output: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
+    counts = record.rows
+    lines = [
+        record.title,
+        f"{record.predictions}{f' ({record.model})' if record.model else ''}",
+        f"truth: {record.truth or 'columns of the run'}, joined by {record.key}",
+    ]
+    for line in lines:
+        console.print(Text(one_line(line, 1000)))
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for head in ("value", "95 % interval", "rows", "images"):
+        table.add_column(head, justify="right", no_wrap=True)
+    group: object = None
+    for each in record.measures:
+        own = each.group.column if each.group is not None else None
+        if own != group:
+            table.add_row()
+            table.add_row(Text(f"by {own}"))
+            group = own
+        table.add_row(Text(_name(each, record)), *map(Text, _cells(each, record.scale)))
+    console.print()
+    console.print(table)
+    console.print()
+    outcomes = " · ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items() if count)
+    console.print(Text(f"rows: {outcomes}"))
+    if record.errors:
+        console.print(Text("errors: " + " · ".join(f"{code} {count:,}" for code, count in record.errors.items())))
+    for note in record.notes:
+        console.print(Text(f"note: {one_line(note, 1000)}"))
+    console.print(Text(f"→ {output}"))
+
+
+def _name(each: Measure, record: EvaluationRecord) -> str:
+    if each.group is None:
+        return one_line(each.name, _NAME)
+    of = "" if each.name == record.headline else f" {each.name}"
+    return f"  {one_line(each.group.value + of, _NAME)}"
+
+
+def _cells(each: Measure, scale: float) -> Sequence[str]:
+    interval = (
+        "" if each.low is None or each.high is None else f"{_number(each.low, scale)} - {_number(each.high, scale)}"
+    )
+    return _number(each.value, scale), interval, f"{each.n:,}", f"{each.clusters:,}"
+
+
+def _number(value: float | None, scale: float) -> str:
+    if value is None:
+        return "n/a"
+    return f"{value:.2f}" if scale > 1 or abs(value) >= _LARGE else f"{value:.4f}"
