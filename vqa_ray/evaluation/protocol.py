@@ -7,14 +7,15 @@ judged rows as columns, with a weight for each, so that the same function gives 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+T = TypeVar("T")
 # Role of a value of truth → names of columns that hold it.
 Roles: TypeAlias = Mapping[str, tuple[str, ...]]
 
@@ -68,23 +69,34 @@ class JudgedRows:
     truth: npt.NDArray[np.object_]
     groups: Mapping[str, npt.NDArray[np.object_]]
     extra: Mapping[str, npt.NDArray[np.float64]]
-    _codes: dict[tuple[str, ...], tuple[list[tuple[str, ...]], npt.NDArray[np.intp]]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` computes of these rows; computed once, however many resamples read it.
+
+        Args:
+            key: of the result.
+            make: computes it.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        found: T = self._kept[key]
+        return found
 
     def codes(self, *roles: str) -> tuple[list[tuple[str, ...]], npt.NDArray[np.intp]]:
-        """Return a number for each combination of group values; computed once, however many resamples read it.
+        """Return a number for each combination of group values.
 
         Returns:
             The combinations in the order in which they first occur, None as "", and intp (N,), the number of each
             row's, so that `np.bincount(codes, weight * score)` sums by group.
         """
-        if roles not in self._codes:
-            seen: dict[tuple[str, ...], int] = {}
-            columns = [[str(value) if value is not None else "" for value in self.groups[role]] for role in roles]
-            numbers = [seen.setdefault(values, len(seen)) for values in zip(*columns, strict=True)]
-            self._codes[roles] = list(seen), np.array(numbers, np.intp)
-        return self._codes[roles]
+        return self.kept(("codes", *roles), lambda: self._number(roles))
+
+    def _number(self, roles: Sequence[str]) -> tuple[list[tuple[str, ...]], npt.NDArray[np.intp]]:
+        seen: dict[tuple[str, ...], int] = {}
+        columns = [[str(value) if value is not None else "" for value in self.groups[role]] for role in roles]
+        numbers = [seen.setdefault(values, len(seen)) for values in zip(*columns, strict=True)]
+        return list(seen), np.array(numbers, np.intp)
 
     def take(self, rows: npt.NDArray[np.intp]) -> JudgedRows:
         """Return the rows of these numbers, in this order."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
-from vqa_ray.evaluation.ranking import average_precision, require_scikit_learn
+from vqa_ray.evaluation.ranking import RankedList
 
 # A tag of a row is: neither said nor true, said, true, both. The numbers add up.
 _SAID, _TRUE = 1, 2
@@ -31,7 +32,7 @@ class Tags(Protocol):
 
     name = "tags"
     title = "Tags: precision, recall, F1, mean average precision"
-    source = "Definitions as in scikit-learn; average precision by average_precision_score"
+    source = "Definitions of scikit-learn: precision_recall_fscore_support, average_precision_score"
     prediction = "labels"
     truth: ClassVar[Roles] = {"labels": ("labels",)}
     optional: ClassVar[Roles] = {"attribute": ("attribute",)}
@@ -40,7 +41,6 @@ class Tags(Protocol):
     means = frozenset({"exact_match"})
 
     def __init__(self) -> None:
-        require_scikit_learn("the measures of tags")
         # Attribute → its tags, sorted; the same attribute's rows keep a tag's numbers in the column of its place.
         self._tags: dict[str, list[str]] = {}
 
@@ -73,32 +73,51 @@ class Tags(Protocol):
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
         found = {"exact_match": _ratio(float(rows.score @ weight), float(weight.sum()))}
         counts = np.array([0.0, 0.0, float(rows.extra["never_true"] @ weight)])
-        each: list[tuple[float, float, float]] = []
+        macro: list[tuple[float, float, float]] = []
         precisions: list[float] = []
-        for name, at, place in self._tags_of(rows):
-            state, scores, part = rows.extra[f"state_{place}"][at], rows.extra[f"score_{place}"][at], weight[at]
-            said, true = state % 2 == _SAID, state >= _TRUE
-            own = np.array([part @ (said & true), part @ true, part @ said])
+        for tag in rows.kept("tags", lambda: list(self._tags_of(rows))):
+            part = weight[tag.rows]
+            own = tag.counts @ part
             counts += own
             measured = _precision_recall_f1(*own)
-            found |= {f"{kind}[{name}]": value for kind, value in zip(_KINDS, measured, strict=True)}
+            found |= {f"{kind}[{tag.name}]": value for kind, value in zip(_KINDS, measured, strict=True)}
             if own[1]:
-                each.append(measured)
-                if scores.max() > _UNSCORED:
-                    precisions.append(average_precision(true, scores, part))
-                    found[f"average_precision[{name}]"] = precisions[-1]
+                macro.append(measured)
+                if tag.ranked is not None:
+                    precisions.append(tag.ranked.average_precision(part))
+                    found[f"average_precision[{tag.name}]"] = precisions[-1]
+        means = np.nan_to_num(macro).mean(axis=0) if macro else [float("nan")] * 3
         found |= {f"{kind}_micro": value for kind, value in zip(_KINDS, _precision_recall_f1(*counts), strict=True)}
-        macro = np.nan_to_num(each).mean(axis=0) if each else [float("nan")] * 3
-        found |= {f"{kind}_macro": float(value) for kind, value in zip(_KINDS, macro, strict=True)}
+        found |= {f"{kind}_macro": float(value) for kind, value in zip(_KINDS, means, strict=True)}
         return found | {"map": float(np.mean(precisions)) if precisions else float("nan")}
 
-    def _tags_of(self, rows: JudgedRows) -> Iterator[tuple[str, npt.NDArray[np.intp], int]]:
-        """Yield each tag by the name of its measures, with its rows and the place of its numbers."""
+    def _tags_of(self, rows: JudgedRows) -> Iterator[_Tag]:
         attributes, codes = rows.codes("attribute")
         for number, (attribute,) in enumerate(attributes):
             at = np.flatnonzero(codes == number)
             for place, tag in enumerate(self._tags.get(attribute, [])):
-                yield f"{attribute}={tag}" if attribute else tag, at, place
+                state, scores = rows.extra[f"state_{place}"][at], rows.extra[f"score_{place}"][at]
+                said, true = state % 2 == _SAID, state >= _TRUE
+                counts = np.array([said & true, true, said], np.float64)
+                ranked = RankedList(true, scores) if scores.max() > _UNSCORED else None
+                yield _Tag(f"{attribute}={tag}" if attribute else tag, at, counts, ranked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tag:
+    """A tag in some rows.
+
+    Attributes:
+        name: as its measures have it.
+        rows: intp (N,), those of its attribute.
+        counts: float64 (3, N): said and true, true, said.
+        ranked: the rows by score; None where no row has one.
+    """
+
+    name: str
+    rows: npt.NDArray[np.intp]
+    counts: npt.NDArray[np.float64]
+    ranked: RankedList | None
 
 
 _KINDS = ("precision", "recall", "f1")

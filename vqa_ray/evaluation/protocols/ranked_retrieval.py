@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
-from vqa_ray.evaluation.ranking import average_precision, ndcg, precision_and_recall_at, require_scikit_learn
+from vqa_ray.evaluation.ranking import RankedList, ndcg, precision_and_recall_at, require_scikit_learn
 from vqa_ray.evaluation.truth_values import yes
 
 _KS = (1, 5, 10)
@@ -34,7 +34,7 @@ class Retrieval(Protocol):
     headline = "map"
 
     def __init__(self) -> None:
-        require_scikit_learn("the measures of retrieval")
+        require_scikit_learn()
 
     def judge(self, prediction: bool, truth: Mapping[str, Any]) -> Judgement:
         relevant, score = yes(truth["relevant"], "relevant"), truth.get("scores")
@@ -64,8 +64,8 @@ class Retrieval(Protocol):
 
 def _of_query(relevant: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> list[float]:
     at = precision_and_recall_at(relevant, scores, _KS)
-    ranked = [average_precision(relevant, scores), ndcg(relevant, scores, _NDCG_K)]
-    return ranked + [value for k in _KS for value in at[k]]
+    precision = RankedList(relevant, scores).average_precision(np.ones(len(scores)))
+    return [precision, ndcg(relevant, scores, _NDCG_K), *(value for k in _KS for value in at[k])]
 
 
 def _word(fits: bool) -> str:

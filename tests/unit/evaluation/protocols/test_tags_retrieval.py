@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from tests.helpers.judged_rows import judge_all, measure
 from vqa_ray.errors import RequestError
 from vqa_ray.evaluation.protocol import Protocol
-from vqa_ray.evaluation.ranking import precision_and_recall_at
+from vqa_ray.evaluation.ranking import RankedList, precision_and_recall_at
 from vqa_ray.evaluation.registry import protocol
 
 TAGS = ("blue", "green", "red")
@@ -103,6 +103,17 @@ def test_retrieval_without_anything_to_find_is_undefined() -> None:
     assert found["accuracy"] == 0
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.5, 0.9]), st.integers(0, 3)), min_size=1))
+def test_average_precision_is_that_of_scikit_learn(items: list[tuple[bool, float, int]]) -> None:
+    relevant, scores, weight = (np.array(column) for column in zip(*items, strict=True))
+    ours = RankedList(relevant, scores).average_precision(weight.astype(float))
+    if weight[relevant].any():
+        assert ours == pytest.approx(average_precision_score(relevant, scores, sample_weight=weight))
+    else:
+        assert np.isnan(ours)
+
+
 def test_ties_count_against_the_relevant_ones() -> None:
     at = precision_and_recall_at(np.array([True, False]), np.array([0.5, 0.5]), (1, 2, 5))
     assert at == {1: (0.0, 0.0), 2: (0.5, 1.0), 5: (0.2, 1.0)}
@@ -122,8 +133,7 @@ def test_measures_of_retrieval_are_ratios(rows: list[tuple[bool, float | None, b
         assert np.isnan(value) or -1e-9 <= value <= 1 + 1e-9
 
 
-@pytest.mark.parametrize("name", ["tags", "retrieval"])
-def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
     with pytest.raises(RequestError, match=r"scikit-learn, which is not installed: pip install 'vqa-ray\[evaluate\]'"):
-        protocol(name)
+        protocol("retrieval")
