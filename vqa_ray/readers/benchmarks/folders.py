@@ -10,8 +10,8 @@ from vqa_ray.readers.benchmarks.documents import Found
 from vqa_ray.readers.benchmarks.fields import FILE, NUMBER
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.source import Shard
-from vqa_ray.storage.filesystem import read_bytes
-from vqa_ray.text_encoding import decode_text
+from vqa_ray.storage.filesystem import read_bytes, read_head
+from vqa_ray.text_encoding import decode_text, encoding_of
 
 _QUESTIONS, _IMAGES = "questions_answers_YN", "images"
 _FILES_PER_SHARD = 256
@@ -22,17 +22,14 @@ _IMAGE_SUFFIXES = (".jpg", ".png", ".jpeg")
 def task_files(listing: Listing) -> list[str]:
     """Return the text files of tasks, relative: `TASK/0001.txt`, `TASK/questions_answers_YN/0001.txt`, `TASK.txt`."""
     names = {listing.relative(entry) for entry in listing.entries}
-    return sorted(
-        name for name in names if name.endswith(".txt") and (_image_of(name, names) or _states_images(name, listing))
-    )
+    return sorted(name for name in names if name.endswith(".txt") and ("/" not in name or _image_of(name, names)))
 
 
-def _states_images(name: str, listing: Listing) -> bool:
-    """Check whether the first line of a task file names an image, a question and an answer of yes or no."""
-    lines = decode_text(read_bytes(f"{listing.root}/{name}")).splitlines()[:1] if "/" not in name else []
-    return any(
-        len(cells) >= 3 and cells[2].strip().lower() in ("yes", "no") for cells in (x.split("\t") for x in lines)
-    )
+def is_task(listing: Listing, name: str) -> bool:
+    """Check whether the first line of a text file has fields with tabs between, and an answer of yes or no."""
+    head = read_head(f"{listing.root}/{name}", _HEAD_BYTES)
+    cells = head.decode(encoding_of(head), errors="replace").partition("\n")[0].split("\t")
+    return any(cell.strip().lower() in ("yes", "no") for cell in cells[1:])
 
 
 def _image_of(name: str, names: set[str]) -> str | None:
@@ -64,7 +61,12 @@ def task_records(shard: Shard, names: Sequence[str], encoding: str | None) -> It
     for name, image in zip(names[::2], names[1::2], strict=True):
         task = name.removesuffix(".txt").partition("/")[0]
         seen: Counter[str] = Counter()
-        lines = decode_text(read_bytes(f"{shard.uri}/{name}"), encoding).splitlines()
+        data = read_bytes(f"{shard.uri}/{name}")
+        try:
+            lines = decode_text(data, encoding).splitlines()
+        except ValueError as error:
+            yield Found(None, data, f"{name}: {error}")
+            continue
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue

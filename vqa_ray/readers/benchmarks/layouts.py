@@ -280,9 +280,3 @@ LAYOUTS: Mapping[Format, Layout] = {
         folders=("OCRBench_Images/", "images/"),
     ),
 }
-
-
-def split_of(record: Record) -> str | None:
-    """Return the split that a record states, or its metadata, of a file that holds several."""
-    value = first("split", "data_split")(record) or inner("metadata", "split")(record)
-    return None if value is None else str(value)

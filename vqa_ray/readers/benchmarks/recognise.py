@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from pyarrow import parquet
 
 from vqa_ray.readers.benchmarks.documents import first_records
 from vqa_ray.readers.benchmarks.fields import Record
-from vqa_ray.readers.benchmarks.folders import task_files
+from vqa_ray.readers.benchmarks.folders import is_task, task_files
 from vqa_ray.readers.benchmarks.layout import Layout
 from vqa_ray.readers.benchmarks.layouts import LAYOUTS
 from vqa_ray.readers.benchmarks.tables import tsv_names
@@ -39,17 +39,19 @@ def recognised(config: InputConfig, listing: Listing) -> Format | None:
     tables = [entry for entry in tables_of(listing) if not _BESIDE.search(entry.uri)]
     if not tables:
         return "mme" if _is_mme(listing) else None
-    found = {format_of(entry) for entry in tables[:_FILES]}
-    return found.pop() if len(found) == 1 else None
+    found = format_of(tables[0])
+    return found if found and all(format_of(entry) == found for entry in tables[1:_FILES]) else None
 
 
 def _is_mme(listing: Listing) -> bool:
-    names = [listing.relative(entry) for entry in listing.entries]
-    return any(name.endswith(".txt") for name in names) and _all_beside_images(names) and bool(task_files(listing))
-
-
-def _all_beside_images(names: Iterable[str]) -> bool:
-    return all(name.endswith((".txt", ".jpg", ".png", ".jpeg")) for name in names)
+    suffixes = (".txt", ".jpg", ".png", ".jpeg")
+    if not all(entry.uri.endswith(suffixes) for entry in listing.entries):
+        return False
+    files = task_files(listing)
+    try:
+        return bool(files) and is_task(listing, files[0])
+    except DAMAGE:
+        return False
 
 
 def tables_of(listing: Listing) -> list[FileEntry]:

@@ -15,10 +15,11 @@ from vqa_ray.readers.benchmarks.examples import example_of, rotations
 from vqa_ray.readers.benchmarks.fields import FILE, NUMBER, Record
 from vqa_ray.readers.benchmarks.folders import task_files, task_records, task_shards
 from vqa_ray.readers.benchmarks.layout import Layout
-from vqa_ray.readers.benchmarks.layouts import LAYOUTS, split_of
+from vqa_ray.readers.benchmarks.layouts import LAYOUTS
 from vqa_ray.readers.benchmarks.places import find_images
 from vqa_ray.readers.benchmarks.prompts import own_prompt
 from vqa_ray.readers.benchmarks.recognise import format_of, kind_of_table, tables_of
+from vqa_ray.readers.benchmarks.splits import of_split
 from vqa_ray.readers.benchmarks.tables import parquet_records, tsv_records
 from vqa_ray.readers.columns import check_keep, check_names, present_labels
 from vqa_ray.readers.formats.parquet import row_group_shards
@@ -193,12 +194,12 @@ def _records(layout: Layout, shard: Shard, config: InputConfig, wanted: Callable
         found = tsv_records(shard.uri, config.encoding, reads_images=config.reads_images)
     else:
         found = json_records(shard.uri, config.encoding, layout.rows_at)
-    placed = (
+    placed: Iterator[Found] = (
         each if each.record is None else each._replace(record={**base, NUMBER: number, **each.record})
         for number, each in enumerate(found)
     )
     if split:
-        placed = (each for each in placed if each.record is None or split_of(each.record) == split)
+        placed = of_split(placed, split, shard.uri)
     return islice(placed, shard.start, shard.stop) if kind == "json" and shard.stop else placed
 
 

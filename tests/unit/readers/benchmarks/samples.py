@@ -186,7 +186,7 @@ def scienceqa(root: Path) -> Path:
         "solution": "",
     }
     write_image(root / "images" / "test" / "11" / "image.png")
-    write_json(root / "pid_splits.json", {"test": ["11"], "val": ["12"]})
+    write_json(root / "pid_splits.json", {"test": ["11"], "minival": ["12"]})
     return write_json(
         root / "problems.json",
         {

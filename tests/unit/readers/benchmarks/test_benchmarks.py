@@ -162,6 +162,13 @@ def test_rows_of_a_users_own_are_read_as_before(tmp_path: Path, row: dict[str, A
     assert (source.format, source.notes, rows_of(source)[0]["questions"]) == ("jsonl", (), ["q?"])
 
 
+def test_images_with_captions_beside_them_are_no_benchmark(tmp_path: Path) -> None:
+    write_image(tmp_path / "shoes" / "a.jpg")
+    (tmp_path / "shoes" / "a.txt").write_text("a red shoe\twith a heel")
+    assert open_at(tmp_path, needs_question=False).format == "images"
+    assert "no column" in refused(tmp_path) or "--question" in refused(tmp_path)
+
+
 def test_what_is_named_is_read_as_named(tmp_path: Path) -> None:
     file = pope(tmp_path)
     assert open_at(file, columns={"question": "text"}, needs_question=True).format == "jsonl"
@@ -206,7 +213,11 @@ def test_a_mark_without_its_image_is_an_error(tmp_path: Path) -> None:
 def test_a_split_is_chosen_behind_a_mark(tmp_path: Path) -> None:
     path = SAMPLES["scienceqa"](tmp_path)
     assert [row["question_id"] for row in read(f"{path}#test")] == ["11"]
+    assert [row["question_id"] for row in read(f"{path}#val")] == ["12"]
+    assert [row["question_id"] for row in read(f"{path}#minival")] == ["12"]
     assert "no ScienceQA questions of split 'other' are there" in refused(f"{path}#other")
+    (tmp_path / "pid_splits.json").write_text("[1]")
+    assert "pid_splits.json: is no object of splits and keys" in refused(f"{path}#val")
 
 
 def test_rotations_of_circular_evaluation(tmp_path: Path) -> None:
@@ -254,6 +265,10 @@ def test_a_broken_line_and_a_broken_field_cost_their_own_rows(tmp_path: Path) ->
     rows = read(path)
     assert [row["status"] for row in rows] == ["ok", "error", "error", "ok"]
     assert [code for code, _ in filter(None, errors(rows))] == ["row_malformed", "row_malformed"]
+    tasks = SAMPLES["mme"](tmp_path / "mme")
+    (tasks / "OCR" / "0001.txt").write_bytes(b"caf\xe9?\tYes")
+    (tasks / "landmark" / "questions_answers_YN" / "0001.txt").write_text("Is it?\tYes\n\nIs it not?\n")
+    assert [row["status"] for row in read(tasks)] == ["error", "ok", "error"]
     mmmu = table(
         tmp_path / "v.parquet",
         ("image_1",),
