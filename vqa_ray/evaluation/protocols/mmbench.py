@@ -13,6 +13,7 @@ from vqa_ray.evaluation.protocols.multiple_choice import MultipleChoice
 
 # A rotation has the index of its question plus a multiple of this.
 ROTATION = 1_000_000
+_LONGEST_INDEX = 18
 _SOURCE = (
     "Liu et al., MMBench (2023); open-compass/VLMEvalKit vlmeval/dataset/utils/multiple_choice.py @028a6e77 under its "
     "policy exact_matching"
@@ -53,8 +54,7 @@ class MMBenchCircular(MultipleChoice):
 
         A question counts as often as its rows do on average.
         """
-        question, rotation = _rotations(rows)
-        unrotated = rotation == 0
+        question, unrotated = rows.kept("rotations", lambda: _rotations(rows))
         size = np.bincount(question)
         weights = np.bincount(question, weight) / size
         hits = np.bincount(question, rows.score) == size
@@ -72,13 +72,13 @@ class MMBenchCircular(MultipleChoice):
         return []
 
 
-def _rotations(rows: JudgedRows) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return intp (N,), the number of each row's question, and intp (N,), its rotation."""
+def _rotations(rows: JudgedRows) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """Return intp (N,), the number of each row's question, and bool (N,), whether its options are as published."""
     indices, codes = rows.codes("index")
     parts = [question_and_rotation(index) for (index,) in indices]
     numbers: dict[str, int] = {}
     questions = np.array([numbers.setdefault(question, len(numbers)) for question, _ in parts], np.intp)
-    return questions[codes], np.array([rotation for _, rotation in parts], np.intp)[codes]
+    return questions[codes], np.array([rotation == 0 for _, rotation in parts], bool)[codes]
 
 
 def question_and_rotation(index: str) -> tuple[str, int]:
@@ -86,7 +86,7 @@ def question_and_rotation(index: str) -> tuple[str, int]:
 
     "3000241" is rotation 3 of question "241"; an index that is no number stands for a question of its own.
     """
-    if not index.isdecimal():
+    if not index.isdecimal() or len(index) > _LONGEST_INDEX:
         return index, 0
     rotation, question = divmod(int(index), ROTATION)
     return str(question), rotation

@@ -45,6 +45,10 @@ def test_question_and_rotation(index: str, expected: tuple[str, int]) -> None:
     assert question_and_rotation(index) == expected
 
 
+def test_an_index_of_any_length_is_read() -> None:
+    assert question_and_rotation("9" * 5000) == ("9" * 5000, 0)
+
+
 def test_circular_evaluation_wants_every_rotation() -> None:
     def row(index: int, said: str | None, answer: str) -> tuple[str | None, dict[str, Any]]:
         return said, {"A": "cat", "B": "dog", "answer": answer, "index": index}
