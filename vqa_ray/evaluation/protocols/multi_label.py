@@ -34,7 +34,7 @@ class Tags(Protocol):
     title = "Tags: precision, recall, F1, mean average precision"
     source = "Definitions of scikit-learn: precision_recall_fscore_support, average_precision_score"
     prediction = "labels"
-    truth: ClassVar[Roles] = {"labels": ("labels",)}
+    truth: ClassVar[Roles] = {"labels": ("labels", "tags")}
     optional: ClassVar[Roles] = {"attribute": ("attribute",)}
     groups = ("attribute",)
     headline = "f1_micro"
@@ -71,25 +71,29 @@ class Tags(Protocol):
         return numbers
 
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
-        found = {"exact_match": _ratio(float(rows.score @ weight), float(weight.sum()))}
         counts = np.array([0.0, 0.0, float(rows.extra["never_true"] @ weight)])
         macro: list[tuple[float, float, float]] = []
         precisions: list[float] = []
+        of_tags: dict[str, float] = {}
         for tag in rows.kept("tags", lambda: list(self._tags_of(rows))):
             part = weight[tag.rows]
             own = tag.counts @ part
             counts += own
             measured = _precision_recall_f1(*own)
-            found |= {f"{kind}[{tag.name}]": value for kind, value in zip(_KINDS, measured, strict=True)}
+            of_tags |= {f"{kind}[{tag.name}]": value for kind, value in zip(_KINDS, measured, strict=True)}
             if own[1]:
                 macro.append(measured)
                 if tag.ranked is not None:
                     precisions.append(tag.ranked.average_precision(part))
-                    found[f"average_precision[{tag.name}]"] = precisions[-1]
+                    of_tags[f"average_precision[{tag.name}]"] = precisions[-1]
         means = np.nan_to_num(macro).mean(axis=0) if macro else [float("nan")] * 3
-        found |= {f"{kind}_micro": value for kind, value in zip(_KINDS, _precision_recall_f1(*counts), strict=True)}
-        found |= {f"{kind}_macro": float(value) for kind, value in zip(_KINDS, means, strict=True)}
-        return found | {"map": float(np.mean(precisions)) if precisions else float("nan")}
+        return {
+            **{f"{kind}_micro": value for kind, value in zip(_KINDS, _precision_recall_f1(*counts), strict=True)},
+            **{f"{kind}_macro": float(value) for kind, value in zip(_KINDS, means, strict=True)},
+            "map": float(np.mean(precisions)) if precisions else float("nan"),
+            "exact_match": _ratio(float(rows.score @ weight), float(weight.sum())),
+            **of_tags,
+        }
 
     def _tags_of(self, rows: JudgedRows) -> Iterator[_Tag]:
         attributes, codes = rows.codes("attribute")
