@@ -38,8 +38,8 @@ class CaptionPipeline:
     spec: CaptionSpec
     model: Checkpoint
 
-    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+    def build(self, work: Attempt, plan: ResourcePlan) -> Dataset:
         """Build it, lazily."""
         options = recorded_options(self.spec, self.model, work.record)
         config = CaptionConfig(options, self.spec.prompt, self.model.family.has_boxes, work.record.columns_version)
-        return caption(work.tasks, image_config(self.spec, work, self.model), config, placement, work.directory.attempt)
+        return caption(work.tasks, image_config(self.spec, work, self.model), config, plan, work.directory.attempt)

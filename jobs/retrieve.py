@@ -53,12 +53,12 @@ class RetrievePipeline:
     predicate: Predicate
     model: Checkpoint
 
-    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+    def build(self, work: Attempt, plan: ResourcePlan) -> Dataset:
         """Build it, lazily."""
         spec, version = self.spec, work.record.columns_version
         is_generative = self.model.family.is_generative
         config = RetrieveConfig(model_options(spec, self.model), self.predicate, spec.ask_all, is_generative, version)
-        return retrieve(work.tasks, image_config(spec, work, self.model), config, placement, work.directory.attempt)
+        return retrieve(work.tasks, image_config(spec, work, self.model), config, plan, work.directory.attempt)
 
 
 def write_matches(spec: RetrieveSpec, parts: Sequence[str]) -> None:

@@ -49,7 +49,7 @@ class TagPipeline:
     model: Checkpoint
     taxonomy: Taxonomy
 
-    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+    def build(self, work: Attempt, plan: ResourcePlan) -> Dataset:
         """Build it, lazily."""
         config = TagConfig(model_options(self.spec, self.model), self.taxonomy, work.record.columns_version)
-        return tag(work.tasks, image_config(self.spec, work, self.model), config, placement, work.directory.attempt)
+        return tag(work.tasks, image_config(self.spec, work, self.model), config, plan, work.directory.attempt)

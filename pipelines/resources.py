@@ -117,11 +117,11 @@ def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: in
     )
 
 
-def minimum_resources(placement: ResourcePlan) -> dict[str, float]:
+def minimum_resources(plan: ResourcePlan) -> dict[str, float]:
     """Return the least resources with which a pipeline can run: its actors and one task of each kind at a time."""
     return {
-        "CPU": placement.min_actors * placement.actor_cpus + READ_CPUS + DECODE_CPUS + WRITE_CPUS,
-        "GPU": placement.min_actors * placement.actor_gpus,
+        "CPU": plan.min_actors * plan.actor_cpus + READ_CPUS + DECODE_CPUS + WRITE_CPUS,
+        "GPU": plan.min_actors * plan.actor_gpus,
     }
 
 

@@ -46,13 +46,13 @@ class TrainingInputs:
     """What is read, and in what order.
 
     Attributes:
-        plan: which row is trained on at which step.
+        schedule: which row is trained on at which step.
         source: what is trained on, with its shards.
         validation: reads every validation row once; empty for none.
         captions: the column of captions that stand in place of questions; None where there are questions.
     """
 
-    plan: RowSchedule
+    schedule: RowSchedule
     source: Source
     validation: Sequence[ReadScheduled]
     captions: str | None = None
@@ -66,19 +66,19 @@ class TrainingStreams:
         reads: an object reference of `TrainingInputs`.
         images: how they are decoded.
         augment: what is done to images that are trained on; None for nothing.
-        placement: where all of it runs.
+        plan: where all of it runs.
     """
 
     reads: ray.ObjectRef[TrainingInputs]
     images: ImageConfig
     augment: AugmentImages | None
-    placement: TrainingResourcePlan
+    plan: TrainingResourcePlan
 
     def training(self, epoch: int, first_step: int) -> Dataset:
-        """Return the rows of an epoch from `first_step` on, in the plan's order, decoded and augmented."""
+        """Return the rows of an epoch from `first_step` on, in the order of the schedule, decoded and augmented."""
         reads = ray.get(self.reads)
-        tasks = scheduled_reads(reads.source, reads.plan.parts(epoch, first_step), reads.captions)
-        rows = decode(read_scheduled(tasks, self.placement.rows), self.images, self.placement.rows)
+        tasks = scheduled_reads(reads.source, reads.schedule.parts(epoch, first_step), reads.captions)
+        rows = decode(read_scheduled(tasks, self.plan.rows), self.images, self.plan.rows)
         if self.augment is None:
             return rows
         return rows.map_batches(self.augment, batch_size=None, batch_format="pyarrow", num_cpus=DECODE_CPUS)
@@ -86,7 +86,7 @@ class TrainingStreams:
     def validating(self) -> Dataset:
         """Every validation row, decoded."""
         tasks = ray.get(self.reads).validation
-        return decode(read_scheduled(tasks, self.placement.rows), self.images, self.placement.rows)
+        return decode(read_scheduled(tasks, self.plan.rows), self.images, self.plan.rows)
 
 
 class RayTrainContext:
@@ -97,7 +97,7 @@ class RayTrainContext:
         context = ray.train.get_context()
         self.rank, self._ranks = context.get_world_rank(), context.get_world_size()
         self.device = get_device()
-        self.threads = streams.placement.threads
+        self.threads = streams.plan.threads
         self._shared: list[DataIterator] = []
 
     def training_rows(self, epoch: int, first_step: int) -> Iterator[pa.Table]:
@@ -122,13 +122,13 @@ class RayTrainContext:
         return iter(mine.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=_BLOCKS_AHEAD))
 
     def _context(self) -> DataContext:
-        placement = self._streams.placement
-        context = run_context(placement.rows, None, placement.no_progress_timeout_s)
+        plan = self._streams.plan
+        context = run_context(plan.rows, None, plan.no_progress_timeout_s)
         context.custom_execution_callback_classes = [*context.custom_execution_callback_classes, SchedulerThrottle]
         # The rows of a step must not overtake those of an earlier one.
         context.execution_options.preserve_order = True
         context.execution_options.exclude_resources = ExecutionResources(
-            cpu=placement.cpus * self._ranks, gpu=placement.gpus * self._ranks
+            cpu=plan.cpus * self._ranks, gpu=plan.gpus * self._ranks
         )
         return context
 
@@ -169,8 +169,8 @@ def fit(config: TrainingConfig, streams: TrainingStreams, max_failures: int) -> 
     Raises:
         ray.train.TrainingFailedError: it failed, or died too often.
     """
-    placement = streams.placement
-    low, high = placement.workers
+    plan = streams.plan
+    low, high = plan.workers
     filesystem, path = filesystem_for(config.paths.checkpoints)
     Trainer(
         train_worker,
@@ -179,8 +179,8 @@ def fit(config: TrainingConfig, streams: TrainingStreams, max_failures: int) -> 
         scaling_config=ray.train.ScalingConfig(
             # Checked against the class of Ray Train's first version, which took no range.
             num_workers=low if low == high else (low, high),  # type: ignore[arg-type]
-            use_gpu=placement.gpus > 0,
-            resources_per_worker={"CPU": placement.cpus} | ({"GPU": placement.gpus} if placement.gpus else {}),
+            use_gpu=plan.gpus > 0,
+            resources_per_worker={"CPU": plan.cpus} | ({"GPU": plan.gpus} if plan.gpus else {}),
         ),
         run_config=ray.train.RunConfig(
             name=_NAME,

@@ -95,7 +95,7 @@ def plan_training_resources(
     return TrainingResourcePlan((low, high), worker_cpus, worker_gpus, threads, flow, request.no_progress_timeout_s)
 
 
-def minimum_training_resources(placement: TrainingResourcePlan) -> dict[str, float]:
+def minimum_training_resources(plan: TrainingResourcePlan) -> dict[str, float]:
     """Return what must be free at the same time: the fewest workers, and one task that reads and one that decodes."""
-    workers = placement.workers[0]
-    return {"CPU": workers * placement.cpus + READ_CPUS + DECODE_CPUS, "GPU": workers * placement.gpus}
+    workers = plan.workers[0]
+    return {"CPU": workers * plan.cpus + READ_CPUS + DECODE_CPUS, "GPU": workers * plan.gpus}

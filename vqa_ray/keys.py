@@ -26,8 +26,8 @@ def within(keys: Keys, ranges: Ranges) -> npt.NDArray[np.bool_]:
     """Check for each of `keys`, int64 (N,), whether it lies in one of `ranges`, int64 (R, 2) ascending: bool (N,)."""
     if not len(ranges):
         return np.zeros(len(keys), np.bool_)
-    place = np.searchsorted(ranges[:, 0], keys, side="right") - 1
-    inside: npt.NDArray[np.bool_] = (place >= 0) & (keys <= ranges[np.maximum(place, 0), 1])
+    nearest = np.searchsorted(ranges[:, 0], keys, side="right") - 1
+    inside: npt.NDArray[np.bool_] = (nearest >= 0) & (keys <= ranges[np.maximum(nearest, 0), 1])
     return inside
 
 

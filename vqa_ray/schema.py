@@ -181,8 +181,8 @@ def mark_failed(table: pa.Table, failures: Mapping[int, Failure]) -> pa.Table:
         values = table[field.name].to_pylist()
         for row, failure in failures.items():
             values[row] = error_cells(failure)[field.name]
-        place = table.schema.get_field_index(field.name)
-        table = table.set_column(place, table.schema.field(place), pa.array(values, field.type))
+        index = table.schema.get_field_index(field.name)
+        table = table.set_column(index, table.schema.field(index), pa.array(values, field.type))
     return table
 
 

@@ -49,7 +49,7 @@ class AnswerPipeline:
     source: Source
     model: Checkpoint
 
-    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+    def build(self, work: Attempt, plan: ResourcePlan) -> Dataset:
         """Build it, lazily."""
         record = work.record
         config = AnswerConfig(
@@ -60,7 +60,7 @@ class AnswerPipeline:
             self.model.family.has_boxes,
             record.columns_version,
         )
-        return answer(work.tasks, image_config(self.spec, work, self.model), config, placement, work.directory.attempt)
+        return answer(work.tasks, image_config(self.spec, work, self.model), config, plan, work.directory.attempt)
 
 
 def is_nested(spec: AnswerSpec, source: Source, record: RunRecord) -> bool:

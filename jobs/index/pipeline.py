@@ -22,7 +22,7 @@ class EmbedPipeline:
     spec: IndexSpec
     model: Checkpoint
 
-    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+    def build(self, work: Attempt, plan: ResourcePlan) -> Dataset:
         """Build it, lazily."""
         config = EmbedConfig(model_options(self.spec, self.model), self.spec.thumbnails)
-        return embed(work.tasks, image_config(self.spec, work, self.model), config, placement, work.directory.attempt)
+        return embed(work.tasks, image_config(self.spec, work, self.model), config, plan, work.directory.attempt)

@@ -64,10 +64,10 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
     """
     spec, directory = job.spec, work.directory
     with connect_ray(spec.address) as cluster:
-        placement = plan_job(spec, cluster)
+        plan = plan_job(spec, cluster)
         if not spec.wait_for_cluster:
-            require_resources(minimum_resources(placement), cluster.resources, cluster.name)
-        context = run_context(placement, checkpoint_config(directory, invocation), spec.no_progress_timeout_s)
+            require_resources(minimum_resources(plan), cluster.resources, cluster.name)
+        context = run_context(plan, checkpoint_config(directory, invocation), spec.no_progress_timeout_s)
         callbacks = [*context.custom_execution_callback_classes, ExecutionStats, StopOnRequest]
         context.custom_execution_callback_classes = callbacks
         ExecutionStats.last = None
@@ -83,7 +83,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
         )
         with DataContext.current(context), watch.reporting():
             try:
-                rows = job.pipeline.build(work, placement)
+                rows = job.pipeline.build(work, plan)
                 schema, rows_per_file = job.file_schema(work.record), job.rows_per_file(work.total)
                 write(rows, directory, schema, FencedNames(invocation, work.fence), rows_per_file)
                 # A short run ends before the reporter looks.

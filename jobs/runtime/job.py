@@ -53,12 +53,12 @@ class Attempt:
 class Pipeline(Protocol):
     """Builds the lazy dataset of a job; each job brings its own."""
 
-    def build(self, work: Attempt, placement: ResourcePlan) -> Dataset:
+    def build(self, work: Attempt, plan: ResourcePlan) -> Dataset:
         """Build the rows of `work`, lazily.
 
         Args:
             work: the rows to read, and the record of their run.
-            placement: where the parts of the pipeline run.
+            plan: where the parts of the pipeline run.
         """
 
 

@@ -137,9 +137,9 @@ def numpy_column(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     kind = column.type
     if pa.types.is_fixed_size_list(kind):
         matrix = np.full((len(column), kind.list_size), np.nan, np.float32)
-        for place, value in enumerate(column):
+        for row, value in enumerate(column):
             if value.is_valid:
-                matrix[place] = value.values.to_numpy()
+                matrix[row] = value.values.to_numpy()
         return matrix
     if pa.types.is_nested(kind):
         objects = np.empty(len(column), object)
@@ -160,7 +160,7 @@ def _lazy_names(columns: Mapping[str, Any]) -> Collection[str]:
 
 
 def _repeated(values: Any, places: Places) -> Any:
-    return values[places] if isinstance(values, np.ndarray) else [values[place] for place in places.tolist()]
+    return values[places] if isinstance(values, np.ndarray) else [values[row] for row in places.tolist()]
 
 
 def _column_values(column: pa.ChunkedArray) -> Sequence[object]:

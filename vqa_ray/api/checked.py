@@ -36,9 +36,9 @@ def checked_questions(questions: str | Sequence[str] | None, argument: str = "qu
     given = (questions,) if isinstance(questions, str) else tuple(questions)
     if not given:
         raise RequestError(f"{argument} is empty; give at least one")
-    for place, question in enumerate(given):
+    for index, question in enumerate(given):
         if not isinstance(question, str) or not question.strip():
-            raise RequestError(f"{argument}[{place}] is {question!r}; wanted is a text that is not blank")
+            raise RequestError(f"{argument}[{index}] is {question!r}; wanted is a text that is not blank")
     return tuple(question.strip() for question in given)
 
 

@@ -63,7 +63,7 @@ def _questions_of_each(questions: Any, images: int) -> list[tuple[str, ...]]:
         raise RequestError(
             f"questions holds {len(questions)} lists for {images} images; wanted is a list for each image"
         )
-    return [checked_questions(each, f"questions[{place}]") for place, each in enumerate(questions)]
+    return [checked_questions(each, f"questions[{index}]") for index, each in enumerate(questions)]
 
 
 def _check_errors(errors: str) -> None:
@@ -74,7 +74,7 @@ def _check_errors(errors: str) -> None:
 def _raise_first(errors: OnError, found: Sequence[Sequence[object]]) -> None:
     if errors == "return":
         return
-    for place, results in enumerate(found):
+    for index, results in enumerate(found):
         error = next((each for each in results if isinstance(each, RowError)), None)
         if error is not None:
-            raise RowError(error.code, f"images[{place}]: {error.message}" if len(found) > 1 else error.message)
+            raise RowError(error.code, f"images[{index}]: {error.message}" if len(found) > 1 else error.message)

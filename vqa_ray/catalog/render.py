@@ -88,13 +88,13 @@ def _paint_motif(layer: _Layer, shape: Shape, pose: Pose, motif: str, rng: np.ra
     ink = _INKS[rng.integers(len(_INKS))]
     radius = shape.print_radius * rng.uniform(0.95, 1.05)
     flip = -1.0 if rng.random() < 0.5 else 1.0
-    place = pose.after(Pose.of(radius, radius, 0.0, shape.print_x, shape.print_y))
+    print_pose = pose.after(Pose.of(radius, radius, 0.0, shape.print_x, shape.print_y))
     label = ellipse(0.0, 0.0, 1.0, 1.0) if rng.random() < 0.6 else rounded(-0.93, -0.93, 0.93, 0.93, 0.3)
-    placed = place.place(label)
+    placed = print_pose.place(label)
     layer.show(placed)
     layer.fill(placed, _PAPER)
     layer.outline(placed, ink, max(2, int(0.010 * layer.paint.width)))
-    draw = place.after(Pose.of(0.86 * flip, 0.86, rng.uniform(-8.0, 8.0), 0.0, 0.0))
+    draw = print_pose.after(Pose.of(0.86 * flip, 0.86, rng.uniform(-8.0, 8.0), 0.0, 0.0))
     for is_ink, part in MOTIF_PARTS[motif]:
         layer.fill(draw.place(part), ink if is_ink else _PAPER)
 

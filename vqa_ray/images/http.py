@@ -76,8 +76,8 @@ def is_public(address: str) -> bool:
 
 def _require_public(host: str, address: str) -> None:
     if not is_public(address):
-        place = host if host == address else f"{host} is {address}"
-        raise RowError(ErrorCode.IMAGE_FETCH_FAILED, f"not allowed: {place}, which is not a public address")
+        shown = host if host == address else f"{host} is {address}"
+        raise RowError(ErrorCode.IMAGE_FETCH_FAILED, f"not allowed: {shown}, which is not a public address")
 
 
 class _PublicResolver:

@@ -59,7 +59,7 @@ def _strip_png(data: bytes, keeps_orientation: bool) -> bytes:
         elif not is_sound and not _is_png_chunk(data, stop):
             # The length is wrong, too: continue at the next chunk of pixels.
             found = [data.find(name, at + 8, at + 8 + _SEARCH_BYTES) for name in (b"PLTE", b"tRNS", b"IDAT")]
-            stop = min((place for place in found if place >= 0), default=len(data) + 4) - 4
+            stop = min((offset for offset in found if offset >= 0), default=len(data) + 4) - 4
         at = stop
     parts.append(struct.pack(">I4sI", 0, b"IEND", zlib.crc32(b"IEND")))
     return b"".join(parts)
@@ -137,7 +137,7 @@ def _riff_chunks(data: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
         if len(body) < length and kind not in (b"VP8 ", b"VP8L", b"ANMF"):
             # The length is wrong: continue where the pixels begin.
             found = [data.find(name, at + 8) for name in (b"ALPH", b"VP8 ", b"VP8L", b"ANMF")]
-            at = min((place for place in found if place >= 0), default=len(data))
+            at = min((offset for offset in found if offset >= 0), default=len(data))
             continue
         yield kind, body
         at += 8 + length + length % 2

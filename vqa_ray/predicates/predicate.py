@@ -184,8 +184,8 @@ def _open(node: Node, scores: Scores, algebra: Algebra, window: RelevantInterval
             return _open(part, scores, algebra, RelevantInterval(1 - window.high, 1 - window.low))
     found: set[int] = set()
     ranges = [_range(part, scores, algebra) for part in node.parts]
-    for place, part in enumerate(node.parts):
-        others = ranges[:place] + ranges[place + 1 :]
+    for index, part in enumerate(node.parts):
+        others = ranges[:index] + ranges[index + 1 :]
         found |= _open(part, scores, algebra, _NARROWED[algebra, type(node)](window, others))
     return found
 

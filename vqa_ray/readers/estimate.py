@@ -65,10 +65,10 @@ def _beginning(source: Source, shard: Shard, count: _Count) -> tuple[int, int]:
     try:
         with watched_stream(shard.uri) as (file, stored):
             is_plain = is_stored(file)
-            place = file.tell if is_plain else stored.tell
+            tell = file.tell if is_plain else stored.tell
             for _ in count(file, source, shard):
                 rows += 1
-                before, position = position, place()
+                before, position = position, tell()
                 if is_plain:
                     settled = (rows, position)
                 elif position > before > 0:

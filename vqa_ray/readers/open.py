@@ -246,12 +246,12 @@ def _files(listing: Listing, contents: OpenedInput) -> tuple[FileEntry, ...]:
 
 def _fingerprint(chosen: Format, listing: Listing, contents: OpenedInput, files: Sequence[FileEntry]) -> str:
     """Return a SHA-256 over the format and each file that is read: path below the root, size, time."""
-    told = [
+    described = [
         (listing.relative(entry), entry.size_bytes, entry.modified.isoformat() if entry.modified else "")
         for entry in files
     ]
-    described = json.dumps([chosen, listing.fragment, contents.revision, told])
-    return hashlib.sha256(described.encode()).hexdigest()
+    text = json.dumps([chosen, listing.fragment, contents.revision, described])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 __all__ = ["FORMATS", "EarlierRun", "InputConfig", "Shard", "Source", "open_source", "read_shard"]

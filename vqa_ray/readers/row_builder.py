@@ -158,9 +158,9 @@ class RowBuilder:
             questions = [as_question(value, name)]
         stripped = [(question or "").strip() for question in questions]
         if not stripped or not all(stripped):
-            place = f" {stripped.index('') + 1} of {len(stripped)}" if len(stripped) > 1 else ""
-            what = "empty" if not questions else "null" if questions[0] is None and not place else "blank"
-            raise RowError(ErrorCode.QUESTION_MISSING, f"question{place} in column {name!r} is {what}")
+            position = f" {stripped.index('') + 1} of {len(stripped)}" if len(stripped) > 1 else ""
+            what = "empty" if not questions else "null" if questions[0] is None and not position else "blank"
+            raise RowError(ErrorCode.QUESTION_MISSING, f"question{position} in column {name!r} is {what}")
         return stripped
 
     def _row_id(

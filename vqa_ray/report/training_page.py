@@ -167,10 +167,10 @@ def heat_rows(confusion: Confusion | None, limit: int = MOST_ANSWERS) -> list[He
             Cell(
                 count,
                 count / total if total else 0.0,
-                place == index,
+                number == index,
                 f"{label}, answered {name}: {count:,} of {total:,}",
             )
-            for place, (count, name) in enumerate(zip(counts, names, strict=True))
+            for number, (count, name) in enumerate(zip(counts, names, strict=True))
         ]
         heat.append(HeatRow(_answer(label), total, tuple(cells)))
     return heat

@@ -20,5 +20,5 @@ def question_rows(rows: Iterable[Row]) -> Iterator[Row]:
             continue
         rest = {name: value for name, value in row.items() if name != "results"}
         nothing = {"question": None, "answer": None, "answer_score": None, "answers": None}
-        for place, result in enumerate(row["results"] or [nothing]):
-            yield {**rest, **result, "question_index": place}
+        for index, result in enumerate(row["results"] or [nothing]):
+            yield {**rest, **result, "question_index": index}

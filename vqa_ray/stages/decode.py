@@ -107,10 +107,10 @@ class _Batch:
 
     def _decode_row(self, row: int, shown: Sequence[tuple[bytes | None, str | None]], decode: Decoder) -> None:
         keys = []
-        for place, (data, uri) in enumerate(shown, start=1):
+        for number, (data, uri) in enumerate(shown, start=1):
             found = self._decode_image(data, uri, decode)
             if isinstance(found, RowError):
-                name = redacted_uri(uri) if uri else f"image {place} of {len(shown)}" if len(shown) > 1 else None
+                name = redacted_uri(uri) if uri else f"image {number} of {len(shown)}" if len(shown) > 1 else None
                 self.failures[row] = RowError(found.code, f"{name}: {found.message}") if name else found
                 return
             keys.append(found)
@@ -144,7 +144,7 @@ class _Batch:
             "extra_images": self._extra_column(),
             "image_key": pa.array(self._keys, pa.int64()),
             "pixels": pixel_column(self._pixels(), size_bytes, absent),
-            **{name: pa.array(sizes[:, place], mask=absent) for place, name in enumerate(_SIZES)},
+            **{name: pa.array(sizes[:, axis], mask=absent) for axis, name in enumerate(_SIZES)},
         }
 
     def _sizes(self, key: int | None) -> tuple[int, ...]:

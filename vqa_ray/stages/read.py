@@ -68,8 +68,8 @@ class ReadShard:
 def questions_of(pairs: npt.NDArray[np.int64]) -> dict[int, tuple[int, ...]]:
     """Group (source_key, question index) pairs, int64 (N, 2), by source_key."""
     found: dict[int, tuple[int, ...]] = {}
-    for key, place in pairs.tolist():
-        found[key] = (*found.get(key, ()), place)
+    for key, question in pairs.tolist():
+        found[key] = (*found.get(key, ()), question)
     return found
 
 
@@ -79,8 +79,8 @@ def _with_questions(table: pa.Table, questions: Mapping[int, tuple[int, ...]]) -
         [text if index in questions[key] else None for index, text in enumerate(texts or ())]
         for key, texts in zip(table["source_key"].to_pylist(), table["questions"].to_pylist(), strict=True)
     ]
-    place = table.schema.get_field_index("questions")
-    return table.set_column(place, table.schema.field(place), pa.array(cells, table.schema.field(place).type))
+    column = table.schema.get_field_index("questions")
+    return table.set_column(column, table.schema.field(column), pa.array(cells, table.schema.field(column).type))
 
 
 def read_tasks(

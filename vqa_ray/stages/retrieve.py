@@ -100,12 +100,12 @@ class RetrieveStage:
         """Choose the next questions: image → question numbers, without the images whose outcome is certain."""
         if self._ask_all or not self._order:
             everything = range(len(self._predicate.questions))
-            return {place: list(everything) for place, each in enumerate(found) if not each.scores}
+            return {row: list(everything) for row, each in enumerate(found) if not each.scores}
         asked: dict[int, list[int]] = {}
-        for place, each in enumerate(found):
+        for row, each in enumerate(found):
             still_open = self._predicate.open_questions(each.scores)
             if still_open:
-                asked[place] = [next(number for number in self._order if number in still_open)]
+                asked[row] = [next(number for number in self._order if number in still_open)]
         return asked
 
     def _ask(self, images: Sequence[Image], asked: Mapping[int, list[int]], found: Sequence[_Found]) -> None:
@@ -115,14 +115,14 @@ class RetrieveStage:
         }
         closed = {p: [n for n in numbers if n not in free[p]] for p, numbers in asked.items()}
         for wanted, score in ((closed, self._closed), (free, self._freely)):
-            places = [place for place, numbers in wanted.items() if numbers]
-            if not places:
+            rows = [row for row, numbers in wanted.items() if numbers]
+            if not rows:
                 continue
-            scored = score([images[place] for place in places], [[questions[n] for n in wanted[p]] for p in places])
-            for place, results in zip(places, scored, strict=True):
-                for number, (value, warning) in zip(wanted[place], results, strict=True):
-                    found[place].scores[number] = _checked(value, questions[number])
-                    found[place].warnings += [warning] if warning else []
+            scored = score([images[row] for row in rows], [[questions[n] for n in wanted[p]] for p in rows])
+            for row, results in zip(rows, scored, strict=True):
+                for number, (value, warning) in zip(wanted[row], results, strict=True):
+                    found[row].scores[number] = _checked(value, questions[number])
+                    found[row].warnings += [warning] if warning else []
 
     def _closed(
         self, images: Sequence[Image], questions: Sequence[Sequence[Question]]

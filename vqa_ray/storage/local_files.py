@@ -67,8 +67,8 @@ def find_local(path: str) -> str:
     for part in path.split("/"):
         forms = [text_as_name(part)] if _ESCAPED.search(part) else []
         forms += normal_forms(part)
-        place = next((form for form in forms if os.path.lexists(found / form)), part)
-        found /= place
+        name = next((form for form in forms if os.path.lexists(found / form)), part)
+        found /= name
     return str(found)
 
 

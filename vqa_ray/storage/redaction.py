@@ -15,8 +15,8 @@ def without_url_secrets(text: str) -> str:
 
 def without_secrets(text: str, uri: str) -> str:
     """Return a message about `uri` without its user name, password and query, should the message repeat them."""
-    place, _, query = uri.partition("?")
-    login = place.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    base, _, query = uri.partition("?")
+    login = base.partition("://")[2].partition("/")[0].rpartition("@")[0]
     secrets = (login, login.partition(":")[2], query)
     for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
         if len(secret) > 2:

@@ -108,9 +108,9 @@ def _region(error: BaseException) -> str:
     for cause in _causes(error):
         if response := _response(cause):
             headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-            told = headers.get("x-amz-bucket-region") or response["Error"].get("Region")
+            named = headers.get("x-amz-bucket-region") or response["Error"].get("Region")
             expected = _EXPECTED_REGION.search(str(error))
-            return str(told) if told else expected[1] if expected else ""
+            return str(named) if named else expected[1] if expected else ""
     return ""
 
 

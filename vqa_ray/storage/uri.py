@@ -24,9 +24,9 @@ def redacted_uri(uri: str) -> str:
         shown = short_data_uri(uri)
     elif scheme_of(uri) != "file":
         scheme, _, rest = uri.partition("://")
-        place, slash, path = rest.partition("/")
+        authority, slash, path = rest.partition("/")
         path = path.partition("?")[0] if scheme.lower() in ("http", "https") else path
-        shown = f"{scheme}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"
+        shown = f"{scheme}://{authority.rpartition('@')[2].partition('?')[0]}{slash}{path}"
     else:
         shown = without_url_secrets(uri)
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"…{shown[1 - _SHOWN_CHARACTERS :]}"

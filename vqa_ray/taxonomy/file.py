@@ -75,29 +75,29 @@ def parse_taxonomy(text: str, where: str) -> Taxonomy:
 def _first_problem(error: ValidationError, document: dict[str, Any]) -> str:
     # A misspelt key is often why another one is missing, so it comes first.
     problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
-    told = _problem(problems[0], document)
-    return told if len(problems) == 1 else f"{told} (and {len(problems) - 1} more)"
+    message = _problem(problems[0], document)
+    return message if len(problems) == 1 else f"{message} (and {len(problems) - 1} more)"
 
 
 def _problem(problem: Any, document: dict[str, Any]) -> str:
     kind, location = problem["type"], list(problem["loc"])
     of_attribute = len(location) >= 2
-    place = f"{_attribute_at(document, location[1])}: " if of_attribute else ""
+    where = f"{_attribute_at(document, location[1])}: " if of_attribute else ""
     known = Attribute.model_fields if of_attribute else Taxonomy.model_fields
     key = str(location[2] if len(location) > 2 else location[0] if location and not of_attribute else "")
     if kind == "extra_forbidden":
         nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         advice = f", did you mean {nearest[0]!r}" if nearest else ""
-        return f"{place}unknown key {key!r}{advice}; known are {', '.join(known)}"
+        return f"{where}unknown key {key!r}{advice}; known are {', '.join(known)}"
     if kind == "missing":
         needed = [name for name in known if name in _NEEDED]
-        return f"{place}key {key!r} is missing; needed are {', '.join(needed)}"
+        return f"{where}key {key!r} is missing; needed are {', '.join(needed)}"
     reason = problem["msg"].removeprefix("Value error, ")
     if kind == "model_type":
         reason = f"a mapping with the keys {', '.join(known)} is needed"
     if kind == "value_error" and not key:
-        return f"{place}{reason}"
-    return f"{place}{f'{key}: ' if key else ''}{reason}; got {_shown(problem['input'])}"
+        return f"{where}{reason}"
+    return f"{where}{f'{key}: ' if key else ''}{reason}; got {_shown(problem['input'])}"
 
 
 def _attribute_at(document: dict[str, Any], index: int | str) -> str:

@@ -83,9 +83,9 @@ def _ordered(directory: Path) -> list[Path]:
 def _move(staged: Path, target: Path) -> None:
     (target / _LAST).unlink(missing_ok=True)
     for path in _ordered(staged):
-        place = target / path.relative_to(staged)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(place)
+        exported = target / path.relative_to(staged)
+        exported.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(exported)
 
 
 def _upload(staged: Path, destination: str) -> None:

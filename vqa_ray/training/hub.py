@@ -163,12 +163,12 @@ def push(directory: Path, repo: str, *, private: bool | None = None, api: HubApi
     # The transport's own errors, whichever package this version of the client travels with.
     unreachable: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
     try:
-        place = hub.create_repo(repo, private=private, exist_ok=True)
+        created = hub.create_repo(repo, private=private, exist_ok=True)
         with warnings.catch_warnings():
             # The tables beside the model are meant to go with it.
             warnings.filterwarnings("ignore", message="It seems that you are about to commit a data file")
             hub.upload_folder(
-                repo_id=str(getattr(place, "repo_id", repo)),
+                repo_id=str(getattr(created, "repo_id", repo)),
                 folder_path=directory,
                 ignore_patterns=list(LEFT_OUT),
                 commit_message="Model trained with vqa-ray",
@@ -177,7 +177,7 @@ def push(directory: Path, repo: str, *, private: bool | None = None, api: HubApi
         raise RunError(
             f"upload to {repo}: {_reason(error)}; the model itself is finished, the same command uploads it"
         ) from error
-    return str(place)
+    return str(created)
 
 
 def _reason(error: Exception, asked: str = "") -> str:

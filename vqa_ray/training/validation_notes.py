@@ -38,8 +38,8 @@ def accuracy_notes(
     frequent = counts.spellings[int(votes.argmax())]
     answered = pa.array(is_ok(results))
     constant = compute.if_else(answered, pa.scalar(frequent), pa.scalar(None, pa.string()))
-    place = results.schema.get_field_index("answer")
-    baseline = metrics_of(results.set_column(place, results.schema.field(place), constant), validation).accuracy
+    index = results.schema.get_field_index("answer")
+    baseline = metrics_of(results.set_column(index, results.schema.field(index), constant), validation).accuracy
     beats = "the model does not beat it" if found.accuracy <= baseline else f"the model is at {found.accuracy:.4f}"
     notes.append(
         f"baseline: always {one_line(frequent, 40)!r}, the most frequent answer, has accuracy {baseline:.4f}; {beats}"

@@ -55,7 +55,7 @@ def generate(model: Any, prompts: Sequence[Prompt], eos_token_ids: Sequence[int]
 
 
 def _generated(tokens: Sequence[int], log_probabilities: Sequence[float], eos_token_ids: Sequence[int]) -> Generated:
-    end = next((place for place, token in enumerate(tokens) if token in eos_token_ids), None)
+    end = next((index for index, token in enumerate(tokens) if token in eos_token_ids), None)
     counted = len(tokens) if end is None else end + 1
     return ended(tokens[:counted], sum(log_probabilities[:counted]) / max(1, counted), eos_token_ids)
 

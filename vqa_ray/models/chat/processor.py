@@ -149,10 +149,10 @@ class ChatProcessor:
         Raises:
             RowError: there is no image in the tokens, so that the answer would ignore it.
         """
-        place = next((place for place in reversed(range(len(ids))) if ids[place] == self.image_token_id), None)
-        if place is None:
+        last = next((last for last in reversed(range(len(ids))) if ids[last] == self.image_token_id), None)
+        if last is None:
             raise RowError(ErrorCode.MODEL_ERROR, f"the prompt has no image tokens (id {self.image_token_id})")
-        return min(place + 1, len(ids) - 1)
+        return min(last + 1, len(ids) - 1)
 
     def decode(self, ids: Sequence[int], *, special: bool = False) -> str:
         """Decode generated tokens, outer space removed; with `special`, markup tokens (boxes) stay."""

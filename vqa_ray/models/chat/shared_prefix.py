@@ -117,8 +117,8 @@ def read(model: Any, prompts: Sequence[Prompt], extra_tokens: int, penalty: floa
         # An image takes fewer positions than tokens; the model has noted by how many, (H, 1).
         following = following + model.base_model.rope_deltas[:, 0].to(device)
 
-    place = {key: number for number, key in enumerate(first)}
-    rows = send(torch.tensor([place[prompt.shared] for prompt in prompts]), device)
+    index_of = {key: number for number, key in enumerate(first)}
+    rows = send(torch.tensor([index_of[prompt.shared] for prompt in prompts]), device)
     tails = [prompt.encoded.ids[prompt.split :] for prompt in prompts]
     ids, mask = pad(tails, left=True, device=device)
     mask = torch.ones_like(ids) if mask is None else mask

@@ -32,12 +32,12 @@ def assemble(files: Mapping[str, Path | bytes]) -> Path:
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         staged = Path(scratch) / "model"
         for name, source in files.items():
-            place = staged / name
-            place.parent.mkdir(parents=True, exist_ok=True)
+            target = staged / name
+            target.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(source, bytes):
-                place.write_bytes(source)
+                target.write_bytes(source)
             else:
-                place.symlink_to(source.resolve())
+                target.symlink_to(source.resolve())
         rename_whole(staged, target)
     return target
 

@@ -143,7 +143,9 @@ def weights_hint(names: Collection[str]) -> str:
 
 
 def _format(names: Collection[str]) -> str | None:
-    return next((told for pattern, told in _FORMATS if any(pattern.fullmatch(name) for name in names)), None)
+    return next(
+        (description for pattern, description in _FORMATS if any(pattern.fullmatch(name) for name in names)), None
+    )
 
 
 def _originals(pickles: Collection[str]) -> str:

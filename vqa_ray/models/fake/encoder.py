@@ -82,12 +82,12 @@ def _of_text(text: str) -> npt.NDArray[np.float32]:
         raise ValueError(f"the text holds {FAILURE}")
     vector = np.zeros(DIMENSION, np.float32)
     for word in re.findall(r"\w+", text.lower()):
-        place = _NAMES.index(word) if word in COLOURS else None
-        if place is None:
+        colour = _NAMES.index(word) if word in COLOURS else None
+        if colour is None:
             # A hash that is stable between processes, unlike hash().
             vector[len(COLOURS) + zlib.crc32(word.encode()) % _FURTHER] += _LITTLE
         else:
-            vector[place] += 1.0
+            vector[colour] += 1.0
     return _normalised(vector if vector.any() else np.ones(DIMENSION, np.float32))
 
 

@@ -129,8 +129,8 @@ def pad(sequences: Sequence[Sequence[int]], *, left: bool, device: torch.device)
     ids = torch.zeros(len(sequences), width, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for row, tokens in enumerate(sequences):
-        place = slice(width - len(tokens), width) if left else slice(0, len(tokens))
-        ids[row, place] = torch.tensor(tokens, dtype=torch.long)
-        mask[row, place] = 1
+        columns = slice(width - len(tokens), width) if left else slice(0, len(tokens))
+        ids[row, columns] = torch.tensor(tokens, dtype=torch.long)
+        mask[row, columns] = 1
     padded = any(len(tokens) < width for tokens in sequences)
     return send(ids, device), send(mask, device) if padded else None

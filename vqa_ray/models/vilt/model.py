@@ -135,12 +135,14 @@ class Vilt:
         columns = [tuple(self._vocabulary.index_of(choice) for choice in option) for option in wanted]
         # Only the columns that some question asks for leave the device.
         used = sorted({column for option in columns for column in option if column is not None})
-        place = {column: position for position, column in enumerate(used)}
+        index_of = {column: position for position, column in enumerate(used)}
         index = torch.tensor(used, dtype=torch.long, device=self.device)
         results = self._run(images, pairs, lambda logits: logits.index_select(-1, index).sigmoid()[None])
         flat = [
             ChoiceScores(
-                tuple(math.nan if c is None else float(results[pair.index][0, place[c]]) for c in columns[pair.index]),
+                tuple(
+                    math.nan if c is None else float(results[pair.index][0, index_of[c]]) for c in columns[pair.index]
+                ),
                 pair.question.warning,
             )
             for pair in pairs
@@ -188,7 +190,7 @@ class Vilt:
         results: dict[int, Any] = {}
         for part, reduced in done:
             host = reduced.cpu().numpy()
-            results.update({pair.index: host[:, place] for place, pair in enumerate(part)})
+            results.update({pair.index: host[:, column] for column, pair in enumerate(part)})
         return results
 
     def _passes(self, images: Sequence[Image], pairs: Sequence[_Pair]) -> list[list[_Pair]]:
@@ -218,8 +220,8 @@ class Vilt:
 
     def _asked(self, group: Sequence[_Pair], shown: Sequence[int], tokens: Tensor) -> Pairs:
         """Pair the questions of a group with the tokens (images, 1 + patches, D) of their `shown` images."""
-        place = {image: position for position, image in enumerate(shown)}
-        order = [place[pair.image] for pair in group]
+        index_of = {image: position for position, image in enumerate(shown)}
+        order = [index_of[pair.image] for pair in group]
         if order != list(range(len(shown))):
             tokens = tokens[self._send(torch.tensor(order))]
         lengths = [len(pair.question.ids) for pair in group]

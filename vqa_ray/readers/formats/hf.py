@@ -103,12 +103,12 @@ def open_streamed(config: InputConfig, name: str, revision: str, configuration: 
     schema = with_path_fields(config, table.schema, (CONFIGURATION, SPLIT))
     layout = _layout(config, schema, config.uri)
     count = int(stream.num_shards)
-    place = f"{name}@{revision}"
-    shards = tuple(Shard(i, place, i, count, (name, revision, configuration, split)) for i in range(count))
+    pinned = f"{name}@{revision}"
+    shards = tuple(Shard(i, pinned, i, count, (name, revision, configuration, split)) for i in range(count))
     described = table.schema if stream.features is None else stream.features.arrow_schema
     kept = _kept(config, schema.with_metadata(described.metadata))
     columns = tuple(schema.names)
-    return OpenedInput(shards, layout, kept, revision=f"{place}#{configuration}/{split}", columns=columns)
+    return OpenedInput(shards, layout, kept, revision=f"{pinned}#{configuration}/{split}", columns=columns)
 
 
 def _read_hub(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:

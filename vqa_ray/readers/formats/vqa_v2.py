@@ -130,10 +130,10 @@ def _find_images(config: InputConfig, root: str, head: Mapping[str, object], fir
         near = (subtype, f"images/{subtype}", f"Images/{data}/{subtype}", "images", "Images", ".")
         folders = [f"{up}{folder}" for up in ("", "../", "../../") for folder in near]
     for folder in folders:
-        place = absolute(resolve_uri(folder, root))
+        images = absolute(resolve_uri(folder, root))
         for pattern in patterns:
-            if exists(f"{place}/{pattern.format(first)}"):
-                return place, pattern
+            if exists(f"{images}/{pattern.format(first)}"):
+                return images, pattern
     tried = ", ".join(folders[:6])
     raise request_error(
         f"{config.uri}: the image of the first question, {patterns[0].format(first)}, is not found (tried {tried}); "

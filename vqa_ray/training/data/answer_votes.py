@@ -65,8 +65,8 @@ def count_answers(answers: pa.ListArray, weights: pa.ListArray | None = None) ->
     texts = encoded.dictionary.to_pylist()
     forms = [canonical(text) for text in texts]
     names = sorted(set(forms))
-    place = {name: at for at, name in enumerate(names)}
-    lookup = np.array([place[form] for form in forms], np.int64)
+    index_of = {name: at for at, name in enumerate(names)}
+    lookup = np.array([index_of[form] for form in forms], np.int64)
     lengths = answers.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
     width = max(1, len(names))
     pairs = np.repeat(np.arange(len(answers)) * width, lengths) + lookup[encoded.indices.to_numpy()]

@@ -31,9 +31,9 @@ def with_captions(table: pa.Table, column: str) -> pa.Table:
         column: of the captions.
     """
     captions = [captions_of(value) for value in table[column].to_pylist()]
-    place = table.schema.get_field_index("questions")
+    index = table.schema.get_field_index("questions")
     changed = table.drop_columns([column]).set_column(
-        place, schema.READ.field(place), pa.array(captions, pa.list_(pa.string()))
+        index, schema.READ.field(index), pa.array(captions, pa.list_(pa.string()))
     )
     return changed.cast(schema.READ)
 

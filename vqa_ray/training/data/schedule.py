@@ -121,15 +121,15 @@ class RowSchedule:
         order = rng.permutation(len(self._shards))
         base = epoch * self.steps_per_epoch
         parts = []
-        place = 0
+        position = 0
         for shards, windows in self._groups(order):
             # Rows in the order of the sequence, then shuffled within each window.
             rows = np.concatenate([np.arange(self._sizes[s]) + self._first[s] for s in shards])
             ends = np.cumsum(windows)
             for begin, end in zip(ends - windows, ends, strict=True):
                 rng.shuffle(rows[begin:end])
-            steps = base + (place + np.arange(len(rows))) // self.config.batch_size
-            place += len(rows)
+            steps = base + (position + np.arange(len(rows))) // self.config.batch_size
+            position += len(rows)
             done = int(np.searchsorted(steps, first_step))
             if done < len(rows):
                 left = np.diff(np.maximum(ends, done), prepend=done)

@@ -63,8 +63,8 @@ def soft_targets(rows: LabelledRows, vocabulary: AnswerVocabulary) -> Targets:
     """
     counts = rows.counts()
     # Of labels that are the same when normalised, the first counts.
-    place = {canonical(label): at for at, label in reversed(list(enumerate(vocabulary.labels)))}
-    lookup = np.array([place.get(name, -1) for name in counts.names], np.int32)
+    index_of = {canonical(label): at for at, label in reversed(list(enumerate(vocabulary.labels)))}
+    lookup = np.array([index_of.get(name, -1) for name in counts.names], np.int32)
     ids = lookup[counts.answers]
     known = ids >= 0
     lengths = np.bincount(counts.rows[known], minlength=len(rows))

@@ -158,8 +158,8 @@ def _lost(shard: Shard, key: int) -> RowError:
 def _shuffled(window: pa.Table, keys: Keys) -> Iterator[tuple[int, pa.Table]]:
     """(place of its first row, table) of the rows of a window in the order of `keys`, int64 (N,)."""
     stored = _keys(window)
-    place = np.argsort(stored)
-    order = place[np.searchsorted(stored, keys, sorter=place)]
+    by_key = np.argsort(stored)
+    order = by_key[np.searchsorted(stored, keys, sorter=by_key)]
     # Arrow would first join all images to take some of them: they are taken one by one from where they are.
     images = [image for chunk in window["image"].chunks for image in chunk] if _has_images(window) else None
     at = window.schema.get_field_index("image")

@@ -61,8 +61,8 @@ def validate(
         for part in parts:
             for keys, (logits, targets) in zip(part.keys, predictions(trainer, part.groups), strict=True):
                 loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
-                best, places = logits.max(dim=1)
-                answers = vocabulary.take(pa.array(places.numpy()))
+                best, positions = logits.max(dim=1)
+                answers = vocabulary.take(pa.array(positions.numpy()))
                 found.append(_answered(keys, loss.numpy(), answers, best.sigmoid().numpy()))
             if part.skipped:
                 found.append(failed_rows(part.skipped, RESULTS))
@@ -92,9 +92,9 @@ def metrics_of(results: pa.Table, rows: LabelledRows) -> ValidationMetrics:
     loss = float(results["loss"].filter(pa.array(measured)).to_numpy().mean(dtype=np.float64))
     if not np.isfinite(loss):
         raise RunError(f"validation: the loss is {loss} over {count} rows: the network computes no numbers any more")
-    places = np.flatnonzero(measured)
-    accuracies = _accuracies(results["answer"].take(places), rows.take(places))
-    kinds = rows.answer_types.take(pa.array(places)).dictionary_encode()
+    positions = np.flatnonzero(measured)
+    accuracies = _accuracies(results["answer"].take(positions), rows.take(positions))
+    kinds = rows.answer_types.take(pa.array(positions)).dictionary_encode()
     names, codes = kinds.dictionary.to_pylist(), kinds.indices.to_numpy()
     by_type = {name: accuracies[codes == code] for code, name in enumerate(names)}
     return ValidationMetrics(
@@ -133,9 +133,9 @@ def confusion(
     frequency = np.bincount(right, minlength=len(counts.names))
     shown = np.argsort(-frequency, kind="stable")[:most_frequent]
     shown = shown[frequency[shown] > 0]
-    places = {counts.names[answer]: place for place, answer in enumerate(shown.tolist())}
+    positions = {counts.names[answer]: position for position, answer in enumerate(shown.tolist())}
     given = results["answer"].filter(pa.array(counted)).combine_chunks().dictionary_encode()
-    columns = [places.get(canonical(answer), len(shown)) for answer in given.dictionary.to_pylist()]
+    columns = [positions.get(canonical(answer), len(shown)) for answer in given.dictionary.to_pylist()]
     row_of = np.full(len(counts.names) + 1, -1)
     row_of[shown] = np.arange(len(shown))
     line, column = row_of[right], np.array(columns, np.int64)[given.indices.to_numpy()]
