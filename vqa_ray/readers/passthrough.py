@@ -138,6 +138,8 @@ def _cast_json(value: object, part: pa.Field) -> object:
         fits = _is_list(value, str)
     if not fits:
         raise mismatch(part.name, value, str(part.type))
+    for text in value if isinstance(value, list) else ():
+        checked(text, part.name)
     return value
 
 

@@ -48,11 +48,17 @@ def json_records(uri: str, encoding: str | None, rows_at: str) -> Iterator[Found
         for key, value, part in json_members(text, rows_at):
             if key == rows_at:
                 yield _found(value, part)
-    elif start == "{" and (value := _FIRST_VALUE.match(text)) and value[1] == "{":
+    elif start == "{" and (value := _FIRST_VALUE.match(text)) and value[1] == "{" and not _are_lines(text):
         for key, record, part in json_members(text, ""):
             yield _found({KEY: key, **record} if isinstance(record, Mapping) else record, part)
     else:
         yield from _lines(text)
+
+
+def _are_lines(text: str) -> bool:
+    """Check whether the first line is an object by itself, and not all."""
+    first, _, rest = text.strip().partition("\n")
+    return bool(rest) and isinstance(_decoded(first), Mapping)
 
 
 def _lines(text: str) -> Iterator[Found]:

@@ -33,6 +33,8 @@ from vqa_ray.storage.filesystem import FileEntry
 
 _SHARD_ROWS = 10_000
 _SAMPLE = 1_000
+# So many images are looked for until one is found.
+_REFERENCES = 4
 _ROLES = ("question", "image_folder")
 _COLUMNS = ColumnMap(images=("images",), question=("question",), image_id=("image_id",), question_id=("question_id",))
 _REFERENCE = re.compile(r"[a-z][a-z0-9+.-]*://|data:|/", re.IGNORECASE)
@@ -140,7 +142,7 @@ def _open_table(
     if not shards:
         return [], []
     sample: list[Record] = []
-    count, reference = 0, None
+    count, references = 0, dict[str, None]()
     try:
         for found in _records(layout, shards[0], replace(config, reads_images=False), _always):
             count += 1
@@ -149,8 +151,8 @@ def _open_table(
             if len(sample) < _SAMPLE:
                 sample.append(found.record)
             # Parquet files hold the images themselves.
-            if reference is None and config.reads_images and not is_parquet:
-                reference = _reference(layout, found.record)
+            if len(references) < _REFERENCES and config.reads_images and not is_parquet:
+                references |= dict.fromkeys(_references(layout, found.record))
             if kind_of_table(entry.uri) != "json" and len(sample) >= _SAMPLE:
                 break
     except (ValueError, RecursionError) as error:
@@ -161,7 +163,7 @@ def _open_table(
         raise request_error(
             f"{entry.uri}: has no questions as {layout.title} has them; the fields are: {join_names(_names(sample))}"
         )
-    names = (*find_images(config, layout, entry.uri, reference), *whole.names[2:])
+    names = (*find_images(config, layout, entry.uri, list(references)), *whole.names[2:])
     if kind_of_table(entry.uri) != "json":
         is_known = not layout.rotates and not part
         return [replace(shard, names=names, rows=shard.rows if is_known else None) for shard in shards], sample
@@ -172,12 +174,12 @@ def _open_table(
     ], sample
 
 
-def _reference(layout: Layout, record: Record) -> str | None:
-    """Return the first image of a record that is named; None where there is none."""
+def _references(layout: Layout, record: Record) -> list[str]:
+    """Return the images of a record that are named."""
     try:
-        return next((str(image) for image in layout.images(record) if isinstance(image, str | int)), None)
+        return [str(image) for image in layout.images(record) if isinstance(image, str | int)]
     except RowError:
-        return None
+        return []
 
 
 def _records(layout: Layout, shard: Shard, config: InputConfig, wanted: Callable[[int], bool]) -> Iterator[Found]:

@@ -294,6 +294,22 @@ def test_images_that_are_nowhere_are_refused_and_a_folder_can_be_given(tmp_path:
     assert row["image_uri"] == f"{tmp_path}/photos/COCO_val2014_000000000001.jpg"
 
 
+@pytest.mark.parametrize("value", [None, 5, "", "[", [1, None], {"a": 1}, "\ud800", [[1]]])
+@pytest.mark.parametrize("name", ["pope", "seed-bench", "gqa", "textvqa", "scienceqa"])
+def test_a_field_of_any_kind_costs_at_most_its_own_row(name: str, value: Any, tmp_path: Path) -> None:
+    path = SAMPLES[name](tmp_path)
+    is_lines = name == "pope"
+    document = (
+        [json.loads(line) for line in path.read_text().splitlines()] if is_lines else json.loads(path.read_text())
+    )
+    rows = document if is_lines else document.get("questions") or document.get("data") or list(document.values())
+    for field in dict(rows[0]):
+        kept, rows[0][field] = rows[0][field], value
+        path.write_text("\n".join(map(json.dumps, document)) if is_lines else json.dumps(document))
+        assert len(read(path, format=name, reads_images=False)) == 2
+        rows[0][field] = kept
+
+
 def test_a_layout_that_the_file_has_not_is_refused(tmp_path: Path) -> None:
     assert "has no questions as MMMU has them; the fields are: question_id, image, text" in refused(
         pope(tmp_path), format="mmmu"
