@@ -32,7 +32,7 @@ coverage: $(READY)
 
 # The engine of vLLM, in an environment of its own that is made when it is missing (about 5 minutes).
 test-vllm: .venv-vllm/.ready
-	VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind .venv-vllm/bin/python -m pytest -m vllm tests/vllm
+	VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind .venv-vllm/bin/python -m pytest -W default -m vllm tests/vllm
 
 .venv-vllm/.ready: tests/vllm/environment.sh
 	bash tests/vllm/environment.sh .venv-vllm

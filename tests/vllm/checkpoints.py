@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from safetensors.torch import load_file, save_file
+
 from tests.helpers import tiny_chat, tiny_chat_more
 from tests.helpers.tiny_chat_text import text_config
 
@@ -24,4 +26,16 @@ def save(directory: Path, family: str) -> Path:
         patch.object(tiny_chat_more, "text_config", _one_head),
         patch.object(tiny_chat, "_MROPE", _MROPE),
     ):
-        return tiny_chat.save_tiny_chat(directory, family)
+        tiny_chat.save_tiny_chat(directory, family)
+    if family in ("llava", "llava_next"):
+        _as_on_the_hub(directory / "model.safetensors")
+    return directory
+
+
+def _as_on_the_hub(weights: Path) -> None:
+    """Name CLIP's tensors as published LLaVA checkpoints do, which vLLM expects."""
+    tensors = {
+        name.replace("vision_tower.", "vision_tower.vision_model.", 1) if "vision_model" not in name else name: tensor
+        for name, tensor in load_file(weights).items()
+    }
+    save_file(tensors, weights, metadata={"format": "pt"})

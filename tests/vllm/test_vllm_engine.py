@@ -63,7 +63,7 @@ def test_the_tokens_of_100_mixed_pairs_are_those_of_our_own_engine(served: VllmM
     given, mine = (model.answer(images, [QUESTIONS] * 20, 1) for model in (served, ours))
     assert texts(given) == texts(mine)
     assert scores(given) == pytest.approx(scores(mine), abs=1e-3)
-    assert len(set(texts(mine))) >= 80, "the comparison means nothing if the answers are alike"
+    assert len(set(texts(mine))) >= 60, "the comparison means nothing if the answers are alike"
 
 
 def test_scores_of_choices_captions_and_boxes(served: VllmModel, ours: ChatModel) -> None:

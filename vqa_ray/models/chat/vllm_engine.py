@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import threading
 import uuid
 from collections import Counter, deque
@@ -21,6 +22,12 @@ from PIL import Image as PillowImage
 from vqa_ray.errors import ModelLoadError, one_line
 
 T = TypeVar("T")
+
+_ERROR = re.compile(r"[A-Z]\w*(?:Error|Exception): .+")
+# In what vLLM says where the cause is in the output of another process.
+_REFERS = "root cause"
+# Characters of a reason.
+_REASON = 400
 
 # Tokens whose log-probabilities vLLM gives for one request (`MAX_LOGPROB_TOKEN_IDS`).
 TOKENS_PER_REQUEST = 128
@@ -269,9 +276,8 @@ def _last_lines() -> Iterator[deque[str]]:
 
 def _reason(error: Exception, lines: Sequence[str]) -> str:
     """Return the cause: vLLM's own message, or the last error that its processes wrote."""
-    text = one_line(f"{type(error).__name__}: {error}")
-    if "root cause" not in text:
-        return text[:400]
-    causes = [line.split(") ")[-1] for line in lines if "Error: " in line and "root cause" not in line]
-    cause = one_line(causes[-1]) if causes else text
-    return cause[cause.find("] ") + 2 if "] " in cause else 0 :][:400]
+    text = one_line(f"{type(error).__name__}: {error}", _REASON)
+    if _REFERS not in text:
+        return text
+    written = [found[0] for line in lines if _REFERS not in line and (found := _ERROR.search(line))]
+    return one_line(written[-1], _REASON) if written else text
