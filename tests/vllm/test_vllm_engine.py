@@ -88,3 +88,35 @@ def test_an_unknown_model_or_option_is_told_with_its_reason(directories: Any) ->
     checkpoint = Checkpoint.open(str(directories("llava")))
     with pytest.raises(ModelLoadError, match=r"--engine vllm: .*max_model_len"):
         VllmModel.from_checkpoint(checkpoint, dtype="float32", engine_options={**OPTIONS, "max_model_len": 100_000})
+
+
+def test_an_image_is_encoded_once_whatever_its_questions_and_choices(directories: Any) -> None:
+    checkpoint = Checkpoint.open(str(directories("qwen2_vl")))
+    counted = {**OPTIONS, "disable_log_stats": False, "enable_logging_iteration_details": True}
+    model = VllmModel.from_checkpoint(checkpoint, dtype="float32", generation=GENERATION, engine_options=counted)
+    encoded = _count_encoder_inputs(model)
+    images = random_images(6, seed=7)
+    asked = [[f"{question} {number}" for question in QUESTIONS for number in (1, 2)]] * len(images)
+    model.answer(images, asked, 1)
+    assert sum(encoded) == len(images)
+    model.score(images, asked, [[("yes", "no", "a green dog", "a green cat")] * 10] * len(images))
+    assert sum(encoded) == len(images)
+    model.close()
+
+
+def _count_encoder_inputs(model: VllmModel) -> list[int]:
+    """Collect how many images the engine encodes at each of its steps from now on, by its own counters."""
+    engine: Any = model._engine
+    manager = engine._engine.logger_manager
+    record, counts = manager.record, []
+
+    def counting(*arguments: Any, **named: Any) -> Any:
+        stats = named.get("scheduler_stats") or next(
+            (each for each in arguments if hasattr(each, "iteration_details")), None
+        )
+        if stats is not None and stats.iteration_details is not None:
+            counts.append(stats.iteration_details.num_encoder_inputs)
+        return record(*arguments, **named)
+
+    manager.record = counting
+    return counts
