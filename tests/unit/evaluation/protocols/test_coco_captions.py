@@ -53,6 +53,11 @@ def test_equals_coco_caption_on_the_same_words() -> None:
     assert "not by coco-caption's PTBTokenizer" in made.notes(rows)[0]
 
 
+def test_a_caption_longer_than_its_references_has_no_brevity_penalty() -> None:
+    found = measure(protocol("caption"), [("a red dog runs", {"captions": ["a red dog"]})])
+    assert (found["bleu_1"], found["bleu_2"]) == pytest.approx((3 / 4, (3 / 4 * 2 / 3) ** 0.5))
+
+
 @pytest.mark.parametrize(
     ("caption", "words"),
     [

@@ -83,8 +83,8 @@ def ranked(*rows: tuple[Any, Any, int], query: str | None = None) -> list[tuple[
 
 
 def test_retrieval_by_hand() -> None:
-    dogs = ranked((True, 0.9, 1), (True, 0.8, 0), (False, 0.7, 1), (None, None, 1), query="dog")
-    cats = ranked((True, 0.6, 0), (False, None, 1), query="cat")
+    dogs = ranked((True, 0.9, 1), (True, 0.8, 0), (False, 0.2, 1), (None, None, 1), query="dog")
+    cats = ranked((True, 0.3, 0), (False, None, 1), query="cat")
     none = ranked((False, 0.1, 0), query="bird")
     found = measure(protocol("retrieval"), [*cats, *dogs, *none])
     assert found["precision@1"] == pytest.approx((1 + 0) / 2)
