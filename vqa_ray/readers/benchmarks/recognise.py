@@ -31,10 +31,11 @@ _BESIDE = re.compile(r"(?:^|/)(?:pid_splits|captions)\.json$")
 def recognised(config: InputConfig, listing: Listing) -> Format | None:
     """Return the benchmark whose questions an input holds, or None where any of its tables is something else.
 
-    Inputs are looked at only where the job asks the questions that the rows bring, under their usual names: whatever
-    else a user names is read as named.
+    Inputs are looked at only where the job asks the questions that the rows bring, or reads truth, under their usual
+    names: whatever else a user names is read as named.
     """
-    if not config.needs_question or config.questions or config.labels or config.columns.keys() - {"image_folder"}:
+    asks = config.needs_question and not config.questions and not config.labels
+    if not (asks or not config.needs_image) or config.columns.keys() - {"image_folder"}:
         return None
     tables = [entry for entry in tables_of(listing) if not _BESIDE.search(entry.uri)]
     if not tables:

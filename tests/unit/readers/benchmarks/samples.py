@@ -33,6 +33,7 @@ def write_image(path: Path, data: bytes = RED) -> None:
 
 
 def write_tsv(path: Path, rows: list[Mapping[str, str]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     names = list(rows[0])
     lines = ["\t".join(names), *("\t".join(f'"{row.get(name, "")}"' for name in names) for row in rows)]
     path.write_text("\n".join(lines) + "\n")
@@ -71,7 +72,7 @@ def pope(root: Path) -> Path:
 def mme(root: Path) -> Path:
     for task, folder, questions in (("OCR", "", ""), ("landmark", "images", "questions_answers_YN")):
         write_image(root / task / folder / "0001.jpg")
-        (root / task / questions).mkdir(exist_ok=True)
+        (root / task / questions).mkdir(parents=True, exist_ok=True)
         lines = f"Is this {task}? Please answer yes or no.\tYes\nIs this no {task}? Please answer yes or no.\tNo\n"
         (root / task / questions / "0001.txt").write_text(lines)
     return root
