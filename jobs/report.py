@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import pyarrow as pa
 import typer
 
+from vqa_ray.comparison.record import RECORD as COMPARISON
+from vqa_ray.comparison.record import Comparison
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.output_file import check_page
 from vqa_ray.jobs.spec.pages import ReportSpec
+from vqa_ray.judging.record import EvaluationRecord
+from vqa_ray.report.comparison_report import comparison_report
 from vqa_ray.report.evaluation_report import evaluation_report
 from vqa_ray.report.plots import check_plots
 from vqa_ray.report.report_page import Report, write_report
 from vqa_ray.report.run_report import run_report
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.filesystem import exists, read_bytes
+from vqa_ray.storage.filesystem import exists
 from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.storage.uri import join, redacted_uri
-
-EVALUATION = "evaluation.json"
 
 
 def run(spec: ReportSpec) -> None:
@@ -42,9 +43,11 @@ def _report(spec: ReportSpec) -> Report:
         record = RunRecord.read(RunDirectory(spec.what).record)
         if record is not None:
             return run_report(spec.what, record, allow_http=spec.allow_http)
-        if exists(join(spec.what, EVALUATION)):
-            content = json.loads(read_bytes(join(spec.what, EVALUATION)))
-            return evaluation_report(spec.what, content, allow_http=spec.allow_http)
+        evaluation = EvaluationRecord.read(spec.what)
+        if evaluation is not None:
+            return evaluation_report(spec.what, evaluation, allow_http=spec.allow_http)
+        if exists(join(spec.what, COMPARISON)):
+            return comparison_report(spec.what, Comparison.read(spec.what), allow_http=spec.allow_http)
     except store_failures(pa.ArrowException) as error:
         raise RequestError(f"{spec.what}: cannot be read: {store_reason(error, named=True)}") from error
     raise RequestError(f"{spec.what}: neither a run nor a directory of evaluate or compare")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,18 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from vqa_ray.judging.directory import EvaluationDirectory
+from vqa_ray.judging.record import EvaluationRecord, Group, Measure
+from vqa_ray.judging.rows import judged_schema
 from vqa_ray.storage.atomic import write_table_atomic
-
-ROWS = pa.schema(
-    [
-        *(pa.field(name, pa.string()) for name in ("key", "attribute", "image_id", "image_uri", "question")),
-        *(pa.field(name, pa.string()) for name in ("prediction", "read_as", "truth")),
-        pa.field("score", pa.float32()),
-        pa.field("outcome", pa.string()),
-        pa.field("error_code", pa.string()),
-        pa.field("confidence", pa.float32()),
-    ]
-)
 
 
 def evaluated(
@@ -36,36 +27,33 @@ def evaluated(
 
 def write_evaluation(
     place: Path, rows: Sequence[Mapping[str, Any]], *, by: Sequence[str] = (), **record: Any
-) -> dict[str, Any]:
-    """Write the rows in two files and `evaluation.json`; return what that holds."""
-    form = pa.schema([*ROWS, *(pa.field(name, pa.string()) for name in by)])
-    half = len(rows) // 2
+) -> EvaluationRecord:
+    """Write the rows in two files, and the record; return that."""
+    form, half = judged_schema(by, ()), len(rows) // 2
     for number, some in enumerate((rows[:half], rows[half:])):
-        write_table_atomic(str(place / "rows" / f"part-{number}.parquet"), pa.Table.from_pylist(list(some), form))
+        write_table_atomic(
+            EvaluationDirectory(str(place)).rows_file(number), pa.Table.from_pylist(list(map(dict, some)), form)
+        )
     judged = [row for row in rows if row["score"] is not None]
     measures = [_measure(judged)]
     for column in by:
         for value in dict.fromkeys(row[column] for row in judged):
-            group = {"column": column, "value": value}
-            measures.append({**_measure([row for row in judged if row[column] == value]), "group": group})
-    outcomes = Counter(row["outcome"] for row in rows)
-    content = {
-        **{"format": 1, "version": "0", "protocol": "exact-match", "title": "Exact match", "source": "a paper"},
+            measures.append(_measure([row for row in judged if row[column] == value], Group(column, value)))
+    usual: dict[str, Any] = {
+        **{"version": "0", "protocol": "exact-match", "title": "Exact match", "source": "a paper"},
         **{"truth": "truth.jsonl", "predictions": "nowhere", "job": "answer", "model": "fake:", "key": "question_id"},
         "by": list(by),
-        "rows": {"truth": len(judged), "predictions": len(rows), **outcomes},
+        "rows": {"truth": len(judged), "predictions": len(rows), **Counter(row["outcome"] for row in rows)},
         "errors": dict(Counter(row["error_code"] for row in rows if row.get("error_code"))),
-        "headline": "accuracy",
-        "measures": measures,
+        **{"headline": "accuracy", "scale": 1.0, "measures": measures},
         "interval": {"level": 0.95, "clusters": "image_id", "method": {"accuracy": "analytic"}},
-        "notes": [],
-        **record,
     }
-    (place / "evaluation.json").write_text(json.dumps(content))
-    return content
+    made = EvaluationRecord(**usual | record)
+    made.write(str(place))
+    return made
 
 
-def _measure(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _measure(rows: Sequence[Mapping[str, Any]], group: Group | None = None) -> Measure:
     value = sum(row["score"] for row in rows) / len(rows)
     reach = 1.96 * (value * (1 - value) / len(rows)) ** 0.5
-    return {"name": "accuracy", "value": value, "low": value - reach, "high": value + reach, "n": len(rows)}
+    return Measure("accuracy", value, value - reach, value + reach, len(rows), len(rows), group)

@@ -12,17 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vqa_ray.evaluation.calibration import wilson
 from vqa_ray.evaluation.protocol import Outcome
-from vqa_ray.report.plots import Bin, Floats
+from vqa_ray.evaluation.reliability import Reliability, reliability
+from vqa_ray.judging.directory import EvaluationDirectory
 from vqa_ray.runs.part_files import read_columns
-from vqa_ray.storage.filesystem import list_files
-from vqa_ray.storage.uri import join
 
 _COLUMNS = ("score", "confidence", "outcome", "read_as", "truth", "error_code")
 _RIGHT_FROM = 0.5
-_BINS = 10
-_POINTS = 200
 _EXAMPLES = 3
 
 Row = dict[str, Any]
@@ -44,50 +40,19 @@ class EvaluatedRows:
 
     @classmethod
     def read(cls, uri: str) -> EvaluatedRows:
-        """Read the rows below the directory of an evaluation."""
-        files = sorted(entry.uri for entry in list_files(join(uri, "rows")) if entry.uri.endswith(".parquet"))
+        """Read the rows of an evaluation, by its directory."""
+        files = EvaluationDirectory(uri).rows_files()
         tables = [read_columns(file, _COLUMNS).replace_schema_metadata(None) for file in files]
         starts = np.cumsum([0, *(table.num_rows for table in tables)])
         return cls(files, starts, pa.concat_tables(tables))
 
-    @property
-    def _scored(self) -> npt.NDArray[np.int64]:
-        """int64: the judged rows that have a confidence."""
+    def reliability(self) -> Reliability | None:
+        """Measure the scores of judged rows; None where no row has one."""
         judged = pc.and_(pc.equal(self.table["outcome"], Outcome.JUDGED), pc.is_valid(self.table["confidence"]))
-        return np.flatnonzero(judged)
-
-    @property
-    def confidence(self) -> Floats:
-        """float64 (M,), of judged rows that have one."""
-        values: Floats = self.table["confidence"].take(pa.array(self._scored)).to_numpy().astype(np.float64)
-        return values
-
-    @property
-    def right(self) -> npt.NDArray[np.bool_]:
-        """bool (M,), of the rows of `confidence`: a score of at least 0.5 is right."""
-        right: npt.NDArray[np.bool_] = self.table["score"].take(pa.array(self._scored)).to_numpy() >= _RIGHT_FROM
-        return right
-
-    def reliability(self) -> tuple[list[Bin], float]:
-        """Return bins of equal width that hold rows, and the expected calibration error."""
-        confidence, right = self.confidence, self.right
-        place = np.minimum((np.clip(confidence, 0, 1) * _BINS).astype(int), _BINS - 1)
-        bins = []
-        for number in np.unique(place):
-            mine = place == number
-            hits, rows = int(right[mine].sum()), int(mine.sum())
-            measure = wilson(hits, rows)
-            bins.append(Bin(float(confidence[mine].mean()), measure.value, measure.low, measure.high, rows))
-        error = sum(each.rows * abs(each.confidence - each.accuracy) for each in bins) / len(confidence)
-        return bins, error
-
-    def risk_coverage(self) -> tuple[Floats, Floats, float]:
-        """Return coverage and risk, float64 (P,) each, at up to 200 points, and the area below all of them."""
-        order = np.argsort(-self.confidence, kind="stable")
-        count = np.arange(1, len(order) + 1)
-        risk = np.cumsum(~self.right[order]) / count
-        shown = np.unique(np.linspace(0, len(order) - 1, _POINTS).round().astype(int))
-        return count[shown] / len(order), risk[shown], float(risk.mean())
+        scored = self.table.filter(judged)
+        if not scored.num_rows:
+            return None
+        return reliability(scored["confidence"].to_numpy(), scored["score"].to_numpy())
 
     def mistakes(self, limit: int) -> list[Row]:
         """Return wrong rows, the most confident first; rows without a confidence last."""

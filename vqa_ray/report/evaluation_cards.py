@@ -34,7 +34,7 @@ def evaluation_cards(
         by: columns to show beside it.
         allow_http: whether images are fetched from the web.
     """
-    pictures = _pictures(rows, predictions, allow_http)
+    pictures = pictures_of(rows, predictions, allow_http)
     for row, picture in zip(rows, pictures, strict=True):
         prediction = row["prediction"]
         values = () if prediction is None else (ScoredText(cut_text(prediction or "(empty)"), row["confidence"]),)
@@ -51,8 +51,14 @@ def evaluation_cards(
         )
 
 
-def _pictures(rows: Sequence[Row], predictions: str, allow_http: bool) -> list[RowPicture]:
-    """Read the pictures of rows: from their `image_uri`, else from the input of the run by `image_id`."""
+def pictures_of(rows: Sequence[Row], predictions: str, allow_http: bool) -> list[RowPicture]:
+    """Read the pictures of rows: from their `image_uri`, else from the input of the run by `image_id`.
+
+    Args:
+        rows: with `image_id` and `image_uri`.
+        predictions: URI of the run.
+        allow_http: whether images are fetched from the web.
+    """
     fetcher = ImageFetcher(ImageLimits().max_image_bytes, allow_http=allow_http)
     by_uri = [
         {"source_key": number, "image_uri": row["image_uri"]} for number, row in enumerate(rows) if row["image_uri"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.errors import RequestError
+from vqa_ray.evaluation.reliability import Binned, RiskCoverage
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,23 +67,6 @@ class Plot:
     svg: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """Rows of similar confidence.
-
-    Attributes:
-        confidence, accuracy: their means, 0..1.
-        low, high: the 95 % interval of the accuracy.
-        rows: how many.
-    """
-
-    confidence: float
-    accuracy: float
-    low: float
-    high: float
-    rows: int
-
-
 def check_plots() -> None:
     """Check before any work that plots can be drawn.
 
@@ -112,38 +96,48 @@ def histogram(title: str, about: str, edges: Floats, counts: dict[str, Floats], 
         axes.set(xlabel=x_label, ylabel="% of rows" if len(counts) == 1 else "% of rows of each", xlim=edges[[0, -1]])
         axes.grid(axis="x", visible=False)
         if len(counts) > 1:
-            axes.legend(loc="upper left")
+            _legend(axes)
     return Plot(title, about, drawn.getvalue())
 
 
-def reliability(title: str, about: str, bins: Sequence[Bin]) -> Plot:
+def overlaid(title: str, about: str, edges: Floats, first: Floats, second: Floats) -> Plot:
+    """Draw how the scores of two runs are spread: the first filled, the second as a line; see `histogram`."""
+    with _axes(title) as (axes, drawn):
+        axes.stairs(100 * first / max(first.sum(), 1), edges, color=_COLOURS["bar"], fill=True, label="first")
+        axes.stairs(100 * second / max(second.sum(), 1), edges, color=_COLOURS["ink"], linewidth=1.4, label="second")
+        axes.set(xlabel="score", ylabel="% of rows of each", xlim=edges[[0, -1]])
+        axes.grid(axis="x", visible=False)
+        _legend(axes)
+    return Plot(title, about, drawn.getvalue())
+
+
+def reliability_diagram(title: str, about: str, binned: Binned) -> Plot:
     """Draw accuracy over confidence, with intervals, and the diagonal on which a calibrated score lies."""
     with _axes(title) as (axes, drawn):
         axes.plot([0, 1], [0, 1], color=_COLOURS["soft"], linestyle="--", linewidth=1, label="calibrated")
-        x, y = [each.confidence for each in bins], np.array([each.accuracy for each in bins])
-        reach = np.abs(np.array([[each.low for each in bins], [each.high for each in bins]]) - y)
-        axes.errorbar(x, y, reach, color=_COLOURS["accent"], marker="o", capsize=2, elinewidth=1, label="this run")
+        x, y = [each.confidence for each in binned.bins], np.array([each.accuracy for each in binned.bins])
+        limits = [[each.accuracy_low for each in binned.bins], [each.accuracy_high for each in binned.bins]]
+        reach = np.abs(np.array(limits) - y)
+        axes.errorbar(x, y, reach, color=_COLOURS["accent"], marker="o", capsize=2, elinewidth=1, label="these rows")
         axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
-        axes.legend(loc="upper left")
+        _legend(axes)
     return Plot(title, about, drawn.getvalue())
 
 
-def risk_coverage(title: str, about: str, coverage: Floats, risk: Floats) -> Plot:
-    """Draw the share of wrong answers among the most confident ones, over the share of rows that they are.
-
-    Args:
-        title: of the figure.
-        about: its caption.
-        coverage: float64 (P,), ascending, 0..1.
-        risk: float64 (P,), 0..1.
-    """
+def risk_coverage(title: str, about: str, curve: RiskCoverage) -> Plot:
+    """Draw the share of wrong answers among the most confident ones, over the share of rows that they are."""
     with _axes(title) as (axes, drawn):
-        axes.plot(coverage, risk, color=_COLOURS["accent"])
-        top = max(0.02, float(risk.max(initial=0.0)) * 1.1)
+        axes.plot(curve.coverage, curve.risk, color=_COLOURS["accent"])
+        top = max(0.02, max(curve.risk) * 1.1)
         axes.set(
             xlabel="share of rows answered, most confident first", ylabel="share wrong", xlim=(0, 1), ylim=(0, top)
         )
     return Plot(title, about, drawn.getvalue())
+
+
+def _legend(axes: Axes) -> None:
+    """Name the series above the axes, where no line crosses the names."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0, handlelength=1.4)
 
 
 @contextmanager
