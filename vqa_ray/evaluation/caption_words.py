@@ -11,13 +11,13 @@ import re
 
 # The parts of a text, in the order in which they are tried.
 _PART = re.compile(
-    r"(?:[^\W\d_]\.){2,}|ph\.d\."  # initials
+    r"(?:[^\W\d_]\.){2,}|(?<!\w)[^\W\d_]\.(?!\w)|ph\.d\."  # initials
     r"|(?:mr|mrs|ms|dr|st|ave|prof|rev|gen|sgt|jr|sr|vs|etc|inc|co|ltd|corp)\.(?!\w)"
     r"|n't(?!\w)"
-    r"|\d+(?:[.,:/]\d+)+"
+    r"|\d+(?:[.,:/]\d+)+|(?<!\w)-\d+(?:\.\d+)?(?!\w)"
     r"|'(?:s|m|d|re|ve|ll)(?!\w)|'\d0s"
     r"|[\w&]+(?:[-&.@/][\w&]+|'(?!(?:s|m|d|re|ve|ll|t)(?!\w))[^\W\d]+)*"
-    r"|[!?]{2,}|[^\w\s]"
+    r"|[!?]{2,}|\*\*|[^\w\s]"
 )
 _DROPPED = frozenset("'`.?!,:-;\"“”‘’…–—")
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}

@@ -72,6 +72,7 @@ def test_a_caption_longer_than_its_references_has_no_brevity_penalty() -> None:
         ("I'm sure they've seen; we can't, I cannot.", "i 'm sure they 've seen we ca n't i can not"),
         ("the '90s “café” owner’s", "the '90s café owner 's"),
         ("dog.The cat,a man", "dog.the cat a man"),
+        ("Point O. is -2.5 or a-1!!", "point o. is -2.5 or a-1 !!"),
         ("", ""),
     ],
 )
