@@ -47,7 +47,9 @@ def florence2(seed: int = 0) -> tuple[Any, Any]:
         image_seq_length=_IMAGE_TOKENS,
     )
     images.image_seq_length = _IMAGE_TOKENS
-    processor = Florence2Processor(images, tokenizer, post_processor_config={name: {} for name in _PARSED})
+    parsed: dict[str, Any] = {name: {} for name in _PARSED}
+    parsed["phrase_grounding"] = {"banned_grounding_tokens": ["it", "the image"]}
+    processor = Florence2Processor(images, tokenizer, post_processor_config=parsed)
     config = Florence2Config(
         vision_config={
             "depths": (1, 1),

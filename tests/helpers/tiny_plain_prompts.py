@@ -17,7 +17,7 @@ def kosmos2() -> tuple[Any, Any]:
     from transformers import Kosmos2Config, Kosmos2Processor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    images = CLIPImageProcessorPil(size={"shortest_edge": _SIDE}, crop_size={"height": _SIDE, "width": _SIDE})
+    images = CLIPImageProcessorPil(size={"height": _SIDE, "width": _SIDE}, crop_size={"height": _SIDE, "width": _SIDE})
     processor = Kosmos2Processor(images, build_tokenizer(_SPECIAL, spaces=True, **_NAMES))
     text = {
         "vocab_size": len(processor.tokenizer),

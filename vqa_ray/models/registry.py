@@ -17,6 +17,7 @@ from vqa_ray.models.generation.config import NEW_TOKENS
 from vqa_ray.models.lazy_class import LazyClass
 from vqa_ray.models.refused_families import REFUSED
 from vqa_ray.models.transforms.chat import transform_from_config as chat_transform
+from vqa_ray.models.transforms.chat import whole_square
 from vqa_ray.models.transforms.clip import ClipTransform
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.models.transforms.vilt import ViltTransform
@@ -228,7 +229,7 @@ FAMILIES: tuple[Family, ...] = (
     *(replace(_CHAT, name=name, shared_work="the processed image") for name in _CHAT_OTHERS),
     *(replace(_CHAT, name=name, shared_work="the processed image", has_boxes=True) for name in _CHAT_OTHERS_WITH_BOXES),
     replace(_PLAIN, name="paligemma", shared_work="the processed image"),
-    replace(_PLAIN, name="kosmos-2", has_boxes=True),
+    replace(_PLAIN, name="kosmos-2", transform=whole_square, has_boxes=True),
     replace(_PLAIN, name="fuyu", has_beams=False),
     Family(
         name="florence2",

@@ -24,6 +24,7 @@ from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import load_weights
 from vqa_ray.models.generation.config import GenerationConfig, eos_token_ids, join_warnings
 from vqa_ray.models.generation.decoding import Generated, greedy, mean_log_probabilities
+from vqa_ray.models.generation.processed import processed
 from vqa_ray.models.generation.prompt_budget import PromptTruncator
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.linear import freeze_linears
@@ -61,7 +62,6 @@ class ChatModel(BaseChatModel[Prompt]):
         self._one_by_one = self._searches and model.config.model_type == "kosmos-2"
         self._model = model.eval()
         self._context: int = getattr(text, "max_position_embeddings", None) or 2**31
-        self._penalty = float(getattr(defaults, "repetition_penalty", None) or 1.0)
         self._eos_token_ids = eos_token_ids(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
         self._token_bytes = _cache_bytes(text, model.dtype)
         self._score_bytes = 4 * int(text.vocab_size)
@@ -131,15 +131,20 @@ class ChatModel(BaseChatModel[Prompt]):
         return prompts
 
     def _generate(self, prompts: Sequence[Prompt], limit: int) -> dict[int, Generated]:
-        search = self.generation
+        search, defaults = self.generation, self._model.generation_config
 
         def work(part: Sequence[Prompt]) -> list[Generated]:
             if self.shares_prefix and not self._searches:
-                return greedy(chat_prefix.read(self._model, part, limit, self._penalty), self._eos_token_ids, limit)
+                written = [prompt.encoded.ids for prompt in part]
+                decoding = processed(chat_prefix.read(self._model, part, limit), defaults, written)
+                return greedy(decoding, self._eos_token_ids, limit)
             return chat_plain.generate(
                 self._model,
                 part,
                 self._eos_token_ids,
+                # KOSMOS-2's `generate` leaves its generation config out.
+                repetition_penalty=defaults.repetition_penalty,
+                no_repeat_ngram_size=defaults.no_repeat_ngram_size,
                 max_new_tokens=limit,
                 num_beams=search.num_beams,
                 length_penalty=search.length_penalty,

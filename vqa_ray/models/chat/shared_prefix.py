@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,24 +15,6 @@ from vqa_ray.models.generation.kv_cache import pad, preallocated_cache, prefix_o
 from vqa_ray.models.layers.device import send
 
 
-@dataclass(frozen=True, slots=True)
-class RepetitionPenalty:
-    """The tokens of each row, for the checkpoint's repetition penalty (Keskar et al. 2019, arXiv:1909.05858).
-
-    Attributes:
-        penalty: above 1 makes tokens that were there less likely.
-        tokens: bool (R, V).
-    """
-
-    penalty: float
-    tokens: Tensor
-
-    def apply(self, logits: Tensor) -> Tensor:
-        """(R, V) as transformers' `RepetitionPenaltyLogitsProcessor` changes it."""
-        penalised = torch.where(logits < 0, logits * self.penalty, logits / self.penalty)
-        return torch.where(self.tokens, penalised, logits)
-
-
 class ChatDecoding:
     """Rows of prompts that were read, to be continued; see `decoding.Decoding`.
 
@@ -43,25 +24,14 @@ class ChatDecoding:
         mask: int64 (R, L), 1 where the cache holds a token of the row.
         position: int64 (R,), of the next token.
         logits: (R, V), of the next token.
-        seen: the repetition penalty, where the checkpoint has one.
     """
 
-    def __init__(
-        self,
-        model: Any,
-        cache: DynamicCache,
-        mask: Tensor,
-        position: Tensor,
-        *,
-        logits: Tensor,
-        seen: RepetitionPenalty | None,
-    ) -> None:
+    def __init__(self, model: Any, cache: DynamicCache, mask: Tensor, position: Tensor, *, logits: Tensor) -> None:
         self.logits = logits
         self._model = model
         self._cache = cache
         self._mask = mask
         self._position = position
-        self._seen = seen
 
     def decode(self, tokens: Tensor) -> Tensor:
         """Append tokens (R, N), and return the logits (R, N, V) after each."""
@@ -70,32 +40,26 @@ class ChatDecoding:
         places = self._position[:, None] + torch.arange(count, device=tokens.device)
         logits = _forward(self._model, tokens, self._mask, places, self._cache, keep=0)
         self._position = self._position + count
-        if self._seen is not None:
-            self._seen = RepetitionPenalty(self._seen.penalty, self._seen.tokens.scatter(1, tokens, True))
-            logits = torch.stack([self._seen.apply(step) for step in logits.unbind(dim=1)], dim=1)
         return logits
 
     def select(self, rows: Tensor) -> ChatDecoding:
         """Copy some rows (K,), in any order, repeated or not."""
-        seen = None if self._seen is None else RepetitionPenalty(self._seen.penalty, self._seen.tokens[rows])
         return ChatDecoding(
             self._model,
             select_rows(self._cache, rows),
             self._mask[rows],
             self._position[rows],
             logits=self.logits[rows],
-            seen=seen,
         )
 
 
-def read(model: Any, prompts: Sequence[Prompt], extra_tokens: int, penalty: float = 1.0) -> ChatDecoding:
+def read(model: Any, prompts: Sequence[Prompt], extra_tokens: int) -> ChatDecoding:
     """Read prompts of one layout; what several of them share is read once.
 
     Args:
         model: one of the families in `families.SHARING_A_PREFIX`, in inference mode.
         prompts: at least one, each with at least one token of its own.
         extra_tokens: number of tokens that will follow each prompt; memory is set aside for them.
-        penalty: the repetition penalty, 1 for none.
     """
     device = model.device
     first: dict[Any, Prompt] = {}
@@ -125,11 +89,7 @@ def read(model: Any, prompts: Sequence[Prompt], extra_tokens: int, penalty: floa
     full = torch.cat([begun["attention_mask"][rows], mask], dim=1)
     own = preallocated_cache(prefix_of(cache), rows, ids.shape[1] + extra_tokens)
     logits = _forward(model, ids, full, following[rows][:, None] + positions(mask), own, keep=1)[:, -1]
-    seen = None
-    if penalty != 1.0:
-        seen = RepetitionPenalty(penalty, _tokens_of(prompts, logits))
-        logits = seen.apply(logits)
-    return ChatDecoding(model, own, full, following[rows] + mask.sum(dim=-1), logits=logits, seen=seen)
+    return ChatDecoding(model, own, full, following[rows] + mask.sum(dim=-1), logits=logits)
 
 
 def _head(prompt: Prompt) -> Encoded:
@@ -164,10 +124,3 @@ def _first_position(model: Any) -> int:
 
 def _has_image_positions(model: Any) -> bool:
     return hasattr(model.base_model, "get_rope_index")
-
-
-def _tokens_of(prompts: Sequence[Prompt], logits: Tensor) -> Tensor:
-    held = torch.zeros(logits.shape, dtype=torch.bool)
-    for row, prompt in enumerate(prompts):
-        held[row, torch.tensor(prompt.encoded.ids)] = True
-    return send(held, logits.device)

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vqa_ray.models.checkpoint.json_files import read_json
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.spread import load_or_spread
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer
-from vqa_ray.models.florence2.tasks import CAPTION, TaskPrompts, form_of
+from vqa_ray.models.florence2.tasks import CAPTION, TaskPrompts, form_of, is_grounding
 from vqa_ray.models.generation.boxes import location_boxes
 from vqa_ray.models.generation.decoding import Decoding
 from vqa_ray.models.generation.engine import GenerativeEngine
@@ -47,7 +48,8 @@ class Florence2(GenerativeEngine):
         )
         # It would close a text that is cut.
         model.generation_config.forced_eos_token_id = None
-        return Florence2Backbone(model, load_text_tokenizer(checkpoint.directory), transform, where)
+        tokenizer = load_text_tokenizer(checkpoint.directory)
+        return Florence2Backbone(model, tokenizer, transform, where, _ungrounded(checkpoint))
 
     def caption(self, images: Sequence[Image], prompt: str | None = None) -> list[Answer]:
         """See `GenerativeModel.caption`: the answer to the task of that name; `prompt` is not taken."""
@@ -56,14 +58,16 @@ class Florence2(GenerativeEngine):
         return self._generate(images, self._rows(images, [[CAPTION]] * len(images), None, limit), limit, 1)
 
     def _constrained(self, decoding: Decoding) -> Decoding:
-        return processed(decoding, self.backbone.generation_config, self.backbone.opening)
+        return processed(decoding, self.backbone.generation_config, [self.backbone.opening] * len(decoding.logits))
 
     def _text(self, tokens: Sequence[int]) -> str:
         named = _LOCATIONS.sub(", ", self._markup(tokens))
         return _TAGS.sub("", named).strip(" ,")
 
     def _boxes(self, prompt: str, tokens: Sequence[int]) -> tuple[Box, ...]:
-        return location_boxes(self._markup(tokens), form_of(prompt))
+        found = location_boxes(self._markup(tokens), form_of(prompt))
+        ignored = self.backbone.ungrounded if is_grounding(prompt) else ()
+        return tuple(box for box in found if box.label not in ignored)
 
     def _markup(self, tokens: Sequence[int]) -> str:
         return str(self.backbone.tokenizer.decode(list(tokens), skip_special_tokens=False))
@@ -77,12 +81,16 @@ class Florence2Backbone:
         tokenizer: of its language model.
         transform: the size and the normalisation of its images.
         device: of its vision encoder.
+        ungrounded: phrases of a caption that name no place ("the image").
     """
 
     answers = captions = pads = True
 
-    def __init__(self, model: Any, tokenizer: Any, transform: SquareTransform, device: torch.device) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, transform: SquareTransform, device: torch.device, ungrounded: frozenset[str]
+    ) -> None:
         self.device = device
+        self.ungrounded = ungrounded
         self.tokenizer = tokenizer
         self.vision: Any = model.model.vision_tower
         self.image_tokens = _image_tokens(model.config.vision_config, transform.side)
@@ -117,6 +125,13 @@ class Florence2Backbone:
     ) -> list[list[list[int]]]:
         """See `GenerationBackbone.beams`."""
         return self.language_model.beams(encoded, images, prompts, count, options)
+
+
+def _ungrounded(checkpoint: Checkpoint) -> frozenset[str]:
+    """Return the phrases whose boxes the checkpoint's own processor leaves out."""
+    settings = read_json(checkpoint.directory, "processor_config.json", required=False)
+    tasks = settings.get("post_processor_config") or {}
+    return frozenset((tasks.get("phrase_grounding") or {}).get("banned_grounding_tokens") or ())
 
 
 def _image_tokens(vision: Any, side: int) -> int:

@@ -29,6 +29,7 @@ TASKS: Mapping[str, str] = {
 """Task → the sentence that the model was trained on; `{}` stands for the text behind the task."""
 
 CAPTION = "<CAPTION>"
+_GROUNDING = TASKS["<CAPTION_TO_PHRASE_GROUNDING>"].removesuffix(PLACEHOLDER)
 # The others point with boxes, or not at all.
 _FORMS: Mapping[str, LocationForm] = {
     "<OCR_WITH_REGION>": "quadrilaterals",
@@ -61,6 +62,11 @@ class TaskPrompts:
         if PLACEHOLDER in sentence and not rest:
             raise RowError(ErrorCode.ROW_MALFORMED, f"the task {task} needs a text or a region behind it")
         return sentence.replace(PLACEHOLDER, rest)
+
+
+def is_grounding(prompt: str) -> bool:
+    """Return whether a prompt asks for the places of a caption's phrases."""
+    return prompt.startswith(_GROUNDING)
 
 
 def form_of(prompt: str) -> LocationForm:

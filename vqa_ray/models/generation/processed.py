@@ -1,4 +1,4 @@
-"""Logits as a checkpoint's generation config wants them: no n-gram twice, a penalty for what was said."""
+"""Logits as a checkpoint's generation config wants them: a penalty for what was said, no n-gram twice."""
 
 from __future__ import annotations
 
@@ -11,24 +11,36 @@ from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor, Repe
 
 from vqa_ray.models.generation.decoding import Decoding
 
+# No token of any vocabulary, which the processors of transformers leave out.
+_PADDING = 2**62
 
-def processed(decoding: Decoding, config: Any, opening: Sequence[int]) -> Decoding:
+
+class _PaddedRepetitionPenalty(RepetitionPenaltyLogitsProcessor):  # type: ignore[misc]
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        # A token counts once however often it stands there, so that the last of a row can stand for padding.
+        penalised: Tensor = super().__call__(torch.where(input_ids == _PADDING, input_ids[:, -1:], input_ids), scores)
+        return penalised
+
+
+def processed(decoding: Decoding, config: Any, written: Sequence[Sequence[int]]) -> Decoding:
     """Apply the processors of a generation config to a decoding's logits, as `generate` does.
 
     Args:
-        decoding: that has read the opening of each row.
+        decoding: has read what is written.
         config: of transformers; its `repetition_penalty` and `no_repeat_ngram_size` count.
-        opening: the tokens that each row's text begins with.
+        written: token ids of each row so far, as `generate` counts them: with the prompt, unless an encoder read that.
     """
     processors = LogitsProcessorList()
     if config.repetition_penalty not in (None, 1.0):
-        processors.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+        processors.append(_PaddedRepetitionPenalty(config.repetition_penalty))
     if config.no_repeat_ngram_size:
         processors.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
     if not processors:
         return decoding
-    written = torch.tensor([list(opening)] * len(decoding.logits), device=decoding.logits.device)
-    return ProcessedDecoding(decoding, processors, written, processors(written, decoding.logits.float()))
+    width = max(map(len, written))
+    rows = [[_PADDING] * (width - len(row)) + list(row) for row in written]
+    tokens = torch.tensor(rows, device=decoding.logits.device)
+    return ProcessedDecoding(decoding, processors, tokens, processors(tokens, decoding.logits.float()))
 
 
 class ProcessedDecoding:
@@ -37,7 +49,7 @@ class ProcessedDecoding:
     Args:
         decoding: the plain one.
         processors: of transformers.
-        written: int64 (R, L), the tokens of each row so far.
+        written: int64 (R, L), the tokens of each row so far, left-padded.
         logits: (R, V), processed.
     """
 

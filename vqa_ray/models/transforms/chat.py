@@ -146,8 +146,26 @@ def transform_from_config(config: Mapping[str, Any], label: str) -> ImageTransfo
     return Bounded()
 
 
+def whole_square(config: Mapping[str, Any], label: str) -> ImageTransform:
+    """Make the transform of KOSMOS-2, whose boxes are parts of a square that the whole image was resized to.
+
+    Raises:
+        ModelLoadError: its image processor crops images.
+    """
+    transform = transform_from_config(config, label)
+    if not isinstance(transform, Fixed):
+        raise ModelLoadError(
+            f"{label}: its image processor crops images, so that its boxes would lie elsewhere; wanted is a size of "
+            "height and width"
+        )
+    return transform
+
+
 def _plain(config: Mapping[str, Any]) -> ImageTransform:
     size = config.get("size")
+    if config.get("use_square_size") and isinstance(size, Mapping) and "shortest_edge" in size:
+        # Of KOSMOS-2 in its first form.
+        size = dict.fromkeys(("height", "width"), size["shortest_edge"])
     if isinstance(size, int):
         return ShortestEdge(size)
     if isinstance(size, Mapping) and set(size) == {"shortest_edge"}:

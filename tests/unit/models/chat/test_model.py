@@ -256,6 +256,20 @@ def test_a_repetition_penalty_of_the_checkpoint_is_kept(directories: Any, family
     assert found != [stock(family).answer(*pair) for pair in pairs]
 
 
+@pytest.mark.parametrize("family", ["llava", "idefics2"])
+def test_no_token_is_written_twice_where_the_checkpoint_says_so(directories: Any, family: str, tmp_path: Path) -> None:
+    directory = shutil.copytree(directories(family), tmp_path / "model")
+    settings = json.loads((directory / "generation_config.json").read_text())
+    settings |= {"no_repeat_ngram_size": 1, "repetition_penalty": 1.1}
+    (directory / "generation_config.json").write_text(json.dumps(settings))
+    images = random_images(4, seed=8)
+    found = texts(load(directory).answer(images, [QUESTIONS[:3]] * 4, 1))
+    pairs = [(image, question) for image in images for question in QUESTIONS[:3]]
+    wanted = {"no_repeat_ngram_size": 1, "repetition_penalty": 1.1}
+    assert found == [stock(family).answer(*pair, **wanted) for pair in pairs]
+    assert found != [stock(family).answer(*pair, repetition_penalty=1.1) for pair in pairs]
+
+
 def test_an_empty_generation_is_an_empty_answer_with_a_score(llava: ChatModel, monkeypatch: pytest.MonkeyPatch) -> None:
     (image,) = random_images(1)
     first = stock("llava").tokens(image, QUESTIONS[0])[0]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +152,28 @@ def test_kosmos_beams_equal_stock(kosmos: Built, monkeypatch: pytest.MonkeyPatch
             tokens, _ = stock(model, processor, image, question, num_beams=3)
             closed = tokens[-1] == processor.tokenizer.eos_token_id
             assert [int(token) for token in answer.answers[0][0].split()] == (tokens[:-1] if closed else tokens)
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_kosmos_keeps_the_generation_config_that_its_own_generate_leaves_out(
+    kosmos: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beams: int
+) -> None:
+    """The published checkpoint writes no group of three twice."""
+    model, processor, directory = kosmos
+    directory = shutil.copytree(directory, tmp_path / "model")
+    settings = json.loads((directory / "generation_config.json").read_text())
+    (directory / "generation_config.json").write_text(json.dumps(settings | {"no_repeat_ngram_size": 3}))
+    engine = load(directory, num_beams=beams)
+    show_tokens(engine, monkeypatch)
+    images, asked = random_images(4, seed=7), [list(QUESTIONS[:3])] * 4
+    changed = 0
+    for image, answers in zip(images, engine.answer(images, asked, 1), strict=True):
+        for question, answer in zip(QUESTIONS, answers, strict=False):
+            wanted, _ = stock(model, processor, image, question, num_beams=beams, no_repeat_ngram_size=3)
+            found = [int(token) for token in answer.answers[0][0].split()]
+            assert found == [token for token in wanted if token != processor.tokenizer.eos_token_id]
+            changed += wanted != stock(model, processor, image, question, num_beams=beams)[0]
+    assert changed
 
 
 def test_beams_of_fuyu_are_refused(tmp_path: Path) -> None:

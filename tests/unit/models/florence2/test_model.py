@@ -137,6 +137,17 @@ def test_an_answer_names_what_its_boxes_hold(built: tuple[Any, Any], directory: 
     assert len(engine._boxes("What is the text in the image, with regions?", tokens)) == 1
 
 
+def test_a_phrase_that_names_no_place_has_no_box(built: tuple[Any, Any], directory: Path) -> None:
+    engine, processor = load(directory), built[1]
+    written = "the image<loc_0><loc_0><loc_900><loc_900>a red dog<loc_52><loc_333><loc_932><loc_774>"
+    task = "<CAPTION_TO_PHRASE_GROUNDING>"
+    own = processor.post_process_generation(text=written, task=task, image_size=(1000, 1000))[task]
+    tokens = processor.tokenizer(written, add_special_tokens=False)["input_ids"]
+    boxes = engine._boxes("Locate the phrases in the caption: the image of a red dog", tokens)
+    assert [box.label for box in boxes] == own["labels"] == ["a red dog"]
+    assert len(engine._boxes("Locate the image in the image.", tokens)) == 2
+
+
 def test_a_question_may_not_spell_the_image(directory: Path) -> None:
     with pytest.raises(RowError, match="spells the token that stands for the image"):
         load(directory).answer(random_images(1), [["is <image> red?"]], 1)

@@ -26,6 +26,7 @@ from vqa_ray.models.transforms.chat import (
     ShortestEdge,
     WholePatches,
     transform_from_config,
+    whole_square,
 )
 
 CLIP = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 336}, "resample": 3}
@@ -66,6 +67,15 @@ def test_reads_the_processors_settings(config: dict[str, Any], wanted: object) -
     transform = transform_from_config(config, "model x")
     assert transform == wanted
     assert pickle.loads(pickle.dumps(transform)) == wanted
+
+
+def test_kosmos_sees_the_whole_image() -> None:
+    """Its boxes are parts of what it sees, which a crop would make another part of the image."""
+    cropped = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 224}, "resample": 3}
+    assert whole_square(cropped | {"use_square_size": True}, "model m") == Fixed(224, 224)
+    assert whole_square(cropped | {"size": {"height": 28, "width": 28}}, "model m") == Fixed(28, 28)
+    with pytest.raises(ModelLoadError, match=r"^model m: its image processor crops images"):
+        whole_square(cropped, "model m")
 
 
 def test_an_empty_range_of_pixels_is_told() -> None:
