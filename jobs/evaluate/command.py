@@ -60,7 +60,12 @@ def run(spec: EvaluateSpec) -> RunResult | None:
     if record is None:
         with output_lock(spec.output, now(), wait=spec.wait) as lock, store_failures_fail_the_run():
             _claim(request, directory)
-            record = _evaluate(request, spec)
+            try:
+                record = _evaluate(request, spec)
+            except RequestError:
+                # Refused: the output is free for another request.
+                _forget(directory)
+                raise
             lock.check()
             record.write(spec.output)
             delete_directory(directory.work)
@@ -107,10 +112,15 @@ def _claim(request: EvaluationRequest, directory: EvaluationDirectory) -> None:
     earlier = earlier_request(directory)
     if earlier is not None and earlier[1] != dict(request.inputs):
         logger.warning("%s: the inputs have changed since; they are evaluated anew", directory.output)
-        delete(directory.record)
-        for place in (directory.work, directory.rows):
-            delete_directory(place)
+        _forget(directory)
     write_bytes_atomic(directory.request, request.to_json())
+
+
+def _forget(directory: EvaluationDirectory) -> None:
+    for file in (directory.record, directory.measures, directory.request):
+        delete(file)
+    for place in (directory.work, directory.rows):
+        delete_directory(place)
 
 
 def _evaluate(request: EvaluationRequest, spec: EvaluateSpec) -> EvaluationRecord:
@@ -130,16 +140,15 @@ def _evaluate(request: EvaluationRequest, spec: EvaluateSpec) -> EvaluationRecor
 def _check_matched(request: EvaluationRequest, found: Findings) -> None:
     """Refuse sides of which no rows belong together, or whose truth cannot be used at all."""
     counts, examples, work = found.counts, found.examples, request.work
-    if not sum(counts[name] for name in _COUNTED[:4]):
-        shown = "; ".join(examples["bad_truth"]) or "the truth has no rows for these predictions"
-        raise RequestError(f"--truth: no row can be judged: {shown}")
-    joined = counts["judged"] + counts["unparsed"] + counts["failed"]
-    if work.truth is not None and not joined and counts["no_truth"]:
+    if work.truth is not None and not counts["joined"] and counts["no_truth"]:
         raise RequestError(
             f"--truth {work.truth.uri}: no row has the {key_name(work.key)} of a prediction: truth "
             f"{_quoted(examples['missing'])}; predictions {_quoted(examples['no_truth'])}; name another column with "
             "--key"
         )
+    if not sum(counts[name] for name in _COUNTED[:4]):
+        shown = "; ".join(examples["bad_truth"]) or "the truth has no rows"
+        raise RequestError(f"--truth: no row can be judged: {shown}")
 
 
 def _record(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> EvaluationRecord:
@@ -149,7 +158,7 @@ def _record(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> 
     measures = measure(protocol, rows)
     counts = found.counts
     truth = sum(counts[name] for name in (*_COUNTED[:4], "bad_truth"))
-    predictions = sum(counts[name] for name in (*_COUNTED[:3], "no_truth"))
+    predictions = counts["joined"] + counts["no_truth"]
     return EvaluationRecord(
         version=__version__,
         protocol=protocol.name,

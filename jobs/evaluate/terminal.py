@@ -74,15 +74,10 @@ def _print_table(record: EvaluationRecord, output: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDTH, highlight=False)
     counts = record.rows
-    lines = [
-        record.title,
-        f"{record.predictions}{f' ({record.model})' if record.model else ''}",
-        f"truth: {record.truth or 'columns of the run'}, joined by {record.key}",
-    ]
-    for line in lines:
-        console.print(Text(one_line(line, 1000)))
+    of_model = f" ({record.model})" if record.model else ""
+    truth = record.truth or "columns of the run"
+    _print_lines(record.title, f"{record.predictions}{of_model}", f"truth: {truth}, joined by {record.key}", "")
     table = Table(box=None, pad_edge=False)
     table.add_column("")
     for head in ("value", "95 % interval", "rows", "images"):
@@ -95,16 +90,16 @@ def _print_table(record: EvaluationRecord, output: str) -> None:
             table.add_row(Text(f"by {own}"))
             group = own
         table.add_row(Text(_name(each, record)), *map(Text, _cells(each, record.scale)))
-    console.print()
-    console.print(table)
-    console.print()
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDTH, highlight=False).print(table)
     outcomes = " · ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items() if count)
-    console.print(Text(f"rows: {outcomes}"))
-    if record.errors:
-        console.print(Text("errors: " + " · ".join(f"{code} {count:,}" for code, count in record.errors.items())))
-    for note in record.notes:
-        console.print(Text(f"note: {one_line(note, 1000)}"))
-    console.print(Text(f"→ {output}"))
+    errors = " · ".join(f"{code} {count:,}" for code, count in record.errors.items())
+    notes = (f"note: {note}" for note in record.notes)
+    _print_lines("", f"rows: {outcomes}", *([f"errors: {errors}"] if errors else []), *notes, f"→ {output}")
+
+
+def _print_lines(*lines: str) -> None:
+    """Print lines, which the terminal wraps; names in them may hold line breaks and control sequences."""
+    sys.stdout.writelines(f"{one_line(line, 1000)}\n" for line in lines)
 
 
 def _name(each: Measure, record: EvaluationRecord) -> str:

@@ -66,6 +66,8 @@ def judge_partition(plan: JoinPlan, predictions: pa.Table | None, truth: pa.Tabl
             prediction = given.get((identity, attribute))
             if prediction is None:
                 lonely.append(row["key"])
+            else:
+                found.counts["joined"] += 1
             judged.append(_judge(plan, row, prediction, attribute, found))
     rest = [row for place, row in given.items() if place not in known] if plan.has_truth else []
     note_similar_ids(lonely, [row["key"] for row in rest], found)

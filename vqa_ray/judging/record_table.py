@@ -90,14 +90,27 @@ def open_records(config: InputConfig, wanted: Sequence[str]) -> RecordTable | An
     source = open_source(config)
     if config.columns.get("question", "question") in source.columns or source.column_map.question:
         source = open_source(replace(config, needs_question=True))
-    table = RecordTable(source, tuple(part.name for part in source.passthrough), frozenset())
+    table = RecordTable(source, tuple(part.name for part in source.passthrough), _ids(source))
+    if not table.ids & {"image_id", "question_id"} and source.column_map.image:
+        # Nothing but their bytes tells the rows apart.
+        source = source.with_images()
+        table = replace(table, source=source, ids=_ids(source))
+    return table
+
+
+def _ids(source: Source) -> frozenset[str]:
+    """Return the columns of SIDE that hold something in the first rows of a table.
+
+    Raises:
+        RequestError: it has no rows.
+    """
+    table = RecordTable(source, (), frozenset())
     first = next((part for task in range(table.tasks) for part in table.tables(task) if part.num_rows), None)
     if first is None:
-        raise RequestError(f"{config.uri}: has no rows")
+        raise RequestError(f"{source.config.uri}: has no rows")
     given = {name for name in SIDE.names if first[name].null_count < first.num_rows} - {"order", "malformed"}
-    if not source.column_map.row_id:
-        given.discard("row_id")
-    return replace(table, ids=frozenset(given))
+    has_row_ids = source.config.columns.get("row_id", "row_id") in source.columns
+    return frozenset(given if has_row_ids else given - {"row_id"})
 
 
 def _side_of(table: pa.Table, source: Source) -> pa.Table:

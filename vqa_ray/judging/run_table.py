@@ -157,7 +157,7 @@ def open_run(uri: str) -> RunTable | None:
     kept = tuple(schema)[max(names.index(name) for name in _LAST if name in names) + 1 :]
     attributes = tuple(name for name in names if record.job == "tag" and f"{name}_score" in names)
     kind = _JOBS[record.job][0]
-    fingerprint = f"{record.run_id} {done['timing']['finished']} {len(done.get('attempts') or ())}"
+    fingerprint = f"{record.run_id} {done.get('timing', {}).get('finished')} {len(done.get('attempts') or ())}"
     table = RunTable(
         *(uri, fingerprint, rows, record.job, str(record.model.get("reference")), kind, attributes),
         *(bool(record.input.get("several")), parts, kept, frozenset()),

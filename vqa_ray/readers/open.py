@@ -164,7 +164,7 @@ def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None
         RunError: the file changed since it was opened.
     """
     wanted = wanted_rows(shard, keys)
-    if source.config.reads_images:
+    if source.config.reads_images or not source.config.needs_image:
         yield from _tables(source, shard, wanted)
     else:
         yield from _without_images(source, shard, wanted)
