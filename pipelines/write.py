@@ -61,10 +61,6 @@ def checkpoint_config(layout: RunDirectory, invocation: str) -> CheckpointConfig
 
     Each process has a directory of its own, so Ray Data finds nothing to filter: our readers skip rows that are written
     already (`vqa_ray.runs.commits`), without an actor and without reading finished shards.
-
-    Args:
-        layout: the run directory.
-        invocation: names the process.
     """
     filesystem, path = filesystem_for(join(layout.checkpoint, invocation))
     return CheckpointConfig(

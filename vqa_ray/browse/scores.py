@@ -16,10 +16,6 @@ _COLUMN = {"answer": "answer_score", "caption": "caption_score", "retrieve": "sc
 def scores_of(job: str, rows: pa.Table) -> Scores | None:
     """float32 (N,): the score of each row, NaN for none; the highest of several answers or tags.
 
-    Args:
-        job: the command that wrote the rows.
-        rows: N rows.
-
     Returns:
         None for a job without scores.
     """

@@ -113,11 +113,7 @@ class Server:
         return app
 
     def run(self, listener: socket.socket) -> None:
-        """Serve until the process receives a signal.
-
-        Args:
-            listener: a bound TCP socket.
-        """
+        """Serve until the process receives a signal."""
         web.run_app(
             self.app(),
             sock=listener,

@@ -28,12 +28,7 @@ class QueryImage:
 
 
 class Uploads:
-    """Query images by token, a hash of their bytes; the least recently used are dropped. Thread-safe.
-
-    Args:
-        limits: of an image.
-        max_images: images to keep.
-    """
+    """Query images by token, a hash of their bytes; the least recently used are dropped. Thread-safe."""
 
     def __init__(self, limits: ImageLimits, max_images: int = 8) -> None:
         self._limits = limits

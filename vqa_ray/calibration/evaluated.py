@@ -21,9 +21,6 @@ _COLUMNS = ("image_id", "attribute", "truth", "outcome")
 def evaluated_labels(uri: str) -> tuple[str, Labels]:
     """Return the run that an evaluation is of, and the truth of its images.
 
-    Args:
-        uri: directory of the evaluation.
-
     Raises:
         RequestError: it is no finished evaluation of a run of tag, or of a run of retrieve with one question.
     """

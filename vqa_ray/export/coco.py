@@ -24,12 +24,6 @@ _CAPTION = "caption"
 def write_coco(batches: Iterable[Sequence[Row]], file: Path, sizes: ImageSizes, description: str) -> str:
     """Write a COCO file; memory grows with the number of distinct images and labels only.
 
-    Args:
-        batches: answered rows.
-        file: to write.
-        sizes: of the images.
-        description: of the data set.
-
     Returns:
         A summary with counts.
 

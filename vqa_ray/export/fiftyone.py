@@ -21,10 +21,6 @@ DATA, LABELS = "data.json", "labels.json"
 def write_fiftyone(batches: Iterable[Sequence[Row]], directory: Path) -> str:
     """Write `labels.json` and `data.json` with a sample for each input row; images are not copied.
 
-    Args:
-        batches: answered rows.
-        directory: an existing one.
-
     Returns:
         A summary with counts.
     """

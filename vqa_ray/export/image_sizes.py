@@ -15,9 +15,6 @@ Size = tuple[int, int]
 class ImageSizes:
     """Reads sizes of images by their URIs.
 
-    Args:
-        limits: of an image.
-
     Attributes:
         unknown: the number of images that could not be read so far.
     """

@@ -81,11 +81,7 @@ def _require_public(host: str, address: str) -> None:
 
 
 class _PublicResolver:
-    """An aiohttp resolver that refuses host names with a private address; aiohttp connects to the returned addresses.
-
-    Args:
-        resolver: resolves the names.
-    """
+    """An aiohttp resolver that refuses host names with a private address; aiohttp connects to what it returns."""
 
     def __init__(self, resolver: AbstractResolver) -> None:
         self._resolver = resolver

@@ -13,11 +13,6 @@ from vqa_ray.runs.differences import option_of, written
 def require_compatible(uri: str, index_schema: IndexSchema, base: Version) -> None:
     """Refuse to go on from a version that was made otherwise.
 
-    Args:
-        uri: of the index.
-        index_schema: of the update.
-        base: the version.
-
     Raises:
         RequestError: the model, its vectors or the options differ; both are named.
     """

@@ -49,13 +49,7 @@ def expose(layout: IndexDirectory, current: Version) -> None:
 
 
 def clean_up(layout: IndexDirectory, current: Version, previous: Version | None) -> None:
-    """Delete the files that neither of two versions needs; readers of the previous one go on.
-
-    Args:
-        layout: of the index.
-        current: the version just published.
-        previous: the one before it.
-    """
+    """Delete the files that neither of two versions needs; readers of the previous one go on."""
     kept = [current] if previous is None else [current, previous]
     paths = {file.path for version in kept for file in version.files}
     names = {update.name for version in kept for update in version.updates}

@@ -42,10 +42,6 @@ class Index:
     """One version of an index; later updates do not change it.
 
     A *position* is the number of a row in `rows()`: files in the order of the version, rows in the order of their file.
-
-    Args:
-        layout: the directory of the index.
-        version: of the index.
     """
 
     def __init__(self, layout: IndexDirectory, version: Version) -> None:

@@ -20,9 +20,6 @@ _NEEDED = ("row_id", "image_id", "image_uri", "sha256", "source_key", *(field.na
 class SourceImages:
     """The images of the rows of an index, by position.
 
-    Args:
-        index: with the images.
-
     Attributes:
         uri: of the index.
     """

@@ -13,11 +13,7 @@ _PARTS = ("text_config", "language_config", "llm_config", "thinker_config")
 
 
 def overflowing_type(config: Mapping[str, Any]) -> str | None:
-    """Return the `model_type`, of a config or of its language model, that overflows in float16; None if none does.
-
-    Args:
-        config: a checkpoint's config.json.
-    """
+    """Return the `model_type`, of a config or of its language model, that overflows in float16; None if none does."""
     parts = [config, *(part for name in _PARTS if isinstance(part := config.get(name), Mapping))]
     return next((str(part["model_type"]) for part in parts if part.get("model_type") in _OVERFLOWING), None)
 

@@ -59,12 +59,7 @@ class ModelOptions:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, **options: Any) -> Self:
-        """Return options for a model that is open.
-
-        Args:
-            checkpoint: the model.
-            options: the other fields.
-        """
+        """Return options for a model that is open."""
         return cls(checkpoint.reference, revisions=checkpoint.revisions, opened=checkpoint, **options)
 
     def __getstate__(self) -> dict[str, Any]:

@@ -16,9 +16,5 @@ FAKE = "a deterministic function of the image's mean colour and the question, be
 
 
 def similarity_meaning(vectors: int) -> str:
-    """Describe the score of a text and an image, or of two images.
-
-    Args:
-        vectors: of an image.
-    """
+    """Describe the score of a text and an image, or of two images."""
     return COSINE if vectors == 1 else MULTIPLE_VECTORS

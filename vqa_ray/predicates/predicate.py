@@ -134,9 +134,6 @@ class Predicate:
         """Return the order of questions by which images like the samples need few of them.
 
         One after the other, the question that leaves the fewest open is taken.
-
-        Args:
-            samples: all scores of some images.
         """
         order: list[int] = []
         left = list(range(len(self.questions)))

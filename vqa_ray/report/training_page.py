@@ -105,12 +105,7 @@ def facts(trained: Trained) -> list[Fact]:
 
 
 def charts(log: TrainingLog, measure: str = "accuracy") -> list[Chart]:
-    """Draw loss, accuracy, accuracy by answer type where there are several, and learning rate, where they have points.
-
-    Args:
-        log: of the training.
-        measure: what the accuracy is called.
-    """
+    """Draw loss, accuracy (by answer type where there are several) and learning rate, where they have points."""
     validations = log.validations
     learned = [record for record in log.train if record.samples]
     kinds = sorted({kind for record in validations for kind in record.accuracy_by_type})

@@ -45,10 +45,6 @@ class Rethreshold:
     def check(self, table: pa.Table, where: str) -> bool:
         """Check the first tagged row for a score of every choice; False where no row is tagged.
 
-        Args:
-            table: rows of the run.
-            where: names the taxonomy in messages.
-
         Raises:
             RequestError: names the choices without a score, and the choices with one.
         """

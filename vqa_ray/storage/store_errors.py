@@ -49,9 +49,6 @@ def store_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return the exceptions of files and stores, for an `except` clause.
 
     Those of botocore are no OSErrors, and load only for S3.
-
-    Args:
-        others: exceptions to be caught beside them.
     """
     botocore = sys.modules.get("botocore.exceptions")
     of_stores = () if botocore is None else (botocore.BotoCoreError, botocore.ClientError, RecursionError)

@@ -24,10 +24,6 @@ _NEEDED = ("attributes", "name", "question", "choices")
 def load_taxonomy(uri: str, encoding: str | None = None) -> Taxonomy:
     """Read a taxonomy from a path or any URI that `vqa_ray.storage.filesystem` knows.
 
-    Args:
-        uri: of the YAML file.
-        encoding: see `decode_text`.
-
     Raises:
         RequestError: it is not there, or see `parse_taxonomy`.
     """
@@ -48,10 +44,6 @@ def default_taxonomy() -> Taxonomy:
 
 def parse_taxonomy(text: str, where: str) -> Taxonomy:
     """Return a taxonomy from the text of a YAML file.
-
-    Args:
-        text: of the file.
-        where: names the file in messages.
 
     Raises:
         RequestError: one line with the file, the attribute, what was given and what is allowed.

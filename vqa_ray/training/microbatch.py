@@ -18,12 +18,7 @@ _ACTIVATION_SHARE = 0.4
 
 
 def default_tokens(config: Any, device: torch.device) -> int:
-    """How many tokens (text and image, summed over rows) one training pass may hold.
-
-    Args:
-        config: the `ViltConfig` of the network.
-        device: that the pass runs on.
-    """
+    """How many tokens (text and image, summed over rows) one training pass may hold."""
     if device.type != "cuda":
         return _CPU_TOKENS
     return _fitting(_bytes_per_token(config), device)
@@ -33,11 +28,6 @@ def default_pair_tokens(vision: Any, text: Any, device: torch.device) -> int:
     """Choose as `default_tokens`, for a network of two towers.
 
     On a CPU it is as many as the memory probably holds, because a batch in several passes costs another forward.
-
-    Args:
-        vision: the config of the image tower.
-        text: that of the text tower.
-        device: that the pass runs on.
     """
     per_token = max(_bytes_per_token(vision), _bytes_per_token(text))
     if device.type != "cuda":

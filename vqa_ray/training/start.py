@@ -69,10 +69,6 @@ class StartInfo:
 def describe_start(reference: str, task: Task = VQA) -> StartInfo:
     """Find a checkpoint, and check that a training can start from it.
 
-    Args:
-        reference: see `checkpoint.local_directory`.
-        task: what is to be learnt.
-
     Raises:
         ModelLoadError: no such checkpoint, none of the task's architectures, or a part of it is missing or damaged.
     """

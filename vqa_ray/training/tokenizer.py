@@ -61,11 +61,6 @@ def train_tokenizer(questions: Iterable[str], vocab_size: int, max_text_tokens: 
 def load_tokenizer(path: Path, vocab_size: int, label: str) -> Any:
     """Load the tokenizer of a checkpoint, and check that its network knows all tokens.
 
-    Args:
-        path: the checkpoint's directory.
-        vocab_size: of the network.
-        label: what messages begin with.
-
     Raises:
         ModelLoadError: it cannot be loaded, or has more tokens than the network.
     """

@@ -145,11 +145,6 @@ def _within(seconds: float, call: Callable[[], T], errors: tuple[type[Exception]
     """Call a function that has no time-out of its own, such as name resolution and Ray's client.
 
     A thread that is late is left behind; it ends with the process.
-
-    Args:
-        seconds: to wait.
-        call: the function.
-        errors: what it may raise, raised here.
     """
     outcome: list[T | Exception] = []
 

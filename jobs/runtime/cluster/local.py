@@ -20,9 +20,6 @@ _MINIMAL = ImportError("the dashboard is not wanted")
 def start(**options: Any) -> Any:
     """Start a local Ray, as `ray.init` does, in about two thirds of its time.
 
-    Args:
-        options: those of `ray.init`.
-
     Returns:
         What `ray.init` returns.
     """

@@ -52,10 +52,6 @@ Keys = dict[str, npt.NDArray[np.int64]]
 def check_possible(model: str, vectors: int) -> None:
     """Refuse `--ann always` where it is not possible.
 
-    Args:
-        model: the encoder's reference.
-        vectors: of an image.
-
     Raises:
         RequestError: Lance is not installed, or an image has several vectors.
     """

@@ -29,10 +29,6 @@ def matching(rows: pa.Table, condition: str) -> Mask:
     `colour in ('red', 'blue')`, `title like '%dog%'`, `tags is not null`, `array_has(tags, 'red')`. Names of
     columns with a space stand in backticks; null is neither true nor false.
 
-    Args:
-        rows: to filter.
-        condition: one line of text.
-
     Raises:
         RequestError: the text does not parse, is no condition, or names an unknown column; or Lance is not installed.
     """

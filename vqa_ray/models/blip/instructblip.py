@@ -48,12 +48,7 @@ class InstructBlip(GenerativeEngine):
 
 
 class InstructBlipBackbone(QFormerBackbone):
-    """See `GenerationBackbone`: the Q-Former reads an image anew for each prompt.
-
-    Args:
-        model, tokenizer, transform, device: see `QFormerBackbone`.
-        qformer_tokenizer: of its Q-Former.
-    """
+    """See `GenerationBackbone`: the Q-Former reads an image anew for each prompt."""
 
     def __init__(
         self, model: Any, tokenizer: Any, qformer_tokenizer: Any, transform: SquareTransform, device: torch.device

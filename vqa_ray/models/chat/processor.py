@@ -73,10 +73,6 @@ class ChatProcessor:
     def from_checkpoint(cls, checkpoint: Checkpoint, config: Any) -> ChatProcessor:
         """Load tokenizer, image processor and chat template of a checkpoint.
 
-        Args:
-            checkpoint: of a chat family.
-            config: its config, of transformers.
-
         Raises:
             ModelLoadError: one of them is missing or does not fit the model.
         """

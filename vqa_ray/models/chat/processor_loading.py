@@ -42,12 +42,7 @@ def with_tensor_patches(images: type) -> type:
 
 
 def load_processor(path: Path, config: Any) -> Any:
-    """Load the processor of a checkpoint; without torchvision it is put together from parts that do without it.
-
-    Args:
-        path: the checkpoint's directory.
-        config: its config, of transformers.
-    """
+    """Load the processor of a checkpoint; without torchvision it is put together from parts that do without it."""
     processor = _load(path, config.model_type)
     if getattr(processor, "patch_size", 0) is None:
         # A LLaVA processor saved by transformers before 4.45, which left to the model how images are cut.

@@ -27,10 +27,6 @@ def adapter_of(path: Path) -> Path | None:
 def base_of(directory: Path, label: str) -> str:
     """Return the reference of the base model of an adapter.
 
-    Args:
-        directory: of the adapter.
-        label: what messages begin with.
-
     Raises:
         ModelLoadError: the adapter has no weights, names no base or is of another kind, or peft is not installed.
     """

@@ -44,11 +44,6 @@ def check_image_token(path: Path, config: Mapping[str, Any], label: str) -> None
 
     Otherwise transformers' own processors build prompts in which the image has no place, and the answer ignores it.
 
-    Args:
-        path: see `check_parts`.
-        config: see `check_parts`.
-        label: see `check_parts`.
-
     Raises:
         ModelLoadError: the config or the tokenizer lacks the image token, or the counts of query tokens differ.
     """

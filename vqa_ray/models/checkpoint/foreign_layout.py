@@ -74,12 +74,7 @@ _TRAINER = re.compile(r"checkpoint-(\d+)/config\.json")
 
 
 def original_layout(config: Mapping[str, Any], known: Collection[str]) -> str | None:
-    """Describe a model that needs the code of its authors; None if transformers knows its type.
-
-    Args:
-        config: its config.json.
-        known: the model types that are taken.
-    """
+    """Describe a model that needs the code of its authors; None if transformers knows its type."""
     kind, architectures = config.get("model_type"), config.get("architectures") or []
     vision = config.get("vision_config")
     inner = [str(vision.get("model_type"))] if isinstance(vision, Mapping) else []

@@ -24,11 +24,6 @@ _FEWEST_TOKENS = 5
 def check_tokenizer(directory: Path, config: Mapping[str, Any], label: str) -> None:
     """Check that a checkpoint's tokenizer is there and reads text.
 
-    Args:
-        directory: of the checkpoint.
-        config: its config.json.
-        label: what messages begin with.
-
     Raises:
         ModelLoadError: files are missing or empty, or tokens have no place in the embeddings.
     """

@@ -45,11 +45,6 @@ _OLD_CLOSING = 2
 def load_plain(path: Path, content: Mapping[str, Any], dtype: torch.dtype) -> ClipModules | None:
     """Load a `CLIPModel` checkpoint for inference.
 
-    Args:
-        path: its directory.
-        content: its config.json.
-        dtype: of the weights in memory.
-
     Returns:
         The modules, frozen and in evaluation mode; None where config or weights need transformers.
     """

@@ -63,11 +63,6 @@ class DualEncoder:
     def from_checkpoint(cls, checkpoint: Checkpoint, *, device: str | None = None, dtype: str | None = None) -> Self:
         """Load the weights of a checkpoint.
 
-        Args:
-            checkpoint: of the family.
-            device: see `ModelOptions`.
-            dtype: see `ModelOptions`.
-
         Raises:
             ModelLoadError: weights are missing or do not fit, or the parts of the checkpoint do not agree.
         """

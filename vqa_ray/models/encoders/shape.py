@@ -16,10 +16,6 @@ _BLIP2_QUERIES, _BLIP2_PROJECTION = 32, 256
 def clip_shape(config: Mapping[str, Any], label: str) -> EmbeddingShape:
     """Return the shape of a CLIP's embeddings.
 
-    Args:
-        config: its config.json.
-        label: what messages begin with.
-
     Raises:
         ModelLoadError: a size is not a positive number.
     """

@@ -40,11 +40,7 @@ class SiglipEncoder(DualEncoder):
 
 
 class SiglipBackbone(VisionTextBackbone):
-    """See `EncoderBackbone`; the text encoder pools at the last position, so texts are padded as in training.
-
-    Args:
-        model, tokenizer, transform, device: see `VisionTextBackbone`.
-    """
+    """See `EncoderBackbone`; the text encoder pools at the last position, so texts are padded as in training."""
 
     padding: bool | str = "max_length"
 

@@ -18,12 +18,7 @@ class Normalisation(Protocol):
 
 
 class Normalizer:
-    """Normalises images for a vision encoder, on its device.
-
-    Args:
-        transform: the checkpoint's.
-        device, dtype: of the vision encoder.
-    """
+    """Normalises images for a vision encoder, on its device."""
 
     def __init__(self, transform: Normalisation, device: torch.device, dtype: torch.dtype) -> None:
         self._mean = torch.tensor(transform.mean, device=device)

@@ -37,11 +37,7 @@ _PIECES = {
 
 
 class WordPieceTokenizer:
-    """A BERT tokenizer; calls and attributes are those of transformers' that this project uses.
-
-    Args:
-        tokenizer: of the library `tokenizers`.
-    """
+    """A BERT tokenizer; calls and attributes are those of transformers' that this project uses."""
 
     padding_side = "right"
 
@@ -101,9 +97,6 @@ class WordPieceTokenizer:
 
 def load_wordpiece(path: Path) -> WordPieceTokenizer | None:
     """Load the tokenizer of a checkpoint where it is BERT's and its files agree.
-
-    Args:
-        path: the checkpoint's directory.
 
     Returns:
         The tokenizer; None where only transformers can tell what it is.

@@ -39,11 +39,6 @@ _DEFAULTS: Mapping[str, Any] = {
 def load_plain(path: Path, content: Mapping[str, Any], dtype: torch.dtype) -> ViltModules | None:
     """Load a `ViltForQuestionAnswering` checkpoint for inference.
 
-    Args:
-        path: its directory.
-        content: its config.json.
-        dtype: of the weights in memory.
-
     Returns:
         The modules, frozen and in evaluation mode; None where config or weights need transformers: another activation,
         weights that are not safetensors, or whose names or shapes differ.

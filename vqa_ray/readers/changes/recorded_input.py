@@ -43,10 +43,6 @@ def earlier_run(output: str, name: str = INPUT, *, update: bool = False) -> Earl
 def reopen_input(output: str, record: RunRecord) -> Source:
     """Open the input of a run again, to read its images by the source_keys of the run.
 
-    Args:
-        output: the run directory.
-        record: its record.
-
     Raises:
         RequestError: the input is not there or cannot be read, or the keys of its rows no longer identify them.
     """

@@ -116,13 +116,7 @@ def snapshot_of(source: Source) -> InputSnapshot:
 
 
 def refreshed(known: InputSnapshot, source: Source, names: Collection[str]) -> InputSnapshot:
-    """Take down anew the files that are read as they are now; all others stay as they were known.
-
-    Args:
-        known: the snapshot of the run.
-        source: as it is read now.
-        names: of the files, below the root.
-    """
+    """Take down anew the files that are read as they are now; all others stay as they were known."""
     uris = {f"{source.root.rstrip('/')}/{name}" for name in names}
     now = snapshot_of(replace(source, files=tuple(entry for entry in source.files if entry.uri in uris)))
     current = {file.name: file for file in now.files}
