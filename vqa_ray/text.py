@@ -14,6 +14,7 @@ _NUMBERS = "zero one two three four five six seven eight nine ten"
 NUMBER_WORDS = {word: str(number) for number, word in enumerate(_NUMBERS.split())} | {"none": "0"}
 
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
+_MARKS = frozenset(PUNCTUATION)
 
 # The official expression reads as if it kept the period after a digit, but its look-behind is misspelt and always
 # true; and the flag it passes stands where `re.sub` takes the largest number of replacements.
@@ -66,7 +67,7 @@ def _punctuation(answer: str) -> str:
     """Delete marks that touch a space anywhere, and any mark beside a 1,000; other marks part words."""
     has_grouped_digits = _DIGIT_COMMA_DIGIT.search(answer) is not None
     result = answer
-    for mark in PUNCTUATION:
+    for mark in _MARKS.intersection(answer):
         deleted = has_grouped_digits or f"{mark} " in answer or f" {mark}" in answer
         result = result.replace(mark, "" if deleted else " ")
     return _PERIOD.sub("", result, count=_MOST_PERIODS)

@@ -17,7 +17,7 @@ _ASCII = {"beyond_ascii": 0.0, "other_form": 0.0}
 
 def foreign_numbers(answer: str, true_answers: Sequence[str]) -> dict[str, float]:
     """Return whether a text is beyond ASCII, and whether the answer equals a true one only in Unicode's NFKC form."""
-    if answer.isascii() and all(each.isascii() for each in true_answers):
+    if answer.isascii() and "".join(true_answers).isascii():
         return _ASCII
     same = answer not in true_answers and _form(answer) in map(_form, true_answers)
     return {"beyond_ascii": 1.0, "other_form": float(same)}

@@ -16,12 +16,12 @@ def texts(value: Any, what: str) -> list[str]:
         value = [] if value is None else [value]
     if not isinstance(value, Iterable):
         raise ValueError(f"{what}: {value!r} given, a list of texts is needed")
-    found: list[Any] = [each.get("answer") if isinstance(each, dict) else each for each in value]
+    found: list[Any] = [each.get("answer") if type(each) is dict else each for each in value]
     if not found:
         raise ValueError(f"no {what}: at least 1 is needed")
-    for each in found:
-        if not isinstance(each, str):
-            raise ValueError(f"{what}: {each!r} among them, a text is needed")
+    if set(map(type, found)) != {str}:
+        wrong = next(each for each in found if type(each) is not str)
+        raise ValueError(f"{what}: {wrong!r} among them, a text is needed")
     return found
 
 
