@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import string
 from collections.abc import Callable, Mapping
@@ -69,10 +70,20 @@ def lettered(*names: str) -> Read:
     """Read the choices that stand in a column each; the missing ones at the end are left out."""
 
     def read(record: Record) -> list[object]:
-        texts = [record.get(name) for name in names]
-        while texts and texts[-1] is None:
-            texts.pop()
-        return texts
+        found = [stated(name)(record) for name in names]
+        while found and found[-1] is None:
+            found.pop()
+        return found
+
+    return read
+
+
+def stated(name: str) -> Read:
+    """Read a field of a table that pandas wrote, where `nan` stands for an empty cell."""
+
+    def read(record: Record) -> Any:
+        value = record.get(name)
+        return None if value == "nan" or (isinstance(value, float) and math.isnan(value)) else value
 
     return read
 

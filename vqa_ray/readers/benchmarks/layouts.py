@@ -21,6 +21,7 @@ from vqa_ray.readers.benchmarks.fields import (
     name_part,
     options,
     place,
+    stated,
     stem,
     texts,
     together,
@@ -68,6 +69,12 @@ def _mmbench_image(record: Record) -> object:
     return int(value) % ROTATION if value is not None and str(value).isdecimal() else value
 
 
+def _chart_split(record: Record) -> object:
+    value = either(name_part("(human|augmented)"), first("type", "human_or_machine"))(record)
+    names = {"0": "human", "1": "augmented", "human_test": "human", "augmented_test": "augmented"}
+    return None if value is None else names.get(str(value), value)
+
+
 def _truth_value(value: object) -> str:
     return str(bool(value)).lower()
 
@@ -83,7 +90,7 @@ _MMBENCH = Layout(
     prompt=MMBENCH,
     question_id=first("index"),
     image_id=_mmbench_image,
-    hint=first("hint"),
+    hint=stated("hint"),
     choices=options,
 )
 
@@ -251,7 +258,7 @@ LAYOUTS: Mapping[Format, Layout] = {
         (_signature("imgname query label", are_all=True), _signature("image query label human_or_machine")),
         truth={
             "annotator_answers": texts("label", "answer"),
-            "split": either(name_part("(human|augmented)"), first("type", "human_or_machine")),
+            "split": _chart_split,
         },
         question=first("query", "question"),
         question_id=place,

@@ -401,7 +401,7 @@ PARQUET: dict[str, tuple[str, dict[str, list[Any]], dict[str, Any]]] = {
     "chartqa": (
         "chartqa",
         {"query": ["How many?"], "label": [["14"]], "human_or_machine": [0]},
-        {"question_id": "test-00000-of-00001/0", "annotator_answers": ["14"], "split": "0"},
+        {"question_id": "test-00000-of-00001/0", "annotator_answers": ["14"], "split": "human"},
     ),
     "ocrbench": (
         "ocrbench",
@@ -426,7 +426,7 @@ PARQUET: dict[str, tuple[str, dict[str, list[Any]], dict[str, Any]]] = {
     ),
     "mmbench": (
         "mmbench",
-        {"index": [3], "question": ["Which?"], "hint": [None], "A": ["a"], "B": ["b"], "C": [None], "D": [None]}
+        {"index": [3], "question": ["Which?"], "hint": ["nan"], "A": ["a"], "B": ["b"], "C": ["nan"], "D": [None]}
         | {
             "answer": ["B"],
             "category": ["c"],
