@@ -49,7 +49,7 @@ def _signature(names: str, **marks: Any) -> Signature:
 
 
 def _copied(*names: str) -> dict[str, Read]:
-    return {name.replace("-", "_"): first(name) for name in names}
+    return {name: first(name) for name in names}
 
 
 def _seed_images(record: Record) -> Any:
@@ -81,11 +81,15 @@ def _truth_value(value: object) -> str:
 
 _MMBENCH = Layout(
     "MMBench",
-    (_signature("index question A B image category l2-category"),),
+    (
+        _signature("index question A B image category l2-category"),
+        _signature("index question A B image category L2-category"),
+    ),
     truth={
         "truth": letter("answer"),
         "choices": options,
-        **_copied("category", "l2-category", "split", "source"),
+        "l2_category": first("l2-category", "L2-category"),
+        **_copied("category", "split", "source"),
     },
     prompt=MMBENCH,
     question_id=first("index"),

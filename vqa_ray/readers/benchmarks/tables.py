@@ -12,7 +12,7 @@ from vqa_ray.errors import ErrorCode, RowError, RunError, one_line
 from vqa_ray.readers.arrow_rows import rows_per_batch, values_of
 from vqa_ray.readers.benchmarks.documents import Found
 from vqa_ray.readers.benchmarks.fields import NUMBER, literal
-from vqa_ray.readers.damage import WatchedFile, until_damage, watched, watched_stream
+from vqa_ray.readers.damage import DAMAGE, WatchedFile, until_damage, watched, watched_stream
 from vqa_ray.readers.formats.csv import delimiter_of, records_of
 from vqa_ray.readers.formats.parquet import batches_of
 from vqa_ray.readers.source import Shard
@@ -95,6 +95,17 @@ def tsv_names(uri: str, encoding: str | None) -> tuple[str, ...]:
     with watched_stream(uri) as (file, _):
         header = next(records_of(file, delimiter_of(uri), encoding), None)
     return header.cells or () if header is not None else ()
+
+
+def parquet_names(uri: str) -> frozenset[str]:
+    """Return the names of the columns of a Parquet file; none where it is damaged."""
+    with watched(uri) as file:
+        try:
+            return frozenset(parquet.ParquetFile(file).schema_arrow.names)
+        except DAMAGE:
+            if file.failure is not None:
+                raise
+            return frozenset()
 
 
 def parquet_records(shard: Shard, left_out: frozenset[str], wanted: Callable[[int], bool]) -> Iterator[Found]:

@@ -20,7 +20,7 @@ from vqa_ray.readers.benchmarks.places import find_images
 from vqa_ray.readers.benchmarks.prompts import own_prompt
 from vqa_ray.readers.benchmarks.recognise import format_of, kind_of_table, tables_of
 from vqa_ray.readers.benchmarks.splits import of_split
-from vqa_ray.readers.benchmarks.tables import parquet_records, tsv_records
+from vqa_ray.readers.benchmarks.tables import parquet_names, parquet_records, tsv_records
 from vqa_ray.readers.columns import check_keep, check_names, present_labels
 from vqa_ray.readers.formats.parquet import row_group_shards
 from vqa_ray.readers.listing import Listing
@@ -142,6 +142,8 @@ def _open_table(
     if not shards:
         return [], []
     sample: list[Record] = []
+    # Most Parquet files hold the images themselves.
+    refers = config.reads_images and not (is_parquet and parquet_names(entry.uri) & {*layout.image_columns, "image"})
     count, references = 0, dict[str, None]()
     try:
         for found in _records(layout, shards[0], replace(config, reads_images=False), _always):
@@ -150,8 +152,7 @@ def _open_table(
                 continue
             if len(sample) < _SAMPLE:
                 sample.append(found.record)
-            # Parquet files hold the images themselves.
-            if len(references) < _REFERENCES and config.reads_images and not is_parquet:
+            if len(references) < _REFERENCES and refers:
                 references |= dict.fromkeys(_references(layout, found.record))
             if kind_of_table(entry.uri) != "json" and len(sample) >= _SAMPLE:
                 break

@@ -430,12 +430,12 @@ PARQUET: dict[str, tuple[str, dict[str, list[Any]], dict[str, Any]]] = {
         | {
             "answer": ["B"],
             "category": ["c"],
-            "l2-category": ["l"],
+            "L2-category": ["l"],
             "split": ["dev"],
             "source": ["own"],
             "comment": ["nan"],
         },
-        {"question_id": "3", "image_id": "3", "truth": "B", "choices": ["a", "b"]},
+        {"question_id": "3", "image_id": "3", "truth": "B", "choices": ["a", "b"], "l2_category": "l"},
     ),
     "seed-bench": (
         "seed-bench",
@@ -461,6 +461,16 @@ def test_a_layout_is_recognised_in_parquet(name: str, tmp_path: Path) -> None:
     (row,) = rows_of(source)
     assert row["image"] == RED
     assert {column: row[column] for column in expected} == expected
+
+
+def test_parquet_may_name_images_too(tmp_path: Path) -> None:
+    path = table(
+        tmp_path / "q.parquet", id=["201"], imageId=["n1"], question=["Is it?"], answer=["yes"], isBalanced=[True]
+    )
+    assert "the image of the first question, n1, is not found" in refused(path)
+    write_image(tmp_path / "images" / "n1.jpg")
+    (row,) = read(path)
+    assert (row["question_id"], row["image_uri"]) == ("201", f"{tmp_path}/images/n1.jpg")
 
 
 def test_a_directory_of_subjects_is_read_by_its_split(tmp_path: Path) -> None:
