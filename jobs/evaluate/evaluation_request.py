@@ -16,7 +16,8 @@ from vqa_ray.judging.directory import EvaluationDirectory
 from vqa_ray.judging.join_key import choose_key
 from vqa_ray.judging.judge import JoinPlan
 from vqa_ray.judging.prediction_table import PredictionTable, open_predictions
-from vqa_ray.judging.record_table import open_records
+from vqa_ray.judging.record_table import RecordTable, open_records
+from vqa_ray.judging.review_table import ReviewTable
 from vqa_ray.judging.roles import Place
 from vqa_ray.judging.run_table import RunTable, open_run
 from vqa_ray.judging.side import FirstRows, Side
@@ -91,7 +92,7 @@ def open_request(spec: EvaluateSpec, predictions: str, truth: str | None) -> Eva
     side: RunTable | PredictionTable
     side = run or open_predictions(_config(spec, predictions), protocol.prediction, read, column)
     _check_kind(protocol, side, predictions)
-    other = None if truth is None else _open_truth(spec, truth, read)
+    other = None if truth is None else _open_truth(spec, truth, read, side.kind)
     labels = _labels(attributes, renamed, side, other) if run is not None else {}
     if labels:
         wanted = {role: each for role, each in wanted.items() if role not in ("labels", "attribute")}
@@ -149,10 +150,12 @@ def _config(spec: EvaluateSpec, uri: str) -> InputConfig:
     return InputConfig(uri, columns=columns, encoding=spec.encoding)
 
 
-def _open_truth(spec: EvaluateSpec, uri: str, read: Sequence[str]) -> Side:
+def _open_truth(spec: EvaluateSpec, uri: str, read: Sequence[str], kind: str) -> Side:
     config = replace(_config(spec, uri), format=spec.input_format, image_root=spec.image_root, questions=())
     try:
-        return open_records(config, read)
+        table = open_records(config, read)
+        reviews = ReviewTable.of(table.source) if kind == "labels" and isinstance(table, RecordTable) else None
+        return reviews or table
     except RequestError as error:
         raise RequestError(f"--truth {error}") from error
 

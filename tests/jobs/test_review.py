@@ -16,11 +16,12 @@ import pytest
 from tests.helpers.coloured import NAMES, parquet_input
 from tests.jobs.commands import DEADLINE_S, run_here, started
 from tests.unit.browse.site import Site
-from tests.unit.review.reviews import answer_run, review_of
+from tests.unit.review.reviews import answer_run, review_of, tag_run
 from tests.unit.review.test_server import send
 from tests.unit.training.stages.test_extract_labels import rows_of
 from vqa_ray.browse.dataset import open_collection
 from vqa_ray.jobs.cli import main
+from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.review.items import Items
 from vqa_ray.review.label_file import LabelFile
 from vqa_ray.review.session import Review
@@ -104,6 +105,47 @@ def test_a_training_takes_the_verdicts(tmp_path: Path) -> None:
     assert [row["question"] for row in found] == ["is there a dog?"] * 3
     assert [row["answers"] for row in found] == [[label.answer] for label in LabelFile.open(str(file))]
     assert {row["status"] for row in found} == {"ok"}
+
+
+def evaluated(run: str, file: Path, *more: str) -> EvaluationRecord:
+    output = file.with_suffix(".evaluation")
+    argv = ["evaluate", "--predictions", run, "--truth", str(file), "--output", str(output), "--quiet", *more]
+    assert main(argv) == 0
+    record = EvaluationRecord.read(str(output))
+    assert record is not None
+    return record
+
+
+def test_evaluate_takes_the_verdicts_on_answers(tmp_path: Path) -> None:
+    run, file = answer_run(tmp_path, 6), tmp_path / "labels.jsonl"
+    review, _ = review_of(run, file, 4)
+    for number, verdict in enumerate(("right", "wrong", "other", "right")):
+        review.judge(number, verdict, "perhaps")
+    record = evaluated(run, file, "--protocol", "verdicts")
+    assert (record.first.value, record.first.n) == (0.5, 4)
+    assert (record.rows["truth"], record.rows["judged"], record.rows["no_truth"]) == (4, 4, 3)
+    assert evaluated(run, tmp_path / "labels.jsonl", "--protocol", "verdicts").key == "question_id"
+
+
+def test_evaluate_takes_the_verdicts_on_tags(tmp_path: Path) -> None:
+    run, file = tag_run(tmp_path), tmp_path / "labels.jsonl"
+    review, _ = review_of(run, file)
+    verdicts = {
+        ("0/0", "colour"): ("right", ""),
+        ("1/0", "colour"): ("wrong", ""),
+        ("2/0", "colour"): ("other", "green"),
+        ("0/1", "motif"): ("other", "dog"),
+        ("1/1", "motif"): ("right", ""),
+        # Of one value of several that is wrong, nobody knows which one is right.
+        ("2/1", "motif"): ("wrong", ""),
+    }
+    for number, item in enumerate(review.items):
+        review.judge(number, *verdicts[item.id, item.attribute or ""])
+    record = evaluated(run, file)
+    by_name = {each.name: each.value for each in record.measures if each.group is None}
+    assert record.protocol == "tags"
+    assert record.rows["judged"] == 5
+    assert by_name["exact_match"] == pytest.approx(2 / 5)
 
 
 @pytest.mark.usefixtures("local_ray")

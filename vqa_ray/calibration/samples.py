@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from vqa_ray.calibration.reviewed import pivoted
 from vqa_ray.errors import RequestError, RowError, one_line
+from vqa_ray.judging.review_table import pivoted
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.readers.coerce import as_id
 from vqa_ray.readers.records import read_records

@@ -38,6 +38,7 @@ _CLASSES = {
     "tags": "multi_label:Tags",
     "textvqa": "vqa_answers:TextVqa",
     "token-f1": "open_answers:TokenF1",
+    "verdicts": "verdicts:Verdicts",
     "vizwiz": "vqa_answers:VizWiz",
     "vizwiz-lmms-eval": "vqa_answers:VizWizLmmsEval",
     "vqa-v2": "vqa_answers:VqaV2",

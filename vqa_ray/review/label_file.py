@@ -29,7 +29,7 @@ class Label:
 
     Attributes:
         item: what was reviewed: the `source_key` of the row and the number of the answer in it.
-        image_id, question_id, image_uri: of the row.
+        row_id, image_id, question_id, image_uri: of the row.
         question: that was answered.
         attribute: of `tag`, its name; None for other runs.
         several: whether the attribute may have several values.
@@ -43,6 +43,7 @@ class Label:
     """
 
     item: str
+    row_id: int
     image_id: str | None
     question_id: str | None
     image_uri: str | None

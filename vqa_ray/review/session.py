@@ -136,6 +136,7 @@ def verdict_on(
     row = item.row
     return Label(
         item=item.id,
+        row_id=row["row_id"],
         image_id=row["image_id"],
         question_id=row.get("question_id"),
         image_uri=row.get("image_uri") or image_uri,

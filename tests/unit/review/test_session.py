@@ -120,6 +120,7 @@ def test_verdicts_are_on_disk_at_once_and_the_review_goes_on_from_there(tmp_path
     number = first.row["row_id"]
     assert found[0] | {"time": ""} == {
         "item": f"{number}/0",
+        "row_id": number,
         "image_id": f"images/{number}.jpg",
         "question_id": f"q{number}",
         "image_uri": str(tmp_path / f"{number}.jpg"),

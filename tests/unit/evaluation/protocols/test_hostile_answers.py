@@ -17,6 +17,8 @@ TRUTH: dict[str, Any] = {
     "index": 1,
     "image": "1.jpg",
     "choices": ["lion", "zebra"],
+    "verdict": "right",
+    "reviewed": "zebra",
 }
 # What is right where it is not a zebra.
 ANSWERS = {"mme": "yes", "mathvista": "zebra", "gqa": "zebra", "gqa-llava": "zebra", "gqa-lmms-eval": "zebra"}
