@@ -121,7 +121,7 @@ class Protocol(ABC):
         optional: likewise, of columns that it takes where they are there.
         groups: roles among those that `measures` groups by; the evaluation also breaks the score down by each.
         units: roles among `groups` whose rows are judged together, e.g. the image of a pair of questions; too many to
-            break the score down by.
+            break the score down by; and those that `parts` breaks it down by.
         headline: the name of the measure that stands first.
         means: the measures that are the plain mean of `score`, whose intervals are analytic.
         scale: what 1.0 of the headline is in the official script's unit: 1, or 100 for percent.
@@ -182,8 +182,25 @@ class Protocol(ABC):
         Returns:
             Measure → value, in the official script's unit; NaN where nothing is below the line.
         """
-        total = weight.sum()
-        return {"accuracy": self.scale * float(rows.score @ weight / total) if total else float("nan")}
+        score = weight * rows.score
+        found = {"accuracy": self._mean(score, weight)}
+        for name, within in rows.kept("parts", lambda: self.parts(rows)).items():
+            found[name] = self._mean(score[within], weight[within])
+        return found
+
+    def _mean(self, score: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]) -> float:
+        total = float(weight.sum())
+        return self.scale * float(score.sum() / total) if total else float("nan")
+
+    def parts(self, rows: JudgedRows) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """Name the measures that are of some of the rows, e.g. a discipline: measure → bool (N,), which rows.
+
+        They break the score down as the official script does; the evaluation states how many rows each is of.
+
+        Args:
+            rows: at least one.
+        """
+        return {}
 
     def notes(self, rows: JudgedRows) -> list[str]:
         """State what a reader of the measures has to know of these rows, a sentence each; counted, not left out.

@@ -73,10 +73,11 @@ def _of_rows(
     protocol: Protocol, measured: MeasuredRows, seed: int, group: Group | None
 ) -> tuple[list[Measure], dict[str, str], int]:
     rows, clusters = measured.rows, measured.clusters
+    parts = protocol.parts(rows)
     values = {
         name: value
         for name, value in protocol.measures(rows, np.ones(len(rows))).items()
-        if group is None or np.isfinite(value)
+        if group is None or (np.isfinite(value) and name not in parts)
     }
     mean = clustered_mean(rows.score, clusters)
     methods = {name: "analytic" if name in protocol.means else "bootstrap" for name in values}
@@ -84,13 +85,15 @@ def _of_rows(
     resamples = RESAMPLES
     if "bootstrap" in methods.values():
         intervals, resamples = bootstrap_intervals(protocol, rows, clusters, seed)
+    whole = len(rows), mean.clusters
     measures = []
     for name in _headline_first(values, protocol.headline):
         low, high = intervals.get(name, (float("nan"), float("nan")))
         if methods[name] == "analytic":
             low, high = protocol.scale * mean.low, protocol.scale * mean.high
         ends = number(values[name]), number(low), number(high)
-        measures.append(Measure(name, *ends, len(rows), mean.clusters, group))
+        n, images = (int(parts[name].sum()), len(np.unique(clusters[parts[name]]))) if name in parts else whole
+        measures.append(Measure(name, *ends, n, images, group))
     return measures, methods, resamples
 
 

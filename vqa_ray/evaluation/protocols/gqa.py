@@ -42,15 +42,10 @@ class Gqa(Protocol):
         given = self.read(prediction)
         return Judgement(float(given == self.read(answer)), given, answer)
 
-    def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
-        found = super().measures(rows, weight)
+    def parts(self, rows: JudgedRows) -> Mapping[str, npt.NDArray[np.bool_]]:
         kinds, codes = rows.codes("structural")
         parts = {"binary": [kind not in ("", "query") for (kind,) in kinds], "open": [k == "query" for (k,) in kinds]}
-        for name, chosen in parts.items():
-            part = weight * np.array(chosen)[codes]
-            total = float(part.sum())
-            found[name] = self.scale * float(rows.score @ part / total) if total else float("nan")
-        return found
+        return {name: np.array(chosen)[codes] for name, chosen in parts.items()}
 
 
 class GqaLlava(Gqa):

@@ -6,9 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from vqa_ray.evaluation.edit_distance import edit_distance
-from vqa_ray.evaluation.protocol import Judgement, Protocol, Roles
-from vqa_ray.evaluation.spelled_list import listed
+from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
+from vqa_ray.evaluation.spelled_list import listed, texts_of
 
 _QUOTED = re.compile(r'The answer is "(.*)"\.')
 _IN_BRACKETS = re.compile(r"\(([a-zA-Z])\)")
@@ -44,6 +47,8 @@ class MathVista(Protocol):
         **{role: (role, f"metadata.{role}", f"metadata_{role}") for role in _GROUPS},
     }
     groups = _GROUPS
+    # A question has several skills; each is a part.
+    units = ("skills",)
     scale = 100.0
 
     def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
@@ -59,9 +64,20 @@ class MathVista(Protocol):
             said = _free(prediction, kind, _precision(truth.get("precision")) if kind == "float" else 0)
         return Judgement(float(said == right), said, right)
 
+    def parts(self, rows: JudgedRows) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """See `Protocol.parts`: the skills, of which a question has several."""
+        stated, codes = rows.codes("skills")
+        skills = [set(_skills(text)) for (text,) in stated]
+        return {skill: np.array([skill in each for each in skills])[codes] for skill in sorted(set().union(*skills))}
+
     def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
         """See `Protocol.judge_absent`."""
         return self.judge("", truth)
+
+
+def _skills(text: str) -> list[str]:
+    """Return the skills of a text that joins or spells them."""
+    return [skill for each in texts_of(text) or text.split(";") if (skill := each.strip())]
 
 
 def _choices(stated: Any) -> list[str]:

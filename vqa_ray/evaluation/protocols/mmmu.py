@@ -78,15 +78,11 @@ class Mmmu(Protocol):
         del options
         return None
 
-    def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
-        """See `Protocol.measures`: also by the official disciplines, where the truth has the subjects."""
-        found = super().measures(rows, weight)
+    def parts(self, rows: JudgedRows) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """See `Protocol.parts`: the official disciplines, where the truth has the subjects."""
         subjects, codes = rows.codes("subject")
         disciplines = np.array([_DISCIPLINE_OF.get(name, "") for (name,) in subjects])[codes]
-        for name in _DISCIPLINES:
-            if (within := disciplines == name).any():
-                found[name] = super().measures(rows, weight * within)["accuracy"]
-        return found
+        return {name: disciplines == name for name in _DISCIPLINES if name in disciplines}
 
 
 class MmmuOfficialRandom(Mmmu):

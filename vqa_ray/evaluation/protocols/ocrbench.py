@@ -59,13 +59,19 @@ class OcrBench(Protocol):
 
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
         """See `Protocol.measures`: how many answers are right, in all and of the official parts that occur."""
+        right = weight * rows.score
+        parts = rows.kept("parts", lambda: self.parts(rows)).items()
+        return {
+            "final_score": float(right.sum()),
+            **super().measures(rows, weight),
+            **{name: float(right[within].sum()) for name, within in parts},
+        }
+
+    def parts(self, rows: JudgedRows) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """See `Protocol.parts`: the official parts of the final score."""
         types, codes = rows.codes("type")
-        right = np.bincount(codes, weight * rows.score, len(types))
-        found = {"final_score": float(right.sum()), **super().measures(rows, weight)}
-        for measure, names in _PARTS.items():
-            if within := [number for number, (name,) in enumerate(types) if name in names]:
-                found[measure] = float(right[within].sum())
-        return found
+        found = {name: np.array([kind in kinds for (kind,) in types])[codes] for name, kinds in _PARTS.items()}
+        return {name: within for name, within in found.items() if within.any()}
 
 
 def _plain(text: str, *, is_formula: bool) -> str:

@@ -49,6 +49,8 @@ class ScienceQa(MultipleChoice):
         "has_image": ("has_image",),
     }
     groups = ("subject", "grade", "has_text", "has_image")
+    # They are parts.
+    units = groups
     scale = 100.0
 
     def read(self, text: str, options: Mapping[str, str]) -> str | None:
@@ -62,19 +64,12 @@ class ScienceQa(MultipleChoice):
             found = [last[1]] if last else []
         return found[0] if len(found) == 1 and found[0] in options else None
 
-    def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
-        """See `Protocol.measures`: also by subject, context and grades, where the truth has the columns."""
-        found = super().measures(rows, weight)
-        for measure, (role, values) in _PARTS.items():
-            if (chosen := _is_among(rows, role, values)).any():
-                found[measure] = self._percent(rows, weight * chosen)
-        without = ~_is_among(rows, "has_text", {"true"}) & ~_is_among(rows, "has_image", {"true"})
-        if without.any() and {"text_context", "image_context"} & found.keys():
-            found["no_context"] = self._percent(rows, weight * without)
-        return found
-
-    def _percent(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> float:
-        return super().measures(rows, weight)["accuracy"]
+    def parts(self, rows: JudgedRows) -> Mapping[str, npt.NDArray[np.bool_]]:
+        """See `Protocol.parts`: subjects, contexts and grades, where the truth has the columns."""
+        found = {name: _is_among(rows, role, values) for name, (role, values) in _PARTS.items()}
+        if any(value for role in ("has_text", "has_image") for (value,) in rows.codes(role)[0]):
+            found["no_context"] = ~(found["text_context"] | found["image_context"])
+        return {name: within for name, within in found.items() if within.any()}
 
 
 def _is_among(rows: JudgedRows, role: str, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:

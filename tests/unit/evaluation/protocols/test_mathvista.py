@@ -108,6 +108,14 @@ def test_accuracy_is_in_percent() -> None:
     }
 
 
+@pytest.mark.parametrize("stated", ["{}; {}", "['{}', '{}']"])
+def test_a_question_counts_for_each_of_its_skills(stated: str) -> None:
+    both = stated.format("algebra", "geometry")
+    cases = [("1", {"answer": "1", "skills": both}), ("2", {"answer": "1", "skills": "algebra"})]
+    found = measure(MathVista(), [*cases, ("3", {"answer": "1"})])
+    assert found == {"accuracy": pytest.approx(100 / 3), "algebra": 50.0, "geometry": 100.0}
+
+
 @given(st.sampled_from(ANGLES), st.sampled_from(["{}", ' The answer is "{}".', "{} "]))
 def test_an_option_named_in_full_is_chosen(option: str, form: str) -> None:
     assert read(form.format(option), answer=option, choices=ANGLES) == option
