@@ -15,6 +15,9 @@ from vqa_ray.judging.record import EvaluationRecord, Measure
 _NAME = 34
 _WIDTH = 80
 _LARGE = 10
+# Of each column, on a terminal.
+_GROUPS = 30
+_MEASURES = 60
 
 
 def print_record(record: EvaluationRecord, spec: EvaluateSpec) -> None:
@@ -83,7 +86,7 @@ def _print_table(record: EvaluationRecord, output: str) -> None:
     for head in ("value", "95 % interval", "rows", "images"):
         table.add_column(head, justify="right", no_wrap=True)
     group: object = None
-    for each in record.measures:
+    for each in shown_measures(record):
         own = each.group.column if each.group is not None else None
         if own != group:
             table.add_row()
@@ -93,8 +96,23 @@ def _print_table(record: EvaluationRecord, output: str) -> None:
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else _WIDTH, highlight=False).print(table)
     outcomes = " · ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in counts.items() if count)
     errors = " · ".join(f"{code} {count:,}" for code, count in record.errors.items())
-    notes = (f"note: {note}" for note in record.notes)
+    notes = [f"note: {note}" for note in record.notes]
+    if left_out := len(record.measures) - len(shown_measures(record)):
+        notes.append(f"note: {left_out:,} more measures are in measures.parquet and evaluation.json")
     _print_lines("", f"rows: {outcomes}", *([f"errors: {errors}"] if errors else []), *notes, f"→ {output}")
+
+
+def shown_measures(record: EvaluationRecord) -> list[Measure]:
+    """Return the measures for a terminal: of all rows the first ones, of each column the groups with most rows."""
+    columns: dict[str | None, list[Measure]] = {}
+    for each in record.measures:
+        columns.setdefault(None if each.group is None else each.group.column, []).append(each)
+    shown = []
+    for found in columns.values():
+        sizes = {each.group: each.n for each in found}
+        largest = set(sorted(sizes, key=lambda group: -sizes[group])[:_GROUPS])
+        shown += [each for each in found if each.group in largest][:_MEASURES]
+    return shown
 
 
 def _print_lines(*lines: str) -> None:

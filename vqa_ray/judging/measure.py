@@ -48,15 +48,21 @@ def measure(protocol: Protocol, measured: MeasuredRows, seed: int = SEED) -> Mea
     notes = list(protocol.notes(measured.rows))
     if mean.clusters < 2:
         notes.append("all rows are of one image, so there are no intervals")
+    if measured.alone:
+        rows = f"{measured.alone:,} rows have" if measured.alone > 1 else "1 row has"
+        notes.append(f"{rows} no image_id; the intervals take each for an image of its own")
     groups: list[Measure] = []
     for column, values in measured.columns.items():
         counted = Counter(UNNAMED if value is None else value for value in values)
         if len(counted) > MOST_GROUPS:
             notes.append(f"{column} has {len(counted):,} values; shown are the {MOST_GROUPS} with most rows")
         names = np.array([UNNAMED if value is None else value for value in values], object)
+        # A measure of a single group, such as that of a task, says nothing new of the group.
+        plain = [each.name for each in found if each.name not in counted and "[" not in each.name]
         for name in sorted(name for name, _ in counted.most_common(MOST_GROUPS)):
             part = measured.take(np.flatnonzero(names == name))
-            groups += _of_rows(protocol, part, seed, Group(column, name))[0]
+            of_group = _of_rows(protocol, part, seed, Group(column, name))[0]
+            groups += [each for each in of_group if each.name in plain]
     interval = {
         "level": LEVEL,
         "clusters": "image_id",

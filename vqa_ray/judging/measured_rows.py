@@ -27,12 +27,14 @@ class MeasuredRows:
     Attributes:
         rows: N of them.
         clusters: int64 (N,), equal for rows of one image; a row without an image stands alone.
+        alone: how many rows have no image.
         columns: that the measures are broken down by: object (N,), str or None.
     """
 
     rows: JudgedRows
     clusters: npt.NDArray[np.int64]
     columns: Mapping[str, Texts]
+    alone: int = 0
 
     @classmethod
     def of(cls, tables: Iterable[pa.Table], roles: Sequence[str], by: Sequence[str]) -> MeasuredRows:
@@ -50,7 +52,7 @@ class MeasuredRows:
         groups = {role: texts[role] for role in roles}
         outcome, read_as, truth = (texts[name] for name in _TEXTS)
         rows = JudgedRows(gathered.score, outcome, read_as, truth, groups, extra)  # type: ignore[arg-type]
-        return cls(rows, gathered.clusters, {name: texts[name] for name in by})
+        return cls(rows, gathered.clusters, {name: texts[name] for name in by}, gathered.alone)
 
     def take(self, places: npt.NDArray[np.intp]) -> MeasuredRows:
         """Return some of the rows."""
@@ -67,11 +69,13 @@ class _Columns:
         self._scores: list[npt.NDArray[np.float64]] = []
         self._clusters: list[npt.NDArray[np.int64]] = []
         self._shared: dict[str, str] = {}
+        self.alone = 0
 
     def add(self, table: pa.Table) -> None:
         before = sum(map(len, self._scores))
         self._scores.append(table["score"].to_numpy())
         self._clusters.append(_clusters(table))
+        self.alone += table["image_id"].null_count
         for name, parts in self._texts.items():
             column = table[name] if name in table.column_names else pa.nulls(table.num_rows, pa.string())
             parts.append(self._shared_texts(column))

@@ -1,0 +1,92 @@
+"""The steps of `vqa-ray evaluate`: here, in processes, on Ray, stopped and gone on with; the result is the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.helpers.written_runs import write_run
+from vqa_ray.jobs.cli import main
+from vqa_ray.jobs.evaluate import executor
+from vqa_ray.judging import work
+
+ROWS = 40
+
+
+@pytest.fixture
+def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The options of an evaluation in five partitions."""
+    monkeypatch.setattr(work, "PARTITION_ROWS", 8)
+    rows = [
+        {"question_id": str(n), "image_id": str(n // 3), "answer": "yes" if n % 3 else "no", "answer_score": 0.5}
+        for n in range(ROWS)
+    ]
+    run = write_run(tmp_path / "run", rows, files=3)
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text(
+        "".join(json.dumps({"question_id": n, "label": "yes", "split": "ab"[n % 2]}) + "\n" for n in range(1, ROWS + 1))
+    )
+    return ["evaluate", "--predictions", run, "--truth", str(truth), "--protocol", "pope", "--quiet"]
+
+
+def result(output: Path) -> tuple[Any, list[dict[str, Any]]]:
+    return json.loads((output / "evaluation.json").read_text()), pq.read_table(output / "rows").to_pylist()
+
+
+def test_processes_and_ray_give_the_same(
+    tmp_path: Path, sides: list[str], local_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([*sides, "--output", str(tmp_path / "here")]) == 0
+    monkeypatch.setattr(executor, "_ROWS_FOR_PROCESSES", 0)
+    assert main([*sides, "--output", str(tmp_path / "processes")]) == 0
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert main([*sides, "--output", str(tmp_path / "ray")]) == 0
+    assert result(tmp_path / "here") == result(tmp_path / "processes") == result(tmp_path / "ray")
+    assert len(list((tmp_path / "here" / "rows").iterdir())) == 5
+    assert [file.name for file in (tmp_path / "here" / "_vqa_ray").iterdir()] == ["evaluate.json", "writers"]
+
+
+def test_a_stopped_evaluation_goes_on(tmp_path: Path, sides: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main([*sides, "--output", str(tmp_path / "whole")]) == 0
+    judge, judged = work.Work.judge, []
+
+    def stopped(self: work.Work, partition: int) -> object:
+        if partition == 3 and len(judged) < 4:
+            judged.append(partition)
+            raise KeyboardInterrupt
+        judged.append(partition)
+        return judge(self, partition)
+
+    monkeypatch.setattr(work.Work, "judge", stopped)
+    assert main([*sides, "--output", str(tmp_path / "out")]) == 130
+    assert not (tmp_path / "out" / "evaluation.json").exists()
+    written = (tmp_path / "out" / "rows" / "part-00000.parquet").stat().st_mtime_ns
+    assert main([*sides, "--output", str(tmp_path / "out")]) == 0
+    assert result(tmp_path / "out") == result(tmp_path / "whole")
+    assert (tmp_path / "out" / "rows" / "part-00000.parquet").stat().st_mtime_ns == written
+
+
+def test_the_same_command_again_prints_what_is_there(
+    tmp_path: Path, sides: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([*sides, "--output", str(tmp_path / "out")]) == 0
+    first = capsys.readouterr().out
+    before = (tmp_path / "out" / "evaluation.json").stat().st_mtime_ns
+    assert main([*sides, "--output", str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out == first
+    assert (tmp_path / "out" / "evaluation.json").stat().st_mtime_ns == before
+
+
+def test_other_truth_is_evaluated_anew(tmp_path: Path, sides: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    assert main([*sides, "--output", str(tmp_path / "out")]) == 0
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text(truth.read_text().replace('"yes"', '"no"'))
+    assert main([*sides, "--output", str(tmp_path / "out")]) == 0
+    assert "the inputs have changed since" in caplog.text
+    content, rows = result(tmp_path / "out")
+    assert {row["truth"] for row in rows if row["score"] is not None} == {"no"}
+    assert content["rows"]["truth"] == ROWS
