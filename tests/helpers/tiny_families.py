@@ -320,7 +320,7 @@ _WEIGHTS: Mapping[str, _Weights] = {
     "exaone4_5": _Weights(seed=1, norm=2.0),
     "fuyu": _Weights(words=range(261, 360)),
     "gemma3": _Weights(norm=3.0),
-    "kosmos-2": _Weights(seed=2, scale=0.4, words=range(260, 460)),
+    "kosmos-2": _Weights(seed=6, scale=0.4, words=range(260, 460)),
     "paligemma": _Weights(seed=2),
     "qwen3_5": _Weights(seed=1),
     "qwen3_5_moe": _Weights(seed=1, norm=2.0),

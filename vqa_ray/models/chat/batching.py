@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,14 +85,14 @@ def batches(prompts: Sequence[Prompt], cost: Callable[[Prompt, bool], int], limi
 
 
 def collate(
-    rows: Sequence[Encoded], images: Sequence[ImageTensors], device: torch.device, padding: Sequence[int]
+    rows: Sequence[Encoded], images: Sequence[ImageTensors], model: Any, padding: Sequence[int]
 ) -> dict[str, Tensor]:
     """Return the arguments of a forward pass over rows that each bring their images.
 
     Args:
         rows: as many of each.
         images: as many of each.
-        device: where the tensors are wanted.
+        model: says where the tensors are wanted, and in which dtype pixels are.
         padding: the token that pads each row; one of text, and of the row itself, so that padding adds no token that a
             repetition penalty would count.
 
@@ -105,7 +106,9 @@ def collate(
     kinds = {name: torch.stack([_left_padded(row.kinds[name], width) for row in rows]) for name in rows[0].kinds}
     joined = {name: torch.cat([image.tensors[name] for image in images]) for name in images[0].tensors}
     inputs = {"input_ids": ids, "attention_mask": mask, **kinds, **joined}
-    return {name: send(tensor, device) for name, tensor in inputs.items()}
+    # Fuyu multiplies pixels as they come.
+    cast = {name: tensor.to(model.dtype) if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
+    return {name: send(tensor, model.device) for name, tensor in cast.items()}
 
 
 def _left_padded(values: Tensor, width: int) -> Tensor:

@@ -27,7 +27,7 @@ def generate(model: Any, prompts: Sequence[Prompt], eos_token_ids: Sequence[int]
     """
     # A prompt may begin with its image (PaliGemma); it ends in text.
     last = [prompt.encoded.ids[-1] for prompt in prompts]
-    inputs = collate([p.encoded for p in prompts], [p.image for p in prompts], model.device, last)
+    inputs = collate([p.encoded for p in prompts], [p.image for p in prompts], model, last)
     beams = options.get("num_beams", 1) > 1
     outputs = model.generate(
         **inputs,
@@ -66,7 +66,7 @@ def mean_log_probabilities(
     """See `decoding.mean_log_probabilities`; each choice is read behind its whole prompt."""
     pairs = [(prompt, tokens) for prompt, options in zip(prompts, choices, strict=True) for tokens in options]
     rows = [_with_choice(prompt.encoded, tokens) for prompt, tokens in pairs]
-    inputs = collate(rows, [prompt.image for prompt, _ in pairs], model.device, [row.ids[-1] for row in rows])
+    inputs = collate(rows, [prompt.image for prompt, _ in pairs], model, [row.ids[-1] for row in rows])
     longest = max(len(tokens) for _, tokens in pairs)
     logits: Tensor = model(**inputs, logits_to_keep=longest + 1).logits[:, -longest - 1 : -1].float()
     wanted = inputs["input_ids"][:, -longest:]

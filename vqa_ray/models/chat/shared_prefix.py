@@ -68,7 +68,7 @@ def read(model: Any, prompts: Sequence[Prompt], extra_tokens: int) -> ChatDecodi
     heads = list(first.values())
     # A prompt may begin with its image (Fuyu); it ends in text.
     last = [prompt.encoded.ids[-1] for prompt in heads]
-    begun = collate([_head(prompt) for prompt in heads], [prompt.image for prompt in heads], device, last)
+    begun = collate([_head(prompt) for prompt in heads], [prompt.image for prompt in heads], model, last)
     cache = DynamicCache()
     first_position = _first_position(model)
     if not _has_image_positions(model):

@@ -142,6 +142,14 @@ def forced(model: Any, processor: Any, image: Image, question: str, choice: tupl
     return float(logits.gather(-1, behind[0][:, None]).mean())
 
 
+def test_the_dtype_of_the_weights_is_that_of_the_pixels(built: Built) -> None:
+    """Fuyu multiplies pixels as its processor makes them, in float32."""
+    checkpoint = Checkpoint.open(str(built[2]))
+    engine = ChatModel.from_checkpoint(checkpoint, device="cpu", dtype="bfloat16", generation=GenerationConfig(4, 4))
+    answers = engine.answer(random_images(2), [list(QUESTIONS[:2])] * 2, 1)
+    assert all(0 < answer.answers[0][1] <= 1 for each in answers for answer in each)
+
+
 def test_kosmos_beams_equal_stock(kosmos: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     model, processor, directory = kosmos
     engine = load(directory, num_beams=3)
