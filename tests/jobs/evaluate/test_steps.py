@@ -81,12 +81,12 @@ def test_the_same_command_again_prints_what_is_there(
     assert (tmp_path / "out" / "evaluation.json").stat().st_mtime_ns == before
 
 
-def test_other_truth_is_evaluated_anew(tmp_path: Path, sides: list[str], caplog: pytest.LogCaptureFixture) -> None:
+def test_other_truth_is_evaluated_anew(tmp_path: Path, sides: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     assert main([*sides, "--output", str(tmp_path / "out")]) == 0
     truth = tmp_path / "truth.jsonl"
     truth.write_text(truth.read_text().replace('"yes"', '"no"'))
     assert main([*sides, "--output", str(tmp_path / "out")]) == 0
-    assert "the inputs have changed since" in caplog.text
+    assert "the inputs have changed since" in capfd.readouterr().err
     content, rows = result(tmp_path / "out")
     assert {row["truth"] for row in rows if row["score"] is not None} == {"no"}
     assert content["rows"]["truth"] == ROWS
