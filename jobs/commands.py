@@ -83,6 +83,11 @@ COMMANDS = {
         "spec.tools:CalibrateSpec",
         "calibrate",
     ),
+    "compare": Command(
+        "Compare evaluations with the same truth, or runs without truth.",
+        "compare.spec:CompareSpec",
+        "compare.command",
+    ),
     "search": Command(
         "Find the images of an index most like a text or an image.",
         "search.spec:SearchSpec",

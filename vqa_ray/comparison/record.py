@@ -229,7 +229,7 @@ class Comparison:
         key: the column that joins the rows.
         by: the columns of the groups.
         level: of the intervals.
-        seed, resamples: of the bootstrap, or of the simulated noise.
+        seed, resamples: of the bootstrap, or of the simulated noise; of many rows there are fewer.
         max_drift: as asked for.
         notes: sentences on what could not be compared.
     """

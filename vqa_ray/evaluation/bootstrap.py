@@ -34,12 +34,10 @@ def bootstrap_intervals(
     Returns:
         Measure → (low, high), NaN where it was not defined in some resamples or there are fewer than two clusters.
     """
-    sample = _Sample.of(rows, clusters, collapse=not protocol.units)
-    found: dict[str, list[float]] = {name: [] for name in protocol.measures(rows, np.ones(len(rows)))}
-    work = len(rows) + _ROWS_PER_MEASURE * (len(found) + sum(len(rows.codes(unit)[0]) for unit in protocol.units))
-    resamples = int(np.clip(_ROWS_RESAMPLED // work, _FEWEST_RESAMPLES, RESAMPLES))
-    for weight in sample.weights(resamples, seed) if sample.clusters > 1 else ():
-        values = protocol.measures(sample.rows, weight)
+    measures = protocol.measures(rows, np.ones(len(rows)))
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    resamples = resamples_for(protocol, rows, len(measures))
+    for values in resampled_measures(protocol, rows, clusters, resamples, seed):
         for name in found.keys() & values.keys():
             found[name].append(values[name])
     tails = (100 * (1 - level) / 2, 100 * (1 + level) / 2)
@@ -49,6 +47,37 @@ def bootstrap_intervals(
         for low, high in [np.nanpercentile(values, tails) if np.isfinite(values).any() else (np.nan, np.nan)]
     }
     return intervals, resamples
+
+
+def resamples_for(protocol: Protocol, rows: JudgedRows, measures: int) -> int:
+    """Return how many resamples take some seconds.
+
+    Args:
+        protocol: that measures them.
+        rows: N judged rows.
+        measures: number of measures.
+    """
+    work = len(rows) + _ROWS_PER_MEASURE * (measures + sum(len(rows.codes(unit)[0]) for unit in protocol.units))
+    return int(np.clip(_ROWS_RESAMPLED // work, _FEWEST_RESAMPLES, RESAMPLES))
+
+
+def resampled_measures(
+    protocol: Protocol, rows: JudgedRows, clusters: npt.NDArray[np.int64], resamples: int, seed: int
+) -> Iterator[dict[str, float]]:
+    """Yield the measures of each resample; none of fewer than two clusters.
+
+    With the same clusters and seed, each resample counts a cluster equally often, whatever the rows.
+
+    Args:
+        protocol: whose measures they are.
+        rows: N judged rows.
+        clusters: int64 (N,), equal for rows of one cluster.
+        resamples: their number.
+        seed: of the resamples.
+    """
+    sample = _Sample.of(rows, clusters, collapse=not protocol.units)
+    for weight in sample.weights(resamples, seed) if sample.clusters > 1 else ():
+        yield protocol.measures(sample.rows, weight)
 
 
 class _Sample:

@@ -1,0 +1,1 @@
+"""`vqa-ray compare`: evaluations with the same truth, or runs without truth."""
