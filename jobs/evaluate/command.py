@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vqa_ray import __version__
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.commands import COMMANDS, imported
-from vqa_ray.jobs.evaluate.evaluation_request import EvaluationRequest, earlier_request, open_request
+from vqa_ray.jobs.evaluate.evaluation_request import EvaluationRequest, check_protocol, earlier_request, open_request
 from vqa_ray.jobs.evaluate.executor import executor
 from vqa_ray.jobs.evaluate.notes import notes_on
 from vqa_ray.jobs.evaluate.spec import EvaluateSpec
@@ -53,6 +53,7 @@ def run(spec: EvaluateSpec) -> RunResult | None:
     result = None
     predictions, truth = spec.predictions, spec.truth
     if predictions is None:
+        check_protocol(spec)
         result = _answer(spec)
         predictions, truth = directory.run, truth or spec.input
     request = open_request(spec, predictions, truth)

@@ -22,9 +22,9 @@ from vqa_ray.judging.roles import Place
 from vqa_ray.judging.run_table import RunTable, open_run
 from vqa_ray.judging.side import FirstRows, Side
 from vqa_ray.judging.work import Work, partitions_for
-from vqa_ray.readers import InputConfig
+from vqa_ray.readers import InputConfig, open_source
 from vqa_ray.readers.columns import ROLES
-from vqa_ray.readers.source import BENCHMARKS, join_names
+from vqa_ray.readers.source import join_names
 from vqa_ray.storage.canonical import canonical_uri
 from vqa_ray.storage.filesystem import read_bytes
 
@@ -131,16 +131,31 @@ def earlier_request(directory: EvaluationDirectory) -> tuple[dict[str, Any], dic
     return content["request"], content["inputs"]
 
 
+def check_protocol(spec: EvaluateSpec) -> None:
+    """Check, before an input is answered, that the protocol is known.
+
+    Raises:
+        RequestError: there is no such protocol, or none is named and the input is no benchmark.
+    """
+    if spec.protocol is None and spec.input is not None:
+        config = replace(_config(spec, spec.input), format=spec.input_format, needs_image=False, reads_images=False)
+        _named(registry.protocol_of(open_source(config).format), spec.input)
+    elif spec.protocol is not None:
+        registry.protocol(spec.protocol)
+
+
 def _protocol(spec: EvaluateSpec, run: RunTable | None, truth: str | None) -> Protocol:
     name = spec.protocol
     if name is None and run is not None:
         name = _OF_JOBS.get(run.job)
-    if name is None and spec.input_format in BENCHMARKS:
-        name = spec.input_format
+    name = name or registry.protocol_of(spec.input_format) or registry.protocol_of(run.input_format if run else None)
+    return _named(name, truth or "this run")
+
+
+def _named(name: str | None, what: str) -> Protocol:
     if name is None:
-        of = f"{truth}" if truth is not None else "this run"
         raise RequestError(
-            f"--protocol: wanted, because {of} does not tell it; known are {join_names(registry.names())}"
+            f"--protocol: wanted, because {what} does not tell it; known are {join_names(registry.names())}"
         )
     return registry.protocol(name)
 

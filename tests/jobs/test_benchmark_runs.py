@@ -10,6 +10,7 @@ import pytest
 
 from tests.jobs.commands import manifest, rows, run_here
 from tests.unit.readers.benchmarks.samples import SAMPLES
+from tests.unit.readers.inputs import write_jsonl
 from vqa_ray.jobs.cli import main
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -22,29 +23,41 @@ def evaluated(output: Path, *options: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("layout", "protocol", "answers"),
-    [
-        ("pope", "pope", 2),
-        ("mme", "mme", 4),
-        ("mmbench-circular", "mmbench-circular", 5),
-        ("gqa", "gqa", 2),
-        ("chartqa", "chartqa", 1),
-    ],
+    ("layout", "answers"), [("pope", 2), ("mme", 4), ("mmbench-circular", 5), ("gqa", 2), ("chartqa", 1)]
 )
-def test_the_files_of_a_benchmark_are_input_and_truth(layout: str, protocol: str, answers: int, tmp_path: Path) -> None:
+def test_the_files_of_a_benchmark_are_input_and_truth(layout: str, answers: int, tmp_path: Path) -> None:
     files = SAMPLES[layout.removesuffix("-circular")](tmp_path / "files")
     run = tmp_path / "run"
     named = ("--input-format", layout) if layout == "mmbench-circular" else ()
     assert run_here("answer", files, run, *named) == 0
     assert manifest(run)["input"]["format"] == layout
     assert rows(run).num_rows == answers
-    kept = evaluated(tmp_path / "kept", "--predictions", str(run), "--protocol", protocol)
-    read = evaluated(
-        tmp_path / "read", "--predictions", str(run), "--protocol", protocol, "--truth", str(files), *named
-    )
+    kept = evaluated(tmp_path / "kept", "--predictions", str(run))
+    read = evaluated(tmp_path / "read", "--predictions", str(run), "--truth", str(files), *named)
+    assert kept["protocol"] == read["protocol"] == layout
     assert kept["rows"]["truth"] == kept["rows"]["predictions"] == answers
     assert kept["key"] == read["key"] == "question_id"
     assert (kept["rows"], kept["measures"]) == (read["rows"], read["measures"])
+
+
+def test_a_model_is_evaluated_on_a_benchmark_in_one_go(tmp_path: Path) -> None:
+    files = SAMPLES["docvqa"](tmp_path / "files")
+    found = evaluated(tmp_path / "out", "--model", "fake:", "--input", str(files))
+    assert (found["protocol"], found["rows"]["judged"]) == ("anls", 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [((), "--protocol: wanted, because"), (("--protocol", "vqa"), "no protocol 'vqa'; did you mean")],
+)
+def test_an_unknown_protocol_is_refused_before_anything_is_answered(
+    options: tuple[str, ...], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_jsonl(tmp_path / "own.jsonl", [{"image": "a.jpg", "question": "q?", "answer": "yes"}])
+    output = tmp_path / "out"
+    assert main(["evaluate", "--model", "fake:", "--input", str(own), "--output", str(output), *options]) == 2
+    assert reason in capsys.readouterr().err
+    assert not output.exists()
 
 
 def test_a_question_template_is_asked_and_recorded(tmp_path: Path) -> None:

@@ -46,11 +46,19 @@ _CLASSES = {
 }
 # Shorter names that `--protocol` also takes.
 _ALIASES = {"official-random": "mmmu-official-random"}
+# Formats of input whose protocol has another name.
+_OF_FORMATS = {"docvqa": "anls"}
 
 
 def names() -> list[str]:
     """Return the names of all protocols, sorted."""
     return sorted(_CLASSES)
+
+
+def protocol_of(input_format: str | None) -> str | None:
+    """Return the name of the protocol of a benchmark's files; None for a format that is of no benchmark."""
+    name = _OF_FORMATS.get(input_format or "", input_format)
+    return name if name in _CLASSES else None
 
 
 def protocol(name: str) -> Protocol:

@@ -41,6 +41,7 @@ class RunTable:
         has_several: whether an input row may have several questions.
         parts: URIs of its files.
         kept: the user's columns, as they are read here.
+        input_format: of the input that the run read.
     """
 
     uri: str
@@ -54,6 +55,7 @@ class RunTable:
     parts: tuple[str, ...]
     kept: tuple[pa.Field, ...]
     ids: frozenset[str]
+    input_format: str = ""
 
     @property
     def tasks(self) -> int:
@@ -161,6 +163,7 @@ def open_run(uri: str) -> RunTable | None:
     table = RunTable(
         *(uri, fingerprint, rows, record.job, str(record.model.get("reference")), kind, attributes),
         *(bool(record.input.get("several")), parts, kept, frozenset()),
+        input_format=str(record.input.get("format") or ""),
     )
     first = next(part for task in range(table.tasks) for part in table.tables(task) if part.num_rows)
     ids = {name for name in SIDE.names if first[name].null_count < first.num_rows} - {"order", "malformed"}
