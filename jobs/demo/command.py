@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 
 import typer
 
 from vqa_ray.errors import RunError
-from vqa_ray.jobs import tag
+from vqa_ray.jobs import report, tag
 from vqa_ray.jobs.answer import command as answer
 from vqa_ray.jobs.demo import directory
 from vqa_ray.jobs.demo.evaluate import measures, search_result
-from vqa_ray.jobs.demo.inputs import write_shards
+from vqa_ray.jobs.demo.inputs import write_shards, write_truth
 from vqa_ray.jobs.demo.page import read_hits, read_results, write_page
 from vqa_ray.jobs.demo.spec import DemoSpec
 from vqa_ray.jobs.demo.summary import Step, summary
+from vqa_ray.jobs.evaluate import command as evaluate
+from vqa_ray.jobs.evaluate.spec import EvaluateSpec
 from vqa_ray.jobs.index import command as index
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.runtime import logs
@@ -28,13 +31,14 @@ from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.search import command as search
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.jobs.spec.images import AnswerSpec, TagSpec
+from vqa_ray.jobs.spec.pages import ReportSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.taxonomy.file import default_taxonomy
 
 # The query of the search, and the questions that verify its hits.
 TEXT = "a red mug with a dog"
 VERIFY = '"what is it?" = "mug" and "what colour is it?" = "red" and "is there a dog?"'
-_STEPS = 7
+_STEPS = 8
 
 
 def run(spec: DemoSpec) -> None:
@@ -66,6 +70,8 @@ def run(spec: DemoSpec) -> None:
                 _index(folder, encoder, spec.quiet)
         with _timed(steps, f'searching for "{TEXT}"', f'searched for "{TEXT}"', directory.HITS_PAGE):
             _search(folder, model)
+        with _timed(steps, "judging every answer by the truth", "judged, with a report", directory.REPORT):
+            _report(folder, shards)
         with _timed(steps, "measuring and drawing the gallery", "measured and drawn", directory.GALLERY):
             taxonomy = default_taxonomy()
             scores = read_results(folder, shards)
@@ -114,6 +120,16 @@ def _search(folder: Path, model: str) -> None:
     tables = {"index": str(folder / directory.INDEX), "tags": str(folder / directory.TAGS)}
     with logs.warnings_only():
         search.run(SearchSpec.model_validate(tables | query | written))
+
+
+def _report(folder: Path, shards: Sequence[str]) -> None:
+    write_truth(shards, str(folder / directory.TRUTH))
+    output = str(folder / directory.EVALUATION)
+    sides = {"predictions": str(folder / directory.ANSWERS), "truth": str(folder / directory.TRUTH)}
+    request = {"protocol": "exact-match", "by": ["kind"], "output": output, "quiet": True}
+    with logs.warnings_only(), redirect_stdout(io.StringIO()):
+        evaluate.run(EvaluateSpec.model_validate(sides | request))
+        report.run(ReportSpec.model_validate({"what": output, "output": str(folder / directory.REPORT)}))
 
 
 def _check(result: RunResult) -> None:

@@ -13,6 +13,7 @@ from vqa_ray.storage.foreign_files import refuse_foreign_files
 MARKER = ".vqa-ray-demo.json"
 PRODUCTS, TAGS, ANSWERS, GALLERY = "products", "tags", "answers", "gallery.html"
 INDEX, HITS, HITS_PAGE = "index", "hits.parquet", "hits.html"
+TRUTH, EVALUATION, REPORT = "truth.parquet", "evaluation", "report.html"
 
 # All files of a demo; the next demo in the same directory deletes these and no others.
 _OWN_FILES = (
@@ -23,8 +24,15 @@ _OWN_FILES = (
     GALLERY,
     HITS,
     HITS_PAGE,
+    TRUTH,
+    REPORT,
+    *(f"{EVALUATION}/{name}" for name in ("evaluation.json", "measures.parquet")),
 )
-_OWN_DIRECTORIES = (f"{TAGS}/_vqa_ray", f"{ANSWERS}/_vqa_ray", f"{INDEX}/_vqa_ray", f"{INDEX}/updates")
+_OWN_DIRECTORIES = (
+    *(f"{folder}/_vqa_ray" for folder in (TAGS, ANSWERS, INDEX, EVALUATION)),
+    f"{INDEX}/updates",
+    f"{EVALUATION}/rows",
+)
 
 
 def claim(output: str) -> Path:
@@ -61,7 +69,7 @@ def clear(root: Path) -> None:
 
 def _remove_own(root: Path) -> None:
     own = {path for pattern in (*_OWN_FILES, *_OWN_DIRECTORIES) for path in root.glob(pattern)}
-    for folder in (root / PRODUCTS, root / TAGS, root / ANSWERS, root / INDEX):
+    for folder in (root / name for name in (PRODUCTS, TAGS, ANSWERS, INDEX, EVALUATION)):
         if folder.is_symlink():
             raise RequestError(f"--output {root}: {folder.name} is a link, which no demo made; remove it")
         strangers = sorted(each.name for each in folder.iterdir() if each not in own) if folder.exists() else []

@@ -135,6 +135,18 @@ def write_shards(count: int, seed: int, output_uri: str) -> list[str]:
     return uris
 
 
+def write_truth(shards: Sequence[str], uri: str) -> None:
+    """Write the right answer to every question of the products, a row each, with its reporting group."""
+    names = ("questions", "right_answers", "kinds")
+    rows = [
+        {"image_id": product["image_id"], "question": question, "answer": answer, "kind": kind}
+        for product in read_rows(shards, ["image_id", *names])
+        if product["right_answers"] is not None
+        for question, answer, kind in zip(*(product[name] for name in names), strict=True)
+    ]
+    write_table_atomic(uri, pa.Table.from_pylist(rows))
+
+
 def _write(uri: str, rows: list[dict[str, Any]]) -> None:
     write_table_atomic(uri, pa.Table.from_pylist(rows, SCHEMA))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from vqa_ray.jobs.demo.directory import GALLERY, HITS_PAGE, INDEX, TAGS
+from vqa_ray.jobs.demo.directory import GALLERY, HITS_PAGE, INDEX, REPORT, TAGS
 from vqa_ray.jobs.demo.evaluate import DemoScores, SearchResult, error_counts
 from vqa_ray.report.gallery import Measure
 
@@ -52,6 +52,7 @@ def summary(
         _describe_search(found),
         "",
         "Look at it",
+        f"  {(folder / REPORT).resolve().as_uri()}",
         f"  {(folder / GALLERY).resolve().as_uri()}",
         f"  {(folder / HITS_PAGE).resolve().as_uri()}",
         "Search it",

@@ -10,7 +10,7 @@ import numpy as np
 from vqa_ray.comparison.record import ROWS, Comparison, Difference, Drift, Pair, Wins
 from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.report.card import Card, Line, ScoredText
-from vqa_ray.report.evaluation_cards import pictures_of
+from vqa_ray.report.evaluation_cards import pictures_of, run_of
 from vqa_ray.report.evaluation_report import scale_top, shown_value
 from vqa_ray.report.gallery import Fact
 from vqa_ray.report.plots import Plot, overlaid
@@ -36,7 +36,7 @@ def comparison_report(uri: str, found: Comparison, *, allow_http: bool = False) 
     first = found.inputs[0].name
     flipped = _flipped(uri)
     evaluation = EvaluationRecord.read(found.inputs[0].uri) if found.kind == "evaluations" else None
-    run = found.inputs[0].uri if evaluation is None else evaluation.predictions
+    run = found.inputs[0].uri if evaluation is None else run_of(found.inputs[0].uri, evaluation)
     sections: list[Section] = []
     for pair in found.pairs:
         second = found.inputs[pair.second].name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 from vqa_ray.errors import RequestError
 from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.judging.directory import EvaluationDirectory
+from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.report.card import Card, Line, ScoredText
 from vqa_ray.report.input_pictures import InputPictures
 from vqa_ray.report.row_pictures import RowPicture, row_pictures
@@ -18,6 +21,7 @@ from vqa_ray.report.run_gallery import cut_text
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
+from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.storage.store_errors import store_failures
 
 Row = Mapping[str, Any]
@@ -49,6 +53,19 @@ def evaluation_cards(
             lines=tuple(lines),
             warning=f"no picture: {cut_text(picture.reason)}" if picture.reason else None,
         )
+
+
+def run_of(uri: str, record: EvaluationRecord) -> str:
+    """Return the URI of the predictions of an evaluation: as its request holds it, or else as its record shows it.
+
+    Args:
+        uri: of the evaluation.
+        record: its record, whose URIs are shortened for people.
+    """
+    try:
+        return str(json.loads(read_bytes(EvaluationDirectory(uri).request))["request"]["predictions"])
+    except store_failures(ValueError, KeyError, TypeError):
+        return record.predictions
 
 
 def pictures_of(rows: Sequence[Row], predictions: str, allow_http: bool) -> list[RowPicture]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vqa_ray.judging.record import EvaluationRecord, Measure
 from vqa_ray.report.evaluated_rows import EvaluatedRows
-from vqa_ray.report.evaluation_cards import evaluation_cards
+from vqa_ray.report.evaluation_cards import evaluation_cards, run_of
 from vqa_ray.report.gallery import Fact
 from vqa_ray.report.plots import Floats, histogram, reliability_diagram, risk_coverage
 from vqa_ray.report.report_page import MOST_BARS, Bar, Bars, Headline, Report, Section, Table, counted_bars
@@ -46,7 +46,7 @@ def evaluation_report(uri: str, record: EvaluationRecord, *, allow_http: bool = 
     headlines = sorted(overall, key=lambda each: each.name != record.headline)
     level = f"{100 * record.interval['level']:.0f} %"
     truth = f"against {redacted_uri(record.truth)}" if record.truth else "against the truth that the run holds"
-    cards = partial(evaluation_cards, predictions=record.predictions, by=record.by, allow_http=allow_http)
+    cards = partial(evaluation_cards, predictions=run_of(uri, record), by=record.by, allow_http=allow_http)
     return Report(
         title=f"{record.title}: {name_of(record.predictions)}",
         about=f"{record.job or 'predictions'} by {redacted_uri(record.model or 'an unnamed model')}, judged by "

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vqa_ray.index.reader import open_index
+from vqa_ray.judging.record import EvaluationRecord
 
 COUNT = 12
 
@@ -71,6 +72,18 @@ def test_the_gallery_shows_all_of_them(finished: tuple[Path, str]) -> None:
     assert "damaged-half-a-jpeg" in page
 
 
+def test_a_report_tells_how_good_the_answers_are(finished: tuple[Path, str]) -> None:
+    place, said = finished
+    assert (place / "report.html").resolve().as_uri() in said
+    page = (place / "report.html").read_text("utf-8")
+    assert "exact_match by kind" in page
+    assert "Most confident mistakes" in page
+    assert "data:image/jpeg;base64," in page
+    record = EvaluationRecord.read(str(place / "evaluation"))
+    assert record is not None
+    assert record.rows["truth"] == pq.read_table(place / "truth.parquet").num_rows == 5 * COUNT
+
+
 def test_the_summary_says_where_and_how_good_and_what_next(finished: tuple[Path, str]) -> None:
     place, said = finished
     assert (place / "gallery.html").resolve().as_uri() in said
@@ -102,7 +115,7 @@ def test_a_second_demo_starts_afresh_and_leaves_other_files(finished: tuple[Path
     done = run(place.parent, "--count", "3", "--quiet")
     assert done.returncode == 0, done.stderr
     # Steps that run while Ray's own messages are kept away from standard error are announced too.
-    assert [line[:5] for line in done.stderr.splitlines() if line.startswith("[")] == [f"[{n}/7]" for n in range(1, 8)]
+    assert [line[:5] for line in done.stderr.splitlines() if line.startswith("[")] == [f"[{n}/8]" for n in range(1, 9)]
     # Three products, five questions each.
     assert pq.read_table(place / "answers")["status"].to_pylist().count("ok") == 15
     assert (place / "mine.txt").read_text() == "mine"

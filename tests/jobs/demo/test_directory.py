@@ -31,6 +31,11 @@ OWN = [
     "tags/.huggingface.yaml",
     "index/.huggingface.yaml",
     "gallery.html",
+    "truth.parquet",
+    "report.html",
+    "evaluation/evaluation.json",
+    "evaluation/rows/part-00000.parquet",
+    "evaluation/_vqa_ray/evaluate.json",
 ]
 FOREIGN = ["notes.txt"]
 
@@ -59,7 +64,7 @@ def test_files_among_its_own_are_refused_before_any_is_removed(tmp_path: Path, n
 
 def test_a_directory_of_others_is_refused_and_left_alone(tmp_path: Path) -> None:
     fill(tmp_path, *OWN, *FOREIGN)
-    with pytest.raises(RequestError, match=r"not of a demo \(answers, gallery.html, index and 3 more\)"):
+    with pytest.raises(RequestError, match=r"not of a demo \(answers, evaluation, gallery.html and 6 more\)"):
         claim(str(tmp_path))
     assert files(tmp_path) == {*OWN, *FOREIGN}
 
