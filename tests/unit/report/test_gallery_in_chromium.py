@@ -36,6 +36,8 @@ def test_many_cards_are_shown_a_page_at_a_time_on_a_narrow_screen(tmp_path: Path
         assert page.evaluate("document.documentElement.scrollWidth") <= 380
         page.get_by_role("button", name="Next").click()
         assert shown.first.locator(".name").text_content() == "photos/024.jpg"
+        top, bar = shown.first.bounding_box()["y"], page.locator(".filters").bounding_box()["height"]
+        assert bar <= top < bar + 100, "the page begins with its first card, below the filters"
         page.select_option("select[name=tag]", "last")
         assert (shown.count(), page.locator(".pages span").text_content()) == (24, "page 1 of 2")
         assert page.locator("output").text_content() == "39 of 100 images"
