@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -11,10 +10,8 @@ from vqa_ray.models.blip.qformer import QFormerBackbone
 from vqa_ray.models.blip.tokenizer import load_tokenizer
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.spread import load_or_spread
-from vqa_ray.models.generation.decoding import Decoding
 from vqa_ray.models.generation.engine import GenerativeEngine
 from vqa_ray.models.generation.language_model import Shared
-from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.generation.prompts import Prompting
 
 
@@ -62,13 +59,3 @@ class Blip2Backbone(QFormerBackbone):
                 f"{len(pixels)} images gave features of shape {tuple(features.shape)}, wanted {self.image_tokens} each"
             )
         return features
-
-    def prefill(self, encoded: Shared, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> Decoding:
-        """See `GenerationBackbone.prefill`."""
-        return self.language_model.prefill(encoded, images, prompts, extra_tokens)
-
-    def beams(
-        self, encoded: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
-    ) -> list[list[list[int]]]:
-        """See `GenerationBackbone.beams`."""
-        return self.language_model.beams(encoded, images, prompts, count, options)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vqa_ray.models.blip.tokenizer import context_limit
-from vqa_ray.models.generation.language_model import language_model_adapter
+from vqa_ray.models.generation.language_model import LanguageModelBackbone, language_model_adapter
 from vqa_ray.models.layers.normalizer import Normalizer
 from vqa_ray.models.transforms.square import SquareTransform
 
 
-class QFormerBackbone:
+class QFormerBackbone(LanguageModelBackbone):
     """The part of a `GenerationBackbone` that does not depend on when the Q-Former runs.
 
     Args:
@@ -37,14 +36,6 @@ class QFormerBackbone:
         self.eos_token_ids = self.language_model.eos_token_ids
         self._model = model
         self._pixels = Normalizer(transform, device, next(model.vision_model.parameters()).dtype)
-
-    def tokenize(self, text: str) -> Sequence[int]:
-        """See `GenerationBackbone.tokenize`."""
-        return self.language_model.tokenize(text)
-
-    def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """See `GenerationBackbone.choice_tokens`."""
-        return self.language_model.choice_tokens(choice)
 
     def see(self, pixels: Tensor) -> Tensor:
         """uint8 (B, H, W, 3) → the vision encoder's output (B, patches + 1, D)."""

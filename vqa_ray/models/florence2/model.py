@@ -17,15 +17,15 @@ from vqa_ray.models.florence2.tasks import CAPTION, TaskPrompts, form_of, is_gro
 from vqa_ray.models.generation.boxes import location_boxes
 from vqa_ray.models.generation.decoding import Decoding
 from vqa_ray.models.generation.engine import GenerativeEngine
-from vqa_ray.models.generation.language_model import Seq2SeqAdapter, Shared
+from vqa_ray.models.generation.language_model import LanguageModelBackbone, Seq2SeqAdapter, Shared
 from vqa_ray.models.generation.processed import processed
-from vqa_ray.models.generation.prompt_budget import Prompt
 from vqa_ray.models.layers.normalizer import Normalizer
 from vqa_ray.models.transforms.square import SquareTransform
 from vqa_ray.types import Answer, Box, Image
 
 _LOCATIONS = re.compile(r"(?:<loc_\d+>|</?poly>|<sep>)+")
-_TAGS = re.compile(r"</?[a-z][a-z_]*>")
+# Tokens of its vocabulary, one of them misspelt there. Other text in brackets, as of a web page, stays.
+_TAGS = re.compile(r"</?(?:od|ocr|n?cap|dcap|grounding|seg|region_cap|region_to_desciption|proposal|and|s|pad)>")
 
 
 class Florence2(GenerativeEngine):
@@ -73,7 +73,7 @@ class Florence2(GenerativeEngine):
         return str(self.backbone.tokenizer.decode(list(tokens), skip_special_tokens=False))
 
 
-class Florence2Backbone:
+class Florence2Backbone(LanguageModelBackbone):
     """See `GenerationBackbone`: image features stand in front of the prompt in an encoder's input.
 
     Args:
@@ -108,23 +108,9 @@ class Florence2Backbone:
         framed = f"{self.tokenizer.bos_token}{text}{self.tokenizer.eos_token}"
         return tuple(self.tokenizer(framed, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def choice_tokens(self, choice: str) -> tuple[int, ...]:
-        """See `GenerationBackbone.choice_tokens`."""
-        return self.language_model.choice_tokens(choice)
-
     def encode(self, pixels: Tensor) -> Shared:
         """See `GenerationBackbone.encode`."""
         return self.language_model.share(self._projector(self.vision(self._pixels(pixels)).last_hidden_state))
-
-    def prefill(self, encoded: Shared, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> Decoding:
-        """See `GenerationBackbone.prefill`."""
-        return self.language_model.prefill(encoded, images, prompts, extra_tokens)
-
-    def beams(
-        self, encoded: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
-    ) -> list[list[list[int]]]:
-        """See `GenerationBackbone.beams`."""
-        return self.language_model.beams(encoded, images, prompts, count, options)
 
 
 def _ungrounded(checkpoint: Checkpoint) -> frozenset[str]:

@@ -64,6 +64,30 @@ class LanguageModelAdapter(Protocol):
         ...
 
 
+class LanguageModelBackbone:
+    """The half of a `GenerationBackbone` that a language model does, for images encoded as `Shared`."""
+
+    language_model: LanguageModelAdapter
+
+    def tokenize(self, text: str) -> Sequence[int]:
+        """See `GenerationBackbone.tokenize`."""
+        return self.language_model.tokenize(text)
+
+    def choice_tokens(self, choice: str) -> tuple[int, ...]:
+        """See `GenerationBackbone.choice_tokens`."""
+        return self.language_model.choice_tokens(choice)
+
+    def prefill(self, encoded: Any, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> Decoding:
+        """See `GenerationBackbone.prefill`."""
+        return self.language_model.prefill(encoded, images, prompts, extra_tokens)
+
+    def beams(
+        self, encoded: Any, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
+    ) -> list[list[list[int]]]:
+        """See `GenerationBackbone.beams`."""
+        return self.language_model.beams(encoded, images, prompts, count, options)
+
+
 def language_model_adapter(language_model: Any, tokenizer: Any) -> LanguageModelAdapter:
     """Make the adapter of a transformers language model."""
     kind = Seq2SeqAdapter if language_model.config.is_encoder_decoder else CausalAdapter

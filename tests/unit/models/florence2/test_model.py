@@ -130,6 +130,8 @@ def test_an_answer_names_what_its_boxes_hold(built: tuple[Any, Any], directory: 
     written = f"{first}{second}<loc_0><loc_1><loc_9><loc_9>"
     tokens = processor.tokenizer(written, add_special_tokens=False)["input_ids"]
     assert engine._text(tokens) == "a dog, two cats"
+    marked = processor.tokenizer("<od>the <b> on the left</od>", add_special_tokens=False)["input_ids"]
+    assert engine._text(marked) == "the <b> on the left"
     own = processor.post_process_generation(text=written, task="<OD>", image_size=(1000, 1000))["<OD>"]
     boxes = engine._boxes("Locate the objects with category name in the image.", tokens)
     assert [box.label for box in boxes] == own["labels"]
