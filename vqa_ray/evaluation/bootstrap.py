@@ -12,7 +12,7 @@ from vqa_ray.evaluation.protocol import JudgedRows, Protocol
 
 RESAMPLES = 1000
 _FEWEST_RESAMPLES = 100
-# What all resamples together may take: some seconds for as many rows; a measure or a unit takes as long as some rows.
+# What all resamples together may take: some seconds for as many rows; a measure takes as long as some rows.
 _ROWS_RESAMPLED = 200_000_000
 _ROWS_PER_MEASURE = 2_000
 
@@ -36,7 +36,7 @@ def bootstrap_intervals(
     """
     measures = protocol.measures(rows, np.ones(len(rows)))
     found: dict[str, list[float]] = {name: [] for name in measures}
-    resamples = resamples_for(protocol, rows, len(measures))
+    resamples = resamples_for(len(rows), len(measures))
     for values in resampled_measures(protocol, rows, clusters, resamples, seed):
         for name in found.keys() & values.keys():
             found[name].append(values[name])
@@ -49,16 +49,14 @@ def bootstrap_intervals(
     return intervals, resamples
 
 
-def resamples_for(protocol: Protocol, rows: JudgedRows, measures: int) -> int:
+def resamples_for(rows: int, measures: int) -> int:
     """Return how many resamples take some seconds.
 
     Args:
-        protocol: that measures them.
-        rows: N judged rows.
+        rows: number of rows.
         measures: number of measures.
     """
-    work = len(rows) + _ROWS_PER_MEASURE * (measures + sum(len(rows.codes(unit)[0]) for unit in protocol.units))
-    return int(np.clip(_ROWS_RESAMPLED // work, _FEWEST_RESAMPLES, RESAMPLES))
+    return int(np.clip(_ROWS_RESAMPLED // (rows + _ROWS_PER_MEASURE * measures), _FEWEST_RESAMPLES, RESAMPLES))
 
 
 def resampled_measures(

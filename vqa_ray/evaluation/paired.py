@@ -72,7 +72,7 @@ def paired_bootstrap(
         Measure → interval, and the number of resamples.
     """
     found: dict[str, list[float]] = {}
-    resamples = resamples_for(protocol, first, len(protocol.measures(first, np.ones(len(first)))))
+    resamples = resamples_for(len(first), len(protocol.measures(first, np.ones(len(first)))))
     both = (resampled_measures(protocol, rows, clusters, resamples, seed) for rows in (first, second))
     for before, after in zip(*both, strict=True):
         for name in before.keys() & after.keys():

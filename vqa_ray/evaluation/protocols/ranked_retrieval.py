@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
-from vqa_ray.evaluation.ranking import RankedList, ndcg, precision_and_recall_at, require_scikit_learn
+from vqa_ray.evaluation.ranked_queries import RankedQueries
 from vqa_ray.evaluation.truth_values import yes
 
 _KS = (1, 5, 10)
@@ -33,9 +33,6 @@ class Retrieval(Protocol):
     units = ("query",)
     headline = "map"
 
-    def __init__(self) -> None:
-        require_scikit_learn()
-
     def judge(self, prediction: bool, truth: Mapping[str, Any]) -> Judgement:
         relevant, score = yes(truth["relevant"], "relevant"), truth.get("scores")
         extra = {"relevant": float(relevant), "scored": float(score is not None), "score": float(score or 0.0)}
@@ -46,26 +43,14 @@ class Retrieval(Protocol):
         return Judgement(0.0, None, _word(relevant), {"relevant": float(relevant), "scored": 0.0, "score": 0.0})
 
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:
-        queries, codes = rows.codes("query")
-        scored = rows.extra["scored"] > 0
-        lowest = rows.extra["score"].min() - 1
-        scores = np.where(scored, rows.extra["score"], lowest)
-        relevant, repeats = rows.extra["relevant"] > 0, weight.astype(np.int64)
-        order = np.repeat(np.arange(len(rows)), repeats)
-        order = order[np.argsort(codes[order], kind="stable")]
-        found = []
-        for at in np.split(order, np.searchsorted(codes[order], np.arange(1, len(queries)))):
-            if relevant[at].any():
-                found.append(_of_query(relevant[at], scores[at]))
-        names = ("map", f"ndcg@{_NDCG_K}", *(f"{kind}@{k}" for k in _KS for kind in ("precision", "recall")))
-        means = np.mean(found, axis=0) if found else [float("nan")] * len(names)
-        return dict(zip(names, map(float, means), strict=True)) | super().measures(rows, weight)
+        ranked = rows.kept("ranked", lambda: _ranked(rows))
+        return ranked.measures(weight, _KS, _NDCG_K) | super().measures(rows, weight)
 
 
-def _of_query(relevant: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64]) -> list[float]:
-    at = precision_and_recall_at(relevant, scores, _KS)
-    precision = RankedList(relevant, scores).average_precision(np.ones(len(scores)))
-    return [precision, ndcg(relevant, scores, _NDCG_K), *(value for k in _KS for value in at[k])]
+def _ranked(rows: JudgedRows) -> RankedQueries:
+    lowest = rows.extra["score"].min() - 1
+    scores = np.where(rows.extra["scored"] > 0, rows.extra["score"], lowest)
+    return RankedQueries(rows.codes("query")[1], rows.extra["relevant"] > 0, scores)
 
 
 def _word(fits: bool) -> str:

@@ -1,18 +1,17 @@
 """Tags and retrieval against scikit-learn and by hand."""
 
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, ndcg_score, precision_recall_fscore_support
 
 from tests.helpers.judged_rows import judge_all, measure
-from vqa_ray.errors import RequestError
 from vqa_ray.evaluation.protocol import Protocol
-from vqa_ray.evaluation.ranking import RankedList, precision_and_recall_at
+from vqa_ray.evaluation.ranked_queries import RankedQueries
+from vqa_ray.evaluation.ranking import RankedList
 from vqa_ray.evaluation.registry import protocol
 
 TAGS = ("blue", "green", "red")
@@ -115,8 +114,33 @@ def test_average_precision_is_that_of_scikit_learn(items: list[tuple[bool, float
 
 
 def test_ties_count_against_the_relevant_ones() -> None:
-    at = precision_and_recall_at(np.array([True, False]), np.array([0.5, 0.5]), (1, 2, 5))
-    assert at == {1: (0.0, 0.0), 2: (0.5, 1.0), 5: (0.2, 1.0)}
+    ranked = RankedQueries(np.zeros(2, np.intp), np.array([True, False]), np.array([0.5, 0.5]))
+    found = ranked.measures(np.ones(2), (1, 2, 5), 10)
+    assert [(found[f"precision@{k}"], found[f"recall@{k}"]) for k in (1, 2, 5)] == [(0.0, 0.0), (0.5, 1.0), (0.2, 1.0)]
+
+
+ITEMS = st.tuples(st.integers(0, 2), st.booleans(), st.sampled_from([0.1, 0.5, 0.9]), st.integers(0, 3))
+
+
+@settings(deadline=None)
+@given(st.lists(ITEMS, min_size=1))
+def test_measures_of_queries_are_the_means_of_scikit_learn_over_repeated_rows(
+    items: list[tuple[int, bool, float, int]],
+) -> None:
+    query, relevant, scores, weight = (np.array(column) for column in zip(*items, strict=True))
+    numbers = np.unique(query, return_inverse=True)[1]
+    found = RankedQueries(numbers, relevant, scores).measures(weight.astype(float), (1, 3), 2)
+    each = []
+    for number in range(numbers.max() + 1):
+        at = np.repeat(np.flatnonzero(numbers == number), weight[numbers == number])
+        if relevant[at].any():
+            gain = ndcg_score([relevant[at]], [scores[at]], k=2) if len(at) > 1 else 1.0
+            first = relevant[at][np.lexsort((relevant[at], -scores[at]))]
+            among = [(first[:k].sum() / k, first[:k].sum() / first.sum()) for k in (1, 3)]
+            each.append([average_precision_score(relevant[at], scores[at]), gain, *among[0], *among[1]])
+    names = ["map", "ndcg@2", "precision@1", "recall@1", "precision@3", "recall@3"]
+    means = np.mean(each, axis=0) if each else [float("nan")] * len(names)
+    assert found == pytest.approx(dict(zip(names, means, strict=True)), nan_ok=True)
 
 
 def test_a_weight_repeats_a_row_of_retrieval() -> None:
@@ -131,9 +155,3 @@ def test_a_weight_repeats_a_row_of_retrieval() -> None:
 def test_measures_of_retrieval_are_ratios(rows: list[tuple[bool, float | None, bool]]) -> None:
     for value in measure(protocol("retrieval"), ranked(*rows)).values():  # type: ignore[arg-type]
         assert np.isnan(value) or -1e-9 <= value <= 1 + 1e-9
-
-
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
-    with pytest.raises(RequestError, match=r"scikit-learn, which is not installed: pip install 'vqa-ray\[evaluate\]'"):
-        protocol("retrieval")
