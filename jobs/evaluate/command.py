@@ -25,6 +25,7 @@ from vqa_ray.judging.measured_rows import MeasuredRows
 from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.judging.rows import read_judged
 from vqa_ray.judging.run_table import RunTable
+from vqa_ray.judging.score_reliability import COLUMNS, score_reliability
 from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.delete import delete, delete_directory
@@ -178,6 +179,7 @@ def _record(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> 
         measures=measures.measures,
         interval=measures.interval,
         notes=[*notes_on(found, spec), *measures.notes],
+        calibration=score_reliability(read_judged(spec.output, COLUMNS), protocol.prediction),
     )
 
 

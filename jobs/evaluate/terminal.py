@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from vqa_ray.errors import one_line
 from vqa_ray.evaluation.power import POWER, rows_for_difference, rows_for_interval
 from vqa_ray.jobs.evaluate.spec import EvaluateSpec
@@ -99,7 +101,14 @@ def _print_table(record: EvaluationRecord, output: str) -> None:
     notes = [f"note: {note}" for note in record.notes]
     if left_out := len(record.measures) - len(shown_measures(record)):
         notes.append(f"note: {left_out:,} more measures are in measures.parquet and evaluation.json")
-    _print_lines("", f"rows: {outcomes}", *([f"errors: {errors}"] if errors else []), *notes, f"→ {output}")
+    lines = ["", f"rows: {outcomes}", *([f"errors: {errors}"] if errors else [])]
+    if (found := record.calibration) is not None:
+        wrong = 100 * np.interp((0.5, 1), found.risk_coverage.coverage, found.risk_coverage.risk)
+        lines.append(
+            f"scores: expected calibration error {found.equal_width.error:.3f}; wrong: {wrong[1]:.1f} % of all rows, "
+            f"{wrong[0]:.1f} % of the half with the highest scores"
+        )
+    _print_lines(*lines, *notes, f"→ {output}")
 
 
 def shown_measures(record: EvaluationRecord) -> list[Measure]:

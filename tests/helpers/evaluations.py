@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from vqa_ray.judging.directory import EvaluationDirectory
 from vqa_ray.judging.record import EvaluationRecord, Group, Measure
-from vqa_ray.judging.rows import judged_schema
+from vqa_ray.judging.rows import judged_schema, read_judged
+from vqa_ray.judging.score_reliability import COLUMNS, score_reliability
 from vqa_ray.storage.atomic import write_table_atomic
 
 
@@ -47,6 +48,7 @@ def write_evaluation(
         "errors": dict(Counter(row["error_code"] for row in rows if row.get("error_code"))),
         **{"headline": "accuracy", "scale": 1.0, "measures": measures},
         "interval": {"level": 0.95, "clusters": "image_id", "method": {"accuracy": "analytic"}},
+        "calibration": score_reliability(read_judged(str(place), COLUMNS), "text"),
     }
     made = EvaluationRecord(**usual | record)
     made.write(str(place))

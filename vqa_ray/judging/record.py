@@ -9,8 +9,10 @@ from math import isfinite
 from typing import Any
 
 import pyarrow as pa
+from pydantic import TypeAdapter
 
 from vqa_ray.errors import RequestError
+from vqa_ray.evaluation.reliability import Reliability
 from vqa_ray.judging.directory import EvaluationDirectory
 from vqa_ray.runs.record import to_json
 from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
@@ -80,6 +82,7 @@ class EvaluationRecord:
         interval: level, clusters (the column), method (measure → `analytic` or `bootstrap`), resamples, seed; variance
             of a row's score and design_effect of the clusters, which tell how many rows a precision takes.
         notes: what a reader of the numbers has to know, a sentence each.
+        calibration: of the scores of the predictions; None where they have none.
     """
 
     version: str
@@ -99,6 +102,7 @@ class EvaluationRecord:
     measures: Sequence[Measure]
     interval: Mapping[str, Any]
     notes: Sequence[str] = field(default_factory=tuple)
+    calibration: Reliability | None = None
 
     @property
     def first(self) -> Measure:
@@ -149,7 +153,11 @@ class EvaluationRecord:
             Measure(**{**each, "group": Group(**each["group"]) if each["group"] else None})
             for each in content["measures"]
         ]
+        known["calibration"] = _RELIABILITY.validate_python(content.get("calibration"))
         return cls(**known)
+
+
+_RELIABILITY: TypeAdapter[Reliability | None] = TypeAdapter(Reliability | None)
 
 
 def number(value: float) -> float | None:

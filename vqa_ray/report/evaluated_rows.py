@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vqa_ray.evaluation.protocol import Outcome
-from vqa_ray.evaluation.reliability import Reliability, reliability
 from vqa_ray.judging.directory import EvaluationDirectory
 from vqa_ray.runs.part_files import read_columns
 
@@ -45,14 +44,6 @@ class EvaluatedRows:
         tables = [read_columns(file, _COLUMNS).replace_schema_metadata(None) for file in files]
         starts = np.cumsum([0, *(table.num_rows for table in tables)])
         return cls(files, starts, pa.concat_tables(tables))
-
-    def reliability(self) -> Reliability | None:
-        """Measure the scores of judged rows; None where no row has one."""
-        judged = pc.and_(pc.equal(self.table["outcome"], Outcome.JUDGED), pc.is_valid(self.table["confidence"]))
-        scored = self.table.filter(judged)
-        if not scored.num_rows:
-            return None
-        return reliability(scored["confidence"].to_numpy(), scored["score"].to_numpy())
 
     def mistakes(self, limit: int) -> list[Row]:
         """Return wrong rows, the most confident first; rows without a confidence last."""

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from vqa_ray.evaluation.reliability import Reliability
 from vqa_ray.judging.record import EvaluationRecord, Measure
 from vqa_ray.report.evaluated_rows import EvaluatedRows
 from vqa_ray.report.evaluation_cards import evaluation_cards, run_of
@@ -61,7 +62,7 @@ def evaluation_report(uri: str, record: EvaluationRecord, *, allow_http: bool = 
         sections=(
             Section("All measures", bars=tuple(_overall(headlines, record)) if overall[1:] else ()),
             Section("Broken down", _intervals(record, level), bars=tuple(_breakdowns(record))),
-            _trust(rows),
+            _trust(record.calibration),
             Section(
                 "Most confident mistakes",
                 "Wrong answers with the highest scores: wrong truth, an ambiguous question, or a model that is misled.",
@@ -75,7 +76,7 @@ def evaluation_report(uri: str, record: EvaluationRecord, *, allow_http: bool = 
             ),
             _errors(record, rows),
         ),
-        manifest={name: value for name, value in record.to_dict().items() if name != "measures"},
+        manifest={name: value for name, value in record.to_dict().items() if name not in ("measures", "calibration")},
     )
 
 
@@ -141,8 +142,7 @@ def _intervals(record: EvaluationRecord, level: str) -> str:
     return f"With {level} intervals{shared}."
 
 
-def _trust(rows: EvaluatedRows) -> Section:
-    found = rows.reliability()
+def _trust(found: Reliability | None) -> Section:
     if found is None:
         return Section("Trust")
     coverage = found.risk_coverage
@@ -151,7 +151,7 @@ def _trust(rows: EvaluatedRows) -> Section:
     middle = (edges[1:] + edges[:-1]) / 2
     return Section(
         "How far the scores can be trusted",
-        f"{found.n:,} judged rows have a score. Where it is calibrated, four in five of the answers with a score of "
+        f"{found.n:,} rows have a score. Where it is calibrated, four in five of the answers with a score of "
         "0.8 are right.",
         plots=(
             reliability_diagram(
