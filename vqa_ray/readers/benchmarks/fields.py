@@ -194,11 +194,13 @@ def marked_images(*names: str) -> Read:
 
 
 def stem(*names: str) -> Read:
-    """Read a path without its directories and suffix."""
+    """Read a path without its directories and suffix; null for anything but a path or a number."""
 
-    def read(record: Record) -> str | None:
+    def read(record: Record) -> Any:
         value = first(*names)(record)
-        return value.rpartition("/")[2].rpartition(".")[0] or value if isinstance(value, str) else value
+        if isinstance(value, str):
+            return value.rpartition("/")[2].rpartition(".")[0] or value
+        return value if isinstance(value, int) else None
 
     return read
 

@@ -1,11 +1,13 @@
-"""Records of a folder of tasks, as MME is published: text files of questions and answers beside their images."""
+"""Records of many small files: the tasks of MME, text beside images; the diagrams of AI2D, a JSON file for each."""
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from vqa_ray.errors import one_line
 from vqa_ray.readers.benchmarks.documents import Found
 from vqa_ray.readers.benchmarks.fields import FILE, NUMBER
 from vqa_ray.readers.listing import Listing
@@ -42,18 +44,34 @@ def _image_of(name: str, names: set[str]) -> str | None:
     return next((f"{stem}{suffix}" for suffix in _IMAGE_SUFFIXES if f"{stem}{suffix}" in names), None)
 
 
-def task_shards(listing: Listing, files: Sequence[str], place: Sequence[str]) -> list[Shard]:
-    """Return shards of up to 256 files: after `place`, their names hold each text file and its image."""
+def with_images(listing: Listing, files: Sequence[str]) -> list[tuple[str, str]]:
+    """Return each text file of a task with its image, empty where its lines name images."""
     names = {listing.relative(entry) for entry in listing.entries}
-    return [
-        Shard(
-            number,
-            listing.root,
-            names=(*place, *(part for name in group for part in (name, _image_of(name, names) or ""))),
-        )
-        for number, start in enumerate(range(0, len(files), _FILES_PER_SHARD))
-        for group in [files[start : start + _FILES_PER_SHARD]]
-    ]
+    return [(name, _image_of(name, names) or "") for name in files]
+
+
+def folder_shards(root: str, files: Sequence[tuple[str, ...]], place: Sequence[str]) -> list[Shard]:
+    """Return shards of up to 256 files below a directory, whose names are `place` and then those of the files."""
+    starts = range(0, len(files), _FILES_PER_SHARD)
+    parts = [files[start : start + _FILES_PER_SHARD] for start in starts]
+    return [Shard(i, root, names=(*place, *(name for each in part for name in each))) for i, part in enumerate(parts)]
+
+
+def diagram_records(shard: Shard, names: Sequence[str], encoding: str | None) -> Iterator[Found]:
+    """Yield the questions of JSON files that hold an `imageName` and `questions`, by their texts."""
+    for name in names:
+        data = read_bytes(f"{shard.uri}/{name}")
+        try:
+            document = json.loads(decode_text(data, encoding))
+            asked = dict(document["questions"]).items()
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            yield Found(None, data, f"{name}: no JSON object of questions: {one_line(error, 120)}")
+            continue
+        stem = posixpath.basename(name).removesuffix(".json")
+        for number, (text, each) in enumerate(asked):
+            fields = each if isinstance(each, dict) else {}
+            place = {FILE: stem, NUMBER: number, "question": text, "image": document.get("imageName")}
+            yield Found({**fields, **place}, json.dumps([name, text, each]).encode())
 
 
 def task_records(shard: Shard, names: Sequence[str], encoding: str | None) -> Iterator[Found]:

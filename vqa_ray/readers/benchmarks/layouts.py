@@ -232,13 +232,18 @@ LAYOUTS: Mapping[Format, Layout] = {
     ),
     "ai2d": Layout(
         "AI2D",
-        (),
-        truth={"truth": letter("answer"), "choices": options, **_copied("category")},
+        (_signature("imageName questions", are_all=True),),
+        truth={
+            "truth": letter("correctAnswer", "answer"),
+            "choices": either(first("answerTexts"), options),
+            "category": first("category"),
+        },
         prompt=LETTER,
-        question_id=either(first("question_id", "index"), place),
-        image_id=first("image_id"),
-        choices=options,
+        question_id=either(first("questionId", "question_id"), place),
+        image_id=stem("image_id", "image"),
+        choices=either(first("answerTexts"), options),
         folders=("images/", "ai2d/images/"),
+        reads_together=True,
     ),
     "docvqa": Layout(
         "DocVQA",

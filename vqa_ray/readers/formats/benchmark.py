@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
 import pyarrow as pa
 
-from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.errors import RowError
 from vqa_ray.readers.benchmarks.documents import Found, json_records
-from vqa_ray.readers.benchmarks.examples import example_of, rotations
+from vqa_ray.readers.benchmarks.examples import rotations
 from vqa_ray.readers.benchmarks.fields import FILE, NUMBER, Record
-from vqa_ray.readers.benchmarks.folders import task_files, task_records, task_shards
+from vqa_ray.readers.benchmarks.folders import diagram_records, folder_shards, task_files, task_records, with_images
 from vqa_ray.readers.benchmarks.layout import Layout
 from vqa_ray.readers.benchmarks.layouts import LAYOUTS
 from vqa_ray.readers.benchmarks.places import find_images
 from vqa_ray.readers.benchmarks.prompts import own_prompt
 from vqa_ray.readers.benchmarks.recognise import format_of, kind_of_table, tables_of
+from vqa_ray.readers.benchmarks.row_maker import RowMaker
 from vqa_ray.readers.benchmarks.splits import of_split
 from vqa_ray.readers.benchmarks.tables import parquet_names, parquet_records, tsv_records
 from vqa_ray.readers.columns import check_keep, check_names, present_labels
 from vqa_ray.readers.formats.parquet import row_group_shards
 from vqa_ray.readers.listing import Listing
-from vqa_ray.readers.passthrough import infer_json, keep_json
-from vqa_ray.readers.row_builder import Row, RowBuilder
+from vqa_ray.readers.passthrough import infer_json
+from vqa_ray.readers.row_builder import Row
 from vqa_ray.readers.row_tables import numbered
 from vqa_ray.readers.source import ColumnMap, Format, InputConfig, OpenedInput, Shard, Source, join_names, request_error
 from vqa_ray.readers.suffixes import HUB_PARQUET
@@ -37,9 +37,12 @@ _SAMPLE = 1_000
 _REFERENCES = 4
 _ROLES = ("question", "image_folder")
 _COLUMNS = ColumnMap(images=("images",), question=("question",), image_id=("image_id",), question_id=("question_id",))
-_REFERENCE = re.compile(r"[a-z][a-z0-9+.-]*://|data:|/", re.IGNORECASE)
-# What `Shard.names` holds of a file, before the files of a folder: see `_names`.
+# What `Shard.names` holds before the files of a folder: the text before a reference and the text behind it, the split
+# to read, and a mark where several files are read together.
 _PLACE = 4
+_NOWHERE = ("",) * _PLACE
+# Stands for a file of a folder: its references are relative to the folder.
+_FOLDER = "files"
 
 
 def open_benchmark(name: Format, config: InputConfig, listing: Listing) -> OpenedInput:
@@ -59,8 +62,9 @@ def open_benchmark(name: Format, config: InputConfig, listing: Listing) -> Opene
     tables = _tables(name, listing)
     shards: list[Shard] = []
     sample: list[Record] = []
-    if not tables:
-        shards, sample = _open_folder(config, listing)
+    if not tables or (name == "ai2d" and kind_of_table(tables[0].uri) == "json"):
+        shards, sample = _open_folder(config, layout, listing, tables)
+        tables = ()
     for entry in tables:
         more, records = _open_table(config, layout, entry, listing.fragment, together=len(tables) > 1)
         shards += [replace(shard, index=len(shards) + i) for i, shard in enumerate(more)]
@@ -106,7 +110,8 @@ def _tables(name: Format, listing: Listing) -> Sequence[FileEntry]:
     found = tables_of(listing)
     if listing.is_file or listing.named or not found:
         return found or (listing.entries if listing.is_file and name != "mme" else ())
-    fitting = [entry for entry in found if format_of(entry) == name]
+    # Of AI2D, whose diagrams have a file each, a broken one is a row in error.
+    fitting = () if name == "ai2d" else [entry for entry in found if format_of(entry) == name]
     chosen = fitting or found
     splits: dict[str, list[FileEntry]] = {}
     for entry in chosen:
@@ -124,11 +129,20 @@ def _tables(name: Format, listing: Listing) -> Sequence[FileEntry]:
     return chosen
 
 
-def _open_folder(config: InputConfig, listing: Listing) -> tuple[list[Shard], list[Record]]:
-    files = task_files(listing)
-    shards = task_shards(listing, files, ("", "", "", ""))
-    records = (found.record for found in _records(LAYOUTS["mme"], shards[0], config, _always)) if shards else ()
-    return shards, [record for record in islice(records, _SAMPLE) if record is not None]
+def _open_folder(
+    config: InputConfig, layout: Layout, listing: Listing, documents: Sequence[FileEntry]
+) -> tuple[list[Shard], list[Record]]:
+    """Return the shards of many small files, and the first records."""
+    files: Sequence[tuple[str, ...]] = [(listing.relative(entry),) for entry in documents]
+    files = files or with_images(listing, task_files(listing))
+    shards = folder_shards(listing.root, files, _NOWHERE)
+    found = (each.record for each in _records(layout, shards[0], config, _always)) if shards else iter(())
+    sample = [record for record in islice(found, _SAMPLE) if record is not None]
+    if documents and config.reads_images:
+        references = [name for record in sample[:_REFERENCES] for name in _references(layout, record)]
+        place = (*find_images(config, layout, f"{listing.root}/{_FOLDER}", references), *_NOWHERE[2:])
+        shards = folder_shards(listing.root, files, place)
+    return shards, sample
 
 
 def _open_table(
@@ -189,7 +203,8 @@ def _records(layout: Layout, shard: Shard, config: InputConfig, wanted: Callable
     base: Mapping[str, object] = {FILE: shard.uri.rpartition("/")[2].partition(".")[0]}
     found: Iterator[Found]
     if len(shard.names) > _PLACE:
-        found = task_records(shard, shard.names[_PLACE:], config.encoding)
+        read = diagram_records if shard.names[_PLACE].endswith(".json") else task_records
+        found = read(shard, shard.names[_PLACE:], config.encoding)
     elif kind == "parquet":
         left_out = frozenset(() if config.reads_images else layout.image_columns)
         found = parquet_records(shard, left_out, _always if split or layout.rotates else wanted)
@@ -209,8 +224,11 @@ def _records(layout: Layout, shard: Shard, config: InputConfig, wanted: Callable
 def read_benchmark(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
     """Yield the rows of one shard: one for each record, or for each of its rotations."""
     layout = LAYOUTS[source.format]
+    uri = shard.uri if len(shard.names) <= _PLACE else f"{shard.uri}/{_FOLDER}"
+    before, behind, _, together = shard.names[:_PLACE]
+    maker = RowMaker(source, layout, uri, (before, behind), by_split=bool(together))
     found = _records(layout, shard, source.config, wanted)
-    return numbered(_rotated(found) if layout.rotates else found, _RowMaker(source, layout, shard).row, wanted)
+    return numbered(_rotated(found) if layout.rotates else found, maker.row, wanted)
 
 
 def _rotated(records: Iterator[Found]) -> Iterator[Found]:
@@ -221,71 +239,6 @@ def _rotated(records: Iterator[Found]) -> Iterator[Found]:
             yield found._replace(record=None, problem=error.message)
         else:
             yield from (found._replace(record=record) for record in turned) if turned else [found]
-
-
-class _RowMaker:
-    """Makes the rows of a shard."""
-
-    def __init__(self, source: Source, layout: Layout, shard: Shard) -> None:
-        self._layout, self._config = layout, source.config
-        self._builder = RowBuilder(source, shard.uri if len(shard.names) <= _PLACE else f"{shard.uri}/tasks")
-        self._fields, self._own = source.passthrough_columns(), source.config.columns.get("question")
-        self._before, self._behind, _, self._together = shard.names[:_PLACE]
-        template = source.config.question_template
-        self._prompt = layout.prompt if template is None else own_prompt(template)
-        self._name = shard.uri.rpartition("/")[2]
-
-    def row(self, found: Found) -> Row:
-        """Return the row of a record, an error row where it cannot be read."""
-        if found.record is None:
-            return self._builder.malformed(f"{self._name}: {found.problem}", found.line)
-        try:
-            return self._row(found.record, found.line)
-        except RowError as error:
-            row = self._builder.failed(error, found.line)
-            row.question_id = self._question_id(found.record)
-            return row
-
-    def _row(self, record: Record, line: bytes) -> Row:
-        example = example_of(self._layout, record)
-        question = record.get(self._own) if self._own else example.question
-        if isinstance(question, str) and question.strip() and not self._own:
-            question = self._prompt.text(question.strip(), example.choices, example.hint)
-        images, error = self._images(record)
-        values = {
-            "question": question,
-            "images": images,
-            "image_id": example.image_id,
-            "question_id": self._question_id(record),
-        }
-        row = self._builder.row(values, keep_json({**record, **example.truth}, self._fields), line=line)
-        row.error = error or row.error
-        return row
-
-    def _images(self, record: Record) -> tuple[list[object], RowError | None]:
-        """Return the images of a record as rows bring them, and why the row has none."""
-        if not self._config.reads_images:
-            return [None], None
-        try:
-            images = [self._placed(image) for image in self._layout.images(record)]
-        except RowError as error:
-            return [None], error
-        if len(images) > 1 and not self._config.reads_several:
-            reason = f"the question has {len(images)} images; the model takes one"
-            return [None], RowError(ErrorCode.ROW_MALFORMED, reason)
-        return images, None
-
-    def _question_id(self, record: Record) -> str | None:
-        """Return the id of a question; where several files are read, with the split before an id of one of them."""
-        value = self._layout.question_id(record)
-        split = self._layout.truth["split"](record) if self._together and "split" in self._layout.truth else None
-        return None if value is None else f"{split}/{value}" if split else str(value)
-
-    def _placed(self, image: object) -> object:
-        """Return an image as rows bring it: a reference with what goes before and behind it."""
-        if isinstance(image, str | int) and not _REFERENCE.match(str(image)):
-            return f"{self._before}{image}{self._behind}"
-        return image
 
 
 def _always(number: int) -> bool:

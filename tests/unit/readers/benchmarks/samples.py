@@ -243,6 +243,28 @@ def ai2d(root: Path) -> Path:
     )
 
 
+def ai2d_official(root: Path) -> Path:
+    asked = {
+        "What is at A?": {
+            "abcLabel": True,
+            "answerTexts": ["root", "leaf"],
+            "correctAnswer": 1,
+            "questionId": "1.png-0",
+        },
+        "What eats it?": {
+            "abcLabel": False,
+            "answerTexts": ["cow", "dog"],
+            "correctAnswer": 0,
+            "questionId": "1.png-1",
+        },
+    }
+    write_image(root / "images" / "1.png")
+    write_image(root / "images" / "2.png", BLUE)
+    write_json(root / "questions" / "1.png.json", {"questions": asked, "imageName": "1.png"})
+    write_json(root / "questions" / "2.png.json", {"questions": {}, "imageName": "2.png"})
+    return root / "questions"
+
+
 def docvqa(root: Path) -> Path:
     row = {
         "questionId": 337,

@@ -14,6 +14,7 @@ from tests.unit.readers.benchmarks.samples import (
     BLUE,
     RED,
     SAMPLES,
+    ai2d_official,
     mmbench,
     pope,
     struct,
@@ -499,6 +500,21 @@ def test_several_images_in_a_cell_of_a_table(tmp_path: Path) -> None:
     assert (found["image"], [each["image"] for each in found["extra_images"]]) == (RED, [BLUE])
     (broken,) = read(write_tsv(tmp_path / "broken.tsv", [{**row, "image": "['" + images[0]}]), format="mmmu")
     assert (broken["question_id"], broken["truth"], broken["error_code"]) == ("4", "B", "row_malformed")
+
+
+def test_the_diagrams_of_ai2d_as_a_file_for_each(tmp_path: Path) -> None:
+    folder = ai2d_official(tmp_path)
+    (folder / "3.png.json").write_text("{")
+    source = open_at(folder, format="ai2d")
+    rows = rows_of(source)
+    assert [row["question_id"] for row in rows] == ["1.png-0", "1.png-1", None]
+    assert rows[0]["questions"] == [f"What is at A?\nA. root\nB. leaf\n{LETTER}"]
+    assert [row["truth"] for row in rows] == ["B", "A", None]
+    assert rows[1]["image_uri"] == f"{tmp_path}/questions/../images/1.png".replace("questions/../", "")
+    assert (rows[0]["image_id"], rows[2]["error_code"]) == ("1", "row_malformed")
+    (folder / "3.png.json").unlink()
+    assert open_at(folder).format == "ai2d"
+    assert [row["truth"] for row in read(folder / "1.png.json", format="ai2d")] == ["B", "A"]
 
 
 def test_mathvista_as_one_json_object(tmp_path: Path) -> None:
