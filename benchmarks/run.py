@@ -32,6 +32,7 @@ NAMES = (
     "memory",
     "accuracy",
     "vqa_metric",
+    "evaluate",
     "familiarity",
     "retrieve",
     "embed",

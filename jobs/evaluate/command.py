@@ -8,7 +8,13 @@ from collections.abc import Sequence
 from vqa_ray import __version__
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.commands import COMMANDS, imported
-from vqa_ray.jobs.evaluate.evaluation_request import EvaluationRequest, check_protocol, earlier_request, open_request
+from vqa_ray.jobs.evaluate.evaluation_request import (
+    EvaluationRequest,
+    check_protocol,
+    earlier_request,
+    input_columns,
+    open_request,
+)
 from vqa_ray.jobs.evaluate.executor import executor
 from vqa_ray.jobs.evaluate.notes import notes_on
 from vqa_ray.jobs.evaluate.spec import EvaluateSpec
@@ -81,8 +87,8 @@ def _answer(spec: EvaluateSpec) -> RunResult:
     """Run `vqa-ray answer` with the options that it shares with this command."""
     kind = imported(COMMANDS["answer"].spec)
     shared = {name: getattr(spec, name) for name in kind.model_fields if name in type(spec).model_fields}
-    output = EvaluationDirectory(spec.output).run
-    result: RunResult = imported(COMMANDS["answer"].module).run(kind(**{**shared, "output": output}))
+    own = {"output": EvaluationDirectory(spec.output).run, "columns": input_columns(spec)}
+    result: RunResult = imported(COMMANDS["answer"].module).run(kind(**{**shared, **own}))
     return result
 
 

@@ -160,9 +160,13 @@ def _named(name: str | None, what: str) -> Protocol:
     return registry.protocol(name)
 
 
+def input_columns(spec: EvaluateSpec) -> dict[str, str]:
+    """Return the renamed columns that readers of inputs take, rather than the protocol."""
+    return {name: column for name, column in spec.columns.items() if name in _OF_INPUTS}
+
+
 def _config(spec: EvaluateSpec, uri: str) -> InputConfig:
-    columns = {name: column for name, column in spec.columns.items() if name in _OF_INPUTS}
-    return InputConfig(uri, columns=columns, encoding=spec.encoding)
+    return InputConfig(uri, columns=input_columns(spec), encoding=spec.encoding)
 
 
 def _open_truth(spec: EvaluateSpec, uri: str, read: Sequence[str], kind: str) -> Side:
