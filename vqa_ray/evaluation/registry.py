@@ -23,6 +23,7 @@ _CLASSES = {
     "gqa-llava": "gqa:GqaLlava",
     "gqa-lmms-eval": "gqa:GqaLmmsEval",
     "mathvista": "mathvista:MathVista",
+    "mathvista-official": "mathvista:MathVistaOfficial",
     "mmbench": "mmbench:MMBench",
     "mmbench-circular": "mmbench:MMBenchCircular",
     "mme": "mme:Mme",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ _LONGEST_EXTRACTION = 200
 _LONGEST_QUOTED = 10_000
 _STATED_NUMBER = re.compile(r"(?i:\banswer(?:\s+is)?\s*[:=]?)\s*[*$(]*(-?(?:\d[\d,]*+(?:\.\d++)?|\.\d++))(?!\w*\d)")
 _STATED_LETTER = re.compile(r"(?i:\banswer(?:\s+is)?\s*[:=]?)\s*[*$(]*([A-Z])\b(?!['’])")
+_NUMBERS = ("integer", "float")
 _GROUPS = (
     *("question_type", "answer_type", "language", "source", "category"),
     *("task", "context", "grade", "skills"),
@@ -58,11 +60,27 @@ class MathVista(Protocol):
         if (truth.get("question_type") or ("multi_choice" if choices else "free_form")) == "multi_choice":
             if right not in choices:
                 raise ValueError(f"the answer {right[:60]!r} is none of the options, which are {_join(choices)}")
-            said = _choice(prediction, choices)
+            said = self.choose(prediction, choices)
         else:
             kind = str(truth.get("answer_type") or _type_of(right))
-            said = _free(prediction, kind, _precision(truth.get("precision")) if kind == "float" else 0)
+            precision = _precision(truth.get("precision")) if kind == "float" else 0
+            said = _in_form(self.number(prediction) if kind in _NUMBERS else _quoted(prediction), kind, precision)
         return Judgement(float(said == right), said, right)
+
+    def choose(self, text: str, choices: Sequence[str]) -> str | None:
+        """Return the option that a text chooses; None of an empty text, and of an explanation that states no letter."""
+        text = _quoted(text).strip()
+        if len(text) <= max(_LONGEST_EXTRACTION, 2 * max(map(len, choices))):
+            return _nearest(text, choices) if text else None
+        stated = _STATED_LETTER.findall(text)
+        return _lettered(stated[-1], choices) if stated else None
+
+    def number(self, text: str) -> float | None:
+        """Return the number that a text is, or the last that it states as its answer."""
+        number = _number(text)
+        if number is None and (stated := _STATED_NUMBER.findall(text)):
+            number = _number(stated[-1].replace(",", ""))
+        return number
 
     def parts(self, rows: JudgedRows) -> Mapping[str, npt.NDArray[np.bool_]]:
         """See `Protocol.parts`: the skills, of which a question has several."""
@@ -73,6 +91,28 @@ class MathVista(Protocol):
     def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
         """See `Protocol.judge_absent`."""
         return self.judge("", truth)
+
+
+class MathVistaOfficial(MathVista):
+    """MathVista as the official script scores the answers that GPT-4 extracted: a guess where nothing can be read.
+
+    An empty answer chooses the shortest option, an explanation the one of the smallest edit distance.
+    """
+
+    name = "mathvista-official"
+    title = "MathVista (official, of extracted answers)"
+
+    def choose(self, text: str, choices: Sequence[str]) -> str:
+        """Return the option that is nearest to a text."""
+        return _nearest(text.strip(), choices)
+
+    def number(self, text: str) -> float | None:
+        """Return the number that a text is."""
+        return _number(text)
+
+    def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
+        """See `Protocol.judge_absent`; nothing is guessed."""
+        return MathVista().judge("", truth)
 
 
 def _skills(text: str) -> list[str]:
@@ -88,38 +128,29 @@ def _join(choices: Sequence[str]) -> str:
     return ", ".join(map(repr, choices))[:200] or "not there"
 
 
-def _choice(text: str, choices: Sequence[str]) -> str | None:
-    """Return the option that a text names; None of an empty text, and of an explanation without a stated letter.
+def _nearest(text: str, choices: Sequence[str]) -> str:
+    """Return the option of the letter in brackets or alone, else the first of those of the smallest edit distance.
 
     A letter in brackets goes before everything, also where "(b)" is the wording of option D.
     """
-    text = _quoted(text).strip()
-    letters = [chr(ord("A") + number) for number in range(len(choices))]
-    if len(text) > max(_LONGEST_EXTRACTION, 2 * max(map(len, choices))):
-        stated = _STATED_LETTER.findall(text)
-        return choices[letters.index(stated[-1])] if stated and stated[-1] in letters else None
     if bracketed := _IN_BRACKETS.search(text):
         text = bracketed[1].upper()
-    if text in letters:
-        return choices[letters.index(text)]
-    return min(choices, key=lambda choice: edit_distance(choice, text)) if text else None
+    return _lettered(text, choices) or min(choices, key=lambda choice: edit_distance(choice, text))
 
 
-def _free(text: str, kind: str, precision: int) -> str | None:
-    """Return a text in the form of the right answer: a whole number, a rounded one, or as it is."""
-    if kind not in ("integer", "float"):
-        return _quoted(text) or None
-    number = _number(text)
-    if number is None and (stated := _STATED_NUMBER.findall(text)):
-        number = _number(stated[-1].replace(",", ""))
-    if number is None:
-        return None
+def _lettered(letter: str, choices: Sequence[str]) -> str | None:
+    letters = ascii_uppercase[: len(choices)]
+    return choices[letters.index(letter)] if len(letter) == 1 and letter in letters else None
+
+
+def _in_form(value: str | float | None, kind: str, precision: int) -> str | None:
+    """Return a value in the form of the right answer: a whole number, a rounded one, or as it is."""
     try:
-        if kind == "integer":
-            return str(int(number))
-        return str(round(number, precision))
+        if isinstance(value, float):
+            value = str(int(value) if kind == "integer" else round(value, precision))
     except (ValueError, OverflowError):
         return None
+    return value or None
 
 
 def _precision(stated: Any) -> int:

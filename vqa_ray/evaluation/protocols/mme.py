@@ -92,7 +92,7 @@ class Mme(Protocol):
 
 def yes_or_no(text: str) -> str | None:
     """Read yes or no within the first four characters, "yes" first: "Yes, …", "no.", also "not" and "eyes"."""
-    prefix = text[:_PREFIX].lower()
+    prefix = text[:_PREFIX].lower()[:_PREFIX]
     return "yes" if "yes" in prefix else "no" if "no" in prefix else None
 
 

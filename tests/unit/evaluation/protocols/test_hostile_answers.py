@@ -21,7 +21,14 @@ TRUTH: dict[str, Any] = {
     "reviewed": "zebra",
 }
 # What is right where it is not a zebra.
-ANSWERS = {"mme": "yes", "mathvista": "zebra", "gqa": "zebra", "gqa-llava": "zebra", "gqa-lmms-eval": "zebra"}
+ANSWERS = {
+    "mme": "yes",
+    "mathvista": "zebra",
+    "mathvista-official": "zebra",
+    "gqa": "zebra",
+    "gqa-llava": "zebra",
+    "gqa-lmms-eval": "zebra",
+}
 CATEGORIES = {"mme": "count"}
 HOSTILE = {
     "empty": "",
@@ -36,7 +43,7 @@ HOSTILE = {
     "python": "__import__('os')",
 }
 # The official rules of POPE take what is no "no" for a yes, MathVista's the nearest option, and MMMU's draw a letter.
-ALWAYS_READ = ("pope", "mathvista", "mmmu-official-random")
+ALWAYS_READ = ("pope", "mathvista", "mathvista-official", "mmmu-official-random")
 LONG = ("x", "7", "x ", "=\n", "1,", "The answer is ")
 
 

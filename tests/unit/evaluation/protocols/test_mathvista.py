@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.judged_rows import measure
-from vqa_ray.evaluation.protocols.mathvista import MathVista
+from vqa_ray.evaluation.protocols.mathvista import MathVista, MathVistaOfficial
 
 ANGLES = ["30°", "45°", "60 degrees"]
 
@@ -44,6 +44,21 @@ def test_options(text: str, option: str | None) -> None:
     assert read(text, answer="45°", choices=ANGLES) == option
 
 
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [("", "30°"), ("  ", "30°"), ("Let us see. " * 30 + "Answer: B", "60 degrees"), ("B", "45°"), ("(b)", "45°")],
+)
+def test_the_official_script_guesses(text: str, option: str) -> None:
+    truth = {"answer": "45°", "choices": ANGLES}
+    assert MathVistaOfficial().judge(text, truth).read_as == option
+    assert MathVistaOfficial().judge_absent(truth).read_as is None
+
+
+@pytest.mark.parametrize(("text", "form"), [("12.9", "12"), ("answer: 12", None), ("", None), ("inf", None)])
+def test_the_official_script_reads_bare_numbers(text: str, form: str | None) -> None:
+    assert MathVistaOfficial().judge(text, {"answer": "12"}).read_as == form
+
+
 def test_a_letter_goes_before_a_wording() -> None:
     assert read("(b)", answer="(b)", choices=["(c)", "(b)"]) == "(b)"
     assert read("(b)", answer="(b)", choices=["(b)", "(c)"]) == "(c)"
@@ -73,6 +88,7 @@ def test_a_letter_goes_before_a_wording() -> None:
         ("one", "float", 1, None),
         ("[1, 2]", "list", None, "[1, 2]"),
         ("red", "text", None, "red"),
+        ('The answer is "red".', "text", None, "red"),
         ("", "text", None, None),
     ],
 )

@@ -115,10 +115,11 @@ def mathvista() -> list[tuple[str, dict[str, Any]]]:
     return [(row["extraction"], {**row, **row["metadata"]}) for row in rows]
 
 
-def test_mathvista() -> None:
-    rows = judge_all(protocol("mathvista"), mathvista())
+@pytest.mark.parametrize("name", ["mathvista", "mathvista-official"])
+def test_mathvista(name: str) -> None:
+    rows = judge_all(protocol(name), mathvista())
     assert rows.score.sum() == 348
-    assert protocol("mathvista").measures(rows, np.ones(len(rows)))["accuracy"] == pytest.approx(34.8)
+    assert protocol(name).measures(rows, np.ones(len(rows)))["accuracy"] == pytest.approx(34.8)
     assert list(rows.score.astype(bool)) == [truth["true_false"] for _, truth in mathvista()]
     pairs = zip(rows.read_as, (truth["prediction"] for _, truth in mathvista()), strict=True)
     # The script of the time read no whole number in "3.4"; the present one reads 3. Neither is right.
