@@ -32,12 +32,12 @@ def assemble(files: Mapping[str, Path | bytes]) -> Path:
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         staged = Path(scratch) / "model"
         for name, source in files.items():
-            target = staged / name
-            target.parent.mkdir(parents=True, exist_ok=True)
+            file = staged / name
+            file.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(source, bytes):
-                target.write_bytes(source)
+                file.write_bytes(source)
             else:
-                target.symlink_to(source.resolve())
+                file.symlink_to(source.resolve())
         rename_whole(staged, target)
     return target
 
