@@ -73,13 +73,14 @@ def open_benchmark(name: Format, config: InputConfig, listing: Listing) -> Opene
         part = f" of split {listing.fragment!r}" if listing.fragment else ""
         raise request_error(f"{listing.uri}: the input is empty: no {layout.title} questions{part} are there")
     names = _names(sample)
-    known = list(dict.fromkeys((*layout.truth, *names)))
+    truth = [column for column in layout.truth if not sample or _is_stated(layout, column, sample)]
+    known = list(dict.fromkeys((*truth, *names)))
     check_keep(config, known, listing.uri)
     if (column := config.columns.get("question", "")) not in ("", *names):
         raise request_error(f"{listing.uri}: no column {column!r}; the columns are: {join_names(known)}")
     labels = present_labels(config, known)
     taken = {*config.keep, *config.keep_as}
-    brought = () if labels or not config.needs_question else tuple(name for name in layout.truth if name not in taken)
+    brought = () if labels or not config.needs_question else tuple(column for column in truth if column not in taken)
     kept = f"; its truth is kept in {join_names(brought)}" if brought else ""
     return OpenedInput(
         tuple(shards),
@@ -90,6 +91,17 @@ def open_benchmark(name: Format, config: InputConfig, listing: Listing) -> Opene
         columns=tuple(known),
         brought=brought,
     )
+
+
+def _is_stated(layout: Layout, column: str, records: Sequence[Record]) -> bool:
+    """Check whether one of the records has a column of truth."""
+    for record in records:
+        try:
+            if layout.truth[column](record) not in (None, []):
+                return True
+        except RowError:
+            continue
+    return False
 
 
 def _names(records: Sequence[Record]) -> list[str]:

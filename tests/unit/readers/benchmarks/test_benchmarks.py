@@ -115,7 +115,8 @@ def test_a_layout_is_read_the_same_by_name_and_without_images(name: str, tmp_pat
     truth = read(path, format=name, reads_images=False)
     assert [row["question_id"] for row in truth] == [row["question_id"] for row in named]
     assert [row["questions"] for row in truth] == [row["questions"] for row in named]
-    columns = LAYOUTS[open_at(path, format=name).format].truth
+    columns = {part.name for part in open_at(path, format=name).passthrough}
+    assert columns <= LAYOUTS[open_at(path, format=name).format].truth.keys()
     assert [[row[column] for column in columns] for row in truth] == [[row[c] for c in columns] for row in named]
 
 
@@ -342,6 +343,16 @@ def test_own_wording_and_columns_to_keep(tmp_path: Path) -> None:
     assert "wanted is a text with {question} once" in refused(path, question_template="{options}")
     own = write_jsonl(tmp_path / "own.jsonl", [{"image": "a.jpg", "question": "q?"}])
     assert "--question-template: words the questions of benchmarks" in refused(own, question_template="{question}!")
+
+
+def test_questions_without_answers_bring_no_truth(tmp_path: Path) -> None:
+    path = SAMPLES["vizwiz"](tmp_path)
+    (row,) = json.loads(path.read_text())
+    path.write_text(json.dumps([{"image": row["image"], "question": row["question"]}]))
+    source = open_at(path)
+    assert (source.passthrough, [row["status"] for row in rows_of(source)]) == ((), ["ok"])
+    assert "read as VizWiz (vizwiz)" in source.notes[0]
+    assert "--keep answerable: no such column; the columns are: image, question" in refused(path, keep=("answerable",))
 
 
 def test_a_training_reads_the_truth_as_labels(tmp_path: Path) -> None:
