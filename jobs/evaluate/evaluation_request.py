@@ -115,8 +115,8 @@ def open_request(spec: EvaluateSpec, predictions: str, truth: str | None) -> Eva
         **{name: getattr(spec, name) for name in ("by", "key", "limit", "columns", "input_format", "encoding")},
     }
     inputs = {"predictions": side.fingerprint, "truth": "" if other is None else other.fingerprint}
-    units = () if labels else protocol.units
-    by = [name for name in dict.fromkeys((*protocol.groups, *spec.by)) if name in groups and name not in units]
+    left_out = set() if labels else {*protocol.units}.difference(spec.by)
+    by = [name for name in dict.fromkeys((*protocol.groups, *spec.by)) if name in groups and name not in left_out]
     return EvaluationRequest(work, by, content, inputs)
 
 

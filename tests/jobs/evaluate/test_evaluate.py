@@ -129,6 +129,15 @@ def test_truth_may_lie_in_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "holds another evaluation: protocol: exact-match → pope" in capsys.readouterr().err
 
 
+def test_a_column_that_the_protocol_leaves_out_may_be_asked_for(tmp_path: Path) -> None:
+    rows = [answer(n, "A") for n in range(4)]
+    run = write_run(tmp_path / "run", rows)
+    truth = [{"question_id": f"q{n}", "answer": "AB"[n % 2], "subject": f"{'ab'[n % 2]} science"} for n in range(4)]
+    assert evaluate(tmp_path, run, truth, "--protocol", "scienceqa", "--by", "subject") == 0
+    by = {each.group.value: each.value for each in record(tmp_path).measures if each.group}
+    assert by == {"a science": 100.0, "b science": 0.0}
+
+
 def test_tags_are_judged_by_attribute(tmp_path: Path) -> None:
     form = schema.tag_schema([("colour", False), ("things", True)])
     scores = [{"attribute": "colour", "choice": c, "score": s} for c, s in (("red", 0.9), ("blue", 0.1))]
