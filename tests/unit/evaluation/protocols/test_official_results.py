@@ -24,13 +24,17 @@ MME = {
 }
 
 
-def test_mme_every_task() -> None:
+def mme() -> list[tuple[str, dict[str, Any]]]:
     cases = []
     for file in sorted((GOLD / "mme_lavin").glob("*.txt")):
         for line in file.read_text("utf-8").splitlines():
             image, _, answer, said = line.split("\t")
             cases.append((said, {"answer": answer, "category": file.stem, "image": image}))
-    found = measure(protocol("mme"), cases)
+    return cases
+
+
+def test_mme_every_task() -> None:
+    found = measure(protocol("mme"), mme())
     assert {name: round(found[name], 2) for name in MME} == MME
 
 
