@@ -154,6 +154,12 @@ def _check_matched(request: EvaluationRequest, found: Findings) -> None:
             f"{_quoted(examples['missing'])}; predictions {_quoted(examples['no_truth'])}; name another column with "
             "--key"
         )
+    asks = request.protocol.prediction == "text" and "question" in work.predictions.ids
+    if asks and work.truth is not None and tuple(work.key) == ("image_id",) and counts["duplicate_predictions"]:
+        raise RequestError(
+            f"--truth {work.truth.uri}: has neither question_id nor question, and there are answers to several "
+            f"questions about an image: {_quoted(examples['duplicate_predictions'])}"
+        )
     if not sum(counts[name] for name in _COUNTED[:4]):
         shown = "; ".join(examples["bad_truth"]) or "the truth has no rows"
         raise RequestError(f"--truth: no row can be judged: {shown}")

@@ -202,6 +202,14 @@ def test_official_annotations_are_truth(tmp_path: Path) -> None:
     assert record(tmp_path).first.value == pytest.approx(60.0)
 
 
+def test_answers_may_be_objects_as_in_vqa(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [answer(0, "yes")])
+    said = [{"answer": "yes" if k < 2 else "no", "answer_confidence": "yes"} for k in range(10)]
+    truth = [{"question_id": f"q{n}", "answers": said} for n in range(2)]
+    assert evaluate(tmp_path, run, truth, "--protocol", "vqa-v2") == 0
+    assert judged(tmp_path)["q0"]["score"] == pytest.approx(0.6)
+
+
 def test_a_table_of_predictions_and_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     predictions, truth = tmp_path / "said.csv", tmp_path / "truth.csv"
     predictions.write_text("question_id,response,answer\n01,Yes,no\n2,,yes\n3,perhaps,yes\n")
@@ -255,6 +263,9 @@ def test_sides_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "shares no id with the predictions" in capsys.readouterr().err
     assert evaluate(tmp_path, run, [{"question_id": "q0", "answer": None}], *by) == 2
     assert "no row can be judged: q0: answers is null" in capsys.readouterr().err
+    images = write_run(tmp_path / "images", [answer(n, "yes", question_id=None) for n in range(4)])
+    assert evaluate(tmp_path, images, [{"image_id": "i0", "answer": "yes"}], *by) == 2
+    assert "has neither question_id nor question, and there are answers to several" in capsys.readouterr().err
     empty = tmp_path / "empty.csv"
     empty.write_text("question_id,answer\n")
     assert evaluate(tmp_path, run, empty, *by) == 2

@@ -13,6 +13,8 @@ from tests.helpers.written_runs import write_run
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.evaluate import executor
 from vqa_ray.judging import work
+from vqa_ray.judging.record import EvaluationRecord
+from vqa_ray.storage.filesystem import copy_file, exists
 
 ROWS = 40
 
@@ -90,3 +92,18 @@ def test_other_truth_is_evaluated_anew(tmp_path: Path, sides: list[str], capfd: 
     content, rows = result(tmp_path / "out")
     assert {row["truth"] for row in rows if row["score"] is not None} == {"no"}
     assert content["rows"]["truth"] == ROWS
+
+
+def test_sides_and_output_in_a_bucket(tmp_path: Path, sides: list[str], s3_session: str) -> None:
+    place = f"{s3_session}/evaluate"
+    for file in tmp_path.rglob("*"):
+        if file.is_file():
+            copy_file(str(file), f"{place}/{file.relative_to(tmp_path)}")
+    there = [part.replace(str(tmp_path), place) for part in sides]
+    assert main([*sides, "--output", str(tmp_path / "out")]) == 0
+    assert main([*there, "--output", f"{place}/out"]) == 0
+    assert not exists(f"{place}/out/_vqa_ray/work")
+    here, found = EvaluationRecord.read(str(tmp_path / "out")), EvaluationRecord.read(f"{place}/out")
+    assert found is not None
+    assert here is not None
+    assert found.measures == here.measures
