@@ -15,6 +15,7 @@ from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.run import run_job
 from vqa_ray.jobs.spec.images import AnswerSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.question_check import check_questions
 from vqa_ray.pipelines.inference import answer
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.readers import Source
@@ -25,6 +26,7 @@ from vqa_ray.stages.answer import AnswerConfig
 def run(spec: AnswerSpec) -> RunResult:
     """Answer the input of a spec, or its failed rows again."""
     model = open_model(spec, "answer")
+    check_questions(spec.question, model.family, model.label)
     takes_context = model.family.is_generative and model.family.has_turns and not spec.ignore_context
     source = open_input(
         spec,
