@@ -9,6 +9,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.unit.readers.benchmarks.samples import SAMPLES
 from tests.unit.readers.inputs import asked, open_at, refused, rows_of, write_jsonl, write_parquet, write_tar
 
 BUCKET = "photos"
@@ -79,3 +80,21 @@ def test_an_endpoint_that_does_not_answer_is_told_before_any_work(bucket: str, m
     assert refused(f"{bucket}/parquet").startswith(
         f"{bucket}/parquet: the input cannot be read: Could not connect to the endpoint URL"
     )
+
+
+@pytest.mark.parametrize("name", ["pope", "mme", "mmbench", "scienceqa", "mmmu"])
+def test_benchmarks(bucket: str, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "benchmarks" / name
+    path = SAMPLES[name](folder)
+    for file in folder.rglob("*.*"):
+        if file.is_file():
+            boto3.client("s3").upload_file(str(file), BUCKET, str(file.relative_to(tmp_path)))
+    there = f"{bucket}/{path.relative_to(tmp_path)}"
+    source, local = open_at(there, reads_several=True), open_at(path, reads_several=True)
+    assert source.format == name
+    rows, expected = rows_of(source), rows_of(local)
+    place = str(tmp_path)
+    assert [row["image_uri"] for row in rows] == [
+        uri and uri.replace(place, bucket) for uri in (row["image_uri"] for row in expected)
+    ]
+    assert [row["questions"] for row in rows] == [row["questions"] for row in expected]

@@ -63,7 +63,7 @@ def pope(root: Path) -> Path:
         },
     ]
     path = root / "coco_pope_random.json"
-    root.mkdir(exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in asked))
     write_image(root / "val2014" / "COCO_val2014_000000000001.jpg")
     return path
