@@ -54,7 +54,6 @@ class MathVista(Protocol):
     scale = 100.0
 
     def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge`."""
         choices = _choices(truth.get("choices"))
         right = str(truth["answer"])
         if (truth.get("question_type") or ("multi_choice" if choices else "free_form")) == "multi_choice":
@@ -89,7 +88,6 @@ class MathVista(Protocol):
         return {skill: np.array([skill in each for each in skills])[codes] for skill in sorted(set().union(*skills))}
 
     def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge_absent`."""
         return self.judge("", truth)
 
 
@@ -155,8 +153,8 @@ def _in_form(value: str | float | None, kind: str, precision: int) -> str | None
 
 def _precision(stated: Any) -> int:
     try:
-        return int(stated)
-    except (TypeError, ValueError):
+        return int(float(stated))
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("a decimal answer needs its precision, the number of decimals") from None
 
 

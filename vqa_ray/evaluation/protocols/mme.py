@@ -44,7 +44,6 @@ class Mme(Protocol):
     headline = "perception"
 
     def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge`."""
         right = str(truth["answer"]).strip().lower()
         if right not in ("yes", "no"):
             raise ValueError(f"the answer is yes or no, {right[:60]!r} given")
@@ -55,7 +54,6 @@ class Mme(Protocol):
         return Judgement(float(said == right), said, right)
 
     def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge_absent`."""
         return self.judge("", truth)
 
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:

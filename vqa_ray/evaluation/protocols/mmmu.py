@@ -54,7 +54,6 @@ class Mmmu(Protocol):
     groups = ("subject", "question_type")
 
     def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge`."""
         options = options_of(truth)
         if truth.get("question_type") == MULTIPLE_CHOICE or (truth.get("question_type") is None and options):
             options = options or UNSTATED
@@ -70,7 +69,6 @@ class Mmmu(Protocol):
         return Judgement(score, shown[:_SHOWN] or None, "; ".join(answers))
 
     def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge_absent`."""
         return self.judge("", truth)
 
     def unread(self, options: Mapping[str, str]) -> str | None:
@@ -107,7 +105,6 @@ class MmmuOfficialRandom(Mmmu):
         return Mmmu().judge_absent(truth)
 
     def notes(self, rows: JudgedRows) -> list[str]:
-        """See `Protocol.notes`."""
         del rows
         return [f"Where no letter could be read it was drawn with seed {SEED}, as in the official script."]
 

@@ -21,12 +21,10 @@ class MultipleChoice(Protocol):
         return option_letter(text, options)
 
     def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge`."""
         options = options_of(truth) or UNSTATED
         right = right_letter(truth["answer"], options)
         letter = self.read(prediction, options)
         return Judgement(float(letter == right), letter, right)
 
     def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge_absent`."""
         return self.judge("", truth)

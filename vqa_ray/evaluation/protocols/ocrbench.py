@@ -44,7 +44,6 @@ class OcrBench(Protocol):
     headline = "final_score"
 
     def judge(self, prediction: Any, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge`."""
         answers = answers_of(truth["answers"])
         is_formula = truth.get("dataset") == _FORMULAS
         said = _plain(prediction, is_formula=is_formula)
@@ -54,7 +53,6 @@ class OcrBench(Protocol):
         return Judgement(float(any(each in said for each in right)), said or None, answers[0])
 
     def judge_absent(self, truth: Mapping[str, Any]) -> Judgement:
-        """See `Protocol.judge_absent`."""
         return self.judge("", truth)
 
     def measures(self, rows: JudgedRows, weight: npt.NDArray[np.float64]) -> dict[str, float]:

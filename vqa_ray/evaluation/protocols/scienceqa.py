@@ -49,12 +49,11 @@ class ScienceQa(MultipleChoice):
         "has_image": ("has_image",),
     }
     groups = ("subject", "grade", "has_text", "has_image")
-    # They are parts.
+    # All of them are parts.
     units = groups
     scale = 100.0
 
     def read(self, text: str, options: Mapping[str, str]) -> str | None:
-        """See `MultipleChoice.read`."""
         found = _OFFICIAL.findall(text)
         if not found:
             flat = text.replace("\n", ". ")
