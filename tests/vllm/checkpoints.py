@@ -27,13 +27,13 @@ def save(directory: Path, family: str) -> Path:
         patch.object(tiny_chat, "_MROPE", _MROPE),
     ):
         tiny_chat.save_tiny_chat(directory, family)
-    if family in ("llava", "llava_next"):
+    if family in ("llava", "llava_next", "llava_onevision"):
         _as_on_the_hub(directory / "model.safetensors")
     return directory
 
 
 def _as_on_the_hub(weights: Path) -> None:
-    """Name CLIP's tensors as published LLaVA checkpoints do, which vLLM expects."""
+    """Name the tensors of the vision tower as published LLaVA checkpoints do, which vLLM expects."""
     tensors = {
         name.replace("vision_tower.", "vision_tower.vision_model.", 1) if "vision_model" not in name else name: tensor
         for name, tensor in load_file(weights).items()
