@@ -135,12 +135,20 @@ def _cast_json(value: object, part: pa.Field) -> object:
     elif part.type == LABEL:
         fits = isinstance(value, Mapping) and _is_list(value.get("ids"), str) and _is_list(value.get("weights"), float)
     else:
+        value = _answers(value)
         fits = _is_list(value, str)
     if not fits:
         raise mismatch(part.name, value, str(part.type))
     for text in value if isinstance(value, list) else ():
         checked(text, part.name)
     return value
+
+
+def _answers(value: object) -> object:
+    """Return a list of texts where there is one of objects with an `answer`, as VQA v2 has them."""
+    if not isinstance(value, list):
+        return value
+    return [each.get("answer") if isinstance(each, Mapping) else each for each in value]
 
 
 def _is_list(value: object, kind: type) -> bool:
