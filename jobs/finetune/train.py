@@ -17,9 +17,8 @@ from ray.train import TrainingFailedError
 from vqa_ray.errors import RunError
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
-from vqa_ray.jobs.runtime.background import background
 from vqa_ray.jobs.runtime.cluster.failures import reason
-from vqa_ray.jobs.runtime.progress import ProgressLine, log_progress, time_left
+from vqa_ray.jobs.runtime.progress import ProgressLine, background, log_progress, time_left
 from vqa_ray.pipelines import training as pipeline
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan

@@ -23,7 +23,6 @@ from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime.job import open_input, output_schema
 from vqa_ray.jobs.runtime.model import open_model
-from vqa_ray.jobs.runtime.model_record import describe_model
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.listing import absolute
@@ -72,7 +71,7 @@ def prepare(spec: IndexSpec) -> IndexTask:
     if spec.ann == "always":
         check_possible(spec.model, shape.vectors)
     kind = IndexSchema(
-        describe_model(model, model.similarity_meaning), shape.vectors, shape.dimension, shared_options(spec.command())
+        model.record(model.similarity_meaning), shape.vectors, shape.dimension, shared_options(spec.command())
     )
     layout = IndexDirectory(spec.output)
     base = _base(layout)

@@ -12,7 +12,6 @@ from typing import Any
 
 from vqa_ray import __version__
 from vqa_ray.errors import RequestError
-from vqa_ray.jobs.runtime.model_record import describe_model
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.readers import Source
@@ -45,7 +44,7 @@ def new_record(
         job=job,
         started=now(),
         command=spec.command() | {"input": input_place(spec.input)} | (extra or {}),
-        model=describe_model(model, model.score_meaning),
+        model=model.record(model.score_meaning),
         input=input_of(source),
         versions=versions(),
         columns_version=columns_version(spec.output),

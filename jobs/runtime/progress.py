@@ -25,6 +25,23 @@ class ProgressLine(NamedTuple):
     fields: dict[str, Any]
 
 
+@contextmanager
+def background(run: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run a function in a thread of its own while the block runs.
+
+    Args:
+        run: called with an event that is set when the block ends; then it should return soon.
+    """
+    stop = threading.Event()
+    thread = threading.Thread(target=run, args=(stop,), name="background", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def log_progress(
     stop: threading.Event,
     beginning: str,

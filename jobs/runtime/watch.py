@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vqa_ray.errors import TooManyErrors, VqaRayError
-from vqa_ray.jobs.runtime.background import background
 from vqa_ray.jobs.runtime.logs import console
-from vqa_ray.jobs.runtime.progress import POLL_S, ProgressLine, log_progress, progress_line, round_estimate
+from vqa_ray.jobs.runtime.progress import POLL_S, ProgressLine, background, log_progress, progress_line, round_estimate
 from vqa_ray.pipelines.reports import StopOnRequest, returned_rows
 from vqa_ray.readers.estimate import Estimate
 from vqa_ray.stages.row_report import ReturnedRows

@@ -14,7 +14,6 @@ from vqa_ray.index.search.hits import conflicting_row_ids
 from vqa_ray.index.search.searcher import Hits
 from vqa_ray.index.search.tags import JoinedTags
 from vqa_ray.index.search.verify import Verified
-from vqa_ray.jobs.runtime.model_record import describe_model
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.storage.uri import redacted_uri
@@ -53,7 +52,7 @@ class Outcome:
             "job": "search",
             "query": {**query, "filter": spec.filter, "tags": spec.tags, "top_k": spec.top_k},
             "index": {"uri": self.index.uri, "version": version.number, "rows": version.rows, "images": version.ok},
-            "model": describe_model(self.model, self.model.similarity_meaning),
+            "model": self.model.record(self.model.similarity_meaning),
             "search": {"images": self.found.images, **asdict(self.found.method)},
             "verification": None
             if verified is None

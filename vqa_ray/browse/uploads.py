@@ -11,6 +11,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.thumbnail import preview
 
+_MAX_IMAGES = 8
 _TOKEN_CHARACTERS = 32
 
 
@@ -30,9 +31,8 @@ class QueryImage:
 class Uploads:
     """Query images by token, a hash of their bytes; the least recently used are dropped. Thread-safe."""
 
-    def __init__(self, limits: ImageLimits, max_images: int = 8) -> None:
+    def __init__(self, limits: ImageLimits) -> None:
         self._limits = limits
-        self._max_images = max_images
         self._images: OrderedDict[str, QueryImage] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -47,7 +47,7 @@ class Uploads:
         with self._lock:
             self._images[token] = QueryImage(data, small)
             self._images.move_to_end(token)
-            while len(self._images) > self._max_images:
+            while len(self._images) > _MAX_IMAGES:
                 self._images.popitem(last=False)
         return token
 

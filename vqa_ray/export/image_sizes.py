@@ -19,8 +19,8 @@ class ImageSizes:
         unknown: the number of images that could not be read so far.
     """
 
-    def __init__(self, limits: ImageLimits | None = None) -> None:
-        self._limits = limits or ImageLimits()
+    def __init__(self) -> None:
+        self._limits = ImageLimits()
         self._fetcher = ImageFetcher(self._limits.max_image_bytes)
         self.unknown = 0
 

@@ -115,13 +115,13 @@ def decode_small(data: bytes, limits: ImageLimits, least: tuple[int, int]) -> tu
     return turn_upright(decoded.pixels, decoded.orientation), decoded.upright_size
 
 
-def decode_for(data: bytes, limits: ImageLimits, transform: ImageTransform, *, fast: bool = False) -> Image:
+def decode_for(data: bytes, limits: ImageLimits, transform: ImageTransform) -> Image:
     """Decode an image at the size and with the interpolation of a model's transform; otherwise as `decode_resized`.
 
     Raises:
         RowError: as there.
     """
-    return decode_resized(data, limits, transform.target_size, fast=fast, resample=resample_of(transform))
+    return decode_resized(data, limits, transform.target_size, resample=resample_of(transform))
 
 
 def decode_resized(

@@ -146,21 +146,18 @@ def _tag_line(row: Mapping[str, Any], columns: tuple[str, str], right: Collectio
     return Line(columns[0], texts, ", ".join(sorted(right)) or "none", set(values) == set(right))
 
 
-def answer_lines(
-    results: Iterable[Mapping[str, Any]], truth: Mapping[str, str] | None = None, top_k: int = 3
-) -> tuple[Line, ...]:
-    """Return the lines of answered questions.
+def answer_lines(results: Iterable[Mapping[str, Any]], truth: Mapping[str, str] | None = None) -> tuple[Line, ...]:
+    """Return the lines of answered questions, each with its three best answers.
 
     Args:
         results: ANSWER rows, or the `results` of an ANSWERS row.
         truth: question → the right answer; questions that are missing are not judged.
-        top_k: answers to show of each question.
     """
-    return tuple(_answer_line(result, (truth or {}).get(result["question"]), top_k) for result in results)
+    return tuple(_answer_line(result, (truth or {}).get(result["question"])) for result in results)
 
 
-def _answer_line(result: Mapping[str, Any], right: str | None, top_k: int) -> Line:
-    answers: Sequence[Mapping[str, Any]] = (result["answers"] or [])[:top_k]
+def _answer_line(result: Mapping[str, Any], right: str | None) -> Line:
+    answers: Sequence[Mapping[str, Any]] = (result["answers"] or [])[:3]
     texts = tuple(ScoredText(each["answer"], each["score"]) for each in answers)
     # A row that failed may have no question.
     label = result["question"] or "(no question)"

@@ -85,7 +85,7 @@ class Chart:
 
 
 def chart(
-    key: str, title: str, series: Iterable[Series], *, percent: bool = False, falls: bool = False, x_label: str = "step"
+    key: str, title: str, series: Iterable[Series], *, percent: bool = False, falls: bool = False
 ) -> Chart | None:
     """Lay out a chart; None when there is no point to draw.
 
@@ -95,7 +95,6 @@ def chart(
         series: its lines.
         percent: the values are ratios in 0..1, shown in percent.
         falls: on a logarithmic axis where the values span powers of ten.
-        x_label: of the horizontal axis.
     """
     drawn = [Series(each.name, _finite(each.points), each.noisy, each.dots) for each in series]
     drawn = [each for each in drawn if each.points]
@@ -114,7 +113,7 @@ def chart(
         key=key,
         title=title,
         about="; ".join(_told(each, percent) for each in drawn),
-        x_label=x_label,
+        x_label="step",
         logarithmic=logarithmic,
         lines=tuple(_line(each, scale_x, scale_y, percent) for each in drawn),
         x_ticks=tuple(Tick(scale_x(mark), shown(mark)) for mark in x_marks),
@@ -122,21 +121,14 @@ def chart(
     )
 
 
-def ticks(low: float, high: float, count: int = 5, *, whole: bool = False) -> list[float]:
-    """About `count` round numbers (1, 2 or 5 times a power of ten apart) that enclose low..high.
-
-    Args:
-        low: the smallest value.
-        high: the largest value.
-        count: about how many.
-        whole: at whole numbers only.
-    """
+def ticks(low: float, high: float, *, whole: bool = False) -> list[float]:
+    """Five or so round numbers, 1, 2 or 5 times a power of ten apart, that enclose low..high; all `whole` if wanted."""
     size = max(abs(low), abs(high))
     if size < _NOTHING:
         low, high = 0.0, 1.0
     elif high - low <= 1e-6 * size:
         low, high = min(low, 0.0), max(high, 0.0)
-    raw = (high - low) / count
+    raw = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(raw))
     distance = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
     distance = max(distance, 1.0) if whole else distance

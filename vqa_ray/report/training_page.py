@@ -177,10 +177,10 @@ def natural(name: str) -> tuple[str, int]:
     return (words, int(number)) if number.isdecimal() else (name, 0)
 
 
-def elided(text: str, characters: int = _ELIDED_CHARACTERS) -> str:
-    """`text` on one line of at most so many characters; its end may be cut."""
+def elided(text: str) -> str:
+    """`text` on one line of at most `_ELIDED_CHARACTERS`; its end may be cut."""
     flat = " ".join(text.split()) or "(empty)"
-    return flat if len(flat) <= characters else f"{flat[: characters - 1].rstrip()}…"
+    return flat if len(flat) <= _ELIDED_CHARACTERS else f"{flat[: _ELIDED_CHARACTERS - 1].rstrip()}…"
 
 
 def _given(confusion: Confusion | None, limit: int = MOST_ANSWERS) -> Sequence[Answer]:

@@ -12,7 +12,7 @@ import pytest
 
 from vqa_ray.jobs.finetune import train as finetune_train
 from vqa_ray.jobs.runtime import progress as progress_lines
-from vqa_ray.jobs.runtime.background import background
+from vqa_ray.jobs.runtime.progress import background
 
 _STEP = {
     "step": 5,

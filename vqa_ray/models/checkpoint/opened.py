@@ -76,6 +76,15 @@ class Checkpoint:
         """Its name at the beginning of a message."""
         return f"model {self.reference}"
 
+    def record(self, score_meaning: str) -> dict[str, str]:
+        """Describe it for the records of runs and the metadata of tables."""
+        return {
+            "reference": self.reference,
+            "family": self.family_name,
+            "fingerprint": self.fingerprint,
+            "score_meaning": score_meaning,
+        }
+
     @property
     def path(self) -> Path | None:
         """Its local directory; None for `fake:`."""

@@ -190,19 +190,18 @@ def evaluation_parts(
     return parts
 
 
-def window_rows(source: Source, rows: int, window_bytes: int = WINDOW_BYTES) -> int:
-    """How many rows a window of about `window_bytes` in memory holds, by the mean of the source.
+def window_rows(source: Source, rows: int) -> int:
+    """Return how many rows a window of about `WINDOW_BYTES` in memory holds, by the mean of the source.
 
     Args:
         source: what is read, with its shards.
-        rows: how many rows the index has, where the source does not tell.
-        window_bytes: of a window.
+        rows: of the source, where it does not tell.
     """
     size_bytes = sum(shard.size_bytes for shard in source.shards)
     row_bytes = size_bytes // max(1, source.total_rows or rows)
     if not size_bytes and source.format not in _REFERENCES:
         row_bytes = _IMAGE_BYTES
-    return max(1, window_bytes // (row_bytes + _ROW_BYTES))
+    return max(1, WINDOW_BYTES // (row_bytes + _ROW_BYTES))
 
 
 def _even(total: int, parts: int) -> Counts:

@@ -13,7 +13,7 @@ from vqa_ray.training.transformers4_files import add_older_files
 from vqa_ray.training.vqa.shape import ViltShape
 
 
-def build_vilt(shape: ViltShape, vocab_size: int, answers: Sequence[str], seed: int, dropout: float = 0.0) -> Any:
+def build_vilt(shape: ViltShape, vocab_size: int, answers: Sequence[str], seed: int) -> Any:
     """Build a `ViltForQuestionAnswering` with fresh weights.
 
     Args:
@@ -21,7 +21,6 @@ def build_vilt(shape: ViltShape, vocab_size: int, answers: Sequence[str], seed: 
         vocab_size: of its tokenizer.
         answers: the answer vocabulary, in the order of the logits.
         seed: of the initial weights; the global generator is left as it was.
-        dropout: that its config holds.
     """
     from transformers import ViltConfig, ViltForQuestionAnswering
 
@@ -34,8 +33,8 @@ def build_vilt(shape: ViltShape, vocab_size: int, answers: Sequence[str], seed: 
         image_size=shape.shortest_edge,
         patch_size=shape.patch_size,
         max_position_embeddings=shape.max_text_tokens,
-        hidden_dropout_prob=dropout,
-        attention_probs_dropout_prob=dropout,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
         pad_token_id=0,
         id2label=dict(enumerate(answers)),
         label2id={answer: index for index, answer in enumerate(answers)},
