@@ -21,8 +21,6 @@ from vqa_ray.process import prepare_for_decoding
 from vqa_ray.types import ImageTransform
 
 _LENGTH_BYTES = 8
-# A decoder that takes longer counts as crashed.
-_TIMEOUT_S = 120.0
 _EXIT_TIMEOUT_S = 5.0
 
 
@@ -33,17 +31,19 @@ class IsolatedDecoder:
         transform: gives the model's image size; importable in a fresh Python process.
         limits: of an image.
         fast: decode JPEG at a fraction of its size.
+        timeout_s: a decoder that takes longer counts as crashed.
     """
 
-    def __init__(self, transform: ImageTransform, limits: ImageLimits, fast: bool) -> None:
+    def __init__(self, transform: ImageTransform, limits: ImageLimits, fast: bool, timeout_s: float = 120.0) -> None:
         self._settings = (transform, limits, fast)
+        self._timeout_s = timeout_s
         self._child: subprocess.Popen[bytes] | None = None
 
     def decode(self, data: bytes) -> SizedImage:
         """Decode an image, see `decode_sized`.
 
         Raises:
-            RowError: as there; `row_crashed` when the child process died or took longer than `_TIMEOUT_S`.
+            RowError: as there; `row_crashed` when the child process died or took longer than `timeout_s`.
         """
         child = self._child = self._child or self._start()
         timed_out = threading.Event()
@@ -52,7 +52,7 @@ class IsolatedDecoder:
             timed_out.set()
             child.kill()
 
-        timer = threading.Timer(_TIMEOUT_S, kill)
+        timer = threading.Timer(self._timeout_s, kill)
         timer.start()
         try:
             outcome = self._ask(child, data)
@@ -63,7 +63,7 @@ class IsolatedDecoder:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(_EXIT_TIMEOUT_S)
             self.close()
-            reason = f"took more than {_TIMEOUT_S:g} s" if timed_out.is_set() else _ending(child.returncode)
+            reason = f"took more than {self._timeout_s:g} s" if timed_out.is_set() else _ending(child.returncode)
             raise RowError(ErrorCode.ROW_CRASHED, f"decoding the image {reason}")
         if isinstance(outcome, BaseException):
             raise outcome
