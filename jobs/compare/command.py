@@ -137,7 +137,7 @@ def _of_runs(spec: CompareSpec, work: str) -> Comparison:
     found, notes = pairs.compare(partitions, FlippedRows(spec.output))
     manifests = [manifest.read(RunDirectory(uri).manifest) or {} for uri in spec.inputs]
     inputs = [
-        Input(name, redacted_uri(table.uri), table.model, content["rows"], content["errors"])
+        Input(name, redacted_uri(table.uri), redacted_uri(table.model), table.rows, content.get("errors", {}))
         for name, table, content in zip(_names(spec.inputs), tables, manifests, strict=True)
     ]
     return Comparison(

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.coloured import NAMES, parquet_input, table
+from tests.helpers.evaluations import evaluated, write_evaluation
 from tests.jobs.commands import rows, run_here
 from vqa_ray.jobs.cli import main
 
@@ -90,6 +91,82 @@ def test_wrong_requests_are_told(
 ) -> None:
     labels = label_file(tmp_path, 4)
     assert calibrated(tmp_path, labels, tmp_path / "c.json", *options) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_an_evaluation_holds_the_run_and_the_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, labels = parquet_input(tmp_path / "in", 40), label_file(tmp_path, 40)
+    (tmp_path / "tags.yaml").write_text(json.dumps(TAXONOMY))
+    runs = {name: str(tmp_path / name) for name in ("tag", "retrieve", "both")}
+    assert run_here("tag", source, runs["tag"], "--tags", str(tmp_path / "tags.yaml")) == 0
+    assert run_here("retrieve", source, runs["retrieve"], "--where", RED) == 0
+    assert run_here("retrieve", source, runs["both"], "--where", f"{RED} and not {RED}") == 0
+    known = pq.read_table(labels).to_pylist()
+    # Half of the labels are wrong, so that there is something to choose between.
+    wrong = [row["colour"] if n % 2 else "grey" for n, row in enumerate(known)]
+    tags = [
+        evaluated(row["image_id"], row["colour"], truth, image_id=row["image_id"], attribute="colour")
+        for row, truth in zip(known, wrong, strict=True)
+    ]
+    write_evaluation(tmp_path / "of_tags", tags, job="tag", predictions=runs["tag"])
+    given = tmp_path / "wrong.jsonl"
+    pairs = zip(known, wrong, strict=True)
+    lines = (json.dumps({"image_id": row["image_id"], "colour": truth}) for row, truth in pairs)
+    given.write_text("\n".join(lines))
+    assert calibrated(Path(runs["tag"]), given, tmp_path / "from-labels.json") == 0
+    options = ["--output", str(tmp_path / "c.json"), "--evaluation"]
+    assert main(["calibrate", *options, str(tmp_path / "of_tags")]) == 0
+    assert (tmp_path / "c.json").read_text() == (tmp_path / "from-labels.json").read_text()
+    matches = [
+        evaluated(row["image_id"], "true", "match" if row["colour"] == "red" else "no match", image_id=row["image_id"])
+        for row in known
+    ]
+    for run in ("retrieve", "both"):
+        write_evaluation(tmp_path / f"of_{run}", matches, job="retrieve", predictions=runs[run])
+    assert main(["calibrate", *options, str(tmp_path / "of_retrieve"), "--method", "temperature"]) == 0
+    [question] = json.loads((tmp_path / "c.json").read_text())["questions"]
+    assert (question["answer"], question["positives"], question["rows"]) == ("red", 10, 40)
+    assert question["temperature"] > 0
+    where = ("--where", f"{RED} >= 0.5", "--calibration", str(tmp_path / "c.json"))
+    assert run_here("retrieve", source, tmp_path / "out", *where) == 0
+    assert [row["match"] for row in rows(tmp_path / "out").to_pylist()] == [
+        number % len(NAMES) == 0 for number in range(40)
+    ]
+    write_evaluation(tmp_path / "of_answers", tags, job="answer", predictions="nowhere")
+    capsys.readouterr()
+    for evaluation, told in (
+        ("of_both", "the truth is of the whole expression"),
+        ("of_answers", "is of a run of answer; thresholds are for tag and retrieve"),
+        ("in", "expected a finished evaluation"),
+    ):
+        assert main(["calibrate", *options, str(tmp_path / evaluation)]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_a_calibrated_run_calibrates_as_any_other(tmp_path: Path) -> None:
+    """A run keeps the scores of the model, so that probabilities are never fitted to probabilities."""
+    source, labels = parquet_input(tmp_path / "in", 40), label_file(tmp_path, 40)
+    files = [tmp_path / "first.json", tmp_path / "second.json"]
+    assert run_here("retrieve", source, tmp_path / "raw", "--where", RED, "--ask-all") == 0
+    assert calibrated(tmp_path / "raw", labels, files[0]) == 0
+    more = ("--where", f"{RED} > 0.2", "--ask-all", "--calibration", str(files[0]))
+    assert run_here("retrieve", source, tmp_path / "once", *more) == 0
+    assert calibrated(tmp_path / "once", labels, files[1]) == 0
+    assert files[0].read_text() == files[1].read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--run", "r"], "--labels: is missing; expected --run with --labels, or --evaluation"),
+        ([], "--run: is missing"),
+        (["--evaluation", "e", "--labels", "l"], "--evaluation: names the run and holds the labels; expected without"),
+    ],
+)
+def test_a_run_and_labels_or_an_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], told: str
+) -> None:
+    assert main(["calibrate", "--output", str(tmp_path / "c.json"), *options]) == 2
     assert told in capsys.readouterr().err
 
 
