@@ -8,10 +8,10 @@ from pydantic import model_validator
 
 from vqa_ray.jobs.spec.base import JobSpec, Workers
 from vqa_ray.jobs.spec.field import option
-from vqa_ray.jobs.spec.groups import DeviceGroup, GenerationGroup, PromptGroup
+from vqa_ray.jobs.spec.groups import DeviceGroup, GenerationGroup, PromptGroup, QuestionGroup
 
 
-class EvaluateSpec(PromptGroup, GenerationGroup, DeviceGroup, JobSpec):
+class EvaluateSpec(QuestionGroup, PromptGroup, GenerationGroup, DeviceGroup, JobSpec):
     """Judge the predictions of a run by the truth, and state every measure with its 95 % interval.
 
     With --model and --input instead of --predictions, the input is answered first, into OUTPUT/run.

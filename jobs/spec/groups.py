@@ -146,6 +146,19 @@ class PromptGroup(Spec):
     )
 
 
+class QuestionGroup(Spec):
+    """The wording of the questions of a published benchmark."""
+
+    group: ClassVar[str] = "Model"
+
+    question_template: str | None = option(
+        "Wording of a benchmark's questions: {question}, {options}, {hint}. Default: the benchmark's own.",
+        None,
+        unit="TEXT",
+        omit_default_from_fingerprint=True,
+    )
+
+
 class GenerationGroup(Spec):
     """Length and search of generated texts."""
 

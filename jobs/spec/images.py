@@ -6,7 +6,14 @@ from typing import ClassVar, Literal
 
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.field import option
-from vqa_ray.jobs.spec.groups import CalibrationGroup, EngineGroup, ExpressionGroup, GenerationGroup, PromptGroup
+from vqa_ray.jobs.spec.groups import (
+    CalibrationGroup,
+    EngineGroup,
+    ExpressionGroup,
+    GenerationGroup,
+    PromptGroup,
+    QuestionGroup,
+)
 
 
 class AnswerSpec(PromptGroup, GenerationGroup, EngineGroup, RunSpec):
@@ -16,12 +23,6 @@ class AnswerSpec(PromptGroup, GenerationGroup, EngineGroup, RunSpec):
 
     question: list[str] = option(
         "Question to ask of every image. Default: the questions that the rows hold. Repeatable.", []
-    )
-    question_template: str | None = option(
-        "Wording of a benchmark's questions: {question}, {options}, {hint}. Default: the benchmark's own.",
-        None,
-        unit="TEXT",
-        omit_default_from_fingerprint=True,
     )
     layout: Literal["rows", "nested"] = option(
         "Output of several questions about an image: one row each, or one row with a list.",

@@ -42,8 +42,10 @@ def test_the_files_of_a_benchmark_are_input_and_truth(layout: str, answers: int,
 
 def test_a_model_is_evaluated_on_a_benchmark_in_one_go(tmp_path: Path) -> None:
     files = SAMPLES["docvqa"](tmp_path / "files")
-    found = evaluated(tmp_path / "out", "--model", "fake:", "--input", str(files))
+    template = ("--question-template", "In short: {question}")
+    found = evaluated(tmp_path / "out", "--model", "fake:", "--input", str(files), *template)
     assert (found["protocol"], found["rows"]["judged"]) == ("anls", 1)
+    assert rows(tmp_path / "out" / "run")["question"].to_pylist() == ["In short: What is the date?"]
 
 
 @pytest.mark.parametrize(
