@@ -16,7 +16,7 @@ from vqa_ray.jobs.spec.groups import (
 )
 
 
-class AnswerSpec(PromptGroup, GenerationGroup, EngineGroup, RunSpec):
+class AnswerSpec(QuestionGroup, PromptGroup, GenerationGroup, EngineGroup, RunSpec):
     """Ask questions of images: one output row per image and question, with an answer and a score, or a typed error."""
 
     group: ClassVar[str] = "Questions and answers"
