@@ -35,12 +35,14 @@ def report(task: IndexTask, version: Version, threshold: float) -> None:
     begun = time.monotonic()
     index = Index(task.layout, version)
     vectors, positions = index.vectors()
-    found = groups(vectors, version.vectors, threshold)
+    duplicates = groups(vectors, version.vectors, threshold)
     rows = index.rows(["row_id", "image_id", "image_uri", "sha256"])
-    members = np.concatenate([np.empty(0, np.int64), *found])
+    members = np.concatenate([np.empty(0, np.int64), *duplicates])
     table = rows.take(pa.array(positions[members]))
-    numbers = np.repeat(np.arange(len(found)), [len(group) for group in found])
-    scores = np.concatenate([np.empty(0, np.float32), *(scores_to_first(vectors, version.vectors, g) for g in found)])
+    numbers = np.repeat(np.arange(len(duplicates)), [len(group) for group in duplicates])
+    scores = np.concatenate(
+        [np.empty(0, np.float32), *(scores_to_first(vectors, version.vectors, g) for g in duplicates)]
+    )
     table = table.add_column(0, "group", pa.array(numbers, pa.int64())).append_column("score", pa.array(scores))
     uri = task.layout.duplicates(version.number)
     write_table_atomic(uri, table.cast(_FORM))
@@ -48,7 +50,7 @@ def report(task: IndexTask, version: Version, threshold: float) -> None:
         "  near-duplicates (score at least %g): %d images in %d groups, found in %s → %s",
         threshold,
         len(members),
-        len(found),
+        len(duplicates),
         duration(time.monotonic() - begun),
         uri,
     )

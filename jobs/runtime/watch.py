@@ -81,17 +81,17 @@ class ProgressReporter:
 
     def _count(self, estimate: Callable[[], Estimate | None]) -> None:
         try:
-            found = estimate()
+            estimated = estimate()
         except store_failures(VqaRayError) as error:
             # Reading the rows meets the same error, and reports it.
             logger.debug("the number of rows is not estimated: %s", error)
             return
-        if found is None:
+        if estimated is None:
             return
-        if found.is_exact:
-            self._total = found.rows
+        if estimated.is_exact:
+            self._total = estimated.rows
         else:
-            self._about = found.rows
+            self._about = estimated.rows
 
     def count_answered(self) -> ReturnedRows:
         """Count the rows answered by this execution, and log its first error once."""

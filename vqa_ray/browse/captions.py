@@ -24,19 +24,19 @@ def describe_collection(collection: Collection) -> str:
     )
 
 
-def describe_results(collection: Collection, view: UrlState, total: int, found: SearchHits | None) -> str:
+def describe_results(collection: Collection, view: UrlState, total: int, hits: SearchHits | None) -> str:
     """Summarise the `total` rows that match a view."""
-    if found is None:
+    if hits is None:
         of = "" if total == len(collection) else f" of {len(collection):,}"
         return f"{total:,}{of} rows" if total != 1 or of else "1 row"
-    line = f"{total:,} of {found.images:,} images" if total != found.images else f"{total:,} images"
-    line += f", most similar first; {found.method}"
-    if found.verdicts is not None:
-        matches = sum(bool(each.match) for each in found.verdicts)
-        failed = sum(bool(each.error) for each in found.verdicts)
+    line = f"{total:,} of {hits.images:,} images" if total != hits.images else f"{total:,} images"
+    line += f", most similar first; {hits.method}"
+    if hits.verdicts is not None:
+        matches = sum(bool(each.match) for each in hits.verdicts)
+        failed = sum(bool(each.error) for each in hits.verdicts)
         line = f"{matches:,} of the {total:,} most similar match" if not view.only else f"{matches:,} match"
         line += f", {failed:,} could not be verified" if failed else ""
-        line += f"; of {found.images:,} images, {found.method}"
+        line += f"; of {hits.images:,} images, {hits.method}"
     return line
 
 

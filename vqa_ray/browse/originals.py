@@ -125,9 +125,9 @@ class Originals:
         assert self._embedded is not None
         side = key[1]
         with self._reading:
-            found = self._recall(key)
-            if found is not None:
-                return found
+            preview_or_error = self._recall(key)
+            if preview_or_error is not None:
+                return preview_or_error
             others = self._expected if side == PREVIEW_SIDE else ()
             wanted = dict.fromkeys(
                 each
@@ -137,8 +137,8 @@ class Originals:
             for each, image in self._embedded.read(list({position: None, **wanted})):
                 made = _preview_or_error(image, side)
                 self._keep((each, side), made)
-                found = made if each == position else found
-        return found or RowError(ErrorCode.IMAGE_MISSING, "the image is not where it was")
+                preview_or_error = made if each == position else preview_or_error
+        return preview_or_error or RowError(ErrorCode.IMAGE_MISSING, "the image is not where it was")
 
     def _recall(self, key: _Key) -> Preview | RowError | None:
         with self._lock:

@@ -50,17 +50,17 @@ def rows_with_words(table: pa.Table, text: str) -> Mask:
 def _holds(column: pa.ChunkedArray | pa.Array, word: str) -> Mask:
     """Find the rows of a column that hold a word: in the value, an item of a list or a field of a struct."""
     data_type = column.type
-    found: Mask = np.zeros(len(column), np.bool_)
+    mask: Mask = np.zeros(len(column), np.bool_)
     if pa.types.is_string(data_type) or pa.types.is_large_string(data_type):
         hits = pc.fill_null(pc.match_substring(column, word, ignore_case=True), False)
         return np.asarray(hits.to_numpy() if isinstance(hits, pa.ChunkedArray) else hits.to_numpy(zero_copy_only=False))
     if pa.types.is_list(data_type) or pa.types.is_large_list(data_type):
         rows = np.asarray(pc.list_parent_indices(column))
-        found[rows[_holds(pc.list_flatten(column), word)]] = True
+        mask[rows[_holds(pc.list_flatten(column), word)]] = True
     elif pa.types.is_struct(data_type):
         for index in range(data_type.num_fields):
-            found |= _holds(pc.struct_field(column, [index]), word)
-    return found
+            mask |= _holds(pc.struct_field(column, [index]), word)
+    return mask
 
 
 def _bytes_type(data_type: pa.DataType) -> pa.DataType:

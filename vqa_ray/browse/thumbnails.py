@@ -72,9 +72,9 @@ class Thumbnails:
 
     def sizes(self, positions: Sequence[int]) -> list[tuple[int, int] | None]:
         """(height, width) in pixels of the images of rows; None where unknown."""
-        found: list[tuple[int, int] | None] = [None] * len(positions)
+        known: list[tuple[int, int] | None] = [None] * len(positions)
         if self._index is None:
-            return found
+            return known
         rows = ((number, int(self._positions[position])) for number, position in enumerate(positions))
         wanted = [(number, row) for number, row in rows if row != _NONE]
         table = self._index.take([row for _, row in wanted], ["height", "width"])
@@ -82,5 +82,5 @@ class Thumbnails:
             wanted, table["height"].to_pylist(), table["width"].to_pylist(), strict=True
         ):
             if height and width:
-                found[number] = (height, width)
-        return found
+                known[number] = (height, width)
+        return known

@@ -67,7 +67,7 @@ class Labels:
         Raises:
             RequestError: it cannot be read, has no `image_id`, or one image twice.
         """
-        found: dict[str, Mapping[str, Any]] = {}
+        by_image: dict[str, Mapping[str, Any]] = {}
         names: dict[str, None] = {}
         doubled: list[str] = []
         try:
@@ -78,9 +78,9 @@ class Labels:
                 key = as_id(row["image_id"], "image_id")
                 if key is None:
                     raise RequestError(f"{uri} {where}: image_id is empty")
-                if key in found:
+                if key in by_image:
                     doubled.append(key)
-                found[key] = row
+                by_image[key] = row
         except store_failures(RowError, RequestError) as error:
             reason = error.message if isinstance(error, RowError) else store_reason(error)
             names_file = reason.startswith(uri) or reason.partition(" line ")[0].endswith(uri)
@@ -91,7 +91,7 @@ class Labels:
                 f"--labels {uri}: {len(doubled)} rows have an image_id that occurs in an earlier row "
                 f"(for example {one_line(repr(doubled[0]), 80)}); wanted is one row per image"
             )
-        return cls(found, [name for name in names if name != "image_id"], uri)
+        return cls(by_image, [name for name in names if name != "image_id"], uri)
 
     def of(self, image_id: str | None, column: str) -> Any:
         """Look up a label of an image of the run; None where there is none."""

@@ -26,7 +26,7 @@ class ImageSizes:
 
     def of(self, uris: Iterable[str]) -> Mapping[str, Size]:
         """Return the sizes of images by URI; images that cannot be read are left out."""
-        found: dict[str, Size] = {}
+        sizes: dict[str, Size] = {}
         for uri, data in self._fetcher.fetch_all(list(uris)).items():
             try:
                 if isinstance(data, RowError):
@@ -35,5 +35,5 @@ class ImageSizes:
             except RowError:
                 self.unknown += 1
             else:
-                found[uri] = (width, height)
-        return found
+                sizes[uri] = (width, height)
+        return sizes

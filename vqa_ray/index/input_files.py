@@ -114,16 +114,16 @@ def planned_files(source: Source, update: str, limits: Mapping[int, int] | None 
         limits: shard → rows that are read of it; None for all.
     """
     states = {entry.uri: (entry.size_bytes, entry.modified) for entry in _files(source)}
-    found = list(_ranges(source, limits))
-    sizes = [states[uri][0] if whole else IN_PART for uri, _, _, whole in found]
+    ranges = list(_ranges(source, limits))
+    sizes = [states[uri][0] if whole else IN_PART for uri, _, _, whole in ranges]
     columns = {
-        "uri": [uri for uri, *_ in found],
-        "input": [input_name(source.config.uri)] * len(found),
-        "update": [update] * len(found),
+        "uri": [uri for uri, *_ in ranges],
+        "input": [input_name(source.config.uri)] * len(ranges),
+        "update": [update] * len(ranges),
         "size_bytes": sizes,
-        "modified": [states[uri][1] for uri, *_ in found],
-        "first_key": [first for _, first, _, _ in found],
-        "last_key": [last for _, _, last, _ in found],
+        "modified": [states[uri][1] for uri, *_ in ranges],
+        "first_key": [first for _, first, _, _ in ranges],
+        "last_key": [last for _, _, last, _ in ranges],
     }
     return pa.table([pa.array(columns[part.name], part.type) for part in SOURCES], schema=SOURCES)
 

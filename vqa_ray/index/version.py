@@ -190,7 +190,7 @@ def read(layout: IndexDirectory, number: int) -> Version:
 
 def published_updates(layout: IndexDirectory) -> set[str]:
     """Return the names of the updates of all versions."""
-    found: set[str] = set()
+    names: set[str] = set()
     for number in layout.version_numbers():
         try:
             version = Version.from_bytes(read_bytes(layout.version(number)))
@@ -198,8 +198,8 @@ def published_updates(layout: IndexDirectory) -> set[str]:
             if isinstance(error, RequestError):
                 raise
             continue
-        found |= {update.name for update in version.updates}
-    return found
+        names |= {update.name for update in version.updates}
+    return names
 
 
 def publish(layout: IndexDirectory, version: Version) -> bool:

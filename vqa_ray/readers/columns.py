@@ -63,30 +63,30 @@ def resolve(
             )
     check_keep(config, names, where)
     asks = config.needs_question and not config.questions
-    found: dict[str, tuple[str, ...]] = {}
+    by_role: dict[str, tuple[str, ...]] = {}
     for role in roles:
         if (role in ("question", "questions") and not asks) or not _is_read(role, config):
             continue
         rival = next((other for pair in _PAIRS if role in pair for other in pair if other != role), "")
         if role in config.columns:
-            found[role] = (config.columns[role],)
+            by_role[role] = (config.columns[role],)
         elif rival not in config.columns:
             candidates = text_question if role == "question" else _DEFAULTS[role]
-            found[role] = tuple(name for name in candidates if (open_ended or name in names))
-            if role == "image_uri" and "image" not in roles and not _present(found, names, role) and "image" in names:
+            by_role[role] = tuple(name for name in candidates if (open_ended or name in names))
+            if role == "image_uri" and "image" not in roles and not _present(by_role, names, role) and "image" in names:
                 # LLaVA and others name files in a column `image`; text formats cannot hold anything else in it.
-                found[role] = ("image",)
+                by_role[role] = ("image",)
     if asks:
-        _choose_question(found, names, where, config)
-    _choose_images(found, names, where, config)
+        _choose_question(by_role, names, where, config)
+    _choose_images(by_role, names, where, config)
     # Hugging Face's ImageFolder, COCO: the name of the image file, where no other column holds the image.
-    if FILE_NAME in names and "image_uri" in roles and not _present(found, names, "image", "image_uri", "images"):
-        found["image_uri"] = (FILE_NAME,)
-    if config.needs_image and not brings_image and not _present(found, names, "image", "image_uri", "images"):
+    if FILE_NAME in names and "image_uri" in roles and not _present(by_role, names, "image", "image_uri", "images"):
+        by_role["image_uri"] = (FILE_NAME,)
+    if config.needs_image and not brings_image and not _present(by_role, names, "image", "image_uri", "images"):
         wanted = " or ".join(repr(role) for role in ("image", "image_uri") if role in roles)
         hint = "--column image_uri=NAME" if "image_uri" in roles else "--column image=NAME"
         raise request_error(f"{where}: no column {wanted}; the columns are: {join_names(names)}; name it with {hint}")
-    layout = ColumnMap(**found)
+    layout = ColumnMap(**by_role)
     check_unique((*layout.names(), *config.keep, *present_labels(config, names)), names, where)
     return layout
 

@@ -61,31 +61,31 @@ class ImageRefResolver:
             named: what stands for it in a column of references, and the column's name.
             errors: takes what is wrong with them.
         """
-        found, path = ImageRef(), None
+        image, path = ImageRef(), None
         before = len(errors)
         value, name = embedded
         if isinstance(value, Mapping) and ("bytes" in value or "path" in value):
             path = _reference((value.get("path"), f"{name}.path"), errors)
             value = value.get("bytes")
         if isinstance(value, bytes):
-            found.data = value
+            image.data = value
         elif value is not None:
             errors.append(mismatch(name, value, "bytes"))
         written = _reference(named, errors)
-        if written is None and found.data is None and self._reads_images:
+        if written is None and image.data is None and self._reads_images:
             written = path
         if written is not None:
             try:
-                self._locate(found, written, named[1])
+                self._locate(image, written, named[1])
             except RowError as error:
                 errors.append(error)
         else:
-            found.reference = path
-        if found.data is None and found.uri is None and self._reads_images and len(errors) == before:
+            image.reference = path
+        if image.data is None and image.uri is None and self._reads_images and len(errors) == before:
             errors.append(RowError(ErrorCode.IMAGE_MISSING, "the row has no image and no image URI"))
-        return found
+        return image
 
-    def _locate(self, found: ImageRef, written: str, column: str) -> None:
+    def _locate(self, image: ImageRef, written: str, column: str) -> None:
         """Fill in where an image is, or its bytes where a `data:` URI carries them.
 
         Raises:
@@ -93,22 +93,22 @@ class ImageRefResolver:
         """
         if is_data_uri(written):
             # Until the data is known to be sound: what tells the row apart from others.
-            found.uri = found.reference = short_data_uri(written)
+            image.uri = image.reference = short_data_uri(written)
             data = decode_data_uri(written)
-            found.data, found.uri, found.reference = found.data or data, None, None
+            image.data, image.uri, image.reference = image.data or data, None, None
             return
         if len(written) > MAX_REFERENCE_CHARACTERS:
-            found.uri = found.reference = f"{written[:64]}…{short_data_uri(written).rpartition(';')[2]}"
+            image.uri = image.reference = f"{written[:64]}…{short_data_uri(written).rpartition(';')[2]}"
             reason = f"column {column!r} holds a reference of {len(written)} characters"
             raise RowError(ErrorCode.ROW_MALFORMED, f"{reason}; at most {MAX_REFERENCE_CHARACTERS} are allowed")
         if self._image_root is not None:
             # Until it is known to lie below the root: what tells the row apart from others.
-            found.uri = found.reference = written
-            found.uri, found.reference = below(self._image_root, written)
+            image.uri = image.reference = written
+            image.uri, image.reference = below(self._image_root, written)
             return
-        found.uri = resolve_uri(written, self._directory)
-        is_relative = found.uri != written
-        found.reference = posixpath.normpath(posixpath.join(self._from_root, written)) if is_relative else written
+        image.uri = resolve_uri(written, self._directory)
+        is_relative = image.uri != written
+        image.reference = posixpath.normpath(posixpath.join(self._from_root, written)) if is_relative else written
 
     def several(self, value: object, name: str, errors: list[RowError]) -> list[ImageRef]:
         """Return the images of a row that brings a list of them: bytes, references or structs of both; one at least.

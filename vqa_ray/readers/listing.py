@@ -233,20 +233,20 @@ def _list_pattern(uri: str) -> Listing:
     for pattern in expand_braces(uri):
         if not is_wild(pattern):
             root = absolute(pattern)
-            found = list_files(root, hidden=True)
-            if len(found) == 1 and found[0].uri == root:
+            matched = list_files(root, hidden=True)
+            if len(matched) == 1 and matched[0].uri == root:
                 named.add(root)
             else:
-                found = _wanted(root, found)
+                matched = _wanted(root, matched)
             roots.append(posixpath.dirname(root))
         else:
             fixed = _fixed(pattern)
             glob, root = Glob(pattern[len(fixed) :]), absolute(fixed or ".")
             roots.append(root)
             start = len(root.rstrip("/")) + 1
-            found = _wanted(root, list_files(root, hidden=True), glob)
-            named.update(entry.uri for entry in found if glob.names(entry.uri[start:]))
-        entries.update((entry.uri, entry) for entry in found)
+            matched = _wanted(root, list_files(root, hidden=True), glob)
+            named.update(entry.uri for entry in matched if glob.names(entry.uri[start:]))
+        entries.update((entry.uri, entry) for entry in matched)
     if not entries:
         raise request_error(f"{uri}: no file matches the pattern")
     listed = tuple(sorted(entries.values(), key=lambda entry: entry.uri))

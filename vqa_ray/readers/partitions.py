@@ -41,21 +41,21 @@ def path_values(uri: str, root: str, *, by_file_name: bool = True) -> dict[str, 
     """
     above, base = posixpath.split(root.rstrip("/"))
     *directories, name = [base, *uri.removeprefix(root.rstrip("/") + "/").split("/")]
-    found: dict[str, str | None] = {}
+    values: dict[str, str | None] = {}
     at = next((i for i in reversed(range(len(directories))) if _DIRECTORY.fullmatch(directories[i])), None)
     named = _FILE.fullmatch(name) if by_file_name else None
     if at is not None:
-        found[SPLIT] = directories[at]
+        values[SPLIT] = directories[at]
     elif named:
-        found[SPLIT] = named["hub"] or named["plain"]
+        values[SPLIT] = named["hub"] or named["plain"]
         at = len(directories) if named["hub"] else 0
     if at is not None and at > 1 and directories[at - 1].lower() != _DATA and "=" not in directories[at - 1]:
-        found[CONFIGURATION] = directories[at - 1]
+        values[CONFIGURATION] = directories[at - 1]
     for part in (*above.split("/"), *directories):
         column, mark, value = part.partition("=")
         if mark and column:
-            found[_decoded(column)] = None if value == _NULL else _decoded(value)
-    return found
+            values[_decoded(column)] = None if value == _NULL else _decoded(value)
+    return values
 
 
 def path_names(uris: Iterable[str], root: str, *, by_file_name: bool = True) -> tuple[str, ...]:

@@ -28,10 +28,10 @@ def integrity_errors(
         torn: input rows of which questions are missing, or there twice.
     """
     keys.sort()
-    found = [f"{torn} input rows lack one of their questions, or have one twice"] if torn else []
+    errors = [f"{torn} input rows lack one of their questions, or have one twice"] if torn else []
     twice = np.unique(keys[1:][keys[1:] == keys[:-1]])
     if len(twice):
-        found.append(f"{len(twice)} rows were written more than once, such as {_shown(twice)}")
+        errors.append(f"{len(twice)} rows were written more than once, such as {_shown(twice)}")
     unique = np.unique(keys)
     shards, starts, counts = np.unique(unique >> ROW_BITS, return_index=True, return_counts=True)
     lasts = unique[starts + counts - 1]
@@ -49,8 +49,8 @@ def integrity_errors(
             holes.append(f"shard {shard} has {count} of {rows} rows")
     if holes:
         more = f", and {len(holes) - _SHOWN} more" if len(holes) > _SHOWN else ""
-        found.append(f"rows are missing: {'; '.join(holes[:_SHOWN])}{more}")
-    return found
+        errors.append(f"rows are missing: {'; '.join(holes[:_SHOWN])}{more}")
+    return errors
 
 
 def unexpected_keys(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> list[str]:

@@ -148,8 +148,8 @@ def list_files(uri: str, *, hidden: bool = False) -> list[FileEntry]:
         )
         return sorted(local, key=_BY_URI)
     try:
-        found: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
-        missing = not found and not filesystem.exists(root)
+        objects: dict[str, dict[str, Any]] = filesystem.find(root, detail=True)
+        missing = not objects and not filesystem.exists(root)
     except FileNotFoundError:
         missing = True
     if missing:
@@ -159,7 +159,7 @@ def list_files(uri: str, *, hidden: bool = False) -> list[FileEntry]:
         raise RequestError(f"{uri}: no such file, directory or prefix")
     entries = (
         FileEntry(str(filesystem.unstrip_protocol(path)), size, at, etag)
-        for path, size, at, etag in object_files(found, root, hidden=hidden)
+        for path, size, at, etag in object_files(objects, root, hidden=hidden)
     )
     return sorted(entries, key=_BY_URI)
 

@@ -117,16 +117,16 @@ class _Worker:
     def _validate(self, epoch: int, rows: LabelledRows) -> ValidationRecord:
         begun = time.monotonic()
         results = self._task.validate(self._context.validation_rows())
-        found = self._task.metrics(distributed.gathered(results), rows)
+        metrics = self._task.metrics(distributed.gathered(results), rows)
         return ValidationRecord(
             step=self._trainer.step,
             epoch=epoch,
-            loss=found.loss,
-            accuracy=found.accuracy,
-            rows=found.rows,
-            accuracy_by_type=found.by_type,
-            rows_by_type=found.rows_by_type,
-            skipped=found.skipped,
+            loss=metrics.loss,
+            accuracy=metrics.accuracy,
+            rows=metrics.rows,
+            accuracy_by_type=metrics.by_type,
+            rows_by_type=metrics.rows_by_type,
+            skipped=metrics.skipped,
             seconds=time.monotonic() - begun,
         )
 

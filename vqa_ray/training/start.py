@@ -72,23 +72,23 @@ def describe_start(reference: str, task: Task = VQA) -> StartInfo:
     Raises:
         ModelLoadError: no such checkpoint, none of the task's architectures, or a part of it is missing or damaged.
     """
-    found = checkpoint.locate(reference)
-    config = checkpoint.read_json(found.path, "config.json")
+    files = checkpoint.locate(reference)
+    config = checkpoint.read_json(files.path, "config.json")
     label = f"model {reference}"
     architecture = _architecture(config, label, task)
-    transform = _transform(found.path, config, label, task)
+    transform = _transform(files.path, config, label, task)
     vocabulary = AnswerVocabulary.from_config(config, label) if architecture == _ANSWERING else None
-    weights = check_parts(found.path, config, label, vocabulary)
+    weights = check_parts(files.path, config, label, vocabulary)
     return StartInfo(
         reference,
-        checkpoint.pinned(reference, found.revisions),
-        found.path,
+        checkpoint.pinned(reference, files.revisions),
+        files.path,
         architecture,
         vocabulary,
         _max_text_tokens(config, task),
         transform,
-        checkpoint.fingerprint(found.path),
-        (*found.notes, *weights.notes(reference)),
+        checkpoint.fingerprint(files.path),
+        (*files.notes, *weights.notes(reference)),
     )
 
 

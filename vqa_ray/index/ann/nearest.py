@@ -58,7 +58,7 @@ class AnnIndex:
             For each query the scores (cosines), float32 (K,), descending, and the positions of the rows, int64 (K,);
             among equal scores the smallest position first. K is k, or less for fewer rows.
         """
-        found = []
+        results = []
         for vector in vectors:
             query: dict[str, Any] = {
                 "column": "vector",
@@ -74,8 +74,8 @@ class AnnIndex:
             scores = (1.0 - table["_distance"].to_numpy()).astype(np.float32)
             positions = self._positions.of(table["update"].to_pylist(), table["source_key"].to_numpy())
             order = np.lexsort((positions, -scores))
-            found.append((scores[order], positions[order]))
-        return found
+            results.append((scores[order], positions[order]))
+        return results
 
 
 class _RowPositions:

@@ -69,16 +69,16 @@ def parse(line: Line) -> Mapping[str, object] | str:
     if line.is_too_long:
         return f"longer than {len(line.data) - 1} bytes"
     try:
-        found = json.loads(line.data.decode(), object_pairs_hook=unique)
+        record = json.loads(line.data.decode(), object_pairs_hook=unique)
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start + 1}); another encoding is given with --encoding, as cp1252"
     except RecursionError:
         return "not JSON: nested too deeply"
     except ValueError as error:
         return f"not JSON: {one_line(error, 120)}"
-    if not isinstance(found, dict):
-        return f"not a JSON object but {_KINDS[type(found)]}"
-    return found
+    if not isinstance(record, dict):
+        return f"not a JSON object but {_KINDS[type(record)]}"
+    return record
 
 
 def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -98,19 +98,21 @@ def open_training_source(
     for name in renamed.values():
         if name not in source.config.labels:
             raise request_error(f"{config.uri}: no column {name!r}; the columns are: {join_names(source.columns)}")
-    found = next((name for name in candidates if name in source.config.labels), None)
-    if found is None:
+    column = next((name for name in candidates if name in source.config.labels), None)
+    if column is None:
         raise request_error(_no_truth(source, candidates, truth))
     given = {part.name: part.type for part in source.passthrough}
     _check_auxiliary(source, auxiliary)
-    has_type = answer_type in given and answer_type != found
+    has_type = answer_type in given and answer_type != column
     if has_type:
         _check(answer_type, given[answer_type], "string", is_text(plain(given[answer_type])), config)
-    used = (found, *((answer_type,) if has_type else ()), *auxiliary)
-    kind = _kind(given[found])
+    used = (column, *((answer_type,) if has_type else ()), *auxiliary)
+    kind = _kind(given[column])
     if kind is None:
-        raise request_error(f"{config.uri}: column {found!r} is {given[found]}; wanted for right answers is {_WANTED}")
-    return TrainingSource(source.with_labels(used), found, kind, answer_type if has_type else None, auxiliary)
+        raise request_error(
+            f"{config.uri}: column {column!r} is {given[column]}; wanted for right answers is {_WANTED}"
+        )
+    return TrainingSource(source.with_labels(used), column, kind, answer_type if has_type else None, auxiliary)
 
 
 def open_caption_source(
@@ -133,17 +135,17 @@ def open_caption_source(
     labels = tuple(dict.fromkeys((*candidates, *auxiliary)))
     config_read = replace(config, columns=others, keep=(), labels=labels, questions=(), needs_question=False)
     source = open_source(config_read, earlier)
-    found = next((name for name in candidates if name in source.config.labels), None)
-    if found is None:
+    column = next((name for name in candidates if name in source.config.labels), None)
+    if column is None:
         raise request_error(
             f"{config.uri}: no column {candidates[0]!r} with captions; the columns are: {join_names(source.columns)}; "
             "name it with --column caption=NAME"
         )
-    given = next(plain(part.type) for part in source.passthrough if part.name == found)
+    given = next(plain(part.type) for part in source.passthrough if part.name == column)
     is_list = _is_list(given) and (is_text(plain(given.value_type)) or types.is_null(given.value_type))
-    _check(found, given, "string, or list<string>: several captions of an image", is_text(given) or is_list, config)
+    _check(column, given, "string, or list<string>: several captions of an image", is_text(given) or is_list, config)
     _check_auxiliary(source, auxiliary)
-    return TrainingSource(source.with_labels((found, *auxiliary)), found, "captions", None, auxiliary)
+    return TrainingSource(source.with_labels((column, *auxiliary)), column, "captions", None, auxiliary)
 
 
 def _no_truth(source: Source, candidates: tuple[str, ...], truth: str | None) -> str:

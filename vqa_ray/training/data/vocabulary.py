@@ -100,15 +100,15 @@ def read_vocabulary(uri: str, encoding: str | None = None) -> AnswerVocabulary:
 
 def _json_answers(text: str, uri: str) -> list[str]:
     try:
-        found = json.loads(text)
+        answers = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RequestError(f"{uri}: the answer vocabulary is not JSON: {one_line(error, 120)}") from error
-    if isinstance(found, list):
-        wrong = [answer for answer in found if not isinstance(answer, str)]
+    if isinstance(answers, list):
+        wrong = [answer for answer in answers if not isinstance(answer, str)]
         if wrong:
             raise RequestError(f"{uri}: {one_line(repr(wrong[0]), 60)} is no answer; wanted is a list of strings")
-        return list(found)
-    indices = sorted(index for index in found.values() if type(index) is int)
-    if indices != list(range(len(found))):
-        raise RequestError(f"{uri}: wanted is {{answer: index}} with the indices 0 to {len(found) - 1}, each once")
-    return sorted(found, key=lambda answer: int(found[answer]))
+        return list(answers)
+    indices = sorted(index for index in answers.values() if type(index) is int)
+    if indices != list(range(len(answers))):
+        raise RequestError(f"{uri}: wanted is {{answer: index}} with the indices 0 to {len(answers) - 1}, each once")
+    return sorted(answers, key=lambda answer: int(answers[answer]))

@@ -56,17 +56,17 @@ def validate(
         RESULTS, one row for each row, in no particular order.
     """
     vocabulary = pa.array(labels, pa.string())
-    found = []
+    results = []
     with Prefetcher(_parts(tables, tokenize, len(labels), trainer.device.type == "cuda"), 1) as parts:
         for part in parts:
             for keys, (logits, targets) in zip(part.keys, predictions(trainer, part.groups), strict=True):
                 loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
                 best, positions = logits.max(dim=1)
                 answers = vocabulary.take(pa.array(positions.numpy()))
-                found.append(_answered(keys, loss.numpy(), answers, best.sigmoid().numpy()))
+                results.append(_answered(keys, loss.numpy(), answers, best.sigmoid().numpy()))
             if part.skipped:
-                found.append(failed_rows(part.skipped, RESULTS))
-    return pa.concat_tables(found) if found else RESULTS.empty_table()
+                results.append(failed_rows(part.skipped, RESULTS))
+    return pa.concat_tables(results) if results else RESULTS.empty_table()
 
 
 def metrics_of(results: pa.Table, rows: LabelledRows) -> ValidationMetrics:
