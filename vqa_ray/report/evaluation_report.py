@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, replace
 from functools import partial
@@ -20,6 +21,9 @@ from vqa_ray.storage.uri import name_of, redacted_uri
 
 _MISTAKES, _UNPARSED = 24, 8
 _HEADLINES = 4
+_MOST_TAGS = 200
+# A measure of one tag.
+_OF_A_TAG = re.compile(r"(\w+)\[(.+)\]", re.DOTALL)
 # What became of the rows of truth, then what lies outside of the mean.
 _COUNTS = {
     "truth": "rows of truth",
@@ -43,7 +47,7 @@ def evaluation_report(uri: str, record: EvaluationRecord, *, allow_http: bool = 
         allow_http: whether images are fetched from the web.
     """
     rows = EvaluatedRows.read(uri)
-    overall = [each for each in record.measures if each.group is None]
+    overall = [each for each in record.measures if each.group is None and _OF_A_TAG.fullmatch(each.name) is None]
     headlines = sorted(overall, key=lambda each: each.name != record.headline)
     level = f"{100 * record.interval['level']:.0f} %"
     truth = f"against {redacted_uri(record.truth)}" if record.truth else "against the truth that the run holds"
@@ -62,6 +66,7 @@ def evaluation_report(uri: str, record: EvaluationRecord, *, allow_http: bool = 
         sections=(
             Section("All measures", bars=tuple(_overall(headlines, record)) if overall[1:] else ()),
             Section("Broken down", _intervals(record, level), bars=tuple(_breakdowns(record))),
+            Section("By tag", tables=tuple(_tags(record))),
             _trust(record.calibration),
             Section(
                 "Most confident mistakes",
@@ -123,6 +128,25 @@ def _breakdowns(record: EvaluationRecord) -> Iterator[Bars]:
         ordered = sorted(measures, key=lambda pair: -pair[1].n)
         bars = tuple(_bar(value, each, top) for value, each in ordered[:MOST_BARS])
         yield Bars(f"{name} by {column}", (column, name, "rows"), bars, more=max(0, len(ordered) - MOST_BARS))
+
+
+def _tags(record: EvaluationRecord) -> Iterator[Table]:
+    """Return the measures of single tags, `f1[colour=red]`, a row for each tag."""
+    found: dict[str, dict[str, Measure]] = {}
+    for each in record.measures:
+        name = _OF_A_TAG.fullmatch(each.name)
+        if name is not None and each.group is None:
+            found.setdefault(name[2], {})[name[1]] = each
+    if not found:
+        return
+    names = list(dict.fromkeys(name for measures in found.values() for name in measures))
+    top = scale_top((each.value for measures in found.values() for each in measures.values()), record.scale)
+    rows = tuple(
+        (cut_text(tag), *(shown_value(measures[name].value, top) if name in measures else "–" for name in names))
+        for tag, measures in list(found.items())[:_MOST_TAGS]
+    )
+    more = f"{len(found) - _MOST_TAGS:,} more in measures.parquet" if len(found) > _MOST_TAGS else ""
+    yield Table("Measures of each tag", ("tag", *names), rows, more, numbers_from=1, wide=True)
 
 
 def _bar(label: str, measure: Measure, top: float) -> Bar:
@@ -191,5 +215,5 @@ def _errors(record: EvaluationRecord, rows: EvaluatedRows) -> Section:
     head = "code", "share of truth", "rows"
     codes = counted_bars("Rows that failed", head, record.errors, record.rows.get("truth", 0), tone="wrong")
     texts = tuple((cut_text(image), code, cut_text(question)) for code, image, question in rows.failures())
-    table = Table("Examples", ("image", "code", "question"), texts)
+    table = Table("Examples", ("image", "code", "question"), texts, wide=True)
     return Section("Errors", bars=(codes,) if codes.bars else (), tables=(table,) if texts else ())

@@ -26,7 +26,8 @@ def given_answers(job: str, table: pa.Table) -> pa.Table:
     """Return GIVEN: what the answered rows of a table say, in the order of its rows for each question of a row.
 
     `row` is the number of the row in the table. `question` is the question, the name of the attribute, or `caption`;
-    `answer` is null where an attribute has no value; the score of several values is that of the least sure.
+    `answer` is null where an attribute has no value; the score of several values is that of the least sure, and the
+    score of a `no` is one minus that of `yes`: how sure the run is of its answer.
 
     Args:
         job: `answer`, `tag`, `caption` or `retrieve`.
@@ -75,5 +76,6 @@ def _retrieved(answered: pa.Table, rows: pa.Array) -> tuple[object, ...]:
     other = pc.binary_join_element_wise("not", wanted, " ")
     answer = pc.if_else(fits, pc.fill_null(wanted, "yes"), pc.fill_null(other, "no"))
     asked = pc.is_valid(score)
-    parts = (rows.take(pc.list_parent_indices(scores)), question, answer, score)
+    sure = pc.if_else(fits, score, pc.subtract(pa.scalar(1, pa.float32()), score))
+    parts = (rows.take(pc.list_parent_indices(scores)), question, answer, sure)
     return tuple(each.filter(asked) for each in parts)

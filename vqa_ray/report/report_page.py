@@ -65,13 +65,14 @@ class Bars:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of texts; the columns from `numbers_from` on hold numbers."""
+    """A table of texts; the columns from `numbers_from` on hold numbers. A wide one has a row of the page to itself."""
 
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     about: str = ""
     numbers_from: int = 99
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

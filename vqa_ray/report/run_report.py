@@ -130,7 +130,7 @@ def _problems(tally: RunTally) -> Section:
         for code in sorted(tally.examples, key=lambda code: -tally.errors[code])
         for image, message in tally.examples[code]
     )
-    table = Table("Examples of errors", ("image", "code", "message"), examples)
+    table = Table("Examples of errors", ("image", "code", "message"), examples, wide=True)
     return Section(
         "Errors and warnings",
         "" if tally.errors or tally.warnings else "None.",

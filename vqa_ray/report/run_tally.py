@@ -89,7 +89,11 @@ def tally_run(job: str, parts: Sequence[str], unsure: int) -> RunTally:
             total.matches.update(_counts(table.filter(ok)["match"]))
         if "finish_reason" in names:
             total.cut += pc.sum(pc.equal(table["finish_reason"], "length")).as_py() or 0
-        _count_answers(total, given_answers(job, table), table["source_key"], unsure)
+        given = given_answers(job, table)
+        _count_answers(total, given, table["source_key"], unsure)
+        # Of `retrieve`, how well the whole expression fits.
+        scores = table.filter(ok)["score"] if job == "retrieve" else given["score"]
+        total.scores += np.histogram(np.clip(scores.drop_null().to_numpy(), 0, 1), EDGES)[0]
     return total
 
 
@@ -110,7 +114,6 @@ def _count_answers(total: RunTally, given: pa.Table, keys: pa.ChunkedArray, unsu
         _keep_frequent(total)
     scores = given["score"].to_numpy().astype(np.float64)
     known = np.flatnonzero(~np.isnan(scores))
-    total.scores += np.histogram(np.clip(scores[known], 0, 1), EDGES)[0]
     lowest = known[np.argsort(scores[known], kind="stable")[:unsure]]
     rows = given.take(pa.array(lowest)).to_pylist()
     found = [Unsure(row["score"], keys[row["row"]].as_py(), row["question"], row["answer"]) for row in rows]

@@ -18,6 +18,7 @@ from tests.unit.browse.site import HOSTILE, MARKUP, table_of, write_run
 from tests.unit.report.test_gallery import Page
 from vqa_ray import schema
 from vqa_ray.errors import RequestError
+from vqa_ray.judging.record import Measure
 from vqa_ray.report.evaluation_report import evaluation_report
 from vqa_ray.report.report_page import Report, render_report
 from vqa_ray.report.run_report import run_report
@@ -92,7 +93,7 @@ def test_a_run_of_answers_is_told_with_its_errors_and_its_least_sure_answers(tmp
                 {"match": False, "score": 0.1, "scores": [{"question": "a dog?", "answer": None, "score": 0.1}]},
                 {"match": False, "scores": [{"question": "what?", "answer": "mug", "score": 0.2}]},
             ],
-            ("a dog?", "matches", "not mug", "yes", "no"),
+            ("a dog?", "matches", "not mug", "yes", "no", "0.80", "2 scores; 50 % of them below 0.5"),
         ),
         (
             "answer",
@@ -159,6 +160,16 @@ def test_an_evaluation_is_told_with_intervals_plots_and_mistakes(tmp_path: Path)
     assert len(page.all("img")) == 2
     # Mistakes that were made twice or more.
     assert re.search(r"mug\s*cup\s*2", page.text)
+
+
+def test_measures_of_tags_share_a_table(tmp_path: Path) -> None:
+    names = ("f1_micro", "f1[colour=red]", "recall[colour=red]", "f1[motif=a [b]]")
+    measures = [Measure(name, 0.125 * (number + 1), 0.1, 0.9, 5, 5) for number, name in enumerate(names)]
+    record = write_evaluation(tmp_path, [evaluated("1", "a", "b")], headline="f1_micro", measures=measures)
+    page = Page(render_report(evaluation_report(str(tmp_path), record)))
+    assert "All measures" not in page.text
+    text = " ".join(page.text.split())
+    assert "tagf1recall colour=red0.25000.3750 motif=a [b]0.5000–" in text
 
 
 def test_an_evaluation_without_scores_has_no_plots(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_every_answer_and_every_value_of_an_attribute_is_an_item(tmp_path: Path)
         {"question": "never asked?", "answer": None, "score": None},
     ]
     found = write_run(tmp_path / "c", "retrieve", table_of(schema.RETRIEVE, [{"match": False, "scores": scores}]))
-    assert all_of(found) == [("0/0", "a dog?", "yes", 0.9), ("0/1", "what?", "not mug", 0.2)]
+    assert all_of(found) == [("0/0", "a dog?", "yes", 0.9), ("0/1", "what?", "not mug", 0.8)]
     captions = write_run(tmp_path / "d", "caption", table_of(schema.CAPTION, [{"caption": "a", "caption_score": 1.0}]))
     assert all_of(captions) == [("0/0", "caption", "a", 1.0)]
 
