@@ -55,7 +55,8 @@ class Layout:
         truth: our column → field.
         prompt: how question, hint and choices become one text.
         rows_at: the member of a JSON document that holds the records; empty for the whole document.
-        reads_together: whether several files are parts of one benchmark (POPE), not splits of it.
+        reads_together: whether several files are parts of one benchmark, not splits of it.
+        repeats_ids: whether such files repeat ids, which then have the split before them (POPE).
         rotates: whether each record becomes as many as it has choices (CircularEval); they stand in columns A, B, ….
     """
 
@@ -73,6 +74,7 @@ class Layout:
     folders: tuple[str, ...] = ()
     rows_at: str = ""
     reads_together: bool = False
+    repeats_ids: bool = False
     rotates: bool = False
 
     def fields(self) -> dict[str, pa.DataType]:

@@ -116,6 +116,7 @@ LAYOUTS: Mapping[Format, Layout] = {
         image_id=stem("image_source", "image"),
         folders=("val2014/", "images/val2014/", "coco/val2014/", "images/"),
         reads_together=True,
+        repeats_ids=True,
     ),
     "mme": Layout(
         "MME",

@@ -80,7 +80,7 @@ class RowMaker:
     def _question_id(self, record: Record) -> str | None:
         """Return the id of a question; where several files are read, with the split before an id of one of them."""
         value = self._layout.question_id(record)
-        split = self._layout.truth["split"](record) if self._by_split and "split" in self._layout.truth else None
+        split = self._layout.truth["split"](record) if self._by_split else None
         return None if value is None else f"{split}/{value}" if split else str(value)
 
     def _placed(self, image: object) -> object:

@@ -38,7 +38,7 @@ _REFERENCES = 4
 _ROLES = ("question", "image_folder")
 _COLUMNS = ColumnMap(images=("images",), question=("question",), image_id=("image_id",), question_id=("question_id",))
 # What `Shard.names` holds before the files of a folder: the text before a reference and the text behind it, the split
-# to read, and a mark where several files are read together.
+# to read, and a mark where other files repeat its ids.
 _PLACE = 4
 _NOWHERE = ("",) * _PLACE
 # Stands for a file of a folder: its references are relative to the folder.
@@ -66,7 +66,8 @@ def open_benchmark(name: Format, config: InputConfig, listing: Listing) -> Opene
         shards, sample = _open_folder(config, layout, listing, tables)
         tables = ()
     for entry in tables:
-        more, records = _open_table(config, layout, entry, listing.fragment, together=len(tables) > 1)
+        repeats = layout.repeats_ids and len(tables) > 1 and kind_of_table(entry.uri) == "json"
+        more, records = _open_table(config, layout, entry, listing.fragment, repeats_ids=repeats)
         shards += [replace(shard, index=len(shards) + i) for i, shard in enumerate(more)]
         sample += records[: _SAMPLE - len(sample)]
     if not shards:
@@ -158,12 +159,12 @@ def _open_folder(
 
 
 def _open_table(
-    config: InputConfig, layout: Layout, entry: FileEntry, split: str, *, together: bool
+    config: InputConfig, layout: Layout, entry: FileEntry, split: str, *, repeats_ids: bool
 ) -> tuple[list[Shard], list[Record]]:
     """Return the shards of a file, and its first records."""
     is_parquet = kind_of_table(entry.uri) == "parquet"
     part = "" if is_parquet and HUB_PARQUET.search(entry.uri) else split
-    whole = Shard(0, entry.uri, size_bytes=entry.size_bytes, names=("", "", part, "together" if together else ""))
+    whole = Shard(0, entry.uri, size_bytes=entry.size_bytes, names=("", "", part, "repeats" if repeats_ids else ""))
     shards = [replace(shard, names=whole.names) for shard in row_group_shards(entry.uri)] if is_parquet else [whole]
     if not shards:
         return [], []
@@ -194,10 +195,10 @@ def _open_table(
     if kind_of_table(entry.uri) != "json":
         is_known = not layout.rotates and not part
         return [replace(shard, names=names, rows=shard.rows if is_known else None) for shard in shards], sample
-    pieces = range(0, count, _SHARD_ROWS)
+    pieces = [(start, min(start + _SHARD_ROWS, count)) for start in range(0, count, _SHARD_ROWS)]
     return [
-        Shard(i, entry.uri, start, min(start + _SHARD_ROWS, count), names, min(_SHARD_ROWS, count - start))
-        for i, start in enumerate(pieces)
+        Shard(i, entry.uri, start, stop, names, None if layout.rotates else stop - start)
+        for i, (start, stop) in enumerate(pieces)
     ], sample
 
 
@@ -237,8 +238,8 @@ def read_benchmark(source: Source, shard: Shard, wanted: Callable[[int], bool]) 
     """Yield the rows of one shard: one for each record, or for each of its rotations."""
     layout = LAYOUTS[source.format]
     uri = shard.uri if len(shard.names) <= _PLACE else f"{shard.uri}/{_FOLDER}"
-    before, behind, _, together = shard.names[:_PLACE]
-    maker = RowMaker(source, layout, uri, (before, behind), by_split=bool(together))
+    before, behind, _, repeats_ids = shard.names[:_PLACE]
+    maker = RowMaker(source, layout, uri, (before, behind), by_split=bool(repeats_ids))
     found = _records(layout, shard, source.config, wanted)
     return numbered(_rotated(found) if layout.rotates else found, maker.row, wanted)
 

@@ -185,6 +185,10 @@ def test_several_splits_are_read_together_where_they_are_one_benchmark(tmp_path:
     other.write_text((tmp_path / "coco_pope_random.json").read_text())
     rows = read(tmp_path, format="pope")
     assert [row["question_id"] for row in rows] == ["popular/1", "popular/2", "random/1", "random/2"]
+    charts = SAMPLES["chartqa"](tmp_path / "test")
+    (charts.parent / "test_augmented.json").write_text(charts.read_text())
+    found = [(row["question_id"], row["split"]) for row in read(charts.parent)]
+    assert found == [("test_augmented/0", "augmented"), ("test_human/0", "human")]
 
 
 def test_a_question_of_several_images_is_an_error_for_a_model_of_one(tmp_path: Path) -> None:
@@ -235,6 +239,14 @@ def test_rotations_of_circular_evaluation(tmp_path: Path) -> None:
     assert {row["image_id"] for row in rows} == {"7"}
     assert len({row["row_id"] for row in rows}) == 5
     assert rows[1]["image"] == rows[0]["image"] == RED
+
+
+def test_rotations_of_questions_in_json(tmp_path: Path) -> None:
+    row = {"question": "q?", "A": "x", "B": "y", "answer": "A", "category": "c", "l2-category": "l"}
+    (tmp_path / "m.json").write_text(json.dumps([{"index": i, "image": "a.jpg", **row} for i in range(2)]))
+    write_image(tmp_path / "a.jpg")
+    rows = read(tmp_path / "m.json", format="mmbench-circular")
+    assert [row["question_id"] for row in rows] == ["0", "1000000", "1", "1000001"]
 
 
 def test_what_cannot_be_rotated_is_an_error(tmp_path: Path) -> None:
