@@ -27,10 +27,13 @@ def _alone(rows: int, name: str) -> str:
 
 def _of_truth(pair: Pair, first: str, second: str) -> Iterator[str]:
     yield f"  {'':{_WIDTH}} {'first':>8} {'second':>8} {'difference (95 %)':>28} {'p':>8}"
-    for each in pair.differences:
+    shown = [each for each in pair.differences if "[" not in each.name]
+    for each in shown:
         yield f"  {_name(each):{_WIDTH}} {_number(each.first):>8} {_number(each.second):>8} {_interval(each):>28} " + (
             f"{_p(each.p_value):>8}"
         )
+    if left_out := len(pair.differences) - len(shown):
+        yield f"  {left_out} more measures are in comparison.json"
     if pair.adjusted_p_value is not None and pair.adjusted_p_value != pair.p_value:
         yield f"  p of no difference, adjusted for all pairs (Holm): {_p(pair.adjusted_p_value)}"
     if pair.mcnemar is not None:
