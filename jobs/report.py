@@ -18,7 +18,7 @@ from vqa_ray.report.evaluation_report import evaluation_report
 from vqa_ray.report.plots import check_plots
 from vqa_ray.report.report_page import Report, write_report
 from vqa_ray.report.run_report import run_report
-from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.filesystem import exists
 from vqa_ray.storage.store_errors import store_failures, store_reason
@@ -39,6 +39,7 @@ def run(spec: ReportSpec) -> None:
 
 
 def _report(spec: ReportSpec) -> Report:
+    require_directory(spec.what, spec.what, "a run, or a directory of evaluate or compare")
     try:
         record = RunRecord.read(RunDirectory(spec.what).record)
         if record is not None:

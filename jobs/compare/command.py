@@ -23,7 +23,7 @@ from vqa_ray.judging.directory import EvaluationDirectory
 from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.judging.run_table import open_run
 from vqa_ray.runs import manifest
-from vqa_ray.runs.directory import PRIVATE, RunDirectory
+from vqa_ray.runs.directory import PRIVATE, RunDirectory, require_directory
 from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.delete import delete, delete_directory
@@ -68,12 +68,9 @@ def run(spec: CompareSpec) -> None:
 
 def _check_run(uri: str, *, beside_evaluations: bool) -> None:
     """Refuse what is no finished run, and runs among evaluations."""
+    require_directory(uri, uri, "an evaluation (vqa-ray evaluate) or a finished run")
     directory = RunDirectory(uri)
-    try:
-        is_run = RunRecord.read(directory.record) is not None
-    except NotADirectoryError:
-        is_run = False
-    if not is_run:
+    if RunRecord.read(directory.record) is None:
         begun = exists(EvaluationDirectory(uri).request)
         state = "the evaluation has not finished; finish it with the command that began it" if begun else ""
         raise RequestError(f"{uri}: {state or 'expected an evaluation (vqa-ray evaluate) or a finished run'}")

@@ -104,7 +104,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
         ),
         (["{tmp}/index", "--verify-model", "{tmp}/none"], "{tmp}/none"),
         (["{tmp}/index", "--model", "fake:quadrants"], "model fake:quadrants makes 4 × 14"),
-        (["{tmp}/run", "--index", "{tmp}/run"], "{tmp}/run: holds no index"),
+        (["{tmp}/run", "--index", "{tmp}/run"], "--index {tmp}/run: holds no index"),
         (["{tmp}/run", "--verify-model", "fake:"], "--verify-model: {tmp}/run is no index but the results of caption"),
         (["{tmp}/run", "--model", "fake:"], "--model: {tmp}/run is no index but the results of caption"),
         (["{tmp}/other", "--verify-model", "fake:"], "the index was built with"),

@@ -217,7 +217,7 @@ def test_answers_are_compared_by_question(tmp_path: Path, capsys: pytest.Capture
     [
         (["tags"], [], "nothing to compare it with; expected two or more"),
         (["tags", "tags"], [], "is given twice"),
-        (["tags", "nowhere"], [], "nowhere: expected an evaluation (vqa-ray evaluate) or a finished run"),
+        (["tags", "nowhere"], [], "nowhere: no such directory or prefix; expected an evaluation"),
         (["tags", "begun"], [], "begun: the run has not finished; finish it with the command that began it"),
         (["judged", "judging"], [], "judging: the evaluation has not finished; finish it with"),
         (["tags", "judged"], [], "tags: is a run, others are evaluations; expected inputs of one kind"),

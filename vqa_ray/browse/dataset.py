@@ -142,7 +142,7 @@ def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None, al
         order = np.lexsort((rows["row_id"].to_numpy(), -scores)).astype(np.int64)
     thumbnails = Thumbnails()
     if index is not None:
-        opened = open_index(index)
+        opened = open_index(index, label=f"--index {index}")
         thumbnails = Thumbnails.of_rows(opened, rows)
         notes += (
             () if thumbnails.found else (f"No row is in the index {index} by its row_id or image_id: no pictures.",)

@@ -24,17 +24,22 @@ LARGE = ("embedding", "thumbnail")
 _VECTOR_COLUMNS = ("embedding", "status")
 
 
-def open_index(uri: str, version: int | None = None) -> Index:
+def open_index(uri: str, version: int | None = None, *, label: str = "") -> Index:
     """Open the latest whole version of an index, or a given one, for reading.
+
+    Args:
+        uri: of the index.
+        version: its number; None for the latest.
+        label: what messages begin with, such as `--index URI`; the URI without.
 
     Raises:
         RequestError: there is no index, none of its versions is whole, or it lacks the version.
     """
-    require_directory(uri, uri, "an index, which `vqa-ray index` makes")
+    require_directory(label or uri, uri, "an index, which `vqa-ray index` makes")
     layout = IndexDirectory(uri)
     found = versions.latest(layout) if version is None else versions.read(layout, version)
     if found is None:
-        raise RequestError(f"{uri}: holds no index; expected an output of `vqa-ray index`")
+        raise RequestError(f"{label or uri}: holds no index; expected an output of `vqa-ray index`")
     return Index(layout, found)
 
 
