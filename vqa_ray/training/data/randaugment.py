@@ -33,61 +33,9 @@ _SOLARIZE_AT = 128
 _CHANNELS = 3
 
 
-def _auto_contrast(image: PillowImage.Image, _: float) -> PillowImage.Image:
-    return ImageOps.autocontrast(image)
-
-
-def _equalize(image: PillowImage.Image, _: float) -> PillowImage.Image:
-    return ImageOps.equalize(image)
-
-
-def _posterize(image: PillowImage.Image, bits: float) -> PillowImage.Image:
-    return ImageOps.posterize(image, max(1, int(bits)))
-
-
-def _solarize(image: PillowImage.Image, threshold: float) -> PillowImage.Image:
-    return ImageOps.solarize(image, math.ceil(threshold))
-
-
 def _solarize_add(image: PillowImage.Image, addition: float) -> PillowImage.Image:
     brighter = [min(level + int(addition), 255) for level in range(256)]
     return ImageOps.solarize(image.point(brighter * _CHANNELS), _SOLARIZE_AT)
-
-
-def _colour(image: PillowImage.Image, factor: float) -> PillowImage.Image:
-    return ImageEnhance.Color(image).enhance(factor)
-
-
-def _contrast(image: PillowImage.Image, factor: float) -> PillowImage.Image:
-    return ImageEnhance.Contrast(image).enhance(factor)
-
-
-def _brightness(image: PillowImage.Image, factor: float) -> PillowImage.Image:
-    return ImageEnhance.Brightness(image).enhance(factor)
-
-
-def _sharpness(image: PillowImage.Image, factor: float) -> PillowImage.Image:
-    return ImageEnhance.Sharpness(image).enhance(factor)
-
-
-def _rotate(image: PillowImage.Image, degrees: float) -> PillowImage.Image:
-    return image.rotate(degrees)
-
-
-def _shear_x(image: PillowImage.Image, share: float) -> PillowImage.Image:
-    return _moved(image, (1, share, 0, 0, 1, 0))
-
-
-def _shear_y(image: PillowImage.Image, share: float) -> PillowImage.Image:
-    return _moved(image, (1, 0, 0, share, 1, 0))
-
-
-def _translate_x(image: PillowImage.Image, share: float) -> PillowImage.Image:
-    return _moved(image, (1, 0, share * max(image.size), 0, 1, 0))
-
-
-def _translate_y(image: PillowImage.Image, share: float) -> PillowImage.Image:
-    return _moved(image, (1, 0, 0, 0, 1, share * max(image.size)))
 
 
 def _moved(image: PillowImage.Image, matrix: tuple[float, ...]) -> PillowImage.Image:
@@ -96,23 +44,23 @@ def _moved(image: PillowImage.Image, matrix: tuple[float, ...]) -> PillowImage.I
 
 # Name → operation, and its argument at magnitude 0 and at the largest.
 _COLOURS: dict[str, tuple[Operation, float, float]] = {
-    "auto_contrast": (_auto_contrast, 0, 1),
-    "equalize": (_equalize, 0, 1),
-    "posterize": (_posterize, 0, 4),
-    "solarize": (_solarize, 0, 256),
+    "auto_contrast": (lambda image, _: ImageOps.autocontrast(image), 0, 1),
+    "equalize": (lambda image, _: ImageOps.equalize(image), 0, 1),
+    "posterize": (lambda image, bits: ImageOps.posterize(image, max(1, int(bits))), 0, 4),
+    "solarize": (lambda image, threshold: ImageOps.solarize(image, math.ceil(threshold)), 0, 256),
     "solarize_add": (_solarize_add, 0, 110),
-    "colour": (_colour, 0.1, 1.9),
-    "contrast": (_contrast, 0.1, 1.9),
-    "brightness": (_brightness, 0.1, 1.9),
-    "sharpness": (_sharpness, 0.1, 1.9),
+    "colour": (lambda image, factor: ImageEnhance.Color(image).enhance(factor), 0.1, 1.9),
+    "contrast": (lambda image, factor: ImageEnhance.Contrast(image).enhance(factor), 0.1, 1.9),
+    "brightness": (lambda image, factor: ImageEnhance.Brightness(image).enhance(factor), 0.1, 1.9),
+    "sharpness": (lambda image, factor: ImageEnhance.Sharpness(image).enhance(factor), 0.1, 1.9),
 }
 # These go either way, by a fair coin.
 _MOVES: dict[str, tuple[Operation, float, float]] = {
-    "rotate": (_rotate, 0, 30),
-    "shear_x": (_shear_x, 0, 0.3),
-    "shear_y": (_shear_y, 0, 0.3),
-    "translate_x": (_translate_x, 0, _LARGEST_SHIFT),
-    "translate_y": (_translate_y, 0, _LARGEST_SHIFT),
+    "rotate": (lambda image, degrees: image.rotate(degrees), 0, 30),
+    "shear_x": (lambda image, share: _moved(image, (1, share, 0, 0, 1, 0)), 0, 0.3),
+    "shear_y": (lambda image, share: _moved(image, (1, 0, 0, share, 1, 0)), 0, 0.3),
+    "translate_x": (lambda image, share: _moved(image, (1, 0, share * max(image.size), 0, 1, 0)), 0, _LARGEST_SHIFT),
+    "translate_y": (lambda image, share: _moved(image, (1, 0, 0, 0, 1, share * max(image.size))), 0, _LARGEST_SHIFT),
 }
 _TABLE = _COLOURS | _MOVES
 
