@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from vqa_ray.comparison.record import ROWS, Comparison, Difference, Drift, Pair, Wins
+from vqa_ray.comparison.record import ROWS, Comparison, Difference, Drift, Group, Pair, Wins
 from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.report.card import Card, Line, ScoredText
 from vqa_ray.report.evaluation_cards import pictures_of, run_of
@@ -102,13 +103,16 @@ def _facts(found: Comparison, pair: Pair) -> Iterator[Fact]:
 def _differences(title: str, found: Comparison, pair: Pair) -> Section:
     grouped: dict[tuple[str, str], list[Difference]] = {}
     for each in pair.differences:
-        grouped.setdefault((each.group.column if each.group else "", each.name), []).append(each)
+        # `f1[colour=red]` is the measure f1 of one tag.
+        name, bracket, tag = each.name.partition("[")
+        group = Group("tag", tag.removesuffix("]")) if bracket and each.group is None else each.group
+        grouped.setdefault((group.column if group else "", name), []).append(replace(each, name=name, group=group))
     bars = []
     for (column, name), differences in grouped.items():
         top = scale_top(value for each in differences for value in (each.first, each.second))
         limits = [abs(value) for each in differences for value in (each.difference, each.low, each.high) if value]
         reach = max(limits, default=1.0)
-        ordered = sorted(differences, key=lambda each: -each.n)
+        ordered = sorted(differences, key=lambda each: (-each.n, -abs(each.difference or 0)))
         shown = tuple(_difference(each, name, top, reach) for each in ordered[:MOST_BARS])
         head = (column or "measure", "difference", "rows")
         label = f"{name} by {column}" if column else name
