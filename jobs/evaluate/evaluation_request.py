@@ -170,7 +170,9 @@ def _config(spec: EvaluateSpec, uri: str) -> InputConfig:
 
 
 def _open_truth(spec: EvaluateSpec, uri: str, read: Sequence[str], kind: str) -> Side:
-    config = replace(_config(spec, uri), format=spec.input_format, image_root=spec.image_root, questions=())
+    config = replace(
+        _config(spec, uri), format=spec.input_format, image_root=spec.image_root, questions=tuple(spec.question)
+    )
     try:
         table = open_records(config, read)
         reviews = ReviewTable.of(table.source) if kind == "labels" and isinstance(table, RecordTable) else None

@@ -23,20 +23,20 @@ class EvaluateSpec(QuestionGroup, PromptGroup, GenerationGroup, DeviceGroup, Job
         "Finished run of answer, tag, caption or retrieve; or a table with ids and predictions.",
         None,
         unit="RUN",
-        group="Input",
     )
     truth: str | None = option(
         "Truth, in any format of --input. Default: columns that the run kept; with --model, the input.",
         None,
         unit="URI",
-        group="Input",
     )
     protocol: str | None = option(
         "How predictions are judged: vqa-v2, pope, mmmu, exact-match, tags … Default: by the job or the format.",
         None,
         unit="NAME",
     )
-    by: list[str] = option("Also measure by the values of this column of the truth or the run. Repeatable.", [])
+    by: list[str] = option(
+        "Also measure by the values of this column of the truth or the run. Repeatable.", [], unit="COLUMN"
+    )
     key: str | None = option(
         "Column of ids that both sides have. Default: question_id, image_id and question, image_id, or row_id.",
         None,

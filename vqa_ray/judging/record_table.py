@@ -77,7 +77,7 @@ def open_records(config: InputConfig, wanted: Sequence[str]) -> RecordTable | An
     """Open a table in any format of inputs; it may lack images.
 
     Args:
-        config: what to read.
+        config: what to read; with questions of its own, those of the table are left out.
         wanted: columns to read where the table has them, beside ids and question.
 
     Raises:
@@ -88,7 +88,8 @@ def open_records(config: InputConfig, wanted: Sequence[str]) -> RecordTable | An
     labels = tuple(name for name in dict.fromkeys(wanted) if name not in RESERVED)
     config = replace(config, labels=labels, needs_image=False, needs_question=False, reads_images=False)
     source = open_source(config)
-    if config.columns.get("question", "question") in source.columns or source.column_map.question:
+    asks = config.columns.get("question", "question") in source.columns or source.column_map.question
+    if asks and not config.questions:
         source = open_source(replace(config, needs_question=True))
     table = RecordTable(source, tuple(part.name for part in source.passthrough), _ids(source))
     if not table.ids & {"image_id", "question_id"} and source.column_map.image:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.helpers.coloured import parquet_input
 from tests.helpers.written_runs import write_run
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.evaluate import executor
@@ -107,3 +108,16 @@ def test_sides_and_output_in_a_bucket(tmp_path: Path, sides: list[str], s3_sessi
     assert found is not None
     assert here is not None
     assert found.measures == here.measures
+
+
+def test_a_model_is_evaluated_in_one_go(tmp_path: Path, local_ray: None, capsys: pytest.CaptureFixture[str]) -> None:
+    source = parquet_input(tmp_path / "in", 12)
+    command = ["evaluate", "--model", "fake:", "--input", str(source), "--question", "what colour is it?"]
+    command += ["--protocol", "exact-match", "--column", "answers=colour", "--output", str(tmp_path / "out"), "--quiet"]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    record = EvaluationRecord.read(str(tmp_path / "out"))
+    assert record is not None
+    assert (record.rows["judged"], record.first.value, record.key) == (12, 100.0, "image_id")
+    assert main(command) == 0
+    assert capsys.readouterr().out == first
