@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 CHROMIUM = os.environ.get("VQA_RAY_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-NARROW, WIDE = {"width": 380, "height": 800}, {"width": 1280, "height": 900}
+NARROW: ViewportSize = {"width": 380, "height": 800}
+WIDE: ViewportSize = {"width": 1280, "height": 900}
 
 
 @contextmanager

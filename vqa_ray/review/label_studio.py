@@ -41,7 +41,8 @@ def _of_task(data: Mapping[str, Any], annotation: Mapping[str, Any]) -> Iterator
         name, value = result.get("from_name", ""), result.get("value", {})
         if name in _TEXTS:
             # Several of them are the answers to the questions of the row, in their order.
-            texts.append(" ".join(map(str, value.get("text", ()))))
+            text = value.get("text", ())
+            texts.append(text if isinstance(text, str) else " ".join(map(str, text)))
         elif "choices" in value:
             results.setdefault(name, []).extend(map(str, value["choices"]))
     verdict = "".join(results.pop(VERDICT, ())).lower()

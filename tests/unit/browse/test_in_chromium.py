@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from tests.helpers.chromium import NARROW, WIDE, has_no_horizontal_scroll, launched
 from tests.helpers.coloured import picture
 from tests.unit.browse.site import (
     HOSTILE,
@@ -38,25 +37,16 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("VQA_RAY_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here: apt-get install chromium")
-
 # Far more than it takes, for machines that have much else to do.
 sync_api.expect.set_options(timeout=30_000)
 
-NARROW, WIDE = {"width": 380, "height": 800}, {"width": 1280, "height": 900}
 COUNT = 30
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_api.sync_playwright() as playwright:
-        # Root in a container has no sandbox, and little shared memory.
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        )
+    with launched() as browser:
         yield browser
-        browser.close()
 
 
 class Tab:
@@ -128,10 +118,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     run = write_run(tmp_path_factory.mktemp("hostile"), "answer", table_of(form, rows))
     with served(server_of(open_collection(run))) as site:
         yield site
-
-
-def has_no_horizontal_scroll(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
 
 
 def test_searching_in_place_and_going_back(tab: Tab, site: Site) -> None:

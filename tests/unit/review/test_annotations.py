@@ -55,7 +55,8 @@ def test_answers_of_label_studio(tmp_path: Path, capfd: pytest.CaptureFixture[st
     tasks = exported(run, "label-studio", tmp_path / "tasks.json")
     submit(tasks[0], completed_by={"id": 3, "email": "bob@example.org"})
     submit(tasks[1], [text("perhaps")], completed_by=7, updated_at="2026-11-28T13:00:00Z")
-    submit(tasks[2], [choice("verdict", "Wrong"), text("yes")])
+    # One text without a list, as Label Studio writes it too.
+    submit(tasks[2], [choice("verdict", "Wrong"), text("yes") | {"value": {"text": "yes"}}])
     submit(tasks[3], [])
     submit(tasks[4], was_cancelled=True)
     submit(tasks[4], [text("late")], created_at="2026-11-28T14:00:00Z")
