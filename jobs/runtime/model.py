@@ -38,6 +38,8 @@ def open_model(spec: RunSpec, task: Task) -> Checkpoint:
         named_device(spec.device)
     with announce_when_slow(f"looking at the model {spec.model}"):
         model = Checkpoint.open(spec.model)
+    if isinstance(spec, EngineGroup):
+        model = model.limited(spec.max_pixels)
     model.family.require(task, spec.model)
     model_options(spec, model).check()
     for note in model.notes:
@@ -65,20 +67,22 @@ def model_options(spec: RunSpec, model: Checkpoint) -> ModelOptions:
 
 
 def engine_of(spec: Spec) -> dict[str, Any]:
-    """Take the engine and its options out of a spec, as fields of `ModelOptions`.
+    """Take the engine, its options and the bound of images out of a spec, as fields of `ModelOptions`.
 
     Raises:
         RequestError: an option that the engine does not have, or that only the other engine takes.
     """
-    if not isinstance(spec, EngineGroup) or spec.engine == "transformers":
-        if isinstance(spec, EngineGroup) and spec.engine_option:
-            raise RequestError(f"--engine-option {spec.engine_option[0]}: only with --engine vllm")
+    if not isinstance(spec, EngineGroup):
         return {}
+    if spec.engine == "transformers":
+        if spec.engine_option:
+            raise RequestError(f"--engine-option {spec.engine_option[0]}: only with --engine vllm")
+        return {"max_pixels": spec.max_pixels}
     options = parse_engine_options(spec.engine_option)
     gpus = gpus_per_engine(options, getattr(spec, "num_gpus", None))
     if gpus and gpus > 1:
         options.setdefault("tensor_parallel_size", int(gpus) // int(options.get("pipeline_parallel_size", 1)))
-    return {"engine": spec.engine, "engine_options": options}
+    return {"engine": spec.engine, "engine_options": options, "max_pixels": spec.max_pixels}
 
 
 def gpus_per_actor(spec: RunSpec) -> float | None:

@@ -30,7 +30,7 @@ def verification_from_spec(spec: SearchSpec) -> Verification | None:
     """
     if spec.verify is None or spec.verify_model is None:
         return None
-    model = Checkpoint.open(spec.verify_model)
+    model = Checkpoint.open(spec.verify_model).limited(spec.max_pixels)
     model.family.require("score", spec.verify_model)
     options = ModelOptions.of(
         model, device=spec.device, dtype=spec.dtype, prompt_template=spec.prompt_template, **engine_of(spec)

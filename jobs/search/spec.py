@@ -29,6 +29,7 @@ _OF_VERIFY = (
     "prompt_template",
     "engine",
     "engine_option",
+    "max_pixels",
 )
 
 

@@ -197,6 +197,13 @@ class EngineGroup(Spec):
         unit="KEY=VALUE",
         omit_default_from_fingerprint=True,
     )
+    max_pixels: int | None = option(
+        "Largest area in which a chat model such as Qwen-VL sees an image: fewer image tokens, less detail.",
+        None,
+        unit="PIXELS",
+        ge=1,
+        omit_default_from_fingerprint=True,
+    )
 
 
 class CalibrationGroup(Spec):

@@ -241,6 +241,20 @@ def test_ways_of_asking_make_another_run(tmp_path: Path, capsys) -> None:
     assert not {"max_new_tokens", "num_beams"} & set(plain)
 
 
+def test_a_bound_of_pixels_is_part_of_the_run(tmp_path: Path, qwen: Path, capsys) -> None:
+    source, output = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    (source / "large.jpg").write_bytes(picture(0, (120, 90)))
+    argv = ("--model", str(qwen), "--max-new-tokens", "4")
+    assert run_here("caption", source, output, *argv, "--max-pixels", "784") == 0
+    assert run_here("caption", source, tmp_path / "whole", *argv) == 0
+    assert rows(output)["caption"].to_pylist() != rows(tmp_path / "whole")["caption"].to_pylist()
+    assert run_here("caption", source, output, *argv) == 2
+    assert "--max-pixels: 784 → not given" in capsys.readouterr().err
+    assert run_here("caption", source, tmp_path / "no", "--max-pixels", "9") == 2
+    assert "--max-pixels 9: model fake:: its image processor decides the size" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
 @pytest.mark.parametrize(
     ("more", "message"),

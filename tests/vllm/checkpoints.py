@@ -11,7 +11,11 @@ from safetensors.torch import load_file, save_file
 from tests.helpers import tiny_chat, tiny_chat_more
 from tests.helpers.tiny_chat_text import text_config
 
-_MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 6, 6]}}
+_ROPE = {"rope_type": "default", "rope_theta": 10_000.0}
+_MROPE = {"rope_parameters": {**_ROPE, "mrope_section": [4, 6, 6]}}
+# Qwen3-VL's axes alternate; transformers takes this for granted, vLLM reads it from the config, where published
+# checkpoints say it.
+_INTERLEAVED = {"rope_parameters": {**_ROPE, "mrope_section": [6, 5, 5], "mrope_interleaved": True}}
 
 
 def _one_head(tokenizer: Any, **more: Any) -> dict[str, Any]:
@@ -24,7 +28,7 @@ def save(directory: Path, family: str) -> Path:
     with (
         patch.object(tiny_chat, "text_config", _one_head),
         patch.object(tiny_chat_more, "text_config", _one_head),
-        patch.object(tiny_chat, "_MROPE", _MROPE),
+        patch.object(tiny_chat, "_MROPE", _INTERLEAVED if family == "qwen3_vl" else _MROPE),
     ):
         tiny_chat.save_tiny_chat(directory, family)
     if family in ("llava", "llava_next", "llava_onevision"):

@@ -12,6 +12,7 @@ import pytest
 from tests.helpers.tiny_chat import QUESTIONS, random_images
 from tests.vllm.checkpoints import save
 from vqa_ray.errors import ModelLoadError
+from vqa_ray.images.resize import resize
 from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.chat.vllm_model import VllmModel
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -102,6 +103,35 @@ def test_an_image_is_encoded_once_whatever_its_questions_and_choices(directories
     model.score(images, asked, [[("yes", "no", "a green dog", "a green cat")] * 10] * len(images))
     assert sum(encoded) == len(images)
     model.close()
+
+
+def test_a_bound_of_pixels_gives_both_engines_the_same_image_tokens(directories: Any) -> None:
+    checkpoint = Checkpoint.open(str(directories("qwen2_vl"))).limited(28 * 28 * 2)
+    ours = ChatModel.from_checkpoint(checkpoint, device="cpu", dtype="float32", generation=GENERATION)
+    model = VllmModel.from_checkpoint(checkpoint, dtype="float32", generation=GENERATION, engine_options=OPTIONS)
+    images = [resize(image, *checkpoint.transform.target_size(*image.shape[:2])) for image in random_images(10)]
+    asked = [QUESTIONS[:1]] * len(images)
+    read = _record_prompts(model)
+    given, mine = model.answer(images, asked, 1), ours.answer(images, asked, 1)
+    model.close()
+    assert texts(given) == texts(mine)
+    prompts = [prompt.encoded.ids for prompt in ours._prompts(images, asked, None, 1)]
+    assert sorted(read) == sorted(prompts)
+    assert {ids.count(ours._processor.image_token_id) for ids in prompts} == {1, 2}
+
+
+def _record_prompts(model: VllmModel) -> list[tuple[int, ...]]:
+    """Collect the prompts that the engine reads from now on, with the tokens of their images."""
+    engine: Any = model._engine
+    last, prompts = engine._last, []
+
+    async def recording(*arguments: Any) -> Any:
+        output = await last(*arguments)
+        prompts.append(tuple(output.prompt_token_ids))
+        return output
+
+    engine._last = recording
+    return prompts
 
 
 def _count_encoder_inputs(model: VllmModel) -> list[int]:

@@ -41,6 +41,7 @@ class ModelOptions:
         num_beams: of the search; None for the style's own, or the likeliest token each time.
         engine: `transformers`, our own on torch and transformers; `vllm`, for chat models.
         engine_options: further arguments of vLLM's engine.
+        max_pixels: the largest area of an image; None for the checkpoint's own, see `Checkpoint.limited`.
         revisions: of the checkpoint that the command opened: workers read the same, see `Checkpoint.revisions`.
         opened: the checkpoint, in the process that opened it; it does not travel.
     """
@@ -54,6 +55,7 @@ class ModelOptions:
     num_beams: int | None = None
     engine: Engine = "transformers"
     engine_options: Mapping[str, Any] = field(default_factory=dict)
+    max_pixels: int | None = None
     revisions: Mapping[str, str] = field(default_factory=dict, repr=False)
     opened: Checkpoint | None = field(default=None, repr=False, compare=False)
 
@@ -72,8 +74,9 @@ class ModelOptions:
 
         Raises:
             ModelLoadError: see `Checkpoint.open`.
+            RequestError: see `Checkpoint.limited`.
         """
-        return self.opened or Checkpoint.open(self.reference, self.revisions)
+        return (self.opened or Checkpoint.open(self.reference, self.revisions)).limited(self.max_pixels)
 
     def check(self) -> None:
         """Refuse options that do not apply to the model.
@@ -146,7 +149,7 @@ class ModelOptions:
         """
         if self.opened is None:
             return replace(self, opened=self.checkpoint).load()
-        checkpoint, family = self.opened, self.opened.family
+        checkpoint, family = self.checkpoint, self.opened.family
         self.check()
         if family.engine is None:
             family.require("answer", self.reference)

@@ -87,6 +87,8 @@ class ChatProcessor:
         for part in ("tokenizer", "image_processor"):
             if getattr(processor, part, None) is None:
                 raise ModelLoadError(f"{label}: {type(processor).__name__} has no {part.replace('_', ' ')}")
+        if checkpoint.kept_size is not None:
+            processor.image_processor.size = checkpoint.kept_size
         image_token_id = getattr(config, "image_token_id", None) or getattr(config, "image_token_index", None)
         adapter = ADAPTERS.get(config.model_type)
         if adapter is not None and adapter.image_end is not None:

@@ -114,6 +114,8 @@ class VllmModel(BaseChatModel[VllmPrompt]):
             "generation_config": "vllm",
             "seed": 0,
             "disable_log_stats": True,
+            # Images come in this size; the engine sets memory aside for no larger ones.
+            **({"mm_processor_kwargs": {"size": checkpoint.kept_size}} if checkpoint.kept_size else {}),
             **(engine_options or {}),
         }
         engine = VllmEngine(options, label)

@@ -25,6 +25,7 @@ _OWN = {
     "dtype": "--dtype",
     "logprobs_mode": "the meaning of scores",
     "generation_config": "the checkpoint",
+    "mm_processor_kwargs": "--max-pixels",
     "trust_remote_code": "vqa-ray, which runs no code of a checkpoint",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ from vqa_ray.models.checkpoint.json_files import image_processor_config, parse_j
 from vqa_ray.models.checkpoint.weight_files import WeightFiles
 from vqa_ray.models.registry import FAKES, Family, family_of
 from vqa_ray.models.score_meanings import similarity_meaning
+from vqa_ray.models.transforms.chat import WholePatches, within_pixels
 from vqa_ray.types import EmbeddingShape, ImageTransform
 
 _FAKE_FINGERPRINT = "fake-1"
@@ -34,6 +35,7 @@ class Checkpoint:
         vocabulary: the answers it chooses from; None if it writes its answers or embeds images.
         files: where they are on this machine; None for `fake:`.
         weights: their files; None for `fake:`.
+        max_pixels: the largest area of its images, where a command bounds it.
     """
 
     reference: str
@@ -43,6 +45,7 @@ class Checkpoint:
     vocabulary: AnswerVocabulary | None = field(default=None, repr=False, compare=False)
     files: CheckpointFiles | None = field(default=None, repr=False)
     weights: WeightFiles | None = field(default=None, repr=False)
+    max_pixels: int | None = None
 
     @classmethod
     def open(cls, reference: str, revisions: Mapping[str, str] | None = None) -> Self:
@@ -70,6 +73,21 @@ class Checkpoint:
         if family.shape is not None:
             family.shape(config, label)
         return cls(reference, family, transform, config, vocabulary, files, weights)
+
+    def limited(self, max_pixels: int | None) -> Self:
+        """Return the model with images of at most `max_pixels`; itself without a bound.
+
+        Raises:
+            RequestError: see `within_pixels`.
+        """
+        if max_pixels is None or max_pixels == self.max_pixels:
+            return self
+        return replace(self, transform=within_pixels(self.transform, max_pixels, self.label), max_pixels=max_pixels)
+
+    @property
+    def kept_size(self) -> dict[str, int] | None:
+        """The `size` that keeps an image processor from resizing images again; None where no command bounds them."""
+        return self.transform.kept_size if self.max_pixels and isinstance(self.transform, WholePatches) else None
 
     @property
     def label(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
+from vqa_ray.errors import ErrorCode, ModelLoadError, RequestError, RowError
 from vqa_ray.types import ImageTransform
 
 # Above what the processors that it stands before make of an image of usual shape (LLaVA-OneVision reaches 2,304).
@@ -107,6 +107,16 @@ class WholePatches:
             tall, wide = (math.ceil(side * grow / self.factor) * self.factor for side in (height, width))
         return tall, wide
 
+    def limited(self, pixels: int) -> WholePatches:
+        """Return the transform with an upper bound of `pixels`; small images grow to a quarter of it at most."""
+        most = min(self.frames * pixels, self.max_pixels)
+        return replace(self, min_pixels=min(self.min_pixels, most // 4), max_pixels=most)
+
+    @property
+    def kept_size(self) -> dict[str, int]:
+        """The `size` with which an image processor leaves images of this transform as they are."""
+        return {"shortest_edge": self.factor**2, "longest_edge": self.max_pixels}
+
     def _grown(self, height: int, width: int) -> tuple[int, int]:
         if self.growth == "none" or min(height, width) >= self.factor:
             return height, width
@@ -144,6 +154,29 @@ def transform_from_config(config: Mapping[str, Any], label: str) -> ImageTransfo
     if kind in _PLAIN and not config.get("do_pad"):
         return _plain(config)
     return Bounded()
+
+
+def within_pixels(transform: ImageTransform, pixels: int, label: str) -> WholePatches:
+    """Bound the area of a model's images.
+
+    Args:
+        transform: of the model.
+        pixels: the largest area; an image whose sides are too unequal for it keeps one patch across.
+        label: who is named in an error, `model DIRECTORY`.
+
+    Raises:
+        RequestError: the model does not see images in their own sizes, or the bound is less than one patch.
+    """
+    option = f"--max-pixels {pixels}: {label}"
+    if not isinstance(transform, WholePatches):
+        raise RequestError(
+            f"{option}: its image processor decides the size or the tiles of an image; the option is for models that "
+            "see an image in its own size, such as Qwen-VL"
+        )
+    if pixels < transform.factor**2:
+        side = transform.factor
+        raise RequestError(f"{option}: an image token stands for {side}x{side} pixels; wanted at least {side**2}")
+    return transform.limited(pixels)
 
 
 def whole_square(config: Mapping[str, Any], label: str) -> ImageTransform:

@@ -16,6 +16,7 @@ from PIL import Image as PillowImage
 
 from tests.helpers.tiny_chat import FAMILIES, QUESTIONS, random_images, save_tiny_chat, tiny_chat
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
+from vqa_ray.images.resize import resize
 from vqa_ray.models.chat import shared_prefix as chat_prefix
 from vqa_ray.models.chat.base import CAPTION_REQUEST
 from vqa_ray.models.chat.model import ChatModel
@@ -396,3 +397,19 @@ def test_an_old_llava_processor_without_patch_size_is_completed(
     (directory / "processor_config.json").write_text(json.dumps({"processor_class": "LlavaProcessor"}))
     images = random_images(3)
     assert load(directory).answer(images, [QUESTIONS[:3]] * 3, 1) == llava.answer(images, [QUESTIONS[:3]] * 3, 1)
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl"])
+def test_a_bound_of_pixels_bounds_the_image_tokens(directories: Any, family: str) -> None:
+    checkpoint = Checkpoint.open(str(directories(family)))
+    image = np.random.default_rng(0).integers(0, 256, (120, 180, 3), dtype=np.uint8)
+
+    def image_tokens(pixels: int | None) -> int:
+        bounded = checkpoint.limited(pixels)
+        model = ChatModel.from_checkpoint(bounded, device="cpu", dtype="float32")
+        shown = resize(image, *bounded.transform.target_size(120, 180))
+        (prompt,) = model._prompts([shown], [["what is this?"]], None, 1)
+        return prompt.encoded.ids.count(model._processor.image_token_id)
+
+    assert [image_tokens(28 * 28 * budget) for budget in (1, 3, 100)] == [1, 2, 6]
+    assert image_tokens(None) == 6

@@ -148,6 +148,7 @@ def test_a_question_that_is_too_long_is_cut_as_by_our_own_engine(directories: An
     [
         ("max_model_len", "wanted KEY=VALUE"),
         ("model=x", "model is decided by --model"),
+        ("mm_processor_kwargs={max_pixels: 9}", "mm_processor_kwargs is decided by --max-pixels"),
         ("dtype=half", "dtype is decided by --dtype"),
         ("limits={a: ", "cannot be read as YAML"),
         ("max_modellen=3", r"has no option max_modellen; did you mean max_model_len"),
@@ -166,13 +167,13 @@ def test_engine_options_have_types(monkeypatch: pytest.MonkeyPatch) -> None:
         "max-model-len=512",
         "enforce_eager=true",
         "gpu_memory_utilization=0.5",
-        "mm_processor_kwargs={max_pixels: 9}",
+        "limit_mm_per_prompt={image: 9}",
     ]
     assert parse_engine_options(given) == {
         "max_model_len": 512,
         "enforce_eager": True,
         "gpu_memory_utilization": 0.5,
-        "mm_processor_kwargs": {"max_pixels": 9},
+        "limit_mm_per_prompt": {"image": 9},
     }
 
 

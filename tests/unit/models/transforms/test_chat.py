@@ -17,7 +17,7 @@ from transformers.image_transforms import get_resize_output_image_size
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from tests.helpers.tiny_families import BUILDERS
-from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
+from vqa_ray.errors import ErrorCode, ModelLoadError, RequestError, RowError
 from vqa_ray.images.resize import resample_of, resize
 from vqa_ray.models.transforms.chat import (
     LONGEST_EDGE,
@@ -27,6 +27,7 @@ from vqa_ray.models.transforms.chat import (
     WholePatches,
     transform_from_config,
     whole_square,
+    within_pixels,
 )
 
 CLIP = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 336}, "resample": 3}
@@ -130,6 +131,42 @@ def _check_size(transform: Any, stock: Any, height: int, width: int) -> None:
     if min(height, width) >= transform.factor and max(size) <= 200 * min(size):
         # The processor's own resize of the resized image is the identity.
         assert stock(*size) == size
+
+
+@given(SIDES, SIDES, st.integers(28 * 28, 1_003_520))
+def test_a_bound_of_pixels_holds_and_is_transformers_own(height: int, width: int, pixels: int) -> None:
+    transform = within_pixels(WholePatches(28, 3136, 12_845_056), pixels, "model x")
+    # One patch across is the least, however narrow the image.
+    if max(height, width) > min(200 * min(height, width), pixels // 28**2 * min(height, width)):
+        return
+    tall, wide = transform.target_size(height, width)
+    assert tall * wide <= pixels
+    if pixels >= 4 * 3136:
+        assert (tall, wide) == smart_resize(height, width, 28, 3136, pixels)
+    kept = transform.kept_size
+    assert smart_resize(tall, wide, 28, kept["shortest_edge"], kept["longest_edge"]) == (tall, wide)
+
+
+def test_a_bound_of_pixels_counts_frames_and_only_shrinks() -> None:
+    glm = WholePatches(28, 12_544, 3_000_000, frames=2, growth="down")
+    assert within_pixels(glm, 28 * 28 * 100, "model x").max_pixels == 2 * 28 * 28 * 100
+    assert within_pixels(glm, 10_000_000, "model x") == glm
+
+
+@pytest.mark.parametrize(
+    ("transform", "pixels", "message"),
+    [
+        (Fixed(384, 384), 100_000, "model x: its image processor decides the size or the tiles of an image"),
+        (
+            WholePatches(32, 65_536, 12_845_056),
+            1023,
+            "model x: an image token stands for 32x32 pixels; wanted at least",
+        ),
+    ],
+)
+def test_a_bound_of_pixels_is_refused_where_it_means_nothing(transform: Any, pixels: int, message: str) -> None:
+    with pytest.raises(RequestError, match=f"^--max-pixels {pixels}: {message}"):
+        within_pixels(transform, pixels, "model x")
 
 
 @given(SIDES, SIDES)
