@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
 
 import typer
 
@@ -12,12 +13,14 @@ from vqa_ray import __version__
 from vqa_ray.comparison.evaluations import EvaluationPairs
 from vqa_ray.comparison.flipped import FlippedRows
 from vqa_ray.comparison.pairing import Partitions
-from vqa_ray.comparison.record import RECORD, ROWS, Comparison, Input
+from vqa_ray.comparison.record import RECORD, ROWS, Comparison, Input, Pair
 from vqa_ray.comparison.runs import RunPairs
 from vqa_ray.errors import RequestError, TooManyErrors
 from vqa_ray.evaluation.bootstrap import RESAMPLES
 from vqa_ray.jobs.compare.spec import CompareSpec
 from vqa_ray.jobs.compare.table import comparison_lines
+from vqa_ray.jobs.runtime.admission import now
+from vqa_ray.jobs.runtime.output_lock import output_lock
 from vqa_ray.jobs.runtime.store_failures import store_failures_fail_the_run
 from vqa_ray.judging.directory import EvaluationDirectory
 from vqa_ray.judging.record import EvaluationRecord
@@ -50,13 +53,19 @@ def run(spec: CompareSpec) -> None:
     for uri, record in zip(spec.inputs, evaluations, strict=True):
         if record is None:
             _check_run(uri, beside_evaluations=bool(records))
-    _claim(spec.output)
-    work = join(spec.output, PRIVATE)
-    with store_failures_fail_the_run():
+    pairs = _evaluation_pairs(spec, records) if records else _run_pairs(spec)
+    prepared = pairs.prepared()
+    earlier, work = _earlier_files(spec.output), join(spec.output, PRIVATE, "work")
+    with output_lock(spec.output, now(), wait=spec.wait) as lock, store_failures_fail_the_run():
+        delete_directory(work)
+        for uri in earlier:
+            delete(uri)
         try:
-            comparison = _of_evaluations(spec, records, work) if records else _of_runs(spec, work)
+            found, notes = pairs.compare(Partitions(prepared, work), FlippedRows(spec.output, pairs.by))
         finally:
             delete_directory(work)
+        lock.check()
+        comparison = _comparison(spec, pairs, found, notes)
         comparison.write(spec.output)
     for note in comparison.notes:
         typer.echo(note, err=True)
@@ -80,75 +89,60 @@ def _check_run(uri: str, *, beside_evaluations: bool) -> None:
         raise RequestError(f"{uri}: is a run, others are evaluations; expected inputs of one kind")
 
 
-def _claim(output: str) -> None:
-    """Take a directory that is empty, or holds an earlier comparison, which is deleted."""
+def _earlier_files(output: str) -> list[str]:
+    """List the files of an earlier comparison in the output; refuse one that holds anything else."""
     refuse_inside_output("--output", output)
     try:
-        found = list_files(output, hidden=True) if exists(output) else []
+        found = list_files(output) if exists(output) else []
     except NotADirectoryError as error:
         raise RequestError(f"--output {output}: a part of the path is a file, not a directory") from error
     ours = [entry.uri for entry in found if name_of(entry.uri) == RECORD or f"/{ROWS}/pair-" in entry.uri]
-    foreign = [entry.uri for entry in found if entry.uri not in ours and f"/{PRIVATE}/work/" not in entry.uri]
-    refuse_foreign_files(f"--output {output}", foreign, "a comparison")
-    delete_directory(join(output, PRIVATE))
-    for uri in ours:
-        delete(uri)
+    refuse_foreign_files(f"--output {output}", [each.uri for each in found if each.uri not in ours], "a comparison")
+    return ours
 
 
-def _of_evaluations(spec: CompareSpec, records: Sequence[EvaluationRecord], work: str) -> Comparison:
+def _evaluation_pairs(spec: CompareSpec, records: Sequence[EvaluationRecord]) -> EvaluationPairs:
     if spec.max_drift is not None:
         raise RequestError("--max-drift: goes with runs; evaluations state differences, which have intervals")
-    first = records[0]
-    by = spec.by or list(first.by)
-    pairs = EvaluationPairs(spec.inputs, records, by, spec.seed)
-    partitions = Partitions(pairs.prepared(), join(work, "work"))
-    found, notes = pairs.compare(partitions, FlippedRows(spec.output, by))
-    inputs = [
-        Input(name, redacted_uri(uri), record.model or "", record.rows.get("truth", 0), dict(record.errors))
-        for name, uri, record in zip(_names(spec.inputs), spec.inputs, records, strict=True)
-    ]
-    return Comparison(
-        kind="evaluations",
-        version=__version__,
-        job=first.job or "",
-        inputs=inputs,
-        pairs=found,
-        key=first.key,
-        by=by,
-        seed=spec.seed,
-        resamples=RESAMPLES,
-        protocol=first.protocol,
-        title=first.title,
-        headline=first.headline,
-        truth=first.truth or "",
-        notes=notes,
-    )
+    return EvaluationPairs(spec.inputs, records, spec.by or list(records[0].by), spec.seed)
 
 
-def _of_runs(spec: CompareSpec, work: str) -> Comparison:
+def _run_pairs(spec: CompareSpec) -> RunPairs:
     if spec.by:
         raise RequestError("--by: goes with evaluations; drift of runs is by attribute or question")
     tables = [table for table in map(open_run, spec.inputs) if table is not None]
-    pairs = RunPairs(tables, spec.seed, spec.max_drift)
-    partitions = Partitions(pairs.prepared(), join(work, "work"))
-    found, notes = pairs.compare(partitions, FlippedRows(spec.output))
-    manifests = [manifest.read(RunDirectory(uri).manifest) or {} for uri in spec.inputs]
-    inputs = [
-        Input(name, redacted_uri(table.uri), redacted_uri(table.model), table.rows, content.get("errors", {}))
-        for name, table, content in zip(_names(spec.inputs), tables, manifests, strict=True)
-    ]
+    return RunPairs(tables, spec.seed, spec.max_drift)
+
+
+def _comparison(
+    spec: CompareSpec, pairs: EvaluationPairs | RunPairs, found: list[Pair], notes: list[str]
+) -> Comparison:
+    names, inputs = _names(spec.inputs), []
+    of_evaluation: dict[str, Any] = {}
+    if isinstance(pairs, EvaluationPairs):
+        first = pairs.records[0]
+        of_evaluation = {name: getattr(first, name) for name in ("protocol", "title", "headline")}
+        of_evaluation["truth"] = first.truth or ""
+        for name, uri, record in zip(names, spec.inputs, pairs.records, strict=True):
+            rows, errors = record.rows.get("truth", 0), dict(record.errors)
+            inputs.append(Input(name, redacted_uri(uri), record.model or "", rows, errors))
+    else:
+        for name, table in zip(names, pairs.tables, strict=True):
+            errors = (manifest.read(RunDirectory(table.uri).manifest) or {}).get("errors", {})
+            inputs.append(Input(name, redacted_uri(table.uri), redacted_uri(table.model), table.rows, errors))
     return Comparison(
-        kind="runs",
+        kind="evaluations" if of_evaluation else "runs",
         version=__version__,
         job=pairs.job,
         inputs=inputs,
         pairs=found,
         key=pairs.key,
-        by=[],
+        by=list(pairs.by),
         seed=spec.seed,
         resamples=RESAMPLES,
         max_drift=spec.max_drift,
         notes=notes,
+        **of_evaluation,
     )
 
 

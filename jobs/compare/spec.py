@@ -34,3 +34,4 @@ class CompareSpec(LoggingGroup):
         le=1,
     )
     seed: int = option("Seed of the bootstrap and of the simulated noise.", 0, unit="N", ge=0)
+    wait: bool = option("Wait while another process writes to the output.", False, group="Output", affects_result=False)

@@ -249,7 +249,7 @@ def test_requests_that_cannot_be_met(
     options = [text.format(place=tmp_path) for text in more]
     assert main(["compare", *(str(tmp_path / name) for name in inputs), *output, *options]) == 2
     assert message.format(place=tmp_path) in capsys.readouterr().err
-    assert not (tmp_path / "out" / "_vqa_ray").exists()
+    assert not (tmp_path / "out" / "_vqa_ray" / "work").exists()
 
 
 def test_a_comparison_is_made_anew_in_its_place(tmp_path: Path) -> None:
@@ -257,6 +257,16 @@ def test_a_comparison_is_made_anew_in_its_place(tmp_path: Path) -> None:
         write_evaluation(tmp_path / name, answers(right))
     assert compared(tmp_path / "a", tmp_path / "b", output=tmp_path / "out").pairs[0].flipped == 4
     assert compared(tmp_path / "a", tmp_path / "c", output=tmp_path / "out").pairs[0].flipped == 0
-    assert [file.name for file in (tmp_path / "out").rglob("*") if file.is_file()] == ["comparison.json"]
+    found = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert [file.name for file in found if "_vqa_ray" not in file.parts] == ["comparison.json"]
     (tmp_path / "out" / "comparison.json").write_text(json.dumps({"format": 2}))
     assert main(["report", str(tmp_path / "out"), "--output", str(tmp_path / "x.html")]) == 2
+
+
+def test_a_comparison_that_is_refused_leaves_the_earlier_one(tmp_path: Path) -> None:
+    for name in "ab":
+        write_evaluation(tmp_path / name, answers([True] * 4))
+    write_evaluation(tmp_path / "c", answers([True] * 4), protocol="wups")
+    made = compared(tmp_path / "a", tmp_path / "b", output=tmp_path / "out")
+    assert main(["compare", *(str(tmp_path / name) for name in "ac"), "--output", str(tmp_path / "out")]) == 2
+    assert Comparison.read(str(tmp_path / "out")) == made

@@ -49,6 +49,16 @@ class EvaluationPairs:
     by: Sequence[str]
     seed: int
 
+    @property
+    def job(self) -> str:
+        """The job of the runs; empty where the predictions are a table of others."""
+        return self.records[0].job or ""
+
+    @property
+    def key(self) -> str:
+        """The column that joins the rows."""
+        return self.records[0].key
+
     def prepared(self) -> list[PreparedRows]:
         """Return the rows of each evaluation that are in its measures.
 

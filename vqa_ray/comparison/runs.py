@@ -35,11 +35,13 @@ class RunPairs:
         tables: of them.
         seed: of the simulated noise.
         max_drift: greatest drift that is none; None for any.
+        by: none, as drift is by attribute or question.
     """
 
     tables: Sequence[RunTable]
     seed: int
     max_drift: float | None
+    by: Sequence[str] = ()
     _questions: set[str] = field(default_factory=set, init=False)
 
     @property

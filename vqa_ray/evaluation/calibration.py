@@ -16,6 +16,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from vqa_ray.evaluation.clustered_mean import wilson_interval
+
 Aim: TypeAlias = Literal["f1", "precision", "recall"]
 Method: TypeAlias = Literal["isotonic", "temperature"]
 
@@ -173,10 +175,8 @@ def wilson(hits: float, count: int) -> Measure:
     """hits / count with its 95 % interval; (0, 0, 1) where nothing was counted."""
     if not count:
         return Measure(0.0, 0.0, 1.0)
-    share, z2 = hits / count, _Z * _Z
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    reach = _Z / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
-    return Measure(share, max(0.0, middle - reach) if hits else 0.0, min(1.0, middle + reach) if hits < count else 1.0)
+    low, high = wilson_interval(hits / count, count, _Z)
+    return Measure(hits / count, low if hits else 0.0, high if hits < count else 1.0)
 
 
 def _thresholds(scores: Sequence[float], labels: Sequence[bool]) -> Iterator[tuple[float, int, int]]:

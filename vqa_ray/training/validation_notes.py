@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
 from vqa_ray.errors import one_line
+from vqa_ray.evaluation.clustered_mean import wilson_interval
 from vqa_ray.schema import is_ok
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.validation import ValidationMetrics
 from vqa_ray.training.vqa.validate import metrics_of
 
+# Two-sided, 95 %.
 _Z = 1.959964
 _FEW_ROWS = 100
 _LEAST_ALIKE = 10
@@ -30,7 +30,7 @@ def accuracy_notes(
         found: their metrics.
         training: the rows trained on, whose most frequent answer is the baseline.
     """
-    low, high = wilson_interval(found.accuracy, found.rows)
+    low, high = wilson_interval(found.accuracy, found.rows, _Z)
     few = f"; {found.rows} rows say little" if found.rows < _FEW_ROWS else ""
     notes = [f"accuracy {found.accuracy:.4f}: 95 % interval {low:.3f} to {high:.3f} over {found.rows:,} rows{few}"]
     counts = training.counts()
@@ -48,11 +48,3 @@ def accuracy_notes(
     if len(said) == 1 and results.num_rows >= _LEAST_ALIKE:
         notes.append(f"all {compute.sum(answered).as_py():,} rows were answered {one_line(said[0], 40)!r}")
     return tuple(notes)
-
-
-def wilson_interval(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion of `count` (Wilson 1927), in 0..1."""
-    square = _Z * _Z / count
-    middle = (share + square / 2) / (1 + square)
-    half = _Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from tests.unit.training.labelled import labelled
-from vqa_ray.training.validation_notes import accuracy_notes, wilson_interval
+from vqa_ray.evaluation.clustered_mean import wilson_interval
+from vqa_ray.training.validation_notes import accuracy_notes
 from vqa_ray.training.vqa.validate import RESULTS, metrics_of
 
 TRUTH = [["No"]] * 12 + [["yes"]] * 8
@@ -39,4 +40,4 @@ def test_a_model_that_learnt_stands_beside_the_baseline() -> None:
     ("share", "count", "wanted"), [(0.5, 100, (0.404, 0.596)), (0.0, 10, (0.0, 0.278)), (1, 1, (0.207, 1))]
 )
 def test_wilson(share: float, count: int, wanted: tuple[float, float]) -> None:
-    assert wilson_interval(share, count) == pytest.approx(wanted, abs=1e-3)
+    assert wilson_interval(share, count, 1.959964) == pytest.approx(wanted, abs=1e-3)
