@@ -237,4 +237,5 @@ def _work(
         truth = FirstRows(truth, spec.limit)
     elif spec.limit is not None:
         predictions = FirstRows(predictions, spec.limit)
-    return Work(plan, predictions, truth, key, EvaluationDirectory(spec.output), partitions_for(predictions, truth))
+    partitions = partitions_for(plan.protocol, predictions, truth)
+    return Work(plan, predictions, truth, key, EvaluationDirectory(spec.output), partitions)

@@ -125,6 +125,7 @@ class Protocol(ABC):
         headline: the name of the measure that stands first.
         means: the measures that are the plain mean of `score`, whose intervals are analytic.
         scale: what 1.0 of the headline is in the official script's unit: 1, or 100 for percent.
+        in_order: whether judgements depend on those before, so that all rows are judged in the order of the truth.
     """
 
     name: ClassVar[str]
@@ -138,6 +139,7 @@ class Protocol(ABC):
     headline: ClassVar[str] = "accuracy"
     means: ClassVar[frozenset[str]] = frozenset({"accuracy"})
     scale: ClassVar[float] = 1.0
+    in_order: ClassVar[bool] = False
 
     def fit(self, truths: Iterable[Mapping[str, Any]]) -> None:  # noqa: B027, most protocols need nothing of it
         """Take in what the protocol has to know of all truths before it judges, e.g. document frequencies.

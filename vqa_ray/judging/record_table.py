@@ -15,13 +15,14 @@ from vqa_ray.judging.side import SIDE
 from vqa_ray.readers import InputConfig, Source, open_source, read_shard
 from vqa_ray.readers.coerce import as_id
 from vqa_ray.readers.damage import watched_stream
+from vqa_ray.readers.estimate import estimate_rows
 from vqa_ray.readers.formats.json_text import json_members
 from vqa_ray.readers.source import join_names
 from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.text_encoding import decode_text
 
 _MOST_TASKS = 64
-_BYTES_PER_ROW = 100
+_BYTES_PER_ROW = 1000
 _HEAD_BYTES = 2**16
 _ANNOTATIONS = re.compile(rb'^\s*\{.*?"annotations"\s*:\s*\[', re.DOTALL)
 _TEXTS = pa.list_(pa.string())
@@ -43,6 +44,7 @@ class RecordTable:
     source: Source
     columns: tuple[str, ...]
     ids: frozenset[str]
+    rows: int = 0
 
     @property
     def uri(self) -> str:
@@ -53,12 +55,6 @@ class RecordTable:
     def fingerprint(self) -> str:
         """The fingerprint of the files."""
         return self.source.fingerprint
-
-    @property
-    def rows(self) -> int:
-        """The number of rows, from the sizes of files where it is not stated."""
-        known = self.source.total_rows
-        return sum(shard.size_bytes for shard in self.source.shards) // _BYTES_PER_ROW if known is None else known
 
     @property
     def tasks(self) -> int:
@@ -91,12 +87,21 @@ def open_records(config: InputConfig, wanted: Sequence[str]) -> RecordTable | An
     asks = config.columns.get("question", "question") in source.columns or source.column_map.question
     if asks and not config.questions:
         source = open_source(replace(config, needs_question=True))
-    table = RecordTable(source, tuple(part.name for part in source.passthrough), _ids(source))
+    columns = tuple(part.name for part in source.passthrough)
+    table = RecordTable(source, columns, _ids(source), _rows(source))
     if not table.ids & {"image_id", "question_id"} and source.column_map.image:
         # Nothing but their bytes tells the rows apart.
         source = source.with_images()
         table = replace(table, source=source, ids=_ids(source))
     return table
+
+
+def _rows(source: Source) -> int:
+    """Return the number of rows; where it is not stated, from the beginnings of files, or from their sizes."""
+    if source.total_rows is not None:
+        return source.total_rows
+    estimate = estimate_rows(source)
+    return sum(shard.size_bytes for shard in source.shards) // _BYTES_PER_ROW if estimate is None else estimate.rows
 
 
 def _ids(source: Source) -> frozenset[str]:

@@ -81,10 +81,10 @@ class Work:
                 yield table
 
 
-def partitions_for(predictions: Side, truth: Side | None) -> int:
-    """Return how many partitions keep each at a size that fits into memory."""
+def partitions_for(protocol: Protocol, predictions: Side, truth: Side | None) -> int:
+    """Return how many partitions keep each at a size that fits into memory; one where the order of rows matters."""
     rows = max(predictions.rows, 0 if truth is None else truth.rows)
-    return max(1, -(-rows // PARTITION_ROWS))
+    return 1 if protocol.in_order else max(1, -(-rows // PARTITION_ROWS))
 
 
 def do_step(work: Work, step: str, item: object) -> object:

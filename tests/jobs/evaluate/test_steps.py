@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,17 @@ def test_a_model_is_evaluated_in_one_go(tmp_path: Path, local_ray: None, capsys:
     assert (record.rows["judged"], record.first.value, record.key) == (12, 100.0, "image_id")
     assert main(command) == 0
     assert capsys.readouterr().out == first
+
+
+def test_random_letters_are_drawn_in_the_order_of_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official parser's number depends on the order, however many rows there are."""
+    monkeypatch.setattr(work, "PARTITION_ROWS", 8)
+    rows = [{"question_id": str(n), "answer": "?", "answer_score": 0.5} for n in range(ROWS)]
+    run = write_run(tmp_path / "run", rows, files=3)
+    lines = [{"question_id": n, "options": ["one", "two", "three"], "answer": "A"} for n in reversed(range(ROWS))]
+    (tmp_path / "truth.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = ["evaluate", "--predictions", run, "--truth", str(tmp_path / "truth.jsonl"), "--quiet"]
+    assert main([*command, "--protocol", "official-random", "--output", str(tmp_path / "out")]) == 0
+    draw = random.Random(42)
+    found = {row["key"]: row["read_as"] for row in result(tmp_path / "out")[1]}
+    assert [found[str(line["question_id"])] for line in lines] == [draw.choice("ABC") for _ in lines]

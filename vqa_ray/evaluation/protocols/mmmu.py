@@ -91,6 +91,7 @@ class MmmuOfficialRandom(Mmmu):
 
     name = "mmmu-official-random"
     title = "MMMU (official, with random letters)"
+    in_order = True
 
     def __init__(self) -> None:
         self._random = random.Random(SEED)
