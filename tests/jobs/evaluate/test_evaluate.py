@@ -288,3 +288,29 @@ def test_an_output_of_others_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
     inside = ["--output", f"{run}/evaluation", "--quiet", "--protocol", "exact-match"]
     assert main(["evaluate", "--predictions", run, "--truth", str(tmp_path / "truth.jsonl"), *inside]) == 2
     assert "which holds a run or an index" in capsys.readouterr().err
+
+
+def test_runs_of_the_first_version(tmp_path: Path) -> None:
+    """They have no image_uri, tag_scores or question_index."""
+    rows = [{"image_id": "a", "question_id": "q0", "answer": "yes", "answer_score": 0.5}]
+    run = write_run(tmp_path / "run", rows, schema.of_version(schema.ANSWER, 1), files=1)
+    assert evaluate(tmp_path, run, TRUTH[:1], "--protocol", "exact-match") == 0
+    assert record(tmp_path).first.value == 100.0
+    (tmp_path / "out").rename(tmp_path / "first")
+    form = schema.tag_schema([("colour", False), ("things", True)], version=1)
+    rows = [{"image_id": "a", "colour": "red", "colour_score": 0.75, "things": ["dog"], "things_score": [0.5]}]
+    run = write_run(tmp_path / "tags", rows, form, job="tag", files=1)
+    assert evaluate(tmp_path, run, [{"image_id": "a", "colour": "red", "things": ["dog"]}] * 2) == 0
+    table = pq.read_table(tmp_path / "out" / "rows").to_pylist()
+    assert [(row["attribute"], row["score"], row["confidence"]) for row in table] == [
+        ("colour", 1.0, 0.75),
+        ("things", 1.0, 0.5),
+    ]
+
+
+def test_accents_join_in_either_form(tmp_path: Path) -> None:
+    """é is one character or two, by the system that a name comes from."""
+    run = write_run(tmp_path / "run", [answer(0, "yes", question_id="caf\u00e9")])
+    truth = [{"question_id": "cafe\u0301", "answer": "yes"}, {"question_id": "x", "answer": "yes"}]
+    assert evaluate(tmp_path, run, truth, "--protocol", "exact-match") == 0
+    assert counts(tmp_path)["judged"] == 1
