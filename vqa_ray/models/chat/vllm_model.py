@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -65,6 +66,8 @@ class VllmModel(BaseChatModel[VllmPrompt]):
         self._engine = engine
         self._penalty = float(getattr(defaults, "repetition_penalty", None) or 1.0)
         self._stops = eos_token_ids(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
+        # The processor remembers images for one prompt at a time.
+        self._measuring = threading.Lock()
         self._sized = functools.lru_cache(maxsize=_SIZES)(self._measure)
 
     @classmethod
@@ -159,7 +162,8 @@ class VllmModel(BaseChatModel[VllmPrompt]):
         blank = tuple(np.zeros((*size, 3), np.uint8) for size in sizes)
         about = self._processor.about(blank)
         text = self._processor.prompt("a?", images=len(sizes))
-        return len(about.tokens(text)) - len(self._processor.text_ids(text)), about.size
+        with self._measuring:
+            return len(about.tokens(text)) - len(self._processor.text_ids(text)), about.size
 
     def _generate(self, prompts: Sequence[VllmPrompt], limit: int) -> dict[int, Generated]:
         found = self._engine.generate(prompts, limit, self._stops, self._penalty)

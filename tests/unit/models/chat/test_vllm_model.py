@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,14 @@ def test_an_image_has_one_id_and_another_image_another(directories: Any) -> None
     engine = model._engine
     assert isinstance(engine, StandIn)
     assert len(set(engine.ids)) == 2
+
+
+def test_calls_from_several_threads_do_not_meet_in_the_processor(directories: Any) -> None:
+    _, model = both(directories("qwen2_vl"))
+    sizes = [((28 * tall, 28 * wide),) for tall in range(1, 13) for wide in range(1, 13)]
+    with ThreadPoolExecutor(8) as pool:
+        measured = list(pool.map(model._measure, sizes))
+    assert measured == [model._measure(size) for size in sizes]
 
 
 def test_a_question_that_is_too_long_is_cut_as_by_our_own_engine(directories: Any) -> None:
