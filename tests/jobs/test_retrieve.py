@@ -72,7 +72,8 @@ def test_an_expression_that_does_not_parse_is_shown_with_its_fault(
     source = images_input(tmp_path / "in", 2)
     assert run_here("retrieve", source, tmp_path / "out", "--where", '"a?" and or "b?"') == 2
     assert capsys.readouterr().err == (
-        'vqa-ray retrieve: wanted a question in quotes, found `or`, at character 10 of \'"a?" and or "b?"\'\n'
+        'vqa-ray retrieve: --where: wanted a question in quotes, found `or`, at character 10 of \'"a?" and or "b?"\'; '
+        'in a shell: --where \'"is there a dog?" and not "is it a toy?"\'\n'
         '  "a?" and or "b?"\n'
         "           ^\n"
     )
