@@ -47,8 +47,9 @@ def labels_needed(record: EvaluationRecord, half_width: float) -> dict[str, Any]
         half_width: 0..1.
     """
     interval = record.interval
-    variance, design = float(interval["variance"]), float(interval["design_effect"])
-    first = record.first
+    first, design = record.first, float(interval["design_effect"])
+    # Where all are right, or all wrong, by Laplace's rule of succession: the next one may differ.
+    variance = float(interval["variance"]) or (first.n + 1) / (first.n + 2) ** 2
     rows = rows_for_interval(half_width, variance, design)
     return {
         "half_width": half_width,

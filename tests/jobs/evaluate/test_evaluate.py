@@ -222,6 +222,13 @@ def test_a_table_of_predictions_and_json(tmp_path: Path, capsys: pytest.CaptureF
     assert next(each["group"]["value"] for each in content["measures"] if each["group"]) == "popular"
 
 
+def test_labels_are_needed_even_where_all_are_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run", [answer(n, "yes") for n in range(6)])
+    more = ("--protocol", "exact-match", "--labels-needed", "0.1")
+    assert evaluate(tmp_path, run, TRUTH, *more) == 0
+    assert "for ± 0.1 of the mean score (95 %): 43 labelled rows, 22 images" in capsys.readouterr().out
+
+
 def test_a_limit_takes_the_first_rows_of_truth(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [answer(n, "yes") for n in range(6)])
     assert evaluate(tmp_path, run, TRUTH, "--protocol", "exact-match", "--limit", "2") == 0
