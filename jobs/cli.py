@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from vqa_ray.errors import OutputTakenOverError, RequestError, TooManyErrors, VqaRayError, one_line
+from vqa_ray.errors import DriftError, OutputTakenOverError, RequestError, TooManyErrors, VqaRayError, one_line
 from vqa_ray.jobs.commands import COMMANDS, imported
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.signals import STOP, describe, leave
@@ -26,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: of the command. None: those of this process, which is the command's alone and ends with it.
 
     Returns:
-        The exit code: 0 all good, 1 failed, 2 a wrong request, 3 finished with too many failed rows, 128 + N stopped
-        by signal N.
+        The exit code: 0 all good, 1 failed, 2 a wrong request, 3 finished with too many failed rows or too much drift,
+        128 + N stopped by signal N.
     """
     if arguments is not None:
         return _run(list(arguments))
@@ -77,7 +77,7 @@ def _run(given: list[str]) -> int:
 
 
 def _code_of(error: VqaRayError) -> int:
-    if isinstance(error, TooManyErrors):
+    if isinstance(error, TooManyErrors | DriftError):
         return TOO_MANY_ERRORS
     return REFUSED if isinstance(error, RequestError) else FAILED
 

@@ -65,6 +65,10 @@ class TooManyErrors(RunError):
     """So many rows have failed that the run was stopped before its end."""
 
 
+class DriftError(VqaRayError):
+    """Two runs lie further apart than the command allows."""
+
+
 class OutputTakenOverError(RunError):
     """Another process has become the writer of the output, because this one stood still."""
 

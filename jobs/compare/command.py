@@ -15,7 +15,7 @@ from vqa_ray.comparison.flipped import FlippedRows
 from vqa_ray.comparison.pairing import Partitions
 from vqa_ray.comparison.record import RECORD, ROWS, Comparison, Input, Pair
 from vqa_ray.comparison.runs import RunPairs
-from vqa_ray.errors import RequestError, TooManyErrors
+from vqa_ray.errors import DriftError, RequestError
 from vqa_ray.evaluation.bootstrap import RESAMPLES
 from vqa_ray.jobs.compare.spec import CompareSpec
 from vqa_ray.jobs.compare.table import comparison_lines
@@ -42,7 +42,7 @@ def run(spec: CompareSpec) -> None:
 
     Raises:
         RequestError: the inputs cannot be compared, or the output holds something else.
-        TooManyErrors: the runs drifted further than `--max-drift`.
+        DriftError: the runs drifted further than `--max-drift`.
     """
     if len(spec.inputs) < 2:
         raise RequestError(f"{spec.inputs[0]}: nothing to compare it with; expected two or more evaluations or runs")
@@ -158,6 +158,6 @@ def _check_drift(comparison: Comparison) -> None:
     worst = max(drifted, key=lambda each: each.value)
     chance = "" if worst.value > worst.noise else f", as it may by chance alone ({worst.noise:.3f})"
     more = f", and {len(drifted) - 1} more exceed it" if len(drifted) > 1 else ""
-    raise TooManyErrors(
+    raise DriftError(
         f"{worst.name}: drifted by {worst.value:.3f}{chance}; --max-drift is {comparison.max_drift:g}{more}"
     )
