@@ -191,7 +191,10 @@ def _record(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> 
         measures=measures.measures,
         interval=measures.interval,
         notes=[*notes_on(found, spec), *measures.notes],
-        calibration=score_reliability(read_judged(spec.output, COLUMNS), protocol.prediction),
+        # The score of a caption is a likeness, of which nobody is sure to some degree.
+        calibration=None
+        if protocol.name == "caption"
+        else score_reliability(read_judged(spec.output, COLUMNS), protocol.prediction),
     )
 
 

@@ -114,7 +114,7 @@ class EvaluationPairs:
                 f"{_shown(overlap.keys[0])}; compared are evaluations with the same truth"
             )
         protocols = [self._protocol(partitions.tables(side)) for side in (0, second)]
-        is_same = vars(protocols[0]) == vars(protocols[1])
+        is_same = protocols[0].prediction != "labels" or vars(protocols[0]) == vars(protocols[1])
         if not is_same:
             notes.append(
                 f"{self.uris[second]} was judged with another set of tags than {self.uris[0]}: compared are the "

@@ -66,6 +66,8 @@ def test_rows_are_told_apart_and_counted(tmp_path: Path, capsys: pytest.CaptureF
     assert counts(tmp_path) == {"truth": 5, "predictions": 5, **outcomes, "duplicate_truth": 1}
     found = record(tmp_path)
     assert found.errors == {"image_missing": 1}
+    assert found.calibration is not None
+    assert (found.calibration.n, found.calibration.equal_width.error) == (2, 0.0)
     assert (found.first.value, found.first.n, found.first.clusters) == (25.0, 4, 3)
     assert (found.key, found.job, found.model) == ("question_id", "answer", "fake:")
     rows = judged(tmp_path)
@@ -175,12 +177,16 @@ def test_matches_and_captions(tmp_path: Path) -> None:
     assert evaluate(tmp_path, run, truth) == 0
     values = {each.name: each.value for each in record(tmp_path).measures if each.group is None}
     assert (values["accuracy"], values["map"]) == (0.5, 0.5)
+    calibration = record(tmp_path).calibration
+    # Matches with 1 and 0.75, others 0.5 and 0.25, of which it is as sure that they do not fit.
+    assert calibration is not None
+    assert sorted(each.confidence for each in calibration.equal_width.bins) == [0.5, 0.75, 1.0]
     rows = [{"image_id": str(n), "caption": "a red dog on a table", "caption_score": 0.5} for n in range(3)]
     run = write_run(tmp_path / "captions", rows, schema.CAPTION.append(schema.QUESTION_INDEX), job="caption")
     truth = [{"image_id": str(n), "captions": ["a red dog on a table", f"number {n}"]} for n in range(3)]
     (tmp_path / "out").rename(tmp_path / "first")
     assert evaluate(tmp_path, run, truth) == 0
-    assert record(tmp_path).protocol == "caption"
+    assert (record(tmp_path).protocol, record(tmp_path).calibration) == ("caption", None)
 
 
 def test_official_annotations_are_truth(tmp_path: Path) -> None:
