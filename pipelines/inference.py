@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from ray.data import Dataset
 
+from vqa_ray.models.load import ModelOptions
 from vqa_ray.pipelines.actor_pool import map_on_actor_pool
 from vqa_ray.pipelines.read_images import ImageConfig, read_and_decode
 from vqa_ray.pipelines.resources import ResourcePlan
@@ -24,6 +26,7 @@ def answer(
 ) -> Dataset:
     """ANSWER or ANSWERS rows, or packed ones that `write` unpacks: read → fetch → decode → answer."""
     decoded = read_and_decode(tasks, images, resources)
+    config = replace(config, model=config.model.share(resources.max_actors))
     return map_on_actor_pool(decoded, partial(AnswerStage, config, attempt), resources, config.model.concurrent_calls)
 
 
@@ -32,6 +35,7 @@ def tag(
 ) -> Dataset:
     """TAG rows: read → fetch → decode → tag."""
     decoded = read_and_decode(tasks, images, resources)
+    config = replace(config, model=config.model.share(resources.max_actors))
     return map_on_actor_pool(decoded, partial(TagStage, config, attempt), resources, config.model.concurrent_calls)
 
 
@@ -40,6 +44,7 @@ def caption(
 ) -> Dataset:
     """CAPTION rows: read → fetch → decode → caption."""
     decoded = read_and_decode(tasks, images, resources)
+    config = replace(config, model=config.model.share(resources.max_actors))
     return map_on_actor_pool(decoded, partial(CaptionStage, config, attempt), resources, config.model.concurrent_calls)
 
 
@@ -48,6 +53,8 @@ def retrieve(
 ) -> Dataset:
     """RETRIEVE rows: read → fetch → decode → retrieve."""
     decoded = read_and_decode(tasks, images, resources)
+    if isinstance(config.model, ModelOptions):
+        config = replace(config, model=config.model.share(resources.max_actors))
     return map_on_actor_pool(decoded, partial(RetrieveStage, config, attempt), resources)
 
 

@@ -51,7 +51,7 @@ GROUND = LAYERS[0]
 # Every worker imports these; the others read what workers have written.
 READER_HALF = ("report", "index", "browse", "export", "review", "comparison")
 # Independent of each other within their package.
-FAMILIES = ("blip", "chat", "encoders", "fake", "florence2", "vilt")
+FAMILIES = ("blip", "chat", "encoders", "endpoint", "fake", "florence2", "vilt")
 TRAININGS = ("vqa", "contrastive")
 # What several packages may call a file: a role within a job, a training, a model family; or a family's own name.
 ROLES = {

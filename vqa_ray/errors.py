@@ -31,6 +31,8 @@ class ErrorCode(StrEnum):
     ROW_MALFORMED = "row_malformed"
     MODEL_ERROR = "model_error"
     ROW_CRASHED = "row_crashed"
+    ENDPOINT_FAILED = "endpoint_failed"
+    ENDPOINT_REFUSED = "endpoint_refused"
 
 
 def one_line(text: object, limit: int = MESSAGE_LIMIT) -> str:

@@ -57,12 +57,14 @@ class Answer:
         warning: what happened on the way (a question cut to the model's limit, turns dropped), or None.
         boxes: what the answer points at; only of families that can.
         finish_reason: how the best answer's text ended; None where it was chosen and not written.
+        is_unscored: whether the scores are unknown (NaN), which `warning` explains.
     """
 
     answers: tuple[tuple[str, float], ...]
     warning: str | None = None
     boxes: tuple[Box, ...] = ()
     finish_reason: FinishReason | None = None
+    is_unscored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,12 @@ from vqa_ray.durations import duration
 from vqa_ray.errors import RequestError, RunError, one_line
 from vqa_ray.jobs.runtime.cluster.connect import Cluster, connect_ray
 from vqa_ray.jobs.runtime.cluster.failures import causes, reason
+from vqa_ray.jobs.runtime.endpoint import endpoint_of
 from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.model import gpus_per_actor
 from vqa_ray.jobs.runtime.watch import ProgressReporter
 from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.models.endpoint.probe import require_answer
 from vqa_ray.pipelines.ray_context import ExecutionStats, run_context
 from vqa_ray.pipelines.reports import StopOnRequest, delete_reports, report_under
 from vqa_ray.pipelines.resources import (
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# Rows per call of an actor that asks an endpoint.
+_ENDPOINT_BATCH = 32
 # A refusal in an actor's constructor, which Ray passes on as text alone.
 _REFUSED = re.compile(r"^(?:\([^)]*\) )?vqa_ray\.errors\.(?:ModelLoadError|RequestError): (.+)$", re.MULTILINE)
 # Name of Ray's operator → name in the summary, in the order of the pipeline.
@@ -59,10 +63,13 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
         Seconds of work by stage, and bytes spilled to disk.
 
     Raises:
-        RequestError: the cluster is too small.
+        RequestError: the cluster is too small, or the endpoint of the model does not answer.
         RunError: the pipeline failed.
     """
     spec, directory = job.spec, work.directory
+    endpoint = endpoint_of(spec)
+    if endpoint is not None:
+        require_answer(spec.model, endpoint)
     with connect_ray(spec.address) as cluster:
         plan = plan_job(spec, cluster)
         if not spec.wait_for_cluster:
@@ -105,6 +112,11 @@ def plan_job(spec: RunSpec, cluster: Cluster) -> ResourcePlan:
     """Plan where the parts of a job run."""
     low, high = spec.actors() or (None, None)
     request = ResourceRequest(spec.batch_size, low, high, gpus_per_actor(spec), spec.device)
+    endpoint = endpoint_of(spec)
+    if endpoint is not None:
+        # One process asks as much as the limits allow.
+        batch = spec.batch_size or max(_ENDPOINT_BATCH, endpoint.concurrency)
+        request = ResourceRequest(batch, low or 1, high or 1, None, "cpu")
     cpus, gpus = cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0)
     plan = plan_resources(cpus, gpus, request, cluster.cores)
     if spec.compile and (not plan.actor_gpus or spec.device == "cpu"):

@@ -8,6 +8,7 @@ from typing import Any
 
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.cluster.connect import given_address
+from vqa_ray.jobs.runtime.endpoint import endpoint_of
 from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.field import Spec
@@ -62,6 +63,7 @@ def model_options(spec: RunSpec, model: Checkpoint) -> ModelOptions:
         prompt_template=spec.prompt_template if isinstance(spec, AnswerSpec | TagSpec | RetrieveSpec) else None,
         max_new_tokens=spec.max_new_tokens if isinstance(spec, AnswerSpec | CaptionSpec) else None,
         num_beams=spec.num_beams if isinstance(spec, AnswerSpec | CaptionSpec) else None,
+        endpoint=endpoint_of(spec),
         **engine_of(spec),
     )
 

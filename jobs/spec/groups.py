@@ -129,7 +129,8 @@ class ModelGroup(PrecisionGroup):
     group: ClassVar[str] = "Model"
 
     model: str = option(
-        "Model: org/name@revision, a directory or URI, bundled:NAME, or fake: (no weights).", unit="MODEL"
+        "Model: org/name@revision, a directory or URI, bundled:NAME, openai:NAME, or fake: (no weights).",
+        unit="MODEL",
     )
 
 

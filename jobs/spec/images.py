@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.jobs.spec.endpoint_group import EndpointGroup
 from vqa_ray.jobs.spec.field import option
 from vqa_ray.jobs.spec.groups import (
     CalibrationGroup,
@@ -16,7 +17,7 @@ from vqa_ray.jobs.spec.groups import (
 )
 
 
-class AnswerSpec(QuestionGroup, PromptGroup, GenerationGroup, EngineGroup, RunSpec):
+class AnswerSpec(QuestionGroup, PromptGroup, GenerationGroup, EngineGroup, EndpointGroup, RunSpec):
     """Ask questions of images: one output row per image and question, with an answer and a score, or a typed error."""
 
     group: ClassVar[str] = "Questions and answers"
@@ -36,7 +37,7 @@ class AnswerSpec(QuestionGroup, PromptGroup, GenerationGroup, EngineGroup, RunSp
     )
 
 
-class TagSpec(PromptGroup, CalibrationGroup, EngineGroup, RunSpec):
+class TagSpec(PromptGroup, CalibrationGroup, EngineGroup, EndpointGroup, RunSpec):
     """Tag images with the choices of a taxonomy: one output row per image."""
 
     group: ClassVar[str] = "Tags"
@@ -44,7 +45,7 @@ class TagSpec(PromptGroup, CalibrationGroup, EngineGroup, RunSpec):
     tags: str | None = option("Taxonomy file (tags.yaml). Default: the built-in product taxonomy.", None, unit="FILE")
 
 
-class CaptionSpec(GenerationGroup, EngineGroup, RunSpec):
+class CaptionSpec(GenerationGroup, EngineGroup, EndpointGroup, RunSpec):
     """Describe images in a sentence: one output row per image."""
 
     group: ClassVar[str] = "Captions"
@@ -54,7 +55,7 @@ class CaptionSpec(GenerationGroup, EngineGroup, RunSpec):
     )
 
 
-class RetrieveSpec(ExpressionGroup, EngineGroup, RunSpec):
+class RetrieveSpec(ExpressionGroup, EngineGroup, EndpointGroup, RunSpec):
     """Find the images that fit an expression of questions: one output row per image, and the matches, best first."""
 
     group: ClassVar[str] = "What to find"

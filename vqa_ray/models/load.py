@@ -12,6 +12,8 @@ from vqa_ray.former_names import getter
 from vqa_ray.models import familiarity
 from vqa_ray.models.chat.vllm_options import check_vllm
 from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.endpoint.family import ENDPOINT
+from vqa_ray.models.endpoint.options import EndpointOptions
 from vqa_ray.models.float16 import HALF, half_refusal
 from vqa_ray.models.generation.config import NEW_TOKENS, GenerationConfig
 from vqa_ray.models.generation.prompts import prompting
@@ -42,6 +44,7 @@ class ModelOptions:
         engine: `transformers`, our own on torch and transformers; `vllm`, for chat models.
         engine_options: further arguments of vLLM's engine.
         max_pixels: the largest area of an image; None for the checkpoint's own, see `Checkpoint.limited`.
+        endpoint: of an `openai:` model.
         revisions: of the checkpoint that the command opened: workers read the same, see `Checkpoint.revisions`.
         opened: the checkpoint, in the process that opened it; it does not travel.
     """
@@ -56,6 +59,7 @@ class ModelOptions:
     engine: Engine = "transformers"
     engine_options: Mapping[str, Any] = field(default_factory=dict)
     max_pixels: int | None = None
+    endpoint: EndpointOptions | None = None
     revisions: Mapping[str, str] = field(default_factory=dict, repr=False)
     opened: Checkpoint | None = field(default=None, repr=False, compare=False)
 
@@ -98,6 +102,8 @@ class ModelOptions:
                     f"--{name.replace('_', '-')}: {label}: {family.display_name} chooses among the answers of its "
                     "vocabulary and writes none"
                 )
+        if family == ENDPOINT:
+            self._check_endpoint()
         if self.engine == "vllm":
             check_vllm(checkpoint, self.num_beams)
         if (self.num_beams or 1) > 1 and not family.has_beams:
@@ -109,10 +115,31 @@ class ModelOptions:
         if refusal:
             raise RequestError(f"--dtype float16: {label}: {refusal}")
 
+    def _check_endpoint(self) -> None:
+        label = self.checkpoint.label
+        if self.endpoint is None:
+            raise RequestError(
+                f"{label}: needs --base-url, the endpoint that serves it; answer, tag, caption and retrieve take one"
+            )
+        decided = {
+            "--engine": self.engine != "transformers",
+            "--device": self.device not in (None, "cpu"),
+            "--dtype": self.dtype is not None,
+            "--compile": self.compile,
+            "--num-beams": (self.num_beams or 1) > 1,
+        }
+        for name, is_given in decided.items():
+            if is_given:
+                raise RequestError(f"{name}: {label}: is decided by the endpoint")
+
     @property
     def concurrent_calls(self) -> int:
-        """How many calls the model takes at a time: vLLM reads the next batch while it writes this one's answers."""
-        return 2 if self.engine == "vllm" else 1
+        """How many calls the model takes at a time: vLLM and endpoints take the next batch beside this one."""
+        return 2 if self.engine == "vllm" or self.endpoint else 1
+
+    def share(self, actors: int) -> Self:
+        """Return the options of one of several actors, which share the limits of an endpoint."""
+        return self if self.endpoint is None else replace(self, endpoint=self.endpoint.share(actors))
 
     def generation(self) -> GenerationConfig:
         """Return limits and search of a generative model: as given, else of the prompt style, else of the family.
@@ -162,6 +189,8 @@ class ModelOptions:
         kind = family.engine
         if self.engine == "vllm":
             kind, given["engine_options"] = VLLM, self.engine_options
+        if self.endpoint is not None:
+            given["endpoint"] = self.endpoint
         model: VqaModel = kind.load().from_checkpoint(checkpoint, **given)
         measured = checkpoint.path / familiarity.FILE if checkpoint.path else None
         if measured is not None and measured.is_file():

@@ -12,6 +12,11 @@ MULTIPLE_VECTORS = (
     "largest cosine of the text's vector and one of the image's, or the mean of those of a query image's vectors; "
     "between -1 and 1; not a probability"
 )
+ENDPOINT = (
+    "answer: exp(mean log-probability of the tokens that the server lists), null where it gives none; choices: the "
+    "probabilities of the first token where it decides, made to sum to 1, else 1 for the choice that the model names "
+    "and 0 for the others"
+)
 FAKE = "a deterministic function of the image's mean colour and the question, between 0 and 1"
 
 

@@ -128,11 +128,11 @@ def validate_answer(answer: Answer) -> Answer:
     """Return an answer that may be written.
 
     Raises:
-        RowError: `model_error` when the model gave no answer, or a score that is NaN or infinite.
+        RowError: `model_error` when the model gave no answer, or a score that is NaN or infinite without saying so.
     """
     if not answer.answers:
         raise RowError(ErrorCode.MODEL_ERROR, "the model gave no answer")
-    if not all(math.isfinite(score) for _, score in answer.answers):
+    if not answer.is_unscored and not all(math.isfinite(score) for _, score in answer.answers):
         raise RowError(ErrorCode.MODEL_ERROR, "the model gave a score that is not a number")
     return answer
 
@@ -142,7 +142,12 @@ def _turns(cell: Sequence[dict[str, str]] | None) -> list[Turn]:
 
 
 def _scored(answer: Answer) -> list[dict[str, Any]]:
-    return [{"answer": text, "score": score} for text, score in answer.answers]
+    return [{"answer": text, "score": None if answer.is_unscored else score} for text, score in answer.answers]
+
+
+def best_score(answer: Answer) -> float | None:
+    """Return the score of the best answer; None where it is unknown."""
+    return None if answer.is_unscored else answer.answers[0][1]
 
 
 def _warnings(answered: dict[int, list[Answer]]) -> dict[int, str]:
@@ -152,9 +157,9 @@ def _warnings(answered: dict[int, list[Answer]]) -> dict[int, str]:
 
 def _result(row: int, question: str | None, answer: Answer, sizes: SourceSizes | None) -> dict[str, Any]:
     """Return the cells of one answer, by column; with `question` where it is given."""
-    best, score = answer.answers[0]
     cells: dict[str, Any] = {} if question is None else {"question": question}
-    cells |= {"answer": best, "answer_score": score, "finish_reason": answer.finish_reason, "answers": _scored(answer)}
+    cells |= {"answer": answer.answers[0][0], "answer_score": best_score(answer)}
+    cells |= {"finish_reason": answer.finish_reason, "answers": _scored(answer)}
     cells |= {"warning": answer.warning}
     return cells if sizes is None else cells | {"boxes": sizes.pixels(row, answer.boxes)}
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from vqa_ray import schema
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import GenerativeModel
-from vqa_ray.stages.answer import validate_answer
+from vqa_ray.stages.answer import best_score, validate_answer
 from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
 from vqa_ray.stages.source_boxes import SourceSizes
 from vqa_ray.types import Answer
@@ -60,7 +60,7 @@ class CaptionStage:
         captioned, failures = bisect_failures(caption, schema.ok_rows(table).tolist())
         columns: dict[str, dict[int, Any]] = {
             "caption": {row: answer.answers[0][0] for row, answer in captioned.items()},
-            "caption_score": {row: answer.answers[0][1] for row, answer in captioned.items()},
+            "caption_score": {row: best_score(answer) for row, answer in captioned.items()},
             "finish_reason": {row: answer.finish_reason for row, answer in captioned.items()},
             "warning": {row: answer.warning for row, answer in captioned.items()},
         }

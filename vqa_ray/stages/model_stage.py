@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.images.arrow import pixel_views
 from vqa_ray.schema import DECODED, mark_failed, passthrough_name, written_name
 from vqa_ray.types import Image, ImageOrImages
@@ -97,6 +97,7 @@ def bisect_failures(
 
     Raises:
         RuntimeError: the device is lost; the rows are not to blame.
+        RequestError: no row can be answered, such as by an endpoint that refuses the key.
     """
     results: dict[int, T] = {}
     failures: dict[int, RowError] = {}
@@ -107,7 +108,7 @@ def bisect_failures(
         try:
             answered = call(part)
         except Exception as error:  # A model may raise anything on a row that it cannot take.
-            if type(error).__name__ in DEVICE_LOST:
+            if isinstance(error, RequestError) or type(error).__name__ in DEVICE_LOST:
                 raise
             if len(part) > 1:
                 logger.debug("a batch of %d rows failed and is halved: %r", len(part), error)

@@ -17,7 +17,7 @@ from vqa_ray.predicates.predicate import Predicate, Question
 from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
 from vqa_ray.taxonomy.taxonomy import YES_NO, SuggestsChoices, probability_of_yes
 from vqa_ray.text import normalise
-from vqa_ray.types import Image
+from vqa_ray.types import Answer, Image
 
 # Images that are asked every question, to learn which questions are the most decisive.
 _SAMPLE = 32
@@ -146,7 +146,7 @@ class RetrieveStage:
         return [
             [
                 (
-                    answer.answers[0][1] if normalise(answer.answers[0][0]) == normalise(str(each.answer)) else 0.0,
+                    _score_if_equal(answer, str(each.answer)),
                     answer.warning,
                 )
                 for each, answer in zip(asked, answers, strict=True)
@@ -197,6 +197,14 @@ def check_answers(option: str, predicate: Predicate, reference: str, vocabulary:
                 f"{option}: model {reference} cannot answer {answer!r}: it is not in its vocabulary; "
                 f"{vocabulary.suggest([answer])}"
             )
+
+
+def _score_if_equal(answer: Answer, wanted: str) -> float:
+    """Return the score of an answer that equals the wanted one, 1 where it is unknown; 0 for any other answer."""
+    text, score = answer.answers[0]
+    if normalise(text) != normalise(wanted):
+        return 0.0
+    return 1.0 if answer.is_unscored else score
 
 
 def _checked(score: float, question: Question) -> float:

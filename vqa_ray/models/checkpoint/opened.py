@@ -15,12 +15,14 @@ from vqa_ray.models.checkpoint.files import CheckpointFiles, locate, pinned
 from vqa_ray.models.checkpoint.fingerprint import fingerprint
 from vqa_ray.models.checkpoint.json_files import image_processor_config, parse_json
 from vqa_ray.models.checkpoint.weight_files import WeightFiles
+from vqa_ray.models.endpoint.family import ENDPOINT, PREFIX, model_name
 from vqa_ray.models.registry import FAKES, Family, family_of
 from vqa_ray.models.score_meanings import similarity_meaning
 from vqa_ray.models.transforms.chat import WholePatches, within_pixels
 from vqa_ray.types import EmbeddingShape, ImageTransform
 
-_FAKE_FINGERPRINT = "fake-1"
+# Of models without files.
+_NO_FILES = "fake-1"
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class Checkpoint:
         reference: as the user gave it.
         family: its family, with what that can do.
         transform: the size of its images.
-        config: its config.json; empty for `fake:`.
+        config: its config.json; empty without files.
         vocabulary: the answers it chooses from; None if it writes its answers or embeds images.
-        files: where they are on this machine; None for `fake:`.
-        weights: their files; None for `fake:`.
+        files: where they are on this machine; None for `fake:` and `openai:`.
+        weights: their files; None for `fake:` and `openai:`.
         max_pixels: the largest area of its images, where a command bounds it.
     """
 
@@ -62,6 +64,9 @@ class Checkpoint:
         label = f"model {reference}"
         if reference in FAKES:
             return cls(reference, FAKES[reference], FAKES[reference].transform({}, label))
+        if reference.startswith(PREFIX):
+            model_name(reference)
+            return cls(reference, ENDPOINT, ENDPOINT.transform({}, label))
         files = locate(reference, revisions)
         config = parse_json(files.config, files.path, CONFIG)
         family = family_of(reference, config)
@@ -105,13 +110,13 @@ class Checkpoint:
 
     @property
     def path(self) -> Path | None:
-        """Its local directory; None for `fake:`."""
+        """Its local directory; None for `fake:` and `openai:`."""
         return None if self.files is None else self.files.path
 
     @property
     def directory(self) -> Path:
         """Its local directory, for a family that has one."""
-        assert self.files is not None, "fake: has no files"
+        assert self.files is not None, "no files"
         return self.files.path
 
     @property
@@ -134,7 +139,7 @@ class Checkpoint:
     @cached_property
     def fingerprint(self) -> str:
         """Changes with the weights, the vocabulary or the preprocessing; computed when first used."""
-        return _FAKE_FINGERPRINT if self.files is None else fingerprint(self.files.path, {CONFIG: self.files.config})
+        return _NO_FILES if self.files is None else fingerprint(self.files.path, {CONFIG: self.files.config})
 
     @property
     def family_name(self) -> str:

@@ -1,0 +1,103 @@
+"""The address, the key and the limits of an endpoint. Small, picklable, without the key itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from vqa_ray.errors import RequestError
+
+KEY = "OPENAI_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointOptions:
+    """An endpoint, and how much may be asked of it at a time.
+
+    Attributes:
+        base_url: URL in front of `/chat/completions`.
+        key_variable: environment variable of the key; None sends no key.
+        concurrency: requests under way at a time.
+        requests_per_minute, tokens_per_minute: limits; None for none.
+        timeout_s: of one attempt.
+        image_encoding: of the images in a request.
+    """
+
+    base_url: str
+    key_variable: str | None = None
+    concurrency: int = 32
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    timeout_s: float = 120.0
+    image_encoding: Literal["jpeg", "png"] = "jpeg"
+
+    def share(self, actors: int) -> Self:
+        """Return the share of one of several actors.
+
+        Raises:
+            RequestError: a limit is smaller than the number of actors.
+        """
+        for name, limit in (("requests", self.requests_per_minute), ("tokens", self.tokens_per_minute)):
+            if limit is not None and limit < actors:
+                raise RequestError(
+                    f"--max-{name}-per-minute {limit}: less than one for each of {actors} actors; lower --num-actors"
+                )
+        return replace(
+            self,
+            concurrency=max(1, self.concurrency // actors),
+            requests_per_minute=self.requests_per_minute and self.requests_per_minute // actors,
+            tokens_per_minute=self.tokens_per_minute and self.tokens_per_minute // actors,
+        )
+
+    def key(self) -> str | None:
+        """Read the key from the environment of this process.
+
+        Raises:
+            RequestError: it is not set here, or cannot stand in a header.
+        """
+        if self.key_variable is None:
+            return None
+        key = os.environ.get(self.key_variable, "").strip()
+        if not key:
+            raise RequestError(f"{self.key_variable} is not set; the key of the endpoint is read from it on every node")
+        if not (key.isascii() and key.isprintable()):
+            raise RequestError(f"{self.key_variable} holds characters that no key has")
+        return key
+
+
+def checked_base_url(url: str, *, allow_http: bool) -> str:
+    """Return a base URL without its closing slash.
+
+    Raises:
+        RequestError: it is no URL, holds credentials or a query, or sends the key and the images unencrypted.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _port = parts.hostname, parts.port
+    except ValueError as error:
+        raise RequestError(f"--base-url: not a URL: {error}") from error
+    if parts.username is not None or parts.password is not None:
+        raise RequestError(f"--base-url: holds credentials; the key is read from {KEY}, or from --api-key-env NAME")
+    if parts.query or parts.fragment:
+        raise RequestError(
+            f"--base-url: holds a query or a fragment (? or #), which would be recorded; a key is read from {KEY}, or "
+            "from --api-key-env NAME"
+        )
+    if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
+        raise RequestError(f"--base-url {url}: wanted http:// or https:// with a host, e.g. http://localhost:8000/v1")
+    if parts.scheme == "http" and not _is_loopback(host) and not allow_http:
+        raise RequestError(
+            f"--base-url {url}: http:// would send images and the key unencrypted to {host}; use https://, or "
+            "--allow-http in a network that you trust"
+        )
+    return url.rstrip("/").removesuffix("/chat/completions")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

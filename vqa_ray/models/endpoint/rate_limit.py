@@ -1,0 +1,101 @@
+"""Limits of requests and tokens per minute, kept in every window of 10 seconds and of a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+# Windows last longer by this, since requests reach the server a little earlier or later than they left.
+_MARGIN = 1.05
+_WINDOWS_S = (10.0, 60.0)
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A request that was let through.
+
+    Attributes:
+        at: when.
+        tokens: its tokens: expected, then counted.
+    """
+
+    at: float
+    tokens: int
+
+
+@dataclass(slots=True)
+class _Window:
+    seconds: float
+    requests: float
+    tokens: float
+    recent: deque[Ticket] = field(default_factory=deque)
+    used: int = 0
+
+    def delay(self, now: float, tokens: int) -> float:
+        """Return the seconds until the window may have room; 0 where it has. An empty one has room for any request."""
+        while self.recent and now - self.recent[0].at >= self.seconds * _MARGIN:
+            self.used -= self.recent.popleft().tokens
+        if not self.recent or (len(self.recent) + 1 <= self.requests and self.used + tokens <= self.tokens):
+            return 0.0
+        return self.recent[0].at + self.seconds * _MARGIN - now
+
+
+class RateLimit:
+    """Lets requests through, in their order, as limits allow. One event loop uses it.
+
+    Args:
+        requests: per minute; None for no limit.
+        tokens: per minute; None for no limit.
+        clock: seconds.
+        sleep: waits.
+    """
+
+    def __init__(
+        self,
+        requests: int | None,
+        tokens: int | None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._clock, self._sleep = clock, sleep
+        unlimited = float("inf")
+        self._windows = [
+            _Window(
+                seconds,
+                unlimited if requests is None else requests * seconds / 60,
+                unlimited if tokens is None else tokens * seconds / 60,
+            )
+            for seconds in _WINDOWS_S
+            if requests is not None or tokens is not None
+        ]
+        self._turn = asyncio.Lock()
+        self._paused_until = 0.0
+
+    async def acquire(self, tokens: int) -> Ticket:
+        """Wait until a request of so many tokens may go."""
+        async with self._turn:
+            while (delay := self._delay(tokens)) > 0:
+                await self._sleep(delay)
+            ticket = Ticket(self._clock(), tokens)
+            for window in self._windows:
+                window.recent.append(ticket)
+                window.used += tokens
+            return ticket
+
+    def settle(self, ticket: Ticket, tokens: int) -> None:
+        """Replace the expected tokens of a request by those that the server counted."""
+        for window in self._windows:
+            if window.recent and window.recent[0].at <= ticket.at:
+                window.used += tokens - ticket.tokens
+        ticket.tokens = tokens
+
+    def pause(self, seconds: float) -> None:
+        """Let nothing through for a while, as the server wishes."""
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+    def _delay(self, tokens: int) -> float:
+        now = self._clock()
+        return max(self._paused_until - now, *(window.delay(now, tokens) for window in self._windows), 0.0)
