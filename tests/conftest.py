@@ -7,8 +7,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.helpers.s3 import s3_bucket
+
+# No test is timed: on a busy machine any example may take long.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Warnings of Ray's own, on every use of Ray Data.
 _RAY_WARNINGS = ("ignore::DeprecationWarning:ray", "ignore:`target_shuffle_max_block_size`:UserWarning")

