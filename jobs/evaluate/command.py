@@ -67,15 +67,12 @@ def run(spec: EvaluateSpec) -> RunResult | None:
     record = _finished(request, directory)
     if record is None:
         with output_lock(spec.output, now(), wait=spec.wait) as lock, store_failures_fail_the_run():
-            _claim(request, directory)
-            try:
-                record = _evaluate(request, spec)
-            except RequestError:
-                # Refused: the output is free for another request.
-                _forget(directory)
-                raise
-            lock.check()
-            record.write(spec.output)
+            # Another process may have finished it meanwhile.
+            record = _finished(request, directory)
+            if record is None:
+                record = _evaluated(request, spec, directory)
+                lock.check()
+                record.write(spec.output)
             delete_directory(directory.work)
     else:
         logger.info("%s: this evaluation has finished already", spec.output)
@@ -101,7 +98,7 @@ def _finished(request: EvaluationRequest, directory: EvaluationDirectory) -> Eva
     earlier = earlier_request(directory)
     if earlier is None:
         return None
-    content, inputs = earlier
+    content = earlier["request"]
     changes = [
         f"{name}: {content.get(name)} → {value}"
         for name, value in request.content.items()
@@ -112,14 +109,15 @@ def _finished(request: EvaluationRequest, directory: EvaluationDirectory) -> Eva
             f"--output {directory.output}: holds another evaluation: {'; '.join(changes)}; use another --output, or "
             "the command it was made with"
         )
-    return EvaluationRecord.read(directory.output) if inputs == dict(request.inputs) else None
+    return EvaluationRecord.read(directory.output) if earlier["inputs"] == dict(request.inputs) else None
 
 
 def _claim(request: EvaluationRequest, directory: EvaluationDirectory) -> None:
     """Write the request; forget what was made from inputs that have changed since."""
     earlier = earlier_request(directory)
-    if earlier is not None and earlier[1] != dict(request.inputs):
+    if earlier is not None and earlier["inputs"] != dict(request.inputs):
         logger.warning("%s: the inputs have changed since; they are evaluated anew", directory.output)
+    if earlier is not None and (earlier["inputs"], earlier.get("steps")) != (dict(request.inputs), request.steps):
         _forget(directory)
     write_bytes_atomic(directory.request, request.to_json())
 
@@ -129,6 +127,16 @@ def _forget(directory: EvaluationDirectory) -> None:
         delete(file)
     for place in (directory.work, directory.rows):
         delete_directory(place)
+
+
+def _evaluated(request: EvaluationRequest, spec: EvaluateSpec, directory: EvaluationDirectory) -> EvaluationRecord:
+    """Evaluate; what is refused leaves the output free for another request."""
+    _claim(request, directory)
+    try:
+        return _evaluate(request, spec)
+    except RequestError:
+        _forget(directory)
+        raise
 
 
 def _evaluate(request: EvaluationRequest, spec: EvaluateSpec) -> EvaluationRecord:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vqa_ray import __version__
 from vqa_ray.errors import RequestError
 from vqa_ray.evaluation import registry
 from vqa_ray.evaluation.protocol import Protocol
@@ -64,9 +65,14 @@ class EvaluationRequest:
         """The protocol."""
         return self.work.plan.protocol
 
+    @property
+    def steps(self) -> str:
+        """What a later process must agree with to go on with the steps of this one."""
+        return f"{__version__}, {self.work.partitions} partitions"
+
     def to_json(self) -> bytes:
         """Return what is written before any work."""
-        content = {"format": _FORMAT, "request": self.content, "inputs": self.inputs}
+        content = {"format": _FORMAT, "request": self.content, "inputs": self.inputs, "steps": self.steps}
         return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
 
@@ -120,15 +126,15 @@ def open_request(spec: EvaluateSpec, predictions: str, truth: str | None) -> Eva
     return EvaluationRequest(work, by, content, inputs)
 
 
-def earlier_request(directory: EvaluationDirectory) -> tuple[dict[str, Any], dict[str, str]] | None:
-    """Return the content and the fingerprints of the request that an output holds; None for none."""
+def earlier_request(directory: EvaluationDirectory) -> dict[str, Any] | None:
+    """Return what the output holds of `to_json` of an earlier request; None for none."""
     try:
         content = json.loads(read_bytes(directory.request))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise RequestError(f"{directory.request}: not JSON: {error}") from error
-    return content["request"], content["inputs"]
+    return dict(content)
 
 
 def check_protocol(spec: EvaluateSpec) -> None:

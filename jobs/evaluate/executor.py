@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import ray
 
+from vqa_ray.errors import RunError, one_line
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray, given_address
 from vqa_ray.judging.work import Work, do_step
 
@@ -50,17 +52,23 @@ def _here(work: Work, step: str, items: Sequence[Any]) -> Iterator[Any]:
 
 
 def _in_processes(pool: ProcessPoolExecutor, work: Work, step: str, items: Sequence[Any]) -> Iterator[Any]:
-    return pool.map(partial(do_step, work, step), items)
+    try:
+        yield from pool.map(partial(do_step, work, step), items)
+    except BrokenProcessPool as error:
+        raise RunError("a process of the evaluation was killed, perhaps for want of memory") from error
 
 
 def _on_ray(slots: int, work: Work, step: str, items: Sequence[Any]) -> Iterator[Any]:
     remote, shared = ray.remote(num_cpus=1)(do_step), ray.put(work)
     running: list[Any] = []
-    for item in items:
-        if len(running) >= 2 * slots:
-            yield ray.get(running.pop(0))
-        running.append(remote.remote(shared, step, item))
-    yield from map(ray.get, running)
+    try:
+        for item in items:
+            if len(running) >= 2 * slots:
+                yield ray.get(running.pop(0))
+            running.append(remote.remote(shared, step, item))
+        yield from map(ray.get, running)
+    except (ray.exceptions.RaySystemError, ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+        raise RunError(f"a task of the evaluation was lost: {one_line(error)}") from error
 
 
 def _prepare_worker(parent: int) -> None:
