@@ -52,12 +52,15 @@ def measure(settings: Settings) -> Measured:
     least, most = peaks[str(few)], peaks[str(times * few)]
     return Measured(
         [
-            figure(f"{few:,} answers", seconds[str(few)], "s"),
-            figure(f"{times * few:,} answers", seconds[str(times * few)], "s", at_most=180.0),
-            figure(f"peak memory of all processes, {few:,} answers", least, "MiB"),
-            figure(f"peak memory of all processes, {times * few:,} answers", most, "MiB"),
+            figure(f"evaluate {few:,} answers", seconds[str(few)], "s"),
+            figure(f"evaluate {times * few:,} answers", seconds[str(times * few)], "s", at_most=180.0),
+            figure(f"evaluate {few:,} answers: peak memory of all processes", least, "MiB"),
+            figure(f"evaluate {times * few:,} answers: peak memory of all processes", most, "MiB"),
             figure(
-                f"{times} times the answers: peak memory to that of {few:,}", ratios(most, least), "×", at_most=1.15
+                f"evaluate {times} times the answers: peak memory to that of {few:,}",
+                ratios(most, least),
+                "×",
+                at_most=1.15,
             ),
         ],
         [
