@@ -12,8 +12,9 @@ import pytest
 from tests.helpers.chromium import NARROW, WIDE, has_no_horizontal_scroll, launched, weakest_contrast
 from tests.helpers.coloured import picture
 from tests.helpers.evaluations import evaluated, write_evaluation
-from tests.unit.browse.site import HOSTILE, MARKUP, served
-from tests.unit.review.reviews import answer_run, server_of
+from tests.unit.browse.site import HOSTILE, MARKUP, served, table_of, write_run
+from tests.unit.review.reviews import answer_run, answered, server_of
+from vqa_ray import schema
 from vqa_ray.browse.server import Server
 from vqa_ray.report.evaluation_report import evaluation_report
 from vqa_ray.report.report_page import write_report
@@ -41,7 +42,7 @@ def test_a_review_by_its_keys(browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "labels.jsonl"
     server, _ = server_of(answer_run(tmp_path, 5), file)
     with served(cast("Server", server)) as site:
-        page = browser.new_page(viewport=WIDE)  # type: ignore[arg-type]
+        page = browser.new_page(viewport=WIDE)
         told = watched(page)
         page.goto(site.url)
         for key, number in (("1", 1), ("2", 2)):
@@ -73,6 +74,22 @@ def test_a_review_by_its_keys(browser: Browser, tmp_path: Path) -> None:
         assert page.locator("#undo").bounding_box()["y"] < NARROW["height"]  # type: ignore[index]
         page.close()
         assert told == []
+
+
+def test_any_text_fits_the_page_of_a_review(browser: Browser, tmp_path: Path) -> None:
+    rows = [answered(text, question=text, image_id=text) for text in HOSTILE]
+    run = write_run(tmp_path / "run", "answer", table_of(schema.ANSWER, rows))
+    server, review = server_of(run, tmp_path / "labels.jsonl")
+    with served(cast("Server", server)) as site:
+        page = browser.new_page(viewport=NARROW)
+        told = watched(page)
+        for number in range(len(review.items)):
+            review.judge(number, "other", "y" * 400)
+            page.goto(f"{site.url}/item/{number}")
+            assert has_no_horizontal_scroll(page)
+            assert page.title() == f"{number + 1} of {len(HOSTILE)} · run"
+        page.close()
+        assert [text for text in told if "404" not in text] == []
 
 
 def test_a_report_reads_at_every_width_and_in_the_dark(browser: Browser, tmp_path: Path) -> None:
