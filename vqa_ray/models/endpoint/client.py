@@ -31,7 +31,7 @@ _LONGEST_RETRY_AFTER_S = 600.0
 _TRANSIENT = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 _KEY_REFUSED, _NOT_PAID, _NOT_FOUND = (401, 403), 402, (404, 405)
 _NO_QUOTA = "insufficient_quota"
-# Answers that are remembered, so that a batch that is halved over one row asks nothing again.
+# Answers that are remembered at least, so that a batch that is halved over one row asks nothing again.
 _REMEMBERED = 4096
 _FAILURE_REMEMBERED_S = 30.0
 _MAX_RESPONSE_BYTES = 16 * 2**20
@@ -75,6 +75,7 @@ class Client:
         self._attempt_limit = attempts
         self._options, self._label, self._backoff_s = options, label, backoff_s
         self._key = options.key()
+        self._capacity = _REMEMBERED
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._ids: OrderedDict[str, bytes] = OrderedDict()
         self._limit = RateLimit(options.requests_per_minute, options.tokens_per_minute)
@@ -106,6 +107,8 @@ class Client:
         self._end()
 
     async def _all(self, questions: Sequence[Question]) -> list[Completion | RowError | RequestError]:
+        # Of two calls at a time.
+        self._capacity = max(self._capacity, 2 * len(questions))
         return list(await asyncio.gather(*map(self._remembered, questions)))
 
     async def _remembered(self, question: Question) -> Completion | RowError | RequestError:
@@ -113,7 +116,7 @@ class Client:
         known = self._known.get(digest)
         if known is None or (known.ended is not None and time.monotonic() > known.ended + _FAILURE_REMEMBERED_S):
             known = self._known[digest] = _Known(asyncio.create_task(self._answer(question, digest)))
-            if len(self._known) > _REMEMBERED:
+            if len(self._known) > self._capacity:
                 self._known.popitem(last=False)
         answer = await known.task
         if isinstance(answer, RowError) and known.ended is None:
@@ -136,9 +139,10 @@ class Client:
                 ticket = await self._limit.acquire(question.tokens + self._more_tokens)
                 if self._refusal is not None:
                     raise self._refusal
+                sent = self._accepted_fields(question.body)
                 try:
                     async with asyncio.timeout(self._options.timeout_s):
-                        status, retry_after, data = await self._post(question.body)
+                        status, retry_after, data = await self._post(sent)
                     if status == 200:
                         return self._accepted(parse(data), digest, question, ticket)
                 except TimeoutError:
@@ -150,7 +154,7 @@ class Client:
                 except OSError as error:
                     reason, pause = one_line(error), 0.0
                     continue
-            reason, pause = self._failed(status, retry_after, data)
+            reason, pause = self._failed(sent, status, retry_after, data)
         raise RowError(ErrorCode.ENDPOINT_FAILED, f"{self._redacted(reason)} (attempts: {self._attempt_limit})")
 
     def _accepted(self, completion: Completion, digest: bytes, question: Question, ticket: Ticket) -> Completion:
@@ -164,7 +168,7 @@ class Client:
                 self._ids.popitem(last=False)
         return completion
 
-    async def _post(self, body: Mapping[str, Any]) -> tuple[int, str | None, bytes]:
+    async def _post(self, sent: Mapping[str, Any]) -> tuple[int, str | None, bytes]:
         """Return the status, Retry-After and body of a response.
 
         Raises:
@@ -183,9 +187,6 @@ class Client:
                     connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
                 )
             )
-        sent = {name: value for name, value in body.items() if name not in self._dropped}
-        if "max_tokens" in self._dropped:
-            sent["max_completion_tokens"] = body["max_tokens"]
         url = f"{self._options.base_url}/chat/completions"
         try:
             async with self._sessions[0].post(url, data=json.dumps(sent), allow_redirects=False) as response:
@@ -198,7 +199,7 @@ class Client:
         except aiohttp.ClientError as error:
             raise OSError(f"{type(error).__name__}: {error}") from error
 
-    def _failed(self, status: int, retry_after: str | None, data: bytes) -> tuple[str, float]:
+    def _failed(self, sent: Mapping[str, Any], status: int, retry_after: str | None, data: bytes) -> tuple[str, float]:
         """Return why an attempt failed, and the pause that the server wishes before the next.
 
         Raises:
@@ -217,7 +218,7 @@ class Client:
             self._refuse(f"{where}{reason}")
         if status in _NOT_FOUND or 300 <= status < 400:
             self._refuse(
-                f"{where}{reason}; wanted a model that it serves, and a --base-url such as http://localhost:8000/v1"
+                f"{where}{reason.rstrip('.')}; wanted a model that it serves, and a --base-url such as http://localhost:8000/v1"
             )
         if status in _TRANSIENT:
             pause = _retry_after(retry_after)
@@ -228,15 +229,21 @@ class Client:
             return reason, pause
         if code in ("content_filter", "content_policy_violation"):
             raise RowError(ErrorCode.ENDPOINT_REFUSED, reason)
-        if status == 400 and self._drop(message):
+        if status == 400 and self._drop(sent, message):
             return reason, 0.0
         raise RowError(ErrorCode.ENDPOINT_FAILED, reason)
 
-    def _drop(self, message: str) -> bool:
-        """Leave out a field that the server names in an error from now on; tell whether there is one."""
+    def _accepted_fields(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        sent = {name: value for name, value in body.items() if name not in self._dropped}
+        if "max_tokens" in self._dropped:
+            sent["max_completion_tokens"] = body["max_tokens"]
+        return sent
+
+    def _drop(self, sent: Mapping[str, Any], message: str) -> bool:
+        """Leave out a field that the server names in an error from now on; tell whether the request had it."""
         fields = {"max_completion_tokens": "max_tokens", "logprobs": "logprobs", "temperature": "temperature"}
         for word, name in fields.items():
-            if word in message and name not in self._dropped:
+            if word in message and name in sent:
                 self._dropped |= {"logprobs", "top_logprobs"} if name == "logprobs" else {name}
                 return True
         return False

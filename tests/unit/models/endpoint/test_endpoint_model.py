@@ -79,6 +79,13 @@ def test_without_log_probabilities_the_score_is_null_and_says_why() -> None:
         assert (row["caption"], row["caption_score"], row["warning"]) == (ANSWER, None, UNSCORED)
 
 
+def test_a_field_that_the_server_does_not_take_is_left_out_by_all() -> None:
+    with serving(fault=lambda number: "no logprobs") as server:
+        (answers,) = model_of(server).answer([IMAGE], [[f"question {number}" for number in range(40)]], 1)
+        assert [answer.warning for answer in answers] == [UNSCORED] * 40
+        assert len(server.answered) == 40
+
+
 def test_a_caption_that_does_not_begin_as_wished_says_so(server: OpenaiServer) -> None:
     (caption,) = model_of(server).caption([IMAGE], "It is")
     assert caption.warning is None
