@@ -41,7 +41,7 @@ def server() -> Iterator[OpenaiServer]:
 
 
 def model_of(server: OpenaiServer, **options: Any) -> EndpointModel:
-    given = EndpointOptions(server.url, **{"timeout_s": 1.0, "image_encoding": "png"} | options)
+    given = EndpointOptions(server.url, **{"timeout_s": 60.0, "image_encoding": "png"} | options)
     return EndpointModel(Client(given, f"model {NAME}", backoff_s=0.01), "tiny", GenerationConfig(), given)
 
 
@@ -122,7 +122,7 @@ def test_an_answer_outside_the_choices_is_asked_again_held_to_them() -> None:
         model_of(server).score([IMAGE], [["a dog?"]], [[("yes", "no")]])
 
 
-FAULTS = ("429", "500", "cut", "slow", "wrong json", "wrong id")
+FAULTS = ("429", "500", "cut", "wrong json", "wrong id")
 
 
 def test_a_tenth_of_each_fault_loses_and_doubles_nothing() -> None:
@@ -145,19 +145,26 @@ def test_a_tenth_of_each_fault_loses_and_doubles_nothing() -> None:
         # A run, and what `--retry-failed` asks again.
         while len(answers) < rows:
             stage = AnswerStage(AnswerConfig(options_of(server), 1))
-            stage._model = model_of(server, concurrency=128)
+            stage._model = model_of(server)
             left = [number for number in range(rows) if number not in answers]
             found = stage(table.take(left)).to_pylist()
             assert [row["row_id"] for row in found] == left
             assert {row["error_code"] for row in found} <= {None, "endpoint_failed"}
             answers |= {row["row_id"]: row["answer"] for row in found if row["error_code"] is None}
             if len(left) == rows:
-                # Six attempts, each of which fails with 0.6.
+                # Six attempts, each of which fails with 0.5.
                 assert len(answers) > 0.9 * rows
     assert answers == {number: f"answer to question {number}" for number in range(rows)}
     assert all(seen[kind] > rows / 10 for kind in FAULTS)
     assert len(server.answered) == rows
     assert server.asked_after_success <= 0.01 * rows
+
+
+def test_silence_is_asked_again() -> None:
+    with serving(fault=lambda number: "slow" if number % 10 == 3 else None) as server:
+        (answers,) = model_of(server, timeout_s=2.0).answer([IMAGE[:2, :2]], [[f"question {n}" for n in range(200)]], 1)
+    assert [answer.answers[0][0] for answer in answers] == [ANSWER] * 200
+    assert len(server.answered) == 200
 
 
 def test_a_failed_row_is_typed_and_the_others_are_asked_once() -> None:
