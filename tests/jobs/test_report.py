@@ -38,12 +38,14 @@ def test_what_is_no_result_is_refused_in_one_line(tmp_path: Path, capsys: pytest
     write_evaluation(tmp_path / "evaluation", [evaluated("1", "a", "b"), evaluated("2", "a", "b")])
     (part, _) = sorted((tmp_path / "evaluation" / "rows").iterdir())
     part.write_bytes(part.read_bytes()[:-9])
+    (tmp_path / "empty").mkdir()
     (tmp_path / "record").mkdir()
     (tmp_path / "record" / "evaluation.json").write_text("{}")
     (tmp_path / "compared").mkdir()
     (tmp_path / "compared" / "comparison.json").write_text("{}")
     for what, output, message in (
-        (tmp_path / "nothing", "page.html", "neither a run nor a directory of evaluate or compare"),
+        (tmp_path / "nothing", "page.html", "nothing: no such directory or prefix; expected a run, or a directory of"),
+        (tmp_path / "empty", "page.html", "neither a run nor a directory of evaluate or compare"),
         (Path(__file__), "page.html", ""),
         (run, "page.txt", "--output {0}/page.txt: wanted a file named *.html"),
         (run, "run/page.html", "lies in"),
