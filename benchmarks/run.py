@@ -41,6 +41,7 @@ NAMES = (
     "search",
     "grocery_search",
     "gpu",
+    "vllm_engine",
 )
 
 
