@@ -80,15 +80,20 @@ def _import(spec: ReviewSpec, uri: str, origin: str) -> None:
     items = Items(open_collection(spec.run, allow_http=spec.allow_http), _questions(spec.run))
     try:
         found = labels_of(
-            _READERS[origin](json.loads(data)), items, f"imported from {origin}", spec.reviewer or user_name()
+            _READERS[origin](json.loads(data)),
+            items,
+            f"imported from {origin}",
+            spec.reviewer or user_name(),
+            absent_is_wrong=origin == "fiftyone",
         )
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise RequestError(f"--import {uri}: not an export of {origin}: {one_line(error)}") from error
+    deleted = f", {found.deleted:,} of them wrong: their labels were deleted" if found.deleted else ""
     left_out = "".join(f"; {count:,} left out: {reason}" for reason, count in found.left_out.items())
     if not found.labels:
         raise RequestError(f"--import {uri}: holds no verdict on {spec.run}{left_out}")
     LabelFile.open(spec.output).add(*found.labels)
-    typer.echo(f"{len(found.labels):,} verdicts → {spec.output}{left_out}")
+    typer.echo(f"{len(found.labels):,} verdicts{deleted} → {spec.output}{left_out}")
 
 
 def _questions(run: str) -> dict[str, str]:

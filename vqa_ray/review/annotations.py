@@ -18,7 +18,7 @@ class Annotation:
     """What a person left of, or made of, the answer to one question.
 
     Attributes:
-        source_key: of the row.
+        source_key: of the row; None where the file does not name it.
         question: the question, the attribute, or `caption`; None for the only answer of the row.
         answers: the values that stand there now.
         verdict: `right` or `wrong` where the tool has one; empty where it follows from the answers.
@@ -26,7 +26,7 @@ class Annotation:
         reviewer, time: who, and when; empty for unknown.
     """
 
-    source_key: int
+    source_key: int | None
     question: str | None
     answers: tuple[str, ...]
     verdict: str = ""
@@ -37,13 +37,22 @@ class Annotation:
 
 @dataclass(slots=True)
 class Imported:
-    """Labels made of annotations, and how many annotations gave none: by reason."""
+    """Labels made of annotations.
+
+    Attributes:
+        labels: the verdicts.
+        deleted: how many of them are of answers that are no longer in the file.
+        left_out: the number of annotations without a verdict, by reason.
+    """
 
     labels: list[Label]
+    deleted: int
     left_out: Counter[str]
 
 
-def labels_of(annotations: Iterable[Annotation], items: Items, origin: str, reviewer: str) -> Imported:
+def labels_of(
+    annotations: Iterable[Annotation], items: Items, origin: str, reviewer: str, *, absent_is_wrong: bool = False
+) -> Imported:
     """Make the labels of annotations.
 
     Args:
@@ -51,15 +60,21 @@ def labels_of(annotations: Iterable[Annotation], items: Items, origin: str, revi
         items: of the run that was exported.
         origin: the file, in words.
         reviewer: of those that name none.
+        absent_is_wrong: whether an answer without an annotation, in a row that has others, was deleted as wrong.
     """
     numbers = items.by_key()
-    found = Imported([], Counter())
+    found = Imported([], 0, Counter())
+    seen: dict[int, set[str | None]] = {}
     for each in annotations:
+        if each.source_key is None:
+            found.left_out["samples without a label, so that their row is not known"] += 1
+            continue
         mine = numbers.get(each.source_key, {})
         name = next(iter(mine), None) if each.question is None and len(mine) == 1 else each.question
         if name not in mine:
             found.left_out["not of this run"] += 1
             continue
+        seen.setdefault(each.source_key, set()).add(name)
         item = items.at(mine[name])
         verdict, typed = _verdict(each, item)
         if not verdict:
@@ -67,6 +82,11 @@ def labels_of(annotations: Iterable[Annotation], items: Items, origin: str, revi
             continue
         label = verdict_on(item, verdict, typed, each.reviewer or reviewer, origin)
         found.labels.append(replace(label, time=each.time) if each.time else label)
+    if absent_is_wrong:
+        absent = (items.at(number) for key in seen for name, number in numbers[key].items() if name not in seen[key])
+        deleted = [verdict_on(item, "wrong", "", reviewer, origin) for item in absent if item.answer]
+        found.labels += deleted
+        found.deleted = len(deleted)
     return found
 
 

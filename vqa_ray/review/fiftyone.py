@@ -1,7 +1,7 @@
 """A `FiftyOneImageClassificationDataset` that `vqa-ray export --to fiftyone` made, corrected, and exported again.
 
 FiftyOne keeps our attributes with `include_attributes=True`. It does not tell which labels a person has looked at: a
-verdict is a label that was changed, or an attribute `verdict` (right, wrong).
+verdict is a label that was changed or deleted, or an attribute `verdict` (right, wrong).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from vqa_ray.review.annotations import Annotation
 
 
 def annotations_of(content: Any) -> Iterator[Annotation]:
-    """Yield the labels of each sample, by what they are of.
+    """Yield the labels of each sample, by what they are of; a sample without labels does not name its row.
 
     Args:
         content: the parsed `labels.json`.
@@ -34,6 +34,8 @@ def annotations_of(content: Any) -> Iterator[Annotation]:
                     "include_attributes=True"
                 )
             found.setdefault((int(attributes["source_key"]), str(attributes["of"])), []).append(each)
+        if not found:
+            yield Annotation(None, None, (), seen=False)
         for (key, question), mine in found.items():
             verdict = next((v for each in mine if (v := each["attributes"].get("verdict"))), "")
             answers = tuple(str(each.get("label") or "") for each in mine)

@@ -125,6 +125,20 @@ def test_labels_of_fiftyone(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     assert "1 left out: unchanged, so perhaps not looked at" in capfd.readouterr().out
 
 
+def test_a_label_deleted_in_fiftyone_is_wrong(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = tag_run(tmp_path)
+    content = exported(run, "fiftyone", tmp_path / "data")
+    # The colour of the first image is deleted, one of its two motifs, and all labels of the second image.
+    content["labels"]["0"] = content["labels"]["0"][1:2]
+    content["labels"]["1"] = []
+    found = imported(run, "fiftyone", content, tmp_path)
+    assert told(found) == [("motif", "dog; cat", "other", "dog"), ("colour", "red", "wrong", None)]
+    out = capfd.readouterr().out
+    assert "2 verdicts, 1 of them wrong: their labels were deleted → " in out
+    assert "1 left out: samples without a label, so that their row is not known" in out
+    assert "1 left out: unchanged, so perhaps not looked at" in out
+
+
 @pytest.mark.parametrize(
     ("origin", "content", "message"),
     [
