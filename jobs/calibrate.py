@@ -49,22 +49,21 @@ def run(spec: CalibrateSpec) -> None:
         wanted = "the names of its attributes", [attribute.name for attribute in taxonomy.attributes]
     option, notes = "--evaluation" if spec.evaluation else "--labels", labels.notes()
     if not samples:
-        said = "".join(f"{note}; " for note in notes)
-        what, names = wanted
-        columns = f"the columns are {', '.join(map(repr, labels.names))}" if labels.names else "it has no other columns"
-        raise RequestError(
-            f"{option} {labels.where}: {said}no label is for this run; beside image_id {columns}; wanted are {what}: "
-            f"{', '.join(map(repr, names))}"
-        )
-    fits = {name: _fit(name, sample, target, spec.method, notes) for name, sample in samples.items()}
-    questions = {question: fits[_name(question)] for question in by_question}
+        raise RequestError(f"{option} {labels.where}: {'; '.join([*notes, _no_label(labels, *wanted)])}")
+    fits, left_out = _fits(samples, target, spec.method)
+    if not fits:
+        raise RequestError("; ".join(left_out + notes))
+    questions = {question: fits[_name(question)] for question in by_question if _name(question) in fits}
     model = record.model["reference"], record.model["fingerprint"]
     Calibration(*model, questions=questions, tags={} if questions else fits).write(spec.output)
     for note in notes:
         typer.echo(f"{option} {labels.where}: {note}", err=True)
+    for reason in left_out:
+        typer.echo(f"not calibrated: {reason}", err=True)
     for line in table(fits):
         typer.echo(line)
-    typer.echo(f"{len(fits)} calibrated for {target} → {spec.output}")
+    rest = f", {len(left_out)} left out" if left_out else ""
+    typer.echo(f"{len(fits)} calibrated for {target}{rest} → {spec.output}")
 
 
 def _given(spec: CalibrateSpec) -> tuple[str, Labels]:
@@ -108,7 +107,7 @@ def parse_target(text: str) -> Target:
 def table(fits: Mapping[str, CalibrationFit]) -> list[str]:
     """Write a line for each fit, with 95 % intervals."""
     width = max(map(len, fits))
-    lines = [f"{'':{width}}  threshold  precision (95 %)        recall (95 %)           F1     yes of rows"]
+    lines = [f"{'':{width}}  threshold  precision (95 %)        recall (95 %)           F1     right of rows"]
     for name, each in fits.items():
         ratios = (f"{m.value:.3f} ({m.low:.3f}-{m.high:.3f})" for m in (each.precision, each.recall))
         lines.append(
@@ -118,11 +117,24 @@ def table(fits: Mapping[str, CalibrationFit]) -> list[str]:
     return lines
 
 
-def _fit(name: str, sample: Sample, target: Target, method: Method, notes: Sequence[str]) -> CalibrationFit:
-    try:
-        return fit(sample.scores, sample.labels, target, method)
-    except ValueError as error:
-        raise RequestError("; ".join([f"{name}: {error}", *notes])) from error
+def _fits(samples: Mapping[str, Sample], target: Target, method: Method) -> tuple[dict[str, CalibrationFit], list[str]]:
+    """Fit each sample; return the fits, and the reasons of the samples that cannot be fitted."""
+    fits, left_out = {}, []
+    for name, sample in samples.items():
+        try:
+            fits[name] = fit(sample.scores, sample.labels, target, method)
+        except ValueError as error:
+            left_out.append(f"{name}: {error}")
+    return fits, left_out
+
+
+def _no_label(labels: Labels, kind: str, wanted: Sequence[str]) -> str:
+    """Say why no label is for the run: other images, empty cells, or columns of other names."""
+    if set(labels.names).intersection(wanted):
+        reason = "the cells of its images are empty" if labels.matches else "no image_id is one of the run"
+        return f"no label is for this run: {reason}"
+    columns = f"the columns are {', '.join(map(repr, labels.names))}" if labels.names else "it has no other columns"
+    return f"no label is for this run; beside image_id {columns}; wanted are {kind}: {', '.join(map(repr, wanted))}"
 
 
 def _name(question: Question) -> str:

@@ -10,7 +10,9 @@ import pytest
 
 from tests.helpers.coloured import NAMES, parquet_input, table
 from tests.helpers.evaluations import evaluated, write_evaluation
+from tests.helpers.written_runs import write_run
 from tests.jobs.commands import rows, run_here
+from vqa_ray import schema
 from vqa_ray.jobs.cli import main
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -185,3 +187,44 @@ def test_labels_in_another_encoding(tmp_path: Path, capsys: pytest.CaptureFixtur
     ):
         assert main(["calibrate", *options, *encoding]) == 2
         assert message in capsys.readouterr().err
+
+
+def scored_run(place: Path) -> Path:
+    """A run of two questions about four images."""
+    scores = [("is it a dog?", (0.9, 0.8, 0.2, 0.1)), ("is it a cat?", (0.1, 0.2, 0.3, 0.4))]
+    answered = [
+        {"image_id": name, "scores": [{"question": text, "answer": None, "score": of[n]} for text, of in scores]}
+        for n, name in enumerate("abcd")
+    ]
+    return Path(write_run(place / "run", answered, schema.RETRIEVE, job="retrieve"))
+
+
+def test_one_that_cannot_be_calibrated_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, labels, output = scored_run(tmp_path), tmp_path / "labels.csv", tmp_path / "c.json"
+    labels.write_text("image_id,is it a dog?,is it a cat?\na,yes,no\nb,yes,no\nc,no,no\nd,no,no\n")
+    assert calibrated(run, labels, output) == 0
+    told = capsys.readouterr()
+    reason = '"is it a cat?": is right in 0 of 4 rows; expected some rows where it is right, some where it is not'
+    assert f"not calibrated: {reason}" in told.err
+    assert "1 calibrated for f1, 1 left out" in told.out
+    assert [each["text"] for each in json.loads(output.read_text())["questions"]] == ["is it a dog?"]
+    labels.write_text("image_id,is it a cat?\na,no\nb,no\n")
+    assert calibrated(run, labels, tmp_path / "none.json") == 2
+    assert '"is it a cat?": is right in 0 of 2 rows' in capsys.readouterr().err
+    assert not (tmp_path / "none.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ("image_id,is it a dog?\n1,yes\n2,no\n", "no label is for this run: no image_id is one of the run"),
+        ("image_id,is it a dog?\na,\nb,\n", "no label is for this run: the cells of its images are empty"),
+        ("image_id,dog\na,yes\n", "beside image_id the columns are 'dog'; wanted are the texts of its questions"),
+    ],
+)
+def test_why_no_label_is_for_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: str, reason: str
+) -> None:
+    (tmp_path / "labels.csv").write_text(labels)
+    assert calibrated(scored_run(tmp_path), tmp_path / "labels.csv", tmp_path / "c.json") == 2
+    assert reason in capsys.readouterr().err

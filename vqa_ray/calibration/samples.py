@@ -105,6 +105,11 @@ class Labels:
         self._found.add(key)
         return row.get(column)
 
+    @property
+    def matches(self) -> int:
+        """The number of labelled images that are in the run."""
+        return len(self._found)
+
     def note_unknown(self, attribute: Attribute, label: Any) -> None:
         """Count a label that is no choice of its attribute."""
         counts = self._no_choices.setdefault(attribute.name, {})

@@ -116,7 +116,7 @@ def fit(scores: Sequence[float], labels: Sequence[bool], target: Target, method:
 
     Args:
         scores: 0..1, higher for a likelier yes.
-        labels: whether it is a yes.
+        labels: whether a yes is right.
         target: what the threshold is chosen for.
         method: of the map; an isotonic one follows any shape, a temperature takes fewer labels.
 
@@ -125,7 +125,9 @@ def fit(scores: Sequence[float], labels: Sequence[bool], target: Target, method:
     """
     rows, positives = len(labels), sum(labels)
     if not 0 < positives < rows:
-        raise ValueError(f"{positives} of {rows} labels are yes; some of both kinds are needed")
+        raise ValueError(
+            f"is right in {positives} of {rows} rows; expected some rows where it is right, some where it is not"
+        )
     probability = isotonic(scores, labels) if method == "isotonic" else temperature(scores, labels)
     found = list(_thresholds(scores, labels))
     reached = [each for each in found if _reaches(each, target, positives)]

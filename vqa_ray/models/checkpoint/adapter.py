@@ -33,9 +33,10 @@ def base_of(directory: Path, label: str) -> str:
     config = read_json(directory, ADAPTER_CONFIG)
     kind = config.get("peft_type")
     if kind not in _MERGEABLE:
+        stated = f"of the kind {kind!r}" if kind else "which states no peft_type"
         raise ModelLoadError(
-            f"{label}: is an adapter without a model of its own ({ADAPTER_CONFIG}), of the kind {kind!r}; those that "
-            f"are merged into their base model are {', '.join(_MERGEABLE)}"
+            f"{label}: is an adapter without a model of its own ({ADAPTER_CONFIG}), {stated}; those that are merged "
+            f"into their base model are {', '.join(_MERGEABLE)}"
         )
     weights = _weights_of(directory)
     if weights is None:

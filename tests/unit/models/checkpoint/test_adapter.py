@@ -132,6 +132,7 @@ def with_setting(**changes: object) -> Callable[[Path], None]:
             with_setting(base_model_name_or_path="/gone/base"),
             "its base is not available: model /gone/base: no such dir",
         ),
+        (with_setting(peft_type=None), r"which states no peft_type; those that are merged .* are LORA, ADALORA"),
         (with_setting(peft_type="PROMPT_TUNING"), r"of the kind 'PROMPT_TUNING'; .* are LORA, ADALORA"),
         (
             lambda adapter: (adapter / "adapter_model.safetensors").write_bytes(b""),
