@@ -198,7 +198,7 @@ def _record(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> 
         scale=protocol.scale,
         measures=measures.measures,
         interval=measures.interval,
-        notes=[*notes_on(found, spec), *measures.notes],
+        notes=[*notes_on(found, spec, request.truth), *measures.notes],
         # The score of a caption is a likeness, of which nobody is sure to some degree.
         calibration=None
         if protocol.name == "caption"

@@ -61,6 +61,12 @@ class EvaluationRequest:
         return inner
 
     @property
+    def truth(self) -> Side | None:
+        """The truth, all of it; None where the predictions hold it."""
+        side = self.work.truth
+        return side.side if isinstance(side, FirstRows) else side
+
+    @property
     def protocol(self) -> Protocol:
         """The protocol."""
         return self.work.plan.protocol
@@ -113,6 +119,10 @@ def open_request(spec: EvaluateSpec, predictions: str, truth: str | None) -> Eva
     groups = _groups(spec, protocol, found, side, other, attribute=bool(labels))
     key = _key(spec, protocol, side, other)
     plan = JoinPlan(protocol, found, labels, groups, other is not None, spec.limit is None)
+    if run is not None:
+        reviewed = isinstance(other, ReviewTable)
+        multi = frozenset() if reviewed else run.multi
+        plan = replace(plan, multi=multi, choices=run.choices, reviewed=reviewed)
     work = _work(spec, plan, side, other, key)
     content = {
         "predictions": canonical_uri(predictions),

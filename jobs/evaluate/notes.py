@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from vqa_ray.jobs.evaluate.spec import EvaluateSpec
 from vqa_ray.judging.findings import Findings
+from vqa_ray.judging.review_table import ReviewTable
+from vqa_ray.judging.side import Side
 
 _SENTENCES = {
     "missing": "rows of truth have no prediction; they count as wrong",
     "unparsed": "predictions cannot be read as an answer of the wanted kind; they count as wrong",
     "no_truth": "rows of the run have no truth; they are not in the measures",
     "bad_truth": "rows of truth cannot be used; they are not in the measures",
+    "unlabelled": "cells of labels are empty or ?, which is not labelled; they are not in the measures",
+    "unknown_labels": "true labels are no choices of the run; they count as missed",
     "similar_ids": "ids differ in leading zeros, case or blanks only; ids are text and were not merged",
     "duplicate_truth": "rows of truth repeat an id; the first of each counts",
     "contradicting_truth": "of them say something else than the first",
@@ -18,9 +22,21 @@ _SENTENCES = {
 }
 
 
-def notes_on(found: Findings, spec: EvaluateSpec) -> list[str]:
-    """Return a sentence for each finding, with examples."""
+def notes_on(found: Findings, spec: EvaluateSpec, truth: Side | None) -> list[str]:
+    """Return a sentence for each finding, with examples.
+
+    Args:
+        found: what was found.
+        spec: of the command.
+        truth: the side.
+    """
     notes = []
+    if isinstance(truth, ReviewTable) and truth.probabilities[0] < truth.probabilities[1]:
+        low, high = truth.probabilities
+        notes.append(
+            f"the review drew rows with probabilities of {low:.2g} to {high:.2g}, which the measures do not weigh: "
+            "they are of the sample, not of the run; review a random sample for figures of the run"
+        )
     if spec.limit is not None:
         notes.append(f"only the first {spec.limit:,} rows of truth were evaluated (--limit)")
     for finding, sentence in _SENTENCES.items():

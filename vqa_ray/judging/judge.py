@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
 from vqa_ray.evaluation.protocol import Judgement, Outcome, Protocol
+from vqa_ray.judging.cells import listed_texts, true_labels
 from vqa_ray.judging.findings import Findings
 from vqa_ray.judging.roles import Place
 from vqa_ray.judging.rows import EXTRA, JUDGED, Unmeasured, judged_schema
@@ -33,6 +34,9 @@ class JoinPlan:
         groups: column of the judged rows → column that it is taken from.
         has_truth: whether there is truth beside the predictions, which else hold it themselves.
         lists_untold: whether rows of the run without truth are written.
+        multi: the attributes that may have no label, of which an empty cell says so.
+        choices: attribute → the labels that the run chooses from, where they are known.
+        reviewed: whether the truth is verdicts, on some attributes of an image.
     """
 
     protocol: Protocol
@@ -41,6 +45,9 @@ class JoinPlan:
     groups: Mapping[str, Place]
     has_truth: bool
     lists_untold: bool = True
+    multi: frozenset[str] = frozenset()
+    choices: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    reviewed: bool = False
 
 
 def judge_partition(plan: JoinPlan, predictions: pa.Table | None, truth: pa.Table | None) -> tuple[pa.Table, Findings]:
@@ -61,7 +68,7 @@ def judge_partition(plan: JoinPlan, predictions: pa.Table | None, truth: pa.Tabl
     known: set[Identity] = set()
     for row in _truth(plan, truth, found) if plan.has_truth else _own_truth(given):
         identity = _identity(plan, row)
-        for attribute in _attributes(plan, row, given, identity):
+        for attribute in _attributes(plan, row, given, identity, found):
             known.add((identity, attribute))
             prediction = given.get((identity, attribute))
             if prediction is None:
@@ -141,25 +148,46 @@ def _truth(plan: JoinPlan, table: pa.Table | None, found: Findings) -> Iterator[
                 found.note("contradicting_truth", key)
 
 
-def _attributes(plan: JoinPlan, row: Row, given: Mapping[Identity, Row], identity: object) -> Sequence[str | None]:
+def _attributes(
+    plan: JoinPlan, row: Row, given: Mapping[Identity, Row], identity: object, found: Findings
+) -> Sequence[str | None]:
     """Return the attributes of a row that have truth; None for the only one where there are no attributes."""
     if not plan.attributes:
         return (None,)
-    return [
-        name
-        for name, place in plan.attributes.items()
-        if (row if place.in_truth else given.get((identity, name), _NOTHING)).get(place.column) is not None
-    ]
+    labelled = []
+    for name, place in plan.attributes.items():
+        own = row if place.in_truth else given.get((identity, name))
+        if own is None:
+            continue
+        if row["malformed"] or _labels(plan, own.get(place.column), name, found) is not None:
+            labelled.append(name)
+        elif not plan.reviewed:
+            found.note("unlabelled", f"{row['key']}: {name}")
+    return labelled
+
+
+def _labels(plan: JoinPlan, cell: Any, attribute: str | None, found: Findings | None = None) -> list[Any] | None:
+    """Return the true labels in a cell; None where it is not labelled."""
+    labels = true_labels(cell, multi=attribute is None or attribute in plan.multi)
+    choices = plan.choices.get(attribute or "")
+    if found is not None and choices is not None and not plan.reviewed:
+        for label in labels or ():
+            if label not in choices:
+                found.note("unknown_labels", f"{attribute}: {label!r}")
+    return labels
 
 
 def _values(plan: JoinPlan, truth: Row, prediction: Row, attribute: str | None) -> dict[str, Any] | None:
     """Return the values of the roles; None where the row has no truth for the attribute."""
     values: dict[str, Any] = dict.fromkeys((*plan.protocol.truth, *plan.protocol.optional))
     for role, place in plan.roles.items():
-        values[role] = (truth if place.in_truth else prediction).get(place.column)
+        cell = (truth if place.in_truth else prediction).get(place.column)
+        values[role] = listed_texts(cell) if role in plan.protocol.truth else cell
+    if plan.protocol.prediction == "labels" and not plan.attributes:
+        values["labels"] = _labels(plan, values["labels"], None)
     if attribute is not None and plan.attributes:
         place = plan.attributes[attribute]
-        values["labels"] = (truth if place.in_truth else prediction).get(place.column)
+        values["labels"] = _labels(plan, (truth if place.in_truth else prediction).get(place.column), attribute)
         values["attribute"] = attribute
         return None if values["labels"] is None else values
     return values

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError
+from vqa_ray.judging.cells import listed_texts
 from vqa_ray.judging.record_table import AnnotationTable, RecordTable, describe_columns, open_records
 from vqa_ray.judging.side import ATTEMPT, SIDE, prediction_schema
 from vqa_ray.readers import InputConfig
@@ -95,7 +96,8 @@ class PredictionTable:
         if value is None:
             return None
         if self.kind == "labels":
-            return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+            labels = listed_texts(value)
+            return [str(each) for each in labels] if isinstance(labels, list) else [str(labels)]
         return _YES_NO.get(str(value).strip().lower()) if self.kind == "match" else str(value)
 
 

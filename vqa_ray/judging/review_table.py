@@ -1,18 +1,18 @@
 """Verdicts of `vqa-ray review` as truth by image: a column for each question or attribute.
 
-Where an answer is wrong and the right one is not known, the true labels are `[]`: none is known, and what was given is
-none of them.
+Where an answer is wrong and the right one is not known, the true labels are `NOT_KNOWN` alone, which no run gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from vqa_ray.errors import RowError
+from vqa_ray.evaluation.protocols.multi_label import NOT_KNOWN
 from vqa_ray.judging.side import SIDE
 from vqa_ray.readers.coerce import as_id
 from vqa_ray.readers.records import read_records
@@ -27,11 +27,16 @@ Record = tuple[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class ReviewTable:
-    """Verdicts on the attributes of a tag run, a row for each image; see `vqa_ray.judging.side.Side`."""
+    """Verdicts on the attributes of a tag run, a row for each image; see `vqa_ray.judging.side.Side`.
+
+    Attributes:
+        probabilities: the least and the greatest with which a row was drawn.
+    """
 
     uri: str
     fingerprint: str
     table: pa.Table
+    probabilities: tuple[float, float]
     tasks: int = 1
     ids: frozenset[str] = frozenset({"image_id"})
 
@@ -42,11 +47,12 @@ class ReviewTable:
         Raises:
             RequestError: it cannot be read.
         """
-        if not set(source.columns) >= _NAMES:
+        if not is_review(source.columns):
             return None
         rows = []
-        records = read_records(source.config.uri, "image_id", source.config.encoding)
-        for number, (_, row) in enumerate(pivoted(records)):
+        records = list(read_records(source.config.uri, "image_id", source.config.encoding))
+        drawn = [float(str(row.get("inclusion_probability") or 1.0)) for _, row in records]
+        for number, (_, row) in enumerate(pivoted(records, not_known=[NOT_KNOWN])):
             labels = {name: [value] if isinstance(value, str) else value for name, value in row.items()}
             try:
                 key, problem = as_id(row.get("image_id"), "image_id"), None
@@ -55,7 +61,7 @@ class ReviewTable:
             rows.append({**labels, "order": number, "image_id": key, "malformed": problem})
         names = dict.fromkeys(name for row in rows for name in row if name not in SIDE.names)
         form = pa.schema([*SIDE, *(pa.field(name, _LABELS) for name in names)])
-        return cls(source.config.uri, source.fingerprint, pa.Table.from_pylist(rows, form))
+        return cls(source.config.uri, source.fingerprint, pa.Table.from_pylist(rows, form), (min(drawn), max(drawn)))
 
     @property
     def rows(self) -> int:
@@ -73,11 +79,18 @@ class ReviewTable:
         yield self.table
 
 
-def pivoted(records: Iterable[Record]) -> Iterator[Record]:
+def is_review(columns: Iterable[str]) -> bool:
+    """Return whether columns are of a file of `vqa-ray review`."""
+    return set(columns) >= _NAMES
+
+
+def pivoted(records: Iterable[Record], not_known: Sequence[str] = ()) -> Iterator[Record]:
     """Yield labels by image where records are verdicts, else the records as they are.
 
     Args:
         records: where each stands, and its values by column.
+        not_known: the labels where an answer is wrong and the right one is not known; without any, such verdicts on
+            attributes with several values are left out, because nobody knows which value is wrong.
     """
     by_image: dict[Any, tuple[str, dict[str, Any]]] = {}
     for where, row in records:
@@ -85,16 +98,17 @@ def pivoted(records: Iterable[Record]) -> Iterator[Record]:
             yield where, row
             continue
         _, labels = by_image.setdefault(row["image_id"], (where, {"image_id": row["image_id"]}))
-        label = _label(row)
+        label = _label(row, not_known)
         if label is not None:
             labels[str(row["attribute"] or row["question"])] = label
     yield from by_image.values()
 
 
-def _label(row: Mapping[str, Any]) -> Any:
+def _label(row: Mapping[str, Any], not_known: Sequence[str]) -> Any:
     """Return the right answer, a list of several; None where nothing follows from the verdict."""
     answer = row.get("answer")
+    if answer is None and row["verdict"] == "right":
+        return []
     if answer is None:
-        # Of several values, nobody knows which one is wrong.
-        return None if row["several"] and row["verdict"] != "right" else []
+        return list(not_known) or (None if row["several"] else [])
     return [part.strip() for part in str(answer).split(_SEPARATOR)] if row["several"] else str(answer)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +28,7 @@ _JOBS = {
     "tag": ("labels", "tags", None),
 }
 _ROWS = 8192
+_FIRST = 256
 _LAST = ("source_key", "question_index")
 
 
@@ -42,6 +44,8 @@ class RunTable:
         parts: URIs of its files.
         kept: the user's columns, as they are read here.
         input_format: of the input that the run read.
+        multi: the attributes that may have several labels, or none.
+        choices: attribute → its choices, where the first rows hold the scores of all of them.
     """
 
     uri: str
@@ -56,6 +60,8 @@ class RunTable:
     kept: tuple[pa.Field, ...]
     ids: frozenset[str]
     input_format: str = ""
+    multi: frozenset[str] = frozenset()
+    choices: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def tasks(self) -> int:
@@ -122,12 +128,12 @@ class RunTable:
             **predicted,
         }
         arrays = []
-        for field in self.schema:
-            given = columns.get(field.name)
+        for part in self.schema:
+            given = columns.get(part.name)
             if given is None:
-                given = table[field.name] if field.name in names else pa.nulls(count)
+                given = table[part.name] if part.name in names else pa.nulls(count)
             is_arrow = isinstance(given, pa.Array | pa.ChunkedArray)
-            arrays.append(given.cast(field.type) if is_arrow else pa.array(given, field.type))
+            arrays.append(given.cast(part.type) if is_arrow else pa.array(given, part.type))
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
 
@@ -164,10 +170,19 @@ def open_run(uri: str) -> RunTable | None:
         *(uri, fingerprint, rows, record.job, str(record.model.get("reference")), kind, attributes),
         *(bool(record.input.get("several")), parts, kept, frozenset()),
         input_format=str(record.input.get("format") or ""),
+        multi=frozenset(name for name in attributes if pa.types.is_list(schema.field(name).type)),
     )
     first = next(part for task in range(table.tasks) for part in table.tables(task) if part.num_rows)
     ids = {name for name in SIDE.names if first[name].null_count < first.num_rows} - {"order", "malformed"}
-    return replace(table, ids=frozenset(ids))
+    choices = _choices(first.slice(0, _FIRST)) if kind == "labels" and "tag_scores" in names else {}
+    return replace(table, ids=frozenset(ids), choices=choices)
+
+
+def _choices(table: pa.Table) -> dict[str, frozenset[str]]:
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for attribute, scores in zip(table["attribute"].to_pylist(), table["scores"].to_pylist(), strict=True):
+        found[attribute].update(each["label"] for each in scores or ())
+    return {attribute: frozenset(labels) for attribute, labels in found.items() if labels}
 
 
 def _record(directory: RunDirectory) -> RunRecord | None:

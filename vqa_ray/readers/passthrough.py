@@ -145,7 +145,9 @@ def _cast_json(value: object, part: pa.Field) -> object:
 
 
 def _answers(value: object) -> object:
-    """Return a list of texts where there is one of objects with an `answer`, as VQA v2 has them."""
+    """Return a list of texts where there is one text, or a list of objects with an `answer`, as VQA v2 has them."""
+    if isinstance(value, str):
+        return [value]
     if not isinstance(value, list):
         return value
     return [each.get("answer") if isinstance(each, Mapping) else each for each in value]

@@ -165,7 +165,7 @@ def test_tags_are_judged_by_attribute(tmp_path: Path) -> None:
         ("b", "colour"): ("judged", 0.0, confidence),
         ("b", "things"): ("judged", 1.0, None),
         ("c", "colour"): ("failed", 0.0, None),
-        ("c", "things"): ("no_truth", None, None),
+        ("c", "things"): ("failed", 0.0, None),
     }
     assert {each.group.value for each in record(tmp_path).measures if each.group} == {"colour", "things"}
 

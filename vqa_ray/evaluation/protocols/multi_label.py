@@ -16,6 +16,8 @@ from vqa_ray.evaluation.ranking import RankedList
 
 # A tag of a row is: neither said nor true, said, true, both. The numbers add up.
 _SAID, _TRUE = 1, 2
+# The true label where all that is known is that the labels given are wrong; no tag of its own.
+NOT_KNOWN = "(not known)"
 # Of a choice that the run has no score for, below every score.
 _UNSCORED = -1.0
 
@@ -50,7 +52,7 @@ class Tags(Protocol):
         for truth in truths:
             with contextlib.suppress(ValueError):  # `judge` counts it
                 found[_attribute(truth)].update(_labels(truth["labels"]))
-        self._tags = {attribute: sorted(labels) for attribute, labels in found.items()}
+        self._tags = {attribute: sorted(labels - {NOT_KNOWN}) for attribute, labels in found.items()}
 
     def judge(self, prediction: Sequence[str], truth: Mapping[str, Any]) -> Judgement:
         said, true = set(prediction), _labels(truth["labels"])
@@ -94,6 +96,11 @@ class Tags(Protocol):
             "exact_match": _ratio(float(rows.score @ weight), float(weight.sum())),
             **of_tags,
         }
+
+    def notes(self, rows: JudgedRows) -> list[str]:
+        count = int((rows.truth == NOT_KNOWN).sum())
+        told = "verdicts are wrong without a right answer: all labels given count as wrong; recall lacks the right ones"
+        return [f"{count:,} {told}"] if count else []
 
     def _tags_of(self, rows: JudgedRows) -> Iterator[_Tag]:
         attributes, codes = rows.codes("attribute")
