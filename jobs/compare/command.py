@@ -22,7 +22,7 @@ from vqa_ray.jobs.compare.table import comparison_lines
 from vqa_ray.jobs.runtime.admission import now
 from vqa_ray.jobs.runtime.output_lock import output_lock
 from vqa_ray.jobs.runtime.store_failures import store_failures_fail_the_run
-from vqa_ray.judging.directory import EvaluationDirectory
+from vqa_ray.judging.directory import REQUEST, EvaluationDirectory
 from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.judging.run_table import open_run
 from vqa_ray.runs import manifest
@@ -55,7 +55,7 @@ def run(spec: CompareSpec) -> None:
             _check_run(uri, beside_evaluations=bool(records))
     pairs = _evaluation_pairs(spec, records) if records else _run_pairs(spec)
     prepared = pairs.prepared()
-    earlier, work = _earlier_files(spec.output), join(spec.output, PRIVATE, "work")
+    earlier, work = _earlier_files(spec), join(spec.output, PRIVATE, "work")
     with output_lock(spec.output, now(), wait=spec.wait) as lock, store_failures_fail_the_run():
         delete_directory(work)
         for uri in earlier:
@@ -89,15 +89,22 @@ def _check_run(uri: str, *, beside_evaluations: bool) -> None:
         raise RequestError(f"{uri}: is a run, others are evaluations; expected inputs of one kind")
 
 
-def _earlier_files(output: str) -> list[str]:
-    """List the files of an earlier comparison in the output; refuse one that holds anything else."""
-    refuse_inside_output("--output", output)
+def _earlier_files(spec: CompareSpec) -> list[str]:
+    """List the files of an earlier comparison of the same inputs in the output; refuse one that holds anything else."""
+    output = spec.output
+    refuse_inside_output("--output", output, {REQUEST: "an evaluation"})
     try:
         found = list_files(output) if exists(output) else []
     except NotADirectoryError as error:
         raise RequestError(f"--output {output}: a part of the path is a file, not a directory") from error
     ours = [entry.uri for entry in found if name_of(entry.uri) == RECORD or f"/{ROWS}/pair-" in entry.uri]
     refuse_foreign_files(f"--output {output}", [each.uri for each in found if each.uri not in ours], "a comparison")
+    if any(name_of(uri) == RECORD for uri in ours):
+        compared = [each.uri for each in Comparison.read(output).inputs]
+        if compared != [redacted_uri(uri) for uri in spec.inputs]:
+            raise RequestError(
+                f"--output {output}: holds the comparison of {' and '.join(compared)}; wanted a new or empty directory"
+            )
     return ours
 
 
@@ -156,8 +163,5 @@ def _check_drift(comparison: Comparison) -> None:
     if not drifted:
         return
     worst = max(drifted, key=lambda each: each.value)
-    chance = "" if worst.value > worst.noise else f", as it may by chance alone ({worst.noise:.3f})"
     more = f", and {len(drifted) - 1} more exceed it" if len(drifted) > 1 else ""
-    raise DriftError(
-        f"{worst.name}: drifted by {worst.value:.3f}{chance}; --max-drift is {comparison.max_drift:g}{more}"
-    )
+    raise DriftError(f"{worst.name}: drifted by {worst.value:.3f}; --max-drift is {comparison.max_drift:g}{more}")

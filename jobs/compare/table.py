@@ -8,6 +8,7 @@ from vqa_ray.comparison.record import Comparison, Difference, Pair
 from vqa_ray.errors import one_line
 
 _WIDTH = 36
+_MOST_DRIFTS = 30
 
 
 def comparison_lines(comparison: Comparison) -> Iterator[str]:
@@ -47,7 +48,7 @@ def _of_truth(pair: Pair, first: str, second: str) -> Iterator[str]:
 
 def _of_drift(pair: Pair) -> Iterator[str]:
     yield f"  {'':{_WIDTH}} {'drift':>7} {'by chance':>10} {'scores':>7} {'flipped rows':>20}"
-    for each in pair.drift:
+    for each in pair.drift[:_MOST_DRIFTS]:
         scores = "" if each.scores is None else f"{each.scores.value:.3f}"
         mark = "  > --max-drift" if each.exceeds else ""
         flipped = f"{each.flipped:,} of {each.both:,}"
@@ -55,6 +56,8 @@ def _of_drift(pair: Pair) -> Iterator[str]:
             f"  {one_line(each.name, _WIDTH):{_WIDTH}} {each.value:7.3f} {each.noise:10.3f} {scores:>7} {flipped:>20}"
             + mark
         )
+    if left_out := pair.drift[_MOST_DRIFTS:]:
+        yield f"  {len(left_out)} more are in comparison.json"
 
 
 def _name(each: Difference) -> str:

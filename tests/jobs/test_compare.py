@@ -212,6 +212,39 @@ def test_answers_are_compared_by_question(tmp_path: Path, capsys: pytest.Capture
     assert f"questions that only {runs[1]} asks are not compared: new?" in told
 
 
+def test_questions_of_one_row_drift_by_chance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All questions together come first, and no row that flipped by itself exceeds --max-drift."""
+    before = [answered(n, f"{n}?", f"{n % 5}") for n in range(40)]
+    after = [*before[:36], *(answered(n, f"{n}?", "mug") for n in range(36, 40))]
+    drifted = [answered(100 + n, "what?", "cup") for n in range(40)]
+    rows = {
+        "a": before,
+        "b": after,
+        "c": [*before, *drifted],
+        "d": [*after, *({**r, "answer": "mug"} for r in drifted)],
+    }
+    runs = {name: write_run(tmp_path / name, each) for name, each in rows.items()}
+    [pair] = compared(runs["a"], runs["b"], output=tmp_path / "ab", more=["--max-drift", "0.5"]).pairs
+    told = capsys.readouterr()
+    every, one = pair.drift[:2]
+    assert (every.name, every.both, every.flipped) == ("(all questions)", 40, 4)
+    assert every.value == pytest.approx(0.225, abs=0.1)
+    assert (one.value, one.noise, one.exceeds) == (1, 1, False)
+    assert "4 drifted further than --max-drift, but no further than so few rows may by chance" in told.err
+    assert "  12 more are in comparison.json" in told.out
+    [pair] = compared(runs["c"], runs["d"], output=tmp_path / "cd", code=3, more=["--max-drift", "0.9"]).pairs
+    assert [(each.name, each.exceeds) for each in pair.drift[:2]] == [("(all questions)", False), ("what?", True)]
+    assert "what?: drifted by 1.000; --max-drift is 0.9" in capsys.readouterr().err
+
+
+def test_no_limit_of_a_difference_is_beyond_the_greatest_one(tmp_path: Path) -> None:
+    write_evaluation(tmp_path / "a", answers([True] * 24))
+    write_evaluation(tmp_path / "b", answers([n < 2 for n in range(24)]))
+    [pair] = compared(tmp_path / "a", tmp_path / "b", output=tmp_path / "out").pairs
+    [head] = pair.differences
+    assert (head.difference, head.low) == (pytest.approx(-100 * 22 / 24), -100)
+
+
 @pytest.mark.parametrize(
     ("inputs", "more", "message"),
     [
@@ -229,6 +262,8 @@ def test_answers_are_compared_by_question(tmp_path: Path, capsys: pytest.Capture
         (["judged", "judged2"], ["--max-drift", "0.1"], "--max-drift: goes with runs"),
         (["judged", "judged2"], ["--by", "kind"], "--by kind: {place}/judged is not broken down by it, but by none"),
         (["tags", "tagged"], ["--output", "{place}/tags/x"], "which holds a run or an index"),
+        (["tags", "tagged"], ["--output", "{place}/judging/x"], "judging, which holds an evaluation"),
+        (["tags", "tagged"], ["--output", "{place}/a.csv"], "a.csv: is a file; wanted a new or empty directory"),
         (["tags", "tagged"], ["--output", "{place}/judged"], "holds files that are not of a comparison"),
     ],
 )
@@ -244,6 +279,7 @@ def test_requests_that_cannot_be_met(
     write_run(tmp_path / "asked", [answered(0, "which?", "mug")], files=1)
     for name in ("judged", "judged2"):
         write_evaluation(tmp_path / name, answers([True, False]))
+    (tmp_path / "a.csv").write_text("a")
     write_bytes_atomic(EvaluationDirectory(str(tmp_path / "judging")).request, b"{}")
     output = [] if "--output" in more else ["--output", str(tmp_path / "out")]
     options = [text.format(place=tmp_path) for text in more]
@@ -252,11 +288,15 @@ def test_requests_that_cannot_be_met(
     assert not (tmp_path / "out" / "_vqa_ray" / "work").exists()
 
 
-def test_a_comparison_is_made_anew_in_its_place(tmp_path: Path) -> None:
+def test_a_comparison_is_made_anew_in_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, right in (("a", [True] * 4), ("b", [False] * 4), ("c", [True] * 4)):
         write_evaluation(tmp_path / name, answers(right))
     assert compared(tmp_path / "a", tmp_path / "b", output=tmp_path / "out").pairs[0].flipped == 4
-    assert compared(tmp_path / "a", tmp_path / "c", output=tmp_path / "out").pairs[0].flipped == 0
+    assert main(["compare", *(str(tmp_path / name) for name in "ac"), "--output", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert f"out: holds the comparison of {tmp_path / 'a'} and {tmp_path / 'b'}; wanted a new or empty" in told
+    write_evaluation(tmp_path / "b", answers([True] * 4))
+    assert compared(tmp_path / "a", tmp_path / "b", output=tmp_path / "out").pairs[0].flipped == 0
     found = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
     assert [file.name for file in found if "_vqa_ray" not in file.parts] == ["comparison.json"]
     (tmp_path / "out" / "comparison.json").write_text(json.dumps({"format": 2}))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vqa_ray.comparison.pairing import PairedTables
-from vqa_ray.comparison.record import Drift, ScoreDrift, Share
+from vqa_ray.comparison.record import ALL_QUESTIONS, Drift, ScoreDrift, Share
 from vqa_ray.evaluation.bootstrap import RESAMPLES
 from vqa_ray.evaluation.drift import (
     Counts,
@@ -76,6 +76,13 @@ class _Counted:
         self._known.add(value)
         return value
 
+    def include(self, other: _Counted) -> None:
+        """Add the counts of others."""
+        self.pairs.update(other.pairs)
+        self.flipped += other.flipped
+        self.scores = self.scores + other.scores
+        self.fine = self.fine + other.fine
+
     def add_scores(self, side: int, scores: npt.NDArray[np.float32]) -> None:
         self.scores[side] += np.histogram(scores.clip(0, 1), _HISTOGRAM)[0]
         self.fine[side] += np.bincount(np.searchsorted(_FINE, scores), minlength=len(_FINE) + 1)
@@ -134,19 +141,26 @@ class DriftTally:
         return [name for name, each in found if not each.sides[1]], [name for name, each in found if not each.sides[0]]
 
     def drift(self, kind: Kind, seed: int) -> list[Drift]:
-        """Return the drift of each name that both runs have, greatest first, and of the errors.
+        """Return the drift of each name that both runs have, and of the errors.
+
+        The drift of all questions together comes first, then what is beyond chance, the greatest first.
 
         Args:
             kind: of the names.
             seed: of the simulated noise.
         """
+        names = [name for name in sorted(self._counted) if all(self._counted[name].sides)]
+        counted = {name: self._counted[name] for name in names}
+        if kind == "question" and len(names) > 1:
+            counted[ALL_QUESTIONS] = total = _Counted()
+            for name in names:
+                total.include(self._counted[name])
         found = [
             _drift(name, kind, each, np.random.default_rng((seed, number)))
-            for number, (name, each) in enumerate(sorted(self._counted.items()))
-            if all(each.sides)
+            for number, (name, each) in enumerate(counted.items())
         ]
-        errors = _drift(_ERRORS, "error_code", self._errors, np.random.default_rng(seed))
-        return sorted([*found, errors], key=lambda each: -each.value)
+        found.append(_drift(_ERRORS, "error_code", self._errors, np.random.default_rng(seed)))
+        return sorted(found, key=lambda each: (each.name != ALL_QUESTIONS, not each.is_beyond_chance, -each.value))
 
 
 def _drift(name: str, kind: Kind, counted: _Counted, rng: np.random.Generator) -> Drift:

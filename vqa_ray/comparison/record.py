@@ -19,6 +19,8 @@ from vqa_ray.storage.uri import join
 
 FORMAT: Final = 1
 RECORD, ROWS = "comparison.json", "rows"
+# The name of the drift of all answers.
+ALL_QUESTIONS = "(all questions)"
 
 # Rows that differ; the columns of `--by` follow. Of runs, truth and the scores of the answers are null.
 FLIPPED = pa.schema(
@@ -167,7 +169,7 @@ class Drift:
         flipped: of these, the rows with another value.
         shares: the most frequent values first; the rest are summed up as `…`.
         scores: null where the attribute has none.
-        exceeds: whether `value` is greater than `--max-drift`.
+        exceeds: whether `value` is greater than `--max-drift` and than `noise`.
     """
 
     name: str
@@ -181,6 +183,11 @@ class Drift:
     shares: list[Share]
     scores: ScoreDrift | None = None
     exceeds: bool = False
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        """Whether chance alone rarely makes a drift as great."""
+        return self.value > self.noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +203,7 @@ class Pair:
         differences, wins, mcnemar: with truth. The first difference is that of the headline over all rows; `mcnemar` is
             null where a score is neither 0 nor 1.
         p_value, adjusted_p_value: of no difference in the headline; adjusted by Holm's method over all pairs.
-        drift: without truth, greatest first.
+        drift: without truth: that of all questions together, then what is beyond chance, the greatest first.
     """
 
     second: int

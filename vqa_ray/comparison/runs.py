@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from vqa_ray.comparison.drift_tally import PARTS, DriftTally, Kind
 from vqa_ray.comparison.flipped import FlippedRows
 from vqa_ray.comparison.pairing import JOINED, SHOWN_KEY, Overlap, Partitions, PreparedRows, joined_ids
-from vqa_ray.comparison.record import Drift, Pair
+from vqa_ray.comparison.record import ALL_QUESTIONS, Drift, Pair
 from vqa_ray.errors import RequestError
 from vqa_ray.judging.run_table import RunTable
 from vqa_ray.readers.source import join_names
@@ -21,7 +21,6 @@ from vqa_ray.text import normalise
 
 # Of more questions than this, none is compared by itself.
 _MOST_QUESTIONS = 200
-_ALL_QUESTIONS = "(all questions)"
 # Job → what a row is of where it is neither an attribute nor a question.
 _WHOLE: Mapping[str, Kind] = {"retrieve": "match", "caption": "caption"}
 _KINDS: Mapping[str, Kind] = {"tag": "attribute", "answer": "question", **_WHOLE}
@@ -100,7 +99,7 @@ class RunPairs:
 
     def _pair(self, partitions: Partitions, second: int, flipped: FlippedRows, notes: list[str]) -> Pair:
         overlap, before = Overlap(), flipped.rows
-        tally = DriftTally(None if len(self._questions) <= _MOST_QUESTIONS else _ALL_QUESTIONS)
+        tally = DriftTally(None if len(self._questions) <= _MOST_QUESTIONS else ALL_QUESTIONS)
         for paired in partitions.pairs(0, second):
             overlap.add(paired)
             tally.add(paired)
@@ -111,9 +110,15 @@ class RunPairs:
         for side, lonely in enumerate(tally.lonely()):
             if lonely:
                 notes.append(f"questions that only {names[side]} asks are not compared: {join_names(lonely)}")
-        drift = tally.drift(_KINDS[self.job], self.seed)
+        drift = [self._judged(each) for each in tally.drift(_KINDS[self.job], self.seed)]
         if not any(each.kind != "error_code" for each in drift):
             raise RequestError(f"{names[1]}: shares no question with {names[0]}; expected runs with common questions")
+        if by_chance := [each for each in drift if self._is_great(each) and not each.exceeds]:
+            greatest = max(by_chance, key=lambda each: each.value)
+            notes.append(
+                f"{names[1]}: {len(by_chance)} drifted further than --max-drift, but no further than so few rows may "
+                f"by chance, and do not count (the furthest: {greatest.name}, {greatest.value:.3f})"
+            )
         if not overlap.both:
             notes.append(f"{names[0]} and {names[1]} have no row in common, so that their shares alone are compared")
         return Pair(
@@ -124,11 +129,14 @@ class RunPairs:
             only_first_keys=overlap.keys[0],
             only_second_keys=overlap.keys[1],
             flipped=flipped.rows - before,
-            drift=[self._judged(each) for each in drift],
+            drift=drift,
         )
 
     def _judged(self, drift: Drift) -> Drift:
-        return replace(drift, exceeds=self.max_drift is not None and drift.value > self.max_drift)
+        return replace(drift, exceeds=self._is_great(drift) and drift.is_beyond_chance)
+
+    def _is_great(self, drift: Drift) -> bool:
+        return self.max_drift is not None and drift.value > self.max_drift
 
     def _rows(self, table: RunTable, task: int) -> Iterator[pa.Table]:
         for part in table.tables(task):

@@ -27,6 +27,8 @@ class PairedInterval:
 def paired_mean_interval(differences: npt.NDArray[np.float64], clusters: npt.NDArray[np.int64]) -> PairedInterval:
     """Return the interval of a mean difference by Student's t on the cluster-robust variance (Liang and Zeger 1986).
 
+    It is cut off at -1 and 1, which no difference exceeds.
+
     Where all clusters differ equally, or not at all, the interval is that of a share of other clusters of which none
     was seen, and the p-value that of equal signs.
 
@@ -45,9 +47,10 @@ def paired_mean_interval(differences: npt.NDArray[np.float64], clusters: npt.NDA
     if error < 1e-12:
         reach = 1 - _TAIL ** (1 / count)
         p_value = 0.5 ** (count - 1) if mean else 1.0
-        return PairedInterval(max(-1.0, mean - reach), min(1.0, mean + reach), p_value)
-    reach = float(t.isf(_TAIL, count - 1)) * error
-    return PairedInterval(mean - reach, mean + reach, float(2 * t.sf(abs(mean) / error, count - 1)))
+    else:
+        reach = float(t.isf(_TAIL, count - 1)) * error
+        p_value = float(2 * t.sf(abs(mean) / error, count - 1))
+    return PairedInterval(max(-1.0, mean - reach), min(1.0, mean + reach), p_value)
 
 
 def paired_bootstrap(

@@ -10,6 +10,8 @@ from vqa_ray.storage.filesystem import exists, list_files
 from vqa_ray.storage.uri import join, name_of
 
 RECORD = "evaluation.json"
+# Within the private directory.
+REQUEST = "evaluate.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class EvaluationDirectory:
     @property
     def request(self) -> str:
         """The request, written before any work."""
-        return join(self.output, PRIVATE, "evaluate.json")
+        return join(self.output, PRIVATE, REQUEST)
 
     @property
     def work(self) -> str:

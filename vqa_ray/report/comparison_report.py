@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from vqa_ray.comparison.record import ROWS, Comparison, Difference, Drift, Group, Pair, Wins
+from vqa_ray.comparison.record import ALL_QUESTIONS, ROWS, Comparison, Difference, Drift, Group, Pair, Wins
 from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.report.card import Card, Line, ScoredText
 from vqa_ray.report.evaluation_cards import pictures_of, run_of
@@ -83,9 +83,16 @@ def _headlines(found: Comparison, pair: Pair) -> Iterator[Headline]:
             f"{each.name}: {second}", _signed(each.difference, top), _reach(each, found, top), about + chance
         )
     elif pair.drift:
-        worst = pair.drift[0]
-        state = "exceeds the limit" if worst.exceeds else f"chance alone gives up to {worst.noise:.3f}"
-        yield Headline(f"largest drift: {second}", f"{worst.value:.3f}", worst.name, state)
+        first, *rest = pair.drift
+        is_total = first.name == ALL_QUESTIONS
+        yield _drift_headline(f"{'drift' if is_total else 'largest drift'}: {second}", first)
+        if is_total and rest and rest[0].is_beyond_chance:
+            yield _drift_headline(f"largest drift: {second}", rest[0])
+
+
+def _drift_headline(title: str, each: Drift) -> Headline:
+    state = "exceeds the limit" if each.exceeds else f"chance alone gives up to {each.noise:.3f}"
+    return Headline(title, f"{each.value:.3f}", each.name, f"{each.flipped:,} of {each.both:,} flipped; {state}")
 
 
 def _facts(found: Comparison, pair: Pair) -> Iterator[Fact]:
@@ -152,7 +159,7 @@ def _wins(title: str, first: str, second: str, pair: Pair) -> Section:
     rows = tuple(map(row, ordered[:MOST_BARS]))
     head = ("rows", f"better in {cut_text(first)}", f"better in {cut_text(second)}", "equal")
     return Section(
-        title, tables=(Table("Rows that one of them judges better", head, rows, numbers_from=1),) if rows else ()
+        title, tables=(Table("Rows with a better score in one of them", head, rows, numbers_from=1),) if rows else ()
     )
 
 

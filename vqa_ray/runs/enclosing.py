@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vqa_ray.errors import RequestError
 from vqa_ray.runs.directory import PRIVATE, RECORD, VERSIONS
 from vqa_ray.storage.filesystem import fsspec_for
 from vqa_ray.storage.store_errors import store_failures
+from vqa_ray.storage.uri import name_of
+
+# The record of a run or the versions of an index; a demo has neither.
+_KINDS: Mapping[str, str] = dict.fromkeys((RECORD, VERSIONS), "a run or an index")
 
 
-def refuse_inside_output(option: str, uri: str) -> None:
+def refuse_inside_output(option: str, uri: str, more: Mapping[str, str] | None = None) -> None:
     """Refuse to write below a directory that holds a run or an index: its readers would take the file for theirs.
 
     Args:
         option: that names the path, for the message.
         uri: of the file or directory to be written.
+        more: name of a private file → what a directory with that file holds, `an evaluation`.
 
     Raises:
         RequestError: it lies in one.
     """
+    kinds = {**_KINDS, **(more or {})}
     filesystem, path = fsspec_for(uri)
     above = path.rstrip("/")
     while "/" in above:
         above = above.rpartition("/")[0]
         try:
-            found = bool(above) and any(map(_is_record, filesystem.ls(f"{above}/{PRIVATE}", detail=False)))
+            names = map(name_of, filesystem.ls(f"{above}/{PRIVATE}", detail=False)) if above else ()
+            found = [kinds[name] for name in names if name in kinds]
         except FileNotFoundError:
             continue
         except store_failures():
@@ -31,11 +40,6 @@ def refuse_inside_output(option: str, uri: str) -> None:
             return
         if found:
             raise RequestError(
-                f"{option} {uri}: lies in {above}, which holds a run or an index: what reads that would read this too; "
+                f"{option} {uri}: lies in {above}, which holds {found[0]}: what reads that would read this too; "
                 "wanted a place outside"
             )
-
-
-def _is_record(path: str) -> bool:
-    """Check for the record of a run or the versions of an index; a demo has neither."""
-    return path.rstrip("/").rpartition("/")[2] in (RECORD, VERSIONS)

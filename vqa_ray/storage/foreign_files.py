@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vqa_ray.errors import RequestError
+from vqa_ray.storage.filesystem import fsspec_for
 
 _SHOWN = 3
 
@@ -13,7 +14,7 @@ def refuse_foreign_files(output: str, uris: Sequence[str], kind: str, *, hint: s
     """Refuse an output that holds files that a command did not write; with no files, do nothing.
 
     Args:
-        output: the directory, as the message names it.
+        output: the directory, as the message names it, with `--output` or without.
         uris: of the files.
         kind: what the command writes, `a run`.
         hint: what else would do beside an empty directory.
@@ -23,6 +24,8 @@ def refuse_foreign_files(output: str, uris: Sequence[str], kind: str, *, hint: s
     """
     if not uris:
         return
+    if len(uris) == 1 and fsspec_for(output.removeprefix("--output "))[1] == fsspec_for(uris[0])[1]:
+        raise RequestError(f"{output}: is a file; wanted a new or empty directory{hint}")
     names = [uri.rstrip("/").rpartition("/")[2] for uri in uris]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     raise RequestError(

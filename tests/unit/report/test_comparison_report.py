@@ -122,6 +122,15 @@ def test_two_runs(tmp_path: Path) -> None:
     assert "✗" not in page.text
 
 
+def test_the_drift_of_all_questions_is_the_first_headline(tmp_path: Path) -> None:
+    every = Drift("(all questions)", "question", 0.2, 0.3, 80, 80, 80, 44, [])
+    one, lucky = (Drift(f"{n}?", "question", 1, n, 40, 40, 40, 40, []) for n in (0, 1))
+    for drift, worst in (([every, one, lucky], True), ([every, lucky], False)):
+        text = Page(write(tmp_path, [], [], pairs=[Pair(1, 80, 0, 0, [], [], 44, drift=drift)])).text
+        assert text.index("drift: tuned") < text.index("44 of 80 flipped; chance alone gives up to 0.300")
+        assert ("largest drift: tuned" in text) == worst
+
+
 def test_data_stays_text(tmp_path: Path) -> None:
     drift = [Drift(MARKUP, "question", 0.3, 0.1, 1, 1, 1, 1, [Share(MARKUP, 0.5, 0.25)])]
     pair = Pair(1, 1, 0, 0, [], [], 9, differences=[difference(0, 0.1, Group(MARKUP, MARKUP))], drift=drift)
