@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from vqa_ray.browse.dataset import open_collection
+from vqa_ray.browse.dataset import Collection, open_collection
 from vqa_ray.browse.templates import check
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.jobs.runtime.listener import address_of, is_loopback, listen
@@ -17,6 +17,7 @@ from vqa_ray.jobs.runtime.output_file import check_file
 from vqa_ray.jobs.runtime.recorded_taxonomy import recorded_taxonomy
 from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.jobs.spec.pages import ReviewSpec
+from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.review import fiftyone, label_studio
 from vqa_ray.review.annotations import Annotation, labels_of
 from vqa_ray.review.items import TAG, Items
@@ -51,10 +52,23 @@ def run(spec: ReviewSpec) -> None:
             _serve(spec)
 
 
+def _open(spec: ReviewSpec) -> Collection:
+    with refused(f"{spec.run}: cannot be read"):
+        evaluation = EvaluationRecord.read(spec.run)
+    if evaluation is not None:
+        raise RequestError(
+            f"{spec.run}: is an evaluation; review takes the run that it judged: {evaluation.predictions}"
+        )
+    collection = open_collection(spec.run, index=spec.index, allow_http=spec.allow_http)
+    for note in collection.notes:
+        logger.warning("%s: %s", spec.run, note)
+    return collection
+
+
 def _serve(spec: ReviewSpec) -> None:
     check()
     with listen(spec.host, spec.port) as listener:
-        collection = open_collection(spec.run, index=spec.index, allow_http=spec.allow_http)
+        collection = _open(spec)
         items = Items(collection, _questions(spec.run))
         strategy = spec.strategy or ("random" if spec.by is None else "stratified")
         sample = items.sample(strategy, spec.sample, spec.seed, spec.by)
@@ -77,7 +91,7 @@ def _serve(spec: ReviewSpec) -> None:
 def _import(spec: ReviewSpec, uri: str, origin: str) -> None:
     with refused(f"--import {uri}: cannot be read"):
         data = read_bytes(uri)
-    items = Items(open_collection(spec.run, allow_http=spec.allow_http), _questions(spec.run))
+    items = Items(_open(spec), _questions(spec.run))
     try:
         found = labels_of(
             _READERS[origin](json.loads(data)),

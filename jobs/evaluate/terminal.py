@@ -17,9 +17,8 @@ from vqa_ray.judging.record import EvaluationRecord, Measure
 _NAME = 34
 _WIDTH = 80
 _LARGE = 10
-# Of each column, on a terminal.
-_GROUPS = 30
-_MEASURES = 60
+# Measures on a terminal, in all and at least of each column.
+_MEASURES, _MEASURES_OF_COLUMN = 20, 3
 
 
 def print_record(record: EvaluationRecord, spec: EvaluateSpec) -> None:
@@ -113,15 +112,21 @@ def _print_table(record: EvaluationRecord, output: str) -> None:
 
 
 def shown_measures(record: EvaluationRecord) -> list[Measure]:
-    """Return the measures for a terminal: of all rows the first ones, of each column the groups with most rows."""
+    """Return some 20 measures for a terminal: the first ones of all rows; of each column those of the largest groups.
+
+    Of a group the headline comes before other measures.
+    """
     columns: dict[str | None, list[Measure]] = {}
     for each in record.measures:
         columns.setdefault(None if each.group is None else each.group.column, []).append(each)
-    shown = []
-    for found in columns.values():
-        sizes = {each.group: each.n for each in found}
-        largest = set(sorted(sizes, key=lambda group: -sizes[group])[:_GROUPS])
-        shown += [each for each in found if each.group in largest][:_MEASURES]
+    shown: list[Measure] = []
+    for number, found in enumerate(columns.values()):
+        share = max((_MEASURES - len(shown)) // (len(columns) - number), _MEASURES_OF_COLUMN)
+        if found[0].group is None:
+            shown += found[:share]
+        else:
+            order = sorted(range(len(found)), key=lambda at: (found[at].name != record.headline, -found[at].n))
+            shown += [found[at] for at in sorted(order[:share])]
     return shown
 
 

@@ -51,7 +51,11 @@ class ReviewSpec(LoggingGroup):
         unit="COLUMN",
     )
     seed: int = option("Seed of the sample.", 0, unit="N", ge=0)
-    reviewer: str | None = option("Your name, for the file. Default: the name of the user.", None, unit="NAME")
+    reviewer: str | None = option(
+        "Your name, for the file; --import keeps the names that it holds. Default: the name of the user.",
+        None,
+        unit="NAME",
+    )
     import_file: str | None = option(
         "Take the verdicts from this file, which another tool exported, instead of showing a page.",
         None,

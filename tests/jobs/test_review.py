@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.helpers import evaluations
 from tests.helpers.coloured import NAMES, parquet_input
 from tests.jobs.commands import DEADLINE_S, run_here, started
 from tests.unit.browse.site import Site
@@ -25,6 +26,7 @@ from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.review.items import Items
 from vqa_ray.review.label_file import LabelFile
 from vqa_ray.review.session import Review
+from vqa_ray.runs.directory import RunDirectory
 
 
 @contextmanager
@@ -82,6 +84,24 @@ def test_wrong_requests_are_one_line(
     error = capfd.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
+
+
+def test_an_evaluation_names_the_run_to_review(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = answer_run(tmp_path)
+    evaluations.write_evaluation(tmp_path / "judged", [evaluations.evaluated("1", "a", "b")], predictions=run)
+    assert main(["review", str(tmp_path / "judged"), "--output", str(tmp_path / "labels.jsonl"), "--port", "0"]) == 2
+    assert f"judged: is an evaluation; review takes the run that it judged: {run}" in capfd.readouterr().err
+
+
+def test_an_unfinished_run_is_reviewed_with_a_warning(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run = tag_run(tmp_path)
+    main(["export", run, "--to", "fiftyone", "--output", str(tmp_path / "data")])
+    labels = tmp_path / "data" / "labels.json"
+    labels.write_text(labels.read_text("utf-8").replace('"red"', '"green"'))
+    Path(RunDirectory(run).manifest).unlink()
+    argv = ["review", run, "--import", str(labels), "--from", "fiftyone", "--output", str(tmp_path / "labels.jsonl")]
+    assert main(argv) == 0
+    assert "This run has not finished: more rows may follow." in capfd.readouterr().err
 
 
 def test_an_output_within_the_run_or_of_something_else_is_refused(

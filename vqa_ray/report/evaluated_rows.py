@@ -45,6 +45,11 @@ class EvaluatedRows:
         starts = np.cumsum([0, *(table.num_rows for table in tables)])
         return cls(files, starts, pa.concat_tables(tables))
 
+    @property
+    def have_scores(self) -> bool:
+        """Whether any row has a confidence."""
+        return bool(self.table["confidence"].null_count < self.table.num_rows)
+
     def mistakes(self, limit: int) -> list[Row]:
         """Return wrong rows, the most confident first; rows without a confidence last."""
         outcome, score = self.table["outcome"], self.table["score"]

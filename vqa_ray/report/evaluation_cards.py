@@ -21,7 +21,7 @@ from vqa_ray.report.run_gallery import cut_text
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.filesystem import read_bytes
+from vqa_ray.storage.filesystem import exists, read_bytes
 from vqa_ray.storage.store_errors import store_failures
 
 Row = Mapping[str, Any]
@@ -91,9 +91,9 @@ def _embedded(ids: set[str], predictions: str, allow_http: bool) -> tuple[dict[s
     """Read pictures by image_id through the input of the run; a sentence says why none can be."""
     layout = RunDirectory(predictions)
     try:
-        record = RunRecord.read(layout.record)
+        record = RunRecord.read(layout.record) if exists(layout.record) else None
         if record is None:
-            return {}, "the predictions are no run, whose input could be read"
+            return {}, "the predictions are no run, and name no image_uri"
         keys: dict[str, int] = {}
         for entry in layout.part_files():
             table = read_columns(entry.uri, ("image_id", "source_key"))

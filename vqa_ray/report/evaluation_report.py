@@ -69,8 +69,9 @@ def evaluation_report(uri: str, record: EvaluationRecord, *, allow_http: bool = 
             Section("By tag", tables=tuple(_tags(record))),
             _trust(record.calibration),
             Section(
-                "Most confident mistakes",
-                "Wrong answers with the highest scores: wrong truth, an ambiguous question, or a model that is misled.",
+                "Most confident mistakes" if rows.have_scores else "Mistakes",
+                f"Wrong answers{' with the highest scores' if rows.have_scores else ''}: wrong truth, an ambiguous "
+                "question, or a model that is misled.",
                 cards=tuple(cards(rows.mistakes(_MISTAKES))),
             ),
             Section("Most frequent mistakes", tables=tuple(_confusions(rows))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from vqa_ray.storage.uri import redacted_uri
 
 # Of a table of bars; a taxonomy may have thousands of tags.
 MOST_BARS = 40
+# Control characters, and the overrides of the direction of writing.
+_INVISIBLE = re.compile(r"[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202d\u202e]")
 _MOST_FACTS_OF_MANIFEST = 300
 
 
@@ -123,12 +126,17 @@ def render_report(report: Report) -> str:
     Raises:
         RequestError: Jinja2 is not installed.
     """
-    templates = environment("vqa_ray.report", "a report")
+    templates = environment("vqa_ray.report", "a report").overlay(finalize=_visible)
     return templates.get_template("report.html.j2").render(
         report=report,
         sections=[(each, [shown_card(card) for card in each.cards]) for each in report.sections if each],
         manifest=list(_flat(report.manifest or {}))[:_MOST_FACTS_OF_MANIFEST],
     )
+
+
+def _visible(value: Any) -> Any:
+    """Replace characters in texts of the data that are invisible, or turn the text around them."""
+    return _INVISIBLE.sub("\ufffd", value) if type(value) is str else value
 
 
 def write_report(uri: str, report: Report) -> int:

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Collection as Several
 from importlib import resources
+from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -21,6 +22,7 @@ from vqa_ray.report.templates import environment
 from vqa_ray.review.items import Items
 from vqa_ray.review.pictures import ReviewPictures
 from vqa_ray.review.session import Review
+from vqa_ray.storage.uri import name_of
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +123,7 @@ class ReviewServer:
         return self._redirect(self._review.next())
 
     async def _done(self, _: web.Request) -> web.Response:
-        return html(200, self._template.render(review=self._review, item=None, name=self._name).encode())
+        return html(200, self._render(item=None))
 
     async def _item(self, request: web.Request) -> web.Response:
         number = self._number(request)
@@ -137,9 +139,7 @@ class ReviewServer:
             "following": following if following != number else None,
             "problem": request.query.get("problem", ""),
         }
-        text = self._template.render(review=self._review, name=self._name, **values)
-        # Names may hold lone surrogates, which UTF-8 cannot encode.
-        return html(200, text.encode("utf-8", "replace"))
+        return html(200, self._render(**values))
 
     async def _judge(self, request: web.Request) -> web.Response:
         number = self._number(request)
@@ -177,9 +177,10 @@ class ReviewServer:
             raise web.HTTPNotFound
         return number
 
-    @property
-    def _name(self) -> str:
-        return self._collection.uri.rstrip("/").rpartition("/")[2]
+    def _render(self, **values: Any) -> bytes:
+        name, notes = name_of(self._collection.uri), self._collection.notes
+        # Names may hold lone surrogates, which UTF-8 cannot encode.
+        return self._template.render(review=self._review, name=name, notes=notes, **values).encode("utf-8", "replace")
 
     @staticmethod
     def _redirect(number: int | None) -> web.Response:

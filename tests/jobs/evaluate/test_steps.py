@@ -11,11 +11,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.coloured import parquet_input
+from tests.helpers.evaluations import evaluated, write_evaluation
 from tests.helpers.written_runs import write_run
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.evaluate import executor
+from vqa_ray.jobs.evaluate.spec import EvaluateSpec
+from vqa_ray.jobs.evaluate.terminal import print_record, shown_measures
 from vqa_ray.judging import work
-from vqa_ray.judging.record import EvaluationRecord
+from vqa_ray.judging.record import EvaluationRecord, Group, Measure
 from vqa_ray.storage.filesystem import copy_file, exists
 
 ROWS = 40
@@ -136,3 +139,23 @@ def test_random_letters_are_drawn_in_the_order_of_the_truth(tmp_path: Path, monk
     draw = random.Random(42)
     found = {row["key"]: row["read_as"] for row in result(tmp_path / "out")[1]}
     assert [found[str(line["question_id"])] for line in lines] == [draw.choice("ABC") for _ in lines]
+
+
+def test_a_terminal_shows_some_20_measures_and_says_where_the_rest_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measures = [Measure(f"m{n}", 0.5, 0.4, 0.6, 90, 90) for n in range(40)]
+    measures += [
+        Measure(name, 0.5, 0.4, 0.6, n + 1, 1, Group(column, f"g{n}"))
+        for column in ("a", "b")
+        for n in range(30)
+        for name in ("m0", "m1")
+    ]
+    record = write_evaluation(tmp_path, [evaluated("1", "a", "a")], headline="m0", measures=measures)
+    shown = shown_measures(record)
+    assert [each.name for each in shown if each.group is None] == [f"m{n}" for n in range(6)]
+    assert [each.group for each in shown[6:]] == [Group(column, f"g{n}") for column in "ab" for n in range(23, 30)]
+    assert {each.name for each in shown[6:]} == {"m0"}
+    spec = EvaluateSpec(predictions="run", output=str(tmp_path))
+    print_record(record, spec)
+    assert "note: 140 more measures are in measures.parquet and evaluation.json" in capsys.readouterr().out

@@ -178,6 +178,26 @@ def test_an_evaluation_without_scores_has_no_plots(tmp_path: Path) -> None:
     assert not page.all("svg")
     assert "How far the scores" not in page.text
     assert "no picture: the predictions are no run" in page.text
+    assert "Most confident" not in page.text
+    assert "highest scores" not in page.text
+
+
+def test_a_table_of_predictions_has_no_pictures(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("image_id,answer\n1.jpg,a\n")
+    rows = [evaluated("1", "a", "b", confidence=0.5)]
+    content = write_evaluation(tmp_path / "judged", rows, predictions=str(tmp_path / "table.csv"))
+    page = Page(render_report(evaluation_report(str(tmp_path / "judged"), content)))
+    assert "no picture: the predictions are no run, and name no image_uri" in page.text
+    assert "Errno" not in page.text
+    assert "Most confident mistakes" in page.text
+
+
+def test_invisible_characters_are_visible(tmp_path: Path) -> None:
+    content = write_evaluation(tmp_path, [evaluated("1", "a\0b\x1b", "c\u202ed\x9b")], title="e\u202df\ng")
+    text = render_report(evaluation_report(str(tmp_path), content))
+    assert not re.search("[\0\x1b\u202d\u202e\x9b]", text)
+    assert {"a\ufffdb\ufffd", "c\ufffdd\ufffd"} <= set(re.findall(r"\w\ufffd\w\ufffd", text))
+    assert "e\ufffdf\ng" in text
 
 
 def test_data_stays_text(tmp_path: Path) -> None:
