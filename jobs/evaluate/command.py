@@ -31,7 +31,7 @@ from vqa_ray.judging.measured_rows import MeasuredRows
 from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.judging.rows import read_judged
 from vqa_ray.judging.run_table import RunTable
-from vqa_ray.judging.score_reliability import COLUMNS, score_reliability
+from vqa_ray.judging.score_reliability import COLUMNS, odd_scores, score_reliability
 from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.delete import delete, delete_directory
@@ -179,6 +179,9 @@ def _record(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> 
     logger.info("measuring %s rows", f"{len(rows.rows):,}")
     measures = measure(protocol, rows)
     counts = found.counts
+    notes = [*notes_on(found, spec, request.truth), *measures.notes]
+    if odd := odd_scores(read_judged(spec.output, COLUMNS)):
+        notes.append(f"{odd:,} rows have a score that is no number from 0 to 1; calibration leaves them out")
     truth = sum(counts[name] for name in (*_COUNTED[:4], "bad_truth"))
     predictions = counts["joined"] + counts["no_truth"]
     return EvaluationRecord(
@@ -198,7 +201,7 @@ def _record(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> 
         scale=protocol.scale,
         measures=measures.measures,
         interval=measures.interval,
-        notes=[*notes_on(found, spec, request.truth), *measures.notes],
+        notes=notes,
         # The score of a caption is a likeness, of which nobody is sure to some degree.
         calibration=None
         if protocol.name == "caption"

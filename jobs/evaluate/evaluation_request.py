@@ -18,7 +18,7 @@ from vqa_ray.judging.join_key import choose_key
 from vqa_ray.judging.judge import JoinPlan
 from vqa_ray.judging.prediction_table import PredictionTable, open_predictions
 from vqa_ray.judging.record_table import RecordTable, open_records
-from vqa_ray.judging.review_table import ReviewTable
+from vqa_ray.judging.review_table import ReviewTable, is_review
 from vqa_ray.judging.roles import Place
 from vqa_ray.judging.run_table import RunTable, open_run
 from vqa_ray.judging.side import FirstRows, Side
@@ -102,9 +102,9 @@ def open_request(spec: EvaluateSpec, predictions: str, truth: str | None) -> Eva
     attributes = run.attributes if run is not None else ()
     read = tuple(dict.fromkeys((*names, *attributes, *(renamed.values()), *spec.by, *([spec.key] if spec.key else []))))
     side: RunTable | PredictionTable
-    side = run or open_predictions(_config(spec, predictions), protocol.prediction, read, column)
+    side = run or open_predictions(_table_config(spec, predictions), protocol.prediction, read, column)
     _check_kind(protocol, side, predictions)
-    other = None if truth is None else _open_truth(spec, truth, read, side.kind)
+    other = None if truth is None else _open_truth(spec, truth, read, side)
     labels = _labels(attributes, renamed, side, other) if run is not None else {}
     if labels:
         wanted = {role: each for role, each in wanted.items() if role not in ("labels", "attribute")}
@@ -162,10 +162,26 @@ def check_protocol(spec: EvaluateSpec) -> None:
 
 def _protocol(spec: EvaluateSpec, run: RunTable | None, truth: str | None) -> Protocol:
     name = spec.protocol
+    if name is None and truth is not None and (run is None or run.kind == "text") and _holds_verdicts(spec, truth):
+        name = "verdicts"
     if name is None and run is not None:
         name = _OF_JOBS.get(run.job)
     name = name or registry.protocol_of(spec.input_format) or registry.protocol_of(run.input_format if run else None)
     return _named(name, truth or "this run")
+
+
+def _holds_verdicts(spec: EvaluateSpec, truth: str) -> bool:
+    if spec.input_format is not None:
+        return False
+    try:
+        return is_review(_column_names(spec, truth))
+    except RequestError:
+        return False  # where the truth cannot be read, its own opening says so
+
+
+def _column_names(spec: EvaluateSpec, uri: str) -> Sequence[str]:
+    config = InputConfig(uri, encoding=spec.encoding, needs_question=False, needs_image=False, reads_images=False)
+    return open_source(config).columns
 
 
 def _named(name: str | None, what: str) -> Protocol:
@@ -185,13 +201,27 @@ def _config(spec: EvaluateSpec, uri: str) -> InputConfig:
     return InputConfig(uri, columns=input_columns(spec), encoding=spec.encoding)
 
 
-def _open_truth(spec: EvaluateSpec, uri: str, read: Sequence[str], kind: str) -> Side:
+def _table_config(spec: EvaluateSpec, uri: str) -> InputConfig:
+    """Return how to read a table of predictions: with the renamed columns that it has, the truth has the others."""
+    config = _config(spec, uri)
+    if not config.columns or spec.truth is None:
+        return config
+    there = _column_names(spec, uri)
+    return replace(config, columns={name: column for name, column in config.columns.items() if column in there})
+
+
+def _open_truth(spec: EvaluateSpec, uri: str, read: Sequence[str], side: RunTable | PredictionTable) -> Side:
+    elsewhere = side.table.source.columns if isinstance(side, PredictionTable) else ()
     config = replace(
         _config(spec, uri), format=spec.input_format, image_root=spec.image_root, questions=tuple(spec.question)
     )
     try:
+        if not {*config.columns.values()}.isdisjoint(elsewhere):
+            own = {*_column_names(spec, uri)}.union({*config.columns.values()}.difference(elsewhere))
+            columns = {name: column for name, column in config.columns.items() if column in own}
+            config = replace(config, columns=columns)
         table = open_records(config, read)
-        reviews = ReviewTable.of(table.source) if kind == "labels" and isinstance(table, RecordTable) else None
+        reviews = ReviewTable.of(table.source) if side.kind == "labels" and isinstance(table, RecordTable) else None
         return reviews or table
     except RequestError as error:
         raise RequestError(f"--truth {error}") from error

@@ -12,6 +12,7 @@ _SENTENCES = {
     "unparsed": "predictions cannot be read as an answer of the wanted kind; they count as wrong",
     "no_truth": "rows of the run have no truth; they are not in the measures",
     "bad_truth": "rows of truth cannot be used; they are not in the measures",
+    "malformed_predictions": "rows of predictions cannot be read; they count as wrong where their id can",
     "unlabelled": "cells of labels are empty or ?, which is not labelled; they are not in the measures",
     "unknown_labels": "true labels are no choices of the run; they count as missed",
     "similar_ids": "ids differ in leading zeros, case or blanks only; ids are text and were not merged",

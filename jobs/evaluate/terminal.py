@@ -105,8 +105,8 @@ def _print_table(record: EvaluationRecord, output: str) -> None:
     if (found := record.calibration) is not None:
         wrong = 100 * np.interp((0.5, 1), found.risk_coverage.coverage, found.risk_coverage.risk)
         lines.append(
-            f"scores: expected calibration error {found.equal_width.error:.3f}; wrong: {wrong[1]:.1f} % of all rows, "
-            f"{wrong[0]:.1f} % of the half with the highest scores"
+            f"scores of {found.n:,} rows: expected calibration error {found.equal_width.error:.3f}; "
+            f"wrong: {wrong[1]:.1f} % of them, {wrong[0]:.1f} % of the half with the highest scores"
         )
     _print_lines(*lines, *notes, f"→ {output}")
 

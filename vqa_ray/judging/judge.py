@@ -105,6 +105,8 @@ def _chosen(plan: JoinPlan, table: pa.Table | None, found: Findings) -> dict[Ide
     """Return the row of predictions that counts of each id and attribute: of the last attempt, of the first row."""
     chosen: dict[Identity, Row] = {}
     for row in _rows(table):
+        if row["malformed"] is not None:
+            found.note("malformed_predictions", row["malformed"])
         at = _identity(plan, row), row["attribute"]
         earlier = chosen.setdefault(at, row)
         if earlier is row:

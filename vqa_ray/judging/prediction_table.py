@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import ErrorCode, RequestError
 from vqa_ray.judging.cells import listed_texts
 from vqa_ray.judging.record_table import AnnotationTable, RecordTable, describe_columns, open_records
 from vqa_ray.judging.side import ATTEMPT, SIDE, prediction_schema
@@ -78,16 +79,13 @@ class PredictionTable:
             given = {
                 "attempt": [_number(each, int) or 1 for each in _values(table, ATTEMPT.name)],
                 "place": [0] * count,
-                "failed": [False] * count,
+                "failed": pc.is_valid(table["malformed"]),
+                "error_code": pc.if_else(pc.is_valid(table["malformed"]), str(ErrorCode.ROW_MALFORMED), None),
                 "prediction": [self._prediction(each) for each in _values(table, self.column)],
                 "confidence": [_number(each, float) for each in _values(table, score)],
             }
             arrays = [
-                pa.array(given[field.name], field.type)
-                if field.name in given
-                else table[field.name].cast(field.type)
-                if field.name in names
-                else pa.nulls(count, field.type)
+                _array(given.get(field.name, table[field.name] if field.name in names else pa.nulls(count)), field.type)
                 for field in self.schema
             ]
             yield pa.Table.from_arrays(arrays, schema=self.schema)
@@ -128,6 +126,11 @@ def open_predictions(config: InputConfig, kind: str, wanted: tuple[str, ...], co
     return PredictionTable(table, found, kind)
 
 
+def _array(values: Any, kind: pa.DataType) -> Any:
+    is_arrow = isinstance(values, pa.Array | pa.ChunkedArray)
+    return values.cast(kind) if is_arrow else pa.array(values, kind)
+
+
 def _values(table: pa.Table, name: str | None) -> list[Any]:
     if name is None or name not in table.column_names or name in SIDE.names:
         return [None] * table.num_rows
@@ -137,5 +140,5 @@ def _values(table: pa.Table, name: str | None) -> list[Any]:
 def _number(value: Any, kind: type[int] | type[float]) -> Any:
     try:
         return None if value is None else kind(value)
-    except (TypeError, ValueError):
-        return None
+    except (TypeError, ValueError, OverflowError):
+        return None if kind is int else float("nan")

@@ -114,6 +114,8 @@ def _ids(source: Source) -> frozenset[str]:
     first = next((part for task in range(table.tasks) for part in table.tables(task) if part.num_rows), None)
     if first is None:
         raise RequestError(f"{source.config.uri}: has no rows")
+    if not first["malformed"].null_count:
+        raise RequestError(f"{source.config.uri}: none of the first rows can be read: {first['malformed'][0]}")
     given = {name for name in SIDE.names if first[name].null_count < first.num_rows} - {"order", "malformed"}
     has_row_ids = source.config.columns.get("row_id", "row_id") in source.columns
     return frozenset(given if has_row_ids else given - {"row_id"})

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.evaluations import evaluated, write_evaluation
 from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.judging.rows import JUDGED
-from vqa_ray.judging.score_reliability import score_reliability
+from vqa_ray.judging.score_reliability import odd_scores, score_reliability
 
 
 def rows(*given: dict[str, Any]) -> list[pa.Table]:
@@ -47,3 +47,12 @@ def test_the_record_keeps_it(tmp_path: Path) -> None:
     assert read.calibration == made.calibration
     assert read.calibration is not None
     assert read.calibration.equal_width.error == pytest.approx(0.625)
+
+
+def test_scores_that_are_no_share_are_left_out_and_counted() -> None:
+    odd = [{"score": 1.0, "confidence": each} for each in (float("nan"), float("inf"), -1.0, 2.0)]
+    tables = rows(*odd, {"score": 1.0, "confidence": 1.0}, {"score": 1.0}, {"confidence": 3.0, "outcome": "no_truth"})
+    found = score_reliability(tables, "text")
+    assert found is not None
+    assert (found.n, found.equal_width.error) == (1, 0.0)
+    assert odd_scores(tables) == 4
