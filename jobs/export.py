@@ -23,6 +23,7 @@ from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import open_index
 from vqa_ray.jobs.runtime.output_file import check_file
 from vqa_ray.jobs.spec.tools import ExportSpec
+from vqa_ray.readers.source import BENCHMARKS
 from vqa_ray.report.dataset_card import dataset_card
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory, require_directory
@@ -43,6 +44,9 @@ _ROWS = 1024
 _SUBMISSION = "submission:"
 SUBMISSIONS = tuple(_SUBMISSION + name for name in FORMS)
 FOLDERS = ("fiftyone", *(_SUBMISSION + name for name in FORMS if is_folder(name)))
+# Benchmark → another whose questions have submissions of the same form.
+_ALIKE = {"okvqa": "vqa-v2", "mmbench": "mmbench-circular"}
+_WORKBOOKS = (".xlsx", ".xls", ".ods")
 FORMATS = (*TEXT, *ANNOTATIONS, "hub", f"{_SUBMISSION}NAME")
 
 
@@ -64,20 +68,29 @@ def run(spec: ExportSpec) -> None:
     with tempfile.TemporaryDirectory() as folder:
         written = _write(to, uris, schema, Path(folder), errors=errors, counts=counts, run=spec.run)
         try:
-            for file in Path(folder).iterdir():
+            files = sorted(Path(folder).iterdir())
+            for file in files:
                 # A directory is written for a format of several files.
-                target = output if to not in FOLDERS else f"{output.rstrip('/')}/{file.name}"
+                target = _file_of(output, file.name) if to not in FOLDERS else f"{output.rstrip('/')}/{file.name}"
                 copy_and_rename(file, target)
         except store_failures() as error:
             raise RequestError(f"--output {output}: cannot be written: {store_reason(error, named=True)}") from error
+    if to in SUBMISSIONS and (read_as := _other_benchmark(spec.run, to.removeprefix(_SUBMISSION))):
+        logger.warning("%s: its questions were read as %s, the form is that of %s", spec.run, read_as, to)
     failed = "failed rows written too" if errors or to in SUBMISSIONS else "failed rows left out"
     hint = "" if errors or to not in TEXT else " (--errors writes them)"
-    logger.info("%s → %s; %d %s%s", written, output, counts["error"], failed, hint)
+    targets = output if to in FOLDERS else ", ".join(_file_of(output, file.name) for file in files)
+    logger.info("%s → %s; %d %s%s", written, targets, counts["error"], failed, hint)
 
 
 def _check_output(to: str, output: str) -> None:
     """Refuse an output that cannot be written, or where files of others lie."""
     if to not in FOLDERS:
+        if output.lower().endswith(_WORKBOOKS):
+            raise RequestError(
+                f"--output {output}: --to {to} writes text, no workbook; expected a name such as *.tsv, which a "
+                "spreadsheet opens and saves as a workbook"
+            )
         check_file("--output", output)
         return
     refuse_inside_output("--output", output)
@@ -86,6 +99,22 @@ def _check_output(to: str, output: str) -> None:
     foreign = [entry.uri for entry in there if _name(entry) not in own]
     what = "a FiftyOne data set" if to == "fiftyone" else "a submission"
     refuse_foreign_files(f"--output {output}", foreign, what)
+
+
+def _file_of(output: str, name: str) -> str:
+    """Return the place of `rows`, or of `rows-PART`, whose part stands before the ending."""
+    folder, slash, base = output.rpartition("/")
+    stem, dot, ending = base.rpartition(".")
+    part = name.removeprefix("rows")
+    return f"{folder}{slash}{stem}{part}{dot}{ending}" if stem else output + part
+
+
+def _other_benchmark(run: str, name: str) -> str | None:
+    """Return the benchmark that a run was read as, where its submissions are of another form; None else."""
+    record = RunRecord.read(RunDirectory(run).record)
+    read_as = str(record.input.get("format")) if record else ""
+    is_benchmark = read_as in (*BENCHMARKS, "vqa-v2")
+    return read_as if is_benchmark and read_as not in (name, _ALIKE.get(name)) else None
 
 
 def _name(entry: FileEntry) -> str:

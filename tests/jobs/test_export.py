@@ -7,6 +7,7 @@ import io
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -58,6 +59,23 @@ def test_a_submission_has_every_question(run: str, tmp_path: Path, capfd: pytest
     found = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
     assert [row["answer"] for row in found] == ["yes", "", ""]
     assert "3 answers for pope, 1 of them empty because the row failed → " in capfd.readouterr().err
+
+
+def test_a_submission_of_another_benchmark_and_of_several_splits(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    form = schema.with_kept(schema.ANSWER, [pa.field("split", pa.string())])
+    rows = [{**row, "question_id": str(n), "split": f"s{n % 2}"} for n, row in enumerate(ROWS)]
+    run = write_run(tmp_path / "run", "answer", table_of(form, rows), input_format="pope")
+    assert main(["export", run, "--to", "submission:pope", "--output", str(tmp_path / "a.jsonl")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["a-s0.jsonl", "a-s1.jsonl"]
+    told = capfd.readouterr().err
+    assert f"a file for each of its 2 splits → {tmp_path}/a-s0.jsonl, {tmp_path}/a-s1.jsonl; " in told
+    assert "read as" not in told
+    assert main(["export", run, "--to", "submission:vqa-v2", "--output", str(tmp_path / "b.json")]) == 0
+    assert "its questions were read as pope, the form is that of submission:vqa-v2" in capfd.readouterr().err
+    assert main(["export", run, "--to", "submission:mmbench", "--output", str(tmp_path / "c.XLSX")]) == 2
+    assert "c.XLSX: --to submission:mmbench writes text, no workbook; expected a name" in capfd.readouterr().err
 
 
 def test_what_cannot_be_exported_is_refused(run: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from operator import itemgetter
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TextIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vqa_ray.errors import RequestError
 
@@ -105,7 +107,8 @@ def write_submission(name: str, rows: pa.Table, folder: Path, run: str) -> str:
     Args:
         name: one of `FORMS`.
         rows: the columns of `submission_columns`.
-        folder: to write the file `rows` into, or those of a folder.
+        folder: to write the file `rows` into, or those of a folder; without ids, `rows-SPLIT` for each of several
+            splits, as the official script takes them.
         run: for messages.
 
     Returns:
@@ -118,15 +121,28 @@ def write_submission(name: str, rows: pa.Table, folder: Path, run: str) -> str:
     if form.has_ids:
         _check_ids(rows["question_id"], run)
     order = [(key, "ascending") for key in ("source_key", "question_index") if key in rows.column_names]
-    entries = _entries(form, rows.sort_by(order), name, run)
+    ordered = rows.sort_by(order)
+    parts = {"rows": ordered} if form.has_ids or form.shape == "folder" else _by_split(ordered)
     if form.shape == "folder":
+        entries = _entries(form, ordered, name, run)
         for file, lines in groupby(sorted(entries, key=itemgetter(0)), key=itemgetter(0)):
             (folder / file).write_text("".join(f"{line}\n" for _, line in lines), "utf-8")
     else:
-        with (folder / "rows").open("w", encoding="utf-8", newline="") as opened:
-            _WRITERS[form.shape](entries, opened)
+        for file, part in parts.items():
+            with (folder / file).open("w", encoding="utf-8", newline="") as opened:
+                _WRITERS[form.shape](_entries(form, part, name, run), opened)
     failed = rows["status"].to_pylist().count("error")
-    return f"{rows.num_rows} answers for {name}, {failed} of them empty because the row failed"
+    files = f"; a file for each of its {len(parts)} splits" if parts.keys() - {"rows"} else ""
+    return f"{rows.num_rows} answers for {name}, {failed} of them empty because the row failed{files}"
+
+
+def _by_split(rows: pa.Table) -> dict[str, pa.Table]:
+    """Part rows of several splits: name of a file → its rows."""
+    splits = pc.unique(rows["split"]).to_pylist() if "split" in rows.column_names else []
+    if len(splits) < 2:
+        return {"rows": rows}
+    masks = ((split, pc.equal(rows["split"], split) if split else pc.is_null(rows["split"])) for split in splits)
+    return {"rows-" + re.sub(r"\W+", "_", split or "none"): rows.filter(mask) for split, mask in masks}
 
 
 def _check_ids(ids: pa.ChunkedArray, run: str) -> None:

@@ -205,10 +205,19 @@ def server_of(
     return Server(collection, finder, can_verify=asking is not None, settings=settings)
 
 
-def write_run(place: Path, job: str, table: pa.Table, *, finished: bool = True, source: Source | None = None) -> str:
+def write_run(
+    place: Path,
+    job: str,
+    table: pa.Table,
+    *,
+    finished: bool = True,
+    source: Source | None = None,
+    input_format: str = "images",
+) -> str:
     """A run directory with these rows, of an input or of none that is there."""
     layout = RunDirectory(str(place))
-    known: dict[str, Any] = {"uri": "nowhere", "format": "images", "fingerprint": "f", "rows": None, "several": False}
+    known: dict[str, Any] = {"uri": "nowhere", "format": input_format, "fingerprint": "f"}
+    known |= {"rows": None, "several": False}
     if source is not None:
         known |= {"uri": source.config.uri, "format": source.format, "fingerprint": source.fingerprint}
     record = RunRecord(

@@ -67,6 +67,19 @@ def test_lines_in_the_order_of_the_questions(tmp_path: Path) -> None:
     assert said == [{"question_id": i, "prediction": a} for i, a in ANSWERS]
 
 
+def test_questions_without_ids_have_a_file_for_each_split(tmp_path: Path) -> None:
+    splits = ("popular", "random", "popular")
+    rows = [{**row, "split": split} for row, split in zip(ROWS, splits, strict=True)]
+    summary = write_submission("pope", pa.Table.from_pylist(rows), tmp_path, "RUN")
+    assert summary == "3 answers for pope, 1 of them empty because the row failed; a file for each of its 2 splits"
+    found = {
+        path.name: [json.loads(line)["question"] for line in path.read_text().splitlines()]
+        for path in tmp_path.iterdir()
+    }
+    assert found == {"rows-random": ["One?"], "rows-popular": ["Two?", "Three?"]}
+    assert "\n" in written("pope", tmp_path, [{**row, "split": "random"} for row in ROWS])
+
+
 def test_the_table_of_mmbench(tmp_path: Path) -> None:
     rows = [{**row, "choices": ["x\ty", "z"], "category": "ocr"} for row in ROWS]
     found = list(csv.DictReader(written("mmbench", tmp_path, rows).splitlines(), delimiter="\t"))
