@@ -28,7 +28,7 @@ def test_a_run_ends_when_the_endpoint_refuses_and_goes_on_when_it_answers(
         command = ["answer", source, output, *options(server), "--question", QUESTION]
         assert run_here(*command) == 2
         line = capsys.readouterr().err.splitlines()[-1]
-        assert "HTTP 404: The model tiny does not exist." in line
+        assert "HTTP 404: The model tiny does not exist" in line
         server.fault = lambda number: None
         assert run_here(*command) == 0
     found = rows(output).to_pylist()
