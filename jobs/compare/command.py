@@ -18,7 +18,7 @@ from vqa_ray.comparison.runs import RunPairs
 from vqa_ray.errors import DriftError, RequestError
 from vqa_ray.evaluation.bootstrap import RESAMPLES
 from vqa_ray.jobs.compare.spec import CompareSpec
-from vqa_ray.jobs.compare.table import comparison_lines
+from vqa_ray.jobs.compare.table import comparison_lines, counted_rows
 from vqa_ray.jobs.runtime.admission import now
 from vqa_ray.jobs.runtime.output_lock import output_lock
 from vqa_ray.jobs.runtime.store_failures import store_failures_fail_the_run
@@ -71,7 +71,8 @@ def run(spec: CompareSpec) -> None:
         typer.echo(note, err=True)
     for line in comparison_lines(comparison):
         typer.echo(line)
-    logger.info("%d rows that differ → %s", sum(pair.flipped for pair in comparison.pairs), spec.output)
+    differing = sum(pair.flipped for pair in comparison.pairs)
+    logger.info("%s in which they differ → %s", counted_rows(differing), spec.output)
     _check_drift(comparison)
 
 

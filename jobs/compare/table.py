@@ -16,10 +16,15 @@ def comparison_lines(comparison: Comparison) -> Iterator[str]:
     names = [each.name for each in comparison.inputs]
     for pair in comparison.pairs:
         first, second = names[0], names[pair.second]
-        yield f"{second} beside {first}: {pair.both:,} rows in both{_alone(pair.only_first, first)}" + _alone(
+        yield f"{second} beside {first}: {counted_rows(pair.both)} in both{_alone(pair.only_first, first)}" + _alone(
             pair.only_second, second
         )
         yield from _of_truth(pair, first, second) if comparison.kind == "evaluations" else _of_drift(pair)
+
+
+def counted_rows(count: int) -> str:
+    """Write a number of rows: `1 row`, `2 rows`."""
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _alone(rows: int, name: str) -> str:
@@ -39,11 +44,11 @@ def _of_truth(pair: Pair, first: str, second: str) -> Iterator[str]:
         yield f"  p of no difference, adjusted for all pairs (Holm): {_p(pair.adjusted_p_value)}"
     if pair.mcnemar is not None:
         yield (
-            f"  right in {first} only: {pair.mcnemar.first_only:,} rows; in {second} only: "
+            f"  right in {first} only: {counted_rows(pair.mcnemar.first_only)}; in {second} only: "
             f"{pair.mcnemar.second_only:,} (McNemar p {_p(pair.mcnemar.p_value)})"
         )
     wins = pair.wins[0]
-    yield f"  better in {first}: {wins.first:,} rows; in {second}: {wins.second:,}; alike: {wins.ties:,}"
+    yield f"  better in {first}: {counted_rows(wins.first)}; in {second}: {wins.second:,}; alike: {wins.ties:,}"
 
 
 def _of_drift(pair: Pair) -> Iterator[str]:

@@ -134,6 +134,17 @@ def failed(image: int) -> dict[str, Any]:
     return {"image_id": f"{image}.jpg", "status": "error", "error_code": "image_missing"}
 
 
+def test_one_row_is_no_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_evaluation(tmp_path / "a", answers([True, True]))
+    write_evaluation(tmp_path / "b", answers([False, True])[:1])
+    compared(tmp_path / "a", tmp_path / "b", output=tmp_path / "out")
+    told = capsys.readouterr().out
+    assert "b beside a: 1 row in both, 1 only in a" in told
+    assert "right in a only: 1 row; in b only: 0" in told
+    assert main(["report", str(tmp_path / "out"), "--output", str(tmp_path / "page.html")]) == 0
+    assert "1 row differs." in (tmp_path / "page.html").read_text("utf-8")
+
+
 def test_two_runs_without_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = [tag(n, "red" if n % 2 else None, ["dog"] if n % 4 else ["dog", "cat"], n / 40) for n in range(40)]
     after = [tag(n, "red", ["dog"], 1 - n / 80) for n in range(38)] + [failed(38), failed(39), tag(40, "blue")]
@@ -237,11 +248,14 @@ def test_questions_of_one_row_drift_by_chance(tmp_path: Path, capsys: pytest.Cap
     assert "what?: drifted by 1.000; --max-drift is 0.9" in capsys.readouterr().err
 
 
-def test_no_limit_of_a_difference_is_beyond_the_greatest_one(tmp_path: Path) -> None:
+def test_no_limit_of_a_difference_is_beyond_the_greatest_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_evaluation(tmp_path / "a", answers([True] * 24))
     write_evaluation(tmp_path / "b", answers([n < 2 for n in range(24)]))
     [pair] = compared(tmp_path / "a", tmp_path / "b", output=tmp_path / "out").pairs
     [head] = pair.differences
+    assert "right in a only: 22 rows; in b only: 0" in capsys.readouterr().out
     assert (head.difference, head.low) == (pytest.approx(-100 * 22 / 24), -100)
 
 

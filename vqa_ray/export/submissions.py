@@ -147,12 +147,16 @@ def _by_split(rows: pa.Table) -> dict[str, pa.Table]:
 
 def _check_ids(ids: pa.ChunkedArray, run: str) -> None:
     if ids.null_count:
-        raise RequestError(f"{run}: {ids.null_count} rows have no question_id, by which the form knows its questions")
+        raise RequestError(f"{run}: {_counted(ids.null_count)} no question_id, by which the form knows its questions")
     counts = ids.value_counts().to_pylist()
     if twice := next((each["values"] for each in counts if each["counts"] > 1), None):
         raise RequestError(
             f"{run}: question_id {twice!r} has several rows; the form takes one answer for each question"
         )
+
+
+def _counted(rows: int) -> str:
+    return "1 row has" if rows == 1 else f"{rows} rows have"
 
 
 def _entries(form: Form, rows: pa.Table, name: str, run: str) -> Iterator[Any]:

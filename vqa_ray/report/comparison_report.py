@@ -48,7 +48,7 @@ def comparison_report(uri: str, found: Comparison, *, allow_http: bool = False) 
             *_drift(title, first, second, pair),
             Section(
                 f"{title}: rows that flipped",
-                f"{pair.flipped:,} rows differ.",
+                "1 row differs." if pair.flipped == 1 else f"{pair.flipped:,} rows differ.",
                 cards=tuple(_cards(flipped.get(pair.second, ()), (first, second), found.by, run, allow_http)),
             ),
         ]

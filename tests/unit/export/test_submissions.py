@@ -112,7 +112,7 @@ def test_the_folder_of_mme(tmp_path: Path) -> None:
     ("ids", "reason"),
     [
         (["1", "1", "2"], "question_id '1' has several rows; the form takes one answer for each"),
-        (["1", None, "2"], "1 rows have no question_id"),
+        (["1", None, "2"], "1 row has no question_id"),
         (["1", "b", "2"], "question_id 'b' is no whole number, as vqa-v2 has them"),
     ],
 )
