@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export HF_HUB_OFFLINE ?= 1
+CHOSEN := -m 'not soak and not gpu and not vllm'
+FAST := tests/test_architecture.py tests/unit
 
 .PHONY: setup demo test test-fast test-vllm coverage lint format docs bench soak catalog-vilt catalog-clip clean
 setup: $(READY)
@@ -18,16 +20,18 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/vqa-ray demo
 
+# What starts neither Ray nor a browser on all cores; the rest one after the other, with one local Ray.
 test: $(READY)
-	$(BIN)/python -m pytest -m 'not soak and not gpu and not vllm'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(CHOSEN) $(FAST)
+	$(BIN)/python -m pytest $(CHOSEN) --ignore tests/test_architecture.py --ignore tests/unit
 
 # Without Ray and browsers, on all cores.
 test-fast: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not soak and not gpu and not vllm' tests/test_architecture.py tests/unit
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto $(CHOSEN) $(FAST)
 
 # Which lines of the library no unit test runs.
 coverage: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m 'not soak and not gpu and not vllm' tests/unit \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto $(CHOSEN) tests/unit \
 	  --cov vqa_ray --cov-report term:skip-covered
 
 # The engine of vLLM, in an environment of its own that is made when it is missing (about 5 minutes).
