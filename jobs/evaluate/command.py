@@ -142,25 +142,31 @@ def _evaluated(request: EvaluationRequest, spec: EvaluateSpec, directory: Evalua
 def _evaluate(request: EvaluationRequest, spec: EvaluateSpec) -> EvaluationRecord:
     work, found = request.work, Findings()
     rows = max(work.predictions.rows, 0 if work.truth is None else work.truth.rows)
-    logger.info("joining about %s rows by %s", f"{rows:,}", key_name(work.key))
+    logger.info("joining by %s", key_name(work.key))
     with executor(rows, spec.address) as steps:
         for _ in steps(work, "divide", work.divisions):
             pass
         work = work.fitted()
         for each in steps(work, "judge", range(work.partitions)):
             found.add(each)
-    _check_matched(request, found)
+    _check_matched(request, spec, found)
     return _record(request, spec, found)
 
 
-def _check_matched(request: EvaluationRequest, found: Findings) -> None:
+def _check_matched(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> None:
     """Refuse sides of which no rows belong together, or whose truth cannot be used at all."""
     counts, examples, work = found.counts, found.examples, request.work
     if work.truth is not None and not counts["joined"] and counts["no_truth"]:
+        alike = "; they differ in leading zeros, case, blanks or .0 only" if counts["similar_ids"] else ""
         raise RequestError(
             f"--truth {work.truth.uri}: no row has the {key_name(work.key)} of a prediction: truth "
-            f"{_quoted(examples['missing'])}; predictions {_quoted(examples['no_truth'])}; name another column with "
-            "--key"
+            f"{_quoted(examples['missing'])}; predictions {_quoted(examples['no_truth'])}{alike}; name another column "
+            "with --key"
+        )
+    if spec.key is not None and counts["duplicate_truth"] > sum(counts[name] for name in (*_COUNTED[:4], "bad_truth")):
+        raise RequestError(
+            f"--key {spec.key}: most rows of the truth repeat an id ({_quoted(examples['duplicate_truth'])}); name a "
+            "column that differs from row to row"
         )
     asks = request.protocol.prediction == "text" and "question" in work.predictions.ids
     if asks and work.truth is not None and tuple(work.key) == ("image_id",) and counts["duplicate_predictions"]:

@@ -17,6 +17,7 @@ from vqa_ray.judging.directory import EvaluationDirectory
 from vqa_ray.judging.join_key import choose_key
 from vqa_ray.judging.judge import JoinPlan
 from vqa_ray.judging.prediction_table import PredictionTable, open_predictions
+from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.judging.record_table import RecordTable, open_records
 from vqa_ray.judging.review_table import ReviewTable, is_review
 from vqa_ray.judging.roles import Place
@@ -95,6 +96,10 @@ def open_request(spec: EvaluateSpec, predictions: str, truth: str | None) -> Eva
     """
     renamed = {name: column for name, column in spec.columns.items() if name not in _OF_INPUTS}
     column = renamed.pop(_PREDICTION, None)
+    if (evaluation := EvaluationRecord.read(predictions)) is not None:
+        raise RequestError(
+            f"--predictions {predictions}: an evaluation; expected the run that it judged ({evaluation.predictions})"
+        )
     run = open_run(predictions)
     protocol = _protocol(spec, run, truth)
     wanted = roles.candidates(protocol, renamed)

@@ -84,6 +84,9 @@ class EvaluateSpec(QuestionGroup, PromptGroup, GenerationGroup, DeviceGroup, Job
             raise ValueError(f"wanted --predictions RUN, or --model MODEL with --input URI; {given} given")
         if self.model is not None and self.input is None:
             raise ValueError("--model: needs --input, the images and questions to answer")
+        of_model = {"--batch-size": self.batch_size, "--num-actors": self.num_actors, "--keep": self.keep or None}
+        if self.model is None and (idle := [name for name, value in of_model.items() if value is not None]):
+            raise ValueError(f"{idle[0]}: goes with --model, which is not given")
         if self.model is None and self.input is not None:
             raise ValueError("--input: goes with --model; the truth is given with --truth")
         return self

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from vqa_ray.evaluation.clustered_mean import LEVEL
+from vqa_ray.evaluation.clustered_mean import LEVEL, wilson_interval
 from vqa_ray.evaluation.protocol import JudgedRows, Protocol
+from vqa_ray.evaluation.student_t import t_quantile
 
 RESAMPLES = 1000
 _FEWEST_RESAMPLES = 100
@@ -23,6 +24,8 @@ def bootstrap_intervals(
     protocol: Protocol, rows: JudgedRows, clusters: npt.NDArray[np.int64], seed: int, level: float = LEVEL
 ) -> tuple[dict[str, tuple[float, float]], int]:
     """Return the percentile interval of each measure over resamples of the clusters, and how many resamples there were.
+
+    Where all resamples of a ratio are at its limit, the interval is Wilson's, of the clusters that the ratio is about.
 
     Args:
         protocol: whose measures they are.
@@ -46,7 +49,16 @@ def bootstrap_intervals(
         for name, values in found.items()
         for low, high in [np.nanpercentile(values, tails) if np.isfinite(values).any() else (np.nan, np.nan)]
     }
+    for name, (low, high) in intervals.items():
+        within = protocol.support(rows, name) if low == high and low in (0.0, protocol.scale) else None
+        if within is not None and within.any():
+            intervals[name] = _at_limit(low, protocol.scale, len(np.unique(clusters[within])), level)
     return intervals, resamples
+
+
+def _at_limit(value: float, scale: float, clusters: int, level: float) -> tuple[float, float]:
+    low, high = wilson_interval(value / scale, clusters, t_quantile((1 + level) / 2, max(1, clusters - 1)))
+    return scale * low, scale * high
 
 
 def resamples_for(rows: int, measures: int) -> int:

@@ -204,6 +204,17 @@ class Protocol(ABC):
         """
         return {}
 
+    def support(self, rows: JudgedRows, measure: str) -> npt.NDArray[np.bool_] | None:
+        """Return the rows that a ratio of 0 to `scale` is about, bool (N,); None where a measure is no such ratio.
+
+        Where all resamples of a ratio are 0, or `scale`, its interval follows from the number of these rows.
+
+        Args:
+            rows: at least one.
+            measure: the name of a measure.
+        """
+        return None
+
     def notes(self, rows: JudgedRows) -> list[str]:
         """State what a reader of the measures has to know of these rows, a sentence each; counted, not left out.
 

@@ -212,6 +212,8 @@ def _judge(
         outcome = Unmeasured.BAD_TRUTH
     elif outcome == Outcome.JUDGED and judgement.read_as is None:
         outcome = Outcome.UNPARSED
+    elif judgement.truth in ("true", "false") and judgement.read_as in ("yes", "no"):
+        found.note("boolean_truth", truth["key"])
     key = truth["key"]
     found.note(outcome, f"{key}: {problem}" if judgement is None else given if outcome == Outcome.UNPARSED else key)
     shown = truth if truth.get("image_id") is not None else own

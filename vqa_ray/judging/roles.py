@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
 from vqa_ray.evaluation.protocol import Protocol
+from vqa_ray.judging.prediction_table import PredictionTable
 from vqa_ray.judging.record_table import RecordTable
 from vqa_ray.judging.side import SIDE, Side
 from vqa_ray.readers.source import join_names
@@ -41,7 +42,7 @@ def candidates(protocol: Protocol, renamed: Mapping[str, str]) -> dict[str, tupl
     roles = {role: tuple(names) for role, names in {**protocol.truth, **protocol.optional}.items()}
     if protocol.truth:
         first = next(iter(protocol.truth))
-        roles[first] = (*roles[first], TRUTH)
+        roles[first] = tuple(dict.fromkeys((*roles[first], TRUTH)))
     given = dict(renamed)
     found = {}
     for role, names in roles.items():
@@ -111,5 +112,6 @@ def resolve(
 
 def present_columns(side: Side) -> list[str]:
     """Return the columns of a side, for a message."""
-    columns = side.source.columns if isinstance(side, RecordTable) else side.columns
+    table = side.table if isinstance(side, PredictionTable) else side
+    columns = table.source.columns if isinstance(table, RecordTable) else side.columns
     return [*columns, *(name for name in SIDE.names if name in side.ids and name not in columns)]

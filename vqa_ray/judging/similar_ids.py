@@ -8,8 +8,8 @@ from vqa_ray.judging.findings import Findings
 
 
 def loose_form(key: str) -> str:
-    """Return what ids have in common that differ in leading zeros, case or blanks only."""
-    return key.strip().casefold().lstrip("0")
+    """Return what ids have in common that differ in leading zeros, case, blanks or a final .0 only."""
+    return key.strip().casefold().removesuffix(".0").lstrip("0")
 
 
 def note_similar_ids(lonely: Sequence[str | None], untold: Sequence[str | None], found: Findings) -> None:

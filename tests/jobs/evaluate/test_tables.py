@@ -98,3 +98,46 @@ def test_a_file_of_review_is_judged_by_its_verdicts(tmp_path: Path) -> None:
     assert evaluate(tmp_path, write_run(tmp_path / "run", rows), truth) == 0
     assert record(tmp_path).protocol == "verdicts"
     assert record(tmp_path).first.value == pytest.approx(2 / 3)
+
+
+def test_ids_that_all_differ_in_their_form_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = written(tmp_path / "truth.csv", "question_id,answer\n0,yes\n1,yes\n")
+    for number, ids in enumerate((("00000", "00001"), ("0.0", "1.0"))):
+        said = "".join(f"{each},yes\n" for each in ids)
+        predictions = written(tmp_path / f"said-{number}.csv", f"question_id,prediction\n{said}")
+        assert evaluate(tmp_path, predictions, truth, "--protocol", "exact-match") == 2
+        assert "differ in leading zeros, case, blanks or .0 only" in capsys.readouterr().err
+
+
+def test_a_boolean_beside_yes_is_told(tmp_path: Path) -> None:
+    predictions = written(tmp_path / "said.csv", "question_id,prediction\n0,yes\n1,no\n")
+    truth = written(
+        tmp_path / "truth.jsonl", '{"question_id": 0, "answer": true}\n{"question_id": 1, "answer": false}\n'
+    )
+    assert evaluate(tmp_path, predictions, truth, "--protocol", "exact-match") == 0
+    assert any(
+        each.startswith("2 rows have the answer yes or no and the truth true") for each in record(tmp_path).notes
+    )
+
+
+def test_requests_that_cannot_be_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = "".join(f"{n},is it?,yes,red\n" for n in range(4))
+    predictions = written(tmp_path / "said.csv", f"question_id,question,prediction,shop\n{said}")
+    truth = written(tmp_path / "truth.csv", f"question_id,question,answer,place\n{said}")
+    by = ("--protocol", "exact-match")
+    for options, message in [
+        (("--by", "nope"), "shop"),
+        (("--key", "question"), "--key question: most rows of the truth repeat an id ('is it?'"),
+        (("--batch-size", "4"), "--batch-size: goes with --model"),
+    ]:
+        assert evaluate(tmp_path, predictions, truth, *by, *options) == 2
+        assert message in capsys.readouterr().err
+    assert evaluate(tmp_path, predictions, truth, *by) == 0
+    (tmp_path / "out").rename(tmp_path / "done")
+    assert evaluate(tmp_path, tmp_path / "done", truth, *by) == 2
+    assert "an evaluation; expected the run that it judged" in capsys.readouterr().err
+    assert (
+        evaluate(tmp_path, predictions, written(tmp_path / "bare.csv", "question_id,x\n0,y\n"), "--protocol", "pope")
+        == 2
+    )
+    assert "(truth or label or answer)" in capsys.readouterr().err

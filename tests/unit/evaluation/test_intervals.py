@@ -107,3 +107,15 @@ def test_labels_needed() -> None:
 @pytest.mark.parametrize(("degrees", "expected"), [(1, 12.7062), (2, 4.30265), (5, 2.57058), (30, 2.04227)])
 def test_quantiles_of_students_t(degrees: int, expected: float) -> None:
     assert t_quantile(0.975, degrees) == pytest.approx(expected, rel=2e-4)
+
+
+def test_a_ratio_at_its_limit_has_an_interval_that_its_rows_allow() -> None:
+    """Of 20 images all right, with 5 that are yes, precision is of 5 images and accuracy of 20."""
+    said = np.array(["yes"] * 5 + ["no"] * 15)
+    found, _ = bootstrap_intervals(Pope(), rows(said, said), np.arange(20), 0)
+    assert found["precision"] == found["recall"] == found["f1"]
+    low, high = found["precision"]
+    assert (low, high) == (pytest.approx(0.393, abs=0.01), 1.0)
+    assert found["accuracy"][0] == pytest.approx(clustered_mean(np.ones(20), np.arange(20)).low)
+    never = bootstrap_intervals(Pope(), rows(np.array(["no"] * 20), said), np.arange(20), 0)[0]
+    assert never["recall"] == (0.0, pytest.approx(1 - low))

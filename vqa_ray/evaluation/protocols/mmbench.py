@@ -65,6 +65,10 @@ class MMBenchCircular(MultipleChoice):
             **super().measures(rows, weight),
         }
 
+    def support(self, rows: JudgedRows, measure: str) -> npt.NDArray[np.bool_]:
+        """See `Protocol.support`."""
+        return np.ones(len(rows), bool)
+
     def notes(self, rows: JudgedRows) -> list[str]:
         """See `Protocol.notes`: questions in one order of their options, which CircularEval cannot test."""
         if alone := int((np.bincount(_rotations(rows)[0]) == 1).sum()):

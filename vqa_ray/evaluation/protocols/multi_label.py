@@ -97,6 +97,17 @@ class Tags(Protocol):
             **of_tags,
         }
 
+    def support(self, rows: JudgedRows, measure: str) -> npt.NDArray[np.bool_]:
+        kind, _, name = measure.removesuffix("]").partition("[")
+        said, true = (np.array([bool(text) for text in column]) for column in (rows.read_as, rows.truth))
+        tag = next((tag for tag in rows.kept("tags", lambda: list(self._tags_of(rows))) if tag.name == name), None)
+        if tag is not None:
+            said, true = np.zeros((2, len(rows)), bool)
+            true[tag.rows], said[tag.rows] = tag.counts[1:] > 0
+        if kind.startswith("precision"):
+            return said
+        return said | true if kind.startswith("f1") else true
+
     def notes(self, rows: JudgedRows) -> list[str]:
         count = int((rows.truth == NOT_KNOWN).sum())
         told = "verdicts are wrong without a right answer: all labels given count as wrong; recall lacks the right ones"

@@ -52,6 +52,11 @@ class Pope(Protocol):
             "yes_ratio": _ratio(said_yes, total),
         }
 
+    def support(self, rows: JudgedRows, measure: str) -> npt.NDArray[np.bool_]:
+        said, true = (np.array([text == "yes" for text in column]) for column in (rows.read_as, rows.truth))
+        about = {"precision": said, "recall": true, "f1": said | true}
+        return about.get(measure, np.ones(len(rows), bool))
+
     def notes(self, rows: JudgedRows) -> list[str]:
         unclear = int(rows.extra["unclear"].sum())
         return (

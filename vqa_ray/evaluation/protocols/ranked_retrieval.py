@@ -46,6 +46,12 @@ class Retrieval(Protocol):
         ranked = rows.kept("ranked", lambda: _ranked(rows))
         return ranked.measures(weight, _KS, _NDCG_K) | super().measures(rows, weight)
 
+    def notes(self, rows: JudgedRows) -> list[str]:
+        if unscored := int((rows.extra["scored"] == 0).sum()):
+            told = "have no score and come last; without any score the order of the rows says nothing"
+            return [f"{unscored:,} of {len(rows):,} rows {told}"]
+        return []
+
 
 def _ranked(rows: JudgedRows) -> RankedQueries:
     lowest = rows.extra["score"].min() - 1

@@ -53,6 +53,9 @@ class Verdicts(Protocol):
         total = weights.sum()
         return {"accuracy": float(rows.score @ weights / total) if total else float("nan")}
 
+    def support(self, rows: JudgedRows, measure: str) -> npt.NDArray[np.bool_]:
+        return np.ones(len(rows), bool)
+
     def notes(self, rows: JudgedRows) -> list[str]:
         weights = rows.extra["weight"]
         if weights.min() == weights.max():

@@ -59,7 +59,7 @@ class VqaV2(Protocol):
         return [
             *found,
             f"{few} of {len(rows)} rows have fewer than the {OFFICIAL_ANNOTATORS} annotator answers that VQA accuracy "
-            "is made for: full credit still takes 3 others who agree",
+            "is made for: full credit still takes 3 others who agree; of a single annotator, an equal answer",
         ]
 
 
@@ -117,6 +117,9 @@ class VizWiz(VqaV2):
         hits, claims = float(weight @ (said & true)), float(weight @ said + weight @ true)
         f1 = 100 * 2 * hits / claims if claims else float("nan")
         return {**super().measures(rows, weight), "unanswerable_f1": f1}
+
+    def support(self, rows: JudgedRows, measure: str) -> npt.NDArray[np.bool_]:
+        return (rows.extra["said_unanswerable"] > 0) | (rows.extra["unanswerable"] > 0)
 
 
 class VizWizLmmsEval(VizWiz):

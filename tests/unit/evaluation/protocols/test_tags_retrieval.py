@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score, precision_recall_fscore_support
 
 from tests.helpers.judged_rows import judge_all, measure
+from vqa_ray.evaluation.bootstrap import bootstrap_intervals
 from vqa_ray.evaluation.protocol import Protocol
 from vqa_ray.evaluation.ranked_queries import RankedQueries
 from vqa_ray.evaluation.ranking import RankedList
@@ -60,6 +61,21 @@ def test_tags_of_attributes_with_absent_rows_and_labels_that_are_never_true() ->
     assert found["precision_macro"] == pytest.approx((0.5 + 0 + 1) / 3)
     assert found["average_precision[colour=red]"] == 1.0
     assert found["map"] == pytest.approx((1.0 + average_precision_score([0, 1, 1], [0.1, -1, -1])) / 2)
+
+
+def test_intervals_of_tags_at_their_limit_are_of_the_rows_of_the_tag() -> None:
+    cases = [labels(["red"], ["red"], None, "colour")] * 3 + [labels(["blue"], ["blue"], None, "colour")] * 17
+    rows = judge_all(made := protocol("tags"), cases)
+    found, _ = bootstrap_intervals(made, rows, np.arange(20), 0)
+    of_all, of_red = found["f1_micro"], found["precision[colour=red]"]
+    assert of_all[1] == of_red[1] == found["recall[colour=blue]"][1] == 1.0
+    assert of_red[0] < 0.25
+    assert 0.7 < found["recall[colour=blue]"][0] < of_all[0] < 1.0
+
+
+def test_retrieval_without_scores_is_told() -> None:
+    rows = judge_all(made := protocol("retrieval"), ranked((True, None, 1), (False, 0.5, 0)))
+    assert made.notes(rows)[0].startswith("1 of 2 rows have no score and come last")
 
 
 def test_a_weight_counts_as_often_as_the_row_repeated() -> None:
