@@ -55,7 +55,7 @@ class Pope(Protocol):
     def support(self, rows: JudgedRows, measure: str) -> npt.NDArray[np.bool_]:
         said, true = (np.array([text == "yes" for text in column]) for column in (rows.read_as, rows.truth))
         about = {"precision": said, "recall": true, "f1": said | true}
-        return about.get(measure, np.ones(len(rows), bool))
+        return about[measure] if measure in about else np.ones(len(rows), bool)
 
     def notes(self, rows: JudgedRows) -> list[str]:
         unclear = int(rows.extra["unclear"].sum())
