@@ -116,6 +116,8 @@ def shown_measures(record: EvaluationRecord) -> list[Measure]:
 
     Of a group the headline comes before other measures.
     """
+    if len(record.measures) <= _MEASURES:
+        return list(record.measures)
     columns: dict[str | None, list[Measure]] = {}
     for each in record.measures:
         columns.setdefault(None if each.group is None else each.group.column, []).append(each)

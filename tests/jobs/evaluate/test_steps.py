@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,7 @@ def test_a_terminal_shows_some_20_measures_and_says_where_the_rest_is(
     assert [each.name for each in shown if each.group is None] == [f"m{n}" for n in range(6)]
     assert [each.group for each in shown[6:]] == [Group(column, f"g{n}") for column in "ab" for n in range(23, 30)]
     assert {each.name for each in shown[6:]} == {"m0"}
+    assert shown_measures(replace(record, measures=measures[26:46])) == measures[26:46]
     spec = EvaluateSpec(predictions="run", output=str(tmp_path))
     print_record(record, spec)
     assert "note: 140 more measures are in measures.parquet and evaluation.json" in capsys.readouterr().out
