@@ -204,7 +204,7 @@ def test_one_that_cannot_be_calibrated_is_left_out(tmp_path: Path, capsys: pytes
     labels.write_text("image_id,is it a dog?,is it a cat?\na,yes,no\nb,yes,no\nc,no,no\nd,no,no\n")
     assert calibrated(run, labels, output) == 0
     told = capsys.readouterr()
-    reason = '"is it a cat?": is right in 0 of 4 rows; expected some rows where it is right, some where it is not'
+    reason = '"is it a cat?": is right in 0 of 4 rows; expected in some and not in others'
     assert f"not calibrated: {reason}" in told.err
     assert "1 calibrated for f1, 1 left out" in told.out
     assert [each["text"] for each in json.loads(output.read_text())["questions"]] == ["is it a dog?"]

@@ -10,6 +10,8 @@ from operator import itemgetter
 from typing import Any
 
 from vqa_ray.errors import RequestError, RowError, one_line
+from vqa_ray.evaluation.protocols.multi_label import NOT_KNOWN
+from vqa_ray.judging.cells import true_labels
 from vqa_ray.judging.review_table import pivoted
 from vqa_ray.predicates.predicate import Question
 from vqa_ray.readers.coerce import as_id
@@ -95,15 +97,32 @@ class Labels:
 
     def of(self, image_id: str | None, column: str) -> Any:
         """Look up a label of an image of the run; None where there is none."""
+        row = self._row(image_id)
+        return None if row is None else row.get(column)
+
+    def of_attribute(self, image_id: str | None, attribute: Attribute) -> list[Any] | None:
+        """Look up the true labels of an image of the run, as `evaluate` reads them; None where it is not labelled.
+
+        Of several labels that are wrong together nobody knows which are.
+        """
+        row = self._row(image_id)
+        if row is None or attribute.name not in row:
+            return None
+        labels = true_labels(row[attribute.name], multi=attribute.multi)
+        if labels == [NOT_KNOWN]:
+            return None if attribute.multi else []
+        return labels
+
+    def _row(self, image_id: str | None) -> Mapping[str, Any] | None:
         key = str(image_id)
         if key not in self._columns and not key.isascii():
             key = self._composed.get(unicodedata.normalize("NFC", key), key)
         row = self._columns.get(key)
         if row is None:
             self._strangers[key] = None
-            return None
-        self._found.add(key)
-        return row.get(column)
+        else:
+            self._found.add(key)
+        return row
 
     @property
     def matches(self) -> int:
@@ -178,8 +197,8 @@ def tag_samples(part_uris: Iterable[str], taxonomy: Taxonomy, labels: Labels) ->
     columns = [column for attribute in wanted for column in attribute.columns]
     for row in _rows(part_uris, ("image_id", "status", "tag_scores", *columns)):
         for attribute in wanted:
-            label = labels.of(row["image_id"], attribute.name)
-            if label is None:
+            truths = labels.of_attribute(row["image_id"], attribute)
+            if truths is None:
                 continue
             given, scores = _scored(row, attribute)
             choices = given if attribute.multi else [given]
@@ -188,7 +207,6 @@ def tag_samples(part_uris: Iterable[str], taxonomy: Taxonomy, labels: Labels) ->
                     f"--run: attribute {attribute.name!r} left out choices below its threshold; use a run with "
                     "`threshold: 0` in its tags.yaml"
                 )
-            truths = label if isinstance(label, list) else [label]
             for truth in truths:
                 if not any(_same(truth, choice) for choice in attribute.choices):
                     labels.note_unknown(attribute, truth)

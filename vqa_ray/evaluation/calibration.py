@@ -125,9 +125,7 @@ def fit(scores: Sequence[float], labels: Sequence[bool], target: Target, method:
     """
     rows, positives = len(labels), sum(labels)
     if not 0 < positives < rows:
-        raise ValueError(
-            f"is right in {positives} of {rows} rows; expected some rows where it is right, some where it is not"
-        )
+        raise ValueError(f"is right in {positives} of {rows} rows; expected in some and not in others")
     probability = isotonic(scores, labels) if method == "isotonic" else temperature(scores, labels)
     found = list(_thresholds(scores, labels))
     reached = [each for each in found if _reaches(each, target, positives)]

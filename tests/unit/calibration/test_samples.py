@@ -100,6 +100,27 @@ def test_tags_meet_labels(tmp_path: Path) -> None:
     assert samples["motif:cat"].labels == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (None, [False, False]),
+        ("", [False, False]),
+        ("dog", [True, False]),
+        ('["dog", "cat"]', [True, True]),
+        ("?", None),
+        ("(not known)", None),
+    ],
+)
+def test_cells_of_several_labels_are_read_as_evaluate_reads_them(
+    tmp_path: Path, cell: str | None, expected: list[bool] | None
+) -> None:
+    known = labels(tmp_path, [{"image_id": "a", "motif": cell}, {"image_id": "x", "motif": "dog"}])
+    uris = part(tmp_path, schema.tag_schema(TAXONOMY.columns), [tagged("a", "red", ["dog", "cat"])])
+    found = tag_samples(uris, TAXONOMY, known)
+    assert [found[f"motif:{choice}"].labels[0] for choice in ("dog", "cat") if found] == (expected or [])
+    assert len(known.notes()) == 1
+
+
 def test_labels_that_are_no_choice_are_named(tmp_path: Path) -> None:
     rows = [tagged("a", "red", ["dog", "cat"]), tagged("b", "blue", ["cat", "dog"])]
     known = labels(tmp_path, [{"image_id": "a", "colour": "purple"}, {"image_id": "gone", "colour": "red"}])

@@ -94,7 +94,7 @@ def test_intervals_are_wilsons() -> None:
 
 @pytest.mark.parametrize("labels", [[True, True], [False, False]])
 def test_labels_of_one_kind_are_refused(labels: list[bool]) -> None:
-    with pytest.raises(ValueError, match=r"is right in . of 2 rows; expected some rows where it is right"):
+    with pytest.raises(ValueError, match=r"is right in . of 2 rows; expected in some and not in others"):
         fit([0.1, 0.2], labels, Target("f1"))
 
 
