@@ -156,7 +156,7 @@ def test_evaluate_takes_the_verdicts_on_tags(tmp_path: Path) -> None:
         ("2/0", "colour"): ("other", "green"),
         ("0/1", "motif"): ("other", "dog"),
         ("1/1", "motif"): ("right", ""),
-        # Of one value of several that is wrong, nobody knows which one is right.
+        # Nobody knows what is right; what was given is not.
         ("2/1", "motif"): ("wrong", ""),
     }
     for number, item in enumerate(review.items):
@@ -164,8 +164,8 @@ def test_evaluate_takes_the_verdicts_on_tags(tmp_path: Path) -> None:
     record = evaluated(run, file)
     by_name = {each.name: each.value for each in record.measures if each.group is None}
     assert record.protocol == "tags"
-    assert record.rows["judged"] == 5
-    assert by_name["exact_match"] == pytest.approx(2 / 5)
+    assert record.rows["judged"] == 6
+    assert by_name["exact_match"] == pytest.approx(2 / 6)
 
 
 @pytest.mark.usefixtures("local_ray")
