@@ -219,8 +219,13 @@ def test_a_block_that_lost_its_lock_is_interrupted(output: str) -> None:
             time.sleep(60)
 
     begun = time.monotonic()
-    with pytest.raises(RunError, match="another one has taken over"):
-        stand_still()
+    # A shell starts its background jobs with SIGINT ignored; commands take it over.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(RunError, match="another one has taken over"):
+            stand_still()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - begun < 30
 
 
