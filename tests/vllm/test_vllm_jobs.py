@@ -87,15 +87,15 @@ def test_the_rows_are_those_of_our_own_engine(
 
 def test_a_killed_engine_is_started_again_and_nothing_is_lost(tmp_path: Path, qwen: Path) -> None:
     source = tmp_path / "in.parquet"
-    images = [image.tobytes() for image in map(_encoded, random_images(96))]
-    pq.write_table(pa.table({"image": images, "question": ["what is this?"] * 96}), source)
+    images = [image.tobytes() for image in map(_encoded, random_images(480))]
+    pq.write_table(pa.table({"image": images, "question": ["what is this?"] * 480}), source)
     more = ("--model", str(qwen), "--max-new-tokens", "48", "--batch-size", "8", *_ENGINE)
     process = start("answer", source, tmp_path / "out", *more)
     _kill_the_engine(process)
     _, messages = process.communicate(timeout=500)
     assert process.returncode == 0, messages
     found = rows(tmp_path / "out", "image_id", "status")
-    assert len(found) == 96
+    assert len(found) == 480
     assert {row["status"] for row in found} == {"ok"}
 
 
