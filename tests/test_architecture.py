@@ -34,6 +34,7 @@ LAYERS = (
         "strict_yaml",
         "text_encoding",
         "former_names",
+        "format_names",
         "durations",
     ),
     ("storage", "evaluation"),

@@ -166,7 +166,7 @@ def _files(directory: str) -> list[tuple[str, str]]:
 
 
 def amend(spec: FinetuneSpec) -> None:
-    """Give the card of a finished training the licence and the repository's name that are asked for now."""
+    """Write the licence and the repository's name of this command into the card of a finished training."""
     if spec.licence is None and spec.push_to_hub is None:
         return
 

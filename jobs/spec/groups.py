@@ -7,36 +7,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator
 
+from vqa_ray.format_names import Format
 from vqa_ray.jobs.spec.field import Spec, option
 from vqa_ray.predicates.predicate import Algebra
 
 # In torch's words.
 _DEVICES = re.compile(r"(cpu|cuda|mps|xpu)(:\d+)?")
-
-Format = Literal[
-    "parquet",
-    "webdataset",
-    "jsonl",
-    "csv",
-    "images",
-    "vqa-v2",
-    "hf",
-    "pope",
-    "mme",
-    "mmbench",
-    "mmbench-circular",
-    "seed-bench",
-    "gqa",
-    "textvqa",
-    "vizwiz",
-    "scienceqa",
-    "mmmu",
-    "mathvista",
-    "ai2d",
-    "docvqa",
-    "chartqa",
-    "ocrbench",
-]
 
 
 class LoggingGroup(Spec):

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from vqa_ray.format_names import Format
 from vqa_ray.readers.damage import DAMAGE, is_stored, watched_stream
 from vqa_ray.readers.formats.csv import delimiter_of, records_of
 from vqa_ray.readers.formats.json_lines import json_lines
 from vqa_ray.readers.formats.webdataset import rows_in
-from vqa_ray.readers.source import Format, Shard, Source
+from vqa_ray.readers.source import Shard, Source
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vqa_ray.errors import RequestError
+from vqa_ray.format_names import Format
 from vqa_ray.readers.bookkeeping import own_outputs, run_files, without_bookkeeping
 from vqa_ray.readers.formats.json_kind import json_kind
 from vqa_ray.readers.output_as_input import describe_output
 from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
 from vqa_ray.readers.references import refer_to_images
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
-from vqa_ray.readers.source import BENCHMARKS, FORMATS, Format, join_names, request_error
+from vqa_ray.readers.source import BENCHMARKS, FORMATS, join_names, request_error
 from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, counted_kinds, kind_of, suffix_of
 from vqa_ray.readers.table_formats import without_removed
 from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from vqa_ray.errors import RequestError
+from vqa_ray.format_names import Format
 from vqa_ray.readers.benchmarks.recognise import recognised
 from vqa_ray.readers.changes.resumed import EarlierRun, pinned, recover, resume, with_totals
 from vqa_ray.readers.formats.benchmark import open_benchmark, read_benchmark
@@ -28,7 +29,6 @@ from vqa_ray.readers.row_tables import tables, wanted_rows
 from vqa_ray.readers.source import (
     BENCHMARKS,
     FORMATS,
-    Format,
     InputConfig,
     OpenedInput,
     Shard,

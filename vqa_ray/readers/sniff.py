@@ -17,8 +17,8 @@ from typing import Any
 import pyarrow as pa
 
 from vqa_ray.errors import RowError
+from vqa_ray.format_names import Format
 from vqa_ray.images.formats import identify
-from vqa_ray.readers.source import Format
 from vqa_ray.storage.filesystem import FileEntry, read_head
 from vqa_ray.storage.uri import scheme_of
 

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.format_names import BenchmarkFormat, FileFormat, Format
 from vqa_ray.former_names import getter, warn_of_former_name
 from vqa_ray.readers.changes.drift import Drift
 from vqa_ray.storage.filesystem import FileEntry
 
-FileFormat: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "vqa-v2", "hf"]
-BenchmarkFormat: TypeAlias = Literal[
-    "pope",
-    "mme",
-    "mmbench",
-    "mmbench-circular",
-    "seed-bench",
-    "gqa",
-    "textvqa",
-    "vizwiz",
-    "scienceqa",
-    "mmmu",
-    "mathvista",
-    "ai2d",
-    "docvqa",
-    "chartqa",
-    "ocrbench",
-]
-Format: TypeAlias = Literal[FileFormat, BenchmarkFormat]
 FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 # Layouts of published benchmarks: see `vqa_ray.readers.benchmarks`.
 BENCHMARKS: tuple[BenchmarkFormat, ...] = get_args(BenchmarkFormat)

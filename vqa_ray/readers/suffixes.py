@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from vqa_ray.readers.source import Format
+from vqa_ray.format_names import Format
 
 IMAGE_SUFFIXES = frozenset(
     {"apng", "avif", "avifs", "bmp", "dib", "gif", "heic", "heif", "ico", "j2k", "jfif", "jp2", "jpc", "jpe", "jpeg"}

@@ -6,10 +6,12 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from vqa_ray.errors import ModelLoadError
 from vqa_ray.models import score_meanings
 from vqa_ray.models.chat.processor import ChatProcessor
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.boxes import THOUSANDTHS, find_boxes
 from vqa_ray.models.generation.choices import choice_scores, flatten_choices
 from vqa_ray.models.generation.config import GenerationConfig, finish_warning
@@ -158,6 +160,24 @@ class BaseChatModel(ABC, Generic[P]):
             return ()
         height, width = (THOUSANDTHS, THOUSANDTHS) if self._relative_json else prompt.image.size
         return find_boxes(self._processor.decode(tokens, special=True), height, width)
+
+
+def load_processor(checkpoint: Checkpoint) -> tuple[Any, ChatProcessor]:
+    """Load the config, of transformers, and the processor of a chat checkpoint.
+
+    Raises:
+        ModelLoadError: one of them is missing or does not fit.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.directory, local_files_only=True)
+        return config, ChatProcessor.from_checkpoint(checkpoint, config)
+    except ModelLoadError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelLoadError(f"{checkpoint.label}: {reason}") from error
 
 
 class ChatWording:

@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.chat import independent as chat_plain
 from vqa_ray.models.chat import shared_prefix as chat_prefix
-from vqa_ray.models.chat.base import BaseChatModel, ChatWording
+from vqa_ray.models.chat.base import BaseChatModel, ChatWording, load_processor
 from vqa_ray.models.chat.batching import ImageTensors, Prompt, batches
 from vqa_ray.models.chat.processor import ChatProcessor
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -85,20 +84,14 @@ class ChatModel(BaseChatModel[Prompt]):
             ModelLoadError: weights, processor or chat template are missing or do not fit, or transformers has no chat
                 model of its type.
         """
-        from transformers import AutoConfig, AutoModelForImageTextToText
+        from transformers import AutoModelForImageTextToText
 
         path, label = checkpoint.directory, checkpoint.label
         chosen = choose_device(device)
         spread = device is None and chosen.type == "cuda" and torch.cuda.device_count() > 1
         if compile:
             logger.warning("%s: --compile has no effect on chat models", label)
-        try:
-            config = AutoConfig.from_pretrained(path, local_files_only=True)
-            processor = ChatProcessor.from_checkpoint(checkpoint, config)
-        except ModelLoadError:
-            raise
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            raise ModelLoadError(f"{label}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+        _, processor = load_processor(checkpoint)
         loading_kwargs = {"device_map": "auto"} if spread else {}
         precision = choose_dtype(dtype, chosen, checkpoint.config, label)
         model = load_weights(AutoModelForImageTextToText, path, precision, **loading_kwargs)
@@ -114,7 +107,6 @@ class ChatModel(BaseChatModel[Prompt]):
         extra_tokens: int,
         opening: str = "",
     ) -> list[Prompt]:
-        """Return the prompts of all questions, in their order, each short enough for `room` tokens behind it."""
         earlier = contexts if contexts is not None else [[()] * len(asked) for asked in questions]
         prompts: list[Prompt] = []
         for image, asked, turns in zip(images, questions, earlier, strict=True):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from PIL import Image as PillowImage
 
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.models.chat.base import BaseChatModel, ChatWording
+from vqa_ray.models.chat.base import BaseChatModel, ChatWording, load_processor
 from vqa_ray.models.chat.processor import ChatProcessor
 from vqa_ray.models.chat.vllm_engine import Continuation, VllmEngine, VllmImages, VllmPrompt
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -94,19 +94,15 @@ class VllmModel(BaseChatModel[VllmPrompt]):
         Raises:
             ModelLoadError: the processor does not fit, vLLM does not serve the model, or its engine cannot start.
         """
-        from transformers import AutoConfig
         from transformers import GenerationConfig as Defaults
 
         del device, compile
         path, label = checkpoint.directory, checkpoint.label
+        config, processor = load_processor(checkpoint)
         try:
-            config = AutoConfig.from_pretrained(path, local_files_only=True)
-            processor = ChatProcessor.from_checkpoint(checkpoint, config)
             file = path / "generation_config.json"
             defaults = Defaults.from_pretrained(path) if file.is_file() else Defaults.from_model_config(config)
-        except ModelLoadError:
-            raise
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except (OSError, ValueError) as error:
             raise ModelLoadError(f"{label}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
         options = {
             "model": str(path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ def parse_engine_options(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+@functools.cache
 def engine_fields() -> frozenset[str]:
     """Return the options of the installed vLLM, read from its source; empty where vLLM is not installed."""
     found = importlib.util.find_spec("vllm")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.format_names import Format
 from vqa_ray.readers.benchmarks.fields import (
     KEY,
     Read,
@@ -28,7 +29,6 @@ from vqa_ray.readers.benchmarks.fields import (
 )
 from vqa_ray.readers.benchmarks.layout import Layout, Signature
 from vqa_ray.readers.benchmarks.prompts import LETTER, MMBENCH, MMMU, SCIENCEQA
-from vqa_ray.readers.source import Format
 
 ROTATION = 10**6
 _MME_TASKS = (

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from pyarrow import parquet
 
+from vqa_ray.format_names import Format
 from vqa_ray.readers.benchmarks.documents import first_records
 from vqa_ray.readers.benchmarks.fields import Record
 from vqa_ray.readers.benchmarks.folders import is_task, task_files
@@ -15,7 +16,7 @@ from vqa_ray.readers.benchmarks.layouts import LAYOUTS
 from vqa_ray.readers.benchmarks.tables import tsv_names
 from vqa_ray.readers.damage import DAMAGE, watched
 from vqa_ray.readers.listing import Listing
-from vqa_ray.readers.source import Format, InputConfig
+from vqa_ray.readers.source import InputConfig
 from vqa_ray.storage.filesystem import FileEntry
 
 _FILES = 16

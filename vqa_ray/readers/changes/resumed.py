@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from vqa_ray.errors import RequestError
+from vqa_ray.format_names import Format
 from vqa_ray.readers.changes.digest import content_digest, has_grown
 from vqa_ray.readers.changes.drift import ChangedFile, Drift, named
 from vqa_ray.readers.changes.snapshot import InputSnapshot, KnownFile, input_place, time_us
 from vqa_ray.readers.listing import Listing, with_kinds
-from vqa_ray.readers.source import Format, Source, request_error
+from vqa_ray.readers.source import Source, request_error
 from vqa_ray.readers.suffixes import kind_of
 from vqa_ray.storage.canonical import canonical_uri, is_same_place, path_below
 from vqa_ray.storage.filesystem import FileEntry

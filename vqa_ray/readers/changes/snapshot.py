@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError
+from vqa_ray.format_names import Format
 from vqa_ray.readers.changes.digest import content_digest
 from vqa_ray.readers.formats.hf import is_hub_name
-from vqa_ray.readers.source import Format, Shard, Source
+from vqa_ray.readers.source import Shard, Source
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.canonical import canonical_uri
 from vqa_ray.storage.filesystem import FileEntry, read_bytes

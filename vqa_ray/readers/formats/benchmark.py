@@ -9,6 +9,7 @@ from itertools import islice
 import pyarrow as pa
 
 from vqa_ray.errors import RowError
+from vqa_ray.format_names import Format
 from vqa_ray.readers.benchmarks.documents import Found, json_records
 from vqa_ray.readers.benchmarks.examples import rotations
 from vqa_ray.readers.benchmarks.fields import FILE, NUMBER, Record
@@ -27,7 +28,7 @@ from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.passthrough import infer_json
 from vqa_ray.readers.row_builder import Row
 from vqa_ray.readers.row_tables import numbered
-from vqa_ray.readers.source import ColumnMap, Format, InputConfig, OpenedInput, Shard, Source, join_names, request_error
+from vqa_ray.readers.source import ColumnMap, InputConfig, OpenedInput, Shard, Source, join_names, request_error
 from vqa_ray.readers.suffixes import HUB_PARQUET
 from vqa_ray.storage.filesystem import FileEntry
 

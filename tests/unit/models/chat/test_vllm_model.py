@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from tests.helpers.tiny_chat import QUESTIONS, random_images, save_tiny_chat
 from vqa_ray.errors import RequestError
 from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.chat.processor import ChatProcessor
-from vqa_ray.models.chat.vllm_engine import Continuation, VllmPrompt
+from vqa_ray.models.chat.vllm_engine import Continuation, VllmImages, VllmPrompt, _first_of_each_image
 from vqa_ray.models.chat.vllm_model import VllmModel
 from vqa_ray.models.chat.vllm_options import gpus_per_engine, parse_engine_options
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -197,3 +198,35 @@ def test_gpus_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         gpus_per_engine({}, 0.5)
     monkeypatch.setattr("vqa_ray.models.chat.vllm_options.is_cpu_build", lambda: True)
     assert gpus_per_engine({}, None) is None
+
+
+def test_the_first_prompt_about_an_image_is_begun_before_the_others() -> None:
+    """What it leaves in the engine's prefix cache is then there for them; other images do not wait."""
+    prompts = [VllmPrompt(number, VllmImages((), (image,), (1, 1)), (number,)) for number, image in enumerate("aaba")]
+    events: list[str] = []
+
+    async def request(prompt: VllmPrompt, begun: asyncio.Event) -> int:
+        events.append(f"sent {prompt.index}")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        events.append(f"begun {prompt.index}")
+        begun.set()
+        return prompt.index
+
+    assert asyncio.run(_first_of_each_image(prompts, request)) == [0, 1, 2, 3]
+    assert events.index("sent 2") < events.index("begun 0") < events.index("sent 1") < events.index("sent 3")
+
+
+def test_a_prompt_that_fails_keeps_no_other_waiting() -> None:
+    prompts = [VllmPrompt(number, VllmImages((), ("a",), (1, 1)), (number,)) for number in range(2)]
+    answered: list[int] = []
+
+    async def request(prompt: VllmPrompt, begun: asyncio.Event) -> int:
+        if prompt.index == 0:
+            raise ValueError("too long")
+        answered.append(prompt.index)
+        return prompt.index
+
+    with pytest.raises(ValueError, match="too long"):
+        asyncio.run(_first_of_each_image(prompts, request))
+    assert answered == [1]

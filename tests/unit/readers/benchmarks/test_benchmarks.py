@@ -23,9 +23,9 @@ from tests.unit.readers.benchmarks.samples import (
     write_tsv,
 )
 from tests.unit.readers.inputs import errors, open_at, read, refused, rows_of, write_jsonl
-from vqa_ray.jobs.spec.groups import Format as SpecFormat
+from vqa_ray.format_names import Format
 from vqa_ray.readers.benchmarks.layouts import LAYOUTS
-from vqa_ray.readers.source import BENCHMARKS, FORMATS, Format
+from vqa_ray.readers.source import BENCHMARKS, FORMATS
 
 LETTER = "Answer with the option's letter from the given choices directly."
 # Of the first row of each sample: question id, image id, question, and some of the truth.
@@ -122,7 +122,7 @@ def test_a_layout_is_read_the_same_by_name_and_without_images(name: str, tmp_pat
 
 def test_every_layout_has_a_name_everywhere() -> None:
     assert set(BENCHMARKS) == LAYOUTS.keys() == {*SAMPLES, "mmbench-circular"}
-    assert get_args(SpecFormat) == get_args(Format) == (*FORMATS, *BENCHMARKS)
+    assert get_args(Format) == (*FORMATS, *BENCHMARKS)
 
 
 def test_official_files_of_okvqa_are_read_as_those_of_vqa_v2(tmp_path: Path) -> None:
