@@ -27,9 +27,9 @@ def measure(settings: Settings) -> Measured:
     more = max(1, count * _PERCENT // 100)
     model = f"bundled:{_ENCODER}" if _ENCODER in bundled_names() and not settings.quick else "fake:"
     photos, index = settings.scratch / "photos", settings.scratch / "index"
-    _draw(photos, 0, count)
+    draw(photos, 0, count)
     full_s = _index(photos, index, model)
-    _draw(photos, count, count + more)
+    draw(photos, count, count + more)
     more_s = _index(photos, index, model)
     nothing_s = _index(photos, index, model)
     opened = open_index(str(index))
@@ -50,7 +50,7 @@ def measure(settings: Settings) -> Measured:
     )
 
 
-def _draw(directory: Path, start: int, stop: int) -> None:
+def draw(directory: Path, start: int, stop: int) -> None:
     """Images of a few blurred patches of colour, each different. Their names sort among each other."""
     directory.mkdir(exist_ok=True)
     for number in range(start, stop):

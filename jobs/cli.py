@@ -10,13 +10,22 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from vqa_ray.errors import DriftError, OutputTakenOverError, RequestError, TooManyErrors, VqaRayError, one_line
+from vqa_ray.errors import (
+    DriftError,
+    OutageError,
+    OutputTakenOverError,
+    RequestError,
+    SubmittedJobError,
+    TooManyErrors,
+    VqaRayError,
+    one_line,
+)
 from vqa_ray.jobs.commands import COMMANDS, imported
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.runtime.signals import STOP, describe, leave
 from vqa_ray.jobs.runtime.store_failures import describe_store_failure, is_store_failure
 
-FAILED, REFUSED, TOO_MANY_ERRORS = 1, 2, 3
+FAILED, REFUSED, TOO_MANY_ERRORS, OUTAGE = 1, 2, 3, 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 all good, 1 failed, 2 a wrong request, 3 finished with too many failed rows or too much drift,
-        128 + N stopped by signal N.
+        4 a store of images was down for too long, 128 + N stopped by signal N.
     """
     if arguments is not None:
         return _run(list(arguments))
@@ -77,8 +86,12 @@ def _run(given: list[str]) -> int:
 
 
 def _code_of(error: VqaRayError) -> int:
+    if isinstance(error, SubmittedJobError):
+        return error.exit_code
     if isinstance(error, TooManyErrors | DriftError):
         return TOO_MANY_ERRORS
+    if isinstance(error, OutageError):
+        return OUTAGE
     return REFUSED if isinstance(error, RequestError) else FAILED
 
 

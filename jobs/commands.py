@@ -18,6 +18,7 @@ class Command(NamedTuple):
         module: below `vqa_ray.jobs`, with a function `run` that takes the spec and gives a RunResult or None.
         resumes: whether the same command line goes on with a run that was stopped.
         variant: another form of the command, which one option of its own chooses.
+        takes_command: whether its first argument is another command, with all that follows.
     """
 
     summary: str
@@ -25,6 +26,7 @@ class Command(NamedTuple):
     module: str
     resumes: bool = False
     variant: Variant | None = None
+    takes_command: bool = False
 
 
 class Variant(NamedTuple):
@@ -46,6 +48,7 @@ COMMANDS = {
         "spec.images:AnswerSpec",
         "answer.command",
         resumes=True,
+        variant=Variant("print_questions", "spec.question_set_group:PrintQuestionsSpec", "answer.question_set"),
     ),
     "caption": Command(
         "Describe images in a sentence; one captioned row per image.",
@@ -98,6 +101,11 @@ COMMANDS = {
         "spec.tools:BrowseSpec",
         "browse",
     ),
+    "watch": Command(
+        "Show the progress of a run, here or on a cluster, from its directory.",
+        "watch.spec:WatchSpec",
+        "watch.command",
+    ),
     "review": Command(
         "Judge a sample of a run's answers: right, wrong, or another answer.",
         "spec.pages:ReviewSpec",
@@ -114,21 +122,51 @@ COMMANDS = {
         "spec.tools:ExportSpec",
         "export",
     ),
+    "publish": Command(
+        "Commit the rows of a finished run to a table of Iceberg, Delta, Lance or Parquet.",
+        "spec.tools:PublishSpec",
+        "publish",
+    ),
     "catalog": Command(
         "Render a catalogue of product images with known truth.",
         "spec.tools:CatalogSpec",
         "catalog",
+    ),
+    "schema": Command(
+        "Check a schema of typed attributes; turn taxonomies into schemas and back.",
+        "spec.tools:SchemaSpec",
+        "schema",
     ),
     "models": Command(
         "List the supported models, or print what one of them can do.",
         "spec.tools:ModelsSpec",
         "models",
     ),
+    "instruct": Command(
+        "Let a teacher write instruction data about images.",
+        "spec.instruct:InstructSpec",
+        "instruct.command",
+        resumes=True,
+        variant=Variant("print_prompts", "spec.instruct:PrintPromptsSpec", "instruct.print_prompts"),
+    ),
     "finetune": Command(
         "Train ViLT on questions and answers of your own.",
         "finetune.spec:FinetuneSpec",
         "finetune.command",
         resumes=True,
+    ),
+    "plan": Command(
+        "Run a sample of one of these commands; print its rates, and the time and money of the whole.",
+        "plan.spec:PlanSpec",
+        "plan.command",
+        takes_command=True,
+    ),
+    "submit": Command(
+        "Run one of these commands on a Ray cluster through its Jobs API.",
+        "submit.spec:SubmitSpec",
+        "submit.command",
+        resumes=True,
+        takes_command=True,
     ),
     "demo": Command(
         "Tag and question a small rendered catalogue.",

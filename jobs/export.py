@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import posixpath
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vqa_ray.errors import RequestError
 from vqa_ray.export.coco import write_coco
@@ -17,6 +20,7 @@ from vqa_ray.export.hub import check_repository, upload
 from vqa_ray.export.image_sizes import ImageSizes
 from vqa_ray.export.label_studio import write_tasks
 from vqa_ray.export.labels import check_columns
+from vqa_ray.export.llava import llava_lines
 from vqa_ray.export.submissions import FORMS, is_folder, submission_columns, write_submission
 from vqa_ray.export.text_files import csv_lines, exported_columns, jsonl_lines
 from vqa_ray.index.paths import IndexDirectory
@@ -30,7 +34,7 @@ from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.schema import metadata_of
+from vqa_ray.schema import STATUS_GONE, metadata_of
 from vqa_ray.storage.filesystem import FileEntry, copy_file, exists, filesystem_for, list_files
 from vqa_ray.storage.foreign_files import refuse_foreign_files
 from vqa_ray.storage.store_errors import store_failures, store_reason
@@ -47,7 +51,7 @@ FOLDERS = ("fiftyone", *(_SUBMISSION + name for name in FORMS if is_folder(name)
 # Benchmark → another whose questions have submissions of the same form.
 _ALIKE = {"okvqa": "vqa-v2", "mmbench": "mmbench-circular"}
 _WORKBOOKS = (".xlsx", ".xls", ".ods")
-FORMATS = (*TEXT, *ANNOTATIONS, "hub", f"{_SUBMISSION}NAME")
+FORMATS = (*TEXT, *ANNOTATIONS, "llava", "hub", f"{_SUBMISSION}NAME")
 
 
 def run(spec: ExportSpec) -> None:
@@ -64,7 +68,7 @@ def run(spec: ExportSpec) -> None:
         return
     _check_output(to, output)
     uris, schema = _files(spec.run)
-    counts = {"ok": 0, "error": 0}
+    counts = {"ok": 0, "error": 0, "gone": 0}
     with tempfile.TemporaryDirectory() as folder:
         written = _write(to, uris, schema, Path(folder), errors=errors, counts=counts, run=spec.run)
         try:
@@ -80,7 +84,8 @@ def run(spec: ExportSpec) -> None:
     failed = "failed rows written too" if errors or to in SUBMISSIONS else "failed rows left out"
     hint = "" if errors or to not in TEXT else " (--errors writes them)"
     targets = output if to in FOLDERS else ", ".join(_file_of(output, file.name) for file in files)
-    logger.info("%s → %s; %d %s%s", written, targets, counts["error"], failed, hint)
+    gone = f"; {counts['gone']} that are gone from the input left out" if counts["gone"] else ""
+    logger.info("%s → %s; %d %s%s%s", written, targets, counts["error"], failed, hint, gone)
 
 
 def _check_output(to: str, output: str) -> None:
@@ -117,6 +122,15 @@ def _other_benchmark(run: str, name: str) -> str | None:
     return read_as if is_benchmark and read_as not in (name, _ALIKE.get(name)) else None
 
 
+def _image_roots(run: str) -> list[str]:
+    """Return the places that the images of a run are named relative to."""
+    record = RunRecord.read(RunDirectory(run).record)
+    if record is None:
+        return []
+    place = str(record.input.get("place") or "")
+    return [root for root in (record.command.get("image_root"), place, posixpath.dirname(place)) if root]
+
+
 def _name(entry: FileEntry) -> str:
     return name_of(entry.uri)
 
@@ -144,7 +158,8 @@ def _write(
         name = to.removeprefix(_SUBMISSION)
         columns = submission_columns(name, schema, run)
         table = pa.concat_tables(_table(uri, columns).select(columns) for uri in uris)
-        counts["error"] = table["status"].to_pylist().count("error")
+        counts |= Counter(table["status"].to_pylist())
+        table = table.filter(pc.not_equal(table["status"], STATUS_GONE))
         return write_submission(name, table, folder, run)
     columns = exported_columns(schema)
     batches = _batches(uris, columns, errors, counts)
@@ -153,6 +168,12 @@ def _write(
         with file.open("w", encoding="utf-8", newline="") as opened:
             opened.writelines(csv_lines(rows, columns) if to == "csv" else jsonl_lines(rows))
         return f"{counts['ok'] + (counts['error'] if errors else 0)} rows"
+    if to == "llava":
+        if not {"conversation"} & {*schema.names} and not {"question", "answer"} <= {*schema.names}:
+            raise RequestError(f"{run}: has no conversations; --to llava takes runs of instruct and answer")
+        with file.open("w", encoding="utf-8", newline="") as opened:
+            opened.writelines(llava_lines((row for batch in batches for row in batch), _image_roots(run)))
+        return f"{counts['ok']} conversations"
     check_columns(schema, run, to)
     if to == "fiftyone":
         return write_fiftyone(batches, folder)
@@ -201,7 +222,7 @@ def _batches(
             rows = batch.to_pylist()
             for row in rows:
                 counts[row["status"]] += 1
-            yield rows if errors else [row for row in rows if row["status"] == "ok"]
+            yield [row for row in rows if row["status"] == "ok" or (errors and row["status"] == "error")]
 
 
 def copy_and_rename(file: Path, target: str) -> None:

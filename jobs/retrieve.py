@@ -16,7 +16,9 @@ from vqa_ray.jobs.runtime.job import Attempt, Job, image_config, open_input, out
 from vqa_ray.jobs.runtime.model import model_options, open_model
 from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.runtime.result import RunResult
+from vqa_ray.jobs.runtime.row_text import text_config
 from vqa_ray.jobs.runtime.run import run_job
+from vqa_ray.jobs.runtime.second_model import with_usage
 from vqa_ray.jobs.spec.images import RetrieveSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.pipelines.inference import retrieve
@@ -36,11 +38,19 @@ def run(spec: RetrieveSpec) -> RunResult:
     model = open_model(spec, "score")
     calibration = read_calibration(spec.calibration, model)
     predicate = parse_checked(
-        "--where", spec.where, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine
+        "--where",
+        spec.where,
+        model,
+        calibration,
+        spec.calibration,
+        threshold=spec.threshold,
+        combine=spec.combine,
+        has_rows=True,
     )
-    source = open_input(spec, (), needs_question=False)
+    text = text_config(spec, [question.text for question in predicate.questions], [model])
+    source = open_input(spec, (), needs_question=False, text=text)
     record = new_record("retrieve", spec, source, model, calibration_fingerprint(calibration))
-    columns = output_schema(schema.of_version(schema.RETRIEVE, record.columns_version), source)
+    columns = output_schema(with_usage(schema.of_version(schema.RETRIEVE, record.columns_version), model), source)
     pipeline = RetrievePipeline(spec, predicate, model)
     return run_job(Job(record, spec, source, columns, pipeline, write_derived=partial(write_matches, spec)))
 

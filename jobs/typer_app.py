@@ -35,6 +35,9 @@ _COMPLETION = "_VQA_RAY_COMPLETE"
 # The variables in which shells pass the typed line: Bash, and all others.
 _TYPED = ("_TYPER_COMPLETE_ARGS", "COMP_WORDS")
 
+# What becomes of a valid spec, given with the module that runs it.
+Handler = Callable[[LoggingGroup, str], None]
+
 
 class GroupedCommand(TyperCommand):
     """A command whose `--help` shows the options by group, as plain text of any width.
@@ -98,14 +101,38 @@ def call(given: Sequence[str], name: str | None, commands: Mapping[str, Command]
         if not _of_all_commands(given[0]):
             raise RequestError(_unknown(given[0], commands))
     results: list[RunResult | None] = []
-    app = _app(name, commands, results.append)
+
+    def run(spec: LoggingGroup, module: str) -> None:
+        logs.configure(spec.quiet, spec.log_format)
+        results.append(imported(module).run(spec))
+
+    _invoke(given, name, commands, run)
+    return results[0] if results else None
+
+
+def parse(line: Sequence[str], commands: Mapping[str, Command]) -> LoggingGroup | None:
+    """Parse the line of a command, its name first, as the command itself would; run nothing.
+
+    Returns:
+        The spec; None where the line asks for help, which is printed.
+
+    Raises:
+        RequestError: the line is wrong.
+    """
+    if line[0] not in commands:
+        raise RequestError(_unknown(line[0], commands))
+    specs: list[LoggingGroup] = []
+    _invoke(line, line[0], commands, lambda spec, _: specs.append(spec))
+    return specs[0] if specs else None
+
+
+def _invoke(given: Sequence[str], name: str | None, commands: Mapping[str, Command], handle: Handler) -> None:
     try:
-        code = app(args=_with_values(given), prog_name="vqa-ray", standalone_mode=False)
+        code = _app(name, commands, handle)(args=_with_values(given), prog_name="vqa-ray", standalone_mode=False)
     except _USAGE_ERROR as error:
         raise RequestError(_usage(error)) from None
     if code == _ABORTED:
         raise KeyboardInterrupt
-    return results[0] if results else None
 
 
 def versions() -> list[str]:
@@ -125,7 +152,7 @@ def nearest(wrong: str, known: Sequence[str]) -> str:
     return f"; did you mean {found[0]}?" if found else ""
 
 
-def _app(name: str | None, commands: Mapping[str, Command], done: Callable[[RunResult | None], None]) -> typer.Typer:
+def _app(name: str | None, commands: Mapping[str, Command], handle: Handler) -> typer.Typer:
     app = typer.Typer(
         help="Ask questions of millions of images on a Ray cluster; typed, resumable answers as Parquet.",
         no_args_is_help=True,
@@ -136,7 +163,8 @@ def _app(name: str | None, commands: Mapping[str, Command], done: Callable[[RunR
     app.callback()(_version)
     for each, command in commands.items():
         if each == name:
-            app.command(each, cls=GroupedCommand)(_function(command, done))
+            settings = {"allow_interspersed_args": not command.takes_command}
+            app.command(each, cls=GroupedCommand, context_settings=settings)(_function(command, handle))
         else:
             app.command(each, cls=GroupedCommand, help=command.summary)(_stub)
     return app
@@ -146,19 +174,14 @@ def _version(version: bool = typer.Option(False, "--version", help="Print versio
     """Ask questions of millions of images on a Ray cluster; typed, resumable answers as Parquet."""
 
 
-def _function(command: Command, done: Callable[[RunResult | None], None]) -> Callable[..., None]:
-    """Make the Typer function of a command; it gives the result of the run to `done`."""
+def _function(command: Command, handle: Handler) -> Callable[..., None]:
+    """Make the Typer function of a command; it gives the spec and the module that runs it to `handle`."""
     modules: dict[type[Spec], str] = {imported(command.spec): command.module}
     variant = None
     if command.variant is not None:
         variant = SpecVariant(command.variant.option, imported(command.variant.spec))
         modules[variant.kind] = command.variant.module
-
-    def run(spec: LoggingGroup) -> None:
-        logs.configure(spec.quiet, spec.log_format)
-        done(imported(modules[type(spec)]).run(spec))
-
-    return typer_function(imported(command.spec), run, variant)
+    return typer_function(imported(command.spec), lambda spec: handle(spec, modules[type(spec)]), variant)
 
 
 def _stub() -> None:

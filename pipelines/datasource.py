@@ -8,6 +8,8 @@ from ray.data import DataContext
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
+from vqa_ray.pipelines.meter import until_spent
+from vqa_ray.pipelines.reading import until_stopped
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.training.stages.read_scheduled import ReadScheduled
 
@@ -50,7 +52,7 @@ class FixedTasks(Datasource):
 
 def shard_source(tasks: Sequence[ReadShard]) -> FixedTasks:
     """Make one task per shard; see `vqa_ray.stages.read.read_tasks`."""
-    return FixedTasks("Shards", [ReadTask(task, _metadata(task)) for task in tasks])
+    return FixedTasks("Shards", [ReadTask(until_stopped(until_spent(task)), _metadata(task)) for task in tasks])
 
 
 def scheduled_source(tasks: Sequence[ReadScheduled]) -> FixedTasks:

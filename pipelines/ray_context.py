@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ray.data._internal.stats import DatasetStatsSummary
 
 # Transient errors of storage: the task is tried again.
-_PASSING_ERRORS = ("OSError", "ConnectionError", "Timeout", "ClientError", "IncompleteRead")
+_PASSING_ERRORS = ("OSError", "ConnectionError", "Timeout", "ClientError", "ClientPayloadError", "IncompleteRead")
 _RETRIES = 3
 _PAUSE_S = 0.02
 

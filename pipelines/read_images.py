@@ -11,12 +11,16 @@ import ray
 from ray.data import Dataset, TaskPoolStrategy
 
 from vqa_ray.images.decoder import ImageLimits
-from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.images.fetch import Fetcher, ImageFetcher
+from vqa_ray.images.outage import PatientFetcher
+from vqa_ray.images.page_refs import DEFAULT_DPI, PageLimits
 from vqa_ray.pipelines.datasource import FixedTasks, scheduled_source, shard_source
+from vqa_ray.pipelines.reports import outage_policy
 from vqa_ray.pipelines.resources import DECODE_CPUS, READ_CPUS, ResourcePlan
 from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.image_metadata import DescribeImages
+from vqa_ray.stages.join_images import JoinImages
 from vqa_ray.stages.prepare import PrepareImages
 from vqa_ray.stages.read import ReadShard
 from vqa_ray.training.stages.read_scheduled import ReadScheduled
@@ -38,6 +42,11 @@ class ImageConfig:
         fast_decode: decode JPEG photos at reduced scale.
         allow_http: fetch http:// and https:// references.
         run_id: names the run in the journal of batches that killed a process.
+        join: finds the images of rows that hold none; None for rows that do.
+        lenient: see `DecodeImages`.
+        outage_timeout_s: an image store that is down for longer ends the run; 0 makes error rows of its images at once.
+        row_timeout_s: see `DecodeImages`.
+        dpi: of pages of PDF documents.
     """
 
     transform: ImageTransform
@@ -45,6 +54,16 @@ class ImageConfig:
     fast_decode: bool
     allow_http: bool
     run_id: str
+    join: JoinImages | None = None
+    lenient: bool = False
+    outage_timeout_s: float = 0.0
+    row_timeout_s: float = 0.0
+    dpi: int = DEFAULT_DPI
+
+    def page_limits(self) -> PageLimits:
+        """Return the size of rendered pages."""
+        seconds = {"timeout_s": self.row_timeout_s} if self.row_timeout_s else {}
+        return PageLimits(self.dpi, self.limits.max_image_pixels, self.limits.max_image_side, **seconds)
 
 
 def read(tasks: Sequence[ReadShard], resources: ResourcePlan) -> Dataset:
@@ -58,18 +77,26 @@ def read_scheduled(tasks: Sequence[ReadScheduled], resources: ResourcePlan) -> D
 
 
 def _read(source: FixedTasks, resources: ResourcePlan) -> Dataset:
-    tasks = len(source.tasks)
-    blocks = max(1, tasks, math.ceil(source.estimated_rows() / resources.rows_per_block))
+    tasks, rows = len(source.tasks), source.estimated_rows()
+    blocks = max(1, tasks, math.ceil(rows / resources.rows_per_read_block(rows)))
     readers = TaskPoolStrategy(size=max(1, min(resources.max_readers, tasks)))
-    rows = ray.data.read_datasource(source, num_cpus=READ_CPUS, compute=readers, override_num_blocks=blocks)
-    return cast("Dataset", rows)
+    read = ray.data.read_datasource(source, num_cpus=READ_CPUS, compute=readers, override_num_blocks=blocks)
+    return cast("Dataset", read)
 
 
 def read_and_decode(
-    tasks: Sequence[ReadShard], config: ImageConfig, resources: ResourcePlan, describe: DescribeImages | None = None
+    tasks: Sequence[ReadShard],
+    config: ImageConfig,
+    resources: ResourcePlan,
+    describe: DescribeImages | None = None,
+    *,
+    carry: bool = False,
+    embedded: bool = False,
 ) -> Dataset:
     """Read shards and `decode` them. Few workers decode a small input, so that few have to start."""
-    return decode(read(tasks, resources), config, resources, describe, max_concurrency=max_useful_decoders(tasks))
+    decoders = max_useful_decoders(tasks)
+    rows = read(tasks, resources)
+    return decode(rows, config, resources, describe, max_concurrency=decoders, carry=carry, embedded=embedded)
 
 
 def max_useful_decoders(tasks: Sequence[ReadShard]) -> int | None:
@@ -87,6 +114,9 @@ def decode(
     resources: ResourcePlan,
     describe: DescribeImages | None = None,
     max_concurrency: int | None = None,
+    *,
+    carry: bool = False,
+    embedded: bool = False,
 ) -> Dataset:
     """Fetch, decode and describe the images of rows: DECODED rows, upright and at the model's size.
 
@@ -96,11 +126,25 @@ def decode(
         resources: of the operator.
         describe: adds columns of image metadata; None adds none.
         max_concurrency: upper limit of concurrent tasks; None for one per CPU.
+        carry: pass the encoded images on, see `PrepareImages`.
+        embedded: pass on those of rows that name none.
     """
-    fetch = FetchImages(ImageFetcher(config.limits.max_image_bytes, allow_http=config.allow_http))
-    decoding = DecodeImages(config.transform, config.limits, fast_decode=config.fast_decode, run_id=config.run_id)
+    fetcher: Fetcher = ImageFetcher(
+        config.limits.max_image_bytes, allow_http=config.allow_http, page_limits=config.page_limits()
+    )
+    if config.outage_timeout_s:
+        fetcher = PatientFetcher(fetcher, outage_policy(config.outage_timeout_s, config.run_id))
+    fetch = FetchImages(fetcher, lenient=config.lenient)
+    decoding = DecodeImages(
+        config.transform,
+        config.limits,
+        fast_decode=config.fast_decode,
+        run_id=config.run_id,
+        lenient=config.lenient,
+        row_timeout_s=config.row_timeout_s,
+    )
     return rows.map_batches(
-        PrepareImages(fetch, decoding, describe),
+        PrepareImages(fetch, decoding, describe, carry=carry, join=config.join, embedded=embedded),
         batch_size=resources.rows_per_block,
         batch_format="pyarrow",
         num_cpus=DECODE_CPUS,

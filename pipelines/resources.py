@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vqa_ray.errors import RequestError
@@ -19,10 +19,13 @@ _MODEL_SHARE = 0.75
 _READERS_PER_CPU = 0.25
 
 _CPU_BATCH, _GPU_BATCH = 32, 256
+_BLOCKS_PER_READER, _MAX_READ_BLOCK_ROWS = 128, 1_024
 # Reading and writing mostly wait for the network.
 READ_CPUS = 0.25
 WRITE_CPUS = 0.25
 DECODE_CPUS = 1.0
+# The GPUs of the node that has most, among the resources of a cluster.
+NODE_GPUS = "GPU on one node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +54,15 @@ class ResourcePlan:
         batch_size: rows per model call.
         max_readers: concurrent read tasks. One feeds several decoding tasks, and each adds a worker process: Ray runs
             any task in any worker, so in time every worker holds the memory of decoding, some 250 MB.
-        rows_per_block: target rows of a read block, so that few shards still parallelise.
+        rows_per_block: rows that are decoded at a time, and the least rows of a read block.
         block_bytes: target upper limit of a block.
         buffer_bytes: upper limit of all blocks between operators; keeps memory flat.
         min_actors, max_actors: size of the actor pool.
         actor_cpus, actor_gpus: of one actor. `actor_cpus` differs from `DECODE_CPUS`, or Ray Data would fuse decoding
             into the actor.
         actor_threads: CPU threads of the model in an actor; None leaves them alone (GPU).
+        second: of the pool of a second model, which has its own batches and actors; None without one.
+        row_timeout_s: see `ModelActor`.
     """
 
     batch_size: int
@@ -70,6 +75,19 @@ class ResourcePlan:
     actor_cpus: float
     actor_gpus: float
     actor_threads: int | None
+    second: ResourcePlan | None = None
+    row_timeout_s: float = 0.0
+
+    def rows_per_read_block(self, rows: int) -> int:
+        """Return the target rows of a read block: few enough that a small input still keeps all CPUs busy.
+
+        A block costs Ray as much as some hundred rows of a fast model, so a large input is read in larger ones.
+
+        Args:
+            rows: of the input, estimated.
+        """
+        spread = rows // (_BLOCKS_PER_READER * self.max_readers)
+        return max(self.rows_per_block, min(spread, _MAX_READ_BLOCK_ROWS))
 
 
 def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: int | None = None) -> ResourcePlan:
@@ -88,7 +106,7 @@ def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: in
     if on_gpu:
         actor_gpus = request.gpus_per_actor or 1.0
         actor_cpus, threads = DECODE_CPUS / 2, None
-        fitting = max(1, math.floor(gpus / actor_gpus))
+        fitting = max(1, _actors_on(gpus, actor_gpus))
     else:
         actor_gpus = 0.0
         cores = cores or int(cpus)
@@ -119,10 +137,35 @@ def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: in
 
 def minimum_resources(plan: ResourcePlan) -> dict[str, float]:
     """Return the least resources with which a pipeline can run: its actors and one task of each kind at a time."""
-    return {
-        "CPU": plan.min_actors * plan.actor_cpus + READ_CPUS + DECODE_CPUS + WRITE_CPUS,
-        "GPU": plan.min_actors * plan.actor_gpus,
+    pools = [plan] if plan.second is None else [plan, plan.second]
+    actors = [pool.actor_gpus for pool in pools for _ in range(pool.min_actors)]
+    needed = {
+        "CPU": sum(pool.min_actors * pool.actor_cpus for pool in pools) + READ_CPUS + DECODE_CPUS + WRITE_CPUS,
+        "GPU": sum(gpus for gpus in actors if gpus >= 1) + _shared_gpus([gpus for gpus in actors if 0 < gpus < 1]),
     }
+    # An actor lies on one node.
+    return needed | ({NODE_GPUS: max(actors)} if max(actors) > 1 else {})
+
+
+def _shared_gpus(parts: Sequence[float]) -> int:
+    """Count the GPUs that actors share, each of which lies on one: three actors of 0.6 take three."""
+    # Ray counts in ten-thousandths of a GPU.
+    free: list[int] = []
+    for part in sorted((round(each * 10_000) for each in parts), reverse=True):
+        place = next((place for place, room in enumerate(free) if room >= part), None)
+        if place is None:
+            free.append(10_000 - part)
+        else:
+            free[place] -= part
+    return len(free)
+
+
+def _actors_on(gpus: float, actor_gpus: float) -> int:
+    """Count the actors that fit on GPUs."""
+    if actor_gpus >= 1:
+        return math.floor(gpus / actor_gpus)
+    part, whole = round(actor_gpus * 10_000), math.floor(gpus)
+    return whole * (10_000 // part) + round((gpus - whole) * 10_000) // part
 
 
 def require_resources(needed: Mapping[str, float], cluster: Mapping[str, float], where: str) -> None:

@@ -10,8 +10,10 @@ from ray.data._internal.datasource.parquet_datasink import ParquetDatasink
 from ray.data._internal.execution.interfaces import TaskContext
 from ray.data.block import Block, BlockAccessor
 from ray.data.checkpoint import CheckpointConfig
-from ray.data.datasource import FilenameProvider
+from ray.data.datasource import FilenameProvider, WriteResult
 
+from vqa_ray.cache.answer_cache import write_news
+from vqa_ray.cache.entries import CacheUsage, detach
 from vqa_ray.pipelines.resources import WRITE_CPUS
 from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.directory import RunDirectory
@@ -35,10 +37,21 @@ class RowSink(ParquetDatasink):
         schema: of the files, with metadata.
         names: of the files.
         rows_per_file: target lower limit of input rows per file.
+        cache: URI of the cache that takes the news of the rows (`vqa_ray.cache.entries.NEWS`); None without one.
+
+    Attributes:
+        usage: of the cache, when the rows are written.
     """
 
     def __init__(
-        self, path: str, filesystem: object, schema: pa.Schema, names: FilenameProvider, rows_per_file: int
+        self,
+        path: str,
+        filesystem: object,
+        schema: pa.Schema,
+        names: FilenameProvider,
+        rows_per_file: int,
+        *,
+        cache: str | None = None,
     ) -> None:
         super().__init__(
             path,
@@ -48,12 +61,22 @@ class RowSink(ParquetDatasink):
             min_rows_per_file=rows_per_file,
             arrow_parquet_args={"schema": schema, "compression": "zstd"},
         )
-        self._rows = schema
+        self._rows, self._cache = schema, cache
+        self.usage: CacheUsage | None = None
 
-    def write(self, blocks: Iterable[Block], ctx: TaskContext) -> None:
-        """Write a file; called by Ray Data in a write task."""
-        tables = (BlockAccessor.for_block(block).to_arrow() for block in blocks)
-        ParquetDatasink.write(self, [one_row_per_question(table, self._rows) for table in tables], ctx)
+    def write(self, blocks: Iterable[Block], ctx: TaskContext) -> CacheUsage | None:  # type: ignore[override]
+        """Write a file, and one of what is new for the cache; called by Ray Data in a write task."""
+        parts = [detach(BlockAccessor.for_block(block).to_arrow()) for block in blocks]
+        # First, so that what is in the output is in the cache as well.
+        usage = self._cache and write_news(self._cache, [cell for _, news in parts for cell in news])
+        ParquetDatasink.write(self, [one_row_per_question(table, self._rows) for table, _ in parts], ctx)
+        return usage or None
+
+    def on_write_complete(self, write_result: WriteResult[CacheUsage | None]) -> None:  # type: ignore[override]
+        """Add up what the write tasks returned; called by Ray Data in the driver."""
+        super().on_write_complete(write_result)  # type: ignore[arg-type]
+        if self._cache:
+            self.usage = sum((each for each in write_result.write_returns if each), CacheUsage())
 
 
 def checkpoint_config(layout: RunDirectory, invocation: str) -> CheckpointConfig:
@@ -96,8 +119,16 @@ class FencedNames(FilenameProvider):
         return super().get_filename_for_task(write_uuid, task_index)
 
 
-def write(rows: Dataset, layout: RunDirectory, schema: pa.Schema, names: FencedNames, rows_per_file: int) -> None:
-    """Run the pipeline and append its rows to the run directory.
+def write(
+    rows: Dataset,
+    layout: RunDirectory,
+    schema: pa.Schema,
+    names: FencedNames,
+    rows_per_file: int,
+    *,
+    cache: str | None = None,
+) -> CacheUsage | None:
+    """Run the pipeline and append its rows to the run directory; return what the cache was good for, if there is one.
 
     Args:
         rows: the lazy pipeline, one row per input row, built under a context with the checkpoint of `layout`.
@@ -105,11 +136,11 @@ def write(rows: Dataset, layout: RunDirectory, schema: pa.Schema, names: FencedN
         schema: of the files, with metadata.
         names: of the files.
         rows_per_file: target lower limit of input rows per file; the last files have fewer.
+        cache: URI of the cache of answers; None without one.
     """
     filesystem, path = filesystem_for(layout.parts)
     if layout.has_private_parts:
         filesystem = with_private_names(filesystem)
-    rows.write_datasink(
-        RowSink(path, filesystem, schema, names, rows_per_file),
-        ray_remote_args={"num_cpus": WRITE_CPUS, "max_retries": _WRITE_RETRIES},
-    )
+    sink = RowSink(path, filesystem, schema, names, rows_per_file, cache=cache)
+    rows.write_datasink(sink, ray_remote_args={"num_cpus": WRITE_CPUS, "max_retries": _WRITE_RETRIES})
+    return sink.usage

@@ -9,19 +9,24 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.helpers.s3 import s3_bucket
+from tests.helpers.faulty_store import FaultyStore, faulty_s3
 
 # No test is timed: on a busy machine any example may take long.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-# Warnings of Ray's own, on every use of Ray Data.
-_RAY_WARNINGS = ("ignore::DeprecationWarning:ray", "ignore:`target_shuffle_max_block_size`:UserWarning")
+# Ray's own, on every use and where it leaves processes to end, and Lance's where a process that imported it forks.
+_WARNINGS_OF_OTHERS = (
+    "ignore::DeprecationWarning:ray",
+    "ignore:`target_shuffle_max_block_size`:UserWarning",
+    r"ignore:subprocess \d+ is still running:ResourceWarning",
+    "ignore:lance is not fork-safe:UserWarning",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Except, by name, the warnings that are not ours to mend."""
-    for warning in _RAY_WARNINGS:
+    for warning in _WARNINGS_OF_OTHERS:
         config.addinivalue_line("filterwarnings", warning)
 
 
@@ -40,10 +45,22 @@ def _loggers_as_they_were() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def s3_session() -> Iterator[str]:
+def _s3_session() -> Iterator[tuple[str, FaultyStore]]:
+    with faulty_s3("flow") as (uri, store):
+        yield uri, store
+
+
+@pytest.fixture(scope="session")
+def s3_session(_s3_session: tuple[str, FaultyStore]) -> str:
     """URI of a bucket on a loopback endpoint. Started before Ray, whose workers inherit the environment."""
-    with s3_bucket("flow") as uri:
-        yield uri
+    return _s3_session[0]
+
+
+@pytest.fixture
+def s3_faults(_s3_session: tuple[str, FaultyStore]) -> Iterator[FaultyStore]:
+    """What fails at the endpoint of `s3_session`, during one test."""
+    yield _s3_session[1]
+    _s3_session[1].heal()
 
 
 @pytest.fixture(scope="session")

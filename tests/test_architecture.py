@@ -31,33 +31,35 @@ LAYERS = (
         "keys",
         "text",
         "process",
+        "child_process",
         "strict_yaml",
         "text_encoding",
         "former_names",
         "format_names",
         "durations",
     ),
-    ("storage", "evaluation"),
-    ("images", "taxonomy", "predicates", "runs", "catalog"),
-    ("readers",),
+    ("storage", "evaluation", "conversation"),
+    ("predicates",),
+    ("images", "taxonomy", "runs", "catalog", "cache", "row_text", "instruct"),
+    ("readers", "structured"),
     ("models", "judging"),
-    ("stages", "calibration", "comparison"),
+    ("stages", "calibration", "comparison", "grouping"),
     ("training",),
-    ("report", "export"),
+    ("report", "export", "publish"),
     ("index",),
     ("browse", "api"),
     ("review",),
 )
 GROUND = LAYERS[0]
 # Every worker imports these; the others read what workers have written.
-READER_HALF = ("report", "index", "browse", "export", "review", "comparison")
+READER_HALF = ("report", "index", "browse", "export", "review", "comparison", "publish")
 # Independent of each other within their package.
 FAMILIES = ("blip", "chat", "encoders", "endpoint", "fake", "florence2", "vilt")
 TRAININGS = ("vqa", "contrastive")
 # What several packages may call a file: a role within a job, a training, a model family; or a family's own name.
 ROLES = {
     *("__init__", "command", "spec", "evaluate", "publish", "retry", "summary", "directory"),
-    *("task", "trainer", "network", "initialise", "shape", "batch", "validate", "export", "model", "file"),
+    *("task", "trainer", "network", "initialise", "lora", "shape", "batch", "validate", "export", "model", "file"),
     *("clip", "siglip", "blip", "blip2", "instructblip", "vilt", "vllm"),
 }
 # Torch and transformers are loaded where models are.

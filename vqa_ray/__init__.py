@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vqa_ray.api.index import Hit, Hits, ImageIndex, open_index
     from vqa_ray.api.load import load
     from vqa_ray.api.model import Model
-    from vqa_ray.api.results import AnswerResult, CaptionResult, PixelBox, ScoreResult, TagResult
+    from vqa_ray.api.results import AnswerResult, CaptionResult, FillResult, PixelBox, ScoreResult, TagResult
     from vqa_ray.api.run import Run, read_run
     from vqa_ray.errors import ErrorCode, ModelLoadError, RequestError, RowError, RunError, VqaRayError
     from vqa_ray.images.decoder import ImageLimits
@@ -32,6 +32,7 @@ __all__ = [
     "CaptionResult",
     "Embed",
     "ErrorCode",
+    "FillResult",
     "Hit",
     "Hits",
     "ImageIndex",
@@ -61,7 +62,7 @@ _HOMES = {
     "vqa_ray.api.index": ("Hit", "Hits", "ImageIndex", "open_index"),
     "vqa_ray.api.load": ("load",),
     "vqa_ray.api.model": ("Model",),
-    "vqa_ray.api.results": ("AnswerResult", "CaptionResult", "PixelBox", "ScoreResult", "TagResult"),
+    "vqa_ray.api.results": ("AnswerResult", "CaptionResult", "FillResult", "PixelBox", "ScoreResult", "TagResult"),
     "vqa_ray.api.run": ("Run", "read_run"),
     "vqa_ray.errors": ("ErrorCode", "ModelLoadError", "RequestError", "RowError", "RunError", "VqaRayError"),
     "vqa_ray.images.decoder": ("ImageLimits",),

@@ -43,7 +43,7 @@ _HOMES: Mapping[str, Sequence[str]] = {
     "vqa_ray.predicates": ("vqa_ray.predicates.predicate",),
     "vqa_ray.readers.source": ("vqa_ray.readers.open",),
     "vqa_ray.storage": ("vqa_ray.storage.filesystem", "vqa_ray.storage.atomic", "vqa_ray.storage.uri"),
-    "vqa_ray.taxonomy": ("vqa_ray.taxonomy.taxonomy",),
+    "vqa_ray.taxonomy": ("vqa_ray.taxonomy.attribute", "vqa_ray.taxonomy.taxonomy"),
 }
 
 

@@ -22,6 +22,12 @@ def ranges_of(keys: Keys) -> Ranges:
     return np.stack([firsts, lasts], axis=1)
 
 
+def keys_of(ranges: Ranges) -> Keys:
+    """List the keys in `ranges`: int64 (N,)."""
+    every = [np.arange(first, last + 1) for first, last in ranges.tolist()]
+    return np.concatenate([np.empty(0, np.int64), *every])
+
+
 def within(keys: Keys, ranges: Ranges) -> npt.NDArray[np.bool_]:
     """Check for each of `keys`, int64 (N,), whether it lies in one of `ranges`, int64 (R, 2) ascending: bool (N,)."""
     if not len(ranges):
@@ -32,9 +38,9 @@ def within(keys: Keys, ranges: Ranges) -> npt.NDArray[np.bool_]:
 
 
 def between(ranges: Ranges, first: int, stop: int) -> Ranges:
-    """Return the part of `ranges` from key `first` up to but without `stop`; ranges are cut at both ends."""
-    touching = ranges[(ranges[:, 1] >= first) & (ranges[:, 0] < stop)]
-    return np.clip(touching, first, stop - 1)
+    """Return the part of `ranges` (ascending) from key `first` up to but without `stop`, cut at both ends."""
+    begin, end = np.searchsorted(ranges[:, 1], first), np.searchsorted(ranges[:, 0], stop)
+    return np.clip(ranges[begin:end], first, stop - 1)
 
 
 def size(ranges: Ranges) -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import functools
 import gc
+import importlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,8 +30,8 @@ def prepare_for_decoding() -> None:
     needs tens of megabytes for a moment. The C library would return them to the system every time, and their page
     faults (11,000 per image) take as long as decoding a 3000×2000 JPEG.
     """
-    with gc_paused():
-        import torch
+    import_whole("torch")
+    import torch
     from PIL import AvifImagePlugin
     from PIL import Image as PillowImage
 
@@ -42,6 +44,19 @@ def prepare_for_decoding() -> None:
         if mallopt is not None:
             mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BLOCK)
             mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def import_whole(name: str) -> None:
+    """Import a module in a thread of its own, which goes on to the end where this one is interrupted meanwhile.
+
+    Ray cancels a task by a KeyboardInterrupt in the main thread and gives the process to other tasks, but what is half
+    imported of torch cannot be imported again. Whoever imports the module next waits for the thread.
+    """
+    if name not in sys.modules:
+        with gc_paused():
+            thread = threading.Thread(target=importlib.import_module, args=(name,), name="import", daemon=True)
+            thread.start()
+            thread.join()
 
 
 @contextmanager

@@ -24,7 +24,7 @@ _PASSTHROUGH = "kept:"
 # `tag_scores` and, but for indexes, `image_uri`; it writes several questions of a row into one row of `results`.
 COLUMNS_VERSION = 2
 
-STATUS_OK, STATUS_ERROR = "ok", "error"
+STATUS_OK, STATUS_ERROR, STATUS_GONE = "ok", "error", "gone"
 
 SCORED_ANSWER = pa.struct([("answer", pa.string()), ("score", pa.float32())])
 # Left, upper, right and lower edge of an object, in pixels of the upright source image.

@@ -1,4 +1,4 @@
-"""YAML as people write it by hand: a key that occurs twice is refused."""
+"""YAML and JSON as people write them by hand: a key that occurs twice is refused."""
 
 from __future__ import annotations
 
@@ -7,9 +7,25 @@ from typing import Any
 
 import yaml
 
+# Of a document, aliases written out; a taxonomy of ten thousand choices has a tenth of it.
+_MOST_VALUES = 1_000_000
+
 
 class StrictLoader(yaml.SafeLoader):
-    """Refuse a key that occurs twice in a mapping; YAML would keep the last value silently."""
+    """Refuse a key that occurs twice in a mapping, whose last value YAML would keep silently, and documents too large.
+
+    A few aliases of aliases stand for millions of values, and an alias within its own value for no end of them.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        try:
+            size = 0 if node is None else _size(node, {})
+        except RecursionError as error:
+            raise yaml.MarkedYAMLError(problem="it is nested too deeply, or within itself") from error
+        if size > _MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"it holds more than {_MOST_VALUES:,} values, its aliases written out")
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()
@@ -19,3 +35,29 @@ class StrictLoader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"{key!r} occurs twice", problem_mark=key_node.start_mark)
             seen.add(key if isinstance(key, Hashable) else id(key_node))
         return super().construct_mapping(node, deep)
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values of a node, each alias as often as it occurs."""
+    if id(node) not in known:
+        parts: list[yaml.Node] = []
+        if isinstance(node, yaml.MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, yaml.SequenceNode):
+            parts = node.value
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
+
+
+def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object whose keys occur once.
+
+    Raises:
+        ValueError: one occurs twice: which value is meant cannot be known.
+    """
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {twice[:60]!r} occurs twice")
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -33,6 +34,38 @@ class ImageTransform(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens that answers took, as an endpoint counts them.
+
+    Attributes:
+        requests: that were answered.
+        prompt_tokens: read, images included.
+        completion_tokens: written.
+        cost: at the given prices; None without prices.
+    """
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        known = [each.cost for each in (self, other) if each.cost is not None]
+        return Usage(
+            self.requests + other.requests,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            sum(known) if known else None,
+        )
+
+
+def total_usage(usages: Iterable[Usage | None]) -> Usage | None:
+    """Add up what is known; None where nothing is."""
+    known = [usage for usage in usages if usage is not None]
+    return sum(known, Usage()) if known else None
+
+
+@dataclass(frozen=True, slots=True)
 class Box:
     """Where in the image something is: corners in 0..1 of its width (x) and height (y), from the upper left.
 
@@ -58,6 +91,7 @@ class Answer:
         boxes: what the answer points at; only of families that can.
         finish_reason: how the best answer's text ended; None where it was chosen and not written.
         is_unscored: whether the scores are unknown (NaN), which `warning` explains.
+        usage: what an endpoint took for it; None for a model that runs here, and where the endpoint does not say.
     """
 
     answers: tuple[tuple[str, float], ...]
@@ -65,6 +99,7 @@ class Answer:
     boxes: tuple[Box, ...] = ()
     finish_reason: FinishReason | None = None
     is_unscored: bool = False
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +108,29 @@ class ChoiceScores:
 
     scores: tuple[float, ...]
     warning: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenObject:
+    """A JSON object as a model wrote it, held to a schema.
+
+    Attributes:
+        text: the object; with `finish_reason` `length`, as much of it as was written.
+        tokens: the tokens of `text`, as bytes of UTF-8.
+        log_probabilities: natural logarithm of the probability of each token among those that the schema allowed in
+            its place, 0 for the only one; None where they are unknown.
+        finish_reason: how it ended.
+        warning: what happened on the way, or None.
+        usage: see `Answer`.
+    """
+
+    text: str
+    tokens: tuple[bytes, ...]
+    log_probabilities: tuple[float, ...] | None
+    finish_reason: FinishReason
+    warning: str | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,9 +102,9 @@ def open_request(spec: EvaluateSpec, predictions: str, truth: str | None) -> Eva
         )
     run = open_run(predictions)
     protocol = _protocol(spec, run, truth)
-    wanted = roles.candidates(protocol, renamed)
-    names = [name for each in wanted.values() for name in each]
     attributes = run.attributes if run is not None else ()
+    wanted = roles.candidates(protocol, {name: column for name, column in renamed.items() if name not in attributes})
+    names = [name for each in wanted.values() for name in each]
     read = tuple(dict.fromkeys((*names, *attributes, *(renamed.values()), *spec.by, *([spec.key] if spec.key else []))))
     side: RunTable | PredictionTable
     side = run or open_predictions(_table_config(spec, predictions), protocol.prediction, read, column)
@@ -127,7 +127,7 @@ def open_request(spec: EvaluateSpec, predictions: str, truth: str | None) -> Eva
     if run is not None:
         reviewed = isinstance(other, ReviewTable)
         multi = frozenset() if reviewed else run.multi
-        plan = replace(plan, multi=multi, choices=run.choices, reviewed=reviewed)
+        plan = replace(plan, multi=multi, choices=run.choices, shortlisted=run.shortlisted, reviewed=reviewed)
     work = _work(spec, plan, side, other, key)
     content = {
         "predictions": canonical_uri(predictions),
@@ -218,7 +218,11 @@ def _table_config(spec: EvaluateSpec, uri: str) -> InputConfig:
 def _open_truth(spec: EvaluateSpec, uri: str, read: Sequence[str], side: RunTable | PredictionTable) -> Side:
     elsewhere = side.table.source.columns if isinstance(side, PredictionTable) else ()
     config = replace(
-        _config(spec, uri), format=spec.input_format, image_root=spec.image_root, questions=tuple(spec.question)
+        _config(spec, uri),
+        format=spec.input_format,
+        image_root=spec.image_root,
+        allow_local=tuple(spec.allow_local),
+        questions=tuple(spec.question),
     )
     try:
         if not {*config.columns.values()}.isdisjoint(elsewhere):

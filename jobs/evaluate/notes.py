@@ -41,6 +41,10 @@ def notes_on(found: Findings, spec: EvaluateSpec, truth: Side | None) -> list[st
         )
     if spec.limit is not None:
         notes.append(f"only the first {spec.limit:,} rows of truth were evaluated (--limit)")
+    held, beyond = found.counts["in_shortlist"], found.counts["beyond_shortlist"]
+    if held + beyond:
+        examples = f" (not, for example, {'; '.join(found.examples['beyond_shortlist'])})" if beyond else ""
+        notes.append(f"the shortlists held {held / (held + beyond):.4g} of {held + beyond:,} true labels{examples}")
     for finding, sentence in _SENTENCES.items():
         if count := found.counts[finding]:
             examples = "; ".join(found.examples[finding])

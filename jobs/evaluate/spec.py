@@ -7,11 +7,12 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from vqa_ray.jobs.spec.base import JobSpec, Workers
+from vqa_ray.jobs.spec.endpoint_group import BudgetGroup, given_options
 from vqa_ray.jobs.spec.field import option
 from vqa_ray.jobs.spec.groups import DeviceGroup, GenerationGroup, PromptGroup, QuestionGroup
 
 
-class EvaluateSpec(QuestionGroup, PromptGroup, GenerationGroup, DeviceGroup, JobSpec):
+class EvaluateSpec(QuestionGroup, PromptGroup, GenerationGroup, BudgetGroup, DeviceGroup, JobSpec):
     """Judge the predictions of a run by the truth, and state every measure with its 95 % interval.
 
     With --model and --input instead of --predictions, the input is answered first, into OUTPUT/run.
@@ -85,7 +86,8 @@ class EvaluateSpec(QuestionGroup, PromptGroup, GenerationGroup, DeviceGroup, Job
         if self.model is not None and self.input is None:
             raise ValueError("--model: needs --input, the images and questions to answer")
         of_model = {"--batch-size": self.batch_size, "--num-actors": self.num_actors, "--keep": self.keep or None}
-        if self.model is None and (idle := [name for name, value in of_model.items() if value is not None]):
+        idle = [name for name, value in of_model.items() if value is not None] + given_options(self)
+        if self.model is None and idle:
             raise ValueError(f"{idle[0]}: goes with --model, which is not given")
         if self.model is None and self.input is not None:
             raise ValueError("--input: goes with --model; the truth is given with --truth")

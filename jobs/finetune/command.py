@@ -1,4 +1,4 @@
-"""`vqa-ray finetune`: train ViLT on questions and answers of one's own, or CLIP on captions."""
+"""`vqa-ray finetune`: train ViLT on answers, CLIP on captions, or a chat model on conversations, of one's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from vqa_ray.jobs.finetune.evaluate import evaluate
-from vqa_ray.jobs.finetune.prepare import preparation_notes, prepare_training_data
+from vqa_ray.jobs.finetune.prepare import check_rendering, preparation_notes, prepare_training_data
 from vqa_ray.jobs.finetune.publish import amend, conclude, log_result, publish, push
 from vqa_ray.jobs.finetune.request import TrainingRequest, as_begun, open_request
 from vqa_ray.jobs.finetune.resources import image_config, training_resource_plan
@@ -16,6 +16,7 @@ from vqa_ray.jobs.finetune.summary import training_summary
 from vqa_ray.jobs.finetune.train import train
 from vqa_ray.jobs.runtime.admission import claim_output, existing_record, now
 from vqa_ray.jobs.runtime.cluster.connect import Cluster, connect_ray
+from vqa_ray.jobs.runtime.logs import of_run
 from vqa_ray.jobs.runtime.output_lock import output_lock
 from vqa_ray.jobs.runtime.recorded_input import log_drift
 from vqa_ray.jobs.runtime.result import RunResult
@@ -41,10 +42,11 @@ def run(spec: FinetuneSpec) -> RunResult:
     spec = as_begun(spec)
     request = open_request(spec)
     spec = request.spec
+    check_rendering(request)
     layout = RunDirectory(spec.output)
-    existing_record(layout, request.record)
-    started = request.record.started
-    with output_lock(layout.output, started, wait=spec.wait) as lock, store_failures_fail_the_run():
+    run_id = (existing_record(layout, request.record) or request.record).run_id
+    lock_output = output_lock(layout.output, request.record.started, wait=spec.wait)
+    with of_run(run_id), lock_output as lock, store_failures_fail_the_run():
         record, _ = claim_output(layout, request.record, request.listings(layout))
         finished = manifest.read(layout.manifest)
         if finished is not None:
@@ -86,7 +88,7 @@ def execute(request: TrainingRequest, record: RunRecord, cluster: Cluster, fence
         logger.info("%s", learnt)
     logger.info(
         "%s; %d rows to train on in %d steps an epoch, %d to validate on",
-        "captions" if prepared.vocabulary is None else f"{prepared.answers} answers",
+        f"{prepared.answers} answers" if prepared.vocabulary else f"task {spec.task}",
         len(prepared.schedule),
         prepared.schedule.steps_per_epoch,
         len(prepared.validation),
@@ -97,5 +99,8 @@ def execute(request: TrainingRequest, record: RunRecord, cluster: Cluster, fence
     notes = (learnt, *notes) if learnt else notes
     summary = training_summary(request, prepared, record, evaluation, timing=timing, notes=notes)
     fence.check()
-    publish(summary, spec, paths.adapter or paths.best, evaluation.rows, record.started)
+    only_adapter = spec.lora and spec.lora_export == "adapter"
+    beside = paths.adapter if not only_adapter else None
+    model = paths.adapter if only_adapter and paths.adapter else paths.best
+    publish(summary, spec, model, evaluation.rows, record.started, adapter=beside)
     return conclude(request, prepared, record, summary, timing)

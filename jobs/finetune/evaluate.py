@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from io import BytesIO
 
 import pyarrow as pa
 import ray
+from pyarrow import parquet
 from ray.data import DataContext, Dataset
 
 from vqa_ray.errors import RunError, one_line
@@ -24,7 +26,8 @@ from vqa_ray.stages.answer import AnswerConfig
 from vqa_ray.stages.embed import EmbedConfig
 from vqa_ray.stages.read import read_tasks
 from vqa_ray.storage.filesystem import read_bytes
-from vqa_ray.training.config import VQA
+from vqa_ray.training.chat.validate import chat_notes, usual_metric
+from vqa_ray.training.config import CHAT, VQA
 from vqa_ray.training.contrastive.evaluate import evaluate_embedded
 from vqa_ray.training.data.prepared import PreparedTraining
 from vqa_ray.training.log import TrainingLog, ValidationRecord
@@ -68,6 +71,8 @@ def evaluate(
     best = log.best
     if best is None:
         return EvaluationResult(log)
+    if request.spec.task == CHAT:
+        return _validated(request, prepared, log)
     model = ModelOptions(request.paths.best, dtype=request.spec.dtype)
     if request.spec.task == VQA:
         answers = _run(request, cluster, partial(_answer, request, prepared, images, model))
@@ -78,6 +83,17 @@ def evaluate(
     pairs = evaluate_embedded(embedded, prepared.validation, model, best.loss)
     _replace(log, best, pairs.metrics)
     return EvaluationResult(log, pairs.rows)
+
+
+def _validated(request: TrainingRequest, prepared: PreparedTraining, log: TrainingLog) -> EvaluationResult:
+    """Return the best validation of a chat training, whose rows may show no image or begin with a system prompt.
+
+    The pipeline of `vqa-ray answer` could not ask those; the network was validated with the prompts of inference.
+    """
+    with BytesIO(read_bytes(request.paths.results)) as file:
+        rows = parquet.read_table(file)
+    metric = request.spec.metric or usual_metric(prepared.validation)
+    return EvaluationResult(log, rows, notes=chat_notes(rows, prepared.validation, prepared.rows, metric))
 
 
 def _replace(log: TrainingLog, record: ValidationRecord, found: ValidationMetrics) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import partial
 
 from ray.data import DataContext
 
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import RequestError, RowError
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.pipelines.labels import collect_labels
 from vqa_ray.pipelines.ray_context import run_context
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.stages.read import limits_for, read_tasks
+from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.filesystem import exists
 from vqa_ray.storage.uri import join
-from vqa_ray.training.config import VQA
+from vqa_ray.training.chat.rendering import ChatRenderer
+from vqa_ray.training.config import CHAT, VQA
 from vqa_ray.training.data.label_notes import row_name
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.prepared import (
@@ -31,9 +35,24 @@ from vqa_ray.training.data.schedule import ScheduleConfig, window_rows
 from vqa_ray.training.data.source import TrainingSource
 from vqa_ray.training.initial_model import write_initial_model
 from vqa_ray.training.stages.extract_labels import ExtractLabels
-from vqa_ray.training.start import describe_start
+from vqa_ray.training.start import StartInfo, describe_start
 
 logger = logging.getLogger(__name__)
+
+
+def check_rendering(request: TrainingRequest) -> None:
+    """Check that conversations can be worded for the model, where such are learnt.
+
+    Raises:
+        RequestError: its chat template cannot be split into prompts and answers, or no token ends an answer.
+    """
+    spec, begin = request.spec, request.begin
+    if spec.task == CHAT and isinstance(begin, StartInfo):
+        checkpoint = Checkpoint.open(request.model, begin.revisions).limited(spec.max_pixels)
+        try:
+            ChatRenderer.from_checkpoint(checkpoint, max_tokens=spec.max_tokens)
+        except RowError as error:
+            raise RequestError(f"{checkpoint.label}: its chat template words no conversation: {error}") from error
 
 
 def prepare_training_data(request: TrainingRequest, plan: TrainingResourcePlan) -> PreparedTraining:
@@ -55,6 +74,10 @@ def prepare_training_data(request: TrainingRequest, plan: TrainingResourcePlan) 
     prepared = _prepared(request, rows, validation, choose_vocabulary(rows, config, spec.input))
     rows.save(paths.rows)
     validation.save(paths.validation_rows)
+    if spec.task == CHAT:
+        # Its weights, which may be many, stay where they are; the file says that the rows are complete.
+        write_bytes_atomic(join(paths.start, "config.json"), json.dumps({"model": request.model}).encode())
+        return prepared
     for note in write_initial_model(paths.start, request.initial_model, prepared.vocabulary, prepared.texts):
         logger.info("%s", note)
     return prepared

@@ -39,19 +39,27 @@ logger = logging.getLogger(__name__)
 _LAST = "config.json"
 # The rows of the user, which stay with the training.
 _NOT_UPLOADED = ("validation.parquet",)
+# Not the name of the adapter in an assembled checkpoint, which would be merged once more.
+ADAPTER_DIRECTORY = "lora"
 
 
-def publish(summary: Trained, spec: FinetuneSpec, model: str, rows: pa.Table | None, started: str) -> None:
+def publish(
+    summary: Trained, spec: FinetuneSpec, model: str, rows: pa.Table | None, started: str, *, adapter: str | None = None
+) -> None:
     """Write report, card and tables into the output, and the model's files after them, `config.json` last.
 
     Args:
         summary: what report and card say.
         spec: of the training.
         model: URI of the directory of the model to publish.
+        adapter: of the adapter to publish below it; None for none.
         rows: of the evaluation, for `validation.parquet`.
         started: when the training began, ISO 8601.
     """
     output = spec.output
+    if adapter is not None:
+        for name, uri in _files(adapter):
+            copy_file(uri, join(output, ADAPTER_DIRECTORY, name))
     write_training(join(output, "training.html"), summary)
     write_card(join(output, "README.md"), summary)
     write_table_atomic(join(output, "metrics.parquet"), summary.log.to_table())
@@ -81,6 +89,7 @@ def conclude(
         "exported_step": summary.step,
         "skipped": [{"where": s.where, "reason": s.reason, "rows": s.rows} for s in summary.data.skipped],
         "skipped_fraction": round(_skipped_fraction(prepared, log), 6),
+        **({"metric": summary.words.measure} if summary.metric else {}),
         # Of pairs, the mean recall and the recalls.
         "accuracy": None if best is None else best.accuracy,
         "accuracy_by_type": {} if best is None else dict(best.accuracy_by_type),
@@ -109,7 +118,7 @@ def log_result(content: Mapping[str, Any], spec: FinetuneSpec) -> RunResult:
     else:
         logger.info(
             "%s %.4f, loss %s, on %d validation rows, after step %d of %d → %s",
-            WORDS[spec.task].measure,
+            content.get("metric") or WORDS[spec.task].measure,
             accuracy,
             "unknown" if content["loss"] is None else format(content["loss"], ".4f"),
             content["validation_rows"],
@@ -153,6 +162,8 @@ def next_command(spec: FinetuneSpec) -> str:
             words += ["--column", f"{ours}={theirs}"]
     for option, value in (("--image-root", spec.image_root), ("--encoding", spec.encoding)):
         words += [] if value is None else [option, value]
+    for directory in spec.allow_local:
+        words += ["--allow-local", directory]
     if spec.limit is not None and spec.validation is None:
         words += ["--limit", str(spec.limit)]
     words += ["--allow-http"] if spec.allow_http else []

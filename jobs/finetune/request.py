@@ -6,12 +6,14 @@ import importlib.metadata
 import logging
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.finetune.spec import SCRATCH, FinetuneSpec
 from vqa_ray.jobs.runtime.admission import input_of, now, versions
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.readers import InputConfig, Source
 from vqa_ray.readers.changes.recorded_input import INPUT, VALIDATION, earlier_run
 from vqa_ray.readers.changes.snapshot import input_place
@@ -19,10 +21,16 @@ from vqa_ray.readers.listing import absolute
 from vqa_ray.runs.directory import PRIVATE, RunDirectory
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.uri import join
-from vqa_ray.training.config import CONTRASTIVE, TrainingPaths
+from vqa_ray.training.chat.describe import open_chat
+from vqa_ray.training.config import CHAT, CONTRASTIVE, TrainingPaths
 from vqa_ray.training.contrastive.shape import ClipShape
 from vqa_ray.training.data.prepared import DataConfig
-from vqa_ray.training.data.source import TrainingSource, open_caption_source, open_training_source
+from vqa_ray.training.data.source import (
+    TrainingSource,
+    open_caption_source,
+    open_conversation_source,
+    open_training_source,
+)
 from vqa_ray.training.data.vocabulary import read_vocabulary
 from vqa_ray.training.hub import check_push
 from vqa_ray.training.initial_model import Beginning, InitialModelConfig
@@ -58,7 +66,15 @@ class TrainingRequest:
         """Where the training reads and writes."""
         spec = self.spec
         root = join(absolute(spec.output), PRIVATE, "training")
-        return TrainingPaths.below(root, validates=True, adapter=spec.lora and spec.lora_export == "adapter")
+        adapter = spec.lora and (spec.task == CHAT or spec.lora_export == "adapter")
+        return TrainingPaths.below(root, validates=True, adapter=adapter)
+
+    @property
+    def model(self) -> str:
+        """The reference of the checkpoint to start from, as other processes find it: absolute, at its commit."""
+        spec, begin = self.spec, self.begin
+        pinned = begin.pinned if isinstance(begin, StartInfo) else spec.model
+        return absolute(spec.model) if Path(spec.model).is_dir() else pinned
 
     @property
     def data(self) -> DataConfig:
@@ -129,7 +145,10 @@ def _shape(spec: FinetuneSpec) -> ViltShape | ClipShape:
 
 def _start(spec: FinetuneSpec) -> StartInfo:
     """Look into the checkpoint to start from."""
-    start = describe_start(spec.model, spec.task)
+    if spec.task == CHAT:
+        start = open_chat(Checkpoint.open(spec.model).limited(spec.max_pixels))
+    else:
+        start = describe_start(spec.model, spec.task)
     for note in start.notes:
         logger.info("%s", note)
     return start
@@ -141,7 +160,10 @@ def _check_extras(spec: FinetuneSpec) -> None:
     if spec.tensorboard:
         check_tensorboard()
     if spec.lora and not _installed("peft"):
-        raise RequestError("--lora: the package peft is not installed; pip install 'vqa-ray[lora]'")
+        raise RequestError(
+            f"{'--task chat' if spec.task == CHAT else '--lora'}: the package peft is not installed; "
+            "pip install 'vqa-ray[lora]'"
+        )
 
 
 def _with_repository(spec: FinetuneSpec) -> FinetuneSpec:
@@ -160,10 +182,13 @@ def _open(spec: FinetuneSpec, uri: str, auxiliary: tuple[str, ...], name: str) -
         columns=spec.columns,
         questions=questions,
         image_root=spec.image_root,
+        allow_local=tuple(spec.allow_local),
         encoding=spec.encoding,
     )
     if spec.task == CONTRASTIVE:
         return open_caption_source(config, auxiliary, earlier_run(spec.output, name))
+    if spec.task == CHAT:
+        return open_conversation_source(config, spec.truth, earlier_run(spec.output, name))
     return open_training_source(config, spec.truth, auxiliary, earlier_run(spec.output, name))
 
 
@@ -179,7 +204,7 @@ def _record(
         extra["validation_fingerprint"] = validation.source.fingerprint
     model: dict[str, Any] = {
         "reference": spec.model,
-        "family": "clip" if spec.task == CONTRASTIVE else "vilt",
+        "family": begin.family if isinstance(begin, StartInfo) else "clip" if spec.task == CONTRASTIVE else "vilt",
         "fingerprint": begin.fingerprint if isinstance(begin, StartInfo) else SCRATCH,
     }
     return RunRecord(

@@ -39,4 +39,12 @@ def training_resource_plan(request: TrainingRequest, cluster: Cluster) -> Traini
 def image_config(request: TrainingRequest, record: RunRecord) -> ImageConfig:
     """Return how images are fetched and decoded."""
     spec = request.spec
-    return ImageConfig(request.begin.transform, image_limits(spec), spec.fast_decode, spec.allow_http, record.run_id)
+    return ImageConfig(
+        request.begin.transform,
+        image_limits(spec),
+        spec.fast_decode,
+        spec.allow_http,
+        record.run_id,
+        outage_timeout_s=spec.outage_timeout_s,
+        row_timeout_s=spec.row_timeout_s,
+    )

@@ -2,44 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from vqa_ray.jobs.finetune.chat_group import ChatGroup
 from vqa_ray.jobs.spec.base import JobSpec, Workers, bounds
 from vqa_ray.jobs.spec.field import option, option_name
-from vqa_ray.training.config import CONTRASTIVE, Task
+from vqa_ray.training.config import CHAT, CONTRASTIVE, VQA, Task
 
 SCRATCH = "scratch"
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
-# What only answers have; and what is usual for captions, where it is not what is usual for answers.
-_OF_ANSWERS = (
-    "question",
-    "truth",
-    "vocabulary",
-    "min_answer_count",
-    "max_answers",
-    "lora",
-    "lora_rank",
-    "lora_export",
-)
-_USUAL_FOR_CAPTIONS = {"learning_rate": 1e-5, "weight_decay": 0.1, "dropout": 0.0, "augment": "none"}
+_LORA = ("lora_rank", "lora_alpha", "lora_dropout", "lora_export")
+# The options that not every task has, and the tasks that have them.
+_TASKS_OF: Mapping[str, tuple[Task, ...]] = {
+    **dict.fromkeys(("vocabulary", "min_answer_count", "max_answers", "lora"), (VQA,)),
+    **dict.fromkeys(("question", "truth", *_LORA), (VQA, CHAT)),
+    **dict.fromkeys(("auxiliary", "head_multiplier", "dropout", "shape", "vocab_size"), (VQA, CONTRASTIVE)),
+    **dict.fromkeys(("augment", "augment_operations", "augment_magnitude"), (VQA, CONTRASTIVE)),
+    **dict.fromkeys(ChatGroup.model_fields, (CHAT,)),
+}
+# What is usual for a task, where it is not what is usual for answers.
+_USUAL: Mapping[object, Mapping[str, Any]] = {
+    CONTRASTIVE: {"learning_rate": 1e-5, "weight_decay": 0.1, "dropout": 0.0, "augment": "none"},
+    CHAT: {
+        "epochs": 1,
+        "batch_size": 32,
+        "learning_rate": 2e-4,
+        "weight_decay": 0.0,
+        "warmup_fraction": 0.03,
+        "lora": True,
+        "lora_dropout": 0.05,
+        "dropout": 0.0,
+        "augment": "none",
+        "export_dtype": "auto",
+    },
+}
+_WHY_NOT: Mapping[object, str] = {
+    VQA: "a ViLT answers from a vocabulary",
+    CONTRASTIVE: "there are no answers in contrastive training",
+    CHAT: "a chat model writes its answers, from the weights of a checkpoint",
+}
+_USUAL_FOR_FULL = {"learning_rate": 1e-5, "lora": False, "lora_dropout": 0.0}
 
 
-class FinetuneSpec(JobSpec):
-    """Train ViLT on questions and answers of your own, or CLIP on captions, for every other command to load."""
+class FinetuneSpec(ChatGroup, JobSpec):
+    """Train ViLT on questions and answers of your own, CLIP on captions, or a chat model on conversations."""
 
     group: ClassVar[str] = "Training"
 
     task: Task = option(
-        "Task to learn: vqa, to answer questions; contrastive, to match captions and images.",
+        "Task to learn: vqa (ViLT), contrastive (CLIP: match captions and images), or chat (chat models).",
         "vqa",
         omit_default_from_fingerprint=True,
     )
 
-    input: str = option("Images to train on, with questions and answers or captions (path, s3://, gs://).", unit="URI")
+    input: str = option(
+        "Images with questions and answers, captions or conversations (path, s3://, gs://).", unit="URI"
+    )
     output: str = option(
         "Directory of the model and its report; the same command again resumes.", unit="URI", affects_result=False
     )
@@ -74,20 +97,22 @@ class FinetuneSpec(JobSpec):
         ge=1,
     )
     max_answers: int | None = option("Largest number of answers in the vocabulary.", None, unit="N", ge=2)
-    epochs: int = option("Passes over the training rows.", 10, unit="N", ge=1)
-    batch_size: int = option("Rows per optimiser step, over all workers.", 256, unit="ROWS", ge=1)
-    learning_rate: float = option("Peak learning rate of the encoder; 1e-5 for captions.", 1e-4, unit="RATE", gt=0)
+    epochs: int = option("Passes over the training rows; 1 for chat.", 10, unit="N", ge=1)
+    batch_size: int = option("Rows per optimiser step, over all workers; 32 for chat.", 256, unit="ROWS", ge=1)
+    learning_rate: float = option(
+        "Peak learning rate; 1e-5 for captions, 2e-4 for chat, 1e-5 with --full.", 1e-4, unit="RATE", gt=0
+    )
     head_multiplier: float = option(
         "Factor on the learning rate for the heads of answers and auxiliary labels.", 10.0, unit="TIMES", gt=0
     )
     weight_decay: float = option(
-        "Weight decay of matrices, not of biases and norms; 0.1 for captions.",
+        "Weight decay of matrices, not of biases and norms; 0.1 for captions, 0 for chat.",
         0.01,
         unit="RATE",
         ge=0,
     )
     warmup_fraction: Fraction = option(
-        "Fraction of the steps in which the learning rate rises; then it falls linearly to 0.",
+        "Fraction of the steps in which the rate rises, then falls linearly; for chat 0.03, then a cosine.",
         0.1,
         unit="0..1",
     )
@@ -100,14 +125,24 @@ class FinetuneSpec(JobSpec):
     augment_operations: int = option("RandAugment operations per image.", 2, unit="N", ge=1, le=10)
     augment_magnitude: int = option("Magnitude of the RandAugment operations.", 9, unit="0..30", ge=0, le=30)
     seed: int = option("Seed of the row order, new weights, dropout and augmentation.", 0, unit="N", ge=0)
-    lora: bool = option("Train low-rank adapters instead of all weights.", False)
+    lora: bool = option("Train low-rank adapters instead of all weights, as chat does without --full.", False)
     lora_rank: int = option("Rank of the adapters.", 16, unit="N", ge=1)
-    lora_export: Literal["merged", "adapter"] = option("Write the merged model, or the adapter alone.", "merged")
+    lora_alpha: float = option(
+        "Factor of the adapters, divided by their rank.", 32.0, unit="N", gt=0, omit_default_from_fingerprint=True
+    )
+    lora_dropout: Fraction = option(
+        "Dropout of the adapters' input; 0.05 for chat.", 0.0, unit="0..1", omit_default_from_fingerprint=True
+    )
+    lora_export: Literal["merged", "adapter"] = option(
+        "Write the merged model (chat: with the adapter below it in lora/), or the adapter alone.", "merged"
+    )
     dtype: Literal["float32", "bfloat16"] | None = option(
         "Precision of the model. Default: the best that the device has.",
         None,
     )
-    export_dtype: Literal["float32", "bfloat16"] = option("Precision of the written weights.", "float32")
+    export_dtype: Literal["float32", "bfloat16", "auto"] = option(
+        "Precision of the written weights; auto is that of the checkpoint, as for chat.", "float32"
+    )
     shape: dict[str, str] = option(
         "Size of a model from scratch: hidden_size, layers, heads, …; docs/training.md has all. Repeatable.",
         {},
@@ -157,19 +192,26 @@ class FinetuneSpec(JobSpec):
     @model_validator(mode="before")
     @classmethod
     def _of_task(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or given.get("task") != CONTRASTIVE:
+        if not isinstance(given, dict):
             return given
-        foreign = [name for name in _OF_ANSWERS if name in given]
-        if foreign:
-            raise ValueError(
-                f"{option_name(foreign[0], cls)} is for --task vqa; there are no answers in contrastive training"
-            )
-        return {**_USUAL_FOR_CAPTIONS, **given}
+        task = given.get("task", VQA)
+        for name, tasks in _TASKS_OF.items():
+            if name in given and task in _WHY_NOT and task not in tasks:
+                wanted = " or ".join(f"--task {other}" for other in tasks)
+                raise ValueError(f"{option_name(name, cls)} is for {wanted}; {_WHY_NOT[task]}")
+        is_full = task == CHAT and given.get("full") is True
+        if foreign := next((name for name in _LORA if is_full and name in given), None):
+            raise ValueError(f"{option_name(foreign, cls)} is for adapters; --full trains the weights themselves")
+        if "projector_learning_rate" in given and not given.get("train_projector"):
+            raise ValueError("--projector-learning-rate needs --train-projector")
+        return {**_USUAL.get(task, {}), **(_USUAL_FOR_FULL if is_full else {}), **given}
 
     @model_validator(mode="after")
     def _agree(self) -> FinetuneSpec:
         if self.shape and self.model != SCRATCH:
             raise ValueError(f"--shape is for --model {SCRATCH} only")
+        if self.task == CHAT and self.model == SCRATCH:
+            raise ValueError("--task chat needs a trained model to start from, not scratch")
         if self.lora and self.model == SCRATCH:
             raise ValueError("--lora needs a trained model to start from, not scratch")
         return self

@@ -19,8 +19,10 @@ from vqa_ray.report.licences import licence_of
 from vqa_ray.report.training_summary import Skipped, Trained, TrainingData
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.uri import name_of
-from vqa_ray.training.config import CONTRASTIVE, VQA
+from vqa_ray.training.chat.validate import usual_metric
+from vqa_ray.training.config import CHAT, CONTRASTIVE, VQA
 from vqa_ray.training.data.captions import NO_CAPTION
+from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.prepared import PreparedTraining
 from vqa_ray.training.start import StartInfo
 
@@ -37,11 +39,11 @@ def training_summary(
     """Gather what report and card say."""
     spec, rows, log = request.spec, prepared.rows, evaluation.log
     best = log.best
-    skipped = [Skipped("reading", "could not be read", rows.failed)] if rows.failed else []
-    if spec.validation and prepared.validation.failed:
-        skipped.append(Skipped("reading the rows to validate on", "could not be read", prepared.validation.failed))
+    skipped = _unread("reading", rows)
+    if spec.validation:
+        skipped += _unread("reading the rows to validate on", prepared.validation)
     if rows.unanswered:
-        skipped.append(Skipped("training", "no answer" if spec.task == VQA else NO_CAPTION, rows.unanswered))
+        skipped.append(Skipped("training", NO_CAPTION if spec.task == CONTRASTIVE else "no answer", rows.unanswered))
     outside = int(prepared.targets.without) - rows.unanswered
     if outside:
         skipped.append(Skipped("training", "no answer of the vocabulary", outside))
@@ -78,8 +80,16 @@ def training_summary(
         base_model=_hub_name(spec.model),
         license=spec.licence or _licence_of_base(request),
         adapter=spec.lora and spec.lora_export == "adapter",
+        metric=spec.metric or usual_metric(prepared.validation) if spec.task == CHAT else None,
+        architecture=request.begin.architecture if isinstance(request.begin, StartInfo) else None,
         task=spec.task,
     )
+
+
+def _unread(where: str, rows: LabelledRows) -> list[Skipped]:
+    """Count the rows that could not be read, by error code where they are known."""
+    counted = rows.failures or ({"could not be read": rows.failed} if rows.failed else {})
+    return [Skipped(where, code, number) for code, number in counted.items()]
 
 
 def _recipe(spec: FinetuneSpec) -> Mapping[str, object]:
@@ -100,6 +110,16 @@ def _recipe(spec: FinetuneSpec) -> Mapping[str, object]:
         "seed",
         "dtype",
         "lora",
+        "lora_rank",
+        "lora_alpha",
+        "lora_dropout",
+        "full",
+        "train_projector",
+        "projector_learning_rate",
+        "gradient_checkpointing",
+        "max_pixels",
+        "max_tokens",
+        "metric",
         "auxiliary",
         "shape",
     )
@@ -108,7 +128,9 @@ def _recipe(spec: FinetuneSpec) -> Mapping[str, object]:
         value = getattr(spec, name)
         if value is None or value is False or value in ([], {}) or (spec.augment == "none" and "augment_" in name):
             continue
-        if name == "head_multiplier" and spec.task == CONTRASTIVE and not spec.auxiliary:
+        if name == "head_multiplier" and spec.task != VQA and not spec.auxiliary:
+            continue
+        if name.startswith("lora_") and not spec.lora:
             continue
         if isinstance(value, dict):
             value = ", ".join(f"{key} {number}" for key, number in value.items())

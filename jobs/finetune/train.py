@@ -8,26 +8,26 @@ import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.train import TrainingFailedError
 
-from vqa_ray.errors import RunError
+from vqa_ray.errors import OutageError, RunError
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
-from vqa_ray.jobs.runtime.cluster.failures import reason
+from vqa_ray.jobs.runtime.cluster.failures import reason, typed_failure
 from vqa_ray.jobs.runtime.progress import ProgressLine, background, log_progress, time_left
 from vqa_ray.pipelines import training as pipeline
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
-from vqa_ray.readers.listing import absolute
 from vqa_ray.storage.delete import delete
 from vqa_ray.storage.filesystem import read_bytes
+from vqa_ray.training.chat.validate import usual_metric
 from vqa_ray.training.config import (
+    CHAT,
     CONTRASTIVE,
-    VQA,
+    ChatConfig,
     CheckpointPolicy,
     LoraConfig,
     OptimizerConfig,
@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 _STARTING = "starting the training workers and loading the model"
 # Of AdamW, as ViLT (torch's own) and CLIP (Radford et al. 2021, table 18) were trained.
 _EPSILON, _CLIP_EPSILON = 1e-8, 1e-6
+_CHAT_BETAS = (0.9, 0.999)
 
 
 def training_config(request: TrainingRequest, prepared: PreparedTraining) -> TrainingConfig:
@@ -56,31 +57,66 @@ def training_config(request: TrainingRequest, prepared: PreparedTraining) -> Tra
         steps_per_epoch=prepared.schedule.steps_per_epoch,
         rows=len(prepared.schedule),
         batch_size=spec.batch_size,
-        optimizer=OptimizerConfig(
-            learning_rate=spec.learning_rate,
-            head_multiplier=spec.head_multiplier,
-            weight_decay=spec.weight_decay,
-            warmup_fraction=spec.warmup_fraction,
-            gradient_clip=spec.gradient_clip,
-            epsilon=_CLIP_EPSILON if spec.task == CONTRASTIVE else _EPSILON,
-        ),
+        optimizer=_optimizer(spec),
         dropout=spec.dropout,
         lora=_lora(request) if spec.lora else None,
         auxiliary=tuple(len(classes) for classes in prepared.classes.values()),
         dtype=spec.dtype,
-        export_dtype=spec.export_dtype,
+        export_dtype=_export_dtype(request),
         seed=spec.seed,
         patience=spec.patience,
         checkpoints=CheckpointPolicy(spec.checkpoint_every, spec.keep_checkpoints),
         paths=paths if len(prepared.validation) else replace(paths, validation_rows=None),
+        chat=_chat(request, prepared),
     )
 
 
+def _optimizer(spec: FinetuneSpec) -> OptimizerConfig:
+    config = OptimizerConfig(
+        learning_rate=spec.learning_rate,
+        head_multiplier=spec.head_multiplier,
+        weight_decay=spec.weight_decay,
+        warmup_fraction=spec.warmup_fraction,
+        gradient_clip=spec.gradient_clip,
+        epsilon=_CLIP_EPSILON if spec.task == CONTRASTIVE else _EPSILON,
+    )
+    if spec.task != CHAT:
+        return config
+    times = (spec.projector_learning_rate or spec.learning_rate) / spec.learning_rate
+    return replace(config, head_multiplier=times, betas=_CHAT_BETAS, schedule="cosine")
+
+
 def _lora(request: TrainingRequest) -> LoraConfig:
-    spec, begin = request.spec, request.begin
+    spec = request.spec
     # An adapter may be used from another directory, and belongs to the commit that it was trained on.
-    pinned = begin.pinned if isinstance(begin, StartInfo) else spec.model
-    return LoraConfig(spec.lora_rank, base=absolute(spec.model) if Path(spec.model).is_dir() else pinned)
+    return LoraConfig(spec.lora_rank, spec.lora_alpha, spec.lora_dropout, base=request.model)
+
+
+def _chat(request: TrainingRequest, prepared: PreparedTraining) -> ChatConfig | None:
+    spec, begin = request.spec, request.begin
+    if spec.task != CHAT:
+        return None
+    assert isinstance(begin, StartInfo)
+    return ChatConfig(
+        request.model,
+        begin.revisions,
+        train_projector=spec.train_projector or spec.full,
+        gradient_checkpointing=spec.gradient_checkpointing,
+        max_pixels=spec.max_pixels,
+        max_tokens=spec.max_tokens,
+        tokens_per_pass=spec.tokens_per_pass,
+        metric=spec.metric or usual_metric(prepared.validation),
+        validation_answers=spec.validation_answers,
+        max_new_tokens=spec.max_new_tokens,
+    )
+
+
+def _export_dtype(request: TrainingRequest) -> str:
+    """Return the precision of the written weights: for `auto` that of the checkpoint."""
+    if request.spec.export_dtype != "auto":
+        return request.spec.export_dtype
+    begin = request.begin
+    return begin.dtype if isinstance(begin, StartInfo) else "float32"
 
 
 def train(
@@ -105,6 +141,8 @@ def train(
         try:
             pipeline.fit(config, streams, spec.max_failures)
         except (TrainingFailedError, ray.exceptions.RayError, OSError) as error:
+            if isinstance(outage := typed_failure(error), OutageError):
+                raise outage from error
             raise RunError(
                 f"training failed, the same command goes on from its last checkpoint: {reason(error)}"
             ) from error
@@ -148,7 +186,7 @@ def _progress(uri: str) -> dict[str, Any] | None:
 def line(progress: dict[str, Any]) -> str:
     """Describe progress in one line."""
     left = time_left(progress["steps"] - progress["step"], progress["steps_per_s"])
-    measure = "accuracy" if progress["task"] == VQA else "mean recall"
+    measure = "mean recall" if progress["task"] == CONTRASTIVE else "accuracy"
     best = "" if progress["accuracy"] is None else f", best {measure} {progress['accuracy']:.4f}"
     epoch = min(progress["epoch"] + 1, progress["epochs"])
     return (

@@ -29,8 +29,9 @@ from vqa_ray.stages.rethreshold import KEPT_SCORES, Rethreshold, changed_tags
 from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
 from vqa_ray.storage.canonical import canonical_uri, is_same_place, path_below
 from vqa_ray.storage.uri import join, name_of
+from vqa_ray.taxonomy.attribute import Attribute
 from vqa_ray.taxonomy.file import load_taxonomy
-from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def run(spec: RethresholdSpec) -> RunResult:
         if found := unexpected_keys(counts.keys, keys_of_parts(parts)[:, 0]):
             raise RunError(f"--rethreshold {spec.rethreshold}: {found[0]}; it has changed meanwhile")
         timing = manifest.Timing(started, admission.now(), time.monotonic() - begun, counts.rows, {}, 0)
-        content = manifest.build(record, counts, timing, found, ())
+        content = manifest.build(record, counts, timing, found)
         content["parent"] = {"output": spec.rethreshold, "run_id": parent.run_id, "finished": finished}
         lock.check()
         write_bytes_atomic(join(spec.output, CARD), dataset_card(content, retag.schema).encode())
@@ -92,6 +93,8 @@ def _parent(spec: RethresholdSpec) -> tuple[RunRecord, str]:
         raise RequestError(f"{origin}: expected a run directory of `vqa-ray tag`")
     if done is None or done["findings"]:
         raise RequestError(f"{origin}: the run has not finished; finish it with the command that began it")
+    if "second_opinion" in done:
+        raise RequestError(f"{origin}: two models decided its tags, and thresholds fit the scores of one; tag anew")
     if is_same_place(spec.output, spec.rethreshold) or path_below(spec.output, spec.rethreshold):
         raise RequestError(f"--output {spec.output}: lies in the run whose scores decide; use another directory")
     if spec.tags is None and spec.calibration is None:
@@ -137,6 +140,8 @@ def _check_questions(spec: RethresholdSpec, taxonomy: Taxonomy, parent: RunRecor
 
 
 def _other_question(was: Attribute, now: Attribute) -> str:
+    if was.model != now.model:
+        return f"model {was.model} → {now.model}"
     if (was.question, was.mode) != (now.question, now.mode):
         return f"{was.question!r} ({was.mode}) → {now.question!r} ({now.mode})"
     shared = [choice for choice in now.choices if choice in was.choices and now.choices[choice] != was.choices[choice]]

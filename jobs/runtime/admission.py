@@ -6,7 +6,6 @@ import importlib.metadata
 import platform
 import uuid
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -81,15 +80,22 @@ def versions() -> dict[str, str]:
     return {"vqa_ray": __version__, "python": platform.python_version(), **packages}
 
 
-def existing_record(directory: RunDirectory, wanted: RunRecord) -> RunRecord | None:
+def existing_record(
+    directory: RunDirectory, wanted: RunRecord, may_differ: frozenset[str] = frozenset()
+) -> RunRecord | None:
     """Find the record that a command continues, without writing anything; None for a new output.
+
+    Args:
+        directory: the run directory.
+        wanted: the record of the command.
+        may_differ: entries of its `command` that are not compared.
 
     Raises:
         RequestError: the output holds another run or other files, or cannot be read.
     """
     existing = _record_at(directory)
     if existing is not None:
-        require_same_request(directory.output, existing, wanted)
+        require_same_request(directory.output, existing.agreeing_in(may_differ, wanted), wanted)
         return existing
     foreign = [entry.uri for entry in (*directory.foreign_files(), *directory.part_files())]
     refuse_foreign_files(f"--output {directory.output}", foreign, "a run")
@@ -112,12 +118,9 @@ def claim_output(directory: RunDirectory, wanted: RunRecord, inputs: Mapping[str
     existing = existing_record(directory, wanted)
     try:
         for uri, source in inputs.items():
-            if existing is None or _has_grown(source) or read_snapshot(uri) is None:
+            if existing is None or read_snapshot(uri) is None:
                 write_snapshot(uri, snapshot_of(source))
         if existing is not None:
-            if existing.input.get("shards") != wanted.input["shards"]:
-                existing = replace(existing, input=wanted.input)
-                existing.write(directory.record)
             return existing, False
         wanted.write(directory.record)
     except store_failures() as error:
@@ -129,10 +132,6 @@ def release_output(directory: RunDirectory) -> None:
     """Forget a request that was claimed for an output and refused before any row was written."""
     delete(directory.record)
     delete(directory.listing())
-
-
-def _has_grown(source: Source) -> bool:
-    return source.drift is not None and bool(source.drift.taken_in)
 
 
 def _record_at(directory: RunDirectory) -> RunRecord | None:
@@ -150,9 +149,11 @@ def require_same_request(output: str, existing: RunRecord, wanted: RunRecord) ->
     """
     differences = existing.differences(wanted)
     if differences:
+        is_taxonomy = all(each.startswith(("--tags", "--calibration")) for each in differences)
+        more = ", or --update --taxonomy-changed, which asks everything again" if is_taxonomy else ""
         raise RequestError(
             f"--output {output}: holds another run ({existing.job} of {existing.started}): {'; '.join(differences)}; "
-            "use another --output, or the command it was made with"
+            f"use another --output, or the command it was made with{more}"
         )
 
 

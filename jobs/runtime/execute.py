@@ -5,53 +5,71 @@ from __future__ import annotations
 import logging
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import ray
 from ray.data import DataContext
 from ray.data.exceptions import ExecutionTimeoutError
 
+from vqa_ray.cache.entries import CacheUsage
 from vqa_ray.durations import duration
-from vqa_ray.errors import RequestError, RunError, one_line
-from vqa_ray.jobs.runtime.cluster.connect import Cluster, connect_ray
-from vqa_ray.jobs.runtime.cluster.failures import causes, reason
+from vqa_ray.errors import OutageError, RequestError, RunError, TimeSpentError, one_line
+from vqa_ray.jobs.runtime.cluster.connect import connect_ray
+from vqa_ray.jobs.runtime.cluster.failures import reason, typed_failure
 from vqa_ray.jobs.runtime.endpoint import endpoint_of
 from vqa_ray.jobs.runtime.job import Attempt, Job
-from vqa_ray.jobs.runtime.model import gpus_per_actor
+from vqa_ray.jobs.runtime.pools import plan_pools
+from vqa_ray.jobs.runtime.progress_file import ProgressFile
+from vqa_ray.jobs.runtime.reading_time import time_limit
 from vqa_ray.jobs.runtime.watch import ProgressReporter
-from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.models.endpoint.batch import check_results
 from vqa_ray.models.endpoint.probe import require_answer
+from vqa_ray.pipelines.meter import metered
 from vqa_ray.pipelines.ray_context import ExecutionStats, run_context
-from vqa_ray.pipelines.reports import StopOnRequest, delete_reports, report_under
-from vqa_ray.pipelines.resources import (
-    ResourcePlan,
-    ResourceRequest,
-    minimum_resources,
-    plan_resources,
-    require_resources,
-)
+from vqa_ray.pipelines.reading import Reading
+from vqa_ray.pipelines.reports import StopOnRequest, delete_reports, image_sizes, outages, report_under
+from vqa_ray.pipelines.resources import minimum_resources, require_resources
 from vqa_ray.pipelines.write import FencedNames, checkpoint_config, write
 from vqa_ray.readers.estimate import estimate_rows
+from vqa_ray.stages.model_actor import ModelActor
+from vqa_ray.stages.second_opinion import SecondModelActor
+from vqa_ray.stages.size_report import ImageSizes
 
 if TYPE_CHECKING:
     from ray.data._internal.stats import DatasetStatsSummary
 
 logger = logging.getLogger(__name__)
 
-# Rows per call of an actor that asks an endpoint.
-_ENDPOINT_BATCH = 32
 # A refusal in an actor's constructor, which Ray passes on as text alone.
 _REFUSED = re.compile(r"^(?:\([^)]*\) )?vqa_ray\.errors\.(?:ModelLoadError|RequestError): (.+)$", re.MULTILINE)
 # Name of Ray's operator → name in the summary, in the order of the pipeline.
 _NAMES = (
     ("ReadShards", "read"),
     ("PrepareImages", "decode"),
-    ("ModelActor", "model"),
+    ("(ModelActor)", "model"),
+    ("(SecondModelActor)", "second model"),
     ("Write", "write"),
 )
 
 
-def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float], int]:
+class Execution(NamedTuple):
+    """What an execution cost and saw.
+
+    Attributes:
+        stages_s: stage → seconds of work.
+        spilled_bytes: what Ray moved from memory to disk.
+        cache: what the cache was good for; None without one.
+        images, second_images: the sizes in which the model and the second model got their images.
+    """
+
+    stages_s: dict[str, float]
+    spilled_bytes: int
+    cache: CacheUsage | None
+    images: ImageSizes
+    second_images: ImageSizes
+
+
+def execute(job: Job, work: Attempt, invocation: str) -> Execution:
     """Run a job's pipeline.
 
     Args:
@@ -60,77 +78,77 @@ def execute(job: Job, work: Attempt, invocation: str) -> tuple[dict[str, float],
         invocation: prefix of the names of the files that are written.
 
     Returns:
-        Seconds of work by stage, and bytes spilled to disk.
+        What the execution cost and saw.
 
     Raises:
         RequestError: the cluster is too small, or the endpoint of the model does not answer.
-        RunError: the pipeline failed.
+        RunError: the pipeline failed, or the budget of the endpoint or --max-hours is spent.
     """
     spec, directory = job.spec, work.directory
-    endpoint = endpoint_of(spec)
-    if endpoint is not None:
-        require_answer(spec.model, endpoint)
+    endpoints = []
+    for each in (spec, *([job.second.spec] if job.second else [])):
+        endpoint = endpoint_of(each)
+        if endpoint is not None and endpoint.results is not None:
+            own, foreign = check_results(endpoint.results, work.record.run_id)
+            logger.info("%d results of this run, %d of other runs", own, foreign)
+        elif endpoint is not None:
+            require_answer(each.model, endpoint)
+            endpoints.append(endpoint)
     with connect_ray(spec.address) as cluster:
-        plan = plan_job(spec, cluster)
+        plan = plan_pools(spec, job.second, cluster, work.total)
         if not spec.wait_for_cluster:
             require_resources(minimum_resources(plan), cluster.resources, cluster.name)
         context = run_context(plan, checkpoint_config(directory, invocation), spec.no_progress_timeout_s)
         callbacks = [*context.custom_execution_callback_classes, ExecutionStats, StopOnRequest]
         context.custom_execution_callback_classes = callbacks
         ExecutionStats.last = None
-        report_under(context, invocation)
+        report_under(context, invocation, work.record.run_id)
+        reading = Reading(invocation)
+        if (limit := time_limit(spec.max_hours, reading)) is not None:
+            reading.may_stop(context)
         watch = ProgressReporter(
             work.total,
             present=work.present,
             quiet=spec.quiet,
             reports=invocation,
-            # A retry reads only rows that failed before.
+            file=ProgressFile(work, cluster.resources.get("CPU", 0.0), plan.actor_gpus),
+            limit=limit,
             estimate=partial(estimate_rows, job.source),
-            max_error_fraction=spec.max_error_fraction if directory.attempt == 1 else 1.0,
+            max_error_fraction=1.0 if work.is_retry else spec.max_error_fraction,
         )
-        with DataContext.current(context), watch.reporting():
+        with DataContext.current(context), watch.reporting(), metered(context, endpoints, directory.usage):
             try:
                 rows = job.pipeline.build(work, plan)
                 schema, rows_per_file = job.file_schema(work.record), job.rows_per_file(work.total)
-                write(rows, directory, schema, FencedNames(invocation, work.fence), rows_per_file)
+                names = FencedNames(invocation, work.fence)
+                usage = write(rows, directory, schema, names, rows_per_file, cache=getattr(spec, "cache", None))
                 # A short run ends before the reporter looks.
-                watch.count_answered()
+                watch.count()
+                if ExecutionStats.last is not None:
+                    watch.stages_s, _ = _statistics(ExecutionStats.last)
+                if reading.is_cut():
+                    assert limit is not None
+                    raise TimeSpentError(limit.message)
+                images = {each: image_sizes(invocation, each.__name__) for each in (ModelActor, SecondModelActor)}
             except ExecutionTimeoutError as error:
-                raise RunError(
-                    f"nothing has moved for {duration(spec.no_progress_timeout_s)} (--no-progress-timeout-s): "
-                    f"{one_line(error)}"
-                ) from error
+                still = f"nothing has moved for {duration(spec.no_progress_timeout_s)} (--no-progress-timeout-s)"
+                down = [f"{each.store} is down: {each.reason}" for each in outages(invocation) if not each.is_over]
+                if down:
+                    raise OutageError(f"{still}: {'; '.join(down)}; the same command goes on from here") from error
+                raise RunError(f"{still}: {one_line(error)}") from error
             except (ray.exceptions.RayError, OSError) as error:
                 raise _translated(error) from error
             finally:
                 delete_reports(invocation)
+                reading.forget()
         assert ExecutionStats.last is not None
-        return _statistics(ExecutionStats.last)
-
-
-def plan_job(spec: RunSpec, cluster: Cluster) -> ResourcePlan:
-    """Plan where the parts of a job run."""
-    low, high = spec.actors() or (None, None)
-    request = ResourceRequest(spec.batch_size, low, high, gpus_per_actor(spec), spec.device)
-    endpoint = endpoint_of(spec)
-    if endpoint is not None:
-        # One process asks as much as the limits allow.
-        batch = spec.batch_size or max(_ENDPOINT_BATCH, endpoint.concurrency)
-        request = ResourceRequest(batch, low or 1, high or 1, None, "cpu")
-    cpus, gpus = cluster.resources.get("CPU", 0.0), cluster.resources.get("GPU", 0.0)
-    plan = plan_resources(cpus, gpus, request, cluster.cores)
-    if spec.compile and (not plan.actor_gpus or spec.device == "cpu"):
-        logger.warning("--compile: is for CUDA; the model runs on CPUs, not compiled")
-    return plan
+        return Execution(*_statistics(ExecutionStats.last), usage, images[ModelActor], images[SecondModelActor])
 
 
 def _translated(error: BaseException) -> RequestError | RunError:
     """Translate a failure of Ray: a wrong request that only a worker could see, or a failed run."""
-    for cause in causes(error):
-        if isinstance(cause, RequestError):
-            # Below the message, Ray Data notes how often it tried.
-            lines = str(getattr(cause, "cause", None) or cause).splitlines()
-            return RequestError(one_line(lines[0] if lines else "", 1000))
+    if (typed := typed_failure(error)) is not None:
+        return typed
     refused = _REFUSED.findall(str(error))
     if refused:
         return RequestError(one_line(refused[-1], 1000))

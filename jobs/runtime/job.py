@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Protocol
 
 import pyarrow as pa
@@ -12,14 +13,20 @@ from ray.data import Dataset
 from vqa_ray import schema as columns
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.image_limits import image_limits
+from vqa_ray.jobs.runtime.images_from import check_rows, image_table, join_images
 from vqa_ray.jobs.runtime.progress import announce_when_slow
+from vqa_ray.jobs.runtime.second_model import OpenedSecond
 from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.jobs.spec.grouping_group import GroupingGroup
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.pipelines.read_images import ImageConfig
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.readers.changes.recorded_input import earlier_run
 from vqa_ray.readers.source import parse_keep
+from vqa_ray.row_text.config import TextConfig
+from vqa_ray.row_text.hidden_columns import TEXT
+from vqa_ray.row_text.template import word
 from vqa_ray.runs.claims import Fence
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
@@ -40,6 +47,7 @@ class Attempt:
         present: number of rows that are written already.
         total: number of all rows; None when unknown.
         fence: the right to write to the directory.
+        is_retry: whether all of them have failed before.
     """
 
     record: RunRecord
@@ -48,10 +56,15 @@ class Attempt:
     present: int
     total: int | None
     fence: Fence
+    is_retry: bool = False
 
 
 class Pipeline(Protocol):
     """Builds the lazy dataset of a job; each job brings its own."""
+
+    @property
+    def model(self) -> Checkpoint:
+        """The model, opened."""
 
     def build(self, work: Attempt, plan: ResourcePlan) -> Dataset:
         """Build the rows of `work`, lazily.
@@ -73,6 +86,8 @@ class Job:
         pipeline: builds the rows.
         limits: shard → rows to read of it; None for all.
         write_derived: called with the part files when all rows are written, before the manifest.
+        second: the second model; None without one.
+        may_differ: entries of the record's command that an update may change, which asks everything again.
     """
 
     record: RunRecord
@@ -82,6 +97,8 @@ class Job:
     pipeline: Pipeline
     limits: Mapping[int, int] | None = None
     write_derived: Callable[[Sequence[str]], None] | None = None
+    second: OpenedSecond | None = None
+    may_differ: frozenset[str] = frozenset()
 
     @property
     def total(self) -> int | None:
@@ -122,9 +139,14 @@ def open_input(
     reads_context: bool = False,
     reads_several: bool = False,
     question_template: str | None = None,
+    text: TextConfig | None = None,
 ) -> Source:
     """Open the input of a spec; see `InputConfig` for the arguments."""
+    if text is None:
+        # Without a column to put in, nothing words the questions later.
+        questions = [word(question, {}) for question in questions]
     keep, keep_as = parse_keep(spec.keep)
+    table = image_table(spec)
     config = InputConfig(
         uri=spec.input,
         format=spec.input_format,
@@ -134,13 +156,25 @@ def open_input(
         questions=tuple(questions),
         needs_question=needs_question,
         image_root=spec.image_root,
+        allow_local=tuple(spec.allow_local),
         encoding=spec.encoding,
         reads_context=reads_context,
         reads_several=reads_several,
         question_template=question_template,
+        text=text,
+        together=spec.group_by if isinstance(spec, GroupingGroup) and spec.is_together else None,
+        group_by=spec.group_by if isinstance(spec, GroupingGroup) else None,
+        pages=spec.page_range(),
     )
+    if table is not None:
+        # The id of a row is its key; what it says of an image itself does not count.
+        key = {"image_id": table.ours}
+        config = replace(config, columns={**config.columns, **key}, needs_image=False, reads_images=False)
     with announce_when_slow(f"reading the listing of {redacted_uri(spec.input)}"):
-        return open_source(config, earlier_run(spec.output, update=spec.update))
+        source = open_source(config, earlier_run(spec.output, update=spec.update))
+    if table is not None:
+        check_rows(spec, source)
+    return source
 
 
 def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
@@ -149,9 +183,11 @@ def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
     Raises:
         RequestError: a kept column has the name of an output column.
     """
-    kept = [field.with_name(columns.written_name(field.name)) for field in source.passthrough]
-    for field, theirs in zip(kept, source.config.keep, strict=False):
-        if field.name in form.names:
+    read = zip_longest(source.passthrough, source.config.keep)
+    named = [(field, theirs) for field, theirs in read if not field.name.startswith(TEXT)]
+    kept = [field.with_name(columns.written_name(field.name)) for field, _ in named]
+    for field, theirs in zip(kept, (theirs for _, theirs in named), strict=True):
+        if theirs is not None and field.name in form.names:
             new = "truth" if theirs in ("answer", "answers") else f"input_{theirs}"
             raise RequestError(
                 f"--keep {theirs}: the output has a column {field.name!r} of its own; keep yours under another name: "
@@ -160,12 +196,18 @@ def output_schema(form: pa.Schema, source: Source) -> pa.Schema:
     return columns.with_kept(form, kept)
 
 
-def image_config(spec: RunSpec, work: Attempt, model: Checkpoint) -> ImageConfig:
-    """Give the configuration of fetching and decoding for a spec."""
+def image_config(spec: RunSpec, work: Attempt, model: Checkpoint, decoding: str = "") -> ImageConfig:
+    """Give the configuration of fetching and decoding for a spec; `decoding` names the second of two."""
     return ImageConfig(
         model.transform,
         image_limits(spec),
         spec.fast_decode,
         spec.allow_http,
-        f"{work.record.run_id}-{work.directory.attempt}",
+        f"{work.record.run_id}-{work.directory.attempt}{decoding}",
+        # The rows that a second model gets have been joined.
+        None if decoding else join_images(spec),
+        isinstance(spec, GroupingGroup) and spec.is_together,
+        spec.outage_timeout_s,
+        spec.row_timeout_s,
+        spec.dpi,
     )

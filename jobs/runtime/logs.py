@@ -15,13 +15,20 @@ from typing import Any, TextIO
 
 
 class _Json(logging.Formatter):
-    """One JSON object per message; `extra={"fields": {…}}` is put into it."""
+    """One JSON object per message, with the run that is under way; `extra={"fields": {…}}` is put into it.
+
+    Attributes:
+        run_id: of the run that this process works on; None before one is known.
+    """
+
+    run_id: str | None = None
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
+            **({} if _Json.run_id is None else {"run_id": _Json.run_id}),
             **getattr(record, "fields", {}),
         }
         return json.dumps(entry, ensure_ascii=False)
@@ -40,6 +47,16 @@ def configure(quiet: bool, log_format: str) -> None:
     logger.handlers = [handler]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
+
+
+@contextmanager
+def of_run(run_id: str) -> Iterator[None]:
+    """Put the id of a run into every JSON line while the block runs."""
+    before, _Json.run_id = _Json.run_id, run_id
+    try:
+        yield
+    finally:
+        _Json.run_id = before
 
 
 @contextmanager

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from vqa_ray.errors import RequestError
+from vqa_ray.jobs.runtime.answer_cache import cache_of
 from vqa_ray.jobs.runtime.cluster.connect import given_address
 from vqa_ray.jobs.runtime.endpoint import endpoint_of
 from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.field import Spec
-from vqa_ray.jobs.spec.groups import EngineGroup
+from vqa_ray.jobs.spec.groups import EngineGroup, GenerationGroup
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, RetrieveSpec, TagSpec
+from vqa_ray.jobs.spec.instruct import InstructSpec
 from vqa_ray.models.chat.vllm_options import gpus_per_engine, parse_engine_options
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import UNRECORDED_ANSWER_TOKENS, UNRECORDED_CAPTION_TOKENS
@@ -26,6 +28,7 @@ from vqa_ray.runs.record import RunRecord
 logger = logging.getLogger(__name__)
 
 _MAX_NEW_TOKENS = "max_new_tokens"
+Generating: TypeAlias = AnswerSpec | CaptionSpec | InstructSpec
 
 
 def open_model(spec: RunSpec, task: Task) -> Checkpoint:
@@ -38,9 +41,7 @@ def open_model(spec: RunSpec, task: Task) -> Checkpoint:
     if spec.device not in (None, "cpu") and given_address(spec.address) is None:
         named_device(spec.device)
     with announce_when_slow(f"looking at the model {spec.model}"):
-        model = Checkpoint.open(spec.model)
-    if isinstance(spec, EngineGroup):
-        model = model.limited(spec.max_pixels)
+        model = open_checkpoint(spec, spec.model)
     model.family.require(task, spec.model)
     model_options(spec, model).check()
     for note in model.notes:
@@ -53,6 +54,13 @@ def open_model(spec: RunSpec, task: Task) -> Checkpoint:
     return model
 
 
+def open_checkpoint(spec: Spec, reference: str) -> Checkpoint:
+    """Open a model with the adapter and the bound of images of a spec."""
+    if not isinstance(spec, EngineGroup):
+        return Checkpoint.open(reference)
+    return Checkpoint.open(reference, lora=spec.lora).limited(spec.max_pixels)
+
+
 def model_options(spec: RunSpec, model: Checkpoint) -> ModelOptions:
     """Take the options of loading and prompting a model out of a spec."""
     return ModelOptions.of(
@@ -61,9 +69,10 @@ def model_options(spec: RunSpec, model: Checkpoint) -> ModelOptions:
         dtype=spec.dtype,
         compile=spec.compile,
         prompt_template=spec.prompt_template if isinstance(spec, AnswerSpec | TagSpec | RetrieveSpec) else None,
-        max_new_tokens=spec.max_new_tokens if isinstance(spec, AnswerSpec | CaptionSpec) else None,
-        num_beams=spec.num_beams if isinstance(spec, AnswerSpec | CaptionSpec) else None,
+        max_new_tokens=spec.max_new_tokens if isinstance(spec, GenerationGroup) else None,
+        num_beams=spec.num_beams if isinstance(spec, GenerationGroup) else None,
         endpoint=endpoint_of(spec),
+        cache=cache_of(spec),
         **engine_of(spec),
     )
 
@@ -94,16 +103,16 @@ def gpus_per_actor(spec: RunSpec) -> float | None:
     return gpus_per_engine(parse_engine_options(spec.engine_option), spec.num_gpus)
 
 
-def record_length(record: RunRecord, spec: AnswerSpec | CaptionSpec, model: Checkpoint) -> RunRecord:
+def record_length(record: RunRecord, spec: Generating, model: Checkpoint) -> RunRecord:
     """Add the limit of new tokens to a record, so that a run keeps it when a later default differs."""
     if not model.family.is_generative:
         return record
     generation = model_options(spec, model).generation()
-    limit = generation.max_new_tokens if isinstance(spec, AnswerSpec) else generation.caption_max_new_tokens
+    limit = generation.caption_max_new_tokens if isinstance(spec, CaptionSpec) else generation.max_new_tokens
     return replace(record, model={**record.model, _MAX_NEW_TOKENS: limit})
 
 
-def recorded_options(spec: AnswerSpec | CaptionSpec, model: Checkpoint, record: RunRecord) -> ModelOptions:
+def recorded_options(spec: Generating, model: Checkpoint, record: RunRecord) -> ModelOptions:
     """Take the options of a spec, with the limit of new tokens that its run began with."""
     options = model_options(spec, model)
     if not model.family.is_generative or spec.max_new_tokens is not None:
@@ -112,5 +121,5 @@ def recorded_options(spec: AnswerSpec | CaptionSpec, model: Checkpoint, record: 
     if limit is None:
         style = prompting(options.prompt_template or model.family.template)
         answer = style.max_new_tokens or UNRECORDED_ANSWER_TOKENS
-        limit = answer if isinstance(spec, AnswerSpec) else UNRECORDED_CAPTION_TOKENS
+        limit = UNRECORDED_CAPTION_TOKENS if isinstance(spec, CaptionSpec) else answer
     return replace(options, max_new_tokens=limit)

@@ -9,17 +9,20 @@ from vqa_ray.readers import Source
 logger = logging.getLogger(__name__)
 
 
-def log_drift(source: Source, *, trains: bool = False) -> None:
+def log_drift(source: Source, *, trains: bool = False, updates: bool = False) -> None:
     """Log what has changed in an input since the run began, and what happens to it.
 
     Args:
         source: of the run.
         trains: whether the run is a training, which adds nothing to its input.
+        updates: whether the run is brought up to date with all of it.
     """
     drift = source.drift
     if not drift:
         return
-    logger.warning("%s: %s", source.config.uri, drift)
+    logger.log(logging.INFO if updates else logging.WARNING, "%s: %s", source.config.uri, drift)
+    if updates:
+        return
     if drift.added and trains:
         logger.warning("  added files are left out; another --output trains on them")
     elif drift.added:
@@ -28,8 +31,6 @@ def log_drift(source: Source, *, trains: bool = False) -> None:
         )
     if drift.grown and not trains:
         logger.warning("  a resumed run answers added lines, too; for a finished run, --update does")
-    if drift.taken_in:
-        logger.warning("  added files are taken in (--update)")
     if drift.changed and not trains:
         logger.warning("  rows that are not written yet are read as they are now; the others stay as they are")
     if drift.gone and source.format == "images" and not trains:

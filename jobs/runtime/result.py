@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vqa_ray.errors import FILTERED
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
@@ -31,6 +33,7 @@ class RunResult:
     def of_manifest(cls, manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> RunResult:
         """Read the result of a run from its manifest."""
         rows, failed = manifest["rows"], manifest["failed"]
+        filtered = sum(count for code, count in manifest["errors"].items() if code in FILTERED)
         return cls(
             output,
             rows,
@@ -38,7 +41,7 @@ class RunResult:
             failed,
             manifest["errors"],
             tuple(manifest["findings"]),
-            failed > max_error_fraction * rows,
+            failed - filtered > max_error_fraction * rows,
         )
 
     def worse(self, other: RunResult) -> RunResult:

@@ -52,9 +52,10 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     record, before = require_finished(job)
     attempts: list[Mapping[str, Any]] = before["attempts"]
     fence.check()
-    for earlier in range(len(attempts)):
-        delete_directory(directory.later(earlier + 2).parts)
-    attempt = directory.later(len(attempts) + 2)
+    number = manifest.next_attempt(before)
+    if number > 2:
+        delete_directory(directory.later(number - 1).parts)
+    attempt = directory.later(number)
     keys = _keys(directory, attempt, job, record, retry)
     if not len(keys):
         logger.info("%s: %s", directory.output, retry.nothing_message())
@@ -64,7 +65,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     done = recover_committed_keys(attempt, fence)
     asked = questions_of(keys) if job.source.multi_question and "question_index" in job.schema.names else None
     tasks = read_tasks(job.source, keys=input_rows, done=done, questions=asked)
-    work = Attempt(record, attempt, tasks, size(done), len(input_rows), fence)
+    work = Attempt(record, attempt, tasks, size(done), len(input_rows), fence, is_retry=True)
     timing = write_rows(job, work)
     uris = [entry.uri for entry in attempt.part_files()]
     came_back = keys_of_parts(uris)
@@ -74,7 +75,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     fence.check()
     apply_retry([entry.uri for entry in directory.part_files()], uris, attempt.attempt)
     entry = {"attempt": attempt.attempt, "codes": retry.names(), "rows": counts.rows, "ok": counts.ok}
-    result = finish_run(job, work, timing, [*attempts, entry])
+    result = finish_run(job, work, timing, {**before, "attempts": [*attempts, entry]})
     delete_directory(attempt.parts)
     return result
 
@@ -92,11 +93,6 @@ def require_finished(job: Job) -> tuple[RunRecord, dict[str, Any]]:
             f"--retry-failed: {directory.output} holds no finished run; run the command without --retry-failed first"
         )
     admission.require_same_request(directory.output, record, job.record)
-    if finished["input"].get("shards") != len(job.source.shards):
-        raise RequestError(
-            f"--retry-failed: {directory.output} does not hold yet what was added to its input; run the command with "
-            "--update and without --retry-failed first"
-        )
     return record, finished
 
 
@@ -106,6 +102,10 @@ def _keys(
     """Give the keys of an attempt: those it began with, or the rows that have failed by now; see `failed_rows`."""
     under_way = RunRecord.read(attempt.record)
     if under_way is not None:
+        if "retry_failed" not in under_way.command:
+            raise RequestError(
+                f"--retry-failed: an update is under way in {directory.output}; finish it with --update first"
+            )
         codes = under_way.command["retry_failed"]
         if codes != retry.names():
             raise RequestError(

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn, Protocol
 
@@ -26,6 +27,9 @@ from vqa_ray.jobs.runtime import logs
 _GRACE_S = 8.0
 # `timeout` and terminals may deliver one request twice.
 _REPEAT_S = 0.5
+_KEEP_S = 0.01
+# More than the structure of any C library.
+_SIGACTION_BYTES = 512
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -77,6 +81,32 @@ class StopSignals:
             # A command under nohup outlives its terminal.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._raise)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep the handlers while Ray's core starts or ends and installs others, which end the process at once."""
+        if not self._installed:
+            yield
+            return
+        libc, ended = ctypes.CDLL(None), threading.Event()
+        handlers = {number: ctypes.create_string_buffer(_SIGACTION_BYTES) for number in _SIGNALS}
+        for number, handler in handlers.items():
+            libc.sigaction(number, None, handler)
+
+        def keep() -> None:
+            while not ended.wait(_KEEP_S):
+                for number, handler in handlers.items():
+                    libc.sigaction(number, handler, None)
+
+        # Python sets handlers in the main thread alone, which waits for Ray.
+        thread = threading.Thread(target=keep, name="handlers", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            self.reinstall()
 
     @property
     def has_lost_output(self) -> bool:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from vqa_ray.errors import RunError
 from vqa_ray.storage.store_errors import store_reason
 
-# The exceptions of botocore are no OSErrors.
-_PACKAGES = ("botocore", "aiobotocore", "gcsfs", "adlfs", "azure")
+# The exceptions of these are no OSErrors.
+_PACKAGES = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "adlfs", "azure")
 
 
 def is_store_failure(error: Exception) -> bool:

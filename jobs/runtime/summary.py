@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from vqa_ray.durations import duration
+from vqa_ray.errors import FILTERED
+from vqa_ray.jobs.runtime.answer_cache import summary_line
+from vqa_ray.jobs.runtime.images_seen import seen_line
 from vqa_ray.jobs.runtime.result import RunResult
 
 logger = logging.getLogger(__name__)
 
 # The verb of a job for its rows.
-_VERBS = {"tag": "tagged", "caption": "captioned", "index": "embedded", "retrieve": "scored"}
+_VERBS = {"tag": "tagged", "caption": "captioned", "index": "embedded", "retrieve": "scored", "instruct": "written"}
 _BUNDLED = "bundled:"
 
 
@@ -51,7 +54,11 @@ def summary_lines(manifest: Mapping[str, Any], output: str) -> list[str]:
     counted, of = f"{manifest['rows']:,} rows", _input_rows(manifest)
     if of != manifest["rows"]:
         counted = f"{counted} (a question each) of {of:,} input rows"
-    lines = [f"{counted}: {manifest['ok']:,} {verb}, {manifest['failed']:,} failed → {output}"]
+    filtered = sum(rows for code, rows in manifest["errors"].items() if code in FILTERED)
+    failed = f"{manifest['failed'] - filtered:,} failed" + (f", {filtered:,} filtered" if filtered else "")
+    lines = [f"{counted}: {manifest['ok']:,} {verb}, {failed} → {output}"]
+    if manifest.get("gone"):
+        lines.append(f"  gone from the input: {manifest['gone']:,} rows, marked (status `gone`)")
     if manifest["errors"]:
         lines.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
     if manifest["warnings"]:
@@ -65,6 +72,12 @@ def summary_lines(manifest: Mapping[str, Any], output: str) -> list[str]:
         what = "captions" if manifest["job"] == "caption" else "answers"
         limit = manifest["model"].get("max_new_tokens", "the limit of new")
         lines.append(f"  {cut:,} {what} were cut at {limit} tokens; --max-new-tokens allows more")
+    if (used := manifest.get("usage")) is not None:
+        cost = "" if used["cost"] is None else f", cost {used['cost']:.6g}"
+        lines.append(
+            f"  endpoint: {used['requests']:,} requests, {used['prompt_tokens']:,} tokens read, "
+            f"{used['completion_tokens']:,} written{cost}"
+        )
     if manifest["rows_sharing_a_row_id"]:
         lines.append(f"  {manifest['rows_sharing_a_row_id']:,} rows share their row_id with another row")
     questions = f", {speed['questions_per_s']:,.1f} questions/s" if manifest["questions"] else ""
@@ -73,8 +86,25 @@ def summary_lines(manifest: Mapping[str, Any], output: str) -> list[str]:
         f"  {duration(timing['duration_s'])}, {speed['images_per_s']:,.1f} images/s{questions}"
         + (f"; {earlier:,} rows were there already" if earlier else "")
     )
+    if "second_opinion" in manifest:
+        lines.append(_second_opinion(manifest["second_opinion"], timing["stages_s"]))
+    lines += map(seen_line, manifest.get("images_seen", ()))
+    if "cache" in manifest:
+        lines.append(summary_line(manifest["cache"]))
     if timing["stages_s"]:
         lines.append(
             "  work: " + ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in timing["stages_s"].items())
         )
     return lines
+
+
+def _second_opinion(counts: Mapping[str, Any], seconds: Mapping[str, float]) -> str:
+    """Write the share of the second model in a run's rows and in the work of its last process."""
+    share = counts["asked"] / max(1, counts["rows"])
+    work = seconds.get("second model", 0.0)
+    both = work + seconds.get("model", 0.0)
+    return (
+        f"  second opinion: {counts['model']['reference']} was asked about {counts['asked']:,} rows ({share:.1%}), "
+        f"decides {counts['decided']:,}, agrees on {counts['agreed']:,} of {counts['compared']:,} that both answered"
+        + (f"; {work / both:.0%} of the models' time" if both else "")
+    )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vqa_ray.errors import TooManyErrors, VqaRayError
+from vqa_ray.errors import TooManyErrors, VqaRayError, one_line
 from vqa_ray.jobs.runtime.logs import console
 from vqa_ray.jobs.runtime.progress import POLL_S, ProgressLine, background, log_progress, progress_line, round_estimate
-from vqa_ray.pipelines.reports import StopOnRequest, returned_rows
+from vqa_ray.jobs.runtime.progress_file import ProgressFile
+from vqa_ray.jobs.runtime.reading_time import TimeLimit
+from vqa_ray.pipelines.reports import StopOnRequest, outages, returned_rows
 from vqa_ray.readers.estimate import Estimate
 from vqa_ray.stages.row_report import ReturnedRows
 from vqa_ray.storage.store_errors import store_failures
@@ -38,6 +39,8 @@ class ProgressReporter:
         present: rows written before.
         quiet: show warnings only.
         reports: prefix of the names of the model actors' reports.
+        file: takes the progress, for `vqa-ray watch`.
+        limit: ends the reading; None for no end before the last row.
         max_error_fraction: a larger fraction of failed rows stops the run.
     """
 
@@ -48,6 +51,8 @@ class ProgressReporter:
         present: int,
         quiet: bool,
         reports: str,
+        file: ProgressFile,
+        limit: TimeLimit | None = None,
         max_error_fraction: float,
         estimate: Callable[[], Estimate | None] | None = None,
     ) -> None:
@@ -56,6 +61,9 @@ class ProgressReporter:
         self._total, self._present, self._quiet = total, present, quiet
         self._reports, self._max_error_fraction = reports, max_error_fraction
         self._answered, self._counted = ReturnedRows(), present
+        self._down: set[str] = set()
+        self._file, self._limit = file, limit
+        self.stages_s: Mapping[str, float] = {}
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
@@ -67,6 +75,11 @@ class ProgressReporter:
         try:
             with background(self._run):
                 yield
+        except BaseException as error:
+            self._file.close(one_line(error) or type(error).__name__, self.stages_s)
+            raise
+        else:
+            self._file.close("", self.stages_s)
         finally:
             StopOnRequest.error = None
 
@@ -96,19 +109,37 @@ class ProgressReporter:
     def count_answered(self) -> ReturnedRows:
         """Count the rows answered by this execution, and log its first error once."""
         before, now = self._answered, returned_rows(self._reports)
+        if now.rows < before.rows:
+            # The reports are deleted: the run ends.
+            return before
         self._answered = now
         if now.first_error is not None and before.first_error is None:
             logger.warning("first error: %s", now.first_error, extra={"fields": {"first_error": now.first_error}})
         return now
 
-    def _look(self) -> int:
-        """Count the rows answered by now, with those written before; stop a hopeless run."""
+    def _log_outages(self) -> None:
+        """Log the stores that are down, and up again, once each."""
+        for each in outages(self._reports):
+            if (each.store in self._down) == each.is_over:
+                (self._down.remove if each.is_over else self._down.add)(each.store)
+                reason = "is up again" if each.is_over else f"is down, waiting (--outage-timeout-s): {each.reason}"
+                logger.warning("%s %s", each.store, reason)
+
+    def count(self) -> ReturnedRows:
+        """Count the rows answered by now, with those written before, and let the file take them."""
         now = self.count_answered()
+        self._log_outages()
         # A row that is repeated after a failure counts twice.
         rows = self._present + now.rows
-        if self._total is not None:
-            rows = min(rows, self._total)
-        self._counted = rows
+        self._counted = rows if self._total is None else min(rows, self._total)
+        self._file.update(self._counted, now, self._total, self._about, sorted(self._down))
+        return now
+
+    def _look(self) -> int:
+        """Count the rows; end the reading when it is time, and stop a hopeless run."""
+        now, rows = self.count(), self._counted
+        if self._limit is not None:
+            self._limit.look(now)
         if StopOnRequest.error is None and is_hopeless(now, self._total, self._max_error_fraction):
             StopOnRequest.error = TooManyErrors(
                 f"stopped: {now.failed:,} of the first {now.rows:,} rows failed, more than --max-error-fraction "
@@ -125,12 +156,11 @@ class ProgressReporter:
             TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
         )
-        begun = time.monotonic()
         with Progress(*columns, console=Console(file=console()), transient=True) as bar:
             task = bar.add_task(_LOADING, total=self._total, completed=self._present, speed="")
             while not stop.wait(POLL_S):
                 rows = self._look()
-                speed = (rows - self._present) / (time.monotonic() - begun)
+                speed = self._file.state.rows_per_s
                 shown = "rows" if rows > self._present else _LOADING
                 total = self._total
                 if total is None and self._about is not None and rows < self._about:
@@ -140,11 +170,8 @@ class ProgressReporter:
                 )
 
     def _lines(self, stop: threading.Event) -> None:
-        begun, present = time.monotonic(), self._present
-
         def line() -> ProgressLine | None:
-            rows = self._counted
-            speed = (rows - present) / (time.monotonic() - begun)
+            rows, speed = self._counted, self._file.state.rows_per_s
             fields = {
                 "rows": rows,
                 "total": self._total,

@@ -11,6 +11,7 @@ from vqa_ray.index.search.row_table import IndexRows
 from vqa_ray.index.search.searcher import Searcher
 from vqa_ray.index.search.verify import Verifier
 from vqa_ray.index.source_images import SourceImages
+from vqa_ray.jobs.runtime.answer_cache import compacted_cache, keep_answers
 from vqa_ray.jobs.runtime.output_file import check_file, check_page
 from vqa_ray.jobs.search import output as search_output
 from vqa_ray.jobs.search.outcome import Outcome
@@ -34,7 +35,9 @@ def run(spec: SearchSpec) -> None:
     hits = Searcher(index).search(query, top_k=spec.wanted, filter=filter, exact=True if spec.exact else None)
     ranked, verified = Ranked(hits.positions, hits.scores), None
     if check is not None:
-        verified = Verifier(check, SourceImages(index))(hits.positions.tolist(), spec.top_k)
+        with compacted_cache(spec):
+            verified = Verifier(check, SourceImages(index))(hits.positions.tolist(), spec.top_k)
+            keep_answers(check.model.cache)
         ranked = apply_verdicts(hits.positions, hits.scores, verified, spec.top_k)
     table = hits_table(ranked, rows.take(ranked.positions))
     outcome = Outcome(spec, index, model, rows.tagged, hits, verified, table)

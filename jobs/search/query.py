@@ -11,12 +11,15 @@ from vqa_ray.index.search import query
 from vqa_ray.index.search.scoring import Query
 from vqa_ray.index.search.verify import Verification
 from vqa_ray.index.source_images import SourceImages
+from vqa_ray.jobs.runtime.answer_cache import cache_of
 from vqa_ray.jobs.runtime.calibration import read_calibration
+from vqa_ray.jobs.runtime.endpoint import endpoint_of
 from vqa_ray.jobs.runtime.image_limits import image_limits
-from vqa_ray.jobs.runtime.model import engine_of
+from vqa_ray.jobs.runtime.model import engine_of, open_checkpoint
 from vqa_ray.jobs.runtime.predicate import parse_checked
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.endpoint.probe import require_answer
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.storage.uri import redacted_uri
@@ -30,12 +33,21 @@ def verification_from_spec(spec: SearchSpec) -> Verification | None:
     """
     if spec.verify is None or spec.verify_model is None:
         return None
-    model = Checkpoint.open(spec.verify_model).limited(spec.max_pixels)
+    model = open_checkpoint(spec, spec.verify_model)
     model.family.require("score", spec.verify_model)
+    endpoint = endpoint_of(spec, spec.verify_model, "--verify-model")
     options = ModelOptions.of(
-        model, device=spec.device, dtype=spec.dtype, prompt_template=spec.prompt_template, **engine_of(spec)
+        model,
+        device=spec.device,
+        dtype=spec.dtype,
+        prompt_template=spec.prompt_template,
+        endpoint=endpoint,
+        cache=cache_of(spec),
+        **engine_of(spec),
     )
     options.check()
+    if endpoint is not None:
+        require_answer(spec.verify_model, endpoint)
     calibration = read_calibration(spec.calibration, model)
     predicate = parse_checked(
         "--verify", spec.verify, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine

@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from pydantic import model_validator
 
+from vqa_ray.jobs.spec.cache_group import CacheGroup
+from vqa_ray.jobs.spec.endpoint_group import EndpointGroup
 from vqa_ray.jobs.spec.field import option
 from vqa_ray.jobs.spec.groups import (
     DeviceGroup,
@@ -30,10 +32,15 @@ _OF_VERIFY = (
     "engine",
     "engine_option",
     "max_pixels",
+    "cache",
+    "cache_max_bytes",
+    *EndpointGroup.model_fields,
 )
 
 
-class SearchSpec(LoggingGroup, ExpressionGroup, EngineGroup, PrecisionGroup, DeviceGroup, ImageGroup):
+class SearchSpec(
+    LoggingGroup, ExpressionGroup, EngineGroup, EndpointGroup, CacheGroup, PrecisionGroup, DeviceGroup, ImageGroup
+):
     """Find the images of an index that are most like a text, an image or both; a VQA model may have the last word."""
 
     group: ClassVar[str] = "Search"

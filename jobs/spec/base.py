@@ -12,9 +12,13 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
+from vqa_ray.jobs.spec.document_group import DocumentGroup
+from vqa_ray.jobs.spec.faults_group import FaultsGroup
 from vqa_ray.jobs.spec.field import extra_of, option
 from vqa_ray.jobs.spec.groups import ClusterGroup, DeviceGroup, InputGroup, LoggingGroup, ModelGroup, OutputGroup
+from vqa_ray.jobs.spec.lineage_group import LineageGroup
 from vqa_ray.jobs.spec.retry_codes import Retry
+from vqa_ray.jobs.spec.time_group import TimeGroup
 
 
 def _range(value: object) -> object:
@@ -39,7 +43,7 @@ def bounds(workers: str) -> tuple[int, int]:
     return int(low), int(high or low)
 
 
-class JobSpec(LoggingGroup, ClusterGroup, OutputGroup, ModelGroup, InputGroup):
+class JobSpec(LoggingGroup, FaultsGroup, ClusterGroup, OutputGroup, ModelGroup, InputGroup):
     """The options of every job on Ray."""
 
     def command(self) -> dict[str, Any]:
@@ -53,7 +57,7 @@ class JobSpec(LoggingGroup, ClusterGroup, OutputGroup, ModelGroup, InputGroup):
         return self.model_dump(mode="json", include=names)
 
 
-class RunSpec(DeviceGroup, JobSpec):
+class RunSpec(DeviceGroup, TimeGroup, LineageGroup, DocumentGroup, JobSpec):
     """The options of the jobs that write a row per image."""
 
     keep: list[str] = option(

@@ -45,7 +45,9 @@ class InputGroup(ImageGroup):
 
     group: ClassVar[str] = "Input"
 
-    input: str = option("Where the images are: a file, a directory or a prefix (path, s3://, gs://).", unit="URI")
+    input: str = option(
+        "File, directory or prefix (path, s3://, gs://), or a table: delta:URI, iceberg:CATALOG.TABLE.", unit="URI"
+    )
     input_format: Format | None = option(
         "Format of the input. Default: guessed from the names and contents of the files.", None
     )
@@ -60,6 +62,12 @@ class InputGroup(ImageGroup):
         None,
         unit="URI",
         omit_default_from_fingerprint=True,
+    )
+    allow_local: list[str] = option(
+        "Local directory outside of the input's that image references may lead to. Repeatable.",
+        [],
+        unit="DIR",
+        affects_result=False,
     )
     encoding: str | None = option(
         "Encoding of CSV, JSON, sidecar and tag files, e.g. cp1252. Default: UTF-8, -16 or -32, detected.",
@@ -172,6 +180,12 @@ class EngineGroup(Spec):
         "Argument of vLLM's engine, e.g. max_model_len=4096 or quantization=fp8. Repeatable.",
         [],
         unit="KEY=VALUE",
+        omit_default_from_fingerprint=True,
+    )
+    lora: str | None = option(
+        "LoRA adapter to put on the model: a directory, URI or hub name.",
+        None,
+        unit="[NAME=]DIR",
         omit_default_from_fingerprint=True,
     )
     max_pixels: int | None = option(

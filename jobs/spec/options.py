@@ -81,7 +81,7 @@ def _parameter(kind: type[Spec], name: str, field: FieldInfo) -> inspect.Paramet
     shape, extra = _plain(field.annotation), extra_of(field)
     annotation: Any
     if extra["argument"]:
-        taken = list[str] if shape is list else shape
+        taken = list[str] if shape in (list, tuple) else shape
         annotation = Annotated[taken | None, typer.Argument(help=field.description, metavar=extra["unit"])]
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
     option = option_name(name, kind)

@@ -27,7 +27,7 @@ class Retry:
         codes = frozenset(code.strip() for code in text.split(",") if code.strip())
         if "all" in codes or not codes:
             return cls(None)
-        known = [str(code) for code in ErrorCode]
+        known = [str(code) for code in ErrorCode if code not in (ErrorCode.GONE, ErrorCode.BUDGET_SPENT)]
         for code in sorted(codes - set(known)):
             raise RequestError(f"--retry-failed: unknown error code {code!r}; known are all, {', '.join(known)}")
         return cls(codes)

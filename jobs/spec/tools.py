@@ -1,4 +1,4 @@
-"""The specs of the commands beside the jobs: `browse`, `calibrate`, `catalog`, `export` and `models`."""
+"""The specs of the commands beside the jobs: `browse`, `calibrate`, `catalog`, `export`, `models` and `publish`."""
 
 from __future__ import annotations
 
@@ -77,6 +77,19 @@ class CatalogSpec(LoggingGroup):
     captions: int = option("Captions per product, in the column caption; a list if several.", 0, unit="N")
 
 
+class SchemaSpec(LoggingGroup):
+    """Check a schema of `answer --schema`, and write it as JSON Schema or as the taxonomy of `tag`."""
+
+    schema_of: str = option(
+        "A JSON Schema, tags.yaml, MODULE:CLASS of a pydantic model, or one shipped: document, chart.",
+        unit="SCHEMA",
+        argument=True,
+    )
+    output: str | None = option(
+        "File to write: *.json a JSON Schema, *.yaml a taxonomy. Default: print the JSON Schema.", None, unit="URI"
+    )
+
+
 class ExportSpec(LoggingGroup):
     """Write the rows of a run or an index as CSV or JSON Lines, or the labels of a run for annotation tools.
 
@@ -87,7 +100,7 @@ class ExportSpec(LoggingGroup):
 
     run: str = option("A finished run, or an index.", unit="RUN", argument=True)
     to: str = option(
-        "Format: csv, jsonl, coco, label-studio, fiftyone, hub or submission:BENCHMARK (vqa-v2, pope, …).",
+        "Format: csv, jsonl, coco, label-studio, fiftyone, llava, hub, submission:BENCHMARK (vqa-v2, pope…).",
         unit="FORMAT",
     )
     output: str = option(
@@ -107,3 +120,26 @@ class ModelsSpec(LoggingGroup):
         argument=True,
     )
     words: bool = option("Print every word of the answer vocabulary, one per line.", False)
+
+
+class PublishSpec(LoggingGroup):
+    """Commit the rows of a finished run to a table, once and as a whole; repeated, the command changes nothing.
+
+    Rows that are gone from the input are left out; failed rows have their `status`, as in the run.
+    """
+
+    group: ClassVar[str] = "Publishing"
+
+    run: str = option("A finished run.", unit="RUN", argument=True)
+    to: str = option(
+        "iceberg:CATALOG.NAMESPACE.TABLE, delta:URI, lance:URI or parquet:URI (a file per run).", unit="TABLE"
+    )
+    mode: Literal["merge", "append"] = option(
+        "merge: replace the rows of earlier states of the run and rows with the same key; append: add all rows.",
+        "merge",
+    )
+    by: list[str] = option(
+        "Column of the key of a row. Repeatable. Default: row_id, and question_index where the rows have it.",
+        [],
+        unit="COLUMN",
+    )

@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import math
+import re
 import threading
 import time
 from collections import Counter
@@ -18,7 +19,7 @@ from typing import Any
 from aiohttp import web
 from PIL import Image as PillowImage
 
-ANSWER, TOKENS = "it is red", 100
+ANSWER, TOKENS, WRITTEN = "it is red", 100, 10
 Fault = Callable[[int], str | None]
 
 
@@ -40,6 +41,7 @@ class OpenaiServer:
     text: Callable[[dict[str, Any]], str] = lambda body: ANSWER
     first: dict[str, float] = field(default_factory=dict)
     has_logprobs: bool = True
+    has_usage: bool = True
     key: str | None = None
     url: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -98,11 +100,16 @@ class OpenaiServer:
         text = self.text(body)
         choice: dict[str, Any] = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
         if self.has_logprobs and body.get("logprobs"):
-            tokens = [{"token": word, "logprob": math.log(0.5), "top_logprobs": []} for word in text.split()]
+            tokens = [
+                {"token": word, "bytes": list(word.encode()), "logprob": math.log(0.5), "top_logprobs": []}
+                for word in re.findall(r"\s*\S+", text)
+            ]
             if tokens and body.get("top_logprobs"):
                 tokens[0]["top_logprobs"] = [{"token": t, "logprob": math.log(p)} for t, p in self.first.items()]
             choice["logprobs"] = {"content": tokens}
-        return {"id": f"answer-{number}", "choices": [choice], "usage": {"total_tokens": TOKENS}}
+        usage = {"prompt_tokens": TOKENS - WRITTEN, "completion_tokens": WRITTEN, "total_tokens": TOKENS}
+        content = {"id": f"answer-{number}", "choices": [choice]}
+        return content | ({"usage": usage} if self.has_usage else {})
 
 
 def _error(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -56,7 +56,7 @@ def test_notebook(capsys: pytest.CaptureFixture[str]) -> None:
     run_recipe("In a notebook")
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("AnswerResult(text='")
-    assert len(told) == 1 + len(list(Path("products").glob("*.jpg"))) + 2
+    assert len(told) == 1 + len(list(Path("products").glob("*.jpg"))) + 3
 
 
 def test_ray_pipeline(place: Path) -> None:

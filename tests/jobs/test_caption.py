@@ -252,7 +252,7 @@ def test_a_bound_of_pixels_is_part_of_the_run(tmp_path: Path, qwen: Path, capsys
     assert run_here("caption", source, output, *argv) == 2
     assert "--max-pixels: 784 → not given" in capsys.readouterr().err
     assert run_here("caption", source, tmp_path / "no", "--max-pixels", "9") == 2
-    assert "--max-pixels 9: model fake:: its image processor decides the size" in capsys.readouterr().err
+    assert "--max-pixels 9: model fake: its image processor decides the size" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")

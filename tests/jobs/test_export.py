@@ -81,7 +81,7 @@ def test_a_submission_of_another_benchmark_and_of_several_splits(
 def test_what_cannot_be_exported_is_refused(run: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = ("--output", str(tmp_path / "rows"))
     assert main(["export", run, "--to", "xml", *output]) == 2
-    wanted = "csv, jsonl, coco, label-studio, fiftyone, hub or submission:NAME"
+    wanted = "csv, jsonl, coco, label-studio, fiftyone, llava, hub or submission:NAME"
     assert f"--to xml: unknown format; wanted {wanted}" in capfd.readouterr().err
     assert main(["export", run, "--to", "submission:vqa", *output]) == 2
     assert "--to submission:vqa: unknown benchmark; wanted submission:vqa-v2, " in capfd.readouterr().err

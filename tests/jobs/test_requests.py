@@ -74,8 +74,9 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
             ["answer", *FULL, "--retry-failed", "oops"],
             "vqa-ray answer: --retry-failed: unknown error code 'oops'; known are all, image_missing,"
             " image_fetch_failed, image_undecodable, image_too_large, image_unsupported, image_aspect_ratio,"
-            " question_missing, row_malformed, model_error, row_crashed,"
-            " endpoint_failed, endpoint_refused",
+            " question_missing, text_missing, answer_missing, row_malformed, row_too_long, model_error, row_crashed,"
+            " schema_unfinished, schema_violated, endpoint_failed, endpoint_refused, reply_malformed,"
+            " filtered_excluded, filtered_refusal, filtered_length, filtered_duplicate, filtered_disagreement",
         ),
         (["answer", "--spec", "no.yaml"], "vqa-ray answer: no.yaml: cannot be read: No such file or directory"),
     ],

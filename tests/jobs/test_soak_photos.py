@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -18,7 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.s3 import s3_bucket
+from tests.jobs.commands import kill_after_first_commit
 from tests.jobs.soak import DATA, call, name_of, photos, read_output, written
+from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.storage.atomic import write_bytes_atomic
 
 ROWS_PER_SHARD = 500
@@ -93,12 +93,7 @@ def test_kill_in_the_middle_and_rerun(bucket: str) -> None:
     uri, output = write_input(bucket, "parquet"), f"{bucket}/out-killed"
     command = ["answer", "--input", uri, "--output", output, "--model", "bundled:catalog-vilt", "--quiet"]
     command += ["--question", "is there a dog?", "--rows-per-file", "200"]
-    process = subprocess.Popen([sys.executable, "-m", "vqa_ray.jobs.cli", *command], start_new_session=True)
-    while not written(output):
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.5)
-    process.kill()
-    process.wait()
+    kill_after_first_commit(command, RunDirectory(output))
     before = len(written(output))
     started = time.monotonic()
     done = call(*command)

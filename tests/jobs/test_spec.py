@@ -14,6 +14,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.jobs.commands import COMMANDS, imported
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.jobs.spec.field import group_of
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, TagSpec
 from vqa_ray.jobs.spec.load import load
 from vqa_ray.jobs.spec.options import typer_function
@@ -26,14 +27,6 @@ FULL = {"input": "in", "output": "out", "model": "fake:"}
 def test_examples_are_valid(file: Path) -> None:
     assert file.read_text().startswith(f"# vqa-ray {file.stem} --spec {file.name}\n")
     load(imported(COMMANDS[file.stem].spec), str(file), {})
-
-
-def test_cluster_manifest_asks_for_a_command_that_exists() -> None:
-    manifest = yaml.safe_load((ROOT / "deploy" / "rayjob.yaml").read_text())
-    words = manifest["spec"]["entrypoint"].split()
-    options = {"--" + name.replace("_", "-") for name in AnswerSpec.model_fields}
-    assert words[:2] == ["vqa-ray", "answer"]
-    assert {word for word in words if word.startswith("--")} <= options
 
 
 def test_options_win_over_the_file(tmp_path: Path) -> None:
@@ -54,6 +47,12 @@ def test_every_field_has_one_line_of_help_that_the_command_shows() -> None:
             assert len(field.description) <= 100
             seen[name] = field.description
     assert len(set(seen.values())) == len(seen)
+
+
+def test_the_options_of_updates_stand_together_in_the_help() -> None:
+    for kind in (AnswerSpec, TagSpec, CaptionSpec):
+        found = [name for name in kind.model_fields if group_of(name, kind) == "Updates"]
+        assert sorted(found) == sorted(["update", "forget", "max_gone", *["taxonomy_changed"] * (kind is TagSpec)])
 
 
 def test_placement_and_logging_do_not_make_another_command() -> None:

@@ -11,6 +11,8 @@ import pytest
 from tests.helpers.coloured import NAMES, images_input, parquet_input
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray import schema
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.record import RunRecord
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -66,3 +68,34 @@ def test_kept_column_that_an_attribute_takes(tmp_path: Path, capsys) -> None:
     argv = ("--tags", taxonomy(tmp_path), "--keep", "colour")
     assert run_here("tag", source, tmp_path / "out", *argv) == 2
     assert "kept column 'colour'" in capsys.readouterr().err
+
+
+def test_conditions_a_shortlist_and_a_model_of_an_attribute(
+    tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary: list[str] = []
+    monkeypatch.setattr("vqa_ray.jobs.tag.logger.info", lambda text, *given: summary.append(text % given))
+    source, output = images_input(tmp_path / "in", 6), tmp_path / "out"
+    colour, motif = TAXONOMY["attributes"]
+    attributes = [
+        {**motif, "when": f"colour in [{NAMES[0]}, {NAMES[1]}]", "model": "fake:boxes"},
+        {**colour, "shortlist": {"model": "fake:", "k": 2}},
+    ]
+    assert run_here("tag", source, output, "--tags", taxonomy(tmp_path, attributes=attributes)) == 0
+    tagged = rows(output)
+    assert tagged["colour"].to_pylist() == [NAMES[number % len(NAMES)] for number in range(6)]
+    asked = [colour in NAMES[:2] for colour in tagged["colour"].to_pylist()]
+    assert tagged["motif_reason"].to_pylist() == [None if each else "not_asked" for each in asked]
+    assert [each is not None for each in tagged["motif"].to_pylist()] == asked
+    assert tagged["colour_rank"].to_pylist() == [1] * 6
+    for scores in tagged["tag_scores"].to_pylist():
+        assert len([each for each in scores if each["attribute"] == "colour"]) == 2
+    record = RunRecord.read(RunDirectory(str(output)).record)
+    assert record is not None
+    assert record.command["tags_models"] == {"fake:": "fake-1", "fake:boxes": "fake-1"}
+    assert summary[0].startswith(
+        "  attribute 'colour': the best choice was first in its shortlist for 100.0 % of 6 images, in the last"
+    )
+    again = taxonomy(tmp_path, attributes=[{**attributes[0], "when": "colour = nothing"}, attributes[1]])
+    assert run_here("tag", source, tmp_path / "other", "--tags", again) == 2
+    assert "attribute 'motif': when: attribute 'colour' has no choice 'nothing'" in capsys.readouterr().err

@@ -57,10 +57,10 @@ def test_a_process_that_was_taken_over_from_writes_and_deletes_nothing(tmp_path:
 
     real = execute.write
 
-    def write(dataset, layout, *rest):
+    def write(dataset, layout, *rest, **options):
         # As when this process had stood still: its claim is not the highest any more.
         Path(claim_uri(str(output), 2)).write_text(json.dumps({"token": "x", "host": "h", "pid": 1, "started": DATE}))
-        real(dataset, layout, *rest)
+        return real(dataset, layout, *rest, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(execute, "write", write)
@@ -158,7 +158,8 @@ def trial(place: Path, seed: int, processes: int, kills: int) -> list[int]:
 @pytest.mark.soak
 @pytest.mark.timeout(3500)
 @pytest.mark.parametrize(
-    ("seed", "processes", "kills"), [*((seed, 2, seed % 2) for seed in range(10)), *((seed, 5, 2) for seed in range(5))]
+    ("seed", "processes", "kills"),
+    [*((seed, 2, seed % 2) for seed in range(30)), *((seed, 5, 2) for seed in range(20))],
 )
 def test_processes_at_random_moments(tmp_path: Path, seed: int, processes: int, kills: int) -> None:
     trial(tmp_path, seed, processes, kills)

@@ -44,6 +44,24 @@ def test_gpus_are_filled() -> None:
     assert plan_resources(64, 8, ResourceRequest(gpus_per_actor=0.5)).max_actors == 16
 
 
+def test_actors_that_share_a_gpu_do_not_lie_on_two() -> None:
+    wishes = ResourceRequest(min_actors=3, max_actors=3, gpus_per_actor=0.6)
+    assert plan_resources(64, 2, ResourceRequest(gpus_per_actor=0.6)).max_actors == 2
+    with pytest.raises(RequestError, match="GPU 3 needed, 2 available"):
+        require_resources(minimum_resources(plan_resources(64, 2, wishes)), {"CPU": 64, "GPU": 2}, "here")
+    # Half of a GPU is left for this model where another has the other half.
+    assert plan_resources(64, 0.5, ResourceRequest(gpus_per_actor=0.25)).max_actors == 2
+    third = ResourceRequest(min_actors=6, max_actors=6, gpus_per_actor=1 / 3)
+    assert minimum_resources(plan_resources(64, 2, third))["GPU"] == 2
+
+
+def test_an_actor_lies_on_one_node() -> None:
+    needed = minimum_resources(plan_resources(64, 4, ResourceRequest(gpus_per_actor=2.0)))
+    require_resources(needed, {"CPU": 64, "GPU": 4, "GPU on one node": 2}, "here")
+    with pytest.raises(RequestError, match="here: too small for this job: GPU on one node 2 needed, 1 available"):
+        require_resources(needed, {"CPU": 64, "GPU": 4, "GPU on one node": 1}, "here")
+
+
 @pytest.mark.parametrize("wishes", [ResourceRequest(device="cpu"), ResourceRequest(gpus_per_actor=0.0)])
 def test_gpus_can_be_left_alone(wishes: ResourceRequest) -> None:
     assert plan_resources(64, 8, wishes).actor_gpus == 0.0
@@ -99,3 +117,12 @@ def test_every_training_placement_is_sound(image_bytes: int, workers: int, batch
     rows = plan_training_resources(16, 0, wishes).rows
     assert rows.block_bytes <= rows.buffer_bytes / 4
     assert rows.rows_per_block >= 8
+
+
+def test_read_blocks_grow_with_the_input_up_to_a_bound() -> None:
+    plan = plan_resources(4, 0, ResourceRequest())
+    assert [plan.rows_per_read_block(rows) for rows in (0, 1_000, 4_096, 12_800, 200_000, 10**9)] == [
+        *(32, 32, 32, 100, 1_024, 1_024)
+    ]
+    # Where many tasks read, each block is read and decoded beside others.
+    assert plan_resources(64, 0, ResourceRequest()).rows_per_read_block(200_000) == 97

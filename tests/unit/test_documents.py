@@ -57,6 +57,16 @@ def test_links_to_files_lead_somewhere(name: str) -> None:
     assert [path for path in mentioned if not (ROOT / path).exists()] == []
 
 
+def test_each_line_of_the_threat_model_has_its_test() -> None:
+    lines = (ROOT / "docs" / "security.md").read_text("utf-8").splitlines()
+    threats = [line for line in lines if line.startswith("| ") and not line.endswith("| test |")]
+    assert [line for line in threats if "::test_" not in line] == []
+    named = re.findall(r"`(tests/[\w/.]+)::(\w+)`", "\n".join(lines))
+    assert len(named) >= len(threats) > 30
+    there = {path: (ROOT / path).read_text("utf-8") for path, _ in named}
+    assert [f"{path}::{name}" for path, name in named if f"def {name}(" not in there[path]] == []
+
+
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", ".ci/run"])
 def test_commands_of_make_are_there(name: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import gc
+import signal
+import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from vqa_ray.errors import ModelLoadError
-from vqa_ray.process import gc_paused
+from vqa_ray.process import gc_paused, import_whole
 from vqa_ray.stages.crash_journal import CrashJournal
 from vqa_ray.stages.model_actor import ModelActor
 
@@ -55,7 +59,7 @@ class Where:
 
 def test_a_stage_is_made_and_called_in_one_thread_of_its_own(tmp_path: Path) -> None:
     actor = ModelActor(Where, CrashJournal("run", tmp_path))
-    table = pa.table({"source_key": [7]})
+    table = pa.table({"source_key": [7], "error_code": pa.nulls(1, pa.string())})
     with ThreadPoolExecutor(1) as other:
         told = [actor(table), other.submit(actor, table).result()]
     ((made, called),) = {tuple(each["threads"][0].as_py()) for each in told}
@@ -86,3 +90,21 @@ def test_a_process_that_never_collects_is_left_alone() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_an_interrupt_leaves_no_module_half_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray interrupts the task that it cancels and keeps its process; torch cannot be imported a second time."""
+    lines = ("import signal, time", "signal.raise_signal(signal.SIGINT)", "time.sleep(0.2)", "whole = time.time()")
+    (tmp_path / "imported_once.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    begun = time.time()
+    # A shell starts its background jobs with SIGINT ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            import_whole("imported_once")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert begun < import_module("imported_once").whole <= time.time()
+    assert gc.isenabled()
+    del sys.modules["imported_once"]

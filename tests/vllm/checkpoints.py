@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -34,6 +35,28 @@ def save(directory: Path, family: str) -> Path:
     if family in ("llava", "llava_next", "llava_onevision"):
         _as_on_the_hub(directory / "model.safetensors")
     return directory
+
+
+def answer_with(directory: Path, words: Sequence[str]) -> None:
+    """Change the weights of a Qwen2-VL so that its answers begin with one of some words, of one token each."""
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoTokenizer
+
+    weights = directory / "model.safetensors"
+    tensors = load_file(weights)
+    # The bias of the last layer's values adds one vector to all that is read: it all points mostly the same way.
+    last = max(name for name in tensors if name.endswith("self_attn.v_proj.bias"))
+    tensors[last] += 30 * tensors[last.replace("v_proj.bias", "o_proj.weight")][0].sign()
+    save_file(tensors, weights, metadata={"format": "pt"})
+    tokenizer: Any = AutoTokenizer.from_pretrained(directory)
+    model: Any = AutoModelForImageTextToText.from_pretrained(directory, dtype=torch.float32)
+    with torch.no_grad():
+        prompt = tokenizer("what colour is it?<|im_end|>\n<|im_start|>assistant\n", return_tensors="pt")
+        read = model(**prompt, output_hidden_states=True).hidden_states[-1][0, -1]
+    for word in words:
+        (token,) = tokenizer(word).input_ids
+        tensors["lm_head.weight"][token] += 20 * read / read.square().sum()
+    save_file(tensors, weights, metadata={"format": "pt"})
 
 
 def _as_on_the_hub(weights: Path) -> None:

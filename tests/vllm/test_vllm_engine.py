@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,19 +12,19 @@ import pytest
 
 from tests.helpers.tiny_chat import QUESTIONS, random_images
 from tests.vllm.checkpoints import save
+from tests.vllm.engines import GENERATION, OPTIONS, scores, texts
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.images.resize import resize
 from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.chat.vllm_model import VllmModel
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
+from vqa_ray.structured.filled import read_object
+from vqa_ray.structured.parse import parse_schema
 
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
-NEW_TOKENS = 8
-GENERATION = GenerationConfig(max_new_tokens=NEW_TOKENS, caption_max_new_tokens=NEW_TOKENS)
-OPTIONS = {"enforce_eager": True, "max_model_len": 512, "max_num_seqs": 32, "limit_mm_per_prompt": {"image": 3}}
 FAMILIES = ("llava", "qwen2_vl", "qwen2_5_vl", "smolvlm", "llava_onevision", "llava_next", "qwen3_vl", "idefics3")
 
 
@@ -49,14 +50,6 @@ def served(directories: Any, family: str) -> Iterator[VllmModel]:
 def ours(directories: Any, family: str) -> ChatModel:
     checkpoint = Checkpoint.open(str(directories(family)))
     return ChatModel.from_checkpoint(checkpoint, device="cpu", dtype="float32", generation=GENERATION)
-
-
-def texts(answers: Any) -> list[str]:
-    return [answer.answers[0][0] for per_image in answers for answer in per_image]
-
-
-def scores(answers: Any) -> list[float]:
-    return [answer.answers[0][1] for per_image in answers for answer in per_image]
 
 
 def test_the_tokens_of_100_mixed_pairs_are_those_of_our_own_engine(served: VllmModel, ours: ChatModel) -> None:
@@ -150,3 +143,32 @@ def _count_encoder_inputs(model: VllmModel) -> list[int]:
 
     manager.record = counting
     return counts
+
+
+def test_objects_are_those_of_our_own_engine(
+    served: VllmModel, ours: ChatModel, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same tokens, and the same probabilities among those that the schema allows."""
+    if family.startswith("llava"):
+        pytest.skip("the bytes of this tokenizer are special tokens, which no object may hold")
+    for model in (served, ours):
+        monkeypatch.setattr(model, "generation", GenerationConfig(max_new_tokens=60))
+    fields = {
+        "colour": {"enum": ["red", "blue", "green"]},
+        "pieces": {"type": "integer", "minimum": 0, "maximum": 99},
+        "new": {"type": "boolean"},
+        "code": {"type": "string", "pattern": "^[a-f]{2}-[0-9]$"},
+    }
+    schema = parse_schema({"type": "object", "properties": fields, "required": list(fields)}, "s.json")
+    images = [resize(image, 56, 56) for image in random_images(12)]
+    prompts = [f"{question} colour, pieces, new, code" for question in itertools.islice(itertools.cycle(QUESTIONS), 12)]
+    theirs, own = (model.fill(images, prompts, schema.wire) for model in (served, ours))
+    assert [each.tokens for each in theirs] == [each.tokens for each in own]
+    assert [each.finish_reason for each in theirs] == [each.finish_reason for each in own]
+    assert {each.finish_reason for each in own} == {"stop"}
+    for left, right in zip(theirs, own, strict=True):
+        assert left.log_probabilities == pytest.approx(right.log_probabilities, abs=1e-3)
+        assert read_object(schema, left).values == read_object(schema, right).values
+    monkeypatch.setattr(served, "generation", GenerationConfig(max_new_tokens=9))
+    cut = served.fill(images[:1], prompts[:1], schema.wire)[0]
+    assert (cut.tokens, cut.finish_reason) == (own[0].tokens[:9], "length")

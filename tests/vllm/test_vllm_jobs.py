@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from PIL import Image
 
 from tests.helpers.tiny_chat import random_images
 from tests.vllm.checkpoints import save
-from vqa_ray.api.run import read_run
+from tests.vllm.commands import rows, run, start
 
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
@@ -43,22 +42,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(image).save(directory / f"{number:02}.png")
     (directory / "broken.jpg").write_bytes(b"not an image")
     return directory
-
-
-def start(command: str, photos: Path, output: Path, *more: str) -> subprocess.Popen[str]:
-    argv = [sys.executable, "-m", "vqa_ray", command, "--input", str(photos), "--output", str(output), *more]
-    return subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=os.environ | {"NO_COLOR": "1"})
-
-
-def run(command: str, photos: Path, output: Path, *more: str) -> tuple[int, str]:
-    process = start(command, photos, output, *more)
-    _, messages = process.communicate(timeout=500)
-    return process.returncode, messages
-
-
-def rows(output: Path, *columns: str) -> list[dict[str, Any]]:
-    table: pa.Table = read_run(str(output)).table.sort_by([("image_id", "ascending")])
-    return table.select(list(columns)).to_pylist()
 
 
 @pytest.mark.parametrize(

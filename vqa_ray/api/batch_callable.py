@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.api.batches import as_batch
+from vqa_ray.api.endpoint import EndpointSettings
 from vqa_ray.api.engine import Engine, ImageOptions, LoadedOptions, Stage
 from vqa_ray.api.rows import RowReader
 from vqa_ray.errors import RequestError
@@ -42,6 +43,7 @@ class Settings(TypedDict, total=False):
         allow_http: fetch http:// and https:// images; refused without.
         limits: the limits of an image: bytes, pixels, sides, frames.
         fast_decode: decode JPEG at a fraction of its size that still covers the model's.
+        base_url, endpoint: of a model `openai:NAME`, see `vqa_ray.load`.
     """
 
     columns: Mapping[str, str]
@@ -54,6 +56,8 @@ class Settings(TypedDict, total=False):
     allow_http: bool
     limits: ImageLimits | None
     fast_decode: bool
+    base_url: str | None
+    endpoint: EndpointSettings | None
 
 
 @dataclass(frozen=True, slots=True)

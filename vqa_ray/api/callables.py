@@ -24,6 +24,7 @@ from vqa_ray.api.checked import (
     checked_top_k,
     taxonomy_of,
 )
+from vqa_ray.api.endpoint import endpoint_options
 from vqa_ray.api.engine import LoadedOptions, Stage
 from vqa_ray.api.rows import RowReader
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -37,6 +38,9 @@ from vqa_ray.stages.image_metadata import DescribeImages
 from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.stages.retrieve import RetrieveConfig, RetrieveStage
 from vqa_ray.stages.tag import TagConfig, TagStage
+from vqa_ray.stages.usage import with_usage
+
+_OF_DEVICE = ("device", "dtype", "compile")
 
 
 class Answer(BatchCallable):
@@ -76,7 +80,7 @@ class Answer(BatchCallable):
     ) -> None:
         options = ModelOptions(
             model,
-            **_loading(settings),
+            **_loading(model, settings),
             prompt_template=prompt_template,
             max_new_tokens=max_new_tokens,
             num_beams=num_beams,
@@ -89,7 +93,9 @@ class Answer(BatchCallable):
         check_context(self._columns, checkpoint)
         boxes = checkpoint.family.has_boxes
         stage = AnswerStage(AnswerConfig(loaded, self._top_k, True, self._nested, boxes))
-        return stage if self._nested else UnpackedStage(stage, schema.answer_schema(False, boxes))
+        form = schema.answer_schema(False, boxes)
+        form = with_usage(form) if loaded.reports_usage else form
+        return stage if self._nested else UnpackedStage(stage, form)
 
     def _added(self, columns: pa.Schema, reader: RowReader) -> list[str]:
         needless = set()
@@ -123,7 +129,7 @@ class Tag(BatchCallable):
         prompt_template: str | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        options = ModelOptions(model, **_loading(settings), prompt_template=prompt_template)
+        options = ModelOptions(model, **_loading(model, settings), prompt_template=prompt_template)
         super().__init__("score", options, **_others(settings))
         self._taxonomy = taxonomy_of(taxonomy)
         self._calibration = calibration
@@ -152,7 +158,7 @@ class Caption(BatchCallable):
         num_beams: int | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        options = ModelOptions(model, **_loading(settings), max_new_tokens=max_new_tokens, num_beams=num_beams)
+        options = ModelOptions(model, **_loading(model, settings), max_new_tokens=max_new_tokens, num_beams=num_beams)
         super().__init__("caption", options, **_others(settings))
         self._prompt = prompt
 
@@ -171,7 +177,7 @@ class Embed(BatchCallable):
     """
 
     def __init__(self, model: str, *, thumbnails: bool = False, **settings: Unpack[Settings]) -> None:
-        super().__init__("embed", ModelOptions(model, **_loading(settings)), **_others(settings))
+        super().__init__("embed", ModelOptions(model, **_loading(model, settings)), **_others(settings))
         self._thumbnails = thumbnails
 
     def _open(self, checkpoint: Checkpoint, loaded: LoadedOptions) -> Stage:
@@ -213,7 +219,7 @@ class Retrieve(BatchCallable):
         prompt_template: str | None = None,
         **settings: Unpack[Settings],
     ) -> None:
-        options = ModelOptions(model, **_loading(settings), prompt_template=prompt_template)
+        options = ModelOptions(model, **_loading(model, settings), prompt_template=prompt_template)
         super().__init__("score", options, **_others(settings))
         parse(where, threshold, combine)
         self._where, self._threshold, self._combine = where, threshold, combine
@@ -235,10 +241,12 @@ class UnpackedStage:
         return one_row_per_question(self._stage(table), self._form)
 
 
-def _loading(settings: Settings) -> dict[str, Any]:
+def _loading(model: str, settings: Settings) -> dict[str, Any]:
     """Return the settings that say how the model is loaded."""
-    return {name: value for name, value in settings.items() if name in ("device", "dtype", "compile")}
+    allow_http = settings.get("allow_http", False)
+    served = endpoint_options(model, settings.get("base_url"), settings.get("endpoint"), allow_http=allow_http)
+    return {"endpoint": served} | {name: value for name, value in settings.items() if name in _OF_DEVICE}
 
 
 def _others(settings: Settings) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in ("device", "dtype", "compile")}
+    return {name: value for name, value in settings.items() if name not in (*_OF_DEVICE, "base_url", "endpoint")}

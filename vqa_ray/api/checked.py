@@ -12,6 +12,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.predicates.parser import parse
 from vqa_ray.predicates.predicate import Algebra, Predicate
+from vqa_ray.row_text.template import columns_of
 from vqa_ray.stages.retrieve import check_answers
 from vqa_ray.taxonomy.file import default_taxonomy, load_taxonomy, parse_taxonomy
 from vqa_ray.taxonomy.taxonomy import Taxonomy
@@ -59,6 +60,14 @@ def taxonomy_of(given: TaxonomyLike) -> Taxonomy:
     Raises:
         RequestError: it cannot be read, or is none.
     """
+    taxonomy = _taxonomy(given)
+    columns = columns_of(asked.question for asked in taxonomy.questions())
+    if columns:
+        raise RequestError(f"taxonomy: a question names the column {{{columns[0]}}}; only `vqa-ray tag` reads columns")
+    return taxonomy
+
+
+def _taxonomy(given: TaxonomyLike) -> Taxonomy:
     if isinstance(given, Taxonomy):
         return given
     if given is None:

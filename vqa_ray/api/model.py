@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, TypeAlias, TypeVar, cast, overload
+from typing import Any, TypeAlias, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,35 +12,34 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.api.checked import TaxonomyLike, calibrated_taxonomy, check_prompt, checked_questions, checked_top_k
-from vqa_ray.api.engine import Engine, ImageOptions, LoadedOptions
 from vqa_ray.api.images import ImageLike
+from vqa_ray.api.loaded_model import LoadedModel
+from vqa_ray.api.objects import SchemaLike, checked_schema
 from vqa_ray.api.results import (
     Answered,
     AnsweredRows,
     Captioned,
+    Filled,
     Scored,
     ScoredRows,
     Tagged,
     answer_of,
     caption_of,
     error_of,
+    object_of,
     tags_of,
 )
-from vqa_ray.api.rows import RowReader
 from vqa_ray.api.scoring import score_choices
 from vqa_ray.api.shapes import OnError, per_image, per_question
 from vqa_ray.errors import RequestError, RowError
-from vqa_ray.models.checkpoint.opened import Checkpoint
-from vqa_ray.models.load import ModelOptions
-from vqa_ray.models.registry import Task
 from vqa_ray.stages.answer import AnswerConfig, AnswerStage
 from vqa_ray.stages.caption import CaptionConfig, CaptionStage
 from vqa_ray.stages.embed import EmbedConfig, EmbedStage
+from vqa_ray.stages.fill import FillConfig, FillStage
 from vqa_ray.stages.image_metadata import METADATA_COLUMNS
 from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.stages.tag import TagConfig, TagStage
 
-T = TypeVar("T")
 _STATUS = [field.name for field in schema.STATUS]
 One: TypeAlias = ImageLike
 Many: TypeAlias = list[Any] | tuple[Any, ...]
@@ -49,7 +48,7 @@ Vectors: TypeAlias = npt.NDArray[np.float32]
 Embedded: TypeAlias = Vectors | RowError
 
 
-class Model:
+class Model(LoadedModel):
     """A loaded model; made by `load`.
 
     Images are paths, URIs, bytes of image files, PIL images or uint8 arrays (H, W, 3): one, or a list of them. The
@@ -62,38 +61,6 @@ class Model:
         options: the model, and how it is loaded and prompted.
         images: how images are fetched and decoded.
     """
-
-    def __init__(self, options: ModelOptions, images: ImageOptions) -> None:
-        self._options = options
-        self._checkpoint = Checkpoint.open(options.reference)
-        self._engine = Engine(self._checkpoint.transform, images)
-        task = next((task for task in sorted(self._checkpoint.family.tasks) if task != "embed"), None)
-        # A model that does both keeps its two parts apart; the second is loaded when it is needed.
-        self._answers = LoadedOptions.for_task(options, self._checkpoint, task) if task else None
-        self._embeds = None if task else LoadedOptions.for_task(options, self._checkpoint, "embed")
-
-    def __repr__(self) -> str:
-        return f"Model({self.reference!r}, family={self.family!r}, tasks={self.tasks!r})"
-
-    @property
-    def reference(self) -> str:
-        """The model as it was named."""
-        return self._options.reference
-
-    @property
-    def family(self) -> str:
-        """The family of the model: `vilt`, `blip-2`, …"""
-        return self._checkpoint.family.name
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks of its family: `answer`, `caption`, `embed`, `score` (which `tag` needs)."""
-        return tuple(sorted(self._checkpoint.family.tasks))
-
-    @property
-    def score_meaning(self) -> str:
-        """The meaning of the score of an answer, one line."""
-        return self._checkpoint.family.score_meaning
 
     @overload
     def answer(self, images: One, questions: str, *, top_k: int = ..., errors: OnError = ...) -> Answered: ...
@@ -204,6 +171,39 @@ class Model:
         return per_image(images, partial(self._run, tags), errors)
 
     @overload
+    def fill(self, images: One, schema: SchemaLike, prompt: str | None = ..., *, errors: OnError = ...) -> Filled: ...
+    @overload
+    def fill(
+        self, images: Many, schema: SchemaLike, prompt: str | None = ..., *, errors: OnError = ...
+    ) -> list[Filled]: ...
+    def fill(self, images: Any, schema: SchemaLike, prompt: str | None = None, *, errors: OnError = "return") -> Any:
+        """Fill an object of typed fields about images, as `vqa-ray answer --schema` does.
+
+        Args:
+            images: see `answer`.
+            schema: a pydantic model, a JSON Schema as a mapping, or what `--schema` names: the path or URI of a schema
+                or a taxonomy, or `module:Class`.
+            prompt: the words that ask for the object; None for the schema's description. Of models that write.
+            errors: see `answer`.
+
+        Returns:
+            A `FillResult` (or `RowError`) per image.
+
+        Raises:
+            RequestError: the schema cannot be read or is not supported, or has a field that the model cannot fill.
+            RowError: with `errors="raise"`.
+        """
+        options = self._loaded("score")
+        wanted = checked_schema(schema, prompt, self._checkpoint)
+        stage = FillStage(FillConfig(options, wanted, prompt))
+        names = [field.name for field in wanted.fields]
+
+        def objects(decoded: pa.Table) -> list[Filled]:
+            return [error_of(row) or object_of(row, names) for row in stage(decoded).to_pylist()]
+
+        return per_image(images, partial(self._run, objects), errors)
+
+    @overload
     def caption(self, images: One, prompt: str | None = ..., *, errors: OnError = ...) -> Captioned: ...
     @overload
     def caption(self, images: Many, prompt: str | None = ..., *, errors: OnError = ...) -> list[Captioned]: ...
@@ -272,26 +272,3 @@ class Model:
         """
         vectors = self._loaded("embed").load_encoder().encode_texts(checked_questions(texts, "texts"))
         return cast("Vectors", vectors[0]) if isinstance(texts, str) else vectors
-
-    def _loaded(self, task: Task) -> LoadedOptions:
-        self._checkpoint.family.require(task, self.reference)
-        if task != "embed":
-            assert self._answers is not None
-            return self._answers
-        if self._embeds is None:
-            self._embeds = LoadedOptions.for_task(self._options, self._checkpoint, "embed")
-        return self._embeds
-
-    def _run(
-        self,
-        stage: Callable[[pa.Table], Sequence[T]],
-        shown: Sequence[object],
-        asked: Sequence[Sequence[str]] | None = None,
-    ) -> list[T]:
-        """Run a stage on images, and on the questions that each brings."""
-        columns: dict[str, Sequence[object]] = {"image": shown}
-        if asked is not None:
-            columns["questions"] = [list(texts) for texts in asked]
-        reader = RowReader(list(columns), needs_question=asked is not None)
-        batches = self._engine.run(reader.read(columns, len(shown)), stage)
-        return [result for batch in batches for result in batch]

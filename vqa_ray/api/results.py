@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, TypeAlias
 
@@ -40,7 +40,8 @@ class AnswerResult(_Printed):
 
     Attributes:
         text: the answer.
-        score: of the answer; what it means depends on the model, see `Model.score_meaning`.
+        score: of the answer; what it means depends on the model, see `Model.score_meaning`. None where an endpoint
+            gives no log-probabilities.
         alternatives: (answer, score) of the next best answers, at most `top_k - 1`.
         finish_reason: `stop`, or `length` where the text was cut; None where it was chosen from a vocabulary.
         warning: a restriction of the answer, such as a question cut to the model's limit; None without one.
@@ -49,7 +50,7 @@ class AnswerResult(_Printed):
     """
 
     text: str
-    score: float
+    score: float | None
     alternatives: tuple[tuple[str, float], ...] = ()
     finish_reason: FinishReason | None = None
     warning: str | None = None
@@ -62,7 +63,7 @@ class CaptionResult(_Printed):
     """A caption of one image; the attributes are those of `AnswerResult`."""
 
     text: str
-    score: float
+    score: float | None
     finish_reason: FinishReason | None = None
     warning: str | None = None
     boxes: tuple[PixelBox, ...] = ()
@@ -82,6 +83,25 @@ class TagResult(_Printed):
     tags: tuple[str, ...]
     values: Mapping[str, str | list[str] | None] = field(repr=False)
     scores: Mapping[str, Mapping[str, float]] = field(repr=False)
+    warning: str | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FillResult(_Printed):
+    """An object of typed fields about one image.
+
+    Attributes:
+        values: field → value; None for a field that is null or left out.
+        scores: field → score, in the shape of the value; None where it is unknown.
+        text: the object as JSON.
+        finish_reason: `stop`; None of a model that fills fields by scores.
+        warning: a restriction of the object; None without one.
+    """
+
+    values: Mapping[str, Any]
+    scores: Mapping[str, Any] = field(repr=False)
+    text: str = field(repr=False)
+    finish_reason: FinishReason | None = field(default=None, repr=False)
     warning: str | None = None
 
 
@@ -108,6 +128,7 @@ Answered: TypeAlias = AnswerResult | RowError
 Scored: TypeAlias = ScoreResult | RowError
 Tagged: TypeAlias = TagResult | RowError
 Captioned: TypeAlias = CaptionResult | RowError
+Filled: TypeAlias = FillResult | RowError
 AnsweredRows: TypeAlias = list[list[Answered]]
 ScoredRows: TypeAlias = list[list[Scored]]
 
@@ -150,6 +171,12 @@ def tags_of(row: Mapping[str, Any], attributes: Mapping[str, str]) -> TagResult:
         scores[each["attribute"]][each["choice"]] = each["score"]
     values = {name: row[column] for name, column in attributes.items()}
     return TagResult(tuple(row["tags"]), values, scores, row["warning"])
+
+
+def object_of(row: Mapping[str, Any], names: Sequence[str]) -> FillResult:
+    """Return the object of a row of `ObjectSchema.form`, whose fields have these names."""
+    values, scores = ({name: row[f"{name}{end}"] for name in names} for end in ("", "_score"))
+    return FillResult(values, scores, row["object_json"], row["finish_reason"], row["warning"])
 
 
 def _boxes_of(row: Mapping[str, Any]) -> tuple[PixelBox, ...]:

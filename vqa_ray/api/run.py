@@ -13,11 +13,16 @@ from vqa_ray.errors import RequestError
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.part_files import read_columns
+from vqa_ray.runs.publication import Publication
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.store_errors import store_failures, store_reason
 
 if TYPE_CHECKING:
     import pandas
+
+
+# Publications of updates that reading gets out of the way of.
+_TRIES = 5
 
 
 def read_run(uri: str) -> Run:
@@ -39,6 +44,10 @@ def read_run(uri: str) -> Run:
     if record is None:
         raise RequestError(f"{uri}: no run is there; expected the output directory of a run")
     return Run(uri, record, finished)
+
+
+def _state(layout: RunDirectory) -> tuple[Mapping[str, Any] | None, Publication | None]:
+    return manifest.read(layout.manifest), Publication.read(layout.publication)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class Run:
             RequestError: there is no such column, no rows yet, or a file cannot be read.
         """
         try:
-            parts = [read_columns(entry.uri, columns) for entry in RunDirectory(self.uri).part_files()]
+            parts = self._parts(columns)
         except store_failures(pa.ArrowException) as error:
             raise RequestError(f"{self.uri}: cannot be read: {store_reason(error, named=True)}") from error
         if not parts:
@@ -85,6 +94,16 @@ class Run:
         if unknown:
             raise RequestError(f"{self.uri}: no column {unknown[0]!r}; read() without columns gives all")
         return pa.concat_tables(parts)
+
+    def _parts(self, columns: Sequence[str] | None) -> list[pa.Table]:
+        """Read the files of rows of one state: again, where an update is published meanwhile."""
+        layout = RunDirectory(self.uri)
+        for _ in range(_TRIES):
+            before = _state(layout)
+            parts = [read_columns(entry.uri, columns) for entry in layout.part_files()]
+            if _state(layout) == before:
+                break
+        return parts
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
         """Return the rows as a DataFrame.

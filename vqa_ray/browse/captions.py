@@ -5,6 +5,8 @@ from __future__ import annotations
 from vqa_ray.browse.dataset import Collection
 from vqa_ray.browse.search import SearchHits
 from vqa_ray.browse.url_state import UrlState
+from vqa_ray.report.row_cards import name_of_job
+from vqa_ray.schema import STATUS_ERROR, STATUS_GONE
 from vqa_ray.storage.uri import redacted_uri
 
 
@@ -15,9 +17,10 @@ def name_of(uri: str) -> str:
 
 def describe_collection(collection: Collection) -> str:
     """Describe a collection: its URI, its kind and its row counts."""
-    what = "index" if collection.job == "index" else f"results of {collection.job}"
+    what = "index" if collection.job == "index" else f"results of {name_of_job(collection.job)}"
     version = f", version {collection.index.version.number}" if collection.index else ""
-    failed = f", {collection.failed:,} in error" if collection.failed else ""
+    counts = (collection.count(STATUS_ERROR), "in error"), (collection.count(STATUS_GONE), "gone from the input")
+    failed = "".join(f", {count:,} {state}" for count, state in counts if count)
     return (
         f"{redacted_uri(collection.uri)}: {what}{version}, {len(collection):,} rows{failed}, "
         f"model {redacted_uri(collection.model)}"

@@ -24,11 +24,11 @@ from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.search.tags import join_tags
 from vqa_ray.report.row_cards import WRITERS, CardMaker, tag_attributes
+from vqa_ray.report.run_notes import run_notes
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage.store_errors import store_failures, store_reason
 
 Positions = npt.NDArray[np.int64]
@@ -69,11 +69,9 @@ class Collection:
     def __len__(self) -> int:
         return int(self.rows.num_rows)
 
-    @property
-    def failed(self) -> int:
-        """The number of error rows."""
-        ok = pc.sum(pc.equal(self.rows["status"], STATUS_OK)).as_py() or 0
-        return len(self) - int(ok)
+    def count(self, status: str) -> int:
+        """Count the rows of a status."""
+        return int(pc.sum(pc.equal(self.rows["status"], status)).as_py() or 0)
 
     def take(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         """Rows by position, in the given order."""
@@ -125,16 +123,17 @@ def _of_index(index: Index, tags: str | None, allow_http: bool) -> Collection:
 
 def _of_run(uri: str, record: RunRecord, tags: str | None, index: str | None, allow_http: bool) -> Collection:
     if record.job not in WRITERS:
-        known = ", ".join(job for job in WRITERS if job != "index")
+        known = ", ".join(job for job in WRITERS if job not in ("index", "fill"))
         raise RequestError(f"{uri}: a run of {record.job}; supported are indexes and runs of {known}")
     layout = RunDirectory(uri)
     parts = [read_columns(entry.uri).replace_schema_metadata(None) for entry in layout.part_files()]
     if not parts:
         raise RequestError(f"{uri}: the run of {record.job} has no rows yet")
+    if record.job == "instruct":
+        # Images are read again one by one, where they are looked at.
+        parts = [part.drop_columns(["image"]) for part in parts]
     rows = _with_tags(pa.concat_tables(parts), tags)
-    notes: tuple[str, ...] = (
-        () if manifest.read(layout.manifest) else ("This run has not finished: more rows may follow.",)
-    )
+    notes = run_notes(record, finished=manifest.read(layout.manifest) is not None)
     order = np.arange(rows.num_rows, dtype=np.int64)
     if record.job == "retrieve":
         # -1 for rows without a score: images that certainly do not match, and errors.

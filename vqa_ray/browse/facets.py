@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vqa_ray.browse.text_filter import Mask
+from vqa_ray.report.row_cards import tag_attributes
 
 SHOWN_VALUES = 40
 _MOST_FACETS = 16
@@ -22,7 +23,19 @@ _ROWS_OF_A_VALUE = 4
 _IDENTITY = ("row_id", "image_id", "question_id", "image_uri", "sha256", "source_key", "attempt", "height", "width")
 
 _NEVER = frozenset(
-    (*_IDENTITY, "question_index", "error_message", "warning", "caption", "tags", "embedding", "thumbnail", "image")
+    (
+        *_IDENTITY,
+        "question_index",
+        "error_message",
+        "warning",
+        "caption",
+        "tags",
+        "embedding",
+        "thumbnail",
+        "image",
+        "object_json",
+        *("prompt", "reply", "conversation"),
+    )
 )
 _FIRST = ("status", "error_code", "match")
 # A facet made here: whether a row without an error has a tag; unless the table has a column of this name.
@@ -125,7 +138,9 @@ def find_facets(table: pa.Table) -> Facets:
     each question of a column `results`.
     """
     names = [name for name in table.column_names if name not in _NEVER]
-    names.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
+    # Attributes before the reasons why they have no value: a page has room for a few facets.
+    last = {f"{tag}_{kind}" for tag in tag_attributes(table.schema) for kind in ("reason", "rank")}
+    names.sort(key=lambda name: (name in last, _FIRST.index(name) if name in _FIRST else len(_FIRST)))
     found = [facet for name in names for facet in _of_column(name, table[name].combine_chunks())]
     if "tags" in table.column_names and pa.types.is_list(table["tags"].type) and _TAGGED not in names:
         has_tags = pc.greater(pc.list_value_length(table["tags"].combine_chunks()), 0)

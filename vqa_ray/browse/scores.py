@@ -10,7 +10,7 @@ from vqa_ray.report.row_cards import tag_attributes
 
 Scores = npt.NDArray[np.float32]
 
-_COLUMN = {"answer": "answer_score", "caption": "caption_score", "retrieve": "score"}
+_COLUMN = {"answer": "answer_score", "caption": "caption_score", "retrieve": "score", "instruct": "agreement"}
 
 
 def scores_of(job: str, rows: pa.Table) -> Scores | None:
@@ -24,7 +24,7 @@ def scores_of(job: str, rows: pa.Table) -> Scores | None:
         columns = [rows[name].combine_chunks()]
     elif job == "answer" and "results" in rows.column_names:
         columns = [rows["results"].combine_chunks()]
-    elif job == "tag":
+    elif job in ("tag", "fill"):
         columns = [rows[f"{attribute}_score"].combine_chunks() for attribute in tag_attributes(rows.schema)]
     else:
         return None

@@ -19,7 +19,9 @@ from vqa_ray.readers.records import read_records
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.storage.store_errors import store_failures, store_reason
-from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
+from vqa_ray.taxonomy.attribute import Attribute, Level
+from vqa_ray.taxonomy.image_tags import NOT_ASKED
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 from vqa_ray.text import normalise
 
 # Examples in a message.
@@ -186,34 +188,37 @@ def question_samples(part_uris: Iterable[str], labels: Labels) -> dict[Question,
 def tag_samples(part_uris: Iterable[str], taxonomy: Taxonomy, labels: Labels) -> dict[str, Sample]:
     """Return the scores of a `tag` run's attributes for which labels have a column of the attribute's name.
 
-    Of an attribute with one value it is the score of the best choice, right where that is the label; of one with
-    several (`multi`) the score of each choice, right where it is among the labels.
+    Of an attribute with one value it is the score of the best choice, right where that, or a choice above it, is the
+    label; of one with several (`multi`) the score of each choice, right where it is among the labels. Images that the
+    attribute was not asked of are left out.
 
     Raises:
         RequestError: scores below a threshold were left out of the run, as runs without `tag_scores` do.
     """
     wanted = [attribute for attribute in taxonomy.attributes if attribute.name in labels.names]
     samples: dict[str, Sample] = defaultdict(lambda: Sample([], []))
-    columns = [column for attribute in wanted for column in attribute.columns]
+    columns = [column for attribute in wanted for column in attribute.all_columns]
     for row in _rows(part_uris, ("image_id", "status", "tag_scores", *columns)):
         for attribute in wanted:
             truths = labels.of_attribute(row["image_id"], attribute)
-            if truths is None:
+            if truths is None or row.get(f"{attribute.name}_reason") == NOT_ASKED:
                 continue
             given, scores = _scored(row, attribute)
             choices = given if attribute.multi else [given]
-            if None in choices or (attribute.multi and len(choices) < len(attribute.choices)):
+            is_whole = attribute.shortlist is not None or len(choices) >= len(attribute.levels[0].choices)
+            if None in choices or (attribute.multi and not is_whole):
                 raise RequestError(
                     f"--run: attribute {attribute.name!r} left out choices below its threshold; use a run with "
                     "`threshold: 0` in its tags.yaml"
                 )
             for truth in truths:
-                if not any(_same(truth, choice) for choice in attribute.choices):
+                if not any(_same(truth, choice) for choice in attribute.paths):
                     labels.note_unknown(attribute, truth)
             for choice, score in zip(choices, scores if attribute.multi else [scores], strict=True):
                 sample = samples[f"{attribute.name}:{choice}" if attribute.multi else attribute.name]
                 sample.scores.append(score)
-                sample.labels.append(any(_same(truth, choice) for truth in truths))
+                path = attribute.paths.get(choice, (choice,))
+                sample.labels.append(any(_same(truth, each) for truth in truths for each in path))
     return dict(samples)
 
 
@@ -228,7 +233,12 @@ def _scored(row: Mapping[str, Any], attribute: Attribute) -> tuple[Any, Any]:
         return given, scores
     if attribute.multi:
         return [each["choice"] for each in every], [each["score"] for each in every]
-    best = max(every, key=itemgetter("score"))
+    # The last choice of a path without a threshold on the way.
+    level: Level | None = attribute.levels[0]
+    best: Mapping[str, Any] = {}
+    while level is not None and (scored := [each for each in every if each["choice"] in level.choices]):
+        best = max(scored, key=itemgetter("score"))
+        level = attribute.levels_below.get(best["choice"])
     return best["choice"], best["score"]
 
 

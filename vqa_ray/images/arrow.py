@@ -46,3 +46,18 @@ def pixel_column(
         values[offsets[row] : offsets[row + 1]] = image.reshape(-1)
     buffers = [pa.array(~absent).buffers()[1], pa.py_buffer(offsets), pa.py_buffer(values)]
     return pa.Array.from_buffers(pa.large_binary(), len(sizes), buffers, int(absent.sum()))
+
+
+def shown_images(table: pa.Table) -> list[list[npt.NDArray[np.uint8]]]:
+    """Return the images of each row of a DECODED table in order, uint8 (H, W, 3) each; none of a row without any."""
+    views = pixel_views(table["pixels"])
+    heights, widths, further = (table[name].to_pylist() for name in ("height", "width", "extra_images"))
+    return [
+        []
+        if height is None
+        else [
+            view.reshape(height, width, 3),
+            *(np.frombuffer(e["pixels"], np.uint8).reshape(e["height"], e["width"], 3) for e in others or ()),
+        ]
+        for view, height, width, others in zip(views, heights, widths, further, strict=True)
+    ]

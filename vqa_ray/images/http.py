@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import vqa_ray
-from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.errors import ErrorCode, RowError, StoreFailure
 
 if TYPE_CHECKING:
     # Imported where images are fetched from the web, since it takes a quarter of a second.
@@ -30,6 +30,7 @@ _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _GONE = (404, 410)
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_REFUSED = (401, 403)
 _CHUNK_BYTES = 2**16
 # RFC 6052: IPv6 addresses that a NAT64 gateway turns into the IPv4 address in their last 32 bits.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -124,6 +125,8 @@ class HttpFetcher:
                 async with gate:
                     try:
                         return await self._fetch(session, uri)
+                    except StoreFailure as error:
+                        return StoreFailure(error.code, error.message, is_refusal=error.is_refusal)
                     except RowError as error:
                         return RowError(error.code, error.message)
                     except Exception as error:  # noqa: BLE001  URLs come from outside; each parser fails in its way.
@@ -164,7 +167,7 @@ class HttpFetcher:
                 reason = f"not complete within {limits.total_timeout_s:g} s"
             except _TransientError as error:
                 reason = str(error)
-        raise RowError(ErrorCode.IMAGE_FETCH_FAILED, f"{reason} (attempts: {limits.attempts})")
+        raise StoreFailure(ErrorCode.IMAGE_FETCH_FAILED, f"{reason} (attempts: {limits.attempts})")
 
     async def _attempt(self, session: aiohttp.ClientSession, uri: str) -> bytes:
         import aiohttp
@@ -211,6 +214,8 @@ class HttpFetcher:
             raise RowError(ErrorCode.IMAGE_MISSING, f"HTTP {response.status}")
         if response.status in _TRANSIENT:
             raise _TransientError(f"HTTP {response.status}")
+        if response.status in _REFUSED:
+            raise StoreFailure(ErrorCode.IMAGE_FETCH_FAILED, f"HTTP {response.status}", is_refusal=True)
         if response.status != 200:
             raise RowError(ErrorCode.IMAGE_FETCH_FAILED, f"HTTP {response.status}")
         if response.content_length is not None and response.content_length > self._max_bytes:

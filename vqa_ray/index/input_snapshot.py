@@ -28,6 +28,7 @@ def write_input_snapshot(uri: str, source: Source) -> None:
         "columns": dict(config.columns),
         "keep": list(config.keep),
         "image_root": config.image_root,
+        "allow_local": config.allow_local,
         "encoding": config.encoding,
         "root": source.root,
         "layout": asdict(source.column_map),
@@ -60,6 +61,8 @@ def read_input_snapshot(uri: str, kept: Sequence[pa.Field] = (), keep: Sequence[
         keep_as,
         needs_question=False,
         image_root=content.get("image_root"),
+        # Versions before it let references lead anywhere.
+        allow_local=tuple(content.get("allow_local", ("/",))),
         encoding=content.get("encoding"),
     )
     shards = tuple(Shard(**{**shard, "names": tuple(shard["names"])}) for shard in content["shards"])

@@ -36,6 +36,7 @@ class JoinPlan:
         lists_untold: whether rows of the run without truth are written.
         multi: the attributes that may have no label, of which an empty cell says so.
         choices: attribute → the labels that the run chooses from, where they are known.
+        shortlisted: the attributes of which each image was asked about some choices.
         reviewed: whether the truth is verdicts, on some attributes of an image.
     """
 
@@ -47,6 +48,7 @@ class JoinPlan:
     lists_untold: bool = True
     multi: frozenset[str] = frozenset()
     choices: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    shortlisted: frozenset[str] = frozenset()
     reviewed: bool = False
 
 
@@ -208,6 +210,10 @@ def _judge(
         outcome = Outcome.FAILED
         found.errors[own["error_code"] or "unknown"] += 1
     judgement, problem = _judgement(plan, values, own, truth, outcome)
+    if attribute in plan.shortlisted and outcome == Outcome.JUDGED:
+        asked = {each["label"] for each in own["scores"] or ()}
+        for label in values.get("labels") or ():
+            found.note(*(("in_shortlist",) if label in asked else ("beyond_shortlist", f"{attribute}: {label!r}")))
     if judgement is None:
         outcome = Unmeasured.BAD_TRUTH
     elif outcome == Outcome.JUDGED and judgement.read_as is None:

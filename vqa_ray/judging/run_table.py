@@ -18,7 +18,7 @@ from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.part_files import open_rows, row_count
 from vqa_ray.runs.question_rows import question_rows
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.schema import STATUS_OK
+from vqa_ray.schema import STATUS_GONE, STATUS_OK
 
 # Job → kind of prediction, its column, that of its score.
 _JOBS = {
@@ -46,6 +46,7 @@ class RunTable:
         input_format: of the input that the run read.
         multi: the attributes that may have several labels, or none.
         choices: attribute → its choices, where the first rows hold the scores of all of them.
+        shortlisted: the attributes of which each image was asked about some choices.
     """
 
     uri: str
@@ -62,6 +63,7 @@ class RunTable:
     input_format: str = ""
     multi: frozenset[str] = frozenset()
     choices: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    shortlisted: frozenset[str] = frozenset()
 
     @property
     def tasks(self) -> int:
@@ -90,6 +92,7 @@ class RunTable:
                 names = [*_own_columns(file.schema_arrow), *self.columns]
                 for batch in file.iter_batches(_ROWS, columns=names):
                     table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
+                    table = table.filter(pc.not_equal(table["status"], STATUS_GONE))
                     yield self._labels(table) if self.kind == "labels" else self._single(table)
             except pa.ArrowInvalid as error:
                 raise RequestError(f"{self.parts[task]}: is damaged: {one_line(error, 120)}") from error
@@ -156,7 +159,7 @@ def open_run(uri: str) -> RunTable | None:
     if record.job not in _JOBS:
         raise RequestError(f"--predictions {uri}: a run of {record.job!r}; expected answer, tag, caption or retrieve")
     parts = tuple(entry.uri for entry in directory.part_files())
-    rows = sum(map(row_count, parts))
+    rows = sum(map(row_count, parts)) - int(done.get("gone", 0))
     if not rows:
         raise RequestError(f"--predictions {uri}: the run has no rows")
     with open_rows(parts[0]) as source:
@@ -171,11 +174,13 @@ def open_run(uri: str) -> RunTable | None:
         *(bool(record.input.get("several")), parts, kept, frozenset()),
         input_format=str(record.input.get("format") or ""),
         multi=frozenset(name for name in attributes if pa.types.is_list(schema.field(name).type)),
+        shortlisted=frozenset(name for name in attributes if f"{name}_rank" in names),
     )
     first = next(part for task in range(table.tasks) for part in table.tables(task) if part.num_rows)
     ids = {name for name in SIDE.names if first[name].null_count < first.num_rows} - {"order", "malformed"}
     choices = _choices(first.slice(0, _FIRST)) if kind == "labels" and "tag_scores" in names else {}
-    return replace(table, ids=frozenset(ids), choices=choices)
+    whole = {name: each for name, each in choices.items() if not {f"{name}_rank", f"{name}_path"} & set(names)}
+    return replace(table, ids=frozenset(ids), choices=whole)
 
 
 def _choices(table: pa.Table) -> dict[str, frozenset[str]]:

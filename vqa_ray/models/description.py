@@ -7,6 +7,7 @@ from vqa_ray.models.checkpoint import files as checkpoint
 from vqa_ray.models.checkpoint.adapter import adapter_of
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.registry import FAKES, FAMILIES, Family
+from vqa_ray.models.trained_families import trainings_of
 
 # What a family can do → the commands that use it.
 _COMMANDS = {
@@ -15,7 +16,6 @@ _COMMANDS = {
     "caption": ("caption",),
     "embed": ("index", "search"),
 }
-_TRAINED = {"vilt": ("finetune",), "clip": ("finetune --task contrastive",)}
 
 
 def list_families() -> list[str]:
@@ -73,7 +73,7 @@ def describe_model(reference: str, some: int) -> list[str]:
 def commands_of(family: Family) -> list[str]:
     """Return the commands that use a family."""
     commands = [command for task, several in _COMMANDS.items() if task in family.tasks for command in several]
-    return [*commands, *_TRAINED.get(family.name, ())]
+    return [*commands, *trainings_of(family)]
 
 
 def _limits(model: Checkpoint) -> list[tuple[str, str]]:

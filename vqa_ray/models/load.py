@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
+from vqa_ray.cache.answer_cache import AnswerCache
+from vqa_ray.cache.keys import context_key
 from vqa_ray.errors import RequestError
 from vqa_ray.former_names import getter
 from vqa_ray.models import familiarity
+from vqa_ray.models.cached_model import CachedModel
 from vqa_ray.models.chat.vllm_options import check_vllm
+from vqa_ray.models.checkpoint.adapter import adapter_of, require_peft
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.endpoint.family import ENDPOINT
 from vqa_ray.models.endpoint.options import EndpointOptions
@@ -23,6 +27,14 @@ from vqa_ray.models.registry import VLLM
 logger = logging.getLogger(__name__)
 
 Engine = Literal["transformers", "vllm"]
+
+# Fields of `ModelOptions` that decide no answer, or that something else in the key stands for.
+_NOT_OF_ANSWERS = frozenset(
+    {
+        *("reference", "device", "compile", "max_new_tokens", "num_beams"),
+        *("endpoint", "is_beside_endpoint", "revisions", "opened", "cache"),
+    }
+)
 
 # Language models that encode the prompt before they answer; the length penalty of a prompt style applies to them alone.
 _ENCODER_DECODERS = ("t5",)
@@ -43,10 +55,13 @@ class ModelOptions:
         num_beams: of the search; None for the style's own, or the likeliest token each time.
         engine: `transformers`, our own on torch and transformers; `vllm`, for chat models.
         engine_options: further arguments of vLLM's engine.
+        lora: a LoRA adapter to put on the model, `NAME=DIRECTORY`.
         max_pixels: the largest area of an image; None for the checkpoint's own, see `Checkpoint.limited`.
         endpoint: of an `openai:` model.
+        is_beside_endpoint: another model of the run is behind an endpoint.
         revisions: of the checkpoint that the command opened: workers read the same, see `Checkpoint.revisions`.
         opened: the checkpoint, in the process that opened it; it does not travel.
+        cache: where answers are found before the model is asked; None for no cache.
     """
 
     reference: str
@@ -58,15 +73,20 @@ class ModelOptions:
     num_beams: int | None = None
     engine: Engine = "transformers"
     engine_options: Mapping[str, Any] = field(default_factory=dict)
+    lora: str | None = None
     max_pixels: int | None = None
     endpoint: EndpointOptions | None = None
+    is_beside_endpoint: bool = False
     revisions: Mapping[str, str] = field(default_factory=dict, repr=False)
     opened: Checkpoint | None = field(default=None, repr=False, compare=False)
+    cache: AnswerCache | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, **options: Any) -> Self:
         """Return options for a model that is open."""
-        return cls(checkpoint.reference, revisions=checkpoint.revisions, opened=checkpoint, **options)
+        return cls(
+            checkpoint.reference, lora=checkpoint.lora, revisions=checkpoint.revisions, opened=checkpoint, **options
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the opened checkpoint behind: another node has the files elsewhere."""
@@ -80,7 +100,7 @@ class ModelOptions:
             ModelLoadError: see `Checkpoint.open`.
             RequestError: see `Checkpoint.limited`.
         """
-        return (self.opened or Checkpoint.open(self.reference, self.revisions)).limited(self.max_pixels)
+        return (self.opened or Checkpoint.open(self.reference, self.revisions, self.lora)).limited(self.max_pixels)
 
     def check(self) -> None:
         """Refuse options that do not apply to the model.
@@ -106,6 +126,8 @@ class ModelOptions:
             self._check_endpoint()
         if self.engine == "vllm":
             check_vllm(checkpoint, self.num_beams)
+        elif checkpoint.path is not None and adapter_of(checkpoint.path) is not None:
+            require_peft(label)
         if (self.num_beams or 1) > 1 and not family.has_beams:
             raise RequestError(
                 f"--num-beams {self.num_beams}: {label}: {family.display_name} takes the likeliest token each time: "
@@ -118,9 +140,7 @@ class ModelOptions:
     def _check_endpoint(self) -> None:
         label = self.checkpoint.label
         if self.endpoint is None:
-            raise RequestError(
-                f"{label}: needs --base-url, the endpoint that serves it; answer, tag, caption and retrieve take one"
-            )
+            raise RequestError(f"{label}: needs --base-url, the endpoint that serves it")
         decided = {
             "--engine": self.engine != "transformers",
             "--device": self.device not in (None, "cpu"),
@@ -137,8 +157,13 @@ class ModelOptions:
         """How many calls the model takes at a time: vLLM and endpoints take the next batch beside this one."""
         return 2 if self.engine == "vllm" or self.endpoint else 1
 
+    @property
+    def reports_usage(self) -> bool:
+        """Whether rows say what an endpoint took for them."""
+        return self.endpoint is not None or self.is_beside_endpoint
+
     def share(self, actors: int) -> Self:
-        """Return the options of one of several actors, which share the limits of an endpoint."""
+        """Return the options of one of several actors, which share the connections to an endpoint."""
         return self if self.endpoint is None else replace(self, endpoint=self.endpoint.share(actors))
 
     def generation(self) -> GenerationConfig:
@@ -167,8 +192,22 @@ class ModelOptions:
             length_penalty=1.0 if penalty is None else penalty,
         )
 
+    def cache_context(self) -> str:
+        """Return the part of the keys of a cache that says who answers, and how.
+
+        The device and, where none is given, the precision are no part of it, as they are none of a run.
+        """
+        checkpoint, endpoint = self.checkpoint, self.endpoint
+        facts = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in _NOT_OF_ANSWERS}
+        facts |= {"family": checkpoint.family_name, "fingerprint": checkpoint.fingerprint}
+        facts["reference"] = self.reference if checkpoint.files is None else None
+        facts["prompting"] = repr(prompting(self.prompt_template or checkpoint.family.template))
+        facts["generation"] = repr(self.generation()) if checkpoint.family.is_generative else None
+        facts["endpoint"] = endpoint and [endpoint.base_url, endpoint.image_encoding]
+        return context_key(facts)
+
     def load(self) -> VqaModel:
-        """Load the model; a `GenerativeModel` where the family is generative.
+        """Load the model; a `GenerativeModel` where the family is generative. With a cache, the first miss loads it.
 
         Raises:
             ModelLoadError: see `Checkpoint.open`; also a device or dtype that does not exist, or damaged weights.
@@ -178,6 +217,9 @@ class ModelOptions:
             return replace(self, opened=self.checkpoint).load()
         checkpoint, family = self.checkpoint, self.opened.family
         self.check()
+        if self.cache is not None:
+            load = replace(self, cache=None).load
+            return CachedModel(load, checkpoint.label, self.cache, self.cache_context(), checkpoint.vocabulary)
         if family.engine is None:
             family.require("answer", self.reference)
             raise AssertionError(f"{family.name} answers and has no engine")

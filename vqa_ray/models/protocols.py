@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from vqa_ray.types import Answer, ChoiceScores, Image, ImageOrImages, Turn
+from vqa_ray.types import Answer, ChoiceScores, Image, ImageOrImages, Turn, WrittenObject
 
 
 class VqaModel(Protocol):
@@ -104,5 +104,26 @@ class GenerativeModel(VqaModel, Protocol):
             images: see `VqaModel`.
             prompt: what the caption is to begin with, "a photo of"; None leaves it to the model. The caption comes
                 back whole, beginning included.
+        """
+        ...
+
+
+@runtime_checkable
+class StructuredModel(Protocol):
+    """A model that writes JSON objects, held to a schema while it writes."""
+
+    def fill(
+        self, images: Sequence[ImageOrImages], prompts: Sequence[str], schema: Mapping[str, Any]
+    ) -> list[WrittenObject]:
+        """Write an object about each image, with the likeliest token that the schema allows each time.
+
+        Args:
+            images: see `GenerativeModel.answer`.
+            prompts: what to write about each image, as many as images.
+            schema: JSON Schema of an object; see `vqa_ray.structured.schema.ObjectSchema.wire`.
+
+        Raises:
+            RowError: of the first image that no object was written about.
+            RequestError: the model cannot write what the schema asks for.
         """
         ...

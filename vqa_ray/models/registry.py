@@ -92,9 +92,8 @@ class Family:
         """
         if task not in self.tasks:
             able = list(dict.fromkeys(family.display_name for family in FAMILIES if task in family.tasks))
-            raise RequestError(
-                f"model {reference}: {self.display_name} does not {_SAYS[task]}; models that do are {', '.join(able)}"
-            )
+            said = f"{self.display_name} does not {_SAYS[task]}; models that do are {', '.join(able)}"
+            raise RequestError(f"model {reference.removesuffix(':')}: {said}")
 
     @property
     def display_name(self) -> str:

@@ -69,7 +69,7 @@ def _make(batch: pa.RecordBatch, source: Source, builder: RowBuilder) -> Iterato
         found = batch.schema.get_all_field_indices(name)
         if found:
             column = batch.column(found[0])
-            is_left = name in layout.image and not source.config.reads_images
+            is_left = name in layout.image and not source.config.reads_images and not types.is_list(column.type)
             columns[name] = _named_only(column) if is_left else values_of(column, as_text=name in as_ids)
     kept = keep_arrow(batch, source.passthrough_columns())
     for i in range(batch.num_rows):

@@ -21,7 +21,7 @@ _PATTERNS = re.compile(
 )
 # What a run of ours writes beside its private folder: rows, and what describes them.
 _RUN_ROWS = re.compile(r"(?:part-|matches)[^/]*\.parquet")
-_RUN_NOTES = re.compile(r"_README\.md|\.huggingface\.yaml|_matches\.(?:pq|parquet)|gallery\.html")
+_RUN_NOTES = re.compile(r"_README\.md|\.huggingface\.yaml|_(?:matches|groups)\.pq|_matches\.parquet|gallery\.html")
 # What `vqa-ray catalog` writes beside its products; the first of them marks its directories.
 _CATALOGUE_MARK = "_catalog.json"
 _CATALOGUE_FILE = re.compile(r"_catalog\.json|_answers\.txt|_truth-[0-9]+\.jsonl")

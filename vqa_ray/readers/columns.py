@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 
 import pyarrow as pa
 from pyarrow import types
 
 from vqa_ray import schema
+from vqa_ray.readers.conversation_columns import DIALOGUES, conversation_roles
 from vqa_ray.readers.source import ColumnMap, InputConfig, join_names, request_error
 
 ROLES: tuple[str, ...] = tuple(field.name for field in fields(ColumnMap))
@@ -20,10 +21,13 @@ _DEFAULTS: Mapping[str, tuple[str, ...]] = {
     "question": ("question",),
     "questions": ("questions",),
     "context": ("context",),
+    "conversation": DIALOGUES,
+    "system": ("system",),
     "image_id": ("image_id",),
     "question_id": ("question_id",),
     "row_id": ("row_id",),
 }
+_OF_CONVERSATIONS = ("conversation", "system")
 FILE_NAME = "file_name"
 # Columns that are found without being named.
 KNOWN_NAMES = frozenset(name for names in _DEFAULTS.values() for name in names)
@@ -55,6 +59,7 @@ def resolve(
     Raises:
         RequestError: a column that was named, or one that is needed, is not there or is there twice.
     """
+    roles = [role for role in roles if config.conversations or role not in _OF_CONVERSATIONS]
     check_names(config, roles, where)
     for ours, theirs in config.columns.items():
         if theirs not in names:
@@ -62,6 +67,9 @@ def resolve(
                 f"{where}: no column {theirs!r} (--column {ours}={theirs}); the columns are: {join_names(names)}"
             )
     check_keep(config, names, where)
+    if config.conversations:
+        found = conversation_roles(config, names, where, roles=roles, question=text_question, open_ended=open_ended)
+        return _unique(ColumnMap(**found), config, names, where)
     asks = config.needs_question and not config.questions
     by_role: dict[str, tuple[str, ...]] = {}
     for role in roles:
@@ -86,7 +94,10 @@ def resolve(
         wanted = " or ".join(repr(role) for role in ("image", "image_uri") if role in roles)
         hint = "--column image_uri=NAME" if "image_uri" in roles else "--column image=NAME"
         raise request_error(f"{where}: no column {wanted}; the columns are: {join_names(names)}; name it with {hint}")
-    layout = ColumnMap(**by_role)
+    return _unique(ColumnMap(**by_role), config, names, where)
+
+
+def _unique(layout: ColumnMap, config: InputConfig, names: Sequence[str], where: str) -> ColumnMap:
     check_unique((*layout.names(), *config.keep, *present_labels(config, names)), names, where)
     return layout
 
@@ -132,11 +143,11 @@ def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
     Raises:
         RequestError: one is not, or is named twice.
     """
-    for name, count in Counter(config.keep).items():
+    for (name, why), count in Counter(config.kept_columns()).items():
         if count > 1:
-            raise request_error(f"{where}: --keep {name} is given {count} times")
+            raise request_error(f"{where}: {why} is given {count} times")
         if name not in names:
-            raise request_error(f"{where}: --keep {name}: no such column; the columns are: {join_names(names)}")
+            raise request_error(f"{where}: {why}: no such column; the columns are: {join_names(names)}")
 
 
 def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]:
@@ -166,25 +177,6 @@ def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> Non
             raise request_error(f"{where}: {counts[name]} columns are named {name!r}; it is unclear which one is meant")
 
 
-def check_types(layout: ColumnMap, arrow: pa.Schema, where: str) -> None:
-    """Check that the columns of an Arrow schema have types that suit their roles.
-
-    Raises:
-        RequestError: one is not.
-    """
-    for role in ROLES:
-        fits, wanted = _WANTED[role]
-        for name in getattr(layout, role):
-            indices = arrow.get_all_field_indices(name)
-            if not indices:
-                continue
-            given = arrow.field(indices[0]).type
-            if not (types.is_null(given) or fits(plain(given))):
-                hint = " (names of image files belong in image_uri: --column image_uri=NAME)" if role == "image" else ""
-                text = hint if is_text(plain(given)) else ""
-                raise request_error(f"{where}: column {name!r} is {given}; wanted for {role} is {wanted}{text}")
-
-
 def plain(given: pa.DataType) -> pa.DataType:
     """Return the type without dictionary encoding or extension."""
     if types.is_dictionary(given):
@@ -203,61 +195,9 @@ def is_bytes(given: pa.DataType) -> bool:
     return bool(plainly or types.is_fixed_size_binary(given))
 
 
-def _is_image(given: pa.DataType) -> bool:
-    if is_bytes(given):
-        return True
-    if not types.is_struct(given):
-        return False
-    parts = {part.name: plain(part.type) for part in given}
-    has_bytes = "bytes" in parts and (is_bytes(parts["bytes"]) or types.is_null(parts["bytes"]))
-    return has_bytes and ("path" not in parts or is_text(parts["path"]) or types.is_null(parts["path"]))
-
-
-def _is_list(given: pa.DataType) -> bool:
-    is_list = types.is_list(given) or types.is_large_list(given) or types.is_fixed_size_list(given)
-    return bool(is_list or types.is_list_view(given) or types.is_large_list_view(given))
-
-
-def _is_text_list(given: pa.DataType) -> bool:
-    return _is_list(given) and bool(is_text(plain(given.value_type)) or types.is_null(given.value_type))
-
-
-def _is_turns(given: pa.DataType) -> bool:
-    if not _is_list(given) or types.is_null(given.value_type):
-        return _is_list(given)
-    parts = {part.name: plain(part.type) for part in given.value_type} if types.is_struct(given.value_type) else {}
-    return all(name in parts and is_text(parts[name]) for name in ("question", "answer"))
-
-
-def _is_question(given: pa.DataType) -> bool:
-    is_dialogue = _is_list(given) and types.is_struct(given.value_type)
-    names = {part.name for part in given.value_type} if is_dialogue else set()
-    return is_text(given) or {"from", "value"} <= names or {"role", "content"} <= names
-
-
-def _is_scalar(given: pa.DataType) -> bool:
-    return is_text(given) or is_bytes(given) or not types.is_nested(given)
-
-
-def _is_images(given: pa.DataType) -> bool:
-    return _is_list(given) and (is_text(plain(given.value_type)) or _is_image(plain(given.value_type)))
-
-
-_WANTED: Mapping[str, tuple[Callable[[pa.DataType], bool], str]] = {
-    "image": (_is_image, "binary or struct<bytes: binary, path: string>"),
-    "image_uri": (is_text, "string"),
-    "images": (_is_images, "list<binary>, list<string> or list<struct<bytes: binary, path: string>>"),
-    "question": (_is_question, "string"),
-    "questions": (_is_text_list, "list<string>"),
-    "context": (_is_turns, "list<struct<question: string, answer: string>>"),
-    "image_id": (_is_scalar, "a string or a number"),
-    "question_id": (_is_scalar, "a string or a number"),
-    "row_id": (types.is_integer, "int64"),
-}
-
-
 def _is_read(role: str, config: InputConfig) -> bool:
-    return {"context": config.reads_context, "images": config.reads_several}.get(role, True)
+    reads = {"context": config.reads_context, "images": config.reads_several}
+    return reads.get(role, config.conversations or role not in _OF_CONVERSATIONS)
 
 
 def _choose_images(found: dict[str, tuple[str, ...]], names: Sequence[str], where: str, config: InputConfig) -> None:

@@ -6,6 +6,7 @@ A `WatchedFile` stands between the store and the decoder, so that the two can be
 
 from __future__ import annotations
 
+import errno
 import io
 import lzma
 import tarfile
@@ -17,6 +18,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import pyarrow as pa
 
+from vqa_ray.readers.expansion import BoundedExpansion
 from vqa_ray.readers.sniff import compression_of, decompressed
 from vqa_ray.storage.filesystem import fsspec_for
 from vqa_ray.storage.local_files import open_local
@@ -62,6 +64,8 @@ class WatchedFile(io.RawIOBase):
             self._file: Any = io.BufferedReader(open_local(Path(path)))
         else:
             self._file = filesystem.open(path, "rb", **({} if sequential else {"cache_type": "none"}))
+        # What the store says of it; a local file may grow, and ends where it ends.
+        self._size: int | None = None if scheme_of(uri) == "file" else getattr(self._file, "size", None)
         self.failure: Exception | None = None
 
     def _watch(self, call: Callable[..., T], *arguments: Any) -> T:
@@ -78,7 +82,20 @@ class WatchedFile(io.RawIOBase):
         return True
 
     def read(self, size: int = -1, /) -> bytes:
-        return bytes(self._watch(self._file.read, size))
+        if self._size is None:
+            return bytes(self._watch(self._file.read, size))
+        left = max(0, self._size - self.tell())
+        return self._watch(self._read_whole, left if size < 0 else min(size, left))
+
+    def _read_whole(self, size: int) -> bytes:
+        """Read this many bytes; a store that gives fewer would make the file shorter, or its rows damaged."""
+        data = b""
+        while len(data) < size:
+            more = bytes(self._file.read(size - len(data)))
+            if not more:
+                raise OSError(errno.EIO, f"the store gave {self.tell()} bytes of an object of {self._size}")
+            data += more
+        return data
 
     def readall(self) -> bytes:
         return self.read(-1)
@@ -114,7 +131,9 @@ def watched_stream(uri: str) -> Iterator[tuple[BinaryIO, WatchedFile]]:
     with WatchedFile(uri, sequential=True) as file:
         buffered = io.BufferedReader(file, BUFFER_BYTES)
         # Not buffered once more: a large read of a cut-off file would raise before it gave what is there.
-        yield cast("BinaryIO", decompressed(buffered, compression_of(buffered.peek(16)))), file
+        compression = compression_of(buffered.peek(16))
+        stream = decompressed(buffered, compression)
+        yield cast("BinaryIO", BoundedExpansion(stream, buffered) if compression else stream), file
 
 
 def is_stored(file: BinaryIO) -> bool:

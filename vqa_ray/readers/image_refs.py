@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.images.page_refs import document_of
 from vqa_ray.readers.coerce import as_reference, mismatch
 from vqa_ray.readers.image_root import below
+from vqa_ray.readers.local_places import LocalPlaces
 from vqa_ray.storage.data_uris import decode_data_uri, is_data_uri, short_data_uri
 
 # No store takes longer names or URLs; a cell that holds more is no reference.
@@ -44,11 +46,20 @@ class ImageRefResolver:
         root: of the input; references are called by what they are below it.
         reads_images: whether embedded images are there at all; see `InputConfig`.
         image_root: the directory or prefix that references are below, absolute; None for the file's own directory.
+        local: the local places that references may lead to; None for any.
     """
 
-    def __init__(self, uri: str, root: str, reads_images: bool, image_root: str | None = None) -> None:
+    def __init__(
+        self,
+        uri: str,
+        root: str,
+        reads_images: bool,
+        image_root: str | None = None,
+        local: LocalPlaces | None = None,
+    ) -> None:
         self._directory = posixpath.dirname(uri)
         self._image_root = image_root
+        self._local = local
         root = root.rstrip("/") + "/"
         self._from_root = posixpath.dirname(uri.removeprefix(root)) if uri.startswith(root) else ""
         self._reads_images = reads_images
@@ -89,7 +100,7 @@ class ImageRefResolver:
         """Fill in where an image is, or its bytes where a `data:` URI carries them.
 
         Raises:
-            RowError: the reference is malformed, too long, or leads out of the image root.
+            RowError: the reference is malformed, too long, or leads out of the image root or the local places.
         """
         if is_data_uri(written):
             # Until the data is known to be sound: what tells the row apart from others.
@@ -105,10 +116,12 @@ class ImageRefResolver:
             # Until it is known to lie below the root: what tells the row apart from others.
             image.uri = image.reference = written
             image.uri, image.reference = below(self._image_root, written)
-            return
-        image.uri = resolve_uri(written, self._directory)
-        is_relative = image.uri != written
-        image.reference = posixpath.normpath(posixpath.join(self._from_root, written)) if is_relative else written
+        else:
+            image.uri = resolve_uri(written, self._directory)
+            is_relative = image.uri != written
+            image.reference = posixpath.normpath(posixpath.join(self._from_root, written)) if is_relative else written
+        if self._local is not None:
+            self._local.check(document_of(image.uri))
 
     def several(self, value: object, name: str, errors: list[RowError]) -> list[ImageRef]:
         """Return the images of a row that brings a list of them: bytes, references or structs of both; one at least.

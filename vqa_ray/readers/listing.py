@@ -5,19 +5,20 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vqa_ray.errors import RequestError
 from vqa_ray.format_names import Format
 from vqa_ray.readers.bookkeeping import own_outputs, run_files, without_bookkeeping
 from vqa_ray.readers.formats.json_kind import json_kind
+from vqa_ray.readers.lake_tables import LakeTable, parse_table, table_files
 from vqa_ray.readers.output_as_input import describe_output
 from vqa_ray.readers.patterns import Glob, expand_braces, is_pattern, is_wild
 from vqa_ray.readers.references import refer_to_images
 from vqa_ray.readers.sniff import sniff, sniff_files, sniff_table
 from vqa_ray.readers.source import BENCHMARKS, FORMATS, join_names, request_error
-from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, counted_kinds, kind_of, suffix_of
+from vqa_ray.readers.suffixes import HUB_PARQUET, OFFICIAL_QUESTIONS, OTHERS, kind_of, kinds_found, without_documents
 from vqa_ray.readers.table_formats import without_removed
 from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files
 from vqa_ray.storage.local_files import name_as_text, path_as_text
@@ -27,7 +28,7 @@ _JSON = re.compile(r"\.json(?:\.(?:gz|bz2|xz|zst))?$", re.IGNORECASE)
 # The table beside the images of a folder, as Hugging Face's ImageFolder names it.
 _METADATA = re.compile(r"(?:^|/)metadata\.(?:csv|jsonl|parquet)$")
 # Formats whose files are known by their first bytes; text is not.
-_BINARY = ("parquet", "webdataset", "images")
+_BINARY = ("parquet", "webdataset", "images", "pdf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +83,6 @@ class Listing:
         return kinds_found(self.entries)
 
 
-def kinds_found(entries: Iterable[FileEntry], *, examples: bool = False) -> str:
-    """Files counted by suffix, for a message.
-
-    Args:
-        entries: the files.
-        examples: whether to name one of each suffix.
-    """
-    kinds: Counter[str] = Counter()
-    names: dict[str, str] = {}
-    for entry in entries:
-        kind = suffix_of(entry.uri) + ("" if entry.size_bytes else ", empty")
-        kinds[kind] += 1
-        names.setdefault(kind, entry.uri.rpartition("/")[2])
-    return counted_kinds(kinds, names if examples else None)
-
-
 def list_input(uri: str) -> Listing:
     """List an input.
 
@@ -105,6 +90,9 @@ def list_input(uri: str) -> Listing:
         RequestError: nothing is there, or nothing matches the pattern.
     """
     uri = path_as_text(uri)
+    table = parse_table(uri)
+    if table is not None and not exists(uri):
+        return _list_table(table)
     base, mark, fragment = uri.rpartition("#")
     if mark and fragment and not exists(uri) and exists(base):
         return replace(list_input(base), uri=uri, fragment=fragment)
@@ -116,7 +104,7 @@ def list_input(uri: str) -> Listing:
         return Listing(uri, posixpath.dirname(root), tuple(listed), is_file=True)
     entries = _wanted(root, listed)
     start = len(root.rstrip("/")) + 1
-    others = {kind_of(entry.uri) for entry in entries} - {"parquet", None}
+    others = {kind_of(entry.uri) for entry in entries} - {"parquet", "pdf", None}
     output = "" if others else describe_output(uri, root, {entry.uri[start:] for entry in listed})
     if not entries:
         raise request_error(f"{uri}: the input is empty: no files are there")
@@ -140,7 +128,7 @@ def with_kinds(listing: Listing, given: Format | None) -> Listing:
     """
     if is_saved_dataset(listing):
         return listing
-    by_name = {kind for entry in listing.entries if (kind := kind_of(entry.uri))}
+    by_name = without_documents({kind for entry in listing.entries if (kind := kind_of(entry.uri))})
     unknown = [entry for entry in listing.entries if kind_of(entry.uri) is None]
     likely = [entry for entry in unknown if entry.uri.rpartition(".")[2].lower() not in OTHERS]
     if given is None and not by_name:
@@ -169,6 +157,7 @@ def guess_format(listing: Listing) -> Format:
     if is_saved_dataset(listing):
         return "hf"
     kinds = Counter(kind for entry in listing.entries if (kind := listing.kind(entry)))
+    kinds = Counter({kind: kinds[kind] for kind in without_documents(set(kinds))})
     documents = [entry for entry in listing.entries if _JSON.search(entry.uri)]
     if documents and len(documents) == len(listing.entries) and (len(documents) == 1 or not kinds):
         return "vqa-v2" if OFFICIAL_QUESTIONS.search(documents[0].uri) else json_kind(documents[0].uri)
@@ -193,14 +182,14 @@ def guess_format(listing: Listing) -> Format:
 def _metadata_kind(listing: Listing) -> Format | None:
     """Return the format of a `metadata` table beside images; None where other tables lie there."""
     kinds = {listing.kind(entry) for entry in listing.entries if _METADATA.search(entry.uri)}
-    tables = [entry for entry in listing.entries if listing.kind(entry) not in ("images", None)]
+    tables = [entry for entry in listing.entries if listing.kind(entry) not in ("images", "pdf", None)]
     (kind,) = kinds if len(kinds) == 1 else (None,)
     return kind if all(_METADATA.search(entry.uri) for entry in tables) else None
 
 
 def _referring_kind(listing: Listing) -> Format | None:
     """Return the format of tables that name image files in folders below them; None where there are other files."""
-    kinds = {kind for entry in listing.entries if (kind := listing.kind(entry))}
+    kinds = {kind for entry in listing.entries if (kind := listing.kind(entry))} - {"pdf"}
     (table,) = kinds - {"images"} if "images" in kinds else {None}
     if table not in ("csv", "jsonl"):
         return None
@@ -225,6 +214,14 @@ def check_format(name: str) -> Format:
         if name == known:
             return known
     raise RequestError(f"--input-format {name!r} is unknown; allowed are {join_names((*FORMATS, *BENCHMARKS))}")
+
+
+def _list_table(table: LakeTable) -> Listing:
+    """List the data files of a table, under the root that `absolute` gives."""
+    named, entries = table_files(table)
+    root = absolute(named)
+    within = [replace(entry, uri=f"{root}{entry.uri.removeprefix(named)}") for entry in entries]
+    return Listing(table.uri, root, tuple(sorted(within, key=lambda entry: entry.uri)))
 
 
 def _list_pattern(uri: str) -> Listing:

@@ -11,19 +11,23 @@ from functools import partial
 import pyarrow as pa
 from pyarrow import compute
 
+from vqa_ray.conversation.conversation import shows_nothing
 from vqa_ray.errors import RequestError
 from vqa_ray.format_names import Format
 from vqa_ray.readers.benchmarks.recognise import recognised
 from vqa_ray.readers.changes.resumed import EarlierRun, pinned, recover, resume, with_totals
+from vqa_ray.readers.columns import is_bytes, plain
 from vqa_ray.readers.formats.benchmark import open_benchmark, read_benchmark
 from vqa_ray.readers.formats.csv import open_csv, read_csv
 from vqa_ray.readers.formats.hf import is_hub_name, open_hf, open_hub, read_hf
 from vqa_ray.readers.formats.images import open_images, read_images
 from vqa_ray.readers.formats.jsonl import open_jsonl, read_jsonl
 from vqa_ray.readers.formats.parquet import open_parquet, read_parquet
+from vqa_ray.readers.formats.pdf import open_pdf, read_pdf
 from vqa_ray.readers.formats.vqa_v2 import open_vqa_v2, read_vqa_v2
 from vqa_ray.readers.formats.webdataset import open_webdataset, read_webdataset
-from vqa_ray.readers.listing import Listing, absolute, check_format, guess_format, kinds_found, list_input, with_kinds
+from vqa_ray.readers.lake_tables import parse_table
+from vqa_ray.readers.listing import Listing, absolute, check_format, guess_format, list_input, with_kinds
 from vqa_ray.readers.row_builder import Row
 from vqa_ray.readers.row_tables import tables, wanted_rows
 from vqa_ray.readers.source import (
@@ -36,10 +40,13 @@ from vqa_ray.readers.source import (
     join_names,
     request_error,
 )
+from vqa_ray.readers.suffixes import kinds_found
+from vqa_ray.readers.together import together, whole_files
+from vqa_ray.row_text.hidden_columns import TEXT
 from vqa_ray.schema import STATUS_ERROR, passthrough_name
 from vqa_ray.storage.filesystem import FileEntry
 from vqa_ray.storage.store_errors import store_failures, store_reason
-from vqa_ray.storage.uri import redacted_uri
+from vqa_ray.storage.uri import redacted_uri, scheme_of
 from vqa_ray.text_encoding import check_encoding
 
 _Open = Callable[[InputConfig, Listing], OpenedInput]
@@ -50,6 +57,7 @@ _READERS: dict[Format, tuple[_Open, _Read]] = {
     "jsonl": (open_jsonl, read_jsonl),
     "csv": (open_csv, read_csv),
     "images": (open_images, read_images),
+    "pdf": (open_pdf, read_pdf),
     "vqa-v2": (open_vqa_v2, read_vqa_v2),
     "hf": (open_hf, read_hf),
     **{name: (partial(open_benchmark, name), read_benchmark) for name in BENCHMARKS},
@@ -73,6 +81,9 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
     check_encoding(config.encoding)
     if config.image_root is not None:
         config = replace(config, image_root=absolute(config.image_root))
+    config = replace(config, allow_local=tuple(map(_local_directory, config.allow_local)))
+    if config.text is not None:
+        config = config.with_texts()
     try:
         if given == "hf" and is_hub_name(config.uri):
             listing = Listing(config.uri, config.uri, ())
@@ -85,6 +96,9 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
         listing = earlier.without_output(listing)
         snapshot = earlier.snapshot_for(config.uri)
         if snapshot is not None:
+            if parse_table(config.uri) and not earlier.update:
+                # The run goes on with its snapshot, whose files lie there after they have left the table.
+                listing = replace(listing, entries=tuple(file.below(listing.root) for file in snapshot.files))
             if given is not None and given != snapshot.format:
                 raise RequestError(
                     f"--output {earlier.output}: holds another run: --input-format: {snapshot.format} → {given}; use "
@@ -97,6 +111,12 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
         raise request_error(f"{config.uri}: the input cannot be read: {store_reason(error, named=True)}") from error
 
 
+def _local_directory(uri: str) -> str:
+    if scheme_of(uri) != "file":
+        raise request_error(f"--allow-local {redacted_uri(uri)}: is not a local directory; others need no permission")
+    return absolute(uri)
+
+
 def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
     listing = with_kinds(listing, given)
     chosen = given or recognised(config, listing) or guess_format(listing)
@@ -105,7 +125,7 @@ def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Sour
             f"--question-template: words the questions of benchmarks ({join_names(BENCHMARKS)}); {listing.uri} is read "
             f"as {chosen}; name its layout with --input-format, or word prompts with --prompt-template"
         )
-    if config.image_root is not None and chosen in ("images", "webdataset"):
+    if config.image_root is not None and chosen in ("images", "pdf", "webdataset"):
         raise request_error(f"--image-root {redacted_uri(config.image_root)}: {chosen} input holds the images itself")
     try:
         contents = _READERS[chosen][0](config, listing)
@@ -122,6 +142,8 @@ def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Sour
 
 
 def _source(config: InputConfig, chosen: Format, listing: Listing, contents: OpenedInput) -> Source:
+    if config.together is not None:
+        contents = replace(contents, shards=whole_files(contents.shards))
     files = _files(listing, contents)
     if contents.brought:
         names = config.keep_as or config.keep
@@ -171,7 +193,13 @@ def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None
 
 
 def _tables(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
-    return tables(_READERS[source.format][1](source, shard, wanted), source, shard, wanted)
+    read = _READERS[source.format][1]
+    if source.config.together is None:
+        return tables(read(source, shard, wanted), source, shard, wanted)
+    place = source.config.keep.index(source.config.together)
+    every = wanted_rows(shard, None)
+    rows = tables(read(source, shard, every), source, shard, every)
+    return together(rows, shard, source.passthrough[place].name, wanted)
 
 
 def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
@@ -179,6 +207,7 @@ def _without_images(source: Source, shard: Shard, wanted: Callable[[int], bool])
     last = -1
     for table in _tables(source, shard, wanted):
         is_named = compute.or_(compute.is_valid(table["image_id"]), compute.equal(table["status"], STATUS_ERROR))
+        is_named = compute.or_(is_named, shows_nothing(table))
         if not compute.all(is_named).as_py():
             break
         last = table["source_key"][-1].as_py()
@@ -208,15 +237,26 @@ def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
 
 def _passthrough(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ...]:
     """Return the kept fields under the names of READ tables; labels keep theirs."""
-    names = [passthrough_name(name) for name in config.keep_as or config.keep]
-    return (*(part.with_name(name) for part, name in zip(kept, names, strict=False)), *kept[len(names) :])
+    names = config.keep_as or config.keep
+    written = [
+        _text_field(part, name) if name.startswith(TEXT) else part.with_name(passthrough_name(name))
+        for part, name in zip(kept, names, strict=False)
+    ]
+    return (*written, *kept[len(names) :])
+
+
+def _text_field(part: pa.Field, name: str) -> pa.Field:
+    if pa.types.is_nested(part.type) or is_bytes(plain(part.type)):
+        raise request_error(f"column {part.name!r}, which a question names, is {part.type}; wanted is text or a number")
+    return pa.field(name, pa.string())
 
 
 def _left_out(chosen: Format, listing: Listing, files: Sequence[FileEntry]) -> tuple[str, ...]:
     """Return a note on the files that are not read, by kind, with an example of each."""
     known = {entry.uri for entry in files}
-    # Image files beside tables are read by their references, and of a data set on disk other splits are not wanted.
-    elsewhere = {"images": (), "webdataset": (), "hf": ("parquet",)}.get(chosen, ("images",))
+    # Images and documents beside tables are read by their references, and of a data set on disk other splits are not
+    # wanted.
+    elsewhere = {"images": (), "pdf": (), "webdataset": (), "hf": ("parquet",)}.get(chosen, ("images", "pdf"))
     others = [
         entry
         for entry in listing.entries

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeAlias
 
-from vqa_ray.errors import ErrorCode, RowError, RunError
+from vqa_ray.errors import ErrorCode, RowError, RunError, StoreFailure
 from vqa_ray.readers.open import read_shard
 from vqa_ray.readers.source import Source
 from vqa_ray.schema import ROW_BITS, STATUS_OK
-from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.storage.store_errors import store_failures, store_reason, suspicion
 
 _COLUMNS = ("source_key", "image_id", "image_uri", "image", "status", "error_code", "error_message")
 
@@ -21,7 +21,8 @@ ReadRow: TypeAlias = dict[str, Any]
 def reread(source: Source, keys: Iterable[int]) -> Iterator[tuple[int, ReadRow | RowError]]:
     """Yield (key, row) for each key, in any order; a RowError says why a row is not available.
 
-    Each shard is read once and closed before the next, a table at a time.
+    It is a `StoreFailure` where the store may be to blame. Each shard is read once and closed before the next, a table
+    at a time.
 
     Args:
         source: the opened input.
@@ -45,9 +46,10 @@ def _of_shard(source: Source, number: int, wanted: set[int]) -> Iterator[tuple[i
                     left.discard(row["source_key"])
                     yield row["source_key"], _checked(row)
     except store_failures(RunError) as error:
-        is_gone = isinstance(error, FileNotFoundError)
+        is_gone, suspected = isinstance(error, FileNotFoundError), suspicion(error)
         code = ErrorCode.IMAGE_MISSING if is_gone else ErrorCode.IMAGE_FETCH_FAILED
-        problem = RowError(code, f"the image cannot be read again: {store_reason(error, named=True)}")
+        reason = f"the image cannot be read again: {store_reason(error, named=True)}"
+        problem = StoreFailure(code, reason) if suspected else RowError(code, reason)
     yield from ((key, problem) for key in left)
 
 

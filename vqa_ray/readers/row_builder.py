@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import pyarrow as pa
+
+from vqa_ray.conversation.conversation import Conversation
 from vqa_ray.errors import ErrorCode, RowError, one_line
 from vqa_ray.readers.coerce import as_id, as_int64, as_question, as_text_list, as_turns
+from vqa_ray.readers.conversation_rows import ConversationReader, ConversationRow
 from vqa_ray.readers.image_refs import ImageRef, ImageRefResolver
+from vqa_ray.readers.local_places import LocalPlaces
 from vqa_ray.readers.passthrough import Kept
 from vqa_ray.readers.source import Source
+from vqa_ray.row_text.hidden_columns import TEXT
 
 T = TypeVar("T")
 _NO_QUESTIONS: list[str] = []
@@ -25,6 +31,8 @@ class Row:
     Attributes:
         extra_images: (URI, bytes) of each further image.
         passthrough: values in the order of the fields of `Source.passthrough`.
+        text_warning: what was done to the texts of questions or a conversation, or None.
+        conversation: of a source that reads conversations.
     """
 
     row_id: int
@@ -37,10 +45,13 @@ class Row:
     extra_images: list[tuple[str | None, bytes | None]] = field(default_factory=list)
     error: RowError | None = None
     passthrough: Sequence[object] = ()
+    text_warning: str | None = None
+    conversation: Conversation | None = None
 
     def size_bytes(self) -> int:
         """Its approximate size in a table."""
         said = sum(len(question) + len(answer) for question, answer in self.turns)
+        said += sum(map(len, self.conversation.texts)) if self.conversation else 0
         images = len(self.image or b"") + sum(len(data or b"") for _, data in self.extra_images)
         return images + sum(map(len, self.questions)) + said + 256
 
@@ -51,15 +62,25 @@ class RowBuilder:
     Args:
         source: its layout, kept fields and questions are used.
         uri: the file the rows are in: relative image references start from its directory.
+        images: the directory of images that the reader has found beside the input; None for none.
     """
 
-    def __init__(self, source: Source, uri: str) -> None:
+    def __init__(self, source: Source, uri: str, images: str | None = None) -> None:
         self._layout = source.column_map
         self._fixed = [question.strip() for question in source.config.questions]
         self._asks = source.config.needs_question
         self._fields = source.passthrough
+        self._text = source.config.text
+        self._text_columns = {
+            i: part.name.removeprefix(TEXT) for i, part in enumerate(self._fields) if part.name.startswith(TEXT)
+        }
         self._name = uri.removeprefix(source.root.rstrip("/") + "/")
-        self._image_refs = ImageRefResolver(uri, source.root, source.config.reads_images, source.config.image_root)
+        config = source.config
+        roots = (config.image_root or source.root, *config.allow_local, *([] if images is None else [images]))
+        # The batches of a program have no root: its own arguments name their places. Images of truth are not read.
+        local = LocalPlaces(roots) if roots[0] and (config.needs_image or config.conversations) else None
+        self._image_refs = ImageRefResolver(uri, source.root, config.reads_images, config.image_root, local)
+        self._conversations = ConversationReader(source, self._image_refs) if config.conversations else None
 
     def row(
         self,
@@ -82,18 +103,26 @@ class RowBuilder:
             where: the file and line, for messages.
         """
         errors: list[RowError] = []
-        shown = self._shown(values, image, uri, errors)
-        questions = _tried(lambda: self._questions(values), _NO_QUESTIONS, errors)
+        talk: ConversationRow | None = None
+        if self._conversations is not None:
+            talk = _tried(lambda: self._conversation(values, kept, image, uri), None, errors)
+            shown, questions = (talk.images if talk else []) or [ImageRef()], _NO_QUESTIONS
+        else:
+            shown = self._shown(values, image, uri, errors)
+            questions = _tried(lambda: self._questions(values), _NO_QUESTIONS, errors)
         turns = _tried(lambda: as_turns(*self._value("context", values)), _NO_TURNS, errors)
         given_id = _tried(lambda: as_id(*self._value("image_id", values)), None, errors)
         question_id = _tried(lambda: as_id(*self._value("question_id", values)), None, errors)
         row_id = _tried(lambda: as_int64(*self._value("row_id", values)), None, errors)
         errors += [value for value in kept if isinstance(value, RowError)]
+        raw, kept, warning = self._with_texts(kept, errors)
         error = next((e for e in errors if e.code == ErrorCode.ROW_MALFORMED), errors[0] if errors else None)
         own_id = given_id or _image_id(shown)
         if row_id is None:
             said = [text for turn in turns for text in turn]
-            row_id = self._row_id(shown, [*said, *questions], (given_id, question_id), error, line)
+            if self._conversations is not None:
+                said += talk.conversation.texts if talk else [repr(self._value("conversation", values)[0])]
+            row_id = self._row_id(shown, [*said, *questions, *raw], (given_id, question_id), error, line)
         return Row(
             row_id=row_id,
             image_id=own_id,
@@ -105,6 +134,8 @@ class RowBuilder:
             extra_images=[] if error else [(other.uri, other.data) for other in shown[1:]],
             error=RowError(error.code, f"{where}: {error.message}") if error and where else error,
             passthrough=[None if isinstance(value, RowError) else value for value in kept],
+            text_warning=talk.warning if talk else warning,
+            conversation=talk.conversation if talk and not error else None,
         )
 
     def failed(self, error: RowError, line: bytes, image_id: str | None = None) -> Row:
@@ -120,6 +151,31 @@ class RowBuilder:
         """Return the row that stands for all that cannot be read after row `number`."""
         message = f"shard {self._name} cannot be read past row {number}: {one_line(error, 160) or type(error).__name__}"
         return self.malformed(message, f"{self._name}\0{number}".encode())
+
+    def _with_texts(self, kept: Kept, errors: list[RowError]) -> tuple[list[str], Kept, str | None]:
+        """Clean the kept values that stand in questions.
+
+        Returns:
+            Those values as the row brings them, where they are part of what it asks; all kept values; and a warning.
+        """
+        if self._text is None:
+            return [], kept, None
+        raw: list[str] = []
+        warnings: list[str] = []
+        values = list(kept)
+        for i, column in self._text_columns.items():
+            value: Any = values[i]
+            value = value.as_py() if isinstance(value, pa.Scalar) else value
+            if isinstance(value, RowError):
+                continue
+            raw.append(value or "")
+            try:
+                values[i], warning = self._text.read(column, value)
+                warnings += [warning] if warning else []
+            except RowError as error:
+                errors.append(error)
+                values[i] = None
+        return raw if self._asks else [], values, "; ".join(warnings) or None
 
     def _value(self, role: str, values: Mapping[str, object]) -> tuple[object, str]:
         names: tuple[str, ...] = getattr(self._layout, role)
@@ -144,6 +200,18 @@ class RowBuilder:
         if self._layout.images:
             return self._image_refs.several(*self._value("images", values), errors)
         return [self._image_refs.one(self._value("image", values), self._value("image_uri", values), errors)]
+
+    def _conversation(
+        self,
+        values: Mapping[str, object],
+        kept: Kept,
+        image: tuple[bytes, str] | None,
+        uri: tuple[str, str] | None,
+    ) -> ConversationRow:
+        assert self._conversations is not None
+        question = self._questions(values)[0] if self._asks and not self._layout.conversation else ""
+        brought = None if image is None and uri is None else self._shown(values, image, uri, [])
+        return self._conversations.read(values, kept, question, brought)
 
     def _questions(self, values: Mapping[str, object]) -> list[str]:
         if not self._asks:

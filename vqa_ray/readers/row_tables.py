@@ -8,8 +8,10 @@ from typing import TypeVar
 import pyarrow as pa
 
 from vqa_ray import schema
+from vqa_ray.conversation.conversation import CONVERSATION, cells_of
 from vqa_ray.readers.row_builder import Row
 from vqa_ray.readers.source import Shard, Source
+from vqa_ray.row_text.hidden_columns import TEXT_WARNING
 
 MAX_TABLE_ROWS = 256
 MAX_TABLE_BYTES = 16 * 2**20
@@ -29,12 +31,12 @@ def tables(
             continue
         more_bytes = row.size_bytes()
         if batch and (len(batch) >= MAX_TABLE_ROWS or size_bytes + more_bytes > MAX_TABLE_BYTES):
-            yield _table(batch, source.passthrough, shard)
+            yield _table(batch, source, shard)
             batch, size_bytes = [], 0
         batch.append((number, row))
         size_bytes += more_bytes
     if batch:
-        yield _table(batch, source.passthrough, shard)
+        yield _table(batch, source, shard)
 
 
 def wanted_rows(shard: Shard, keys: Collection[int] | None) -> Callable[[int], bool]:
@@ -58,7 +60,8 @@ def _always(number: int) -> bool:
     return True
 
 
-def _table(batch: Sequence[tuple[int, Row]], kept: Sequence[pa.Field], shard: Shard) -> pa.Table:
+def _table(batch: Sequence[tuple[int, Row]], source: Source, shard: Shard) -> pa.Table:
+    kept = source.passthrough
     first = shard.index << schema.ROW_BITS
     rows = [row for _, row in batch]
     columns: dict[str, list[object]] = {
@@ -77,4 +80,12 @@ def _table(batch: Sequence[tuple[int, Row]], kept: Sequence[pa.Field], shard: Sh
     }
     arrays = [pa.array(columns[part.name], part.type) for part in schema.READ]
     arrays += [pa.array([row.passthrough[i] for row in rows], part.type) for i, part in enumerate(kept)]
+    config = source.config
+    if config.conversations:
+        talks = [row.conversation for row in rows]
+        arrays.append(pa.array([talk and cells_of(talk) for talk in talks], CONVERSATION.type))
+        kept = (*kept, CONVERSATION)
+    if config.conversations or config.text is not None or config.together is not None:
+        arrays.append(pa.array([row.text_warning for row in rows], TEXT_WARNING.type))
+        kept = (*kept, TEXT_WARNING)
     return pa.Table.from_arrays(arrays, schema=schema.with_kept(schema.READ, kept))

@@ -97,13 +97,15 @@ class _Zstd(io.RawIOBase):
 
 
 def sniff(head: bytes) -> Format | None:
-    """Return the format that a file's first bytes speak of: parquet, images, webdataset, jsonl; None for any other.
+    """Return the format that a file's first bytes speak of: parquet, pdf, images, webdataset, jsonl; None for others.
 
     Args:
         head: up to `HEAD_BYTES`; decompressed here where it is compressed.
     """
     if head.startswith((b"PAR1", b"PARE")):
         return "parquet"
+    if head.startswith(b"%PDF-"):
+        return "pdf"
     compression = compression_of(head)
     if compression:
         head = _beginning(head, compression)

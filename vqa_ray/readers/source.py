@@ -11,7 +11,11 @@ import pyarrow as pa
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.format_names import BenchmarkFormat, FileFormat, Format
 from vqa_ray.former_names import getter, warn_of_former_name
+from vqa_ray.images.page_refs import PageRange
+from vqa_ray.keys import NOTHING, Ranges
 from vqa_ray.readers.changes.drift import Drift
+from vqa_ray.row_text.config import TextConfig
+from vqa_ray.row_text.hidden_columns import TEXT
 from vqa_ray.storage.filesystem import FileEntry
 
 FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
@@ -46,9 +50,17 @@ class InputConfig:
         reads_several: whether rows may bring a list of images each, in a column of its own.
         image_root: the directory or prefix that image references are relative to and must stay below; None takes the
             directory of the file that names them.
+        allow_local: local directories that references may lead to, beside that of the input or `image_root`.
         encoding: of text files; None tells UTF-8 from UTF-16 by their first bytes.
         question_template: the wording of a benchmark's questions, with `{question}`, `{options}` and `{hint}`; None for
             the benchmark's own.
+        text: the columns that the questions of the command name; None for none.
+        together: the column of `keep` whose value neighbouring rows have in common that are read as one, with all
+            their images; None reads each row by itself.
+        group_by: the column of `keep` that `--group-by` names.
+        conversations: whether rows are conversations, see `vqa_ray.readers.conversations`; `labels` then hold the
+            answers of rows without a dialogue.
+        pages: of each PDF document; None for all.
     """
 
     uri: str
@@ -64,13 +76,38 @@ class InputConfig:
     reads_context: bool = False
     reads_several: bool = False
     image_root: str | None = None
+    allow_local: tuple[str, ...] = ()
     encoding: str | None = None
     question_template: str | None = None
+    text: TextConfig | None = None
+    together: str | None = None
+    group_by: str | None = None
+    conversations: bool = False
+    pages: PageRange | None = None
 
     @property
     def passthrough(self) -> tuple[str, ...]:
         """The columns that are read beside our own: `keep`, then `labels`."""
         return (*self.keep, *self.labels)
+
+    def with_texts(self) -> InputConfig:
+        """Keep the columns of `text` under hidden names, after those that are written."""
+        columns = tuple(name for name in self.text.columns if f"{TEXT}{name}" not in self.keep_as) if self.text else ()
+        hidden = tuple(f"{TEXT}{name}" for name in columns)
+        return replace(self, keep=(*self.keep, *columns), keep_as=(*(self.keep_as or self.keep), *hidden))
+
+    def kept_columns(self) -> list[tuple[str, str]]:
+        """Give each column of `keep` and, for messages, the part of the request that names it."""
+        by_question = "a question names {%s} (for the braces themselves: {{%s}})"
+        return [
+            (
+                name,
+                by_question % (name, name)
+                if ours.startswith(TEXT)
+                else f"{'--group-by' if name == self.group_by else '--keep'} {name}",
+            )
+            for name, ours in zip(self.keep, self.keep_as or self.keep, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +120,15 @@ class ColumnMap:
     question: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
+    conversation: tuple[str, ...] = ()
+    system: tuple[str, ...] = ()
     image_id: tuple[str, ...] = ()
     question_id: tuple[str, ...] = ()
     row_id: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
         """All columns named, each once."""
-        roles = (self.image, self.image_uri, self.images, self.question, self.questions, self.context)
-        return tuple(dict.fromkeys(sum((*roles, self.image_id, self.question_id, self.row_id), ())))
+        return tuple(dict.fromkeys(name for role in self.__slots__ for name in getattr(self, role)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +190,8 @@ class Source:
         files: those that are read, sorted; empty for a dataset on a hub, and in `for_workers()`.
         drift: what has changed since the run began that goes on with it; None for a new run.
         current: file that has changed → its shards as they would be now.
+        added, added_files: shards and files that came later; empty unless an update of the run is wanted.
+        retired: int64 (R, 2) ranges of source_keys that updates of the run have done away with.
     """
 
     config: InputConfig
@@ -168,10 +208,14 @@ class Source:
     files: tuple[FileEntry, ...] = ()
     drift: Drift | None = None
     current: Mapping[str, tuple[Shard, ...]] = field(default_factory=dict)
+    added: tuple[Shard, ...] = ()
+    added_files: tuple[FileEntry, ...] = ()
+    retired: Ranges = field(default_factory=NOTHING.copy, compare=False)
 
     def for_workers(self) -> Source:
         """Return the same without the list of shards: all that `read_shard` needs, and small to send."""
-        return replace(self, shards=(), columns=(), files=(), drift=None, current={})
+        rest = replace(self, shards=(), columns=(), files=(), drift=None, current={})
+        return replace(rest, added=(), added_files=(), retired=NOTHING)
 
     def without_images(self) -> Source:
         """Return the same rows under the same keys, but embedded images stay where they are."""

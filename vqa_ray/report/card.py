@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from vqa_ray.conversation.conversation import IMAGE_MARKER
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 from vqa_ray.text import normalise
@@ -147,7 +148,7 @@ def _tag_line(row: Mapping[str, Any], columns: tuple[str, str], right: Collectio
 
 
 def answer_lines(results: Iterable[Mapping[str, Any]], truth: Mapping[str, str] | None = None) -> tuple[Line, ...]:
-    """Return the lines of answered questions, each with its three best answers.
+    """Return the lines of answered questions, each with its three best answers and the other model's answer of two.
 
     Args:
         results: ANSWER rows, or the `results` of an ANSWERS row.
@@ -158,7 +159,7 @@ def answer_lines(results: Iterable[Mapping[str, Any]], truth: Mapping[str, str] 
 
 def _answer_line(result: Mapping[str, Any], right: str | None) -> Line:
     answers: Sequence[Mapping[str, Any]] = (result["answers"] or [])[:3]
-    texts = tuple(ScoredText(each["answer"], each["score"]) for each in answers)
+    texts = (*(ScoredText(each["answer"], each["score"]) for each in answers), *other_opinion(result, "answer"))
     # A row that failed may have no question.
     label = result["question"] or "(no question)"
     if right is None:
@@ -167,10 +168,36 @@ def _answer_line(result: Mapping[str, Any], right: str | None) -> Line:
     return Line(label, texts, right, agrees)
 
 
+def conversation_lines(row: Mapping[str, Any]) -> tuple[Line, ...]:
+    """Return the lines of one INSTRUCT row: a question with its answer each, or the error with the reply."""
+    if row["conversation"] is None:
+        return (Line(f"{row['task']}: {row['error_code']}", (ScoredText(row["reply"] or row["error_message"] or ""),)),)
+    texts = [cell["text"].removeprefix(IMAGE_MARKER).strip() for cell in row["conversation"]]
+    return tuple(
+        Line(f"{row['task']}: {question}", (ScoredText(answer, row.get("agreement")),))
+        for question, answer in zip(texts[::2], texts[1::2], strict=True)
+    )
+
+
 def caption_line(row: Mapping[str, Any]) -> Line:
     """Return the line of one CAPTION row."""
     texts = () if row["caption"] is None else (ScoredText(row["caption"], row["caption_score"]),)
-    return Line("caption", texts)
+    return Line("caption", (*texts, *other_opinion(row, "caption")))
+
+
+def other_opinion(row: Mapping[str, Any], value: str) -> tuple[ScoredText, ...]:
+    """Return what the model that does not decide said, where two models were asked; empty for one.
+
+    Args:
+        row: of a run, or one of its `results`.
+        value: the column that the models are compared by: `answer`, `caption`, `tags`.
+    """
+    other = {"first": "second", "second": "first"}.get(row.get("decided_by") or "")
+    said = None if other is None else row.get(f"{other}_{value}")
+    if said is None:
+        return ()
+    text = said if isinstance(said, str) else ", ".join(said) or "none"
+    return (ScoredText(f"{other} model: {text}", row[f"{other}_score"]),)
 
 
 def pixel_boxes(results: Iterable[Mapping[str, Any]]) -> tuple[PixelBox, ...]:

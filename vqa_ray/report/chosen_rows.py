@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vqa_ray.runs.counts import current_keys
 from vqa_ray.runs.part_files import read_columns
-from vqa_ray.schema import ROW_BITS, STATUS_OK
+from vqa_ray.schema import ROW_BITS, STATUS_GONE, STATUS_OK
 
 Keys = npt.NDArray[np.int64]
 
@@ -31,11 +32,13 @@ class ChosenRows:
         images: the output rows of each chosen input row, one for each question in the long layout; failed ones last.
         total: input rows of the run.
         failed: input rows with an error row.
+        gone: input rows that the input does not have any more; none of the others.
     """
 
     images: tuple[tuple[dict[str, Any], ...], ...]
     total: int
     failed: int
+    gone: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ def choose_rows(parts: Sequence[str], limit: int, *, best_first: bool = False) -
         sound_shown = _spread(_in_few_shards(inputs, sound), room)
     keys = inputs.keys[np.concatenate([sound_shown, failed_shown])]
     rows = rows_by_key(parts, keys)
-    return ChosenRows(tuple(tuple(rows[key]) for key in keys.tolist()), len(inputs.keys), len(failed))
+    images = tuple(tuple(rows[key]) for key in keys.tolist())
+    return ChosenRows(images, len(inputs.keys), len(failed), len(current_keys(parts)[1]))
 
 
 def _inputs(parts: Sequence[str]) -> _Inputs:
@@ -76,6 +80,7 @@ def _inputs(parts: Sequence[str]) -> _Inputs:
     embedded.append(np.empty(0, bool))
     for uri in parts:
         table = read_columns(uri, _COLUMNS)
+        table = table.filter(pc.not_equal(table["status"], STATUS_GONE))
         keys.append(table["source_key"].to_numpy())
         failed.append(np.asarray(pc.not_equal(table["status"], STATUS_OK)))
         known = "score" in table.column_names

@@ -18,7 +18,7 @@ _MEANINGS: Mapping[str, str] = {
     "row_id": "of the input row",
     "image_id": "the name of the image in the input",
     "image_uri": "where the image can be fetched; null for an image embedded in the input",
-    "status": "`ok` or `error`",
+    "status": "`ok`, `error`, or `gone`: not in the input any more",
     "error_code": "why there is no result",
     "error_message": "the same, in one line",
     "warning": "a problem in spite of which there is a result",
@@ -26,6 +26,8 @@ _MEANINGS: Mapping[str, str] = {
     "source_key": "the place of the row in the input: shard number × 2³² + row number in the shard",
     "question_index": "the number of the question in its input row, from 0",
     "finish_reason": "how a free text ended: `stop`, or `length` if it was cut",
+    "decided_by": "`first` or `second`: the model whose outcome the row holds",
+    "agrees": "whether both models say the same; null where the second was not asked",
     "tag_scores": "the score of every choice, below its threshold, too",
 }
 

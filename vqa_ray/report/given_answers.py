@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vqa_ray.report.row_cards import tag_attributes
+from vqa_ray.report.row_cards import further_columns, tag_attributes
 from vqa_ray.schema import STATUS_OK
 
 SEPARATOR = "; "
@@ -30,12 +30,12 @@ def given_answers(job: str, table: pa.Table) -> pa.Table:
     score of a `no` is one minus that of `yes`: how sure the run is of its answer.
 
     Args:
-        job: `answer`, `tag`, `caption` or `retrieve`.
+        job: `answer`, `fill`, `tag`, `caption` or `retrieve`.
         table: rows of a run of it.
     """
     rows = pa.array(np.flatnonzero(pc.equal(table["status"], STATUS_OK)))
     answered = table.take(rows).combine_chunks()
-    if job == "tag":
+    if job in ("tag", "fill"):
         parts = [_attribute(answered, rows, name) for name in tag_attributes(table.schema)]
     elif job == "caption":
         name = pa.array(["caption"] * len(rows), pa.string())
@@ -51,11 +51,19 @@ def given_answers(job: str, table: pa.Table) -> pa.Table:
 
 
 def _attribute(answered: pa.Table, rows: pa.Array, name: str) -> tuple[object, ...]:
+    if (reason := f"{name}_reason") in further_columns(answered.column_names, name):
+        # An attribute that does not apply to an image says nothing of it.
+        applies = pc.is_null(answered[reason].combine_chunks())
+        answered, rows = answered.filter(applies), rows.filter(applies)
     values, scores = answered[name], answered[f"{name}_score"]
+    if pa.types.is_boolean(values.type):
+        values = pc.if_else(values, "yes", "no")
     if pa.types.is_list(values.type):
+        values = values.cast(pa.list_(pa.string()))
         empty = pc.equal(pc.fill_null(pc.list_value_length(values), 0), 0)
         values = pc.if_else(empty, None, pc.binary_join(values, SEPARATOR))
-        least = [min(each, default=None) if each else None for each in scores.to_pylist()]
+        known = ([score for score in each or () if score is not None] for each in scores.to_pylist())
+        least = [min(each, default=None) for each in known]
         scores = pa.array(least, pa.float32())
     return rows, pa.array([name] * len(rows), pa.string()), values, scores
 

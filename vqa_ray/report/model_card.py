@@ -13,13 +13,14 @@ from huggingface_hub.repocard_data import EvalResult, eval_results_to_model_inde
 
 from vqa_ray.durations import duration
 from vqa_ray.errors import one_line
+from vqa_ray.report.chat_card import CHAT_LIMIT, CHAT_SCORE_MEANING, about_chat, use_chat
 from vqa_ray.report.licences import licence_fields
 from vqa_ray.report.markdown import fenced, text
 from vqa_ray.report.training_page import natural
 from vqa_ray.report.training_summary import Trained, without_credentials
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.uri import redacted_uri
-from vqa_ray.training.config import CONTRASTIVE, VQA, Task
+from vqa_ray.training.config import CHAT, CONTRASTIVE, VQA, Task
 
 SCORE_MEANING = (
     "A score is the sigmoid of the answer's logit: each answer is scored on its own between 0 and 1, so that the "
@@ -31,21 +32,33 @@ _PAIR_SCORE_MEANING = (
     "better, and is no probability that it fits."
 )
 _PAIR_LIMIT = "- It was trained to tell the captions of its rows apart; what they never speak of it may not see."
-_PIPELINES: Mapping[Task, str] = {VQA: "visual-question-answering", CONTRASTIVE: "zero-shot-image-classification"}
-_TAGS: Mapping[Task, tuple[str, ...]] = {VQA: ("vilt", "vqa"), CONTRASTIVE: ("clip", "image-text-retrieval")}
-_METRICS: Mapping[Task, str] = {VQA: "accuracy", CONTRASTIVE: "recall"}
+_PIPELINES: Mapping[Task, str] = {
+    VQA: "visual-question-answering",
+    CONTRASTIVE: "zero-shot-image-classification",
+    CHAT: "image-text-to-text",
+}
+_TAGS: Mapping[Task, tuple[str, ...]] = {
+    VQA: ("vilt", "vqa"),
+    CONTRASTIVE: ("clip", "image-text-retrieval"),
+    CHAT: ("chat", "vqa"),
+}
+_METRICS: Mapping[Task, str] = {VQA: "accuracy", CONTRASTIVE: "recall", CHAT: "accuracy"}
 
 
 def render_card(trained: Trained) -> str:
     """Render the card as Markdown. What comes from data and settings is escaped, whatever it holds."""
-    is_pairs = trained.task == CONTRASTIVE
+    about, use, meaning = {
+        VQA: (_about, _use, SCORE_MEANING),
+        CONTRASTIVE: (_about_pairs, _use_pairs, _PAIR_SCORE_MEANING),
+        CHAT: (about_chat, use_chat, CHAT_SCORE_MEANING),
+    }[trained.task]
     sections = [
         _front_matter(trained),
         f"# {text(trained.name)}",
-        _about_pairs(trained) if is_pairs else _about(trained),
+        about(trained),
         "## Use",
-        _use_pairs(trained) if is_pairs else _use(trained),
-        _PAIR_SCORE_MEANING if is_pairs else SCORE_MEANING,
+        use(trained),
+        meaning,
         "## Data",
         _data(trained),
         "## Results",
@@ -198,20 +211,20 @@ def _results(trained: Trained) -> str:
     rows.append((f"**{words.whole}**", f"**{validation.accuracy:.4f}**", f"{validation.rows:,}"))
     return (
         f"{words.about} (0 to 1), of these weights, those of step {validation.step:,} (epoch {validation.epoch + 1}), "
-        f"on the validation rows; loss {validation.loss:.4g} per row:\n\n"
+        f"on the validation rows; loss {validation.loss:.4g} per {trained.loss_unit}:\n\n"
         f"{_table((words.part, words.share, words.count), rows, numbers=2)}\n\nTraining took {pace}"
     )
 
 
 def _limits(trained: Trained) -> str:
     data = trained.data
-    said = (
-        [_PAIR_LIMIT]
-        if trained.task == CONTRASTIVE
-        else [f"- It can say its {data.answers:,} answers and nothing else, whatever it is asked."]
-    )
+    said = {
+        VQA: f"- It can say its {data.answers:,} answers and nothing else, whatever it is asked.",
+        CONTRASTIVE: _PAIR_LIMIT,
+        CHAT: CHAT_LIMIT,
+    }[trained.task]
     asked = "captions" if trained.task == CONTRASTIVE else "questions"
-    lines = [*said, f"- Nothing is known of how it does on images or {asked} of another kind than those above."]
+    lines = [said, f"- Nothing is known of how it does on images or {asked} of another kind than those above."]
     if trained.exported_validation is not None and len(trained.log.validations) > 1:
         lines.append(
             f"- The step was chosen by the {trained.words.measure} above, which is therefore a little too high."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -132,6 +132,15 @@ def risk_coverage(title: str, about: str, curve: RiskCoverage) -> Plot:
         axes.set(
             xlabel="share of rows answered, most confident first", ylabel="share wrong", xlim=(0, 1), ylim=(0, top)
         )
+    return Plot(title, about, drawn.getvalue())
+
+
+def curve(title: str, about: str, points: Sequence[tuple[float, float]], labels: tuple[str, str]) -> Plot:
+    """Draw one line from zero on; `labels` are those of the axes."""
+    x, y = zip(*points, strict=True)
+    with _axes(title) as (axes, drawn):
+        axes.plot(x, y, color=_COLOURS["accent"])
+        axes.set(xlabel=labels[0], ylabel=labels[1], xlim=(0, max(x)), ylim=(0, max(1, *y) * 1.05))
     return Plot(title, about, drawn.getvalue())
 
 

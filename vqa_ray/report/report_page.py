@@ -109,6 +109,7 @@ class Report:
         notes: remarks, a sentence each.
         sections: in order.
         manifest: what made the rows: JSON as it is recorded.
+        refresh_s: seconds after which a browser loads the page again; 0 for never.
     """
 
     title: str
@@ -118,6 +119,7 @@ class Report:
     notes: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
     manifest: Mapping[str, Any] | None = None
+    refresh_s: int = 0
 
 
 def render_report(report: Report) -> str:

@@ -11,7 +11,17 @@ import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import one_line
-from vqa_ray.report.card import Card, Line, ScoredText, answer_lines, caption_line, failure, pixel_boxes
+from vqa_ray.report.card import (
+    Card,
+    Line,
+    ScoredText,
+    answer_lines,
+    caption_line,
+    conversation_lines,
+    failure,
+    other_opinion,
+    pixel_boxes,
+)
 
 _TAIL = ("status", "error_code", "error_message", "warning", "attempt", "source_key")
 _ANSWERED = ("question_id", "question", "question_index", "answer", "answer_score", "finish_reason", "answers")
@@ -22,11 +32,18 @@ _SHOWN_ITEMS = 100
 _OWN: Mapping[str, tuple[str, ...]] = {
     "index": ("height", "width", "sha256"),
     "answer": (*_ANSWERED, "results", "boxes"),
+    "fill": ("object_json", "finish_reason"),
     "caption": ("caption", "caption_score", "finish_reason", "boxes"),
     "tag": ("tags", "tag_scores"),
     "retrieve": ("match", "score", "scores"),
+    "instruct": (
+        *("image", "question_id", "question_index", "results", "task", "prompt_id", "prompt", "reply", "conversation"),
+        *("finish_reason", "agreement", "teacher", "teacher_fingerprint", "seed"),
+    ),
 }
 WRITERS = tuple(_OWN)
+# The columns by which two models are compared, by the command.
+_COMPARED = {"answer": "answer", "caption": "caption", "tag": "tags"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +93,11 @@ class CardMaker:
         self._job = job
         self._tags = tuple(tags)
         own = {"row_id", "image_id", "image_uri", *_OWN[job], *_TAIL, "tags", *tags, *(f"{tag}_score" for tag in tags)}
+        own |= _opinion_columns(job, columns)
+        if job == "fill":
+            # The scores of the parts of an object, which stands on one line.
+            own |= {f"{name}_score" for name in columns}
+        own |= {name for tag in tags for name in further_columns(columns, tag) if not name.endswith("_path")}
         self._further = tuple(name for name in columns if name not in own)
 
     def card(self, row: Mapping[str, Any]) -> Card:
@@ -104,10 +126,28 @@ class CardMaker:
             return (caption_line(row),)
         if self._job == "answer":
             return answer_lines(row["results"] or ()) if "results" in row else answer_lines([row])
+        if self._job == "tag":
+            return tuple(Line("other opinion", (said,)) for said in other_opinion(row, "tags"))
+        if self._job == "fill" and row["error_code"] is not None and row["object_json"]:
+            return (Line("written so far", (ScoredText(text_of(row["object_json"])),)),)
+        if self._job == "instruct":
+            return tuple(line for each in row.get("results") or [row] for line in conversation_lines(each))
         return ()
 
     def _further_lines(self, row: Mapping[str, Any]) -> tuple[Line, ...]:
         return tuple(Line(name, (ScoredText(text_of(row[name])),)) for name in self._further if row[name] is not None)
+
+
+def name_of_job(job: str) -> str:
+    """Return the command that a person gives for a job."""
+    return "answer --schema" if job == "fill" else job
+
+
+def _opinion_columns(job: str, columns: Sequence[str]) -> set[str]:
+    """Return the columns of two models' opinions, in a run that has them."""
+    said = (f"{which}_{part}" for which in ("first", "second") for part in (_COMPARED.get(job, job), "score"))
+    found = {"decided_by", "agrees", *said}
+    return found if found <= set(columns) else set()
 
 
 def verdict_of(row: Mapping[str, Any]) -> Verdict:
@@ -130,6 +170,12 @@ def tag_attributes(table: pa.Schema) -> list[str]:
         and _is_score(table.field(f"{name}_score").type)
         and name not in ("answer", "caption")
     ]
+
+
+def further_columns(columns: Sequence[str], attribute: str) -> tuple[str, ...]:
+    """Return the path, reason and rank of an attribute; kept columns of such a name are none of them."""
+    own = columns[: columns.index("status")] if "status" in columns else ()
+    return tuple(name for kind in ("path", "reason", "rank") if (name := f"{attribute}_{kind}") in own)
 
 
 def title_of(row: Mapping[str, Any]) -> str:

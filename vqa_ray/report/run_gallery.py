@@ -11,13 +11,15 @@ from vqa_ray.readers import Source
 from vqa_ray.report.card import Card, Line, ScoredText
 from vqa_ray.report.chosen_rows import ChosenRows, choose_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, write_gallery
-from vqa_ray.report.row_cards import CardMaker, Tag, tag_attributes
+from vqa_ray.report.row_cards import CardMaker, Tag, name_of_job, tag_attributes
 from vqa_ray.report.row_pictures import RowPicture, row_pictures
 from vqa_ray.runs.part_files import read_columns
 
 _MOST_LINES = 16
 _MOST_TAGS = 40
 _LONGEST_TEXT = 600
+# A longer text of a field is no tag to filter by.
+_LONGEST_TAG = 40
 
 
 def write_run_gallery(
@@ -30,7 +32,7 @@ def write_run_gallery(
     about: str,
     limit: int = DEFAULT_CARDS,
 ) -> int:
-    """Write the gallery of a run of `answer`, `tag`, `caption` or `retrieve` to one HTML file.
+    """Write the gallery of a run of `answer`, `fill`, `tag`, `caption` or `retrieve` to one HTML file.
 
     The page has a bounded number of cards of bounded length: the best matches of `retrieve`, rows from all over the run
     of other jobs, and some error rows.
@@ -55,8 +57,9 @@ def write_run_gallery(
     pictures = row_pictures([rows[0] for rows in chosen.images], source, fetcher)
     form = read_columns(parts[0]).schema
     maker = CardMaker(job, form.names, tag_attributes(form))
-    facts = (Fact("images", f"{chosen.total:,}"), *([Fact("failed", f"{chosen.failed:,}")] if chosen.failed else []))
-    header = Header(f"vqa-ray {job}", about, chosen.total, facts)
+    counts = (("images", chosen.total), ("failed", chosen.failed), ("gone from the input", chosen.gone))
+    facts = tuple(Fact(name, f"{count:,}") for name, count in counts if count or name == "images")
+    header = Header(f"vqa-ray {name_of_job(job)}", about, chosen.total, facts)
     write_gallery(uri, header, run_cards(job, maker, chosen, pictures), limit)
     return len(chosen.images)
 
@@ -72,9 +75,10 @@ def run_cards(job: str, maker: CardMaker, chosen: ChosenRows, pictures: Mapping[
     """
     for rows in chosen.images:
         picture = pictures[rows[0]["source_key"]]
-        row = _joined(rows) if "question" in rows[0] else rows[0]
+        row = _joined(rows) if "question" in rows[0] or job == "instruct" else rows[0]
         card = maker.card(row)
-        tags = maker.tags(row) if job == "tag" else ()
+        tags = maker.tags(row) if job in ("tag", "fill") else ()
+        filters = tags if job == "tag" else [tag for tag in tags if len(tag.value) <= _LONGEST_TAG]
         lines = (*_tag_lines(tags), *_verdict_lines(maker, row), *card.lines)
         warning = card.warning
         if picture.reason and card.error_code is None:
@@ -84,7 +88,7 @@ def run_cards(job: str, maker: CardMaker, chosen: ChosenRows, pictures: Mapping[
             title=cut_text(card.title),
             image=None if picture.preview is None else picture.preview.jpeg,
             image_size=None if picture.preview is None else picture.preview.size,
-            tags=tuple(cut_text(f"{tag.attribute}:{tag.value}" if tag.attribute else tag.value) for tag in tags)[
+            tags=tuple(cut_text(f"{tag.attribute}:{tag.value}" if tag.attribute else tag.value) for tag in filters)[
                 :_MOST_TAGS
             ],
             lines=_bounded(lines if lines or card.error_code or job != "tag" else (Line("tags"),)),

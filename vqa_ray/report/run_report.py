@@ -14,8 +14,9 @@ from vqa_ray.report.gallery import Fact
 from vqa_ray.report.input_pictures import InputPictures
 from vqa_ray.report.plots import histogram
 from vqa_ray.report.report_page import Bars, Report, Section, Table, counted_bars
-from vqa_ray.report.row_cards import WRITERS, CardMaker, tag_attributes, title_of
+from vqa_ray.report.row_cards import WRITERS, CardMaker, name_of_job, tag_attributes, title_of
 from vqa_ray.report.run_gallery import cut_text, run_cards
+from vqa_ray.report.run_notes import run_notes
 from vqa_ray.report.run_tally import EDGES, RunTally, Unsure, tally_run
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
@@ -38,8 +39,8 @@ def run_report(uri: str, record: RunRecord, *, allow_http: bool = False) -> Repo
     Raises:
         RequestError: it is a run of another command, or has no rows.
     """
-    if record.job not in WRITERS or record.job == "index":
-        known = ", ".join(job for job in WRITERS if job != "index")
+    if record.job not in WRITERS or record.job in ("index", "instruct"):
+        known = ", ".join(job for job in WRITERS if job not in ("index", "instruct", "fill"))
         raise RequestError(f"{uri}: a run of {record.job}; a report is made of runs of {known}")
     layout = RunDirectory(uri)
     parts = [entry.uri for entry in layout.part_files()]
@@ -49,11 +50,11 @@ def run_report(uri: str, record: RunRecord, *, allow_http: bool = False) -> Repo
     tally = tally_run(record.job, parts, _UNSURE_CARDS)
     pictures = InputPictures(uri, record, allow_http=allow_http)
     return Report(
-        title=f"{record.job}: {name_of(uri)}",
+        title=f"{name_of_job(record.job)}: {name_of(uri)}",
         about=f"{redacted_uri(str(record.model['reference']))} over {redacted_uri(record.input['uri'])}, "
         f"started {record.started}.",
         facts=tuple(_facts(tally, content)),
-        notes=() if content else ("This run has not finished: more rows may follow.",),
+        notes=run_notes(record, finished=content is not None),
         sections=(
             _scores(record, tally),
             _distributions(record.job, tally),
@@ -73,12 +74,18 @@ def _facts(tally: RunTally, content: dict[str, Any] | None) -> Iterator[Fact]:
     yield Fact("rows", f"{tally.rows:,}")
     yield Fact("answered", f"{tally.ok:,}")
     yield Fact("failed", f"{tally.rows - tally.ok:,}")
+    if tally.gone:
+        yield Fact("gone from the input", f"{tally.gone:,}")
     if tally.matches:
         yield Fact("matches", f"{tally.matches[True]:,}")
     if warned := sum(tally.warnings.values()):
         yield Fact("with a warning", f"{warned:,}")
     if tally.cut:
         yield Fact("cut at the length limit", f"{tally.cut:,}")
+    if content and (second := content.get("second_opinion")):
+        yield Fact("asked of the second model", f"{second['asked']:,}")
+        yield Fact("decided by it", f"{second['decided']:,}")
+        yield Fact("both agree", f"{second['agreed']:,}")
     if content and content.get("images"):
         yield Fact("images", f"{content['images']:,}")
     if content and (speed := content.get("throughput", {}).get("rows_per_s")):
@@ -97,11 +104,12 @@ def _scores(record: RunRecord, tally: RunTally) -> Section:
 def _distributions(job: str, tally: RunTally) -> Section:
     if job == "caption":
         return Section("Captions")
-    head = {"tag": "value", "retrieve": "answer"}.get(job, "answer"), "share", "rows"
-    title = {"tag": "Tags", "retrieve": "Questions"}.get(job, "Answers")
-    if len(tally.pairs) <= _MOST_QUESTIONS or job == "tag":
+    head = "value" if job in ("tag", "fill") else "answer", "share", "rows"
+    title = {"tag": "Tags", "fill": "Fields", "retrieve": "Questions"}.get(job, "Answers")
+    if len(tally.pairs) <= _MOST_QUESTIONS or job in ("tag", "fill"):
         bars = tuple(_bars(name, head, counts) for name, counts in tally.pairs.items())
-        return Section(title, "How often each was given.", bars=bars)
+        of = "; shares are of the images that the attribute was asked of" if job == "tag" else ""
+        return Section(title, f"How often each was given{of}.", bars=bars)
     every: Counter[str | None] = Counter()
     for counts in tally.pairs.values():
         every.update(counts)

@@ -15,13 +15,13 @@ from vqa_ray.report.given_answers import given_answers
 from vqa_ray.report.plots import Floats
 from vqa_ray.report.row_cards import title_of
 from vqa_ray.runs.part_files import read_columns
-from vqa_ray.schema import STATUS_OK
+from vqa_ray.schema import STATUS_GONE, STATUS_OK
 
 BINS = 40
 EDGES: Floats = np.linspace(0.0, 1.0, BINS + 1)
 _EXAMPLES = 3
 _MOST_PAIRS = 100_000
-_LARGE = ("image", "embedding", "thumbnail", "answers", "boxes", "tag_scores")
+_LARGE = ("object_json", "image", "embedding", "thumbnail", "answers", "boxes", "tag_scores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class RunTally:
 
     Attributes:
         rows, ok: rows, and those of them that were answered.
+        gone: rows that the input does not have any more; they count nowhere else.
         given: answers, or values of attributes.
         pairs: question or attribute → answer → how often; a null answer is `None`.
         scores: float64 (BINS,), how many scores lie in each bin of EDGES.
@@ -52,6 +53,7 @@ class RunTally:
 
     rows: int = 0
     ok: int = 0
+    gone: int = 0
     given: int = 0
     pairs: dict[str, Counter[str | None]] = field(default_factory=dict)
     scores: Floats = field(default_factory=lambda: np.zeros(BINS))
@@ -80,6 +82,9 @@ def tally_run(job: str, parts: Sequence[str], unsure: int) -> RunTally:
     total = RunTally()
     for uri in parts:
         table = read_columns(uri, names)
+        there = table.filter(pc.not_equal(table["status"], STATUS_GONE))
+        total.gone += table.num_rows - there.num_rows
+        table = there
         total.rows += table.num_rows
         ok = pc.equal(table["status"], STATUS_OK)
         total.ok += pc.sum(ok).as_py() or 0

@@ -68,7 +68,7 @@ def render_training(trained: Trained) -> str:
     return templates.get_template("training.html.j2").render(
         trained=trained,
         facts=facts(trained),
-        charts=charts(trained.log, trained.words.measure),
+        charts=charts(trained.log, trained.words.measure, trained.loss_unit),
         box=curves,
         types=type_rows(trained.exported_validation, trained.words.whole),
         words=trained.words,
@@ -104,7 +104,7 @@ def facts(trained: Trained) -> list[Fact]:
     return found
 
 
-def charts(log: TrainingLog, measure: str = "accuracy") -> list[Chart]:
+def charts(log: TrainingLog, measure: str = "accuracy", loss_unit: str = "row") -> list[Chart]:
     """Draw loss, accuracy (by answer type where there are several) and learning rate, where they have points."""
     validations = log.validations
     learned = [record for record in log.train if record.samples]
@@ -124,7 +124,7 @@ def charts(log: TrainingLog, measure: str = "accuracy") -> list[Chart]:
     found = [
         chart(
             "loss",
-            "Loss per row",
+            f"Loss per {loss_unit}",
             [
                 Series("training", [(record.step, record.loss) for record in learned], noisy=True),
                 Series("validation", [(record.step, record.loss) for record in validations], dots=True),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from vqa_ray.training.config import CONTRASTIVE, VQA, Task
+from vqa_ray.training.config import CHAT, CONTRASTIVE, VQA, Task
 from vqa_ray.training.log import TrainingLog, ValidationRecord
 
 _USER = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^/@\s]*@")
@@ -50,6 +50,9 @@ WORDS: Mapping[Task, TaskVocabulary] = {
         "recall",
         "queries",
         "mean",
+    ),
+    CHAT: TaskVocabulary(
+        "accuracy", "Accuracy of generated answers", "Accuracy by answer type", "answer type", "accuracy", "rows", "all"
     ),
 }
 
@@ -136,6 +139,8 @@ class Trained:
         adapter: whether adapters alone were exported, which need their base.
         task: what was learnt.
         judgement: sentences on the accuracy, also among `notes`: its interval, the baseline.
+        metric: what measured the answers of a chat model.
+        architecture: class of transformers of the checkpoint that it started from; None where the task says it.
     """
 
     name: str
@@ -158,11 +163,23 @@ class Trained:
     adapter: bool = False
     task: Task = VQA
     judgement: tuple[str, ...] = ()
+    metric: str | None = None
+    architecture: str | None = None
 
     @property
     def words(self) -> TaskVocabulary:
         """How its measures are called."""
-        return WORDS[self.task]
+        words = WORDS[self.task]
+        if self.metric is None:
+            return words
+        is_loss = self.metric == "loss"
+        about = "Mean probability of an answer token" if is_loss else f"{self.metric} of generated answers"
+        return replace(words, measure="token probability" if is_loss else self.metric, about=about)
+
+    @property
+    def loss_unit(self) -> str:
+        """What the loss is a mean over."""
+        return "answer token" if self.task == CHAT else "row"
 
     @property
     def step(self) -> int:

@@ -59,10 +59,9 @@ class Items:
     """
 
     def __init__(self, collection: Collection, questions: Mapping[str, str] | None = None) -> None:
-        if collection.job == "index":
-            raise RequestError(
-                f"{collection.uri}: is an index; a review is of a run of answer, tag, caption or retrieve"
-            )
+        if collection.job in ("index", "fill"):
+            what = "an index" if collection.job == "index" else "a run of answer --schema"
+            raise RequestError(f"{collection.uri}: is {what}; a review is of a run of answer, tag, caption or retrieve")
         self._collection = collection
         self._questions = questions or {}
         self._given = given_answers(collection.job, collection.rows).combine_chunks()

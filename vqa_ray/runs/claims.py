@@ -66,10 +66,18 @@ class Fence:
             OutputTakenOverError: it has.
         """
         if not self.holds():
-            raise OutputTakenOverError(
-                f"{self.output}: this process stood still and another one has taken over; what it finished is kept; "
-                "run the same command again when the other is done"
+            raise self.taken_over()
+
+    def taken_over(self) -> OutputTakenOverError:
+        """Return the error of a writer that another one has taken over from, or whose output somebody deleted."""
+        if not writer_numbers(self.output):
+            return OutputTakenOverError(
+                f"{self.output}: the output was deleted while this process wrote to it, or the bucket that holds it"
             )
+        return OutputTakenOverError(
+            f"{self.output}: this process stood still and another one has taken over; what it finished is kept; "
+            "run the same command again when the other is done"
+        )
 
 
 def describe(claim: LockRecord | None) -> str:

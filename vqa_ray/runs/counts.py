@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vqa_ray.errors import ErrorCode
+from vqa_ray.errors import FILTERED, ErrorCode
+from vqa_ray.keys import Keys
 from vqa_ray.runs.part_files import read_columns
-from vqa_ray.schema import STATUS_OK
+from vqa_ray.schema import STATUS_ERROR, STATUS_GONE, STATUS_OK
 
 _KEYS = ("source_key", "question_index")
 _COLUMNS = (
@@ -30,6 +31,7 @@ class RowCounts:
 
     Attributes:
         rows, ok: rows, and those of them that were answered; a question of an input row may have a row of its own.
+        gone: rows that the input does not have any more; they are neither answered nor failed.
         torn: input rows of which questions are missing, or there twice.
         errors: error code → rows.
         warnings: rows answered with a warning.
@@ -42,6 +44,7 @@ class RowCounts:
 
     rows: int = 0
     ok: int = 0
+    gone: int = 0
     images: int = 0
     questions: int = 0
     warnings: int = 0
@@ -62,7 +65,8 @@ def count_rows(part_uris: Iterable[str]) -> RowCounts:
         total.rows += table.num_rows
         ok = pc.equal(table["status"], STATUS_OK)
         total.ok += pc.sum(ok).as_py() or 0
-        failed = table.filter(pc.invert(ok))["error_code"]
+        total.gone += pc.sum(pc.equal(table["status"], STATUS_GONE)).as_py() or 0
+        failed = table.filter(pc.equal(table["status"], STATUS_ERROR))["error_code"]
         total.errors.update({entry["values"]: entry["counts"] for entry in failed.value_counts().to_pylist()})
         total.warnings += table.num_rows - table["warning"].null_count
         total.cut += _cut(table)
@@ -91,6 +95,16 @@ def keys_of_parts(part_uris: Iterable[str]) -> npt.NDArray[np.int64]:
     return np.concatenate([_NO_ROWS, *(row_keys(read_columns(uri, _KEYS)) for uri in part_uris)])
 
 
+def current_keys(part_uris: Iterable[str]) -> tuple[Keys, Keys]:
+    """Return the source_keys of the input rows of part files, and of them those that are marked as gone: sorted."""
+    every, gone = [_NO_ROWS[:, 0]], [_NO_ROWS[:, 0]]
+    for uri in part_uris:
+        table = read_columns(uri, ("source_key", "status"))
+        every.append(np.unique(table["source_key"].to_numpy()))
+        gone.append(np.unique(table.filter(pc.equal(table["status"], STATUS_GONE))["source_key"].to_numpy()))
+    return np.unique(np.concatenate(every)), np.unique(np.concatenate(gone))
+
+
 def _torn(pairs: npt.NDArray[np.int64]) -> int:
     """Count the input rows of one file that lack one of their questions or have one twice."""
     ordered = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
@@ -104,14 +118,14 @@ def failed_rows(part_uris: Iterable[str], codes: frozenset[str] | None) -> npt.N
 
     Args:
         part_uris: the part files.
-        codes: error codes wanted; None for all.
+        codes: error codes wanted; None for all but those of filtered rows, which have not failed.
     """
     keys = [_NO_ROWS]
     for uri in part_uris:
         table = read_columns(uri, (*_KEYS, "status", "error_code"))
-        failed = pc.not_equal(table["status"], STATUS_OK)
-        if codes is not None:
-            failed = pc.and_(failed, pc.is_in(table["error_code"], pa.array(sorted(codes), pa.string())))
+        failed = pc.equal(table["status"], STATUS_ERROR)
+        named = pc.is_in(table["error_code"], pa.array(sorted(FILTERED if codes is None else codes), pa.string()))
+        failed = pc.and_(failed, pc.invert(named) if codes is None else named)
         keys.append(row_keys(table.filter(failed)))
     found: npt.NDArray[np.int64] = np.unique(np.concatenate(keys), axis=0)
     return found

@@ -14,6 +14,9 @@ _CONTENTS = {
     "tags": "tags_fingerprint",
     "calibration": "calibration_fingerprint",
     "validation": "validation_fingerprint",
+    "lora": "model_fingerprint",
+    "then": "second_fingerprint",
+    "agree": "second_fingerprint",
 }
 _PLACES = ("vocabulary",)
 # Told by what a record says of the input.

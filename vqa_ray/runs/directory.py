@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from vqa_ray.errors import RequestError
 from vqa_ray.runs.private_names import PRIVATE_SUFFIX
+from vqa_ray.runs.publication import PREPARED, Publication
 from vqa_ray.storage.filesystem import FileEntry, exists, fsspec_for, list_files
 from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.storage.uri import join, name_of
@@ -60,8 +61,9 @@ class RunDirectory:
         return join(self.output, PRIVATE, RECORD) if self.attempt == 1 else join(self.parts, RECORD)
 
     def listing(self, name: str = "input") -> str:
-        """Return the path of the input's files as the run found them (`readers.changes.snapshot`)."""
-        return join(self.output, PRIVATE, f"{name}-listing.arrow.zst")
+        """Return the path of the input's files as the run or the update found them (`readers.changes.snapshot`)."""
+        folder = join(self.output, PRIVATE) if self.attempt == 1 else self.parts
+        return join(folder, f"{name}-listing.arrow.zst")
 
     @property
     def keys(self) -> str:
@@ -73,13 +75,35 @@ class RunDirectory:
         """The outcome, written last."""
         return join(self.output, PRIVATE, "manifest.json")
 
+    @property
+    def progress(self) -> str:
+        """The state of the process that writes, or wrote last; see `vqa_ray.runs.progress`."""
+        return join(self.output, PRIVATE, "progress.json")
+
+    @property
+    def publication(self) -> str:
+        """The files that an update is about to replace; there only while it does (`runs.publication`)."""
+        return join(self.output, PRIVATE, "publication.json")
+
+    @property
+    def prepared(self) -> str:
+        """The directory of the files that an update of this attempt is going to put in place."""
+        return join(self.parts, PREPARED)
+
+    @property
+    def usage(self) -> str:
+        """What all attempts have taken of an endpoint; see `vqa_ray.runs.ledger`."""
+        return join(self.output, PRIVATE, "usage.json")
+
     def later(self, attempt: int) -> RunDirectory:
         """Return the same run directory, for a later attempt."""
         return replace(self, attempt=attempt)
 
     def part_files(self) -> list[FileEntry]:
-        """Return the files with the rows, sorted by name."""
-        return [entry for entry in self._files(self.parts) if _is_part(entry.uri)]
+        """Return the files with the rows, sorted by name; during the publication of an update, its files."""
+        found = [entry for entry in self._files(self.parts) if _is_part(entry.uri)]
+        pending = None if self.has_private_parts or not found else Publication.read(self.publication)
+        return found if pending is None else pending.seen(self.output, found)
 
     def checkpoint_files(self) -> list[FileEntry]:
         """Return the files of the checkpoint, pending ones too."""

@@ -14,20 +14,21 @@ from vqa_ray.storage.uri import name_of
 _KINDS: Mapping[str, str] = dict.fromkeys((RECORD, VERSIONS), "a run or an index")
 
 
-def refuse_inside_output(option: str, uri: str, more: Mapping[str, str] | None = None) -> None:
+def refuse_inside_output(option: str, uri: str, more: Mapping[str, str] | None = None, *, itself: bool = False) -> None:
     """Refuse to write below a directory that holds a run or an index: its readers would take the file for theirs.
 
     Args:
         option: that names the path, for the message.
         uri: of the file or directory to be written.
         more: name of a private file → what a directory with that file holds, `an evaluation`.
+        itself: refuse also the directory of the run or index itself.
 
     Raises:
         RequestError: it lies in one.
     """
     kinds = {**_KINDS, **(more or {})}
     filesystem, path = fsspec_for(uri)
-    above = path.rstrip("/")
+    above = path.rstrip("/") + ("/" if itself else "")
     while "/" in above:
         above = above.rpartition("/")[0]
         try:

@@ -115,8 +115,8 @@ class OutputLock(AbstractContextManager["OutputLock"]):
             self._thread.join()
         if self._lost:
             # Whatever the block ended with: it may not go on.
-            self.check()
-        elif self.fence.holds():
+            raise self.fence.taken_over()
+        if self.fence.holds():
             self._write(self._claim.beat + 1, released=True)
 
     def acquire(self) -> None:
@@ -207,7 +207,7 @@ class OutputLock(AbstractContextManager["OutputLock"]):
             try:
                 if not self.fence.holds():
                     self._lost = True
-                    logger.error("%s: another process has taken over; this one stops", self._output)
+                    logger.error("%s; this process stops", self.fence.taken_over())
                     if is_main and not self._stop.is_set():
                         # A signal, because it also ends a call that waits.
                         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)

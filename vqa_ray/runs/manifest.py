@@ -25,6 +25,8 @@ class Timing:
         rows_here: input rows that it wrote itself; the others stood there from before a kill.
         stages_s: operator → seconds of work, added up over its tasks.
         spilled_bytes: what Ray moved from memory to disk.
+        cache: uri, hits, misses, saved_s of the cache of answers; None without one.
+        images: what the model, and the second model, saw of their images; see `describe_seen`.
     """
 
     started: str
@@ -33,10 +35,16 @@ class Timing:
     rows_here: int
     stages_s: Mapping[str, float]
     spilled_bytes: int
+    cache: Mapping[str, Any] | None = None
+    images: Sequence[Mapping[str, Any]] = ()
 
 
 def build(
-    record: RunRecord, counts: RowCounts, timing: Timing, findings: Sequence[str], attempts: Sequence[Mapping[str, Any]]
+    record: RunRecord,
+    counts: RowCounts,
+    timing: Timing,
+    findings: Sequence[str],
+    history: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the content of a manifest.
 
@@ -45,9 +53,12 @@ def build(
         counts: the rows of the output.
         timing: of the last process.
         findings: what is wrong with the rows; see `completeness.findings`.
-        attempts: one entry per retry of failed rows: attempt, codes, rows, ok.
+        history: `attempts`, an entry for each retry of failed rows (attempt, codes, rows, ok), and `updates`, one for
+            each update (attempt, started, finished, rows new, changed, gone and kept, its cost).
     """
     seconds = max(timing.duration_s, 1e-9)
+    timed = asdict(timing)
+    cache, images = timed.pop("cache"), timed.pop("images")
     share = timing.rows_here / len(counts.keys) if len(counts.keys) else 0.0
     return {
         "format": FORMAT,
@@ -58,21 +69,29 @@ def build(
         "input_rows": len(counts.keys),
         "rows": counts.rows,
         "ok": counts.ok,
-        "failed": counts.rows - counts.ok,
+        "failed": counts.rows - counts.ok - counts.gone,
+        "gone": counts.gone,
         "errors": dict(sorted(counts.errors.items())),
         "warnings": counts.warnings,
         "cut_at_limit": counts.cut,
         "images": counts.images,
         "questions": counts.questions,
         "rows_sharing_a_row_id": repeated(counts.row_ids),
-        "timing": asdict(timing),
+        "timing": timed,
+        **({"cache": cache} if cache else {}),
+        **({"images_seen": images} if images else {}),
         "throughput": {
             "rows_per_s": round(counts.rows * share / seconds, 3),
             "images_per_s": round(counts.images * share / seconds, 3),
             "questions_per_s": round(counts.questions * share / seconds, 3),
         },
-        "attempts": [dict(attempt) for attempt in attempts],
+        **{name: [dict(entry) for entry in (history or {}).get(name, ())] for name in ("attempts", "updates")},
     }
+
+
+def next_attempt(manifest: Mapping[str, Any]) -> int:
+    """Give the number of the attempt after those of a finished run: itself, its retries and its updates."""
+    return 2 + len(manifest["attempts"]) + len(manifest.get("updates", ()))
 
 
 def write(uri: str, manifest: Mapping[str, Any]) -> None:

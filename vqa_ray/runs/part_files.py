@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable
 
 import pyarrow as pa
 from pyarrow import parquet as pq
 
 from vqa_ray.errors import RequestError, one_line
-from vqa_ray.runs.private_names import private, superseded
+from vqa_ray.runs.private_names import private, public, superseded
+from vqa_ray.runs.publication import PREPARED
 from vqa_ray.storage.filesystem import filesystem_for
 
 
@@ -34,10 +36,12 @@ def read_columns(uri: str, columns: Iterable[str] | None = None) -> pa.Table:
 def open_rows(uri: str) -> pa.NativeFile:
     """Open a Parquet file for reading, under its private name where it is not, or no longer, current in an index.
 
-    It may be renamed either way meanwhile.
+    It may be renamed either way meanwhile, and a file that an update had prepared may have come to its place.
     """
     filesystem, path = filesystem_for(uri)
-    for name in (path, superseded(path), private(path)):
+    output, mark, _ = path.partition(f"/{PREPARED}/")
+    in_place = (f"{posixpath.dirname(posixpath.dirname(output))}/{public(posixpath.basename(path))}",) if mark else ()
+    for name in (path, superseded(path), private(path), *in_place):
         try:
             return filesystem.open_input_file(name)
         except FileNotFoundError:

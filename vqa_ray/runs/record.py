@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vqa_ray.errors import RequestError
@@ -45,6 +45,11 @@ class RunRecord:
         """16 hexadecimal digits over the command."""
         text = json.dumps([self.job, self.command], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def agreeing_in(self, entries: Collection[str], other: RunRecord) -> RunRecord:
+        """Return the record with these entries of the command as another has them."""
+        rest = {name: value for name, value in self.command.items() if name not in entries}
+        return replace(self, command=rest | {name: other.command[name] for name in entries if name in other.command})
 
     def differences(self, other: RunRecord) -> list[str]:
         """Describe the differences from the request `other`; see `vqa_ray.runs.differences`."""

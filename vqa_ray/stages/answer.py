@@ -17,6 +17,7 @@ from vqa_ray.stages import questions
 from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
 from vqa_ray.stages.questions import QuestionUnit
 from vqa_ray.stages.source_boxes import SourceSizes
+from vqa_ray.stages.usage import usage_cells, usage_columns, with_usage
 from vqa_ray.types import Answer, Image, Turn
 
 # Column → row → value.
@@ -60,11 +61,13 @@ class AnswerStage:
         self._config = config
         self._model = config.model.load()
         self._nested = config.multi_question and config.nested
-        self._form = schema.answer_schema(self._nested, config.boxes, config.version)
+        form = schema.answer_schema(self._nested, config.boxes, config.version)
+        self._form = with_usage(form) if config.model.reports_usage else form
         self._attempt = attempt
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Answer a DECODED table (with kept columns): as many rows, in the same order."""
+        table = questions.with_worded_questions(table)
         asked = table["questions"].to_pylist()
         turns = [_turns(cell) for cell in table["turns"].to_pylist()]
         apart = self._config.multi_question and not self._nested
@@ -157,7 +160,7 @@ def _warnings(answered: dict[int, list[Answer]]) -> dict[int, str]:
 
 def _result(row: int, question: str | None, answer: Answer, sizes: SourceSizes | None) -> dict[str, Any]:
     """Return the cells of one answer, by column; with `question` where it is given."""
-    cells: dict[str, Any] = {} if question is None else {"question": question}
+    cells: dict[str, Any] = usage_cells(answer.usage) if question is None else {"question": question}
     cells |= {"answer": answer.answers[0][0], "answer_score": best_score(answer)}
     cells |= {"finish_reason": answer.finish_reason, "answers": _scored(answer)}
     cells |= {"warning": answer.warning}
@@ -172,6 +175,7 @@ def _single_columns(
         "answer": {},
         "answer_score": {},
         "answers": {},
+        **usage_columns({}),
     }
     for row, answers in answered.items():
         for name, value in _result(row, None, answers[0], sizes).items():
@@ -191,4 +195,5 @@ def _nested_columns(
         ]
         for row, answers in answered.items()
     }
-    return {"results": results, "warning": _warnings(answered)}
+    used = usage_columns({row: [answer.usage for answer in answers] for row, answers in answered.items()})
+    return {"results": results, "warning": _warnings(answered), **used}

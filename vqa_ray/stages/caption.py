@@ -12,8 +12,9 @@ from vqa_ray import schema
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import GenerativeModel
 from vqa_ray.stages.answer import best_score, validate_answer
-from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
+from vqa_ray.stages.model_stage import ImageGroup, assemble, bisect_failures, image_groups, kept_fields
 from vqa_ray.stages.source_boxes import SourceSizes
+from vqa_ray.stages.usage import usage_columns, with_usage
 from vqa_ray.types import Answer
 
 
@@ -48,7 +49,8 @@ class CaptionStage:
     def __init__(self, config: CaptionConfig, attempt: int = 1) -> None:
         self._config = config
         self._model = cast("GenerativeModel", config.model.load())
-        self._form = schema.caption_schema(config.boxes, config.version)
+        form = schema.caption_schema(config.boxes, config.version)
+        self._form = with_usage(form) if config.model.reports_usage else form
         self._attempt = attempt
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -63,6 +65,7 @@ class CaptionStage:
             "caption_score": {row: best_score(answer) for row, answer in captioned.items()},
             "finish_reason": {row: answer.finish_reason for row, answer in captioned.items()},
             "warning": {row: answer.warning for row, answer in captioned.items()},
+            **usage_columns({row: [answer.usage] for row, answer in captioned.items()}),
         }
         if self._config.boxes:
             sizes = SourceSizes(table)
@@ -73,8 +76,13 @@ class CaptionStage:
     def _caption(self, table: pa.Table, rows: Sequence[int]) -> list[Answer]:
         """Caption each row; every distinct image goes to the model once."""
         groups = image_groups(table, rows)
-        captions = self._model.caption([group.image for group in groups], self._config.prompt)
+        by_prompt: dict[str | None, list[ImageGroup]] = {}
+        for group in groups:
+            prompt = self._config.prompt and group.word(self._config.prompt)
+            by_prompt.setdefault(prompt, []).append(group)
         by_row: dict[int, Answer] = {}
-        for group, caption in zip(groups, captions, strict=True):
-            by_row |= dict.fromkeys(group.rows, validate_answer(caption))
+        for prompt, alike in by_prompt.items():
+            captions = self._model.caption([group.image for group in alike], prompt)
+            for group, caption in zip(alike, captions, strict=True):
+                by_row |= dict.fromkeys(group.rows, validate_answer(caption))
         return [by_row[row] for row in rows]

@@ -15,9 +15,14 @@ import pyarrow.compute as pc
 
 from vqa_ray import schema
 from vqa_ray.errors import RowError
+from vqa_ray.row_text.hidden_columns import TEXT
+from vqa_ray.row_text.template import word
+from vqa_ray.stages.model_stage import row_texts, with_text_warning
 
 # The column of a packed table: the cells of OF_QUESTION for each question of a row. No kept column has such a name.
 PACKED = "packed:outcomes"
+# The column of the first of two models' outcome of a row, as a struct of the columns of its stage.
+OUTCOME = "first:outcome"
 # The columns of ANSWER that differ between the questions of a row, in order.
 OF_QUESTION = (
     "question_id",
@@ -27,6 +32,10 @@ OF_QUESTION = (
     "answers",
     "boxes",
     "finish_reason",
+    # See `opinions.with_opinions`.
+    *("decided_by", "agrees", "first_answer", "first_score", "second_answer", "second_score"),
+    # See `usage.USAGE`.
+    *("prompt_tokens", "completion_tokens", "cost"),
     *(field.name for field in schema.STATUS),
     "warning",
     "question_index",
@@ -64,10 +73,29 @@ def question_units(
     return found
 
 
-def packed_schema(rows: pa.Schema) -> pa.Schema:
-    """Return `rows`, ANSWER with kept columns, with all questions of an input row in one list, `PACKED`."""
-    packed = pa.field(PACKED, pa.list_(pa.struct([rows.field(name) for name in OF_QUESTION if name in rows.names])))
-    return pa.schema([*(field for field in rows if field.name not in OF_QUESTION), packed])
+def with_worded_questions(table: pa.Table) -> pa.Table:
+    """Put the texts of each row in the places of its questions, and drop their columns."""
+    texts = row_texts(table)
+    if not any(texts):
+        return table
+    cells = [
+        asked and [question and word(question, beside) for question in asked]
+        for asked, beside in zip(table["questions"].to_pylist(), texts, strict=True)
+    ]
+    index, form = table.schema.get_field_index("questions"), table.schema.field("questions")
+    table = table.set_column(index, form, pa.array(cells, form.type))
+    return table.drop_columns([f"{TEXT}{name}" for name in texts[0]])
+
+
+def packed_schema(rows: pa.Schema, of_question: Sequence[str] = OF_QUESTION) -> pa.Schema:
+    """Return `rows`, ANSWER with kept columns, with all questions of an input row in one list, `PACKED`.
+
+    Args:
+        rows: the schema of the output.
+        of_question: its columns that differ between the questions of a row.
+    """
+    packed = pa.field(PACKED, pa.list_(pa.struct([rows.field(name) for name in of_question if name in rows.names])))
+    return pa.schema([*(field for field in rows if field.name not in of_question), packed])
 
 
 def pack(table: pa.Table, answered: Mapping[tuple[int, int], Mapping[str, Any] | RowError]) -> dict[int, Any]:
@@ -90,7 +118,8 @@ def pack(table: pa.Table, answered: Mapping[tuple[int, int], Mapping[str, Any] |
                 "status": status,
                 "error_code": code,
                 "error_message": message,
-                **_outcome(answered.get((row, index), {})),
+                **(outcome := _outcome(answered.get((row, index), {}))),
+                "warning": with_text_warning(table, row, outcome.get("warning")),
             }
             for index in range(max(1, len(asked)))
             if not asked or asked[index] is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from threading import Lock
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -14,10 +15,15 @@ from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import VqaModel
 from vqa_ray.predicates.predicate import Predicate, Question
-from vqa_ray.stages.model_stage import assemble, bisect_failures, image_groups, kept_fields
-from vqa_ray.taxonomy.taxonomy import YES_NO, SuggestsChoices, probability_of_yes
+from vqa_ray.stages.model_stage import ImageGroup, assemble, bisect_failures, image_groups, kept_fields
+from vqa_ray.stages.usage import usage_columns, with_usage
+from vqa_ray.taxonomy.attribute import YES_NO, probability_of_yes
+from vqa_ray.taxonomy.taxonomy import SuggestsChoices
 from vqa_ray.text import normalise
-from vqa_ray.types import Answer, Image
+from vqa_ray.types import Answer, Usage
+
+# A score, its warning, and what it took.
+_Scored: TypeAlias = tuple[float, str | None, Usage | None]
 
 # Images that are asked every question, to learn which questions are the most decisive.
 _SAMPLE = 32
@@ -44,17 +50,18 @@ class RetrieveConfig:
 
 @dataclass(slots=True)
 class _Found:
-    """The scores of one image by question number, and the warnings of its answers."""
+    """The scores of one image by question number, the warnings of its answers, and what they took."""
 
     scores: dict[int, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    usages: list[Usage | None] = field(default_factory=list)
 
 
 class RetrieveStage:
     """A `map_batches` callable that holds one loaded model and a predicate.
 
     The first images are asked every question. From then on questions are asked one by one, the most decisive first, and
-    only of images whose outcome is still open.
+    only of images whose outcome is still open. Calls may come from several threads.
 
     Args:
         config: see `RetrieveConfig`.
@@ -69,10 +76,13 @@ class RetrieveStage:
         self._predicate = config.predicate
         self._ask_all = config.ask_all
         self._free = config.free_answers
-        self._form = schema.of_version(schema.RETRIEVE, config.version)
+        form = schema.of_version(schema.RETRIEVE, config.version)
+        reports_usage = isinstance(config.model, ModelOptions) and config.model.reports_usage
+        self._form = with_usage(form) if reports_usage else form
         self._attempt = attempt
         self._sample: list[Mapping[int, float]] = []
         self._order: list[int] = []
+        self._learning = Lock()
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Score a DECODED table (with kept columns): as many rows, in the same order."""
@@ -87,12 +97,10 @@ class RetrieveStage:
     def _find(self, table: pa.Table, rows: Sequence[int]) -> list[_Found]:
         """Score each row; every distinct image is asked once."""
         groups = image_groups(table, rows)
-        images = [group.image for group in groups]
         found = [_Found() for _ in groups]
         while asked := self._next(found):
-            self._ask(images, asked, found)
-        if not self._order:
-            self._learn(found)
+            self._ask(groups, asked, found)
+        self._learn(found)
         by_row = {row: each for group, each in zip(groups, found, strict=True) for row in group.rows}
         return [by_row[row] for row in rows]
 
@@ -108,7 +116,7 @@ class RetrieveStage:
                 asked[row] = [next(number for number in self._order if number in still_open)]
         return asked
 
-    def _ask(self, images: Sequence[Image], asked: Mapping[int, list[int]], found: Sequence[_Found]) -> None:
+    def _ask(self, groups: Sequence[ImageGroup], asked: Mapping[int, list[int]], found: Sequence[_Found]) -> None:
         questions = self._predicate.questions
         free = {
             p: [n for n in numbers if self._free and questions[n].answer is not None] for p, numbers in asked.items()
@@ -118,47 +126,48 @@ class RetrieveStage:
             rows = [row for row, numbers in wanted.items() if numbers]
             if not rows:
                 continue
-            scored = score([images[row] for row in rows], [[questions[n] for n in wanted[p]] for p in rows])
+            scored = score([groups[row] for row in rows], [[questions[n] for n in wanted[p]] for p in rows])
             for row, results in zip(rows, scored, strict=True):
-                for number, (value, warning) in zip(wanted[row], results, strict=True):
+                for number, (value, warning, usage) in zip(wanted[row], results, strict=True):
                     found[row].scores[number] = _checked(value, questions[number])
                     found[row].warnings += [warning] if warning else []
+                    found[row].usages.append(usage)
 
-    def _closed(
-        self, images: Sequence[Image], questions: Sequence[Sequence[Question]]
-    ) -> list[list[tuple[float, str | None]]]:
-        """Score P(yes), or one answer of a closed vocabulary: (score, warning) each."""
-        texts = [[each.text for each in asked] for asked in questions]
+    def _closed(self, groups: Sequence[ImageGroup], questions: Sequence[Sequence[Question]]) -> list[list[_Scored]]:
+        """Score P(yes), or one answer of a closed vocabulary."""
+        texts = _worded(groups, questions)
         choices = [[YES_NO if each.answer is None else (each.answer,) for each in asked] for asked in questions]
         return [
             [
-                (scored.scores[0] if len(scored.scores) == 1 else probability_of_yes(*scored.scores), scored.warning)
+                (
+                    scored.scores[0] if len(scored.scores) == 1 else probability_of_yes(*scored.scores),
+                    scored.warning,
+                    scored.usage,
+                )
                 for scored in per_image
             ]
-            for per_image in self._model.score(images, texts, choices)
+            for per_image in self._model.score([group.image for group in groups], texts, choices)
         ]
 
-    def _freely(
-        self, images: Sequence[Image], questions: Sequence[Sequence[Question]]
-    ) -> list[list[tuple[float, str | None]]]:
-        """Score the answer that the model writes if it equals the wanted one, else 0: (score, warning) each."""
-        answered = self._model.answer(images, [[each.text for each in asked] for asked in questions], 1)
+    def _freely(self, groups: Sequence[ImageGroup], questions: Sequence[Sequence[Question]]) -> list[list[_Scored]]:
+        """Score the answer that the model writes if it equals the wanted one, else 0."""
+        answered = self._model.answer([group.image for group in groups], _worded(groups, questions), 1)
         return [
             [
-                (
-                    _score_if_equal(answer, str(each.answer)),
-                    answer.warning,
-                )
+                (_score_if_equal(answer, str(each.answer)), answer.warning, answer.usage)
                 for each, answer in zip(asked, answers, strict=True)
             ]
             for asked, answers in zip(questions, answered, strict=True)
         ]
 
     def _learn(self, found: Sequence[_Found]) -> None:
-        self._sample += [each.scores for each in found]
-        if len(self._sample) >= _SAMPLE:
-            self._order = self._predicate.order(self._sample[:_SAMPLE])
-            self._sample = []
+        with self._learning:
+            if self._order:
+                return
+            self._sample += [each.scores for each in found]
+            if len(self._sample) >= _SAMPLE:
+                self._order = self._predicate.order(self._sample[:_SAMPLE])
+                self._sample = []
 
     def _columns(self, found: Mapping[int, _Found]) -> dict[str, Mapping[int, Any]]:
         scores = {row: self._predicate.score(each.scores) for row, each in found.items()}
@@ -173,7 +182,13 @@ class RetrieveStage:
                 for row, each in found.items()
             },
             "warning": {row: "; ".join(dict.fromkeys(each.warnings)) or None for row, each in found.items()},
+            **usage_columns({row: each.usages for row, each in found.items()}),
         }
+
+
+def _worded(groups: Sequence[ImageGroup], questions: Sequence[Sequence[Question]]) -> list[list[str]]:
+    """Word the questions of each group of rows."""
+    return [[group.word(each.text) for each in asked] for group, asked in zip(groups, questions, strict=True)]
 
 
 def check_answers(option: str, predicate: Predicate, reference: str, vocabulary: SuggestsChoices | None) -> None:

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
@@ -71,6 +72,38 @@ def create(uri: str, data: bytes) -> bool:
         # A request that was repeated after its answer was lost meets what it wrote itself.
         return read_bytes(uri) == data
     return True
+
+
+@contextmanager
+def open_atomic(uri: str) -> Iterator[IO[bytes]]:
+    """Open a file for writing in parts, so that a reader finds all of it or the older one; after an error, the older.
+
+    Local: a hidden file beside it, then a rename; one that a kill leaves is written over by the next. Object stores: an
+    upload in parts, which is given up after an error.
+    """
+    filesystem, path = fsspec_for(uri)
+    if not isinstance(filesystem, LocalFileSystem):
+        sink = filesystem.open(path, "wb")
+        try:
+            yield sink
+        except BaseException:
+            sink.discard()
+            # Closing, also by the garbage collector, would upload what there is.
+            sink.closed = True
+            raise
+        sink.close()
+        return
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from vqa_ray.storage.local_files import (
 )
 from vqa_ray.storage.object_files import object_files
 from vqa_ray.storage.store_errors import no_such_bucket
-from vqa_ray.storage.uri import SCHEME, scheme_of
+from vqa_ray.storage.uri import SCHEME, redacted_uri, scheme_of
 
 # `pathlib` makes one slash of two; such a path must not become a local folder named `s3:`.
 _ONE_SLASH = re.compile(r"^(s3a?|gs|gcs|az|abfss?|hf|hdfs|memory|https?|file):/(?!/)", re.IGNORECASE)
@@ -41,6 +41,9 @@ _BUCKET_STORES = ("s3", "s3a", "gs", "gcs")
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
 # fsspec reads ahead by a block whenever a reader moves; its default for S3 (50 MB) would fetch far more than is needed.
 _S3_BLOCK_BYTES = 8 * 2**20
+# The protocol of `CheckedS3FileSystem` in fsspec's registry, which imports it, and s3fs, only when it is used.
+_CHECKED_S3 = "vqa-ray-s3"
+fsspec.register_implementation(_CHECKED_S3, "vqa_ray.storage.s3.CheckedS3FileSystem", errtxt="install s3fs")
 _S3_CONFIG = {
     "connect_timeout": 10,
     "read_timeout": 60,
@@ -92,19 +95,27 @@ def fsspec_for(uri: str) -> tuple[Any, str]:
     if scheme == "file":
         return LocalFileSystem(), _local_path(uri)
     uri = scheme + uri[len(scheme) :]
+    if ":" in uri.partition("://")[2].partition("/")[0].rpartition("@")[0]:
+        raise RequestError(
+            f"{redacted_uri(uri)}: holds a name and a password, which a run would record; the credentials of a store "
+            "are read from the environment and its own files"
+        )
     if scheme in ("http", "https"):
-        raise RequestError(f"{uri}: {scheme}:// is for image references only (with --allow-http), not for files")
+        raise RequestError(
+            f"{redacted_uri(uri)}: {scheme}:// is for image references only (with --allow-http), not for files"
+        )
     options: dict[str, Any] = {"use_listings_cache": False} if scheme != "memory" else {}
     if scheme in ("s3", "s3a"):
         # Given as an argument, the endpoint travels in pickles and tells apart fsspec's cached instances.
         options["endpoint_url"] = s3_endpoint()
         options["default_block_size"] = _S3_BLOCK_BYTES
         options["config_kwargs"] = _S3_CONFIG
+    protocol = _CHECKED_S3 if scheme in ("s3", "s3a") else scheme
     try:
-        needed = list(inspect.signature(fsspec.get_filesystem_class(scheme).__init__).parameters.values())[1:]
+        needed = list(inspect.signature(fsspec.get_filesystem_class(protocol).__init__).parameters.values())[1:]
         if any(each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD for each in needed):
             raise ValueError("it needs more than a URI, as ftp and github do")
-        filesystem = fsspec.filesystem(scheme, **options)
+        filesystem = fsspec.filesystem(protocol, **options)
     except ImportError as error:
         package = _PACKAGES.get(scheme)
         fix = f"pip install {package}" if package else str(error)
@@ -177,13 +188,13 @@ def read_bytes(uri: str, max_bytes: int | None = None) -> bytes:
     if isinstance(filesystem, LocalFileSystem):
         return _checked_size(read_local(Path(path), max_bytes), max_bytes, uri)
     try:
-        data = filesystem.cat_file(path) if max_bytes is None else read_bounded(filesystem, path, max_bytes)
+        data = read_bounded(filesystem, path, max_bytes)
     except FileNotFoundError:
         # The same name in the other Unicode normal form: uploads from macOS keep é as two characters.
         other = next((form for form in normal_forms(path) if form != path and filesystem.exists(form)), None)
         if other is None:
             raise
-        data = filesystem.cat_file(other) if max_bytes is None else read_bounded(filesystem, other, max_bytes)
+        data = read_bounded(filesystem, other, max_bytes)
     return _checked_size(data, max_bytes, uri)
 
 
@@ -200,10 +211,14 @@ def read_head(uri: str, size: int) -> bytes:
     return read_bounded(filesystem, path, size - 1)
 
 
-def read_bounded(filesystem: Any, path: str, max_bytes: int) -> bytes:
-    """At most `max_bytes + 1` bytes of one object of a fsspec filesystem, by a single ranged request."""
+def read_bounded(filesystem: Any, path: str, max_bytes: int | None) -> bytes:
+    """Return one object of a fsspec filesystem, or its first `max_bytes + 1` bytes, by a single ranged request.
+
+    The answer to a ranged request tells the length that its body must have. A large object read in several requests
+    at once, as s3fs reads it without a range, has zeros where a body was cut short.
+    """
     try:
-        return bytes(filesystem.cat_file(path, start=0, end=max_bytes + 1))
+        return bytes(filesystem.cat_file(path, start=0, end=None if max_bytes is None else max_bytes + 1))
     except OSError as error:
         # A range of an empty object cannot be satisfied (HTTP 416), and each store words that its own way.
         wording = str(error).lower()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from vqa_ray.errors import RequestError, VqaRayError, one_line
 
@@ -40,6 +41,23 @@ _ADVICE = {
     "ConnectTimeoutError": "check AWS_ENDPOINT_URL and the network",
     "InvalidRegionError": "check AWS_DEFAULT_REGION",
 }
+_REFUSALS = {"NoSuchBucket", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"}
+_REFUSALS |= {"AllAccessDisabled", "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}
+_REFUSALS |= {"PermanentRedirect", "IllegalLocationConstraintException", "AuthorizationHeaderMalformed"}
+_OVERLOADED = ("SlowDown", "RequestTimeout", "Throttling", "ThrottlingException", "RequestLimitExceeded")
+_CLIENTS = ("botocore", "aiobotocore", "aiohttp", "azure", "google", "requests", "urllib3")
+_CONNECTIONS = {"HTTPClientError", "ConnectionError", "ClientConnectionError", "ClientPayloadError", "RetryError"}
+_CONNECTIONS |= {
+    "ServiceRequestError",
+    "ServiceResponseError",
+    "TransportError",
+    "RequestException",
+    "HTTPError",
+    "IncompleteReadError",
+}
+# Of the system's errors, those that a path makes; all others are of the disk, the network or the machine.
+_OF_PATHS = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ENAMETOOLONG, errno.ELOOP, errno.EFBIG)
+_NAMED_CODE = re.compile(r"An error occurred \((\w+)\) when calling")
 _EXPECTED_REGION = re.compile(r"expecting '([a-z0-9-]+)'")
 # botocore follows a redirect that names no region until the stack is full.
 _LOOP = "the store redirects without naming a region"
@@ -48,11 +66,11 @@ _LOOP = "the store redirects without naming a region"
 def store_failures(*others: type[Exception]) -> tuple[type[Exception], ...]:
     """Return the exceptions of files and stores, for an `except` clause.
 
-    Those of botocore are no OSErrors, and load only for S3.
+    Those of botocore, and of the client below it, are no OSErrors; they load only for S3.
     """
-    botocore = sys.modules.get("botocore.exceptions")
+    botocore, aiohttp = (sys.modules.get(name) for name in ("botocore.exceptions", "aiohttp.client_exceptions"))
     of_stores = () if botocore is None else (botocore.BotoCoreError, botocore.ClientError, RecursionError)
-    return (OSError, *of_stores, *others)
+    return (OSError, *of_stores, *(() if aiohttp is None else (aiohttp.ClientError,)), *others)
 
 
 @contextmanager
@@ -87,6 +105,44 @@ def store_reason(error: BaseException, *, named: bool = False) -> str:
         return one_line(said, 1000)
     named_region = f" ({region})" if advice == _REGION and region else ""
     return f"{one_line(said, 600).rstrip('.')}: {advice}{named_region}"
+
+
+def suspicion(error: BaseException) -> Literal["refused", "failed"] | None:
+    """Tell whether a store may be to blame for an error: it refused, or it failed; None where the name was wrong."""
+    code, status = _code(error), http_status(error)
+    if isinstance(error, RecursionError) and _is_of_botocore(error):
+        return "refused"
+    if code in _REFUSALS or (isinstance(error, PermissionError) and not status) or status in (401, 403):
+        return "refused"
+    if code in _OVERLOADED or status in (408, 425, 429) or status >= 500:
+        return "failed"
+    if status or isinstance(error, FileNotFoundError):
+        return None
+    if isinstance(error, OSError):
+        return None if error.errno in _OF_PATHS else "failed"
+    # botocore's exceptions without an answer are those of connections, and those of arguments that make no sense.
+    names = {kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] in _CLIENTS}
+    return "failed" if names & _CONNECTIONS else None
+
+
+def http_status(error: BaseException) -> int:
+    """Return the HTTP status with which a store answered; 0 where it did not."""
+    for cause in _causes(error):
+        metadata = _response(cause).get("ResponseMetadata", {})
+        given = [metadata.get("HTTPStatusCode"), *(getattr(cause, name, None) for name in ("status_code", "status"))]
+        for status in given:
+            if isinstance(status, int) and 100 <= status < 600:
+                return status
+    return 0
+
+
+def advice_on(traceback: str) -> str | None:
+    """Return what to do about a refusal of S3 whose code a traceback names; None where it names none.
+
+    An error that comes from another process has left its causes behind, but for their text.
+    """
+    named = _NAMED_CODE.findall(traceback)
+    return _ADVICE.get(named[0]) if named else None
 
 
 def _code(error: BaseException) -> str:

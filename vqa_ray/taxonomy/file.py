@@ -13,21 +13,26 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.storage import filesystem as storage
 from vqa_ray.storage.store_errors import refused
 from vqa_ray.strict_yaml import StrictLoader
-from vqa_ray.taxonomy.taxonomy import Attribute, Taxonomy
+from vqa_ray.taxonomy.attribute import Attribute, Shortlist
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 from vqa_ray.text_encoding import decode_text, other_encoding
 
 MAX_TAXONOMY_BYTES = 16 * 2**20
+# Taxonomies that come with the package; a file of such a name is read as ./NAME.
+SHIPPED = ("listing-check",)
 
-_NEEDED = ("attributes", "name", "question", "choices")
+_NEEDED = ("attributes", "name", "question", "choices", "model")
 
 
 def load_taxonomy(uri: str, encoding: str | None = None) -> Taxonomy:
-    """Read a taxonomy from a path or any URI that `vqa_ray.storage.filesystem` knows.
+    """Read a taxonomy from a path or any URI that `vqa_ray.storage.filesystem` knows, or one of `SHIPPED` by its name.
 
     Raises:
         RequestError: it is not there, or see `parse_taxonomy`.
     """
-    with refused(f"{uri}: the taxonomy cannot be read"):
+    if uri in SHIPPED:
+        return parse_taxonomy(resources.files("vqa_ray.taxonomy").joinpath(f"{uri}.yaml").read_text("utf-8"), uri)
+    with refused(f"{uri}: the taxonomy cannot be read (shipped by name: {', '.join(SHIPPED)})"):
         data = storage.read_bytes(uri, MAX_TAXONOMY_BYTES)
     try:
         text = decode_text(data, encoding)
@@ -76,13 +81,16 @@ def _problem(problem: Any, document: dict[str, Any]) -> str:
     of_attribute = len(location) >= 2
     where = f"{_attribute_at(document, location[1])}: " if of_attribute else ""
     known = Attribute.model_fields if of_attribute else Taxonomy.model_fields
+    if location[2:3] == ["shortlist"] and (len(location) > 3 or kind == "model_type"):
+        where, known = f"{where}shortlist: ", Shortlist.model_fields
+        del location[2]
     key = str(location[2] if len(location) > 2 else location[0] if location and not of_attribute else "")
     if kind == "extra_forbidden":
         nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         advice = f", did you mean {nearest[0]!r}" if nearest else ""
         return f"{where}unknown key {key!r}{advice}; known are {', '.join(known)}"
     if kind == "missing":
-        needed = [name for name in known if name in _NEEDED]
+        needed = [name for name, field in known.items() if name in _NEEDED and field.is_required()]
         return f"{where}key {key!r} is missing; needed are {', '.join(needed)}"
     reason = problem["msg"].removeprefix("Value error, ")
     if kind == "model_type":

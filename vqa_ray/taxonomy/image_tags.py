@@ -6,8 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-# (choice, score in float32, as it is written) of the choices of an attribute.
-Choices: TypeAlias = Sequence[tuple[str, float]]
+from vqa_ray.taxonomy.attribute import Level
+
+ChoiceScore: TypeAlias = tuple[str, float]
+"""A choice and its score, in float32 as it is written."""
+
+Choices: TypeAlias = Sequence[ChoiceScore]
+
+NOT_ASKED = "not_asked"
+"""The reason why an attribute has no value: its condition does not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +24,11 @@ class ImageTags:
     Attributes:
         tags: the `tags` cell.
         columns: column name → value for the attributes.
-        scores: attribute → (choice, score) of all its choices, in the order of the taxonomy.
+        scores: attribute → (choice, score) of the choices that were asked about, in the order of the taxonomy.
+        open: the levels that apply by these scores and have none.
     """
 
     tags: tuple[str, ...]
     columns: Mapping[str, Any]
     scores: Mapping[str, Choices]
+    open: tuple[Level, ...] = ()

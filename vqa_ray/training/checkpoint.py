@@ -19,7 +19,7 @@ _MARKER = "state.json"
 _FORMAT = 1
 
 
-def save_state(directory: Path, trainer: Trainer, extra: Mapping[str, Any]) -> None:
+def save_state(directory: Path, trainer: Trainer[Any], extra: Mapping[str, Any]) -> None:
     """Write a trainer's state into a directory; an older one in it is replaced.
 
     Args:
@@ -65,7 +65,7 @@ def read_extra(directory: Path) -> dict[str, Any]:
     return dict(extra)
 
 
-def load_state(directory: Path, trainer: Trainer) -> dict[str, Any]:
+def load_state(directory: Path, trainer: Trainer[Any]) -> dict[str, Any]:
     """Take up what `save_state` wrote, and give back its `extra`.
 
     Raises:

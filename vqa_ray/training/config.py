@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-Task: TypeAlias = Literal["vqa", "contrastive"]
+Task: TypeAlias = Literal["vqa", "contrastive", "chat"]
+Schedule: TypeAlias = Literal["linear", "cosine"]
+Metric: TypeAlias = Literal["vqa-accuracy", "exact-match", "anls", "relaxed-accuracy", "loss"]
 
 VQA: Final = "vqa"
 """Answers to questions about images: a ViLT."""
 
 CONTRASTIVE: Final = "contrastive"
 """Which caption belongs to which image: a CLIP."""
+
+CHAT: Final = "chat"
+"""Conversations about images: a chat model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,11 @@ class OptimizerConfig:
 
     Attributes:
         learning_rate: of the encoder at the top of the schedule.
-        head_multiplier: the classifier and auxiliary heads learn this many times faster.
+        head_multiplier: the classifier, auxiliary heads and the projector of a chat model learn this many times faster.
         weight_decay: on matrices only, never on biases and norms.
-        warmup_fraction: of all steps, linear from 0; then linear down to 0.
+        warmup_fraction: of all steps, linear from 0; then down to 0 as `schedule` says.
         gradient_clip: largest global norm of the gradient.
+        schedule: `linear`, or half a period of a `cosine`.
     """
 
     learning_rate: float = 1e-4
@@ -40,6 +46,7 @@ class OptimizerConfig:
     epsilon: float = 1e-8
     warmup_fraction: float = 0.1
     gradient_clip: float = 1.0
+    schedule: Schedule = "linear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,35 @@ class LoraConfig:
     alpha: float = 32.0
     dropout: float = 0.0
     base: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatConfig:
+    """What only the training of a chat model is given.
+
+    Attributes:
+        model: reference of the checkpoint, at its commit; its weights are read from there by each process.
+        revisions: of the remote references that were read.
+        train_projector: whether the projector is trained beside the language model.
+        gradient_checkpointing: whether activations are computed again in the backward pass.
+        max_pixels: largest area of an image; None for the checkpoint's own.
+        max_tokens: of a row; None for what the model reads.
+        tokens_per_pass: of one forward; None chooses for the device.
+        metric: of generated answers.
+        validation_answers: rows whose last answer is generated, at most.
+        max_new_tokens: of a generated answer.
+    """
+
+    model: str
+    revisions: Mapping[str, str]
+    train_projector: bool = False
+    gradient_checkpointing: bool = False
+    max_pixels: int | None = None
+    max_tokens: int | None = None
+    tokens_per_pass: int | None = None
+    metric: Metric = "vqa-accuracy"
+    validation_answers: int = 1_000
+    max_new_tokens: int = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +119,7 @@ class TrainingPaths:
         checkpoints: directory of the checkpoints.
         best: directory of the best model so far, in `save_pretrained` layout.
         adapter: directory of the adapter alone; None where none is wanted.
+        results: a Parquet file of the validation rows as the best model of a chat training answered them.
         log: a JSON file of all steps and validations, written at the end.
         progress: a small JSON file that says how far the training is.
         failure: a file that says why the training stopped, where it had to.
@@ -94,6 +131,7 @@ class TrainingPaths:
     checkpoints: str
     best: str
     adapter: str | None
+    results: str
     log: str
     progress: str
     failure: str
@@ -115,6 +153,7 @@ class TrainingPaths:
             checkpoints=f"{root}/checkpoints",
             best=f"{root}/best",
             adapter=f"{root}/adapter" if adapter else None,
+            results=f"{root}/results.parquet",
             log=f"{root}/log.json",
             progress=f"{root}/progress.json",
             failure=f"{root}/failure.txt",
@@ -141,6 +180,7 @@ class TrainingConfig:
         patience: epochs without a better accuracy until the training stops; None never stops.
         checkpoints: when they are written.
         paths: where the training reads and writes.
+        chat: what only a chat model is given.
     """
 
     task: Task
@@ -158,6 +198,7 @@ class TrainingConfig:
     patience: int | None
     checkpoints: CheckpointPolicy
     paths: TrainingPaths
+    chat: ChatConfig | None = None
 
     @property
     def total_steps(self) -> int:

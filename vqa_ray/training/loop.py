@@ -105,7 +105,7 @@ class _Worker:
                 if every and self._trainer.step % every == 0 and self._trainer.step < steps.stop:
                     self._save()
 
-    def _skipped(self, batch: StepBatch, missing: int) -> dict[str, int]:
+    def _skipped(self, batch: StepBatch[Any], missing: int) -> dict[str, int]:
         """Count the rows of the global batch that no worker could train on, by error code."""
         if missing == 0:
             return {}

@@ -57,11 +57,6 @@ def rows(part: Sequence[Group]) -> int:
     return sum(len(group.targets) for group in part)
 
 
-def largest(parts: Sequence[Sequence[Group]], patch_size: int) -> int:
-    """Return the tokens of the largest pass."""
-    return max(sum(tokens(group, patch_size) for group in part) for part in parts)
-
-
 def passes(groups: Iterable[Group], patch_size: int, tokens_per_pass: int) -> list[list[Group]]:
     """Return the rows of all groups in their order, in passes of at most so many tokens, each of at least one row.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,9 @@ class StartInfo:
         transform: what size images must have.
         fingerprint: changes when weights, vocabulary or preprocessing change.
         notes: sentences on where it comes from.
+        family: as the record of a run names it.
+        revisions: of the remote references that were read.
+        dtype: of its weights, as `config.json` states it.
     """
 
     reference: str
@@ -59,6 +62,9 @@ class StartInfo:
     transform: ImageTransform
     fingerprint: str
     notes: tuple[str, ...] = ()
+    family: str = ""
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    dtype: str = "float32"
 
     @property
     def label(self) -> str:
@@ -89,6 +95,8 @@ def describe_start(reference: str, task: Task = VQA) -> StartInfo:
         transform,
         checkpoint.fingerprint(files.path),
         (*files.notes, *weights.notes(reference)),
+        _MODEL_TYPES[task],
+        files.revisions,
     )
 
 

@@ -7,26 +7,27 @@ import contextlib
 import logging
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vqa_ray.errors import RunError
-from vqa_ray.training import distributed, microbatch
+from vqa_ray.training import distributed
 from vqa_ray.training.config import OptimizerConfig
-from vqa_ray.training.data.batch import Group
-from vqa_ray.training.optimizer import build_optimizer, schedule_factor
+from vqa_ray.training.optimizer import build_optimizer, is_fresh, schedule_factor
 
 logger = logging.getLogger(__name__)
+
+G = TypeVar("G")
 
 
 class Step(NamedTuple):
     """What a step did; equal on all ranks.
 
     Attributes:
-        loss: mean per row of the global batch; 0 when it had no rows.
+        loss: mean per unit of weight (see `Trainer.weight`) of the global batch; 0 when it had no rows.
         rows: of the global batch.
         gradient_norm: before clipping.
         learning_rate: of the encoder, as it was used.
@@ -42,20 +43,19 @@ class DivergedError(RunError):
     """The loss or its gradient is not finite, which all ranks see alike; another try would end in the same way."""
 
 
-class Trainer(abc.ABC):
+class Trainer(abc.ABC, Generic[G]):
     """A module and its optimiser, advanced one global batch at a time; what derives from it decides what is learnt.
 
     With an initialised `torch.distributed` process group of several ranks, each gives `train_step` its rows of the
-    global batch, and all of them take the same step: gradients are summed over the ranks and divided by the rows of
-    the whole batch, so that it does not matter which rank had which rows. All ranks must call `train_step` equally
-    often, without rows too.
+    global batch, as groups of the type `G`, and all of them take the same step: gradients are summed over the ranks and
+    divided by the weight of the whole batch, so that it does not matter which rank had which rows. All ranks must call
+    `train_step` equally often, without rows too.
 
     Args:
         module: with trainable weights, on its device.
         total_steps: the length of the schedule.
         dtype: what matrix products are computed in; float32 turns autocast off.
         seed: of dropout.
-        patch: edge of a patch in pixels.
         tokens_per_pass: larger groups are cut. Halved when memory does not suffice.
     """
 
@@ -68,7 +68,6 @@ class Trainer(abc.ABC):
         *,
         device: torch.device,
         seed: int,
-        patch: int,
         tokens_per_pass: int,
     ) -> None:
         self.module = module
@@ -77,8 +76,7 @@ class Trainer(abc.ABC):
         self.step = 0
         self.seed = seed
         self.device = device
-        self.patch = patch
-        self.optimizer = build_optimizer(self.module, config)
+        self.optimizer = build_optimizer(self.module, config, self.is_head)
         self.tokens_per_pass = tokens_per_pass
         self._peaks = [float(group["lr"]) for group in self.optimizer.param_groups]
         self._dtype = dtype
@@ -87,7 +85,31 @@ class Trainer(abc.ABC):
         self._replica = distributed.replicate(self.module, self.device)
 
     @abc.abstractmethod
-    def begin(self, parts: Sequence[Sequence[Group]]) -> Any:
+    def passes(self, groups: Sequence[G]) -> list[list[G]]:
+        """Cut the rows of a step into passes of at most `tokens_per_pass`, each of at least one row."""
+
+    @abc.abstractmethod
+    def tokens(self, part: Sequence[G]) -> int:
+        """Count the tokens of a pass, as `passes` counts them."""
+
+    @abc.abstractmethod
+    def rows(self, part: Sequence[G]) -> int:
+        """Count the rows of a pass."""
+
+    def is_head(self, name: str) -> bool:
+        """Tell by its name whether a parameter of the module learns `head_multiplier` times faster."""
+        return is_fresh(name)
+
+    def weight(self, part: Sequence[G]) -> int:
+        """Return what the summed loss of a pass is divided by: its rows, unless a task counts otherwise."""
+        return self.rows(part)
+
+    @abc.abstractmethod
+    def to_device(self, group: G) -> G:
+        """Return a group on the device."""
+
+    @abc.abstractmethod
+    def begin(self, parts: Sequence[Sequence[G]]) -> Any:
         """Compute what a pass must know of the whole batch; every worker calls it once a try.
 
         Args:
@@ -95,7 +117,7 @@ class Trainer(abc.ABC):
         """
 
     @abc.abstractmethod
-    def pass_loss(self, groups: Sequence[Group], state: Any, index: int) -> Tensor:
+    def pass_loss(self, groups: Sequence[G], state: Any, index: int) -> Tensor:
         """Return the loss of a pass, summed over its rows.
 
         Args:
@@ -105,7 +127,7 @@ class Trainer(abc.ABC):
         """
 
     @abc.abstractmethod
-    def placeholder(self) -> Group:
+    def placeholder(self) -> G:
         """One row that teaches nothing, for a rank that has no rows but must take part."""
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
@@ -142,7 +164,7 @@ class Trainer(abc.ABC):
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
 
-    def train_step(self, groups: Sequence[Group]) -> Step:
+    def train_step(self, groups: Sequence[G]) -> Step:
         """One update over the rows of all groups and ranks together; without any row, only the schedule moves on.
 
         Raises:
@@ -153,10 +175,10 @@ class Trainer(abc.ABC):
         rate = self.learning_rate()
         sums = distributed.sum_over_ranks(self._backward(groups))
         gradients = [weight.grad for weight in self.module.parameters() if weight.grad is not None]
-        # Backward has averaged over the ranks; wanted is the mean over rows.
+        # Backward has averaged over the ranks; wanted is the mean over the weight.
         scale = self._ranks / sums[1].clamp(min=1)
         norm = torch.nn.utils.get_total_norm(gradients) * scale
-        loss, rows, length = torch.stack([sums[0] * scale / self._ranks, sums[1], norm]).tolist()
+        loss, rows, length = torch.stack([sums[0] * scale / self._ranks, sums[2], norm]).tolist()
         if not math.isfinite(length) or not math.isfinite(loss):
             self.optimizer.zero_grad(set_to_none=True)
             raise DivergedError(
@@ -174,22 +196,22 @@ class Trainer(abc.ABC):
         return Step(loss, int(rows), length, rate)
 
     def _factor(self) -> float:
-        return schedule_factor(self.step, self.total_steps, self.config.warmup_fraction)
+        return schedule_factor(self.step, self.total_steps, self.config.warmup_fraction, self.config.schedule)
 
-    def _backward(self, groups: Sequence[Group]) -> Tensor:
-        """Gradients of the loss summed over rows; (loss, rows) of this rank, float64 on the device.
+    def _backward(self, groups: Sequence[G]) -> Tensor:
+        """Gradients of the loss summed over rows; (loss, weight, rows) of this rank, float64 on the device.
 
         Nothing waits for the device.
         """
         while True:
-            parts = microbatch.passes(groups, self.patch, self.tokens_per_pass)
+            parts = self.passes(groups)
             state = np.random.SeedSequence([self.seed, self.step, self._rank]).generate_state(1, np.uint64)
             torch.manual_seed(int(state[0]))
             self._exchanged = False
             try:
-                return self._passes(parts)
+                return self._run(parts)
             except torch.OutOfMemoryError as error:
-                most = max(microbatch.rows(part) for part in parts)
+                most = max(self.rows(part) for part in parts)
                 if self._exchanged or most == 1:
                     raise RunError(
                         f"out of device memory at step {self.step} with {most} rows in a pass; "
@@ -197,18 +219,18 @@ class Trainer(abc.ABC):
                     ) from error
             self.optimizer.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
-            self.tokens_per_pass = microbatch.largest(parts, self.patch) // 2
+            self.tokens_per_pass = max(map(self.tokens, parts)) // 2
             logger.warning("out of memory; going on with %d tokens per pass", self.tokens_per_pass)
 
-    def _passes(self, parts: Sequence[Sequence[Group]]) -> Tensor:
-        rows = sum(microbatch.rows(part) for part in parts)
+    def _run(self, parts: Sequence[Sequence[G]]) -> Tensor:
+        rows, weight = sum(map(self.rows, parts)), sum(map(self.weight, parts))
         state = self.begin(parts)
         # Without rows, a pass is made for the others' gradients alone.
         parts = parts or [[self.placeholder()]]
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for index, part in enumerate(parts):
             last = index == len(parts) - 1
-            moved = [group.to(self.device) for group in part]
+            moved = [self.to_device(group) for group in part]
             with distributed.exchanging(self._replica, last):
                 with self.autocast():
                     loss = self.pass_loss(moved, state, index)
@@ -216,4 +238,4 @@ class Trainer(abc.ABC):
                 self._exchanged = self._exchanged or (last and self._ranks > 1)
                 (loss if rows else loss * 0.0).backward()  # type: ignore[no-untyped-call]
             total += loss.detach() if rows else 0.0
-        return torch.stack([total, torch.full_like(total, rows)])
+        return torch.stack([total, torch.full_like(total, weight), torch.full_like(total, rows)])

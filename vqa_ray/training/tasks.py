@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import torch
 
-from vqa_ray.training.config import CONTRASTIVE, VQA, Task, TrainingConfig
+from vqa_ray.training.chat.task import ChatTask
+from vqa_ray.training.config import CHAT, CONTRASTIVE, VQA, Task, TrainingConfig
 from vqa_ray.training.contrastive.task import ContrastiveTask
-from vqa_ray.training.data.batch import Collate
 from vqa_ray.training.data.labelled_rows import LabelledRows
+from vqa_ray.training.data.step_feed import SkippedRow
 from vqa_ray.training.step import Trainer
 from vqa_ray.training.validation import ValidationMetrics
 from vqa_ray.training.vqa.task import VqaTask
@@ -21,13 +22,12 @@ class TrainingTask(Protocol):
     """The network of one worker, and all that depends on what it learns."""
 
     @property
-    def trainer(self) -> Trainer:
+    def trainer(self) -> Trainer[Any]:
         """Network and optimiser."""
         ...
 
-    @property
-    def collate(self) -> Collate:
-        """Make batches of rows."""
+    def collate(self, table: pa.Table) -> tuple[Sequence[Any], Sequence[SkippedRow]]:
+        """Make groups of rows for the trainer; see `step_feed.Collate`."""
         ...
 
     def validate(self, tables: Iterable[pa.Table]) -> pa.Table:
@@ -58,7 +58,11 @@ class TrainingTask(Protocol):
         ...
 
 
-_TASKS: Mapping[Task, type[VqaTask | ContrastiveTask]] = {VQA: VqaTask, CONTRASTIVE: ContrastiveTask}
+_TASKS: Mapping[Task, type[VqaTask | ContrastiveTask | ChatTask]] = {
+    VQA: VqaTask,
+    CONTRASTIVE: ContrastiveTask,
+    CHAT: ChatTask,
+}
 
 
 def create_task(config: TrainingConfig, device: torch.device) -> TrainingTask:

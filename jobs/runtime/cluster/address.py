@@ -21,7 +21,7 @@ _ANSWER_S = 10.0
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _SETTINGS_HEAD_BYTES, _SETTINGS = 4, 4
 _HOST_PORT = re.compile(r"^(\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(\d{1,5})$")
-_TOKEN = (
+TOKEN_HINT = (
     "it wants a token: set RAY_AUTH_MODE=token, and put the cluster's token in ~/.ray/auth_token, RAY_AUTH_TOKEN_PATH "
     "or RAY_AUTH_TOKEN"
 )
@@ -65,11 +65,11 @@ def _resolved(address: Address) -> str:
         host = _split(rest, address)[0]
         raise RequestError(
             f"{address}: Ray Client (ray://) is not supported, because Ray Data runs within the cluster; on a machine "
-            f"of the cluster: --address {host}:6379; from elsewhere: ray job submit --address http://{host}:8265 -- "
-            "vqa-ray … (without --address)"
+            f"of the cluster: --address {host}:6379; from elsewhere: vqa-ray submit --address "
+            f"http://{host}:8265 COMMAND …"
         )
     if separator:
-        hint = "; http://… is for `ray job submit`" if scheme.startswith("http") else ""
+        hint = "; http://… is for `vqa-ray submit`" if scheme.startswith("http") else ""
         raise RequestError(f"{address}: wanted host:port of the cluster's head (6379), auto or local{hint}")
     from ray._private import services
 
@@ -122,7 +122,7 @@ def _is_ray(address: Address, resolved: str) -> None:
         ensure_token_if_auth_enabled(None, create_token_if_missing=False)
         _within(_ANSWER_S, lambda: GcsClient(address=resolved), (ray.exceptions.RayError, RuntimeError, OSError))
     except ray.exceptions.AuthenticationError as error:
-        raise RequestError(f"{address}: Ray answers, but does not let this driver in: {_TOKEN}") from error
+        raise RequestError(f"{address}: Ray answers, but does not let this driver in: {TOKEN_HINT}") from error
     except (TimeoutError, ray.exceptions.RayError, RuntimeError, OSError) as error:
         raise _silent(address, f"something else listens there, or its head has died ({one_line(error)})") from error
 

@@ -24,6 +24,7 @@ from vqa_ray.jobs.runtime.logs import native_messages_to
 from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.pipelines.local_execution import no_helper_actors
+from vqa_ray.pipelines.resources import NODE_GPUS
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Cluster:
     """The Ray that a job runs on.
 
     Attributes:
-        resources: logical resources by name: CPU, GPU, memory (bytes), object_store_memory (bytes).
+        resources: logical resources by name: CPU, GPU, memory (bytes), object_store_memory (bytes), `NODE_GPUS`.
         cores: CPU cores where they differ from the logical CPUs (a local Ray), else None.
         name: for messages.
     """
@@ -71,19 +72,23 @@ def connect_ray(address: str | None) -> Iterator[Cluster]:
         silence = stack.enter_context(ExitStack())
         silence.enter_context(native_messages_to(Path(os.devnull)))
         given = given_address(address)
-        if given is not None:
-            started, cluster = _join(given)
-        else:
+        if given is None:
             stack.enter_context(no_leftovers())
-            started, cluster = _start()
+        with STOP.kept():
+            started, cluster = _start() if given is None else _join(given)
+        if given is None:
             stack.enter_context(no_helper_actors())
-        # Ray's core has installed handlers of its own.
-        STOP.reinstall()
         _silence()
         silence.close()
         stack.enter_context(native_messages_to(Path(started.address_info["session_dir"]) / "logs" / _DRIVER_LOG))
-        stack.callback(ray.shutdown)
+        stack.callback(_leave)
         yield cluster
+
+
+def _leave() -> None:
+    """Leave Ray, whose core resets SIGTERM; a publication afterwards would end without a word."""
+    with STOP.kept():
+        ray.shutdown()
 
 
 def given_address(address: str | None) -> Address | None:
@@ -151,7 +156,9 @@ def _cores_here() -> int | None:
 
 
 def _cluster(cores: int | None, name: str) -> Cluster:
-    return Cluster(dict(ray.cluster_resources()), cores, name)  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
+    resources: dict[str, float] = dict(ray.cluster_resources())  # type: ignore[no-untyped-call]
+    return Cluster(resources | {NODE_GPUS: max(nodes, default=0.0)}, cores, name)
 
 
 def _store(directory: Path) -> tuple[int, str | None]:

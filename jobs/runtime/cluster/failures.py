@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import ray
 
-from vqa_ray.errors import VqaRayError, one_line
+from vqa_ray.errors import OutageError, RequestError, VqaRayError, one_line
+from vqa_ray.storage.store_errors import advice_on
 
 # Where Ray's exceptions keep the exception that they wrap: tasks, the controller of a training, a worker of it that
 # stopped answering, and user code in such a worker.
@@ -20,6 +21,17 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         seen.add(id(error))
         yield error
         error = _inner(error)
+
+
+def typed_failure(error: BaseException) -> RequestError | OutageError | None:
+    """Return the failure that a worker meant for the driver: a wrong request that only it could see, or an outage."""
+    for cause in causes(error):
+        if isinstance(cause, RequestError | OutageError):
+            kind = OutageError if isinstance(cause, OutageError) else RequestError
+            # Below the message, Ray Data notes how often it tried.
+            lines = str(getattr(cause, "cause", None) or cause).splitlines()
+            return kind(one_line(lines[0] if lines else "", 1000))
+    return None
 
 
 def reason(error: BaseException) -> str:
@@ -37,7 +49,9 @@ def reason(error: BaseException) -> str:
     ours = [cause for cause in chain if isinstance(cause, VqaRayError)]
     last = (ours or chain)[-1]
     plain = ours or type(last).__module__.partition(".")[0] == "ray"
-    return f"{'' if plain else f'{type(last).__name__}: '}{_last_line(last)}"
+    named = _last_line(last) if plain else f"{type(last).__name__}: {_last_line(last)}"
+    advice = next(filter(None, (advice_on(str(cause)) for cause in chain)), None) if isinstance(last, OSError) else None
+    return f"{named.rstrip('.')}: {advice}" if advice else named
 
 
 def _inner(error: BaseException) -> BaseException | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ray
-from ray._private import utils
+from ray._private import ray_constants, utils
 from ray._private.node import Node
 
 from vqa_ray.pipelines.replaced import replaced
@@ -26,6 +26,8 @@ def start(**options: Any) -> Any:
     with (
         replaced(Node, **dict.fromkeys(_UNUSED, _skip)),
         replaced(utils, get_dashboard_dependency_error=_dashboard_dependency_error),
+        # As on macOS: the node is 127.0.0.1, and its servers, which run what a client sends, listen there alone.
+        replaced(ray_constants, ENABLE_RAY_CLUSTER=False),
     ):
         return ray.init(address="local", include_dashboard=False, log_to_driver=False, **options)
 

@@ -13,6 +13,7 @@ from tests.helpers.written_runs import write_run
 from vqa_ray import schema
 from vqa_ray.jobs.cli import main
 from vqa_ray.judging.record import EvaluationRecord
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 
 def tags(tmp_path: Path) -> str:
@@ -29,11 +30,12 @@ def tags(tmp_path: Path) -> str:
     return write_run(tmp_path / "run", rows, schema.tag_schema([("colour", False), ("things", True)]), job="tag")
 
 
-def evaluate(tmp_path: Path, truth: str, suffix: str = "jsonl") -> EvaluationRecord:
+def evaluate(tmp_path: Path, truth: str, suffix: str = "jsonl", *more: str) -> EvaluationRecord:
     file = tmp_path / f"truth.{suffix}"
     file.write_text(truth)
     run = tags(tmp_path)
-    assert main(["evaluate", "--predictions", run, "--truth", str(file), "--output", f"{tmp_path}/out", "--quiet"]) == 0
+    argv = ["evaluate", "--predictions", run, "--truth", str(file), "--output", f"{tmp_path}/out", "--quiet", *more]
+    assert main(argv) == 0
     found = EvaluationRecord.read(str(tmp_path / "out"))
     assert found is not None
     return found
@@ -85,6 +87,36 @@ def test_cells_of_csv(tmp_path: Path) -> None:
 def test_labels_that_the_run_cannot_give_are_told(tmp_path: Path) -> None:
     found = evaluate(tmp_path, 'image_id,things\na,"dog, cat"\nb,dog\n', "csv")
     assert any("1 true labels are no choices of the run" in each and "'dog, cat'" in each for each in found.notes)
+
+
+def test_the_true_labels_of_an_attribute_may_stand_in_a_column_of_another_name(tmp_path: Path) -> None:
+    evaluate(tmp_path, lines({"image_id": "a", "shade": "red"}), "jsonl", "--column", "colour=shade")
+    assert scores(tmp_path)["a", "colour"] == 1.0
+
+
+def test_the_recall_of_a_shortlist_is_told(tmp_path: Path) -> None:
+    kind = {"name": "kind", "question": "what?", "choices": ["mug", "cup", "jug"], "shortlist": {"model": "m", "k": 2}}
+    form = Taxonomy.model_validate({"attributes": [kind]}).output_schema()
+    asked = [["mug", "cup"], ["mug", "jug"], ["cup", "jug"]]
+    rows = [
+        {
+            "image_id": image,
+            "tags": [],
+            "kind": names[0],
+            "kind_rank": 1,
+            "tag_scores": [{"attribute": "kind", "choice": name, "score": 0.5} for name in names],
+        }
+        for image, names in zip("abc", asked, strict=True)
+    ]
+    run = write_run(tmp_path / "run", rows, form, job="tag")
+    truth = tmp_path / "truth.jsonl"
+    truth.write_text(lines(*({"image_id": image, "kind": "mug"} for image in "abc")))
+    out = f"{tmp_path}/out"
+    assert main(["evaluate", "--predictions", run, "--truth", str(truth), "--output", out, "--quiet"]) == 0
+    found = EvaluationRecord.read(out)
+    assert found is not None
+    note = "the shortlists held 0.6667 of 3 true labels (not, for example, kind: 'mug')"
+    assert note in found.notes
 
 
 def test_a_row_that_cannot_be_read_is_no_label(tmp_path: Path) -> None:

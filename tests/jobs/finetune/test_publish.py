@@ -12,6 +12,7 @@ import pytest
 
 from tests.helpers.coloured import table
 from tests.helpers.hub import TOKEN, Hub, hub_server
+from tests.helpers.tiny_chat import save_tiny_chat
 from tests.unit.report.trained import trained
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.finetune.publish import next_command
@@ -31,10 +32,18 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     rows = table(8)
     pq.write_table(rows.append_column("answer", rows["colour"]), "in.parquet")
-    request = open_request(FinetuneSpec(input="in.parquet", output="runs/mine", model="scratch", batch_size=4))
-    layout = RunDirectory("runs/mine")
+    finish(FinetuneSpec(input="in.parquet", output="runs/mine", model="scratch", batch_size=4))
+    # Anything that trains would fail.
+    monkeypatch.setattr("vqa_ray.jobs.finetune.command.execute", None)
+    return tmp_path / "runs" / "mine"
+
+
+def finish(spec: FinetuneSpec) -> None:
+    """Write what a training leaves, without its weights."""
+    request = open_request(spec)
+    layout = RunDirectory(spec.output)
     guard.claim_output(layout, request.record, request.listings(layout))
-    output = tmp_path / "runs" / "mine"
+    output = Path(spec.output)
     for name in ("config.json", "model.safetensors", "validation.parquet", "_vqa_ray/training/best/config.json"):
         (output / name).parent.mkdir(parents=True, exist_ok=True)
         (output / name).write_text("{}")
@@ -43,9 +52,6 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     content |= {"accuracy_by_type": {"other": 0.75}, "skipped": [], "skipped_fraction": 0.0}
     timing = {"train_s": 1.0, "samples_per_s": 8.0, "finished": "2026-11-28T00:00:00Z"}
     manifest.write(layout.manifest, {**content, "timing": timing})
-    # Anything that trains would fail.
-    monkeypatch.setattr("vqa_ray.jobs.finetune.command.execute", None)
-    return output
 
 
 @pytest.fixture
@@ -72,6 +78,21 @@ def test_a_finished_training_is_uploaded(
     told = capfd.readouterr().err
     assert "accuracy 0.7500, loss 0.2500, on 8 validation rows" in told
     assert f"uploaded to {hub.url}/tester/shelf" in told
+
+
+@pytest.mark.usefixtures("finished")
+def test_a_chat_model_is_uploaded_with_its_adapter(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    model = str(save_tiny_chat(Path("tiny"), "llava"))
+    finish(FinetuneSpec(task="chat", input="in.parquet", output="runs/chat", model=model, question="which colour?"))
+    adapter = ("lora/adapter_config.json", "lora/adapter_model.safetensors")
+    Path("runs/chat/lora").mkdir()
+    for name in adapter:
+        (Path("runs/chat") / name).write_text("{}")
+    command = ["finetune", "--task", "chat", "--input", "in.parquet", "--output", "runs/chat", "--model", model]
+    assert main([*command, "--question", "which colour?", "--push-to-hub", "talker", "--quiet"]) == 0
+    files = hub.repositories["tester/talker"].refs["main"].files
+    assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors", *adapter}
 
 
 def test_an_upload_that_fails_leaves_the_training_finished(

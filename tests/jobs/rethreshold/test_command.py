@@ -191,3 +191,21 @@ def test_runs_that_cannot_serve_are_refused(tags: str, tmp_path: Path, capfd: py
     Path(RunDirectory(old).manifest).unlink()
     assert rethreshold(old, tmp_path / "new", "--tags", tags) == 2
     assert "has not finished" in capfd.readouterr().err
+
+
+def test_a_condition_decides_by_the_new_thresholds_and_says_what_was_not_asked(tmp_path: Path, run: str) -> None:
+    shade = {"name": "motif", **{name: MOTIF[name] for name in ("question", "choices", "mode", "multi")}}
+    conditional = taxonomy(tmp_path / "when.yaml", COLOUR, {**shade, "when": "colour = red"})
+    assert main(["tag", "--rethreshold", run, "--tags", conditional, "--output", str(tmp_path / "one")]) == 0
+    first, _, third = rows(tmp_path / "one")
+    assert (first["motif"], first["motif_reason"]) == (["dog"], None)
+    assert (third["motif"], third["motif_reason"], third["warning"]) == (None, "not_asked", None)
+    assert {each["attribute"] for each in third["tag_scores"]} == {"colour"}
+    wider = taxonomy(tmp_path / "wider.yaml", {**COLOUR, "threshold": 0.1}, {**shade, "when": "colour = green"})
+    assert (
+        main(["tag", "--rethreshold", str(tmp_path / "one"), "--tags", wider, "--output", str(tmp_path / "two")]) == 0
+    )
+    first, _, third = rows(tmp_path / "two")
+    assert (first["motif"], first["motif_reason"], first["warning"]) == (None, "not_asked", None)
+    assert (third["motif"], third["motif_reason"]) == (None, "not_asked")
+    assert third["warning"] == "motif applies by these thresholds and was not asked"

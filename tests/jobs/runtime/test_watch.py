@@ -9,11 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ray.data import DataContext
 from ray.experimental.internal_kv import _internal_kv_list
 
 from tests.jobs.commands import run_here
+from vqa_ray.jobs.runtime.reading_time import TimeLimit
 from vqa_ray.jobs.runtime.watch import is_hopeless
+from vqa_ray.pipelines.reading import Reading
 from vqa_ray.pipelines.reports import StopOnRequest
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.progress import Progress
 from vqa_ray.stages.questions import PACKED
 from vqa_ray.stages.row_report import ReturnedRows, RowReport
 
@@ -34,6 +39,7 @@ def test_when_a_run_is_hopeless(rows: int, failed: int, total: int | None, fract
     assert is_hopeless(ReturnedRows(rows, failed), total, fraction) == stops
 
 
+FIRST = "image_missing: no such file (s3://b/1.jpg)"
 NONE = {"error_code": None, "error_message": None}
 
 
@@ -58,7 +64,9 @@ def test_a_report_counts_and_names_the_first_error() -> None:
     report.add(table("ok", "error", "error"))
     (key,) = stored
     assert key.startswith("run/")
-    assert ReturnedRows.from_json(stored[key]) == ReturnedRows(5, 2, "image_missing: no such file (s3://b/1.jpg)")
+    assert ReturnedRows.from_json(stored[key]) == ReturnedRows(
+        5, 2, FIRST, {"image_missing": 2}, {"image_missing": FIRST}
+    )
     report.add(table("error"))
     assert ReturnedRows.from_json(stored[key]).rows == 5, "not at every call"
 
@@ -68,14 +76,16 @@ def test_a_row_with_several_questions_fails_when_all_of_them_do() -> None:
     rows = [{"image_id": "a", PACKED: [ok, bad]}, {"image_id": "b", PACKED: [bad, bad]}]
     stored: dict[str, bytes] = {}
     RowReport(stored.__setitem__, "run/").add(pa.Table.from_pylist(rows))
-    assert ReturnedRows.from_json(*stored.values()) == ReturnedRows(2, 1, "model_error: no (b)")
+    assert ReturnedRows.from_json(*stored.values()) == ReturnedRows(
+        2, 1, "model_error: no (b)", {"model_error": 1}, {"model_error": "model_error: no (b)"}
+    )
 
 
 @pytest.fixture
 def missing(tmp_path: Path) -> Path:
     """Rows whose images are all gone."""
     (tmp_path / "in").mkdir()
-    uris = [f"{tmp_path}/gone-{number}.jpg" for number in range(4000)]
+    uris = [f"{tmp_path}/in/gone-{number}.jpg" for number in range(4000)]
     pq.write_table(pa.table({"image_uri": uris, "image_id": uris}), tmp_path / "in" / "a.parquet")
     return tmp_path / "in"
 
@@ -107,3 +117,45 @@ def test_a_run_whose_rows_all_fail_is_stopped_and_goes_on(
     monkeypatch.setattr(StopOnRequest, "on_execution_step", STEP)
     assert run_here("answer", missing, tmp_path / "out", *ask, "--max-error-fraction", "1") == 0
     assert json.loads((tmp_path / "out" / "_vqa_ray" / "manifest.json").read_text())["failed"] == 4000
+
+
+def test_max_hours_ends_the_reading_and_the_same_command_goes_on(
+    local_ray: None, missing: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_stop = Reading.may_stop
+
+    def stop_at_once(self: Reading, context: DataContext) -> None:
+        may_stop(self, context)
+        self.stop()
+
+    monkeypatch.setattr(Reading, "may_stop", stop_at_once)
+    ask = ("--question", "what?", "--max-error-fraction", "1", "--limit", "20", "--max-hours", "0.5")
+    assert run_here("answer", missing, tmp_path / "out", *ask) == 1
+    assert (
+        "stopped: --max-hours 0.5 is over; what is written stays, and the same command goes" in capfd.readouterr().err
+    )
+    directory = RunDirectory(str(tmp_path / "out"))
+    progress = Progress.read(directory.progress)
+    assert progress is not None
+    assert progress.end is not None
+    assert progress.end.startswith("stopped: --max-hours")
+    monkeypatch.setattr(Reading, "may_stop", may_stop)
+    assert run_here("answer", missing, tmp_path / "out", *ask) == 0
+    progress = Progress.read(directory.progress)
+    assert progress is not None
+    assert (progress.rows, progress.total, progress.end) == (20, 20, "")
+    assert progress.errors == {"image_missing": 20}
+    assert progress.stages_s.keys() >= {"read", "model"}
+
+
+def test_a_time_limit_stops_the_reading_once(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqa_ray.jobs.runtime.reading_time._now", iter([0.0, 1.0, 10.0, 99.0]).__next__)
+    reading = Reading("part-limit")
+    limit = TimeLimit(reading, 5)
+    limit.look(ReturnedRows())
+    assert not reading.is_stopped()
+    limit.look(ReturnedRows())
+    assert reading.is_stopped()
+    assert not reading.is_cut()
+    reading.forget()
+    assert not reading.is_stopped()

@@ -206,6 +206,7 @@ def test_what_is_no_batch_is_refused() -> None:
         (lambda: vqa_ray.Answer("fake:", top_k=101), "top_k is 101"),
         (lambda: vqa_ray.Answer("fake:", batch_size=0), "batch_size is 0"),
         (lambda: vqa_ray.Tag("fake:", {"attributes": 1}), "taxonomy: attributes"),
+        (lambda: vqa_ray.Tag("fake:", "listing-check"), "taxonomy: a question names the column {title}"),
         (lambda: vqa_ray.Retrieve("fake:", '"is there a dog?" und'), "und"),
     ],
 )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
+import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import BaseModel, Field
 
 import vqa_ray
 from tests.helpers import tiny_blip
@@ -142,6 +146,32 @@ def test_captions_and_vectors(fake: vqa_ray.Model) -> None:
     assert several.embed(RED).shape == (4, several.embed_texts("red").shape[0])
 
 
+FIELDS = {"colour": {"enum": ["red", "blue"], "description": COLOUR}, "dog": {"type": "boolean"}}
+SCHEMA = {"type": "object", "properties": FIELDS, "required": ["colour"]}
+
+
+class Product(BaseModel):
+    colour: Literal["red", "blue"] = Field(description=COLOUR)
+    dog: bool | None = None
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, Product, "s.json", "product:Product"])
+def test_an_object_is_filled_by_any_form_of_a_schema(
+    fake: vqa_ray.Model, schema: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("s.json").write_text(json.dumps(SCHEMA))
+    monkeypatch.setitem(sys.modules, "product", SimpleNamespace(Product=Product))
+    red, blue, error = fake.fill([RED, BLUE, b""], schema)
+    assert isinstance(red, vqa_ray.FillResult)
+    assert [red.values["colour"], blue.values["colour"]] == ["red", "blue"]
+    assert isinstance(red.values["dog"], bool)
+    assert 0.5 < red.scores["colour"] <= 1
+    assert json.loads(red.text) == red.values
+    assert error.code == "image_missing"
+    assert fake.fill(RED, schema) == red
+
+
 def test_an_image_goes_to_the_model_once_however_many_questions_it_has(monkeypatch: Any) -> None:
     model = vqa_ray.load("fake:", batch_size=2)
     seen: list[tuple[int, int]] = []
@@ -168,6 +198,13 @@ def test_an_image_goes_to_the_model_once_however_many_questions_it_has(monkeypat
         (lambda model: model.score(RED, DOG, "yes"), "choices is 'yes'"),
         (lambda model: model.tag(RED, {"attribute": []}), "taxonomy: unknown key 'attribute'"),
         (lambda model: model.tag(RED, "/nowhere.yaml"), "/nowhere.yaml: the taxonomy cannot be read"),
+        (lambda model: model.fill(RED, 7), "schema is 7; wanted is a pydantic model"),
+        (lambda model: model.fill(RED, "/nowhere.json"), "/nowhere.json: the schema cannot be read"),
+        (lambda model: model.fill(RED, "json:nothing"), "^schema json:nothing: is no pydantic model"),
+        (lambda model: model.fill(RED, {"type": "object"}), "schema: an object needs at least one field"),
+        (lambda model: model.fill(RED, {**SCHEMA, "properties": {"a": {"type": "string"}}}), "required 'colour'"),
+        (lambda model: model.fill(RED, SCHEMA, " "), "prompt is ' '; wanted is a text"),
+        (lambda model: model.fill(RED, SCHEMA, "what?"), "prompt: model fake is asked by the fields of the schema"),
         (lambda model: model.embed_texts(""), r"texts\[0\] is ''"),
     ],
 )

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import vqa_ray
 from tests.helpers.tag_runs import write_tag_run
+from tests.helpers.written_runs import write_run
 from vqa_ray import RequestError
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.part_files import read_columns
+from vqa_ray.runs.publication import Publication
+from vqa_ray.storage.atomic import write_table_atomic
 
 ROW = {"row_id": 7, "image_id": "a", "category": "mug", "tags": ["category:mug"]}
 
@@ -41,3 +48,33 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(RequestError, match="file: is a file; expected the output directory of a run"):
         vqa_ray.read_run(str(tmp_path / "file"))
+
+
+def test_rows_are_those_of_one_state_while_an_update_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = write_run(tmp_path / "run", [{"answer": "old"}] * 4, files=2)
+    directory = RunDirectory(uri)
+    pairs = []
+    for entry in directory.part_files():
+        table = pq.read_table(entry.uri)
+        column = table.schema.get_field_index("answer")
+        name = entry.uri.rpartition("/")[2]
+        prepared = f"_vqa_ray/attempt-2/_prepared/{name.replace('.parquet', '.pq')}"
+        new = table.set_column(column, table.schema.field(column), pa.array(["new"] * table.num_rows))
+        write_table_atomic(f"{uri}/{prepared}", new)
+        pairs.append((name, prepared))
+    update = Publication("_vqa_ray/attempt-2", tuple(pairs))
+    reads = []
+
+    def read(name: str, columns: object = None) -> pa.Table:
+        if not reads:
+            update.commit(directory.publication)
+        if len(reads) == 1:
+            update.apply(uri)
+        reads.append(name)
+        return read_columns(name, columns)
+
+    monkeypatch.setattr("vqa_ray.api.run.read_columns", read)
+    assert vqa_ray.read_run(uri).read(["answer"])["answer"].to_pylist() == ["new"] * 4
+    assert len(reads) == 4, "all is read again"

@@ -11,10 +11,13 @@ import pytest
 
 from tests.helpers.indexes import random_vectors, write_index
 from tests.unit.browse.site import coloured_index, table_of, write_run
+from tests.unit.report.test_run_gallery import FILLED, FILLED_ROWS
 from vqa_ray import schema
+from vqa_ray.browse.captions import describe_collection
 from vqa_ray.browse.dataset import open_collection
 from vqa_ray.errors import RequestError
 from vqa_ray.index.paths import IndexDirectory
+from vqa_ray.instruct.form import instruct_schema
 
 TAGS = schema.tag_schema([("colour", False)])
 ERROR = {"status": "error", "error_code": "image_undecodable", "error_message": "no image"}
@@ -28,7 +31,7 @@ def tag_run(place: Path, count: int) -> str:
 def test_an_index_with_the_tags_of_a_run(tmp_path: Path) -> None:
     write_index(tmp_path / "index", random_vectors(6, 3), failed=[2])
     found = open_collection(str(tmp_path / "index"), tags=tag_run(tmp_path / "tags", 4))
-    assert (found.job, len(found), found.failed, found.model) == ("index", 6, 1, "fake:")
+    assert (found.job, len(found), found.count("error"), found.model) == ("index", 6, 1, "fake:")
     assert found.index is not None
     assert ("colour", "red") in found.facets
     assert ("status", "error") in found.facets
@@ -51,6 +54,41 @@ def test_matches_come_first_in_a_run_of_retrieve(tmp_path: Path) -> None:
     assert found.index is None
     assert ("match", "yes") in found.facets
     assert found.thumbnails.of([0, 1]) == [None, None]
+
+
+def test_objects_of_a_schema(tmp_path: Path) -> None:
+    found = open_collection(write_run(tmp_path, "fill", table_of(FILLED, FILLED_ROWS)))
+    tags = found.cards.tags(found.take([0])[0])
+    assert [tag.attribute for tag in tags] == ["category", "note", "is_new", "sizes", "sizes"]
+    assert found.scores is not None
+    assert found.scores[0] == 0.75
+    assert ("is_new", "yes") in found.facets
+    assert "results of answer --schema, 2 rows, 1 in error," in describe_collection(found)
+
+
+def test_a_run_of_instruct_shows_its_conversations(tmp_path: Path) -> None:
+    talk = [{"role": "user", "text": "<image>\nWhat is it?"}, {"role": "assistant", "text": "A cat."}]
+    rows = [
+        {"task": "reasoning", "conversation": talk, "agreement": 0.75, "image": b"image"},
+        {"task": "creative", "reply": "Sorry", "status": "error", "error_code": "filtered_refusal"},
+    ]
+    found = open_collection(write_run(tmp_path, "instruct", table_of(instruct_schema(agreement=True), rows)))
+    first, second = (found.cards.card(row) for row in found.take([0, 1]))
+    assert [(line.label, line.values[0].text, line.values[0].score) for line in first.lines] == [
+        ("reasoning: What is it?", "A cat.", 0.75)
+    ]
+    assert second.lines[0].label == "creative: filtered_refusal"
+    assert second.lines[0].values[0].text == "Sorry"
+    assert found.scores is not None
+    assert found.scores[0] == 0.75
+    assert ("task", "creative") in found.facets
+    assert "image" not in found.rows.column_names
+
+
+def test_rows_that_are_gone_are_no_errors(tmp_path: Path) -> None:
+    rows = [{"caption": "a"}, {"caption": "b", "status": "gone", "error_code": "gone"}]
+    found = open_collection(write_run(tmp_path, "caption", table_of(schema.CAPTION, rows)))
+    assert "2 rows, 1 gone from the input, model" in describe_collection(found)
 
 
 def test_a_run_has_the_pictures_of_an_index_by_row_id_or_image_id(tmp_path: Path) -> None:
@@ -92,7 +130,7 @@ def test_text_that_is_not_utf8_is_shown_all_the_same(tmp_path: Path) -> None:
 def test_an_empty_index(tmp_path: Path) -> None:
     write_index(tmp_path, np.empty((0, 3), np.float32))
     found = open_collection(str(tmp_path))
-    assert (len(found), found.failed) == (0, 0)
+    assert (len(found), found.count("error")) == (0, 0)
 
 
 def test_a_version_that_is_broken_is_passed_over_or_told(tmp_path: Path) -> None:

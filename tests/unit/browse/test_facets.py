@@ -43,6 +43,18 @@ def test_columns_with_few_values_are_facets_status_first() -> None:
     assert ("nothing", "mug") not in facets
 
 
+def test_attributes_come_before_the_reasons_why_they_have_no_value() -> None:
+    columns: dict[str, object] = {}
+    for number in range(10):
+        columns[f"a{number}"] = ["x", "y", None]
+        columns[f"a{number}_score"] = [0.5, 0.5, None]
+        columns[f"a{number}_reason"] = [None, None, "not_asked"]
+    shown = find_facets(pa.table(columns)).count({}, np.ones(3, np.bool_))
+    found = [each.name for each in shown]
+    assert found[:10] == [f"a{number}" for number in range(10)]
+    assert found[10:] == [f"a{number}_reason" for number in range(6)]
+
+
 def test_values_of_one_facet_add_up_and_facets_cut() -> None:
     facets = find_facets(TABLE)
     assert facets.mask({"category": ("mug", "bag")}).tolist() == [True, True, True, True, False, False]

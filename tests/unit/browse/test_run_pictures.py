@@ -62,11 +62,12 @@ def test_pictures_are_small_jpegs_made_here(site: Site) -> None:
 
 
 def test_what_is_no_picture_says_why_and_leaks_nothing(site: Site) -> None:
-    for row, told in ((1, "nothing is stored there"), (2, "no image that can be"), (3, "--allow-http"), (4, "nowhere")):
+    for row, told in ((1, "nothing is stored there"), (2, "not an image"), (3, "--allow-http"), (4, "nowhere")):
         for path in (f"/thumbnail/{row}", f"/picture/{row}"):
             reply = site.get(path)
             assert (reply.status, reply.headers["Content-Type"]) == (404, "image/svg+xml")
-            assert told in reply.text.replace("</text>", " ").split(">", 1)[1] or told.split()[0] in reply.text
+            # The picture breaks its lines where they are full, within words too.
+            assert told.replace(" ", "") in re.sub(r"<[^>]*>|\s", "", reply.text)
             assert "root:x" not in reply.text
     for path in ("/picture/5", "/picture/6", "/picture/-1", "/picture/..%2f0"):
         assert site.get(path).status == 404

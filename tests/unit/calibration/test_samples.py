@@ -249,3 +249,35 @@ def test_verdicts_on_questions_are_labels(tmp_path: Path) -> None:
     found = question_samples(part(tmp_path, schema.RETRIEVE, rows), labels(tmp_path, known))
     assert found[Question("is it a dog?", None)].labels == [True, False]
     assert found[Question("what colour?", "red")].labels == [True, False]
+
+
+def test_images_that_an_attribute_was_not_asked_of_are_left_out_and_a_path_is_right_by_any_of_its_choices(
+    tmp_path: Path,
+) -> None:
+    taxonomy = Taxonomy.model_validate(
+        {
+            "attributes": [
+                {
+                    "name": "kind",
+                    "question": "what?",
+                    "choices": {"shoe": {"children": ["boot", "clog"]}, "mug": "mug"},
+                },
+                {"name": "heel", "question": "how high?", "choices": ["high", "flat"], "when": "kind = shoe"},
+            ]
+        }
+    )
+
+    def row(image: str, scores: dict[str, float], reason: str | None) -> dict[str, Any]:
+        heel = {"high": 0.7, "flat": 0.2} if reason is None else {}
+        cells = [("kind", *pair) for pair in scores.items()] + [("heel", *pair) for pair in heel.items()]
+        kept = [dict(zip(("attribute", "choice", "score"), cell, strict=True)) for cell in cells]
+        return {"image_id": image, "tag_scores": kept, "heel_reason": reason}
+
+    rows = [
+        row("a", {"shoe": 0.75, "mug": 0.25, "boot": 0.5, "clog": 0.25}, None),
+        row("b", {"shoe": 0.25, "mug": 0.5}, "not_asked"),
+    ]
+    known = labels(tmp_path, [{"image_id": "a", "kind": "shoe", "heel": "high"}, {"image_id": "b", "kind": "boot"}])
+    samples = tag_samples(part(tmp_path, taxonomy.output_schema(), rows), taxonomy, known)
+    assert (samples["kind"].scores, samples["kind"].labels) == ([0.5, 0.5], [True, False])
+    assert samples["heel"].labels == [True]

@@ -189,7 +189,27 @@ def test_a_refused_connection_is_an_error_of_its_row() -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0.0.0.0"]
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "2130706433",
+        "017700000001",
+        "0x7f000001",
+        "0x7f.1",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.0.1.",
+        "0.0.0.0",
+        "0",
+        "①②⑦.⓪.⓪.①",
+        "user:password@127.0.0.1",
+        "innocent.example@127.0.0.1",
+    ],
 )
 def test_private_hosts_are_never_asked(site: Site, host: str) -> None:
     error = failure(f"http://{host}:{site.server_port}/ok", allow_private=False)
@@ -206,6 +226,23 @@ def test_every_address_of_a_name_is_checked(site: Site, monkeypatch: pytest.Monk
     monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
     error = failure(f"http://innocent.example:{site.server_port}/ok", allow_private=False)
     assert "innocent.example is 127.0.0.1, which is not a public address" in error.message
+    assert not site.requests
+
+
+def test_a_name_that_changes_its_address_is_connected_to_the_one_checked(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def rebinding(host: str, port: int, *_args: object, **_kwargs: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        address = "203.0.114.1" if len(asked) == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    url = f"http://innocent.example:{site.server_port}/ok"
+    error = failure(url, allow_private=False)
+    assert error.code == ErrorCode.IMAGE_FETCH_FAILED
     assert not site.requests
 
 

@@ -10,7 +10,7 @@ from vqa_ray.readers.listing import absolute, guess_format, list_input
 from vqa_ray.readers.patterns import expand_braces
 from vqa_ray.readers.suffixes import kind_of
 
-FORMATS = "choose with --input-format: parquet, webdataset, jsonl, csv, images, vqa-v2, hf"
+FORMATS = "choose with --input-format: parquet, webdataset, jsonl, csv, images, pdf, vqa-v2, hf"
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -75,8 +75,8 @@ def test_what_cannot_be_guessed_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "empty") == f"{tmp_path}/empty: the input is empty: no files are there"
     assert refused(tmp_path / "*.csv") == f"{tmp_path}/*.csv: no file matches the pattern"
     assert refused(tmp_path, format="excel") == (
-        "--input-format 'excel' is unknown; allowed are parquet, webdataset, jsonl, csv, images, vqa-v2, hf, pope, mme"
-        ", mmbench, mmbench-circular, seed-bench, gqa, textvqa, vizwiz, scienceqa, mmmu, mathvista, ai2d, docvqa"
+        "--input-format 'excel' is unknown; allowed are parquet, webdataset, jsonl, csv, images, pdf, vqa-v2, hf, pope"
+        ", mme, mmbench, mmbench-circular, seed-bench, gqa, textvqa, vizwiz, scienceqa, mmmu, mathvista, ai2d, docvqa"
         ", chartqa, ocrbench"
     )
     assert (

@@ -21,6 +21,8 @@ class UnreliableFileSystem(MemoryFileSystem):
     store: ClassVar[dict[str, Any]] = {}
     pseudo_dirs: ClassVar[list[str]] = [""]
     healthy = True
+    # Bytes that one request gives at most, and bytes of a file after which it gives none.
+    most, end = 2**30, 2**30
 
     @classmethod
     def _strip_protocol(cls, path: str) -> str:
@@ -36,13 +38,14 @@ class UnreliableFileSystem(MemoryFileSystem):
 
 class _Unreliable:
     def __init__(self, file: Any) -> None:
-        self._file = file
+        self._file, self.size = file, file.getbuffer().nbytes
         self.seek, self.tell, self.close = file.seek, file.tell, lambda: None
 
     def read(self, size: int = -1) -> bytes:
         if not UnreliableFileSystem.healthy:
             raise ConnectionResetError("the store went away")
-        return bytes(self._file.read(size))
+        most = max(0, min(UnreliableFileSystem.most, UnreliableFileSystem.end - self.tell()))
+        return bytes(self._file.read(most if size < 0 else min(size, most)))
 
 
 @pytest.fixture
@@ -86,4 +89,22 @@ def test_a_file_that_vanished_is_raised(tmp_path: Path, name: str) -> None:
     source = open_at(file)
     file.unlink()
     with pytest.raises(FileNotFoundError):
+        list(read_shard(source, source.shards[0]))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.tar", "a.tar.gz", "a.jsonl", "a.csv"])
+@pytest.mark.parametrize("end", [0, 0.5])
+def test_a_body_cut_short_is_no_shorter_shard(
+    tmp_path: Path, store: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch, name: str, end: float
+) -> None:
+    data = make(tmp_path, name).read_bytes()
+    store.pipe_file(f"/in/{name}", data)
+    source = open_at(f"unreliable:///in/{name}")
+    whole = rows_of(source)
+    # Requests that give less than they were asked for are followed by others …
+    monkeypatch.setattr(UnreliableFileSystem, "most", 100)
+    assert rows_of(source) == whole
+    # … and an end before the end is the store's fault.
+    monkeypatch.setattr(UnreliableFileSystem, "end", int(len(data) * end))
+    with pytest.raises(OSError, match=f"of an object of {len(data)}"):
         list(read_shard(source, source.shards[0]))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,14 @@ from tests.helpers.coloured import picture
 from tests.helpers.evaluations import evaluated, write_evaluation
 from tests.unit.browse.site import HOSTILE, MARKUP, table_of, write_run
 from tests.unit.report.test_gallery import Page
+from tests.unit.report.test_run_gallery import FILLED, FILLED_ROWS
 from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.judging.record import Measure
 from vqa_ray.report.evaluation_report import evaluation_report
 from vqa_ray.report.report_page import Report, render_report
 from vqa_ray.report.run_report import run_report
+from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.record import RunRecord
 
@@ -84,6 +88,18 @@ def test_a_run_of_answers_is_told_with_its_errors_and_its_least_sure_answers(tmp
             ],
             ("colour", "red", "dog; cat", "(none)", "0.40"),
         ),
+        (
+            "fill",
+            FILLED,
+            FILLED_ROWS,
+            ("answer --schema: ", "Fields", "mug", "yes", "3; 4", "0.62", "width: 3.5 · unit: cm"),
+        ),
+        (
+            "caption",
+            schema.CAPTION,
+            [{"caption": "a", "status": "gone", "error_code": "gone"}],
+            ("gone from the input",),
+        ),
         ("caption", schema.CAPTION, [{"caption": "a red mug", "caption_score": 0.5}], ("a red mug", "0.50")),
         (
             "retrieve",
@@ -118,6 +134,21 @@ def test_runs_of_every_job(
 def test_a_run_that_has_not_finished_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path, "caption", table_of(schema.CAPTION, [{"caption": "a"}]), finished=False)
     assert "This run has not finished" in of_run(run)
+
+
+def test_a_run_says_where_its_groups_are_and_how_two_models_agree(tmp_path: Path) -> None:
+    run = RunDirectory(write_run(tmp_path, "caption", table_of(schema.CAPTION, [{"caption": "a"}])))
+    record = RunRecord.read(run.record)
+    assert record is not None
+    content = manifest.read(run.manifest)
+    assert content is not None
+    Path(run.manifest).write_text(json.dumps({**content, "second_opinion": {"asked": 3, "decided": 2, "agreed": 1}}))
+    grouped = replace(record, command={"group_by": "sku"})
+    text = Page(render_report(run_report(str(tmp_path), grouped))).text
+    for shown in ("combined by their sku in _groups.pq", "asked of the second model", "decided by it", "both agree"):
+        assert shown in text
+    together = replace(record, command={"group_by": "sku", "together": "sku"})
+    assert "_groups.pq" not in Page(render_report(run_report(str(tmp_path), together))).text
 
 
 def test_an_index_is_no_run_to_report_on(tmp_path: Path) -> None:

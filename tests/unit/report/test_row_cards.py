@@ -7,7 +7,9 @@ import pyarrow as pa
 from tests.unit.browse.site import table_of
 from vqa_ray import schema
 from vqa_ray.report.card import Card, Line, PixelBox, ScoredText
+from vqa_ray.report.given_answers import given_answers
 from vqa_ray.report.row_cards import CardMaker, Tag, fields_of, tag_attributes, text_of, verdict_of
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 
 def maker_of(kind: str, table: pa.Table) -> CardMaker:
@@ -75,6 +77,40 @@ def test_tags() -> None:
     assert ok == (Tag("colour", "red", 0.5), Tag("motif", "dog", 0.75))
     assert failed == ()
     assert cards("tag", table)[0].lines == ()
+
+
+def test_reasons_and_ranks_are_not_shown_and_an_attribute_that_does_not_apply_says_nothing() -> None:
+    kind = {"name": "kind", "question": "q", "choices": {"x": {"children": ["y"]}, "z": "z"}}
+    shade = {
+        "name": "shade",
+        "question": "q",
+        "choices": ["p"],
+        "when": "kind = x",
+        "shortlist": {"model": "m", "k": 1},
+    }
+    form = Taxonomy.model_validate({"attributes": [kind, shade]}).output_schema()
+    form = schema.with_kept(form, [pa.field("kind_reason", pa.string())])
+    rows = [
+        {
+            "kind": "y",
+            "kind_path": ["x", "y"],
+            "shade": "p",
+            "shade_score": 0.5,
+            "shade_rank": 1,
+            "kind_reason": "mine",
+        },
+        {"kind": "z", "kind_path": ["z"], "shade_reason": "not_asked"},
+    ]
+    common = {"status": "ok", "attempt": 1, "source_key": 0, "row_id": 0, "kind_reason": "mine"}
+    table = pa.Table.from_pylist([common | row for row in rows], form)
+    maker = CardMaker("tag", form.names, tag_attributes(form))
+    shown = [{line.label: line.values[0].text for line in maker.card(row).lines} for row in table.to_pylist()]
+    assert shown == [{"kind_path": "x, y", "kind_reason": "mine"}, {"kind_path": "z", "kind_reason": "mine"}]
+    assert given_answers("tag", table).select(["row", "question", "answer"]).to_pylist() == [
+        {"row": 0, "question": "kind", "answer": "y"},
+        {"row": 1, "question": "kind", "answer": "z"},
+        {"row": 0, "question": "shade", "answer": "p"},
+    ]
 
 
 def test_tags_without_attributes_are_taken_from_their_list() -> None:

@@ -20,6 +20,7 @@ from vqa_ray.readers import InputConfig, Source, open_source
 from vqa_ray.report.chosen_rows import MOST_SHARDS, choose_rows
 from vqa_ray.report.run_gallery import write_run_gallery
 from vqa_ray.schema import ROW_BITS
+from vqa_ray.stages.opinions import with_opinions
 from vqa_ray.storage.atomic import write_table_atomic
 
 FETCHER = ImageFetcher(10_000_000)
@@ -148,6 +149,74 @@ def test_tags_and_rows_without_any(tmp_path: Path) -> None:
     assert tags == {"colour:red", "motif:a dog"}
     assert "0.75" in page.text
     assert "none" in page.text
+
+
+FILLED = pa.schema(
+    [
+        *list(schema.CAPTION)[:3],
+        pa.field("category", pa.string()),
+        pa.field("category_score", pa.float32()),
+        pa.field("note", pa.string()),
+        pa.field("note_score", pa.float32()),
+        pa.field("is_new", pa.bool_()),
+        pa.field("is_new_score", pa.float32()),
+        pa.field("sizes", pa.list_(pa.int64())),
+        pa.field("sizes_score", pa.list_(pa.float32())),
+        pa.field("box", pa.struct({"width": pa.float64(), "unit": pa.string()})),
+        pa.field("box_score", pa.struct({"width": pa.float32(), "unit": pa.float32()})),
+        pa.field("object_json", pa.string()),
+        pa.field("finish_reason", pa.string()),
+        *list(schema.CAPTION)[-6:],
+    ]
+)
+FILLED_ROWS = [
+    {"category": "mug", "category_score": 0.75, "note": "a word " * 20, "note_score": 0.5, "is_new": True}
+    | {"is_new_score": 0.625, "sizes": [3, 4], "sizes_score": [0.5, None], "object_json": "{}"}
+    | {"box": {"width": 3.5, "unit": "cm"}, "box_score": {"width": 0.1, "unit": 0.2}},
+    {"object_json": '{"category": "mu', **failed("schema_unfinished")},
+]
+
+
+def test_objects_of_a_schema(tmp_path: Path) -> None:
+    page, _, _ = gallery(tmp_path, "fill", [part(tmp_path, FILLED, FILLED_ROWS)], source_of(tmp_path))
+    tags = {each["data-tag"] for each in page.all("button") if "data-tag" in each}
+    assert tags == {"category:mug", "is_new:yes", "sizes:3", "sizes:4"}
+    for said in ("vqa-ray answer --schema", "0.75", "a word", "width: 3.5 · unit: cm", '{"category": "mu'):
+        assert said in page.text
+    assert "box_score" not in page.text
+    assert "object_json" not in page.text
+
+
+def test_each_question_has_the_opinion_of_the_other_model(tmp_path: Path) -> None:
+    """The columns of the first question are not shown as those of the image."""
+    fields = with_opinions(list(schema.ANSWER), "answer")
+    one = {"source_key": 0, "answer_score": 0.5, "decided_by": "first", "first_answer": "brown", "first_score": 0.99}
+    rows = [
+        {**one, "question": "colour?", "question_index": 0, "answer": "brown"},
+        {**one, "question": "a dog?", "question_index": 1, "answer": "yes", "agrees": False, "decided_by": "second"}
+        | {"first_answer": "no", "first_score": 0.25, "second_answer": "yes", "second_score": 0.66},
+    ]
+    page, _, _ = gallery(tmp_path, "answer", [part(tmp_path, pa.schema(fields), rows)], source_of(tmp_path))
+    assert page.text.index("a dog?") < page.text.index("first model: no")
+    assert "0.25" in page.text
+    for column in ("decided_by", "agrees", "first_answer", "second_score", "first model: brown", "second model"):
+        assert column not in page.text
+
+
+def test_tags_of_two_models(tmp_path: Path) -> None:
+    fields = with_opinions(list(schema.tag_schema([("colour", False)])), "tags")
+    row = {"tags": ["colour:red"], "colour": "red", "colour_score": 0.75, "decided_by": "first", "agrees": False}
+    row |= {"first_tags": ["colour:red"], "first_score": 0.75, "second_tags": [], "second_score": 0.5}
+    page, _, _ = gallery(tmp_path, "tag", [part(tmp_path, pa.schema(fields), [row])], source_of(tmp_path))
+    assert "second model: none" in page.text
+    assert "first_tags" not in page.text
+
+
+def test_rows_that_are_gone_are_counted(tmp_path: Path) -> None:
+    rows = [{"caption": "a"}, {"caption": "b", "status": "gone", "error_code": "gone"}]
+    page, _, shown = gallery(tmp_path, "caption", [part(tmp_path, schema.CAPTION, rows)], source_of(tmp_path))
+    assert shown == 1
+    assert "gone from the input" in page.text
 
 
 def test_a_page_is_bounded_whatever_the_run_holds(tmp_path: Path) -> None:

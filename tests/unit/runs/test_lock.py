@@ -20,6 +20,7 @@ from vqa_ray.runs.claims import claim_uri, read_claim
 from vqa_ray.runs.lock import OutputLock
 from vqa_ray.runs.process_identity import process_start, this_host
 from vqa_ray.runs.record import to_json
+from vqa_ray.storage.delete import delete
 
 DATE = "2026-01-01T00:00:00Z"
 # No process has it: the largest that Linux gives is 2^22.
@@ -215,7 +216,9 @@ def test_the_beat_is_kept_in_its_file(output: str) -> None:
 def test_a_block_that_lost_its_lock_is_interrupted(output: str) -> None:
     def stand_still() -> None:
         with OutputLock(output, DATE, beat_s=0.01) as mine:
-            claim(mine, token="1-other")
+            # Of the next number: a beat under way would write over a claim of the same.
+            later = claim_uri(mine.fence.output, mine.fence.number + 1)
+            Path(later).write_bytes(to_json({**asdict(mine._claim), "token": "1-other"}))
             time.sleep(60)
 
     begun = time.monotonic()
@@ -265,3 +268,11 @@ def test_an_output_that_cannot_be_written_is_a_wrong_request(tmp_path: Path) -> 
     (tmp_path / "file").write_text("x")
     with pytest.raises(RequestError, match="file/out: cannot be written: Not a directory"):
         OutputLock(str(tmp_path / "file" / "out"), DATE).__enter__()
+
+
+def test_an_output_that_was_deleted_is_told_as_such(output: str) -> None:
+    mine = OutputLock(output, DATE)
+    mine.acquire()
+    delete(claim_uri(output, mine.fence.number))
+    with pytest.raises(RunError, match="the output was deleted"):
+        mine.check()

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from vqa_ray import schema
+from vqa_ray.conversation.conversation import CONVERSATION
 from vqa_ray.errors import ErrorCode
 from vqa_ray.images import decoder as images
 from vqa_ray.images import sized
@@ -73,6 +74,17 @@ def test_rows_become_pixels_of_the_wanted_size(journal: CrashJournal) -> None:
     assert table["row_id"].to_pylist() == [100, 101]
     assert table["questions"].to_pylist() == [["what?"]] * 2
     assert table["price"].to_pylist() == [0.0, 0.5]
+
+
+def test_conversations_without_images_pass(journal: CrashJournal) -> None:
+    talks = [[{"role": "user", "text": text}, {"role": "assistant", "text": "A"}] for text in ("Q", "<image>Q", "Q")]
+    rows = table_of([{}, {}, {"status": schema.STATUS_ERROR, "error_code": "image_missing"}])
+    table = DecodeImages(FakeTransform(), journal=journal)(
+        rows.append_column(CONVERSATION, pa.array(talks, CONVERSATION.type))
+    )
+    assert table["error_code"].to_pylist() == [None, "image_missing", "image_missing"]
+    assert table["pixels"].to_pylist() == [None] * 3
+    assert table[CONVERSATION.name].to_pylist() == talks
 
 
 def test_bad_rows_cost_themselves_alone(journal: CrashJournal) -> None:

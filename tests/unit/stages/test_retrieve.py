@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -112,6 +114,27 @@ def test_asking_less_finds_the_same_matches_with_the_same_scores(model: Knowing,
         for asked, known in zip(ours["scores"], theirs["scores"], strict=True):
             assert asked["score"] in (None, known["score"])
             assert known["score"] == pytest.approx(truth(value, known["question"], known["answer"] or "yes"))
+
+
+def test_calls_of_several_threads_learn_one_order(model: Knowing) -> None:
+    """An engine that batches requests itself is given the next batch beside this one."""
+    values = [int(value) for value in np.random.default_rng(5).integers(0, 255, COUNT)]
+    stage = RetrieveStage(RetrieveConfig(ModelOptions("any"), parse(WHERE, 0.4)))
+    begun, waiting = Barrier(2, timeout=30), iter([True, True])
+    score = model.score
+
+    def both_at_a_time(*args: Any) -> Any:
+        if next(waiting, False):
+            begun.wait()
+        return score(*args)
+
+    model.score = both_at_a_time  # type: ignore[method-assign]
+    halves = [values[: COUNT // 2], values[: COUNT // 2]]
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda half: in_batches(stage, half), halves)
+    assert [row["match"] for row in first] == [row["match"] for row in second]
+    alone = in_batches(RetrieveStage(RetrieveConfig(ModelOptions("any"), parse(WHERE, 0.4), ask_all=True)), halves[0])
+    assert [row["match"] for row in first] == [row["match"] for row in alone]
 
 
 def test_rows_keep_their_columns_and_errors_pass_through(model: Knowing) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.models.fake.model import FAILURE
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.row_text.hidden_columns import TEXT, TEXT_WARNING
 from vqa_ray.stages.tag import TagConfig, TagStage
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 from vqa_ray.types import ChoiceScores
@@ -127,3 +129,28 @@ def test_a_failing_model_makes_error_rows() -> None:
     result = TagStage(TagConfig(ModelOptions("fake:"), taxonomy))(decoded(RED, GREEN))
     assert result["error_code"].to_pylist() == ["model_error"] * 2
     assert result["error_message"][0].as_py().startswith("ValueError: ")
+
+
+class Wording(Counting):
+    """Remembers the questions it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[str]] = []
+
+    def score(self, images: Sequence[np.ndarray], questions: Any, choices: Any) -> list[list[ChoiceScores]]:
+        self.asked += [list(each) for each in questions]
+        return super().score(images, questions, choices)
+
+
+def test_questions_name_the_texts_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Wording()
+    monkeypatch.setattr(ModelOptions, "load", lambda _: model)
+    asked = {"name": "a", "question": "is {{it}} {title} or {choice}?", "choices": ["x"], "mode": "yes_no"}
+    table = decoded(RED, RED, RED)
+    table = table.append_column(f"{TEXT}title", pa.array(["mug", "cup", "mug"]))
+    table = table.append_column(TEXT_WARNING, pa.array(["title: cut", None, "title: cut"]))
+    result = TagStage(TagConfig(ModelOptions("any"), Taxonomy.model_validate({"attributes": [asked]})))(table)
+    assert model.asked == [["is {it} mug or x?"], ["is {it} cup or x?"]], "an image and a text are asked once"
+    assert result.schema.names == [*schema.tag_schema([("a", False)]).names, "brand"]
+    assert result["warning"].to_pylist() == ["title: cut; question cut", "question cut", "title: cut; question cut"]

@@ -225,3 +225,18 @@ def test_tables_and_files_travel_to_and_fro(root: str, tmp_path: Path) -> None:
     assert pq.read_table(local).equals(table)
     copy_file(local, join(root, "again", "table.parquet"))
     assert read_bytes(join(root, "again", "table.parquet")) == Path(local).read_bytes()
+
+
+def test_a_write_that_fails_leaves_the_older_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = str(tmp_path / "a.bin")
+    write_bytes_atomic(uri, b"older")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_bytes_atomic(uri, b"newer")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.bin"]
+    assert read_bytes(uri) == b"older"

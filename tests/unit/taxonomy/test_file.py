@@ -50,7 +50,7 @@ def attribute(extra: str = "", name: str = "a", question: str = "which?", choice
         (
             attribute(", treshold: 0.3"),
             "t.yaml: attribute 'a': unknown key 'treshold', did you mean 'threshold'; known are name, question,"
-            " choices, threshold, thresholds, multi, mode",
+            " choices, threshold, thresholds, multi, mode, when, model, shortlist",
         ),
         (
             attribute(", threshold: 2"),
@@ -117,7 +117,7 @@ def attribute(extra: str = "", name: str = "a", question: str = "which?", choice
         (
             "attributes:\n  - 3",
             "t.yaml: attribute number 1: a mapping with the keys name, question, choices, threshold, thresholds, multi,"
-            " mode is needed; got 3",
+            " mode, when, model, shortlist is needed; got 3",
         ),
     ],
 )

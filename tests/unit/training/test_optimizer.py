@@ -32,3 +32,13 @@ def test_the_schedule_rises_once_falls_once_and_stays_in_bounds(total: int, warm
     assert factors[peak:] == sorted(factors[peak:], reverse=True)
     assert max(factors) == 1
     assert factors[-1] == 0 or total <= 2
+
+
+def test_a_cosine_falls_slowly_at_both_ends() -> None:
+    factors = [schedule_factor(step, 100, 0.03, "cosine") for step in range(101)]
+    assert factors[:4] == pytest.approx([1 / 3, 2 / 3, 1.0, 1.0])
+    half = 3 + 97 // 2
+    assert factors[half] == pytest.approx(0.5, abs=0.02)
+    assert factors[100] == 0
+    assert factors[10] > schedule_factor(10, 100, 0.03)
+    assert factors[90] < schedule_factor(90, 100, 0.03)

@@ -23,8 +23,7 @@ from vqa_ray.index.vectors import as_matrix, prefetched
 from vqa_ray.index.version import AnnState, IndexFile, Version
 from vqa_ray.runs.part_files import open_rows, read_columns
 from vqa_ray.schema import ok_rows
-from vqa_ray.storage.filesystem import filesystem_for, s3_endpoint
-from vqa_ray.storage.uri import scheme_of
+from vqa_ray.storage.lake_storage import location, storage_options
 
 # Fewer vectors are searched exactly within moments; the threshold of `--ann auto`.
 FROM_VECTORS = 50_000
@@ -88,10 +87,10 @@ def build(layout: IndexDirectory, version: Version, path: str) -> AnnState:
         path: of the new dataset, relative to the index.
     """
     lance = _lance()
-    uri = _uri(layout, path)
+    uri = location(layout.path(path))
     batches = (batch for file in version.files for batch in _batches(layout, file, version.dimension))
     reader = pa.RecordBatchReader.from_batches(_schema(version.dimension), batches)
-    dataset = lance.write_dataset(reader, uri, mode="create", storage_options=_options(uri))
+    dataset = lance.write_dataset(reader, uri, mode="create", storage_options=storage_options(uri))
     partitions, sub_vectors = shape_for(version.ok, version.dimension)
     if partitions:
         dataset = dataset.create_index(
@@ -133,13 +132,13 @@ def extend(layout: IndexDirectory, old: Version, new: Version) -> AnnState | Non
     grown = new.ok > _MOST_GROWTH * state.trained_rows
     if small or grown or left < _LEAST_LEFT * state.trained_rows or left + growth != new.ok:
         return None
-    uri = _uri(layout, state.path)
-    dataset = lance.dataset(uri, version=state.version, storage_options=_options(uri))
+    uri = location(layout.path(state.path))
+    dataset = lance.dataset(uri, version=state.version, storage_options=storage_options(uri))
     if dataset.count_rows() != state.rows:
         return None
     if dataset.latest_version != state.version:
         dataset.restore()
-        dataset = lance.dataset(uri, storage_options=_options(uri))
+        dataset = lance.dataset(uri, storage_options=storage_options(uri))
     for update, keys in removed.items():
         for start in range(0, len(keys), _KEYS_PER_DELETE):
             listed = ", ".join(map(str, keys[start : start + _KEYS_PER_DELETE].tolist()))
@@ -152,14 +151,14 @@ def extend(layout: IndexDirectory, old: Version, new: Version) -> AnnState | Non
             for batch in _batches(layout, file, new.dimension, added[file.update])
         )
         reader = pa.RecordBatchReader.from_batches(_schema(new.dimension), batches)
-        dataset = lance.write_dataset(reader, dataset, mode="append", storage_options=_options(uri))
+        dataset = lance.write_dataset(reader, dataset, mode="append", storage_options=storage_options(uri))
         if state.partitions:
             merged = (state.additions + 1) % _ADDITIONS_TO_MERGE == 0
             dataset.optimize.optimize_indices(num_indices_to_merge=_ADDITIONS_TO_MERGE + 1 if merged else 0)
             if merged:
                 dataset.optimize.compact_files()
     additions = state.additions + bool(growth)
-    latest = lance.dataset(uri, storage_options=_options(uri))
+    latest = lance.dataset(uri, storage_options=storage_options(uri))
     # A few rows change its recall by less than the sampling error of its measurement.
     return replace(state, version=latest.version, rows=new.ok, additions=additions)
 
@@ -180,8 +179,8 @@ def clean_up(layout: IndexDirectory, kept: Sequence[AnnState]) -> None:
 
     lance = _lance()
     for path in {state.path for state in kept}:
-        uri = _uri(layout, path)
-        dataset = lance.dataset(uri, storage_options=_options(uri))
+        uri = location(layout.path(path))
+        dataset = lance.dataset(uri, storage_options=storage_options(uri))
         wanted = {f"v{state.version}": state.version for state in kept if state.path == path}
         tags = dataset.tags.list()
         for tag, number in wanted.items():
@@ -201,8 +200,8 @@ def open_dataset(layout: IndexDirectory, state: AnnState) -> Any:
         OSError, ValueError, RuntimeError: raised by Lance if it cannot be opened.
     """
     lance = _lance()
-    uri = _uri(layout, state.path)
-    dataset = lance.dataset(uri, version=state.version, storage_options=_options(uri))
+    uri = location(layout.path(state.path))
+    dataset = lance.dataset(uri, version=state.version, storage_options=storage_options(uri))
     if dataset.count_rows() != state.rows:
         raise RunError(f"{uri}: {dataset.count_rows()} rows, the index expects {state.rows}")
     return dataset
@@ -250,24 +249,6 @@ def _keys(layout: IndexDirectory, files: Sequence[IndexFile]) -> Keys:
     for file, table in zip(files, tables, strict=True):
         found.setdefault(file.update, []).append(table["source_key"].to_numpy()[ok_rows(table)])
     return {update: np.concatenate(keys) for update, keys in found.items()}
-
-
-def _uri(layout: IndexDirectory, path: str) -> str:
-    """Return the location for Lance: a local path, or a URI."""
-    uri = layout.path(path)
-    if scheme_of(uri) == "file":
-        return filesystem_for(uri)[1]
-    return uri.replace("s3a://", "s3://", 1)
-
-
-def _options(uri: str) -> dict[str, str] | None:
-    """Return the storage options that Lance does not find itself; it finds credentials."""
-    if scheme_of(uri) != "s3":
-        return None
-    endpoint = s3_endpoint()
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    options = {"aws_endpoint": endpoint, "aws_region": region, "allow_http": "true" if endpoint else None}
-    return {name: value for name, value in options.items() if value}
 
 
 __all__ = ["ERRORS", "FROM_VECTORS", "build", "check_possible", "clean_up", "extend", "is_installed", "open_dataset"]

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from vqa_ray.models.chat.processor import Encoded
-from vqa_ray.models.layers.device import send
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,12 +86,12 @@ def batches(prompts: Sequence[Prompt], cost: Callable[[Prompt, bool], int], limi
 def collate(
     rows: Sequence[Encoded], images: Sequence[ImageTensors], model: Any, padding: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Return the arguments of a forward pass over rows that each bring their images.
+    """Return the arguments of a forward pass over rows that each bring their images, on the host.
 
     Args:
         rows: as many of each.
         images: as many of each.
-        model: says where the tensors are wanted, and in which dtype pixels are.
+        model: says in which dtype pixels are wanted.
         padding: the token that pads each row; one of text, and of the row itself, so that padding adds no token that a
             repetition penalty would count.
 
@@ -107,13 +106,24 @@ def collate(
     joined = {name: torch.cat([image.tensors[name] for image in images]) for name in images[0].tensors}
     inputs = {"input_ids": ids, "attention_mask": mask, **kinds, **joined}
     # Fuyu multiplies pixels as they come.
-    cast = {name: tensor.to(model.dtype) if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
-    return {name: send(tensor, model.device) for name, tensor in cast.items()}
+    return {name: tensor.to(model.dtype) if tensor.is_floating_point() else tensor for name, tensor in inputs.items()}
 
 
 def _left_padded(values: Tensor, width: int) -> Tensor:
     """(L, …) → (width, …), zeros before."""
     return torch.cat([values.new_zeros(width - len(values), *values.shape[1:]), values])
+
+
+def followed_by(encoded: Encoded, tokens: Sequence[int]) -> Encoded:
+    """Return a prompt with tokens of text behind it."""
+    kinds = {name: _extended(values, len(tokens)) for name, values in encoded.kinds.items()}
+    return Encoded((*encoded.ids, *tokens), kinds)
+
+
+def _extended(values: Tensor, count: int) -> Tensor:
+    """Values per token, with those of `count` tokens of text behind: what they see stays, their kind is text's."""
+    behind = values[-1:] if values.dim() > 1 else torch.zeros_like(values[-1:])
+    return torch.cat([values, behind.expand(count, *values.shape[1:])])
 
 
 def positions(mask: Tensor) -> Tensor:

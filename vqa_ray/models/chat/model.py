@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from vqa_ray.models.chat import independent as chat_plain
 from vqa_ray.models.chat import shared_prefix as chat_prefix
 from vqa_ray.models.chat.base import BaseChatModel, ChatWording, load_processor
 from vqa_ray.models.chat.batching import ImageTensors, Prompt, batches
+from vqa_ray.models.chat.host_arguments import CountedImages, read_less
 from vqa_ray.models.chat.processor import ChatProcessor
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import load_weights
@@ -25,11 +27,12 @@ from vqa_ray.models.generation.config import GenerationConfig, eos_token_ids, jo
 from vqa_ray.models.generation.decoding import Generated, greedy, mean_log_probabilities
 from vqa_ray.models.generation.processed import processed
 from vqa_ray.models.generation.prompt_budget import PromptTruncator
+from vqa_ray.models.generation.structured import SchemaWriter
 from vqa_ray.models.layers.device import choose_device, choose_dtype
 from vqa_ray.models.layers.linear import freeze_linears
 from vqa_ray.models.layers.microbatch import run_passes
 from vqa_ray.models.registry import SHARING_A_PREFIX
-from vqa_ray.types import ImageOrImages, Turn
+from vqa_ray.types import ImageOrImages, Turn, WrittenObject
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +66,11 @@ class ChatModel(BaseChatModel[Prompt]):
         self._context: int = getattr(text, "max_position_embeddings", None) or 2**31
         self._eos_token_ids = eos_token_ids(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
         self._token_bytes = _cache_bytes(text, model.dtype)
-        self._score_bytes = 4 * int(text.vocab_size)
+        self._vocabulary, self._label = int(text.vocab_size), label
+        self._score_bytes = 4 * self._vocabulary
         self._bytes_per_pass = _free_bytes(model.device)
+        self._counted_images = CountedImages(model.device)
+        read_less(model)
 
     @classmethod
     def from_checkpoint(
@@ -98,6 +104,28 @@ class ChatModel(BaseChatModel[Prompt]):
         model = model if spread else model.to(chosen)
         freeze_linears(model)
         return cls(model, processor, generation or GenerationConfig(), label)
+
+    def fill(
+        self, images: Sequence[ImageOrImages], prompts: Sequence[str], schema: Mapping[str, Any]
+    ) -> list[WrittenObject]:
+        """See `StructuredModel.fill`; a repetition penalty does not count, as an object repeats by its nature."""
+        limit = self.generation.max_new_tokens
+        asked = self._prompts(images, [[prompt] for prompt in prompts], None, limit)
+
+        def work(part: Sequence[Prompt]) -> list[WrittenObject]:
+            warnings = [prompt.warning for prompt in part]
+            if self.shares_prefix:
+                return self._writer.write(chat_prefix.read(self._model, part, limit), schema, limit, warnings)
+            ends, plain = self._eos_token_ids, {"repetition_penalty": 1.0, "no_repeat_ngram_size": 0}
+            decoding = chat_plain.read(self._model, part, ends, max_new_tokens=limit, **plain)
+            return self._writer.write(decoding, schema, limit, warnings, drops_rows=False)
+
+        found = self._run(asked, limit, work)
+        return [found[prompt.index] for prompt in asked]
+
+    @functools.cached_property
+    def _writer(self) -> SchemaWriter:
+        return SchemaWriter(self._processor.tokenizer, self._vocabulary, self._eos_token_ids, self._label)
 
     def _prompts(
         self,
@@ -163,7 +191,8 @@ class ChatModel(BaseChatModel[Prompt]):
         found: dict[int, T] = {}
 
         def one_pass(part: Sequence[Prompt]) -> None:
-            found.update(zip([prompt.index for prompt in part], work(part), strict=True))
+            with self._counted_images.checked():
+                found.update(zip([prompt.index for prompt in part], work(part), strict=True))
 
         def cost(prompt: Prompt, first: bool) -> int:
             tokens = len(prompt.encoded.ids) + extra_tokens + (prompt.split if first else 0)

@@ -15,10 +15,13 @@ from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat.processor_loading import load_processor
 from vqa_ray.models.chat.prompt_adapters import ADAPTERS, PromptAdapter
 from vqa_ray.models.chat.remembered_images import RememberedImages
+from vqa_ray.models.chat.template_limit import time_limit
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.types import Image, ImageOrImages, Turn
 
 # Values per token whose names do not say so.
+# For two prompts, which take a millisecond.
+_TEMPLATE_S = 10
 _PER_TOKEN = ("cross_attention_mask", "image_embeds_position_mask")
 
 
@@ -113,6 +116,14 @@ class ChatProcessor:
         worded = question if self._adapter is None else self._adapter.word(question)
         messages.append(_message("user", worded))
         messages[0]["content"][:0] = [{"type": "image"}] * images
+        return continued(self.render(messages, images), opening)
+
+    def render(self, messages: Sequence[Mapping[str, Any]], images: int) -> str:
+        """Return the text that asks for an answer to the last of the messages of transformers, which show `images`.
+
+        Raises:
+            RowError: see `prompt`.
+        """
         text: str = self._processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         reserved = next((token for token in self._reserved if token in text), None)
         if reserved is not None:
@@ -125,7 +136,7 @@ class ChatProcessor:
                 f"the prompt holds {text.count(placeholder)} images ({placeholder}) and the row brings {images}; a "
                 "question cannot name that token, nor a row show more images than the model's chat template does",
             )
-        return continued(text, opening)
+        return text
 
     @property
     def caption_request(self) -> tuple[str, str] | None:
@@ -133,7 +144,7 @@ class ChatProcessor:
         return None if self._adapter is None else (self._adapter.caption, self._adapter.opening)
 
     def about(self, shown: ImageOrImages) -> AboutImages:
-        """Prompts about one image, uint8 (H, W, 3), or about several."""
+        """Prompts about one image, uint8 (H, W, 3), or about several; with an empty tuple about none."""
         options = {} if self._adapter is None else self._adapter.options
         return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,), options)
 
@@ -163,19 +174,25 @@ class ChatProcessor:
         text = choice.strip()
         if not text:
             return ()
+        return self.following_ids(continued(self._ending, text).removeprefix(self._ending))
+
+    def following_ids(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a text that stands right behind any prompt."""
         # Only the end of a prompt bears on how the answer after it is cut into tokens.
-        ending = self._ending
-        before = self.tokenizer(ending, add_special_tokens=False)["input_ids"]
-        after = self.tokenizer(continued(ending, text), add_special_tokens=False)["input_ids"]
+        before = self.tokenizer(self._ending, add_special_tokens=False)["input_ids"]
+        after = self.tokenizer(self._ending + text, add_special_tokens=False)["input_ids"]
         if after[: len(before)] == before:
             return tuple(after[len(before) :])
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return tuple(self.tokenizer(text.strip(), add_special_tokens=False)["input_ids"])
 
     def _check(self, label: str) -> None:
         try:
-            prompts = [self.prompt(question) for question in ("a?", "b?")]
+            with time_limit(_TEMPLATE_S):
+                prompts = [self.prompt(question) for question in ("a?", "b?")]
         except RowError as error:
             raise ModelLoadError(f"{label}: its chat template does not show the image: {error.message}") from error
+        except TimeoutError as error:
+            raise ModelLoadError(f"{label}: its chat template takes more than {_TEMPLATE_S} s") from error
         except Exception as error:
             # A template is a program of the checkpoint's: whatever it raises, it cannot be used.
             raise ModelLoadError(f"{label}: its chat template fails: {' '.join(str(error).split())[:200]}") from error
@@ -198,7 +215,7 @@ class AboutImages:
 
     Args:
         processor: of transformers; see `ChatProcessor`.
-        images: uint8 (H, W, 3) each, at least one.
+        images: uint8 (H, W, 3) each.
         options: further arguments of the processor.
     """
 
@@ -208,17 +225,16 @@ class AboutImages:
         self._processor = processor
         self._options = options
         self._images = [PillowImage.fromarray(image) for image in images]
-        self._shape: tuple[int, int] = images[0].shape[:2]
+        self._shape: tuple[int, int] = images[0].shape[:2] if images else (0, 0)
         self._made: list[dict[str, Any]] = []
         self._encoded: dict[str, Encoded] = {}
 
     def encode(self, prompt: str) -> Encoded:
         """Return a prompt as tokens; `tensors` are there from the first one on."""
         if prompt not in self._encoded:
+            images = [self._images] if self._images else None
             with self._processor.image_processor.remembering(self._made) as made:
-                features = dict(
-                    self._processor(images=[self._images], text=[prompt], return_tensors="pt", **self._options)
-                )
+                features = dict(self._processor(images=images, text=[prompt], return_tensors="pt", **self._options))
             self._made = list(made)
             ids = features.pop("input_ids")
             # PaliGemma's processor gives labels too, as for training.

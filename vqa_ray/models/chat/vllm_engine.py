@@ -7,32 +7,25 @@ two calls at a time keep it busy while the images of the next are prepared.
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import threading
 import uuid
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from PIL import Image as PillowImage
 
-from vqa_ray.errors import ModelLoadError, one_line
+from vqa_ray.errors import ModelLoadError
+from vqa_ray.models.chat.kept_answers import KeptAnswers
+from vqa_ray.models.chat.vllm_options import held_to
+from vqa_ray.models.chat.vllm_start import last_lines, reason, start
 
 T = TypeVar("T")
 
-_ERROR = re.compile(r"[A-Z]\w*(?:Error|Exception): .+")
-# In what vLLM says where the cause is in the output of another process.
-_REFERS = "root cause"
-# Characters of a reason.
-_REASON = 400
-
 # Tokens whose log-probabilities vLLM gives for one request (`MAX_LOGPROB_TOKEN_IDS`).
 TOKENS_PER_REQUEST = 128
-# Lines of the engine's processes that are kept to tell why it did not start.
-_KEPT_LINES = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,22 +83,31 @@ class VllmEngine:
     Args:
         options: of `vllm.AsyncEngineArgs`, the model among them.
         label: the model's name in an error, `model DIRECTORY`.
+        adapter: the directory of a LoRA adapter for all requests; None without one.
 
     Raises:
-        ModelLoadError: vLLM does not serve the model, takes none of an option, or cannot start.
+        ModelLoadError: vLLM does not serve the model, takes none of an option or the adapter, or cannot start.
     """
 
-    def __init__(self, options: Mapping[str, Any], label: str) -> None:
+    def __init__(self, options: Mapping[str, Any], label: str, adapter: Path | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="vqa-ray-vllm", daemon=True).start()
-        with _last_lines() as lines:
+        with last_lines() as lines:
             try:
-                self._engine = self._call(_start(options))
+                self._engine, self._lora = self._call(start(options, adapter))
             except Exception as error:  # vLLM raises what its parts raise, from any of its processes.
-                raise ModelLoadError(f"{label}: --engine vllm: {_reason(error, lines)}") from error
+                raise ModelLoadError(f"{label}: --engine vllm: {reason(error, lines)}") from error
+        self._kept = KeptAnswers()
         self.context: int = self._engine.model_config.max_model_len
 
-    def generate(self, prompts: Sequence[VllmPrompt], limit: int, stops: Sequence[int], penalty: float) -> list[Any]:
+    def generate(
+        self,
+        prompts: Sequence[VllmPrompt],
+        limit: int,
+        stops: Sequence[int],
+        penalty: float,
+        schema: Mapping[str, Any] | None = None,
+    ) -> list[Any]:
         """Continue prompts with their likeliest tokens.
 
         Args:
@@ -113,16 +115,21 @@ class VllmEngine:
             limit: the most tokens of a continuation, the closing one included.
             stops: ids that end a text.
             penalty: the checkpoint's repetition penalty, 1 for none.
+            schema: JSON Schema of the objects to write; None for free text.
 
         Returns:
             A `Continuation` for each prompt.
         """
 
         def request(prompt: VllmPrompt, begun: asyncio.Event) -> Awaitable[Continuation]:
-            params = {"max_tokens": limit, "logprobs": 0, "repetition_penalty": penalty, "stop_token_ids": list(stops)}
+            params: dict[str, Any] = {"max_tokens": limit, "logprobs": 0}
+            params |= {"repetition_penalty": penalty, "stop_token_ids": list(stops)}
+            if schema is not None:
+                params["structured_outputs"] = held_to(schema)
             return self._written(prompt, prompt.ids, params, begun)
 
-        return self._call(_first_of_each_image(prompts, request))
+        asked = (limit, tuple(stops), penalty, repr(schema))
+        return self._answered(prompts, request, [asked] * len(prompts))
 
     def mean_log_probabilities(
         self, prompts: Sequence[VllmPrompt], choices: Mapping[int, Sequence[Sequence[int]]]
@@ -148,14 +155,27 @@ class VllmEngine:
                 for tokens in options
             ]
 
-        means = self._call(_first_of_each_image(prompts, request))
+        asked = [tuple(map(tuple, choices[prompt.index])) for prompt in prompts]
+        means = self._answered(prompts, request, asked)
         return {prompt.index: mean for prompt, mean in zip(prompts, means, strict=True)}
+
+    def _answered(
+        self,
+        prompts: Sequence[VllmPrompt],
+        request: Callable[[VllmPrompt, asyncio.Event], Awaitable[T]],
+        asked: Sequence[Hashable],
+    ) -> list[T]:
+        """Send requests, except those that a call which failed has had answered; `asked` is what tells them apart."""
+        keys = [(prompt.ids, prompt.image.ids, each) for prompt, each in zip(prompts, asked, strict=True)]
+        return self._kept.ask(
+            keys, lambda numbers: self._call(_first_of_each_image([prompts[number] for number in numbers], request))
+        )
 
     async def _following(self, prompt: VllmPrompt, before: Sequence[int], tokens: Sequence[int]) -> dict[int, float]:
         """Log-probabilities of `tokens` behind a prompt and the beginning of an answer."""
         found: dict[int, float] = {}
-        for start in range(0, len(tokens), TOKENS_PER_REQUEST):
-            wanted = list(tokens[start : start + TOKENS_PER_REQUEST])
+        for first in range(0, len(tokens), TOKENS_PER_REQUEST):
+            wanted = list(tokens[first : first + TOKENS_PER_REQUEST])
             last = await self._last(
                 (*prompt.ids, *before), prompt.image, {"max_tokens": 1, "logprob_token_ids": wanted}
             )
@@ -187,7 +207,7 @@ class VllmEngine:
             multi_modal_uuids={"image": list(image.ids)},
         )
         last: Any = None
-        async for output in self._engine.generate(request, sampling, uuid.uuid4().hex):
+        async for output in self._engine.generate(request, sampling, uuid.uuid4().hex, lora_request=self._lora):
             last = output
             if begun is not None:
                 begun.set()
@@ -201,21 +221,26 @@ class VllmEngine:
 
     def close(self) -> None:
         """End the engine's processes."""
-        self._engine.shutdown()
+
+        async def end() -> None:
+            # It would report the end of the processes as the death of the engine.
+            if self._engine.output_handler is not None:
+                self._engine.output_handler.cancel()
+                await asyncio.sleep(0)
+            self._engine.shutdown()
+
+        self._call(end())
         self._loop.call_soon_threadsafe(self._loop.stop)
-
-
-async def _start(options: Mapping[str, Any]) -> Any:
-    from vllm import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
-
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(**options))
 
 
 async def _first_of_each_image(
     prompts: Sequence[VllmPrompt], request: Callable[[VllmPrompt, asyncio.Event], Awaitable[T]]
-) -> list[T]:
-    """Send the first prompt about each image, and the others once that one is read: what it left is then shared."""
+) -> list[T | BaseException]:
+    """Send the first prompt about each image, and the others once that one is read: what it left is then shared.
+
+    Returns:
+        The answer to each prompt, or the error that it raised.
+    """
     about = Counter(prompt.image.ids for prompt in prompts)
     begun: dict[tuple[str, ...], asyncio.Event] = {}
 
@@ -237,47 +262,4 @@ async def _first_of_each_image(
             # Nobody waits for its first token.
             event.set()
         sent.append(lead(prompt, event) if known is None else follow(prompt, event))
-    outcomes = await asyncio.gather(*sent, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return outcomes  # type: ignore[return-value]
-
-
-@contextmanager
-def _last_lines() -> Iterator[deque[str]]:
-    """Collect the last lines that this process and its children write, and pass them on.
-
-    The reason why an engine does not start stands in the output of its processes, and nowhere else. They inherit the
-    pipe, which a thread empties for as long as one of them lives.
-    """
-    lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    reading, writing = os.pipe()
-    kept = [os.dup(1), os.dup(2)]
-
-    def forward() -> None:
-        with os.fdopen(reading, "rb", closefd=True) as source:
-            for line in source:
-                os.write(kept[1], line)
-                lines.append(line.decode(errors="replace").rstrip())
-
-    threading.Thread(target=forward, name="vqa-ray-vllm-output", daemon=True).start()
-    for number in (1, 2):
-        os.dup2(writing, number)
-    os.close(writing)
-    try:
-        yield lines
-    finally:
-        for number, original in zip((1, 2), kept, strict=True):
-            os.dup2(original, number)
-        # The other copy is what the thread passes lines on to.
-        os.close(kept[0])
-
-
-def _reason(error: Exception, lines: Sequence[str]) -> str:
-    """Return the cause: vLLM's own message, or the last error that its processes wrote."""
-    text = one_line(f"{type(error).__name__}: {error}", _REASON)
-    if _REFERS not in text:
-        return text
-    written = [found[0] for line in lines if _REFERS not in line and (found := _ERROR.search(line))]
-    return one_line(written[-1], _REASON) if written else text
+    return await asyncio.gather(*sent, return_exceptions=True)

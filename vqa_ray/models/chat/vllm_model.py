@@ -13,12 +13,15 @@ from PIL import Image as PillowImage
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.chat.base import BaseChatModel, ChatWording, load_processor
 from vqa_ray.models.chat.processor import ChatProcessor
+from vqa_ray.models.chat.vllm_adapter import adapter_options
 from vqa_ray.models.chat.vllm_engine import Continuation, VllmEngine, VllmImages, VllmPrompt
+from vqa_ray.models.checkpoint.adapter import adapter_of
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig, eos_token_ids, join_warnings
 from vqa_ray.models.generation.decoding import Generated, ended
 from vqa_ray.models.generation.prompt_budget import PromptTruncator
-from vqa_ray.types import Image, ImageOrImages, Turn
+from vqa_ray.models.generation.structured import byte_tokenizer, written_object
+from vqa_ray.types import FinishReason, Image, ImageOrImages, Turn, WrittenObject
 
 # Sizes of images whose number of tokens is kept.
 _SIZES = 4096
@@ -30,7 +33,12 @@ class Engine(Protocol):
     context: int
 
     def generate(
-        self, prompts: Sequence[VllmPrompt], limit: int, stops: Sequence[int], penalty: float
+        self,
+        prompts: Sequence[VllmPrompt],
+        limit: int,
+        stops: Sequence[int],
+        penalty: float,
+        schema: Mapping[str, Any] | None = None,
     ) -> list[Continuation]: ...
 
     def mean_log_probabilities(
@@ -63,6 +71,7 @@ class VllmModel(BaseChatModel[VllmPrompt]):
         label: str,
     ) -> None:
         super().__init__(processor, generation, str(config.model_type))
+        self._label = label
         self._engine = engine
         self._penalty = float(getattr(defaults, "repetition_penalty", None) or 1.0)
         self._stops = eos_token_ids(defaults.eos_token_id, processor.tokenizer.eos_token_id, label)
@@ -115,14 +124,38 @@ class VllmModel(BaseChatModel[VllmPrompt]):
             "disable_log_stats": True,
             # Images come in this size; the engine sets memory aside for no larger ones.
             **({"mm_processor_kwargs": {"size": checkpoint.kept_size}} if checkpoint.kept_size else {}),
+            **adapter_options(adapter_of(path)),
             **(engine_options or {}),
         }
-        engine = VllmEngine(options, label)
+        engine = VllmEngine(options, label, adapter_of(path))
         return cls(engine, processor, generation or GenerationConfig(), config=config, defaults=defaults, label=label)
 
     def close(self) -> None:
         """End the engine's processes."""
         self._engine.close()
+
+    def fill(
+        self, images: Sequence[ImageOrImages], prompts: Sequence[str], schema: Mapping[str, Any]
+    ) -> list[WrittenObject]:
+        """See `StructuredModel.fill`; a repetition penalty does not count, as an object repeats by its nature."""
+        limit = self.generation.max_new_tokens
+        asked = self._prompts(images, [[prompt] for prompt in prompts], None, limit)
+        # The closing token, which follows an object, does not count here.
+        stops = (*self._stops, self._processor.tokenizer.eos_token_id)
+        found = self._engine.generate(asked, limit + 1, stops, 1.0, schema)
+        return [
+            self._object(written, stops, limit, prompt.warning) for prompt, written in zip(asked, found, strict=True)
+        ]
+
+    def _object(self, written: Continuation, stops: Sequence[int], limit: int, warning: str | None) -> WrittenObject:
+        is_whole = written.tokens[-1] in stops
+        count = len(written.tokens) - 1 if is_whole else limit
+        finish: FinishReason = "stop" if is_whole else "length"
+        return written_object(self._bytes, written.tokens[:count], written.log_probabilities[:count], finish, warning)
+
+    @functools.cached_property
+    def _bytes(self) -> Any:
+        return byte_tokenizer(self._processor.tokenizer, 0, self._stops, self._label)
 
     def _prompts(
         self,

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from vqa_ray.errors import RequestError
-from vqa_ray.models.checkpoint.adapter import adapter_of
+from vqa_ray.models.chat.vllm_adapter import check_adapter
 from vqa_ray.models.checkpoint.opened import Checkpoint
 
 _OPTION = "--engine-option"
@@ -27,6 +27,11 @@ _OWN = {
     "logprobs_mode": "the meaning of scores",
     "generation_config": "the checkpoint",
     "mm_processor_kwargs": "--max-pixels",
+    "structured_outputs_config": "--schema",
+    "enable_lora": "--lora",
+    "lora_modules": "--lora",
+    "max_lora_rank": "--lora",
+    "max_loras": "--lora",
     "trust_remote_code": "vqa-ray, which runs no code of a checkpoint",
 }
 
@@ -87,10 +92,7 @@ def check_vllm(checkpoint: Checkpoint, num_beams: int | None) -> None:
         raise RequestError(f"{label} has no chat template, which vLLM needs")
     if num_beams not in (None, 1):
         raise RequestError(f"--engine vllm: --num-beams {num_beams}: vLLM takes the likeliest token each time")
-    if checkpoint.path is not None and adapter_of(checkpoint.path) is not None:
-        raise RequestError(
-            f"--engine vllm: model {checkpoint.reference} is a LoRA adapter; wanted a whole model, the adapter merged"
-        )
+    check_adapter(checkpoint, label)
     if importlib.util.find_spec("vllm") is None:
         raise RequestError(
             "--engine vllm: vLLM is not installed here; install vqa-ray[vllm] on every node that has GPUs, or use "
@@ -119,6 +121,13 @@ def gpus_per_engine(options: Mapping[str, Any], num_gpus: float | None) -> float
             "of the two options alone"
         )
     return num_gpus
+
+
+def held_to(schema: Mapping[str, Any]) -> Any:
+    """Return vLLM's parameters of objects by a JSON Schema; `vllm_start.start` keeps white space out of them."""
+    from vllm.sampling_params import StructuredOutputsParams
+
+    return StructuredOutputsParams(json=dict(schema))
 
 
 def is_cpu_build() -> bool:

@@ -16,6 +16,7 @@ from vqa_ray.models.checkpoint.weight_files import check_weight_file, find_weigh
 # Of an assembled directory: its subdirectory that holds the adapter. transformers would look for one beside the model.
 ADAPTER_DIRECTORY = "adapter"
 _MERGEABLE = ("LORA", "ADALORA")
+_NAME = re.compile(r"[\w.-]+")
 
 
 def adapter_of(path: Path) -> Path | None:
@@ -24,11 +25,19 @@ def adapter_of(path: Path) -> Path | None:
     return found if (found / ADAPTER_CONFIG).is_file() else None
 
 
-def base_of(directory: Path, label: str) -> str:
-    """Return the reference of the base model of an adapter.
+def named_adapter(given: str) -> tuple[str, str]:
+    """Read `NAME=DIRECTORY`, or a directory alone, whose last part is then the name: (name, reference)."""
+    name, equals, place = given.partition("=")
+    if equals and place and _NAME.fullmatch(name):
+        return name, place
+    return given.rstrip("/").rpartition("/")[2] or "adapter", given
+
+
+def check_adapter(directory: Path, label: str) -> dict[str, Any]:
+    """Check that a directory holds an adapter that can be put on a model, and return its config.
 
     Raises:
-        ModelLoadError: the adapter has no weights, names no base or is of another kind, or peft is not installed.
+        ModelLoadError: the adapter has no weights, or is of another kind.
     """
     config = read_json(directory, ADAPTER_CONFIG)
     kind = config.get("peft_type")
@@ -42,11 +51,28 @@ def base_of(directory: Path, label: str) -> str:
     if weights is None:
         raise ModelLoadError(f"{label}: an adapter without weights; wanted {' or '.join(ADAPTER_WEIGHTS)} in it")
     check_weight_file(weights, weights.suffix == ".bin", label)
+    return config
+
+
+def base_of(directory: Path, label: str) -> str:
+    """Return the reference of the base model of an adapter.
+
+    Raises:
+        ModelLoadError: see `check_adapter`; also if it names no base.
+    """
+    return _base_reference(check_adapter(directory, label), directory, label)
+
+
+def require_peft(label: str) -> None:
+    """Check that the package is there which merges adapters.
+
+    Raises:
+        ModelLoadError: it is not installed.
+    """
     if importlib.util.find_spec("peft") is None:
         raise ModelLoadError(
             f"{label}: a LoRA adapter, which needs a package that is missing: pip install 'vqa-ray[lora]'"
         )
-    return _base_reference(config, directory, label)
 
 
 def join_with_base(directory: Path, base: str, base_path: Path, label: str) -> Path:

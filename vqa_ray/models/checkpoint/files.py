@@ -70,7 +70,7 @@ class CheckpointFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class _Root:
+class Root:
     """The directory that a reference names, before it is looked into; see `CheckpointFiles`."""
 
     path: Path
@@ -102,7 +102,7 @@ def locate(reference: str, revisions: Mapping[str, str] | None = None) -> Checkp
         ModelLoadError: no such model, a layout that is not supported, a sentence-transformers directory of another
             kind, or files at a URI that differ from those of `revisions`.
     """
-    root = _root(reference, revisions or {})
+    root = root_of(reference, revisions or {})
     inner = inner_directory(root.path)
     names = _names_of(inner)
     if is_adapter(names):
@@ -113,7 +113,7 @@ def locate(reference: str, revisions: Mapping[str, str] | None = None) -> Checkp
     return CheckpointFiles(path, config.removeprefix(_BYTE_ORDER_MARK), root.notes, root.revisions)
 
 
-def _with_base(root: _Root, directory: Path, reference: str, revisions: Mapping[str, str] | None) -> CheckpointFiles:
+def _with_base(root: Root, directory: Path, reference: str, revisions: Mapping[str, str] | None) -> CheckpointFiles:
     """Return an adapter's files, joined with those of its base model."""
     label = f"model {reference}"
     base = base_of(directory, label)
@@ -126,9 +126,10 @@ def _with_base(root: _Root, directory: Path, reference: str, revisions: Mapping[
     return CheckpointFiles(path, (path / CONFIG).read_bytes(), notes, {**found.revisions, **root.revisions})
 
 
-def _root(reference: str, revisions: Mapping[str, str]) -> _Root:
+def root_of(reference: str, revisions: Mapping[str, str]) -> Root:
+    """Find the directory that a reference names; see `locate`."""
     if reference.startswith(BUNDLED):
-        return _Root(_bundled(reference.removeprefix(BUNDLED)))
+        return Root(_bundled(reference.removeprefix(BUNDLED)))
     page = _HUB_PAGE.fullmatch(reference)
     if page:
         name = page[1] + (f"@{page[2]}" if page[2] else "")
@@ -139,7 +140,7 @@ def _root(reference: str, revisions: Mapping[str, str]) -> _Root:
         return _copied(reference, revisions.get(reference))
     path = Path(reference.removeprefix("file://")).expanduser()
     if path.is_dir():
-        return _Root(path)
+        return Root(path)
     if path.exists():
         raise ModelLoadError(f"model {reference}: is a file, wanted a directory in save_pretrained layout")
     if _HUB_NAME.fullmatch(reference):
@@ -163,12 +164,12 @@ def _bundled(name: str) -> Path:
     return path
 
 
-def _copied(uri: str, listing: str | None) -> _Root:
+def _copied(uri: str, listing: str | None) -> Root:
     """Copy a directory from object storage; the cache key holds sizes and dates, so a changed model is copied anew."""
     root = cache_root()
     # A copy is renamed into place when it is whole.
     if listing is not None and (root / listing).is_dir():
-        return _Root(root / listing, (), {uri: listing})
+        return Root(root / listing, (), {uri: listing})
     try:
         files = storage.list_files(uri)
     except store_failures() as error:
@@ -183,7 +184,7 @@ def _copied(uri: str, listing: str | None) -> _Root:
         )
     target = root / found
     if target.is_dir():
-        return _Root(target, (), {uri: found})
+        return Root(target, (), {uri: found})
     root.mkdir(parents=True, exist_ok=True)
     filesystem, base = storage.filesystem_for(uri)
     prefix = base.rstrip("/") + "/"
@@ -206,10 +207,10 @@ def _copied(uri: str, listing: str | None) -> _Root:
         except store_failures() as error:
             raise ModelLoadError(f"model {redacted_uri(uri)}: cannot be copied: {store_reason(error)}") from error
         rename_whole(staged, target)
-    return _Root(target, (), {uri: found})
+    return Root(target, (), {uri: found})
 
 
-def _downloaded(reference: str, commit: str | None) -> _Root:
+def _downloaded(reference: str, commit: str | None) -> Root:
     """Download a hub name, at a commit if given."""
     wanted = f"{reference.partition('@')[0]}@{commit}" if commit else reference
     revision = find_revision(wanted, pickled=are_pickled)
@@ -219,7 +220,7 @@ def _downloaded(reference: str, commit: str | None) -> _Root:
         path = _fetch(reference, revision.files, lambda names: download(revision, names, reference))
     notes = (f"model {reference}: {revision.note}",) if revision.note else ()
     # The hub's cache names the directory of a snapshot after its commit.
-    return _Root(path, notes, {reference: path.name})
+    return Root(path, notes, {reference: path.name})
 
 
 def _fetch(reference: str, names: Sequence[str], fetch: Callable[[Sequence[str]], Path]) -> Path:

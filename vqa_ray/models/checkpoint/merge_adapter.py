@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqa_ray.errors import ModelLoadError, one_line
+from vqa_ray.models.checkpoint.adapter import require_peft
 from vqa_ray.models.checkpoint.file_selection import ADAPTER_WEIGHTS
 from vqa_ray.models.checkpoint.weight_files import safetensors_shapes
 
@@ -26,6 +27,7 @@ def merge_adapter(model: Any, adapter: Path, label: str) -> Any:
     Raises:
         ModelLoadError: the adapter does not fit the model, or adapts nothing of it.
     """
+    require_peft(label)
     from peft import PeftModel
 
     with warnings.catch_warnings():

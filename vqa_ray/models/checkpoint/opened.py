@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from vqa_ray.errors import RequestError
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.models.checkpoint.adapted import locate_adapted
 from vqa_ray.models.checkpoint.completeness import check_image_token, check_parts
 from vqa_ray.models.checkpoint.file_selection import CONFIG
 from vqa_ray.models.checkpoint.files import CheckpointFiles, locate, pinned
@@ -38,6 +40,7 @@ class Checkpoint:
         files: where they are on this machine; None for `fake:` and `openai:`.
         weights: their files; None for `fake:` and `openai:`.
         max_pixels: the largest area of its images, where a command bounds it.
+        lora: the adapter that was put on it, as the user gave it.
     """
 
     reference: str
@@ -48,26 +51,31 @@ class Checkpoint:
     files: CheckpointFiles | None = field(default=None, repr=False)
     weights: WeightFiles | None = field(default=None, repr=False)
     max_pixels: int | None = None
+    lora: str | None = None
 
     @classmethod
-    def open(cls, reference: str, revisions: Mapping[str, str] | None = None) -> Self:
+    def open(cls, reference: str, revisions: Mapping[str, str] | None = None, lora: str | None = None) -> Self:
         """Find a model, read its small files and check that it is whole.
 
         Args:
             reference: see `files.locate`.
             revisions: those of the checkpoint that another process opened, to read the same files.
+            lora: an adapter to put on it, see `locate_adapted`.
 
         Raises:
+            RequestError: an adapter for a model without files.
             ModelLoadError: no such model, an unknown family, or a part that is missing, damaged or does not fit
                 another.
         """
-        label = f"model {reference}"
+        label = f"model {reference.removesuffix(':')}"
+        if lora is not None and (reference in FAKES or reference.startswith(PREFIX)):
+            raise RequestError(f"--lora {lora}: {label} has no weights here that an adapter could change")
         if reference in FAKES:
             return cls(reference, FAKES[reference], FAKES[reference].transform({}, label))
         if reference.startswith(PREFIX):
             model_name(reference)
             return cls(reference, ENDPOINT, ENDPOINT.transform({}, label))
-        files = locate(reference, revisions)
+        files = locate(reference, revisions) if lora is None else locate_adapted(reference, lora, revisions)
         config = parse_json(files.config, files.path, CONFIG)
         family = family_of(reference, config)
         transform = family.transform(image_processor_config(files.path), label)
@@ -77,7 +85,7 @@ class Checkpoint:
         weights = check_parts(files.path, config, label, vocabulary)
         if family.shape is not None:
             family.shape(config, label)
-        return cls(reference, family, transform, config, vocabulary, files, weights)
+        return cls(reference, family, transform, config, vocabulary, files, weights, lora=lora)
 
     def limited(self, max_pixels: int | None) -> Self:
         """Return the model with images of at most `max_pixels`; itself without a bound.
@@ -96,8 +104,8 @@ class Checkpoint:
 
     @property
     def label(self) -> str:
-        """Its name at the beginning of a message."""
-        return f"model {self.reference}"
+        """Its name at the beginning of a message; `fake:` has a colon of its own."""
+        return f"model {self.reference.removesuffix(':')}"
 
     def record(self, score_meaning: str) -> dict[str, str]:
         """Describe it for the records of runs and the metadata of tables."""

@@ -14,6 +14,7 @@ from vqa_ray.errors import ModelLoadError, one_line
 from vqa_ray.models.checkpoint.adapter import adapter_of
 from vqa_ray.models.checkpoint.merge_adapter import merge_adapter, replaced_weights
 from vqa_ray.models.checkpoint.weight_files import find_weights
+from vqa_ray.models.layers.attention_masks import leave_padding_unread
 
 # Constants that old checkpoints saved and today's networks make themselves.
 _CONSTANTS = ("position_ids", "token_type_ids")
@@ -33,6 +34,7 @@ def load_weights(kind: Any, path: Path, dtype: torch.dtype, **loading_kwargs: An
             of more than tensors.
     """
     model = read_weights(kind, path, dtype, **loading_kwargs)
+    leave_padding_unread(model)
     return model.eval().requires_grad_(False)
 
 

@@ -12,14 +12,17 @@ import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import vqa_ray
 from vqa_ray.errors import ErrorCode, RequestError, RowError, one_line
+from vqa_ray.models.endpoint import broken_connection
 from vqa_ray.models.endpoint.completion import Completion, UnusableResponseError, error_message, parse
+from vqa_ray.models.endpoint.meter import Gate
 from vqa_ray.models.endpoint.options import KEY, EndpointOptions
-from vqa_ray.models.endpoint.rate_limit import RateLimit, Ticket
+from vqa_ray.models.endpoint.question import Question
+from vqa_ray.types import Usage
 
 if TYPE_CHECKING:
     import aiohttp
@@ -35,21 +38,6 @@ _NO_QUOTA = "insufficient_quota"
 _REMEMBERED = 4096
 _FAILURE_REMEMBERED_S = 30.0
 _MAX_RESPONSE_BYTES = 16 * 2**20
-# On the careful side; an image token as Qwen-VL counts it.
-_TOKEN_CHARACTERS, _TOKEN_PIXELS = 2, 28**2
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A request.
-
-    Attributes:
-        body: as JSON.
-        tokens: expected, answer included.
-    """
-
-    body: Mapping[str, Any]
-    tokens: int
 
 
 @dataclass(slots=True)
@@ -78,11 +66,10 @@ class Client:
         self._capacity = _REMEMBERED
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._ids: OrderedDict[str, bytes] = OrderedDict()
-        self._limit = RateLimit(options.requests_per_minute, options.tokens_per_minute)
-        self._gate = asyncio.Semaphore(options.concurrency)
-        # Fields that this server does not take, and the number by which expected tokens were too few at most.
+        self._gate: Gate = options.gate or options.meter()
+        self._connections = asyncio.Semaphore(options.concurrency)
+        # Fields that this server does not take.
         self._dropped: set[str] = set()
-        self._more_tokens = 0
         self._refusal: RequestError | None = None
         self._sessions: list[aiohttp.ClientSession] = []
         self._loop = asyncio.new_event_loop()
@@ -135,16 +122,21 @@ class Client:
             if attempt:
                 backoff = min(self._backoff_s * 2 ** (attempt - 1), _LONGEST_BACKOFF_S) * random.uniform(0.5, 1.5)
                 await asyncio.sleep(max(backoff, pause))
-            async with self._gate:
-                ticket = await self._limit.acquire(question.tokens + self._more_tokens)
-                if self._refusal is not None:
-                    raise self._refusal
-                sent = self._accepted_fields(question.body)
+            async with self._connections:
+                number = await self._gate.admit(question.prompt_tokens, question.answer_tokens)
+                if number is None:
+                    raise RowError(ErrorCode.BUDGET_SPENT, "the budget of the run has no room for it")
+                used: Usage | None = None
                 try:
+                    if self._refusal is not None:
+                        raise self._refusal
+                    sent = self._accepted_fields(question.body)
                     async with asyncio.timeout(self._options.timeout_s):
                         status, retry_after, data = await self._post(sent)
                     if status == 200:
-                        return self._accepted(parse(data), digest, question, ticket)
+                        completion = parse(data)
+                        used = completion.usage or Usage(1, question.prompt_tokens, question.answer_tokens)
+                        return self._accepted(completion, digest)
                 except TimeoutError:
                     reason, pause = f"no answer within {self._options.timeout_s:g} s", 0.0
                     continue
@@ -154,19 +146,23 @@ class Client:
                 except OSError as error:
                     reason, pause = one_line(error), 0.0
                     continue
+                finally:
+                    await self._gate.settle(number, used)
             reason, pause = self._failed(sent, status, retry_after, data)
+            if status == 429:
+                await self._gate.pause(pause)
         raise RowError(ErrorCode.ENDPOINT_FAILED, f"{self._redacted(reason)} (attempts: {self._attempt_limit})")
 
-    def _accepted(self, completion: Completion, digest: bytes, question: Question, ticket: Ticket) -> Completion:
-        if completion.tokens is not None:
-            self._limit.settle(ticket, completion.tokens)
-            self._more_tokens = max(self._more_tokens, completion.tokens - question.tokens)
+    def _accepted(self, completion: Completion, digest: bytes) -> Completion:
         if completion.id is not None:
             if self._ids.setdefault(completion.id, digest) != digest:
                 raise UnusableResponseError(f"the endpoint sent the answer of another request ({completion.id})")
             if len(self._ids) > _REMEMBERED:
                 self._ids.popitem(last=False)
-        return completion
+        if completion.refusal is not None:
+            raise RowError(ErrorCode.ENDPOINT_REFUSED, completion.refusal)
+        priced = completion.usage and self._options.budget.priced(completion.usage)
+        return replace(completion, usage=priced)
 
     async def _post(self, sent: Mapping[str, Any]) -> tuple[int, str | None, bytes]:
         """Return the status, Retry-After and body of a response.
@@ -197,7 +193,7 @@ class Client:
                         raise OSError(f"more than {_MAX_RESPONSE_BYTES} bytes")
                 return response.status, response.headers.get("Retry-After"), bytes(data)
         except aiohttp.ClientError as error:
-            raise OSError(f"{type(error).__name__}: {error}") from error
+            raise OSError(broken_connection.reason(error)) from error
 
     def _failed(self, sent: Mapping[str, Any], status: int, retry_after: str | None, data: bytes) -> tuple[str, float]:
         """Return why an attempt failed, and the pause that the server wishes before the next.
@@ -224,8 +220,6 @@ class Client:
             pause = _retry_after(retry_after)
             if pause > _LONGEST_RETRY_AFTER_S:
                 raise RowError(ErrorCode.ENDPOINT_FAILED, f"{reason}; the endpoint wants {pause:.0f} s of pause")
-            if status == 429:
-                self._limit.pause(pause)
             return reason, pause
         if code in ("content_filter", "content_policy_violation"):
             raise RowError(ErrorCode.ENDPOINT_REFUSED, reason)
@@ -268,17 +262,6 @@ def _end(loop: asyncio.AbstractEventLoop, sessions: Sequence[aiohttp.ClientSessi
         loop.stop()
 
     asyncio.run_coroutine_threadsafe(end(), loop)
-
-
-def expected_tokens(characters: int, pixels: int, answer: int) -> int:
-    """Estimate the tokens of a request, on the careful side.
-
-    Args:
-        characters: of its texts.
-        pixels: of its images.
-        answer: the most tokens of the answer.
-    """
-    return characters // _TOKEN_CHARACTERS + pixels // _TOKEN_PIXELS + answer + 16
 
 
 def _retry_after(header: str | None) -> float:

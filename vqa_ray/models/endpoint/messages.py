@@ -43,7 +43,12 @@ def one_of(choices: Sequence[str]) -> Mapping[str, Any]:
         "required": ["choice"],
         "additionalProperties": False,
     }
-    return {"type": "json_schema", "json_schema": {"name": "choice", "strict": True, "schema": schema}}
+    return held_to("choice", schema)
+
+
+def held_to(name: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the `response_format` of an object that a JSON Schema describes."""
+    return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": dict(schema)}}
 
 
 def _user(text: str) -> dict[str, Any]:

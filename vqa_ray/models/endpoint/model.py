@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models import score_meanings
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.endpoint import messages
-from vqa_ray.models.endpoint.client import Client, Question, expected_tokens
+from vqa_ray.models.endpoint.batch import BatchRequests, BatchResults
+from vqa_ray.models.endpoint.client import Client
 from vqa_ray.models.endpoint.completion import Completion
 from vqa_ray.models.endpoint.family import model_name
 from vqa_ray.models.endpoint.first_token import choice_probabilities, named
 from vqa_ray.models.endpoint.options import EndpointOptions
+from vqa_ray.models.endpoint.question import Question, expected_tokens
 from vqa_ray.models.generation.choices import flatten_choices
 from vqa_ray.models.generation.config import GenerationConfig, finish_warning, join_warnings
-from vqa_ray.types import Answer, ChoiceScores, Image, ImageOrImages, Turn
+from vqa_ray.types import Answer, ChoiceScores, Image, ImageOrImages, Turn, Usage, WrittenObject, total_usage
 
 T = TypeVar("T")
 
@@ -28,11 +31,23 @@ _FRAME_TOKENS = 128
 UNSCORED = "no score: the endpoint gives no log-probabilities"
 
 
+class Asker(Protocol):
+    """What a model needs of a client."""
+
+    def ask(self, questions: Sequence[Question]) -> list[Completion | RowError]:
+        """See `Client.ask`."""
+        ...
+
+    def close(self) -> None:
+        """See `Client.close`."""
+        ...
+
+
 class EndpointModel:
     """A model behind an endpoint.
 
     Args:
-        client: asks the endpoint.
+        client: asks the endpoint, or the results of a batch.
         name: the model's name there.
         generation: limits; one beam.
         options: the encoding of images.
@@ -40,7 +55,7 @@ class EndpointModel:
 
     score_meaning = score_meanings.ENDPOINT
 
-    def __init__(self, client: Client, name: str, generation: GenerationConfig, options: EndpointOptions) -> None:
+    def __init__(self, client: Asker, name: str, generation: GenerationConfig, options: EndpointOptions) -> None:
         self._client, self._name, self._generation = client, name, generation
         self._encoding = options.image_encoding
 
@@ -69,7 +84,11 @@ class EndpointModel:
             RequestError: the environment lacks the key.
         """
         del device, dtype, compile
-        client = Client(endpoint, checkpoint.label)
+        client: Asker
+        if endpoint.results is None:
+            client = Client(endpoint, checkpoint.label)
+        else:
+            client = BatchResults(endpoint.results, endpoint.budget) if endpoint.results else BatchRequests()
         return cls(client, model_name(checkpoint.reference), generation or GenerationConfig(), endpoint)
 
     def answer(
@@ -121,16 +140,31 @@ class EndpointModel:
         ]
         longest = max((len(choice) for option in options for choice in option), default=1)
         requests = self._questions(images, worded, None, 16 + longest, top_logprobs=messages.TOP_LOGPROBS)
+        first = self._ask(requests)
+        used = [written.usage for written in first]
         found = [
             choice_probabilities(option, written.first) or named(option, written.text)
-            for option, written in zip(options, self._ask(requests), strict=True)
+            for option, written in zip(options, first, strict=True)
         ]
         open_ones = [number for number, scores in enumerate(found) if scores is None]
         held = [_held(requests[number], options[number]) for number in open_ones]
         for number, written in zip(open_ones, self._ask(held), strict=True):
             found[number] = _chosen(options[number], written)
-        scores = [_in_place(option, each or ()) for option, each in zip(flat, found, strict=True)]
+            used[number] = total_usage((used[number], written.usage))
+        scores = [_in_place(*each) for each in zip(flat, [each or () for each in found], used, strict=True)]
         return _by_image(scores, questions)
+
+    def fill(
+        self, images: Sequence[ImageOrImages], prompts: Sequence[str], schema: Mapping[str, Any]
+    ) -> list[WrittenObject]:
+        """See `StructuredModel.fill`; the server holds the model to the schema by `response_format`.
+
+        Raises:
+            RowError: of the first image that the endpoint did not answer.
+        """
+        limit, held = self._generation.max_new_tokens, messages.held_to("object", schema)
+        asked = self._questions(images, [[prompt] for prompt in prompts], None, limit, response_format=held)
+        return [_object(completion, limit) for completion in self._ask(asked)]
 
     def known_choices(self, choices: Sequence[str]) -> list[bool]:
         """Return whether each choice has text; the model can write any text."""
@@ -157,7 +191,7 @@ class EndpointModel:
             for question, said in zip(asked, turns, strict=True):
                 characters = len(question) + sum(map(len, (text for turn in said for text in turn)))
                 body = messages.chat(self._name, shown, question, said, limit) | more
-                requests.append(Question(body, expected_tokens(characters, pixels, limit)))
+                requests.append(Question(body, expected_tokens(characters, pixels), limit))
         return requests
 
     def _ask(self, questions: Sequence[Question]) -> list[Completion]:
@@ -180,14 +214,29 @@ def _answer(completion: Completion, limit: int, opening: str = "") -> Answer:
     warning = None if known else UNSCORED
     if not completion.text.casefold().startswith(opening.casefold()):
         warning = join_warnings(warning, f"the model did not begin with {opening!r}")
-    finish = completion.finish_reason
-    return Answer(((completion.text, score),), finish_warning(finish, limit, warning), (), finish, not known)
+    finish, text = completion.finish_reason, ((completion.text, score),)
+    return Answer(text, finish_warning(finish, limit, warning), (), finish, not known, completion.usage)
+
+
+def _object(completion: Completion, limit: int) -> WrittenObject:
+    written = completion.written.rstrip()
+    text = written.encode()
+    ends = list(itertools.accumulate(map(len, completion.tokens)))
+    # Behind the text, some servers list the token that closes it.
+    count = ends.index(len(text)) + 1 if len(text) in ends else 0
+    tokens, known = completion.tokens[:count], (completion.log_probabilities or ())[:count]
+    is_scored = bool(known) and b"".join(tokens) == text
+    finish = completion.finish_reason or "stop"
+    warning = finish_warning(finish, limit, None if is_scored else UNSCORED)
+    return WrittenObject(
+        written, tokens if is_scored else (), known if is_scored else None, finish, warning, completion.usage
+    )
 
 
 def _held(question: Question, option: Sequence[str]) -> Question:
     body = {name: value for name, value in question.body.items() if name not in ("logprobs", "top_logprobs")}
     body |= {"response_format": messages.one_of(option), "max_tokens": body["max_tokens"] + _FRAME_TOKENS}
-    return Question(body, question.tokens + _FRAME_TOKENS)
+    return Question(body, question.prompt_tokens, question.answer_tokens + _FRAME_TOKENS)
 
 
 def _chosen(option: Sequence[str], completion: Completion) -> tuple[float, ...]:
@@ -201,7 +250,7 @@ def _chosen(option: Sequence[str], completion: Completion) -> tuple[float, ...]:
     return scores
 
 
-def _in_place(option: Sequence[str], scores: Sequence[float]) -> ChoiceScores:
+def _in_place(option: Sequence[str], scores: Sequence[float], usage: Usage | None) -> ChoiceScores:
     """Return scores of the choices with text, and NaN for those without, in the order of all."""
     rest = iter(scores)
-    return ChoiceScores(tuple(next(rest) if choice.strip() else math.nan for choice in option))
+    return ChoiceScores(tuple(next(rest) if choice.strip() else math.nan for choice in option), usage=usage)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from vqa_ray.errors import RequestError
+from vqa_ray.models.endpoint.budget import Budget
+from vqa_ray.models.endpoint.meter import Gate, Meter
+from vqa_ray.models.endpoint.rate_limit import RateLimit
+from vqa_ray.types import Usage
 
 KEY = "OPENAI_API_KEY"
 
@@ -24,6 +28,10 @@ class EndpointOptions:
         requests_per_minute, tokens_per_minute: limits; None for none.
         timeout_s: of one attempt.
         image_encoding: of the images in a request.
+        budget: prices, and what all requests together may take.
+        results: files of a batch's results, which answer in the place of the endpoint; empty to write requests for a
+            batch; None asks the endpoint.
+        gate: the meter of the run, which counts for several processes; None where a process counts for itself.
     """
 
     base_url: str
@@ -33,24 +41,17 @@ class EndpointOptions:
     tokens_per_minute: int | None = None
     timeout_s: float = 120.0
     image_encoding: Literal["jpeg", "png"] = "jpeg"
+    budget: Budget = field(default_factory=Budget)
+    results: tuple[str, ...] | None = None
+    gate: Gate | None = field(default=None, repr=False, compare=False)
+
+    def meter(self, before: Usage | None = None) -> Meter:
+        """Make a meter that holds the limits and the budget, and goes on from what was taken before."""
+        return Meter(RateLimit(self.requests_per_minute, self.tokens_per_minute), self.budget, self.timeout_s, before)
 
     def share(self, actors: int) -> Self:
-        """Return the share of one of several actors.
-
-        Raises:
-            RequestError: a limit is smaller than the number of actors.
-        """
-        for name, limit in (("requests", self.requests_per_minute), ("tokens", self.tokens_per_minute)):
-            if limit is not None and limit < actors:
-                raise RequestError(
-                    f"--max-{name}-per-minute {limit}: less than one for each of {actors} actors; lower --num-actors"
-                )
-        return replace(
-            self,
-            concurrency=max(1, self.concurrency // actors),
-            requests_per_minute=self.requests_per_minute and self.requests_per_minute // actors,
-            tokens_per_minute=self.tokens_per_minute and self.tokens_per_minute // actors,
-        )
+        """Return the options of one of several actors, with its part of the connections."""
+        return replace(self, concurrency=max(1, self.concurrency // actors))
 
     def key(self) -> str | None:
         """Read the key from the environment of this process.

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vqa_ray.errors import ErrorCode, RequestError, RowError
-from vqa_ray.models.endpoint.client import Client, Question, expected_tokens
+from vqa_ray.models.endpoint.budget import Budget
+from vqa_ray.models.endpoint.client import Client
 from vqa_ray.models.endpoint.family import model_name
 from vqa_ray.models.endpoint.messages import chat
 from vqa_ray.models.endpoint.options import EndpointOptions
+from vqa_ray.models.endpoint.question import Question, expected_tokens
 
 _QUESTION, _ANSWER_TOKENS = "Say yes.", 16
 _ATTEMPTS = 3
@@ -22,10 +26,10 @@ def require_answer(reference: str, options: EndpointOptions) -> None:
     Raises:
         RequestError: it cannot be reached, refuses the key, lacks the model, or sends something else than an answer.
     """
-    client = Client(options, f"model {reference}", attempts=_ATTEMPTS)
+    client = Client(replace(options, budget=Budget()), f"model {reference}", attempts=_ATTEMPTS)
     body = chat(model_name(reference), (), _QUESTION, (), _ANSWER_TOKENS)
     try:
-        (answer,) = client.ask([Question(body, expected_tokens(len(_QUESTION), 0, _ANSWER_TOKENS))])
+        (answer,) = client.ask([Question(body, expected_tokens(len(_QUESTION), 0), _ANSWER_TOKENS)])
     finally:
         client.close()
     if isinstance(answer, RowError) and answer.code != ErrorCode.ENDPOINT_REFUSED:

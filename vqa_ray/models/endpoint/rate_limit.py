@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-# Windows last longer by this, since requests reach the server a little earlier or later than they left.
-_MARGIN = 1.05
+# A request reaches the server so long after it was let through, or before its answer is here, whichever comes first.
+_ON_ITS_WAY_S = 2.0
 _WINDOWS_S = (10.0, 60.0)
 
 
@@ -20,10 +20,12 @@ class Ticket:
     Attributes:
         at: when.
         tokens: its tokens: expected, then counted.
+        arrived: when it had reached the server, at the latest.
     """
 
     at: float
     tokens: int
+    arrived: float
 
 
 @dataclass(slots=True)
@@ -36,11 +38,11 @@ class _Window:
 
     def delay(self, now: float, tokens: int) -> float:
         """Return the seconds until the window may have room; 0 where it has. An empty one has room for any request."""
-        while self.recent and now - self.recent[0].at >= self.seconds * _MARGIN:
+        while self.recent and now - self.recent[0].arrived >= self.seconds:
             self.used -= self.recent.popleft().tokens
         if not self.recent or (len(self.recent) + 1 <= self.requests and self.used + tokens <= self.tokens):
             return 0.0
-        return self.recent[0].at + self.seconds * _MARGIN - now
+        return self.recent[0].arrived + self.seconds - now
 
 
 class RateLimit:
@@ -60,6 +62,7 @@ class RateLimit:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.counts_tokens = tokens is not None
         self._clock, self._sleep = clock, sleep
         unlimited = float("inf")
         self._windows = [
@@ -79,14 +82,18 @@ class RateLimit:
         async with self._turn:
             while (delay := self._delay(tokens)) > 0:
                 await self._sleep(delay)
-            ticket = Ticket(self._clock(), tokens)
+            now = self._clock()
+            ticket = Ticket(now, tokens, now + _ON_ITS_WAY_S)
             for window in self._windows:
                 window.recent.append(ticket)
                 window.used += tokens
             return ticket
 
-    def settle(self, ticket: Ticket, tokens: int) -> None:
-        """Replace the expected tokens of a request by those that the server counted."""
+    def settle(self, ticket: Ticket, tokens: int | None) -> None:
+        """End a request: replace its expected tokens by those that the server counted, if it did."""
+        ticket.arrived = min(ticket.arrived, self._clock())
+        if tokens is None:
+            return
         for window in self._windows:
             if window.recent and window.recent[0].at <= ticket.at:
                 window.used += tokens - ticket.tokens

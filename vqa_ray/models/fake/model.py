@@ -7,6 +7,8 @@ It makes the whole pipeline runnable in seconds, for a first try on one's own da
 
 from __future__ import annotations
 
+import math
+import time
 import zlib
 from collections.abc import Sequence
 from typing import Self
@@ -23,6 +25,9 @@ MAX_QUESTION_CHARACTERS = 1_000
 
 # A question that holds this word makes the model raise, as a real one may on an input it cannot take.
 FAILURE = "FAKE_FAILURE"
+# One that holds this word makes it hang.
+HANG = "FAKE_HANG"
+_LONG_S = 100_000.0
 
 COLOURS = {
     "black": (0, 0, 0),
@@ -170,16 +175,19 @@ def _warning(question: str) -> str | None:
 
 
 def _mean_colour(image: Image) -> tuple[int, int, int]:
-    red, green, blue = (int(value) for value in image.reshape(-1, 3).mean(axis=0))
+    # Column by column first: numpy sums long rows fast, and rows of three numbers slowly.
+    red, green, blue = (image.sum(axis=0, dtype=np.int64).sum(axis=0) // (image.shape[0] * image.shape[1])).tolist()
     return red, green, blue
 
 
 def _score(colour: tuple[int, int, int], question: str, choice: str) -> float:
     if FAILURE in question:
         raise ValueError(f"the question holds {FAILURE}")
+    if HANG in question:
+        time.sleep(_LONG_S)
     if choice in COLOURS:
-        distance = float(np.linalg.norm(np.subtract(colour, COLOURS[choice])))
-        return 1.0 - distance / _FURTHEST
+        squares = sum((one - other) ** 2 for one, other in zip(colour, COLOURS[choice], strict=True))
+        return 1.0 - math.sqrt(squares) / _FURTHEST
     # "no" is the complement of "yes", everything else a hash: stable between processes, unlike hash().
     if choice == "no":
         return 1.0 - _score(colour, question, "yes")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,29 +18,12 @@ from vqa_ray.models.generation.backbone import GenerationBackbone
 from vqa_ray.models.generation.choices import choice_scores, flatten_choices
 from vqa_ray.models.generation.config import GenerationConfig, finish_warning, join_warnings
 from vqa_ray.models.generation.decoding import Decoding, Generated, ended, greedy, mean_log_probabilities, up_to_eos
+from vqa_ray.models.generation.passes import Passes, Row
 from vqa_ray.models.generation.prompt_budget import Prompt, PromptTruncator, Wording
 from vqa_ray.models.generation.prompts import Prompting
-from vqa_ray.models.layers.device import send
-from vqa_ray.models.layers.microbatch import by_length, group_by_image, run_passes
+from vqa_ray.models.layers.microbatch import group_by_image
 from vqa_ray.models.transforms.unknown_words import unknown_warning
 from vqa_ray.types import Answer, Box, ChoiceScores, Image, Turn
-
-T = TypeVar("T")
-
-# Images that are encoded together, whose shared state is held while their questions are answered.
-_IMAGES_PER_GROUP = {"cpu": 32, "cuda": 128}
-# Tokens (image, prompt and answer, summed over rows) that are read and continued together.
-_TOKENS_PER_PASS = {"cpu": 8_192, "cuda": 32_768}
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """One prompt about one image; `index` is its place among all of the call."""
-
-    index: int
-    image: int
-    prompt: Prompt
-    choices: tuple[tuple[int, ...], ...] = ()
 
 
 class GenerativeEngine:
@@ -98,9 +79,7 @@ class GenerativeEngine:
         self.backbone = backbone
         self.device = backbone.device
         self.generation = generation
-        kind = self.device.type if self.device.type in _TOKENS_PER_PASS else "cpu"
-        self._images_per_group = _IMAGES_PER_GROUP[kind]
-        self._tokens_per_pass = _TOKENS_PER_PASS[kind]
+        self.passes = Passes(backbone)
         self._prompting = prompting
         self._fitted = functools.lru_cache(maxsize=65_536)(self._fit)
         self._choice = functools.lru_cache(maxsize=65_536)(backbone.choice_tokens)
@@ -135,7 +114,7 @@ class GenerativeEngine:
         limit = self.generation.caption_max_new_tokens
         words = (prompt or "").strip()
         begun = self._prompts(limit).plain(words)
-        rows = [_Row(index, index, begun) for index in range(len(images))]
+        rows = [Row(index, index, begun) for index in range(len(images))]
         captions = self._generate(images, rows, limit, 1)
         return [
             replace(caption, answers=tuple((f"{words} {text}".strip(), score) for text, score in caption.answers))
@@ -165,11 +144,11 @@ class GenerativeEngine:
             if known[row.index]
         ]
 
-        def work(encoded: Any, images: Tensor, part: Sequence[_Row]) -> list[list[float]]:
+        def work(encoded: Any, images: Tensor, part: Sequence[Row]) -> list[list[float]]:
             decoding = self.backbone.prefill(encoded, images, [row.prompt for row in part], longest)
             return mean_log_probabilities(decoding, [row.choices for row in part], max(len(part), 16))
 
-        found = self._run(images, rows, longest, work)
+        found = self.passes.run(images, rows, longest, work)
         warnings = {row.index: row.prompt.warning for row in rows}
         return group_by_image(choice_scores(said, found, warnings), questions)
 
@@ -198,7 +177,7 @@ class GenerativeEngine:
         questions: Sequence[Sequence[str]],
         contexts: Sequence[Sequence[Sequence[Turn]]] | None,
         new_tokens: int,
-    ) -> list[_Row]:
+    ) -> list[Row]:
         if len(images) != len(questions):
             raise ValueError(f"{len(images)} images but {len(questions)} lists of questions")
         turns = contexts if contexts is not None else [[()] * len(texts) for texts in questions]
@@ -207,20 +186,20 @@ class GenerativeEngine:
             for image, (texts, earliers) in enumerate(zip(questions, turns, strict=True))
             for text, earlier in zip(texts, earliers, strict=True)
         ]
-        return [_Row(index, image, prompt) for index, (image, prompt) in enumerate(prompts)]
+        return [Row(index, image, prompt) for index, (image, prompt) in enumerate(prompts)]
 
-    def _generate(self, images: Sequence[Image], rows: Sequence[_Row], new_tokens: int, top_k: int) -> list[Answer]:
+    def _generate(self, images: Sequence[Image], rows: Sequence[Row], new_tokens: int, top_k: int) -> list[Answer]:
         search = self.generation
         count = min(top_k, search.num_beams)
 
-        def work(encoded: Any, images: Tensor, part: Sequence[_Row]) -> list[list[Generated]]:
+        def work(encoded: Any, images: Tensor, part: Sequence[Row]) -> list[list[Generated]]:
             prompts = [row.prompt for row in part]
             if search.num_beams == 1:
                 decoding = self.backbone.prefill(encoded, images, prompts, new_tokens)
                 return [[one] for one in greedy(self._constrained(decoding), self.backbone.eos_token_ids, new_tokens)]
             return self._search(encoded, images, prompts, count, new_tokens)
 
-        found = self._run(images, rows, new_tokens * search.num_beams, work)
+        found = self.passes.run(images, rows, new_tokens * search.num_beams, work)
         answers = []
         for row in rows:
             texts, finish = found[row.index], found[row.index][0].finish_reason
@@ -260,41 +239,3 @@ class GenerativeEngine:
 
     def _text(self, tokens: Sequence[int]) -> str:
         return str(self.backbone.tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
-
-    @torch.inference_mode()
-    def _run(
-        self,
-        images: Sequence[Image],
-        rows: Sequence[_Row],
-        extra_tokens: int,
-        work: Callable[[Any, Tensor, Sequence[_Row]], Sequence[T]],
-    ) -> dict[int, T]:
-        """`work(encoded, images, rows)` of all rows, as {row index: result}."""
-        results: dict[int, T] = {}
-        of_image: dict[int, list[_Row]] = defaultdict(list)
-        for row in rows:
-            of_image[row.image].append(row)
-        shown = sorted(of_image)
-        most = self.backbone.image_tokens + extra_tokens
-
-        def group(members: Sequence[int]) -> None:
-            pixels = torch.from_numpy(np.stack([images[image] for image in members]))
-            encoded = self.backbone.encode(send(pixels, self.device))
-            place = {image: position for position, image in enumerate(members)}
-
-            def one_pass(part: Sequence[_Row]) -> None:
-                order = send(torch.tensor([place[row.image] for row in part]), self.device)
-                found = work(encoded, order, part)
-                results.update(zip([row.index for row in part], found, strict=True))
-
-            waiting = [row for image in members for row in of_image[image]]
-            parts = by_length(
-                waiting, lambda row: most + len(row.prompt.ids), self._tokens_per_pass, padded=self.backbone.pads
-            )
-            halved = run_passes(parts, one_pass)
-            self._tokens_per_pass = max(self._tokens_per_pass >> min(halved, 1), 256)
-
-        size = self._images_per_group
-        halved = run_passes([shown[start : start + size] for start in range(0, len(shown), size)], group)
-        self._images_per_group = max(size >> min(halved, 1), 1)
-        return results

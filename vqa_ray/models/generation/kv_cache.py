@@ -118,12 +118,17 @@ def _with_extra_tokens(tensor: Tensor, rows: Tensor, extra_tokens: int) -> Tenso
 
 
 def pad(sequences: Sequence[Sequence[int]], *, left: bool, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    """Return what `padded` does, on a device."""
+    ids, mask = padded(sequences, left=left)
+    return send(ids, device), None if mask is None else send(mask, device)
+
+
+def padded(sequences: Sequence[Sequence[int]], *, left: bool) -> tuple[Tensor, Tensor | None]:
     """Token ids (R, L) and their mask, int64 with 1 for a token; no mask where all are of one length.
 
     Args:
         sequences: token ids; a tokenizer's own padding side is not asked.
         left: whether padding comes before the tokens, as generation after them needs it.
-        device: where both are wanted.
     """
     width = max(map(len, sequences))
     ids = torch.zeros(len(sequences), width, dtype=torch.long)
@@ -132,5 +137,4 @@ def pad(sequences: Sequence[Sequence[int]], *, left: bool, device: torch.device)
         columns = slice(width - len(tokens), width) if left else slice(0, len(tokens))
         ids[row, columns] = torch.tensor(tokens, dtype=torch.long)
         mask[row, columns] = 1
-    padded = any(len(tokens) < width for tokens in sequences)
-    return send(ids, device), send(mask, device) if padded else None
+    return ids, mask if any(len(tokens) < width for tokens in sequences) else None

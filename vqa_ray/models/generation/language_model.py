@@ -16,7 +16,7 @@ from vqa_ray.models.generation.cross_attention import CrossDecoding
 from vqa_ray.models.generation.decoding import Decoding
 from vqa_ray.models.generation.kv_cache import Prefix, pad, preallocated_cache, prefix_of
 from vqa_ray.models.generation.prompt_budget import Prompt
-from vqa_ray.models.layers.device import send
+from vqa_ray.models.layers.device import send_indices
 from vqa_ray.models.layers.microbatch import cut_by_length
 
 # What a pass through the language model costs by itself, in tokens: reading the weights, starting the kernels.
@@ -132,7 +132,7 @@ class CausalAdapter:
         groups = cut_by_length([len(prompt.ids) for prompt in prompts], overhead)
         if len(groups) == 1:
             return self._read(shared, images, prompts, extra_tokens)
-        places = [send(torch.tensor(group), self.device) for group in groups]
+        places = [send_indices(group, self.device) for group in groups]
         parts = [
             self._read(shared, images[place.to(images.device)], [prompts[row] for row in group], 0)
             for group, place in zip(groups, places, strict=True)
@@ -163,7 +163,8 @@ class Seq2SeqAdapter:
         self.device: torch.device = self._embed.weight.device
         self._model = language_model
         self._tokenizer = tokenizer
-        self.opening = _opening(language_model)
+        config = getattr(language_model.config, "text_config", None) or language_model.config
+        self.opening = decoder_opening(config, language_model.generation_config)
 
     def tokenize(self, text: str) -> Sequence[int]:
         """See `GenerationBackbone.tokenize`; T5 has no bos token: a caption without text begins with eos."""
@@ -180,8 +181,8 @@ class Seq2SeqAdapter:
     def prefill(self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], extra_tokens: int) -> CrossDecoding:
         """See `GenerationBackbone.prefill`."""
         encoded, mask = self._encode(shared, images, prompts)
-        opening = torch.tensor([self.opening] * len(prompts))
-        return CrossDecoding.prefill(self._decode, encoded, mask, send(opening, self.device))
+        opening = send_indices([self.opening] * len(prompts), self.device)
+        return CrossDecoding.prefill(self._decode, encoded, mask, opening)
 
     def beams(
         self, shared: Shared, images: Tensor, prompts: Sequence[Prompt], count: int, options: dict[str, Any]
@@ -214,10 +215,15 @@ class Seq2SeqAdapter:
         return logits
 
 
-def _opening(model: Any) -> tuple[int, ...]:
-    """Return the tokens that a decoder begins with: its start, and the one that it has to write next, if any."""
-    start = (getattr(model.config, "text_config", None) or model.config).decoder_start_token_id
-    forced = model.generation_config.forced_bos_token_id
+def decoder_opening(config: Any, defaults: Any) -> tuple[int, ...]:
+    """Return the tokens that a decoder begins with: its start, and the one that it has to write next, if any.
+
+    Args:
+        config: of the language model.
+        defaults: its generation config.
+    """
+    start = config.decoder_start_token_id
+    forced = defaults.forced_bos_token_id
     return (start,) if forced is None else (start, forced)
 
 

@@ -7,9 +7,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
 
 from vqa_ray.models.generation.decoding import Decoding
+from vqa_ray.models.layers.device import send, send_indices
 
 # No token of any vocabulary, which the processors of transformers leave out.
 _PADDING = 2**62
@@ -20,6 +26,35 @@ class _PaddedRepetitionPenalty(RepetitionPenaltyLogitsProcessor):  # type: ignor
         # A token counts once however often it stands there, so that the last of a row can stand for padding.
         penalised: Tensor = super().__call__(torch.where(input_ids == _PADDING, input_ids[:, -1:], input_ids), scores)
         return penalised
+
+
+class _NoRepeatedNgram(LogitsProcessor):  # type: ignore[misc]
+    """The `NoRepeatNGramLogitsProcessor` of transformers, computed on the device, where that one reads every token."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        if input_ids.shape[1] < self._size:
+            return scores
+        # (R, L - size + 1, size): of those that begin like the row's end, the last token is the one to avoid.
+        ngrams = input_ids.unfold(1, self._size, 1)
+        begun = input_ids[:, input_ids.shape[1] - self._size + 1 :, None].transpose(1, 2)
+        avoided = (ngrams[..., :-1] == begun).all(dim=-1) & (ngrams[..., -1] != _PADDING)
+        penalty = torch.zeros_like(avoided, dtype=scores.dtype).masked_fill(avoided, -torch.inf)
+        return scores.scatter_add(1, ngrams[..., -1].masked_fill(~avoided, 0), penalty)
+
+
+def on_device(processors: LogitsProcessorList, device: torch.device) -> LogitsProcessorList:
+    """Return processors that transformers made on the host as ones that work on a device and read no token."""
+    moved = LogitsProcessorList()
+    for each in processors:
+        for name, value in vars(each).items():
+            if isinstance(value, Tensor):
+                setattr(each, name, send(value, device))
+        is_ngram = isinstance(each, NoRepeatNGramLogitsProcessor)
+        moved.append(_NoRepeatedNgram(each.ngram_size) if is_ngram else each)
+    return moved
 
 
 def processed(decoding: Decoding, config: Any, written: Sequence[Sequence[int]]) -> Decoding:
@@ -34,12 +69,12 @@ def processed(decoding: Decoding, config: Any, written: Sequence[Sequence[int]])
     if config.repetition_penalty not in (None, 1.0):
         processors.append(_PaddedRepetitionPenalty(config.repetition_penalty))
     if config.no_repeat_ngram_size:
-        processors.append(NoRepeatNGramLogitsProcessor(config.no_repeat_ngram_size))
+        processors.append(_NoRepeatedNgram(config.no_repeat_ngram_size))
     if not processors:
         return decoding
     width = max(map(len, written))
     rows = [[_PADDING] * (width - len(row)) + list(row) for row in written]
-    tokens = torch.tensor(rows, device=decoding.logits.device)
+    tokens = send_indices(rows, decoding.logits.device)
     return ProcessedDecoding(decoding, processors, tokens, processors(tokens, decoding.logits.float()))
 
 

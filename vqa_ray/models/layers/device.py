@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,3 +71,8 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy a tensor to the device, without waiting for it."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def send_indices(values: Sequence[int] | Sequence[Sequence[int]], device: torch.device) -> torch.Tensor:
+    """Send whole numbers, or rows of them of one length, as int64 to the device, without waiting for it."""
+    return send(torch.tensor(values, dtype=torch.long), device)

@@ -20,7 +20,7 @@ from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weights import load_text_tokenizer, load_weights
 from vqa_ray.models.generation.choices import flatten_choices
-from vqa_ray.models.layers.device import choose_device, choose_dtype
+from vqa_ray.models.layers.device import choose_device, choose_dtype, send, send_indices
 from vqa_ray.models.layers.microbatch import group_by_image
 from vqa_ray.models.transforms.unknown_words import unknown_warning
 from vqa_ray.models.transforms.vilt import ViltTransform
@@ -136,7 +136,7 @@ class Vilt:
         # Only the columns that some question asks for leave the device.
         used = sorted({column for option in columns for column in option if column is not None})
         index_of = {column: position for position, column in enumerate(used)}
-        index = torch.tensor(used, dtype=torch.long, device=self.device)
+        index = send_indices(used, self.device)
         results = self._run(images, pairs, lambda logits: logits.index_select(-1, index).sigmoid()[None])
         flat = [
             ChoiceScores(
@@ -214,7 +214,7 @@ class Vilt:
         groups = [list(group) for _, group in itertools.groupby(part, key=lambda pair: images[pair.image].shape)]
         shown = [sorted({pair.image for pair in group}) for group in groups]
         stacked = [torch.from_numpy(np.stack([images[image] for image in each])) for each in shown]
-        tokens = self.network.all_image_tokens([self._send(pixels) for pixels in stacked])
+        tokens = self.network.all_image_tokens([send(pixels, self.device) for pixels in stacked])
         logits: Tensor = self._forward([self._asked(*each) for each in zip(groups, shown, tokens, strict=True)])
         return logits
 
@@ -223,7 +223,7 @@ class Vilt:
         index_of = {image: position for position, image in enumerate(shown)}
         order = [index_of[pair.image] for pair in group]
         if order != list(range(len(shown))):
-            tokens = tokens[self._send(torch.tensor(order))]
+            tokens = tokens[send_indices(order, self.device)]
         lengths = [len(pair.question.ids) for pair in group]
         width = max(lengths)
         ids = torch.zeros(len(group), width, dtype=torch.long)
@@ -231,13 +231,8 @@ class Vilt:
             ids[row, : lengths[row]] = torch.tensor(pair.question.ids)
         mask = None
         if min(lengths) < width:
-            mask = self._send(torch.arange(width)[None] < torch.tensor(lengths)[:, None])
-        return Pairs(self._send(ids), mask, tokens)
-
-    def _send(self, tensor: Tensor) -> Tensor:
-        if self.device.type != "cuda":
-            return tensor
-        return tensor.pin_memory().to(self.device, non_blocking=True)
+            mask = send(torch.arange(width)[None] < torch.tensor(lengths)[:, None], self.device)
+        return Pairs(send(ids, self.device), mask, tokens)
 
 
 def _load_stock(path: Path, dtype: torch.dtype) -> Any:

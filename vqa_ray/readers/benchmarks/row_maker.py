@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 from vqa_ray.errors import ErrorCode, RowError
@@ -10,6 +11,7 @@ from vqa_ray.readers.benchmarks.examples import example_of
 from vqa_ray.readers.benchmarks.fields import Record
 from vqa_ray.readers.benchmarks.layout import Layout
 from vqa_ray.readers.benchmarks.prompts import own_prompt
+from vqa_ray.readers.image_refs import resolve_uri
 from vqa_ray.readers.passthrough import keep_json
 from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.source import Source
@@ -31,7 +33,8 @@ class RowMaker:
 
     def __init__(self, source: Source, layout: Layout, uri: str, place: tuple[str, str], *, by_split: bool) -> None:
         self._layout, self._config, self._by_split = layout, source.config, by_split
-        self._builder, self._name = RowBuilder(source, uri), uri.rpartition("/")[2]
+        images = resolve_uri(place[0], posixpath.dirname(uri)) if place[0] else None
+        self._builder, self._name = RowBuilder(source, uri, images), uri.rpartition("/")[2]
         self._fields, self._own = source.passthrough_columns(), source.config.columns.get("question")
         self._before, self._behind = place
         template = source.config.question_template

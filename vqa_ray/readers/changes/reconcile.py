@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from vqa_ray.keys import Keys, Ranges, between, size
+from vqa_ray.keys import Keys, Ranges, between, size, within
 from vqa_ray.readers.changes.drift import named
 from vqa_ray.readers.changes.resumed import with_totals
 from vqa_ray.readers.source import Shard, Source, request_error
@@ -51,20 +51,34 @@ def reconcile(source: Source, done: Ranges) -> Source:
     return with_totals(replace(source, shards=tuple(shards)))
 
 
-def read_anew(source: Source, before: Source) -> list[str]:
+def read_anew(source: Source, before: Source, done: Ranges) -> list[str]:
     """Name the files that are read as they are now, although they changed since the run began.
 
     Args:
-        source: `reconcile(before, …)`.
+        source: `reconcile(before, done)`.
         before: the source as the run began with it.
+        done: int64 (R, 2) ranges of source_keys that are written already.
     """
     if source.drift is None:
         return []
+    if source.format == "images":
+        keys = image_keys(source.shards, {each.name for each in source.drift.changed})
+        return [name for name, key in keys.items() if not within(np.array([key]), done).any()]
     was = {shard.index: shard for shard in before.shards}
     uris = {shard.uri for shard in source.shards if was.get(shard.index) != shard}
     root = source.root.rstrip("/")
     changed = [each.name for each in source.drift.changed if f"{root}/{each.name}" in uris]
     return [*changed, *(each.name for each in source.drift.grown)]
+
+
+def image_keys(shards: Sequence[Shard], names: Collection[str]) -> dict[str, int]:
+    """Return the source_keys of image files by their names; of a name that stands twice, the later one."""
+    found = {}
+    for shard in shards:
+        for number, name in enumerate(shard.names):
+            if name in names:
+                found[name] = (shard.index << ROW_BITS) + number
+    return found
 
 
 def check_retried(source: Source, keys: Keys) -> None:

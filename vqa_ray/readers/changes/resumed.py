@@ -10,7 +10,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.format_names import Format
 from vqa_ray.readers.changes.digest import content_digest, has_grown
 from vqa_ray.readers.changes.drift import ChangedFile, Drift, named
-from vqa_ray.readers.changes.snapshot import InputSnapshot, KnownFile, input_place, time_us
+from vqa_ray.readers.changes.snapshot import FORGOTTEN, GONE, InputSnapshot, KnownFile, input_place, time_us
 from vqa_ray.readers.listing import Listing, with_kinds
 from vqa_ray.readers.source import Source, request_error
 from vqa_ray.readers.suffixes import kind_of
@@ -70,24 +70,28 @@ def resume(
         listing: what is there now.
         snapshot: what the run began with.
         opened: opens files.
-        update: whether to take in the files that were added.
+        update: whether to open the files that were added, too, for an update of the run.
 
     Raises:
         RequestError: none of the files is left, or what was added does not fit to them.
     """
     root = listing.root.rstrip("/")
-    drift, kept = _compare(snapshot, listing, opened)
+    drift, kept = _compare(snapshot, listing, opened, is_strict=update)
     there = kept
     if snapshot.format == "images":
         # Each file is a row, also one that is gone: it becomes an error row.
         now = {entry.uri: entry for entry in kept}
-        kept = [now.get(f"{root}/{file.name}") or file.below(root) for file in snapshot.files]
-    if snapshot.files and not kept:
+        known = (file for file in snapshot.files if file.size_bytes >= 0 or f"{root}/{file.name}" in now)
+        kept = [now.get(f"{root}/{file.name}") or file.below(root) for file in known]
+    # Where all files have new names, what an update finds is all that can be opened.
+    is_replaced = not kept and bool(drift.added) and (update or snapshot.format == "images")
+    if snapshot.files and not kept and not is_replaced:
         raise request_error(
             f"{listing.uri}: the files that the run began with are gone{named(drift.gone)}; put them back, or use "
             "another --output for what is there now"
         )
-    others = {entry.uri for entry in kept} | {f"{root}/{name}" for name in drift.added}
+    added = () if is_replaced else drift.added
+    others = {entry.uri for entry in kept} | {f"{root}/{name}" for name in added}
     beside = (entry for entry in listing.entries if entry.uri not in others)
     # What is gone cannot be opened, nor is it left out.
     entries = sorted((*(there or kept), *beside), key=lambda entry: entry.uri)
@@ -101,8 +105,9 @@ def resume(
         fingerprint=snapshot.fingerprint,
         drift=drift,
         current=current,
+        retired=snapshot.retired,
     )
-    return with_totals(_extended(source, listing, opened) if update and drift.added else source)
+    return with_totals(_with_added(source, listing, opened) if update and drift.added else source)
 
 
 def pinned(source: Source, snapshot: InputSnapshot) -> Source:
@@ -137,7 +142,7 @@ def recover(listing: Listing, earlier: EarlierRun, opened: Callable[[Listing], S
             first = {entry.uri for entry in found.files}
             added = tuple(listing.relative(entry) for entry in source.files if entry.uri not in first)
             found = replace(found, drift=Drift(added=added))
-            return with_totals(_extended(found, listing, opened)) if earlier.update and added else found
+            return _with_added(found, listing, opened) if earlier.update and added else found
     return source
 
 
@@ -147,8 +152,8 @@ def with_totals(source: Source) -> Source:
     return replace(source, total_rows=None if None in rows else sum(count or 0 for count in rows))
 
 
-def _extended(source: Source, listing: Listing, opened: Callable[[Listing], Source]) -> Source:
-    """Add the files that came later behind those of the run, whose rows keep their numbers."""
+def _with_added(source: Source, listing: Listing, opened: Callable[[Listing], Source]) -> Source:
+    """Open the files that came later, for an update."""
     assert source.drift is not None
     root = listing.root.rstrip("/")
     added = {f"{root}/{name}" for name in source.drift.added}
@@ -159,13 +164,8 @@ def _extended(source: Source, listing: Listing, opened: Callable[[Listing], Sour
                 f"{listing.uri}: --update: the files that were added{named(source.drift.added)} do not fit to those of "
                 f"the run: their {_WORDS[what]} differ; use another --output for them"
             )
-    shards = (replace(shard, index=len(source.shards) + i) for i, shard in enumerate(more.shards))
-    return replace(
-        source,
-        shards=(*source.shards, *shards),
-        files=(*source.files, *more.files),
-        drift=replace(source.drift, added=(), taken_in=source.drift.added),
-    )
+    drift = replace(source.drift, added=(), taken_in=source.drift.added)
+    return replace(source, added=more.shards, added_files=more.files, drift=drift)
 
 
 _WORDS = {
@@ -177,21 +177,27 @@ _WORDS = {
 
 
 def _compare(
-    snapshot: InputSnapshot, listing: Listing, opened: Callable[[Listing], Source]
+    snapshot: InputSnapshot, listing: Listing, opened: Callable[[Listing], Source], *, is_strict: bool
 ) -> tuple[Drift, list[FileEntry]]:
-    """Return the difference, and the files of the run as they are now, in its order, without those that are gone."""
+    """Return the difference, and the files of the run as they are now, in its order, without those that are gone.
+
+    Where it is strict, an image file with a new time and no etag has changed.
+    """
     listed = {listing.relative(entry): entry for entry in listing.entries}
     changed, grown, touched, gone, kept = [], [], [], [], []
     for known in snapshot.files:
         name = known.name
+        if known.size_bytes == FORGOTTEN:
+            continue
         now = listed.pop(name, None)
         if now is None:
-            gone.append(name)
+            if known.size_bytes != GONE:
+                gone.append(name)
             continue
         kept.append(now)
         if (known.size_bytes, known.etag, known.modified_us) == (now.size_bytes, now.etag, time_us(now)):
             continue
-        if _is_same(snapshot, known, now):
+        if _is_same(snapshot, known, now, is_strict=is_strict):
             touched.append(name)
         elif _has_grown(snapshot, known, now):
             grown.append(ChangedFile(name, known.below(listing.root), now))
@@ -220,7 +226,7 @@ def _added(
             yield entry
 
 
-def _is_same(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> bool:
+def _is_same(snapshot: InputSnapshot, known: KnownFile, now: FileEntry, *, is_strict: bool) -> bool:
     """Check whether a file with another time has the same contents, as far as samples of it show."""
     if known.size_bytes != now.size_bytes:
         return False
@@ -229,7 +235,7 @@ def _is_same(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> bool:
     if known.digest is not None:
         return known.digest == content_digest(now.uri)
     # An image is one row: whatever it holds, its row is the same.
-    return snapshot.format == "images"
+    return snapshot.format == "images" and not is_strict
 
 
 def _has_grown(snapshot: InputSnapshot, known: KnownFile, now: FileEntry) -> bool:

@@ -8,16 +8,19 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from vqa_ray.errors import RequestError
 from vqa_ray.format_names import Format
+from vqa_ray.keys import NOTHING, Ranges
 from vqa_ray.readers.changes.digest import content_digest
 from vqa_ray.readers.formats.hf import is_hub_name
+from vqa_ray.readers.lake_tables import parse_table
 from vqa_ray.readers.source import Shard, Source
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.canonical import canonical_uri
@@ -26,6 +29,10 @@ from vqa_ray.storage.uri import scheme_of
 
 FORMAT = 1
 _METADATA = b"vqa_ray"
+# `size_bytes` of image files that updates found gone: their rows are marked, or left out. No file has these sizes.
+GONE, FORGOTTEN = -1, -2
+# The URI of shards whose rows have moved to other shards; nothing is there.
+RETIRED = "./.retired"
 _AT_ONCE = 16
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _FILES = pa.schema(
@@ -73,6 +80,7 @@ class InputSnapshot:
         fingerprint: of the source.
         shards: with URIs relative to the root (`./…`), where they lie below it.
         files: those that are read, in the order of the source.
+        retired: int64 (R, 2) ranges of source_keys that no row has any more, ascending, both ends included.
     """
 
     place: str
@@ -80,6 +88,7 @@ class InputSnapshot:
     fingerprint: str
     shards: tuple[Shard, ...]
     files: tuple[KnownFile, ...]
+    retired: Ranges = field(default_factory=NOTHING.copy, compare=False)
 
     def shards_below(self, root: str) -> tuple[Shard, ...]:
         """Return the shards, with URIs below a root."""
@@ -94,6 +103,10 @@ class InputSnapshot:
 
 def input_place(uri: str) -> str:
     """Name an input in the one way that all its spellings share; a dataset on a hub is its name."""
+    table = parse_table(uri)
+    if table is not None:
+        place = table.address if table.kind == "iceberg" else canonical_uri(table.address)
+        return f"{table.kind}:{place}" + ("" if table.version is None else f"@{table.version}")
     return uri if "://" not in uri and is_hub_name(uri) else canonical_uri(uri)
 
 
@@ -108,7 +121,7 @@ def snapshot_of(source: Source) -> InputSnapshot:
     if source.format != "images" and scheme_of(source.root) == "file":
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             digests = list(pool.map(content_digest, (entry.uri for entry in source.files)))
-    shards = (replace(shard, uri=_relative(shard.uri, source.root)) for shard in source.shards)
+    shards = (relative_shard(shard, source.root) for shard in source.shards)
     known = tuple(
         KnownFile(entry.uri.removeprefix(above), entry.size_bytes, time_us(entry), entry.etag, digest)
         for entry, digest in zip(source.files, digests, strict=True)
@@ -133,6 +146,7 @@ def write_snapshot(uri: str, snapshot: InputSnapshot) -> None:
         "input_format": snapshot.format,
         "fingerprint": snapshot.fingerprint,
         "shards": list(_packed(snapshot)),
+        "retired": snapshot.retired.tolist(),
     }
     names, *columns = zip(*snapshot.files, strict=True) if snapshot.files else [()] * len(_FILES)
     names = tuple(name.encode(errors="surrogatepass") for name in names)
@@ -165,7 +179,8 @@ def read_snapshot(uri: str) -> InputSnapshot | None:
     columns = (table[field.name].to_pylist() for field in list(_FILES)[1:])
     files = tuple(map(KnownFile._make, zip(names, *columns, strict=True)))
     shards = tuple(_unpacked(content["shards"], names))
-    return InputSnapshot(content["place"], content["input_format"], content["fingerprint"], shards, files)
+    retired = np.array(content.get("retired", ()), np.int64).reshape(-1, 2)
+    return InputSnapshot(content["place"], content["input_format"], content["fingerprint"], shards, files, retired)
 
 
 def _packed(snapshot: InputSnapshot) -> Sequence[Mapping[str, Any]]:
@@ -173,7 +188,7 @@ def _packed(snapshot: InputSnapshot) -> Sequence[Mapping[str, Any]]:
     names = [file.name for file in snapshot.files]
     packed, first = [], 0
     for shard in snapshot.shards:
-        fields = {name: value for name, value in asdict(shard).items() if name != "names"}
+        fields = {name: getattr(shard, name) for name in Shard.__dataclass_fields__ if name != "names"}
         count = len(shard.names)
         if count and list(shard.names) == names[first : first + count]:
             packed.append({**fields, "first": first, "count": count})
@@ -196,6 +211,11 @@ def _unpacked(packed: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Sequ
 def time_us(entry: FileEntry) -> int | None:
     """When a file was last written, in µs since 1970."""
     return None if entry.modified is None else (entry.modified - _EPOCH) // _MICROSECOND
+
+
+def relative_shard(shard: Shard, root: str) -> Shard:
+    """Return a shard with its URI relative to the root, where it lies below."""
+    return replace(shard, uri=_relative(shard.uri, root))
 
 
 def _relative(uri: str, root: str) -> str:

@@ -11,7 +11,8 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from vqa_ray.readers.arrow_rows import rows_of
-from vqa_ray.readers.columns import check_types, present_labels, resolve, with_named_images
+from vqa_ray.readers.column_types import check_types
+from vqa_ray.readers.columns import present_labels, resolve, with_named_images
 from vqa_ray.readers.damage import DAMAGE, until_damage, watched_stream
 from vqa_ray.readers.formats.parquet import open_parquet, read_parquet
 from vqa_ray.readers.listing import Listing, is_saved_dataset, list_input
@@ -172,7 +173,7 @@ def _kept(config: InputConfig, arrow: pa.Schema) -> tuple[pa.Field, ...]:
 
 def _layout(config: InputConfig, arrow: pa.Schema, where: str) -> ColumnMap:
     layout = resolve(with_named_images(config, arrow), arrow.names, where)
-    check_types(layout, arrow, where)
+    check_types(layout, arrow, where, any_images=config.conversations)
     return layout
 
 

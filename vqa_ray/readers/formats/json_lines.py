@@ -13,7 +13,12 @@ from vqa_ray.readers.formats.lines import MAX_LINE_BYTES, Line, lines_of
 from vqa_ray.text_encoding import as_utf8
 
 # An object with one of these is a row.
-_ROW_KEYS = frozenset(["image", "image_uri", "images", "url", "image_path", "image_url", "question", "text", "id"])
+_ROW_KEYS = frozenset(
+    (
+        *("image", "image_uri", "images", "url", "image_path", "image_url", "question", "text", "id"),
+        *("conversation", "conversations", "messages"),
+    )
+)
 # A document is held in memory as a whole.
 MAX_DOCUMENT_BYTES = 2**30
 

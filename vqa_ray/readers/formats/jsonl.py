@@ -19,6 +19,7 @@ from vqa_ray.readers.passthrough import infer_json, keep_json
 from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.row_tables import numbered
 from vqa_ray.readers.source import InputConfig, OpenedInput, Shard, Source, request_error
+from vqa_ray.strict_yaml import unique
 
 # Image bytes cannot stand in JSON: images are named by `image_uri`.
 TEXT_ROLES = tuple(role for role in ROLES if role != "image")
@@ -79,20 +80,6 @@ def parse(line: Line) -> Mapping[str, object] | str:
     if not isinstance(record, dict):
         return f"not a JSON object but {_KINDS[type(record)]}"
     return record
-
-
-def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return a JSON object whose keys occur once.
-
-    Raises:
-        ValueError: one occurs twice: which value is meant cannot be known.
-    """
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice[:60]!r} occurs twice")
-    return found
 
 
 _KINDS = {list: "an array", str: "a string", int: "a number", float: "a number", bool: "a boolean", type(None): "null"}

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 from pyarrow import parquet
 
 from vqa_ray.errors import RunError
 from vqa_ray.readers.arrow_rows import rows_of, rows_per_batch
-from vqa_ray.readers.columns import check_keep, check_types, check_unique, present_labels, resolve, with_named_images
+from vqa_ray.readers.column_types import check_types
+from vqa_ray.readers.columns import check_keep, check_unique, present_labels, resolve, with_named_images
 from vqa_ray.readers.damage import DAMAGE, WatchedFile, until_damage, watched
+from vqa_ray.readers.formats.parquet_dictionaries import rows_within
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.partitions import named_path_values, path_names, with_path_fields
 from vqa_ray.readers.passthrough import infer_arrow
@@ -85,15 +88,15 @@ def _with_missing_columns(
         first = listing.relative(next(iter(schemas)))
         check_keep(config, known, first if len(schemas) == 1 else listing.uri)
     notes, completed = [], dict(schemas)
-    for name in config.keep:
+    for name, why in config.kept_columns():
         lacking = [entry for entry, arrow in schemas.items() if name not in arrow.names]
         for entry in lacking:
             completed[entry] = completed[entry].append(pa.field(name, pa.null()))
         if lacking:
             example = listing.relative(lacking[0])
             notes.append(
-                f"--keep {name}: {len(lacking)} of {len(schemas)} files have no such column (for example {example}); "
-                "their rows have null there"
+                f"{why}: {len(lacking)} of {len(schemas)} files have no such column (for example "
+                f"{example}); their rows have null there"
             )
     return list(completed.values()), notes
 
@@ -131,7 +134,8 @@ def _rows(
             number += rows
             continue
         size_bytes = sum(metadata.column(i).total_uncompressed_size for i in leaves)
-        batches = batches_of(opened, group, names, rows_per_batch(rows, size_bytes))
+        at_once = rows_within(cast("BinaryIO", file), metadata, leaves, rows_per_batch(rows, size_bytes))
+        batches = batches_of(opened, group, names, at_once)
         yield from rows_of(batches, number, source, builder, wanted, path=path)
         number += rows
 
@@ -183,7 +187,10 @@ def _first_layout(
             names = tuple(with_path_fields(config, footer.schema, path_names([entry.uri], listing.root)).names)
             found = with_named_images(config, footer.schema)
             # A column to keep may be missing in some files.
-            found = replace(found, keep=tuple(name for name in found.keep if name in names))
+            pairs = [pair for pair in zip(found.keep, found.keep_as or found.keep, strict=True) if pair[0] in names]
+            found = replace(
+                found, keep=tuple(ours for ours, _ in pairs), keep_as=tuple(written for _, written in pairs)
+            )
             return resolve(found, names, listing.relative(entry)), names
     return ColumnMap(), ()
 
@@ -203,7 +210,7 @@ def _check(
                 f"{where}: no column {role[0]!r}, which other files have; the columns are: {join_names(names)}"
             )
     check_unique((*layout.names(), *config.passthrough), names, where)
-    check_types(layout, footer.schema, where)
+    check_types(layout, footer.schema, where, any_images=config.conversations)
     return footer
 
 

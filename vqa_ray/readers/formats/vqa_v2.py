@@ -10,6 +10,7 @@ from itertools import islice
 
 import pyarrow as pa
 
+from vqa_ray.errors import one_line
 from vqa_ray.readers.columns import check_keep, check_names, present_labels
 from vqa_ray.readers.formats.json_text import json_members
 from vqa_ray.readers.image_refs import resolve_uri
@@ -30,6 +31,8 @@ _KEEP: Mapping[str, pa.DataType] = {
     "multiple_choice_answer": pa.string(),
 }
 _LAYOUT = ColumnMap(question=("question",), image_id=("image_id",), question_id=("question_id",))
+# What stands in patterns of names, and must not lead anywhere.
+_NAME = re.compile(r"[\w-]*")
 # A questions file is named like its annotations: v2_OpenEnded_mscoco_val2014_questions.json goes with
 # v2_mscoco_val2014_annotations.json.
 _QUESTIONS_NAME = re.compile(r"OpenEnded_(.*)questions\.json$")
@@ -123,6 +126,9 @@ def _find_images(config: InputConfig, root: str, head: Mapping[str, object], fir
     """Return the folder, and the pattern of names in it, under which the first question's image is there."""
     subtype = re.sub(r"^test-\w+?(?=\d)", "test", str(head.get("data_subtype", "")))
     data = str(head.get("data_type", "mscoco"))
+    for name, value in (("data_subtype", subtype), ("data_type", data)):
+        if not _NAME.fullmatch(value):
+            raise request_error(f"{config.uri}: {name} is {one_line(value, 80)!r}; wanted is a name such as val2014")
     patterns = [f"COCO_{subtype}_{{:012d}}.jpg", f"{data}_{subtype}_{{:012d}}.png", "{:012d}.jpg", "{}.jpg", "{}.png"]
     if "image_folder" in config.columns or config.image_root is not None:
         folders = [config.columns.get("image_folder") or str(config.image_root)]

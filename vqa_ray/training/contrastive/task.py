@@ -16,8 +16,9 @@ from vqa_ray.training.contrastive.initialise import start_pairs_from
 from vqa_ray.training.contrastive.network import PairNetwork
 from vqa_ray.training.contrastive.trainer import PairTrainer
 from vqa_ray.training.contrastive.validate import pair_metrics, validate_pairs
-from vqa_ray.training.data.batch import Collate
+from vqa_ray.training.data.batch import Group
 from vqa_ray.training.data.labelled_rows import LabelledRows
+from vqa_ray.training.data.step_feed import SkippedRow
 from vqa_ray.training.start import describe_start
 from vqa_ray.training.tokenizer import question_tokenizer
 from vqa_ray.training.validation import ValidationMetrics
@@ -41,13 +42,17 @@ class ContrastiveTask:
             seed=config.seed,
         )
         self._tokenize = question_tokenizer(self._start.tokenizer, self._start.max_text_tokens)
-        self.collate: Collate = partial(
+        self._collate = partial(
             collate_pairs,
             tokenize=self._tokenize,
             steps_per_epoch=config.steps_per_epoch,
             seed=config.seed,
             pin=device.type == "cuda",
         )
+
+    def collate(self, table: pa.Table) -> tuple[list[Group], list[SkippedRow]]:
+        """See `TrainingTask`."""
+        return [group for _, group in self._collate(table)], []
 
     def validate(self, tables: Iterable[pa.Table]) -> pa.Table:
         """Return PAIR_RESULTS; see `TrainingTask`."""

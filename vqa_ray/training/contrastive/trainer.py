@@ -23,7 +23,8 @@ from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.contrastive.loss import KEYS, MAX_SCALE, contrastive_loss
 from vqa_ray.training.contrastive.network import PairNetwork
 from vqa_ray.training.data.batch import Group
-from vqa_ray.training.step import Step, Trainer
+from vqa_ray.training.group_trainer import GroupTrainer
+from vqa_ray.training.step import Step
 
 
 class PairGradients(NamedTuple):
@@ -48,7 +49,7 @@ class BatchState(NamedTuple):
     seed: int
 
 
-class PairTrainer(Trainer):
+class PairTrainer(GroupTrainer):
     """Learns by the contrastive loss, and classes beside it; see `contrastive`, `auxiliary` and `Trainer`.
 
     The learned scale stays at or below 100.
@@ -95,7 +96,9 @@ class PairTrainer(Trainer):
         # What ranks do together cannot be done again by one alone.
         self._exchanged = self._ranks > 1
         rows = sum(microbatch.rows(part) for part in parts)
-        sizes = distributed.gathered_rows(torch.tensor([[rows, len(parts)]], device=self.device), [1] * self._ranks)
+        sizes = torch.tensor([[rows, len(parts)]])
+        if self._ranks > 1:
+            sizes = distributed.gathered_rows(sizes.to(self.device), [1] * self._ranks)
         counts, most = sizes[:, 0].tolist(), int(sizes[:, 1].max())
         seed = torch.initial_seed()
         if most <= 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,10 +61,6 @@ class Group:
         moved = (self.pixels, self.input_ids, self.targets, self.attributes)
         pixels, ids, targets, attributes = (tensor.to(device, non_blocking=True) for tensor in moved)
         return Group(pixels, ids, mask, targets, attributes)
-
-
-Collate: TypeAlias = Callable[[pa.Table], list[tuple[npt.NDArray[np.int64], Group]]]
-"""DECODED rows with TRAINING_FIELDS, none in error → (row numbers int64 (N,), group) of each image size."""
 
 
 def collate(samples: Iterable[Sample], num_answers: int) -> list[Group]:

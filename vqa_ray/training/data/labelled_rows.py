@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -38,6 +39,7 @@ class LabelledRows:
         weights: list<double> (N,) in 0-1, by how much each of `answers` is right; None when they are annotators'.
         failed: rows of the input that could not be read, and are not here.
         failure: what the first of them said.
+        failures: how many of them have each error code; empty where that was not counted.
     """
 
     keys: npt.NDArray[np.int64]
@@ -49,6 +51,7 @@ class LabelledRows:
     weights: pa.ListArray | None = None
     failed: int = 0
     failure: str = ""
+    failures: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -115,7 +118,8 @@ class LabelledRows:
             raise RequestError("the input has no rows to learn from")
         table = pa.concat_tables(gathered).combine_chunks().sort_by("source_key")
         usable = is_ok(table)
-        errors = table.filter(pa.array(~usable))["error_message"]
+        failed = table.filter(pa.array(~usable))
+        errors = failed["error_message"]
         failure = one_line(errors[0].as_py()) if len(errors) else ""
         if len(errors) == table.num_rows:
             raise RequestError(f"none of the {table.num_rows} rows can be read; the first says: {failure}")
@@ -133,6 +137,7 @@ class LabelledRows:
             weights=weights,
             failed=len(errors),
             failure=failure,
+            failures=dict(sorted(Counter(failed["error_code"].to_pylist()).items())),
         )
         return replace(rows, answer_types=_types(rows)) if rows.answer_types.null_count else rows
 
@@ -153,7 +158,8 @@ class LabelledRows:
         if self.weights is not None:
             columns["weights"] = self.weights
         table = pa.table(columns)
-        metadata = with_metadata(table.schema, {"failed": self.failed, "failure": self.failure}).metadata
+        facts = {"failed": self.failed, "failure": self.failure, "failures": dict(self.failures)}
+        metadata = with_metadata(table.schema, facts).metadata
         write_table_atomic(uri, table.replace_schema_metadata(metadata))
 
     @classmethod
@@ -176,7 +182,13 @@ class LabelledRows:
             weights=columns.get("weights"),
             failed=int(str(metadata["failed"])),
             failure=str(metadata["failure"]),
+            failures=_counts(metadata.get("failures")),
         )
+
+
+def _counts(stored: object) -> dict[str, int]:
+    """Read numbers by error code; none in what earlier versions wrote."""
+    return {str(code): int(number) for code, number in stored.items()} if isinstance(stored, dict) else {}
 
 
 def _array(column: pa.ChunkedArray) -> pa.Array:

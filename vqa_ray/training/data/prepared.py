@@ -9,12 +9,15 @@ import numpy as np
 
 from vqa_ray.errors import RequestError
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
-from vqa_ray.training.config import VQA, Task
+from vqa_ray.training.config import CHAT, CONTRASTIVE, VQA, Task
 from vqa_ray.training.data.label_notes import learnt_answers, unlabelled, unmatched, unused
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.schedule import RowSchedule, ScheduleConfig
 from vqa_ray.training.data.targets import Targets, auxiliary_classes, auxiliary_targets, caption_targets, soft_targets
 from vqa_ray.training.data.vocabulary import build_vocabulary, usual_min_count
+
+_LABEL: Mapping[Task, str] = {VQA: "an answer", CONTRASTIVE: "a caption", CHAT: "a conversation"}
+_LABELS: Mapping[Task, str] = {VQA: "answers", CONTRASTIVE: "captions", CHAT: "conversations"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def split_validation(
         held_out = validation
     is_wanted = validation is not None or config.validation_fraction > 0
     if is_wanted and held_out.unanswered == len(held_out):
-        raise RequestError(f"{label}: no rows with {_labels(config.task)} to validate on")
+        raise RequestError(f"{label}: no rows with {_LABELS[config.task]} to validate on")
     return rows, held_out
 
 
@@ -129,7 +132,7 @@ def choose_vocabulary(rows: LabelledRows, config: DataConfig, label: str) -> Ans
     """
     if config.task != VQA:
         if rows.unanswered == len(rows):
-            raise RequestError(f"{label}: none of the {len(rows)} rows to train on has a caption")
+            raise RequestError(f"{label}: none of the {len(rows)} rows to train on has {_LABEL[config.task]}")
         return None
     least = config.min_answer_count or usual_min_count(rows)
     return config.vocabulary or build_vocabulary(rows, min_count=least, max_answers=config.max_answers)
@@ -196,7 +199,3 @@ def data_notes(
     if given_vocabulary is not None:
         notes += [f"--vocabulary {given_vocabulary}: {note}" for note in unused(training.rows, vocabulary)]
     return tuple(notes)
-
-
-def _labels(task: Task) -> str:
-    return "answers" if task == VQA else "captions"

@@ -8,13 +8,15 @@ from typing import Literal, TypeAlias
 import pyarrow as pa
 from pyarrow import types
 
+from vqa_ray.conversation.conversation import CONVERSATION
 from vqa_ray.readers import EarlierRun, InputConfig, Source, open_source
 from vqa_ray.readers.columns import is_text, plain
+from vqa_ray.readers.conversations import open_conversations
 from vqa_ray.readers.source import join_names, request_error
 
 # What a column of truth holds in each row: what several people said, one answer, or answers with their weights; or what
-# the image is described by.
-Truth: TypeAlias = Literal["annotators", "answer", "weighted", "captions"]
+# the image is described by; or a conversation about images.
+Truth: TypeAlias = Literal["annotators", "answer", "weighted", "captions", "conversation"]
 
 TRUTH_COLUMNS = ("annotator_answers", "answer", "label", "labels")
 ANSWER_TYPE = "answer_type"
@@ -52,6 +54,8 @@ class TrainingSource:
     @property
     def images(self) -> Source:
         """What is trained on: the same rows and keys, with images and captions, without right answers."""
+        if self.kind == "conversation":
+            return self.source
         return self.source.with_labels(() if self.captions is None else (self.captions,))
 
     @property
@@ -146,6 +150,23 @@ def open_caption_source(
     _check(column, given, "string, or list<string>: several captions of an image", is_text(given) or is_list, config)
     _check_auxiliary(source, auxiliary)
     return TrainingSource(source.with_labels((column, *auxiliary)), column, "captions", None, auxiliary)
+
+
+def open_conversation_source(
+    config: InputConfig, truth: str | None = None, earlier: EarlierRun | None = None
+) -> TrainingSource:
+    """Open an input of conversations, or of questions and answers.
+
+    Args:
+        config: what to read; see `open_conversations`.
+        truth: the column with the answers of questions.
+        earlier: what the output knows of the input.
+
+    Raises:
+        RequestError: see `open_conversations`.
+    """
+    source = open_conversations(config, truth, earlier)
+    return TrainingSource(source, CONVERSATION.name, "conversation", None, ())
 
 
 def _no_truth(source: Source, candidates: tuple[str, ...], truth: str | None) -> str:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from vqa_ray import schema
 from vqa_ray.errors import RunError
-from vqa_ray.training.data.batch import Collate, Group
 from vqa_ray.training.prefetch import Prefetcher
 
 _STEPS_AHEAD = 2
+
+G = TypeVar("G")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,12 @@ class SkippedRow:
     message: str | None
 
 
+Collate: TypeAlias = Callable[[pa.Table], tuple[Sequence[G], Sequence[SkippedRow]]]
+"""DECODED rows with TRAINING_FIELDS, none in error → groups for a `Trainer`, and the rows that none of them holds."""
+
+
 @dataclass(frozen=True, slots=True)
-class StepBatch:
+class StepBatch(Generic[G]):
     """This process's rows of one step.
 
     Attributes:
@@ -37,11 +43,11 @@ class StepBatch:
     """
 
     step: int
-    groups: list[Group]
-    skipped: list[SkippedRow]
+    groups: Sequence[G]
+    skipped: Sequence[SkippedRow]
 
 
-class StepBatches(Prefetcher[StepBatch]):
+class StepBatches(Prefetcher[StepBatch[G]]):
     """Every step of a range exactly once, in order, also those of which no row came here.
 
     Steps are put together in a background thread, at most two ahead; to be used in a `with` block, see `Prefetcher`.
@@ -56,18 +62,18 @@ class StepBatches(Prefetcher[StepBatch]):
             the range.
     """
 
-    def __init__(self, tables: Iterable[pa.Table], collate: Collate, steps: range) -> None:
+    def __init__(self, tables: Iterable[pa.Table], collate: Collate[G], steps: range) -> None:
         super().__init__(_fed_steps(tables, collate, steps), _STEPS_AHEAD)
 
 
-def _fed_steps(tables: Iterable[pa.Table], collate: Collate, steps: range) -> Generator[StepBatch, None, None]:
+def _fed_steps(tables: Iterable[pa.Table], collate: Collate[G], steps: range) -> Generator[StepBatch[G], None, None]:
     for step, parts in rows_by_step(tables, steps):
         if not parts:
             yield StepBatch(step, [], [])
             continue
         usable, skipped = set_aside(pa.concat_tables(parts))
-        groups = [group for _, group in collate(usable)]
-        yield StepBatch(step, groups, skipped)
+        groups, failed = collate(usable)
+        yield StepBatch(step, groups, [*skipped, *failed])
 
 
 def rows_by_step(tables: Iterable[pa.Table], steps: range) -> Iterator[tuple[int, list[pa.Table]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -42,11 +42,11 @@ class ExtractLabels:
         is_weighted = self._kind == "weighted"
         columns: dict[str, object] = {
             "source_key": table["source_key"],
-            "image_key": [_image_key(image_id) for image_id in table["image_id"].to_pylist()],
-            "question": [questions[0] if questions else None for questions in table["questions"].to_pylist()],
+            "image_key": self._image_keys(table),
+            "question": self._questions(table),
             "answers": [answers for answers, _, _ in truth],
             "weights": [weights if is_weighted else None for _, weights, _ in truth],
-            # Captions are not told apart by what they are about.
+            # Captions are not distinguished by what they are about.
             "answer_type": [CAPTION if self._kind == "captions" else (kind or "").strip() or None for kind in kinds],
             "auxiliary": [[column[row] for column in others] for row in range(table.num_rows)],
             **{field.name: table[field.name] for field in schema.STATUS},
@@ -61,6 +61,19 @@ class ExtractLabels:
             if truth[row][2]
         }
         return schema.mark_failed(pa.Table.from_arrays(arrays, schema=LABELS), failures)
+
+    def _image_keys(self, table: pa.Table) -> list[int | None]:
+        """Return what tells images apart; of a conversation without any, the row itself."""
+        keys = [_image_key(image_id) for image_id in table["image_id"].to_pylist()]
+        if self._kind != "conversation":
+            return keys
+        rows = table["source_key"].to_pylist()
+        return [row if key is None else key for key, row in zip(keys, rows, strict=True)]
+
+    def _questions(self, table: pa.Table) -> list[str | None]:
+        if self._kind == "conversation":
+            return [cells[-2]["text"] if cells else None for cells in table[self._truth].to_pylist()]
+        return [questions[0] if questions else None for questions in table["questions"].to_pylist()]
 
 
 # Answers, their weights, and what is wrong with them.
@@ -88,11 +101,16 @@ def _captions(value: object) -> _Taken:
     return captions_of(value), [], ""
 
 
+def _last_answer(cells: Sequence[Mapping[str, str]] | None) -> _Taken:
+    return [cells[-1]["text"]] if cells else [], [], ""
+
+
 _TAKE: Mapping[Truth, Callable[..., _Taken]] = {
     "annotators": _annotators,
     "answer": _answer,
     "weighted": _weighted,
     "captions": _captions,
+    "conversation": _last_answer,
 }
 
 

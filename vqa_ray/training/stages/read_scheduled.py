@@ -11,6 +11,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from vqa_ray import schema
+from vqa_ray.conversation.conversation import CONVERSATION
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.keys import Keys
 from vqa_ray.process import release_memory
@@ -57,11 +58,12 @@ class ReadScheduled:
         return read * self.rows // there if there > self.rows else read
 
     def __call__(self) -> Iterator[pa.Table]:
-        """Yield tables of READ and the fields of training, in the order of the schedule.
+        """Yield tables of READ, of `CONVERSATION` where there are such, and of the fields of training.
 
-        A table has at most 256 rows and 8 MiB, but for a larger row. A row that is not found again comes as an error.
+        They come in the order of the schedule. A table has at most 256 rows and 8 MiB, but for a larger row. A row that
+        is not found again comes as an error.
         """
-        arrived = _Arrived(self._in_order())
+        arrived = _Arrived(self._in_order(), self._form)
         begin = 0
         for rows in self.planned.windows.tolist():
             for first, table in _shuffled(arrived.take(rows), self.planned.keys[begin : begin + rows]):
@@ -75,11 +77,16 @@ class ReadScheduled:
             first, stop = shard.index << schema.ROW_BITS, (shard.index + 1) << schema.ROW_BITS
             keys = self.planned.keys[(self.planned.keys >= first) & (self.planned.keys < stop)]
             ascending = np.sort(keys)
-            yield from _complete(self._read(shard, ascending), shard, ascending)
+            yield from _complete(self._read(shard, ascending), shard, ascending, self._form)
 
     def _read(self, shard: Shard, keys: Keys) -> Iterator[pa.Table]:
         for table in read_shard(self.source, shard, keys.tolist()):
-            yield table if self.captions is None else with_captions(table, self.captions)
+            yield table.select(self._form.names) if self.captions is None else with_captions(table, self.captions)
+
+    @property
+    def _form(self) -> pa.Schema:
+        """The columns that are read."""
+        return schema.with_kept(schema.READ, (CONVERSATION,) if self.source.config.conversations else ())
 
     def _with_training(self, table: pa.Table, first: int) -> pa.Table:
         rows = slice(first, first + table.num_rows)
@@ -94,7 +101,7 @@ class ReadScheduled:
             _lists(offsets, pa.array(planned.targets.weights[labels])),
             _lists(np.arange(len(classes) + 1) * classes.shape[1], pa.array(classes.reshape(-1))),
         )
-        return pa.Table.from_arrays([*table.columns, *added], schema=SCHEMA)
+        return pa.Table.from_arrays([*table.columns, *added], schema=schema.with_kept(table.schema, TRAINING_FIELDS))
 
 
 def scheduled_reads(source: Source, parts: Sequence[ScheduledRows], captions: str | None = None) -> list[ReadScheduled]:
@@ -112,9 +119,9 @@ def scheduled_reads(source: Source, parts: Sequence[ScheduledRows], captions: st
 class _Arrived:
     """A stream of tables, of which any number of rows can be taken."""
 
-    def __init__(self, tables: Iterator[pa.Table]) -> None:
+    def __init__(self, tables: Iterator[pa.Table], form: pa.Schema) -> None:
         self._tables = tables
-        self._rest = schema.READ.empty_table()
+        self._rest = form.empty_table()
 
     def take(self, rows: int) -> pa.Table:
         """Return the next rows."""
@@ -129,7 +136,7 @@ class _Arrived:
         return pa.concat_tables(held)
 
 
-def _complete(tables: Iterator[pa.Table], shard: Shard, keys: Keys) -> Iterator[pa.Table]:
+def _complete(tables: Iterator[pa.Table], shard: Shard, keys: Keys, form: pa.Schema) -> Iterator[pa.Table]:
     """Yield the rows with these keys, int64 (N,) ascending, each once and in order."""
     done = 0
     for table in tables:
@@ -138,7 +145,7 @@ def _complete(tables: Iterator[pa.Table], shard: Shard, keys: Keys) -> Iterator[
         done = end
         if done == len(keys):
             return
-    yield _with_lost(schema.READ.empty_table(), keys[done:], shard)
+    yield _with_lost(form.empty_table(), keys[done:], shard)
 
 
 def _with_lost(table: pa.Table, keys: Keys, shard: Shard) -> pa.Table:
@@ -146,7 +153,7 @@ def _with_lost(table: pa.Table, keys: Keys, shard: Shard) -> pa.Table:
     if not len(lost):
         return table
     rows = [{"source_key": key, "row_id": key, **schema.error_cells(_lost(shard, key))} for key in lost.tolist()]
-    return pa.concat_tables([table, pa.Table.from_pylist(rows, schema.READ)]).sort_by("source_key")
+    return pa.concat_tables([table, pa.Table.from_pylist(rows, table.schema)]).sort_by("source_key")
 
 
 def _lost(shard: Shard, key: int) -> RowError:

@@ -6,15 +6,12 @@ peft knows no defaults for ViLT: query and value are adapted, as in the paper, a
 from __future__ import annotations
 
 import copy
-import re
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from vqa_ray.training.config import LoraConfig
+from vqa_ray.training.peft_models import older_names, split_reference
 
 _TARGETS = ["query", "value"]
 _TRAINED_WHOLE = ["classifier"]
@@ -37,22 +34,14 @@ def adapt(model: Any, config: LoraConfig, *, seed: int = 0) -> Any:
         target_modules=list(_TARGETS),
         modules_to_save=list(_TRAINED_WHOLE),
     )
-    with torch.random.fork_rng(devices=[]), _older_names():
+    with torch.random.fork_rng(devices=[]), older_names():
         torch.manual_seed(seed)
         adapted = peft.get_peft_model(model, adapters)
-    name, revision = _split(config.base)
+    name, revision = split_reference(config.base)
     adapted.peft_config["default"].base_model_name_or_path = name
     if revision:
         adapted.peft_config["default"].revision = revision
     return adapted
-
-
-def _split(base: str | None) -> tuple[str | None, str]:
-    """Return name and revision of `org/name@revision`; anything else as it is."""
-    if base is None or not re.fullmatch(r"[\w.-]+/[\w.-]+@[\w./-]+", base):
-        return base, ""
-    name, _, revision = base.partition("@")
-    return name, revision
 
 
 def is_adapted(model: Any) -> bool:
@@ -62,13 +51,5 @@ def is_adapted(model: Any) -> bool:
 
 def merged(model: Any) -> Any:
     """Copy the model as a plain `ViltForQuestionAnswering`, the adapters added to its weights."""
-    with _older_names():
+    with older_names():
         return copy.deepcopy(model).merge_and_unload()
-
-
-@contextmanager
-def _older_names() -> Iterator[None]:
-    """Silence a warning: peft asks transformers for a property by its former name."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
-        yield

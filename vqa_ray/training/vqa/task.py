@@ -11,8 +11,9 @@ import torch
 from vqa_ray.models.layers.device import choose_dtype
 from vqa_ray.models.vilt.network import ViltNetwork
 from vqa_ray.training.config import TrainingConfig
-from vqa_ray.training.data.batch import Collate, collate_table
+from vqa_ray.training.data.batch import Group, collate_table
 from vqa_ray.training.data.labelled_rows import LabelledRows
+from vqa_ray.training.data.step_feed import SkippedRow
 from vqa_ray.training.start import describe_start
 from vqa_ray.training.tokenizer import question_tokenizer
 from vqa_ray.training.validation import ValidationMetrics
@@ -44,9 +45,13 @@ class VqaTask:
             seed=config.seed,
         )
         self._tokenize = question_tokenizer(start.tokenizer, start.max_text_tokens)
-        self.collate: Collate = partial(
+        self._collate = partial(
             collate_table, tokenize=self._tokenize, num_answers=len(self._labels), pin=device.type == "cuda"
         )
+
+    def collate(self, table: pa.Table) -> tuple[list[Group], list[SkippedRow]]:
+        """See `TrainingTask`."""
+        return [group for _, group in self._collate(table)], []
 
     def validate(self, tables: Iterable[pa.Table]) -> pa.Table:
         """Return RESULTS; see `TrainingTask`."""

@@ -13,7 +13,7 @@ from vqa_ray.training import microbatch
 from vqa_ray.training.auxiliary import auxiliary_heads, auxiliary_loss
 from vqa_ray.training.config import OptimizerConfig
 from vqa_ray.training.data.batch import Group
-from vqa_ray.training.step import Trainer
+from vqa_ray.training.group_trainer import GroupTrainer
 
 
 def vqa_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class TrainedNetwork(nn.Module):
         return (logits, *(head(pooled) for head in self.auxiliary))
 
 
-class VqaTrainer(Trainer):
+class VqaTrainer(GroupTrainer):
     """Learns right answers: binary cross-entropy over the vocabulary, and classes beside it.
 
     Args:

@@ -100,11 +100,11 @@ def test_a_host_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         ("nohost.invalid:6379", "no such host"),
         ("garbage", "wanted host:port of the cluster's head (6379), auto or local"),
         ("head:99999", "wanted host:port"),
-        ("http://head:8265", "http://… is for `ray job submit`"),
+        ("http://head:8265", "http://… is for `vqa-ray submit`"),
         ("s3://bucket", "wanted host:port"),
         (
             "ray://nohost.invalid:10001",
-            "--address nohost.invalid:6379; from elsewhere: ray job submit --address http://",
+            "--address nohost.invalid:6379; from elsewhere: vqa-ray submit --address http://",
         ),
         ("ray://head", "wanted host:port"),
     ],

@@ -10,8 +10,8 @@ from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError, UserC
 from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 
-from vqa_ray.errors import RequestError, RunError
-from vqa_ray.jobs.runtime.cluster.failures import reason
+from vqa_ray.errors import OutageError, RequestError, RunError
+from vqa_ray.jobs.runtime.cluster.failures import reason, typed_failure
 from vqa_ray.jobs.runtime.execute import _translated
 
 _MEMORY = "Task was killed due to the node running low on memory.\nRefer to the documentation on how to address it."
@@ -79,6 +79,14 @@ def test_a_refusal_of_a_worker_is_a_wrong_request() -> None:
     assert isinstance(_translated(of_task(RequestError("model m: damaged"))), RequestError)
 
 
+def test_an_outage_that_a_worker_met_is_one() -> None:
+    outage = typed_failure(of_task(OutageError("s3://b has been down\nFailed to apply UDF transform after 1/4")))
+    assert isinstance(outage, OutageError)
+    assert str(outage) == "s3://b has been down"
+    failed = WorkerGroupError("advice", {0: UserExceptionWithTraceback(OutageError("s3://b is down"), "…")})
+    assert str(typed_failure(failed)) == "s3://b is down"
+
+
 def test_an_error_that_causes_itself_ends() -> None:
     error = RuntimeError("round")
     error.__cause__ = error
@@ -89,3 +97,13 @@ def test_causes_survive_the_way_between_processes() -> None:
     failed = WorkerGroupError("advice", {0: UserExceptionWithTraceback(ValueError("nan"), "…")})
     assert reason(pickle.loads(pickle.dumps(failed))) == "ValueError: nan"
     assert ray.exceptions.OutOfMemoryError is OutOfMemoryError
+
+
+def test_a_refusal_of_a_store_comes_with_what_to_do() -> None:
+    text = "Traceback …\nClientError: An error occurred (ExpiredToken) when calling the GetObject operation: expired"
+    failed = of_task(PermissionError("The token has expired."))
+    failed.args = (text,)
+    assert reason(RayTaskError("read", f"{text}\nPermissionError: The token has expired.", failed.cause)) == (
+        "PermissionError: The token has expired: check or renew the credentials "
+        "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)"
+    )

@@ -12,7 +12,7 @@ from vqa_ray.pipelines.replaced import replaced
 # In a process of its own: the Ray of the other tests was started in another way.
 _RUN = """
 import json, pathlib
-import ray
+import psutil, ray
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 
 class Doubled:
@@ -35,15 +35,19 @@ with connect_ray(None) as cluster:
             found.append(name)
         except ValueError:
             pass
+    me = psutil.Process()
+    sockets = [one for process in (me, *me.children(recursive=True)) for one in process.net_connections("inet")]
+    listening = {one.laddr.ip.removeprefix("::ffff:") for one in sockets if one.status == psutil.CONN_LISTEN}
     logs = pathlib.Path(ray._private.worker._global_node.get_logs_dir_path())
-    print(json.dumps([total, found, sorted(path.name for path in logs.glob("dashboard.*")), cluster.cores]))
+    dashboards = sorted(path.name for path in logs.glob("dashboard.*"))
+    print(json.dumps([total, found, dashboards, sorted(listening), cluster.cores]))
 """
 
 
-def test_a_local_run_starts_no_helper_actors_and_no_dashboard() -> None:
+def test_a_local_run_starts_no_helper_actors_and_no_dashboard_and_listens_on_loopback_alone() -> None:
     done = subprocess.run([sys.executable, "-c", _RUN], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("[380, [], [], "), done.stdout
+    assert done.stdout.splitlines()[-1].startswith('[380, [], [], ["127.0.0.1"], '), done.stdout
 
 
 class Owner:

@@ -271,8 +271,8 @@ def test_out_of_memory_halves_the_pass_and_loses_nothing(engine: Blip2, monkeypa
 
     monkeypatch.setattr(engine.backbone, "prefill", tight_prefill)
     monkeypatch.setattr(engine.backbone, "encode", tight_encode)
-    monkeypatch.setattr(engine, "_tokens_per_pass", engine._tokens_per_pass)
-    monkeypatch.setattr(engine, "_images_per_group", engine._images_per_group)
+    monkeypatch.setattr(engine.passes, "tokens_per_pass", engine.passes.tokens_per_pass)
+    monkeypatch.setattr(engine.passes, "images_per_group", engine.passes.images_per_group)
     again = engine.answer(images, asked, 1)
     assert max(sizes) > 3
     assert [[a.answers[0][0] for a in row] for row in again] == [[a.answers[0][0] for a in row] for row in wanted]

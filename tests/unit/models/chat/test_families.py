@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
+from tests.helpers.pillow_processors import with_pillow
 from tests.helpers.tiny_chat import FAMILIES as SMALL
 from tests.helpers.tiny_chat import QUESTIONS, random_images, save_chat
 from tests.helpers.tiny_families import BUILDERS, tiny_family
@@ -74,6 +75,7 @@ def prompt(processor: Any, question: str) -> str:
 
 
 # The image processors of GLM make an array of tensors.
+@with_pillow
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("name", sorted(BUILDERS))
 def test_a_family_answers_as_stock_generate_does(name: str, tmp_path: Path) -> None:

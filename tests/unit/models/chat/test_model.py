@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
+from tests.helpers.pillow_processors import with_pillow
 from tests.helpers.tiny_chat import FAMILIES, QUESTIONS, random_images, save_tiny_chat, tiny_chat
 from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.images.resize import resize
@@ -108,6 +109,7 @@ def texts(answers: Any) -> list[str]:
     return [answer.answers[0][0] for per_image in answers for answer in per_image]
 
 
+@with_pillow
 def test_equals_stock_generate_on_50_mixed_pairs(model: ChatModel, family: str) -> None:
     images = random_images(10)
     found = texts(model.answer(images, [QUESTIONS] * 10, 1))
@@ -140,6 +142,7 @@ def test_several_questions_are_answered_as_if_alone(model: ChatModel) -> None:
             assert alone.answers[0][1] == pytest.approx(answer.answers[0][1], abs=1e-4)
 
 
+@with_pillow
 @pytest.mark.parametrize(
     "choices", [("yes", "no"), ("red", "green and blue", "a big dog on the left"), ("yes", "", "🐕")]
 )
@@ -161,6 +164,7 @@ def test_scores_of_choices_equal_brute_force(model: ChatModel, family: str, choi
     assert model.known_choices(choices) == [bool(choice) for choice in choices]
 
 
+@with_pillow
 def test_score_of_an_answer_is_the_mean_log_probability_of_its_tokens(model: ChatModel, family: str) -> None:
     for image in random_images(5, seed=11):
         ((answer,),) = model.answer([image], [[QUESTIONS[1]]], 1)
@@ -244,6 +248,7 @@ def test_an_image_is_read_once_however_many_its_questions(model: ChatModel, monk
     assert len(seen) == 1
 
 
+@with_pillow
 def test_a_repetition_penalty_of_the_checkpoint_is_kept(directories: Any, family: str, tmp_path: Path) -> None:
     directory = shutil.copytree(directories(family), tmp_path / "model")
     settings = json.loads((directory / "generation_config.json").read_text())
@@ -257,6 +262,7 @@ def test_a_repetition_penalty_of_the_checkpoint_is_kept(directories: Any, family
     assert found != [stock(family).answer(*pair) for pair in pairs]
 
 
+@with_pillow
 @pytest.mark.parametrize("family", ["llava", "idefics2"])
 def test_no_token_is_written_twice_where_the_checkpoint_says_so(directories: Any, family: str, tmp_path: Path) -> None:
     directory = shutil.copytree(directories(family), tmp_path / "model")

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
+from tests.helpers.pillow_processors import with_pillow
 from tests.helpers.tiny_chat import QUESTIONS, random_images, save_chat
 from tests.helpers.tiny_families import tiny_family
 from vqa_ray.errors import ErrorCode, RequestError, RowError
@@ -88,6 +89,7 @@ def pairs() -> tuple[list[Image], list[list[str]]]:
     return random_images(12, seed=5), [list(QUESTIONS[: 1 + number % 5]) for number in range(12)]
 
 
+@with_pillow
 def test_tokens_and_scores_equal_stock_generate_on_mixed_pairs(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     model, processor, directory = built
     engine = load(directory)
@@ -117,6 +119,7 @@ def test_tokens_and_scores_equal_stock_generate_on_mixed_pairs(built: Built, mon
         assert one.answers[0][1] == pytest.approx(together.answers[0][1], rel=1e-3)
 
 
+@with_pillow
 def test_choices_score_as_full_forward_passes_do(built: Built) -> None:
     model, processor, directory = built
     engine = load(directory)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,15 @@ from transformers import AutoConfig
 
 from tests.helpers.tiny_chat import QUESTIONS, random_images, save_tiny_chat
 from vqa_ray.errors import RequestError
+from vqa_ray.models.chat.kept_answers import KeptAnswers
 from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.chat.processor import ChatProcessor
-from vqa_ray.models.chat.vllm_engine import Continuation, VllmImages, VllmPrompt, _first_of_each_image
+from vqa_ray.models.chat.vllm_engine import Continuation, VllmEngine, VllmImages, VllmPrompt, _first_of_each_image
 from vqa_ray.models.chat.vllm_model import VllmModel
 from vqa_ray.models.chat.vllm_options import gpus_per_engine, parse_engine_options
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
+from vqa_ray.stages.model_stage import bisect_failures
 
 NEW_TOKENS = 8
 GENERATION = GenerationConfig(max_new_tokens=NEW_TOKENS, caption_max_new_tokens=NEW_TOKENS)
@@ -159,6 +163,7 @@ def test_a_question_that_is_too_long_is_cut_as_by_our_own_engine(directories: An
         ("max_model_len", "wanted KEY=VALUE"),
         ("model=x", "model is decided by --model"),
         ("mm_processor_kwargs={max_pixels: 9}", "mm_processor_kwargs is decided by --max-pixels"),
+        ("structured_outputs_config={backend: xgrammar}", "structured_outputs_config is decided by --schema"),
         ("dtype=half", "dtype is decided by --dtype"),
         ("limits={a: ", "cannot be read as YAML"),
         ("max_modellen=3", r"has no option max_modellen; did you mean max_model_len"),
@@ -227,6 +232,41 @@ def test_a_prompt_that_fails_keeps_no_other_waiting() -> None:
         answered.append(prompt.index)
         return prompt.index
 
-    with pytest.raises(ValueError, match="too long"):
-        asyncio.run(_first_of_each_image(prompts, request))
-    assert answered == [1]
+    refused, other = asyncio.run(_first_of_each_image(prompts, request))
+    assert (str(refused), other, answered) == ("too long", 1, [1])
+
+
+def test_prompts_beside_a_refused_one_are_answered_once() -> None:
+    sent: list[str] = []
+    kept = KeptAnswers()
+
+    def answer(prompts: Sequence[str]) -> list[str]:
+        def call(numbers: Sequence[int]) -> list[str | BaseException]:
+            sent.extend(prompts[number] for number in numbers)
+            return [ValueError("refused") if prompts[n] == "bad" else prompts[n].upper() for n in numbers]
+
+        return kept.ask(prompts, call)
+
+    results, failures = bisect_failures(
+        lambda rows: answer([["a", "b", "bad", "a", "c"][row] for row in rows]), range(5)
+    )
+    assert results == {0: "A", 1: "B", 3: "A", 4: "C"}
+    assert failures[2].message == "ValueError: refused"
+    assert Counter(each for each in sent if each != "bad") == {"a": 2, "b": 1, "c": 1}, "twice in the first call"
+
+
+def test_many_following_tokens_are_asked_for_in_parts() -> None:
+    parts: list[list[int]] = []
+
+    async def last(ids: Sequence[int], image: object, params: Mapping[str, Any]) -> Any:
+        wanted = params["logprob_token_ids"]
+        parts.append(wanted)
+        told = {token: SimpleNamespace(logprob=-float(token)) for token in wanted}
+        return SimpleNamespace(outputs=[SimpleNamespace(logprobs=[told])])
+
+    engine = object.__new__(VllmEngine)
+    engine._last = last  # type: ignore[method-assign]
+    prompt = VllmPrompt(0, VllmImages((), ("a",), (1, 1)), (7,))
+    found = asyncio.run(engine._following(prompt, (), list(range(300))))
+    assert found == {token: -float(token) for token in range(300)}
+    assert [len(part) for part in parts] == [128, 128, 44]

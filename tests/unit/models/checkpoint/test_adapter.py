@@ -9,14 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.helpers import tiny_chat
 from tests.helpers.hub import hub_server
 from tests.helpers.tiny import ANSWERS, SHAPE, random_images, save_tiny_vilt, tiny_model
+from tests.helpers.tiny_adapter import merge, save_adapter
 from tests.helpers.weights import to_pickles
-from vqa_ray.errors import ModelLoadError
+from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
+from vqa_ray.models.chat.vllm_adapter import adapter_options
+from vqa_ray.models.chat.vllm_adapter import check_adapter as check_vllm_adapter
+from vqa_ray.models.checkpoint.adapter import adapter_of
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.training.config import LoraConfig
@@ -151,7 +155,7 @@ def test_a_missing_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     adapter = write(tmp_path / "adapter", str(save_tiny_vilt(tmp_path / "base")))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModelLoadError, match=r"needs a package that is missing: pip install 'vqa-ray\[lora\]'"):
-        Checkpoint.open(str(adapter))
+        ModelOptions(str(adapter)).check()
 
 
 def test_an_adapter_of_another_network_is_told(tmp_path: Path) -> None:
@@ -189,3 +193,76 @@ def test_an_adapter_of_a_chat_model_brings_nothing_but_itself(tmp_path: Path, pi
     )
     assert [row.answers[0][0] for row in first[0]] == [row.answers[0][0] for row in second[0]]
     assert first != plain
+
+
+def chat_answers(reference: Path, lora: str | None = None) -> list[str]:
+    options = ModelOptions(str(reference), device="cpu", dtype="float32", max_new_tokens=5, lora=lora)
+    answered = options.load().answer(tiny_chat.random_images(2), QUESTIONS * 2, 1)
+    return [answer.answers[0][0] for row in answered for answer in row]
+
+
+def test_an_adapter_put_on_a_model_is_the_merged_model(tmp_path: Path) -> None:
+    base = tiny_chat.save_tiny_chat(tmp_path / "base", "qwen2_vl")
+    adapter = save_adapter(tmp_path / "adapter", base)
+    merged = merge(tmp_path / "merged", base, adapter)
+    plain = chat_answers(base)
+    assert chat_answers(base, f"mine={adapter}") == chat_answers(merged) != plain
+    opened = Checkpoint.open(str(base), lora=f"mine={adapter}")
+    assert opened.notes[-1] == f"model {base}: with the LoRA adapter mine of {adapter}"
+    assert ModelOptions.of(opened).lora == f"mine={adapter}", "workers put it on too"
+    other = Checkpoint.open(str(base), lora=str(save_adapter(tmp_path / "other", base, seed=1)))
+    assert len({opened.fingerprint, other.fingerprint, Checkpoint.open(str(base)).fingerprint}) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda adapter, base: (adapter / "adapter_config.json").unlink(), "no LoRA adapter; wanted a directory with"),
+        (lambda adapter, base: (adapter / "adapter_model.safetensors").unlink(), "an adapter without weights"),
+        (lambda adapter, base: _set_rank(adapter, 8), r"adapter_config.json states rank 8, the weights of .* rank 2"),
+        (
+            lambda adapter, base: _widen(adapter),
+            r"trained on another model: .*q_proj is 32 x 48 there, and 32 x 32",
+        ),
+        (lambda adapter, base: _set_rank(adapter, 2, peft_type="IA3"), "of the kind 'IA3'"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused_before_any_weights_are_read(
+    tmp_path: Path, change: Callable[[Path, Path], None], message: str
+) -> None:
+    base = tiny_chat.save_tiny_chat(tmp_path / "base", "qwen2_vl")
+    adapter = save_adapter(tmp_path / "adapter", base)
+    change(adapter, base)
+    with pytest.raises(ModelLoadError, match=rf"^--lora mine=.*{message}"):
+        Checkpoint.open(str(base), lora=f"mine={adapter}")
+
+
+def test_models_without_weights_take_no_adapter(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="--lora a=b: model fake has no weights here"):
+        Checkpoint.open("fake:", lora="a=b")
+    with pytest.raises(ModelLoadError, match="--lora a=nowhere: model nowhere"):
+        Checkpoint.open(str(tiny_chat.save_tiny_chat(tmp_path / "base", "qwen2_vl")), lora="a=nowhere")
+
+
+def test_what_vllm_cannot_adapt_is_refused(tmp_path: Path) -> None:
+    base = tiny_chat.save_tiny_chat(tmp_path / "base", "qwen2_vl")
+    fits = Checkpoint.open(str(base), lora=str(save_adapter(tmp_path / "adapter", base)))
+    check_vllm_adapter(fits, "--engine vllm")
+    assert adapter_options(adapter_of(fits.directory)) == {"enable_lora": True, "max_loras": 1, "max_lora_rank": 8}
+    vision = Checkpoint.open(str(base), lora=str(save_adapter(tmp_path / "vision", base, within="visual")))
+    with pytest.raises(RequestError, match=r"changes model.visual.layers.0.*vLLM adapts the language model alone"):
+        check_vllm_adapter(vision, "--engine vllm")
+    large = Checkpoint.open(str(base), lora=str(save_adapter(tmp_path / "large", base, rank=600)))
+    with pytest.raises(RequestError, match="has rank 600, and vLLM takes at most 512"):
+        check_vllm_adapter(large, "--engine vllm")
+
+
+def _set_rank(adapter: Path, rank: int, **more: str) -> None:
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"r": rank, **more}))
+
+
+def _widen(adapter: Path) -> None:
+    file = adapter / "adapter_model.safetensors"
+    tensors = {name: torch.zeros(2, 48) if "lora_A" in name else each for name, each in load_file(file).items()}
+    save_file(tensors, file)

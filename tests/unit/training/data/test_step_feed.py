@@ -28,15 +28,17 @@ def tokenize(question: str) -> tuple[int, ...]:
     return tuple(len(word) for word in question.split())
 
 
-collate = partial(collate_table, tokenize=tokenize, num_answers=A)
+def collate(table: pa.Table, *, pin: bool = False) -> tuple[list[Group], list[SkippedRow]]:
+    """Groups of all rows."""
+    return [group for _, group in collate_table(table, tokenize, A, pin=pin)], []
 
 
-def fed(tables: Iterator[pa.Table] | list[pa.Table], steps: range) -> list[StepBatch]:
+def fed(tables: Iterator[pa.Table] | list[pa.Table], steps: range) -> list[StepBatch[Group]]:
     with StepBatches(tables, collate, steps) as feed:
         return list(feed)
 
 
-def plain(step: StepBatch) -> Any:
+def plain(step: StepBatch[Group]) -> Any:
     return step.step, [seen(group) for group in step.groups], step.skipped
 
 
@@ -113,6 +115,19 @@ def test_failed_rows_are_told_and_left_out() -> None:
     assert first.skipped == [SkippedRow(2, "image_missing", "row 2 is broken")]
     assert second.groups == []
     assert second.skipped == [SkippedRow(3, "image_undecodable", "row 3 is broken")]
+
+
+def test_rows_that_no_group_holds_are_told_beside_the_failed_ones() -> None:
+    too_long = SkippedRow(1, "row_malformed", "too long")
+
+    def without_first(rows: pa.Table) -> tuple[list[Group], list[SkippedRow]]:
+        return collate(rows.slice(1))[0], [too_long]
+
+    table = table_of([row_of(1, 0), row_of(2, 0), failed_row(3, 0)])
+    with StepBatches([table], without_first, range(1)) as feed:
+        (step,) = feed
+    assert [len(group.targets) for group in step.groups] == [1]
+    assert step.skipped == [SkippedRow(3, "image_undecodable", "row 3 is broken"), too_long]
 
 
 def test_no_rows_at_all_still_give_every_step() -> None:

@@ -119,7 +119,7 @@ def test_a_task_travels_small(source: Source) -> None:
 
 
 def test_rows_that_are_gone_come_back_in_error(source: Source, tmp_path: Path) -> None:
-    lines = [{"image_uri": f"/{row}.jpg", "question": "q"} for row in range(60)]
+    lines = [{"image_uri": f"{row}.jpg", "question": "q"} for row in range(60)]
     file = write_jsonl(tmp_path / "a.jsonl", lines)
     shrunk = open_at(file)
     parts = plan_of(shrunk, 25).parts(0)

@@ -1,0 +1,110 @@
+"""`vqa-ray plan`: a sample of a command, and what it says of the whole."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import uuid
+from contextlib import suppress
+from dataclasses import asdict
+
+import typer
+
+from vqa_ray.durations import duration
+from vqa_ray.errors import RequestError, TimeSpentError
+from vqa_ray.jobs import typer_app
+from vqa_ray.jobs.commands import COMMANDS, imported
+from vqa_ray.jobs.plan.forecast import Question, Sample, forecast, lines
+from vqa_ray.jobs.plan.spec import PlanSpec
+from vqa_ray.jobs.runtime.endpoint import endpoint_of
+from vqa_ray.jobs.runtime.logs import warnings_only
+from vqa_ray.jobs.runtime.reading_time import sampling
+from vqa_ray.jobs.spec.base import RunSpec
+from vqa_ray.readers.changes.snapshot import read_snapshot
+from vqa_ray.runs import ledger
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.part_files import row_count
+from vqa_ray.runs.progress import Progress
+from vqa_ray.runs.record import RunRecord
+from vqa_ray.storage.delete import delete_directory
+from vqa_ray.storage.filesystem import exists
+from vqa_ray.types import total_usage
+
+logger = logging.getLogger(__name__)
+
+_ENDPOINT_ROWS = 200
+# Options that make something else of a command than a run over its input.
+_OTHERS = ("retry_failed", "update", "batch_file", "batch_results")
+
+
+def run(spec: PlanSpec) -> None:
+    """Run the sample, and print the plan."""
+    job = typer_app.parse(spec.job, COMMANDS)
+    if job is None:
+        return
+    name = spec.job[0]
+    if not isinstance(job, RunSpec):
+        raise RequestError(f"{name}: is not planned; wanted a command that writes a row per image, such as answer")
+    for option in _OTHERS:
+        if getattr(job, option, None):
+            raise RequestError(f"--{option.replace('_', '-')}: does not go with plan; leave it out")
+    most = spec.sample_rows
+    if most is None and endpoint_of(job) is not None:
+        most = _ENDPOINT_ROWS
+    output = f"{job.output.rstrip('/')}-plan-{uuid.uuid4().hex[:8]}"
+    limits = [each for each in (job.limit, most) if each is not None]
+    # A cache would make the sample faster than the whole, or be filled by it.
+    others = {name: None for name in ("gallery", "cache") if hasattr(job, name)}
+    sample = job.model_copy(
+        update={"output": output, "limit": min(limits, default=None), "max_error_fraction": 1.0, **others}
+    )
+    logger.info("a sample of %s runs, for %s from its first rows on …", name, duration(spec.sample_s))
+    try:
+        with sampling(spec.sample_s), warnings_only(), suppress(TimeSpentError):
+            imported(COMMANDS[name].module).run(sample)
+        plan = forecast(_sample(output, spec.sample_s), _question(spec, job, output, is_cut=most is not None))
+    finally:
+        if exists(output):
+            delete_directory(output)
+    typer.echo(json.dumps(asdict(plan), indent=2) if spec.as_json else "\n".join(lines(plan)))
+
+
+def _sample(output: str, seconds: float) -> Sample:
+    directory = RunDirectory(output)
+    progress = Progress.read(directory.progress)
+    if progress is None or progress.rows == 0:
+        raise RequestError("the sample answered no row: the input is empty, or --sample-s is too short")
+    parts = directory.part_files()
+    usage = total_usage(ledger.read(directory.usage))
+    return Sample(
+        progress,
+        seconds,
+        sum(entry.size_bytes for entry in parts),
+        sum(row_count(entry.uri) for entry in parts),
+        None if usage is None else usage.prompt_tokens + usage.completion_tokens,
+        None if usage is None else usage.cost,
+    )
+
+
+def _question(spec: PlanSpec, job: RunSpec, output: str, *, is_cut: bool) -> Question:
+    directory = RunDirectory(output)
+    record, listing, progress = (
+        RunRecord.read(directory.record),
+        read_snapshot(directory.listing()),
+        Progress.read(directory.progress),
+    )
+    rows = spec.rows
+    if rows is None and record is not None:
+        rows = record.input.get("rows")
+    if rows is None and progress is not None and not is_cut and job.limit is None:
+        rows = progress.total or progress.total_estimate
+    if spec.rows is None and job.limit is not None:
+        rows = int(min(job.limit, rows or math.inf))
+    return Question(
+        rows,
+        None if listing is None else sum(shard.size_bytes for shard in listing.shards),
+        spec.deadline_hours,
+        spec.price_per_gpu_hour,
+        spec.price_per_cpu_hour,
+    )

@@ -1,0 +1,1 @@
+"""`vqa-ray submit`: a command on a cluster, by the Jobs API of Ray."""

@@ -1,0 +1,82 @@
+"""The paths in the options of a command that is to run elsewhere: what a cluster sees of them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+
+from vqa_ray.errors import RequestError
+from vqa_ray.jobs.spec.field import Spec, extra_of, option_name
+from vqa_ray.storage.redaction import without_url_secrets
+from vqa_ray.storage.uri import redacted_uri
+
+logger = logging.getLogger(__name__)
+
+# Units of options that name files which a command reads as a whole when it starts; and those of all that may be a path.
+_READ_FIRST = ("FILE", "FILE|CLASS", "SCHEMA")
+_PATHS = (*_READ_FIRST, "URI", "DIR", "MODEL", "RUN", "INDEX", "RESULTS", "[NAME=]DIR", "FIRST SECOND", "TABLE")
+_WRITTEN = ("output", "gallery", "batch_file")
+_HAS_SCHEME = re.compile(r"[A-Za-z][\w+.-]*:")
+
+
+def files_to_send(spec: Spec, spec_file: str | None) -> list[str]:
+    """List the files that the command reads from below the current directory.
+
+    An absolute path is left as it is, with a warning, since nodes may share a file system.
+
+    Args:
+        spec: of the command.
+        spec_file: value of its --spec.
+
+    Raises:
+        RequestError: an option names what lies on this machine alone, or holds a secret.
+    """
+    files, absolute = [], []
+    own = [] if spec_file is None else [("--spec", "spec", "FILE", spec_file)]
+    for option, name, unit, value in (*own, *_paths(spec)):
+        if without_url_secrets(value) != value:
+            raise RequestError(
+                f"{option} {redacted_uri(value)}: holds a name, password or signature, which everyone would see on the "
+                "cluster's dashboard; pass credentials by --env"
+            )
+        if _HAS_SCHEME.match(value):
+            continue
+        if PurePath(value).is_absolute():
+            absolute.append(f"{option} {value}")
+        elif name in _WRITTEN:
+            raise RequestError(
+                f"{option} {value}: a relative path ends in the job's own directory, which is deleted; wanted a URI "
+                "(s3://…), or an absolute path that the cluster sees"
+            )
+        elif unit in _READ_FIRST and Path(value).is_file():
+            files.append(_sent(option, value))
+        elif unit in _READ_FIRST and PurePath(value).suffix:
+            raise RequestError(f"{option} {value}: no such file here; a file below the current directory is sent along")
+        elif Path(value).exists() or value.startswith((".", "~")) or any(sign in value for sign in "*?["):
+            raise RequestError(
+                f"{option} {value}: lies on this machine, where the cluster does not see it; wanted a URI (s3://…), or "
+                "an absolute path that the cluster sees"
+            )
+    if absolute:
+        logger.warning("%s: local paths, where all nodes of the cluster must see the same files", ", ".join(absolute))
+    return sorted(set(files))
+
+
+def _paths(spec: Spec) -> Iterator[tuple[str, str, str, str]]:
+    """Yield option, field, unit and value of each that may name a path, and of those that hold URLs."""
+    for name, field in type(spec).model_fields.items():
+        unit, value = extra_of(field)["unit"], getattr(spec, name)
+        if unit not in (*_PATHS, "URL") and name not in _WRITTEN:
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, str) and each not in ("table", "json"):
+                text = each.rpartition("=")[2] if unit == "[NAME=]DIR" else each
+                yield option_name(name, type(spec)), name, unit, text
+
+
+def _sent(option: str, file: str) -> str:
+    if ".." in PurePath(file).parts:
+        raise RequestError(f"{option} {file}: is sent along only from below the current directory; give a path in it")
+    return PurePath(file).as_posix()

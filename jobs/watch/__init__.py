@@ -1,0 +1,1 @@
+"""`vqa-ray watch`."""

@@ -1,0 +1,132 @@
+"""What a submitted command takes along, and what is refused before anything is sent."""
+
+from __future__ import annotations
+
+import logging
+import re
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import vqa_ray
+from vqa_ray.errors import RequestError
+from vqa_ray.jobs import typer_app
+from vqa_ray.jobs.cli import main
+from vqa_ray.jobs.commands import COMMANDS
+from vqa_ray.jobs.submit.local_paths import files_to_send
+from vqa_ray.jobs.submit.package import runtime_environment
+
+LINE = ("tag", "--input", "s3://bucket/photos/", "--output", "s3://bucket/tags/", "--model", "bundled:catalog-vilt")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def sent(*more: str, spec_file: str | None = None) -> list[str]:
+    spec = typer_app.parse([*LINE, *more], COMMANDS)
+    assert spec is not None
+    return files_to_send(spec, spec_file)
+
+
+def test_small_files_below_the_directory_are_sent_along() -> None:
+    Path("conf").mkdir()
+    Path("conf/tags.yaml").write_text("attributes: {}")
+    Path("calibration.json").write_text("{}")
+    Path("tag.yaml").write_text("quiet: true")
+    found = sent("--tags", "conf/tags.yaml", "--calibration", "calibration.json", spec_file="tag.yaml")
+    assert found == ["calibration.json", "conf/tags.yaml", "tag.yaml"]
+    assert sent("--tags", "listing-check") == []
+    environment = runtime_environment(None, "installed", [], found, Path("scratch"))
+    assert (Path(environment["working_dir"]) / "conf" / "tags.yaml").read_text() == "attributes: {}"
+
+
+def test_absolute_paths_are_left_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert sent("--tags", "/shared/tags.yaml", "--gallery", "/shared/g.html") == []
+    assert "--gallery /shared/g.html, --tags /shared/tags.yaml: local paths, where all nodes" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--tags", "../tags.yaml"), "--tags ../tags.yaml: no such file here"),
+        (("--tags", "tags.yaml"), "--tags tags.yaml: no such file here"),
+        (("--gallery", "tags.html"), "--gallery tags.html: a relative path ends in the job's own directory"),
+        (("--image-root", "./photos"), "--image-root ./photos: lies on this machine"),
+        (("--cache", "https://name:password@host/x"), "--cache https://host/x: holds a name, password or signature"),
+        (("--cache", "https://host/x?X-Amz-Signature=1"), "--cache https://host/x: holds a name, password"),
+    ],
+)
+def test_what_the_cluster_cannot_see_and_secrets_are_refused(more: tuple[str, ...], message: str) -> None:
+    with pytest.raises(RequestError, match=message.replace("?", r"\?")) as error:
+        sent(*more)
+    assert "password@" not in str(error.value)
+
+
+def test_the_code_is_this_installation_or_a_wheel() -> None:
+    (code, other) = runtime_environment(write("r.yaml", "py_modules: [s3://b/x.zip]"), "this", [], [], Path("a"))[
+        "py_modules"
+    ]
+    assert (Path(code) / "jobs" / "cli.py").samefile(Path(vqa_ray.__file__).parent / "jobs" / "cli.py")
+    assert other == "s3://b/x.zip"
+    with zipfile.ZipFile("vqa_ray-1-py3-none-any.whl", "w") as wheel:
+        for name in ("vqa_ray/__init__.py", "vqa_ray/jobs/cli.py", "vqa_ray-1.dist-info/METADATA"):
+            wheel.writestr(name, "")
+    (unpacked,) = runtime_environment(None, "vqa_ray-1-py3-none-any.whl", [], [], Path("b"))["py_modules"]
+    assert sorted(each.name for each in Path(unpacked).iterdir()) == ["__init__.py", "jobs"]
+    assert "py_modules" not in runtime_environment(None, "installed", [], [], Path("c"))
+
+
+def test_variables_pass_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BUCKET_KEY", "BUCKET_SECRET"):
+        monkeypatch.setenv(name, name.lower())
+    file = write("r.yaml", "env_vars: {BUCKET_KEY: x, OTHER: y}")
+    variables = runtime_environment(file, "installed", ["BUCKET_*"], [], Path("a"))["env_vars"]
+    assert variables.pop("RAY_JOB_STOP_WAIT_TIME_S") == "30"
+    assert variables == {"BUCKET_KEY": "bucket_key", "BUCKET_SECRET": "bucket_secret", "OTHER": "y"}
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--env", "NOT_SET_HERE", *LINE), "--env NOT_SET_HERE: no such environment variable is set here"),
+        (("--env", "KEY=secret", *LINE), "--env KEY: no such environment variable is set here; give the name"),
+        (("--package", "x.whl", *LINE), "--package x.whl: cannot be read"),
+        (("--package", "text.whl", *LINE), "--package text.whl: no wheel of vqa-ray"),
+        (("--runtime-env", "text.whl", *LINE), "--runtime-env text.whl: wanted a mapping"),
+        (("--runtime-env", "x.yaml", *LINE), "--runtime-env x.yaml: cannot be read"),
+        (LINE, "--address: is required, or RAY_API_SERVER_ADDRESS or RAY_ADDRESS"),
+        (("--address", "10.0.0.1:6379", *LINE), "--address 10.0.0.1:6379: wanted the Jobs API of the cluster's head"),
+        (("--address", "auto", *LINE), "--address auto: wanted the Jobs API"),
+        ((*LINE, "--address", "ray://head:10001"), "--address ray://head:10001: wanted .*: http://head:8265"),
+        (("--address", "http://a:8265", *LINE, "--address", "http://b:8265"), "--address: given twice"),
+        (("--address", "http://127.0.0.1:9", *LINE), "no Jobs API answers: connection refused"),
+        ((*LINE, "--no-wait"), "--no-wait: is of submit and stands before the command"),
+        ((*LINE, "--env", "X"), "--env: is of submit and stands before the command"),
+        (("browse", "x"), "browse: runs where it is called"),
+        (("tga",), "unknown command 'tga'; did you mean tag"),
+        ((*LINE, "--top-k", "2"), "no such option: --top-k"),
+        ((), "wanted one of JOB, --list, --stop ID and --logs ID, given none"),
+        (("--list", "--stop", "x"), "given --list and --stop"),
+    ],
+)
+def test_a_wrong_request_ends_in_one_line(
+    argv: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("text.whl", "no wheel")
+    tags = ("--tags", "listing-check") if LINE[0] in argv and "--tags" not in argv else ()
+    head, tail = (argv[: argv.index("tag") + 1], argv[argv.index("tag") + 1 :]) if tags else (argv, ())
+    assert main(["submit", *head, *tags, *tail]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert re.search(message, told)
+
+
+def write(name: str, text: str) -> str:
+    Path(name).write_text(text)
+    return name

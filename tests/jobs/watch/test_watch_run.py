@@ -1,0 +1,168 @@
+"""`vqa-ray watch`: the state of a run from its directory, in a terminal and on a page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from vqa_ray.jobs.cli import main
+from vqa_ray.jobs.watch.live_page import app
+from vqa_ray.report.live_report import live_text
+from vqa_ray.runs import manifest
+from vqa_ray.runs.claims import LockRecord, claim_uri
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.process_identity import process_start
+from vqa_ray.runs.progress import Point, Progress
+from vqa_ray.runs.record import RunRecord, to_json
+from vqa_ray.runs.run_state import SILENCE_S, Status, read_state
+from vqa_ray.storage.atomic import write_bytes_atomic
+
+NOW = 1_800_000_000.0
+COUNTS = {
+    "rows": 100,
+    "ok": 98,
+    "failed": 2,
+    "errors": {"image_missing": 2},
+    "attempts": [],
+    "updates": [],
+    "findings": [],
+}
+TIMING = {"finished": "2027-01-15T08:30:00Z", "duration_s": 60.0, "stages_s": {"model": 30.0}}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    directory = RunDirectory(str(tmp_path / "run"))
+    model, given = {"reference": "fake:", "fingerprint": "f"}, {"uri": "s3://b/in", "format": "images"}
+    RunRecord("r1", "answer", "2027-01-15T08:00:00Z", {}, model, given, {}).write(directory.record)
+    return directory
+
+
+def progress(**more: Any) -> Progress:
+    history = [Point(NOW - 60, 0), Point(NOW - 30, 30), Point(NOW - 1, 59)]
+    state = Progress("r1", 1, NOW - 60, NOW, 0, 59, 1_000, failed=1, history=history, actors=2, host="far", pid=1)
+    return replace(state, errors={"image_missing": 1}, examples={"image_missing": "no file (<b>x</b>)"}, **more)
+
+
+def claim(run: RunDirectory, **more: Any) -> None:
+    content = asdict(LockRecord(**{"token": "1-a", "host": "far", "pid": 1, "started": "", **more}))
+    uri = Path(claim_uri(run.output, 3))
+    uri.parent.mkdir(parents=True, exist_ok=True)
+    uri.write_bytes(to_json(content))
+
+
+def test_a_run_under_way(run: RunDirectory) -> None:
+    claim(run)
+    assert read_state(run.output, NOW).status == Status.STARTING
+    progress(actors=0).write(run.progress)
+    assert read_state(run.output, NOW).status == Status.LOADING
+    progress().write(run.progress)
+    state = read_state(run.output, NOW)
+    assert (state.status, state.rows, state.share, state.processes) == (Status.RUNNING, 59, 0.059, 3)
+    text = live_text(state)
+    assert "rows 59 (of 1,000), rows/s 1.0" in text
+    assert "left 15 min 41 s" in text
+    assert "image_missing: 1, such as no file" in text
+
+
+def test_the_process_of_another_machine_falls_silent(run: RunDirectory) -> None:
+    claim(run)
+    replace(progress(), updated=NOW - SILENCE_S - 5).write(run.progress)
+    state = read_state(run.output, NOW)
+    assert state.status == Status.GONE
+    assert state.reason == "no sign of its process on far for 65 s; the same command goes on"
+
+
+def test_a_killed_process_of_this_machine_is_seen_at_once(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vqa_ray.runs.run_state.this_host", lambda: "here")
+    progress().write(run.progress)
+    claim(run, host="here", pid=os.getppid(), token=f"{process_start(os.getppid())}-a")
+    assert read_state(run.output, NOW).status == Status.RUNNING
+    claim(run, host="here", pid=os.getppid(), token="1-a")
+    assert read_state(run.output, NOW).status == Status.GONE
+
+
+def test_a_run_that_was_stopped(run: RunDirectory) -> None:
+    claim(run, released=True)
+    assert read_state(run.output, NOW).status == Status.STOPPED
+    progress(end="stopped: --max-hours 1 is over").write(run.progress)
+    state = read_state(run.output, NOW)
+    assert (state.status, state.reason) == (Status.STOPPED, "--max-hours 1 is over")
+
+
+def test_a_finished_run_and_its_update(run: RunDirectory) -> None:
+    claim(run, released=True)
+    finished = {**COUNTS, "timing": TIMING, "throughput": {"rows_per_s": 1.7}}
+    manifest.write(run.manifest, finished)
+    progress(end="").write(run.progress)
+    state = read_state(run.output, NOW)
+    # The last progress is older than the manifest.
+    assert NOW < 1_800_001_800
+    assert (state.status, state.rows, state.share) == (Status.FINISHED, 100, 1.0)
+    assert "took 1 min 00 s" in live_text(state)
+    claim(run)
+    replace(progress(), attempt=2, started=1_800_002_000.0, updated=1_800_002_010.0).write(run.progress)
+    assert read_state(run.output, 1_800_002_011.0).status == Status.RUNNING
+    manifest.write(run.manifest, finished | {"findings": ["2 rows are missing"]})
+    claim(run, released=True)
+    progress(end="").write(run.progress)
+    assert read_state(run.output, NOW).status == Status.INCONSISTENT
+
+
+def test_the_command_prints_the_state_once(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    claim(run)
+    replace(progress(), updated=time.time()).write(run.progress)
+    assert main(["watch", run.output, "--once"]) == 0
+    assert f"answer → {run.output}: running" in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    assert main(["watch", str(tmp_path / "empty"), "--once"]) == 2
+    assert "no run: " in capsys.readouterr().err
+    assert main(["watch", str(tmp_path / "none"), "--once"]) == 2
+    assert "no such directory or prefix; expected the --output of a run" in capsys.readouterr().err
+
+
+def test_a_run_in_a_bucket_is_watched(s3_session: str, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = RunDirectory(f"{s3_session}/watched")
+    model, given = {"reference": "fake:", "fingerprint": "f"}, {"uri": "s3://b/in", "format": "images"}
+    RunRecord("r1", "answer", "2027-01-15T08:00:00Z", {}, model, given, {}).write(directory.record)
+    replace(progress(), updated=time.time()).write(directory.progress)
+    write_bytes_atomic(claim_uri(directory.output, 1), to_json(asdict(LockRecord("1-a", "far", 1, ""))))
+    assert main(["watch", directory.output, "--once"]) == 0
+    text = capsys.readouterr().out
+    assert f"answer → {directory.output}: running" in text
+    assert "rows 59 (of 1,000)" in text
+    assert main(["watch", f"{s3_session}/nothing", "--once"]) == 2
+
+
+async def _pages(run: RunDirectory, host: str = "localhost") -> tuple[int, str, str]:
+    async with TestClient(TestServer(app(lambda: read_state(run.output, NOW), []))) as client:
+        reply = await client.get("/", headers={"Host": host})
+        return reply.status, await reply.text(), reply.headers.get("Content-Security-Policy", "")
+
+
+def test_the_page_loads_itself_again_until_the_end(run: RunDirectory) -> None:
+    claim(run)
+    progress().write(run.progress)
+    status, text, policy = asyncio.run(_pages(run))
+    assert status == 200
+    assert '<meta http-equiv="refresh" content="5">' in text
+    assert "&lt;b&gt;x&lt;/b&gt;" in text
+    assert "script" not in policy
+    progress(end="the cluster is gone").write(run.progress)
+    _, text, _ = asyncio.run(_pages(run))
+    assert 'http-equiv="refresh"' not in text
+    assert "the cluster is gone" in text
+    assert asyncio.run(_pages(run, "evil.example"))[0] == 403
+    Path(run.progress).write_text("{")
+    status, text, _ = asyncio.run(_pages(run))
+    assert status == 503
+    assert "is damaged" in text

@@ -1,0 +1,27 @@
+"""Questions that name columns."""
+
+from __future__ import annotations
+
+import pytest
+
+from vqa_ray.row_text.template import columns_of, word
+
+
+def test_columns_are_named_once_in_order() -> None:
+    assert columns_of(["is it {title}?", "{brand} {title} {product name}"]) == ("title", "brand", "product name")
+
+
+@pytest.mark.parametrize(
+    "text", ["is it {}?", "a {choice}?", '{"a": 1}', "{{title}}", "{ title }", "{1}", "{a, b}", r"\p{Lu}"]
+)
+def test_what_names_no_column_is_no_template(text: str) -> None:
+    assert columns_of([text]) == ()
+
+
+def test_texts_take_their_places() -> None:
+    texts = {"title": "a {brand} mug", "brand": "Acme", "note": None}
+    assert word("does {brand}'s photo show {title}?", texts) == "does Acme's photo show a {brand} mug?"
+    assert word("{{title}} is {title}, {choice}, {note}, {other}", texts) == (
+        "{title} is a {brand} mug, {choice}, {note}, {other}"
+    )
+    assert word("what colour?", texts) == "what colour?"

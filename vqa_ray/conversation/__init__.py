@@ -1,0 +1,1 @@
+"""Conversations about images: what chat models are trained on."""

@@ -1,0 +1,1 @@
+"""Instruction data: what a teacher is asked about images, and how its replies become conversations."""

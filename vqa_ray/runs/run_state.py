@@ -1,0 +1,160 @@
+"""The state of a run, from its directory alone: whichever machine writes it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from vqa_ray.errors import RequestError
+from vqa_ray.runs import manifest
+from vqa_ray.runs.claims import LockRecord, read_claim, writer_numbers
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.process_identity import process_start, this_host
+from vqa_ray.runs.progress import Progress
+from vqa_ray.runs.record import RunRecord
+
+# A process writes its progress every 5 s, and its beat too; a slow store may keep some of them back.
+SILENCE_S = 60.0
+
+
+class Status(StrEnum):
+    """What a run is doing."""
+
+    STARTING = "starting"
+    LOADING = "loading the model"
+    RUNNING = "running"
+    FINISHING = "checking the rows"
+    FINISHED = "finished"
+    INCONSISTENT = "finished, inconsistent"
+    STOPPED = "stopped"
+    GONE = "gone"
+
+
+_OVER = frozenset({Status.FINISHED, Status.INCONSISTENT, Status.STOPPED, Status.GONE})
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """A run as its directory shows it.
+
+    Attributes:
+        uri: of the directory.
+        record: the request.
+        progress: of the last process that wrote rows; None before the first, and for runs of earlier versions.
+        manifest: of the finished run; None before the end.
+        status: what it is doing.
+        reason: of its end, where that is no good one; empty otherwise.
+        processes: number of processes that have written to it.
+        read_at: Unix time of this state.
+    """
+
+    uri: str
+    record: RunRecord
+    progress: Progress | None
+    manifest: Mapping[str, Any] | None
+    status: Status
+    reason: str
+    processes: int
+    read_at: float
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no process works on it."""
+        return self.status in _OVER
+
+    @property
+    def rows(self) -> int:
+        """Rows with an answer or an error."""
+        if self.manifest is not None and self.is_over:
+            return int(self.manifest["rows"])
+        return 0 if self.progress is None else self.progress.rows
+
+    @property
+    def failed(self) -> int:
+        """Rows in error: of the finished run, or of the process that works."""
+        if self.manifest is not None and self.is_over:
+            return int(self.manifest["failed"])
+        return 0 if self.progress is None else self.progress.failed
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """Error code → rows; see `failed`."""
+        if self.manifest is not None and self.is_over:
+            return dict(self.manifest["errors"])
+        return {} if self.progress is None else self.progress.errors
+
+    @property
+    def share(self) -> float | None:
+        """The part of all rows that is there, in 0..1; None while their number is unknown."""
+        if self.status in (Status.FINISHED, Status.INCONSISTENT):
+            return 1.0
+        total = None if self.progress is None else self.progress.total or self.progress.total_estimate
+        return None if not total else min(1.0, self.rows / total)
+
+
+def read_state(uri: str, now: float) -> RunState:
+    """Read the state of the run at `uri`.
+
+    Args:
+        uri: of the run directory.
+        now: Unix time.
+
+    Raises:
+        RequestError: there is no run, or one of its files is damaged.
+    """
+    directory = RunDirectory(uri)
+    record = RunRecord.read(directory.record)
+    if record is None:
+        raise RequestError(f"{uri}: no run: {directory.record} is missing; wanted the --output of a command")
+    progress, finished = Progress.read(directory.progress), manifest.read(directory.manifest)
+    numbers = writer_numbers(uri)
+    claim = read_claim(uri, numbers[-1]) if numbers else None
+    status, reason = _status(progress, finished, claim, now)
+    return RunState(uri, record, progress, finished, status, reason, numbers[-1] if numbers else 0, now)
+
+
+def _status(
+    progress: Progress | None, finished: Mapping[str, Any] | None, claim: LockRecord | None, now: float
+) -> tuple[Status, str]:
+    """Give the status and the reason of the end."""
+    works = claim is not None and not claim.released
+    gone = _gone(claim) if claim is not None and works else ""
+    is_newer = progress is not None and (
+        finished is None or progress.started > _seconds(finished["timing"]["finished"])
+    )
+    if works and not gone and progress is not None and is_newer:
+        silent = now - progress.updated
+        if silent > SILENCE_S:
+            gone = f"no sign of its process on {progress.host.partition('/')[0]} for {silent:.0f} s"
+        elif progress.end is None:
+            return (Status.RUNNING if progress.actors else Status.LOADING), ""
+        elif not progress.end:
+            return Status.FINISHING, ""
+    if progress is not None and is_newer and progress.end:
+        return Status.STOPPED, progress.end.removeprefix("stopped: ")
+    if finished is not None and not (is_newer and gone):
+        if finished["findings"]:
+            return Status.INCONSISTENT, "; ".join(finished["findings"])
+        return Status.FINISHED, ""
+    if gone:
+        return Status.GONE, f"{gone}; the same command goes on"
+    if not works:
+        return Status.STOPPED, "its process ended before the last row; the same command goes on"
+    return Status.STARTING, ""
+
+
+def _gone(claim: LockRecord) -> str:
+    """Give the reason why the process of a claim on this machine is known to be gone; empty where it may work."""
+    if claim.host != this_host() or claim.pid == os.getpid():
+        return ""
+    start = process_start(claim.pid)
+    is_there = start is not None and claim.process_start in (None, 0, start)
+    return "" if is_there else f"process {claim.pid} of this machine is gone"
+
+
+def _seconds(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()
