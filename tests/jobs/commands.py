@@ -36,11 +36,11 @@ def run_here(command: str, source: Path | str, output: Path | str, *more: str) -
 
 
 @contextmanager
-def started(*argv: str) -> Iterator[subprocess.Popen[str]]:
+def started(*argv: str, cwd: Path = ROOT) -> Iterator[subprocess.Popen[str]]:
     """A command as a process of its own, with a Ray of its own; whatever happens, it has ended after the block."""
     with subprocess.Popen(
         [sys.executable, "-m", "vqa_ray.jobs.cli", *argv],
-        cwd=ROOT,
+        cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
