@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -40,6 +42,26 @@ def assemble(files: Mapping[str, Path | bytes]) -> Path:
                 file.symlink_to(source.resolve())
         rename_whole(staged, target)
     return target
+
+
+@contextmanager
+def alone_at(name: str) -> Iterator[None]:
+    """Let one process at a time put an entry of this name into the cache; the others wait for the end of its block.
+
+    Where the cache lies on a file system without locks, nobody waits.
+    """
+    import fcntl
+
+    root = cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    # The file stays: another process may wait for it, and a new one of its name would be another lock.
+    with (root / f"{name}.lock").open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+                raise
+        yield
 
 
 def rename_whole(staged: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vqa_ray.errors import ModelLoadError, RequestError
 from vqa_ray.models.checkpoint.adapter import base_of, join_with_base
-from vqa_ray.models.checkpoint.assembled import assemble, cache_root, rename_whole
+from vqa_ray.models.checkpoint.assembled import alone_at, assemble, cache_root, rename_whole
 from vqa_ray.models.checkpoint.file_selection import (
     ADAPTER_WEIGHTS,
     CONFIG,
@@ -167,7 +167,6 @@ def _bundled(name: str) -> Path:
 def _copied(uri: str, listing: str | None) -> Root:
     """Copy a directory from object storage; the cache key holds sizes and dates, so a changed model is copied anew."""
     root = cache_root()
-    # A copy is renamed into place when it is whole.
     if listing is not None and (root / listing).is_dir():
         return Root(root / listing, (), {uri: listing})
     try:
@@ -183,13 +182,20 @@ def _copied(uri: str, listing: str | None) -> Root:
             f"model {redacted_uri(uri)}: its files have changed since the command opened it; run it again"
         )
     target = root / found
-    if target.is_dir():
-        return Root(target, (), {uri: found})
-    root.mkdir(parents=True, exist_ok=True)
+    if not target.is_dir():
+        # The actors of a node start together: one copies, the others find its copy.
+        with alone_at(found):
+            if not target.is_dir():
+                _copy(uri, [file.uri for file in files], target)
+    return Root(target, (), {uri: found})
+
+
+def _copy(uri: str, files: Sequence[str], target: Path) -> None:
+    """Copy what is read of the files of a directory in object storage; a copy is renamed into place when it is whole."""
     filesystem, base = storage.filesystem_for(uri)
     prefix = base.rstrip("/") + "/"
-    names = [storage.filesystem_for(file.uri)[1].removeprefix(prefix) for file in files]
-    with tempfile.TemporaryDirectory(dir=root) as scratch:
+    names = [storage.filesystem_for(file)[1].removeprefix(prefix) for file in files]
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         staged = Path(scratch) / "model"
         staged.mkdir()
 
@@ -207,7 +213,6 @@ def _copied(uri: str, listing: str | None) -> Root:
         except store_failures() as error:
             raise ModelLoadError(f"model {redacted_uri(uri)}: cannot be copied: {store_reason(error)}") from error
         rename_whole(staged, target)
-    return Root(target, (), {uri: found})
 
 
 def _downloaded(reference: str, commit: str | None) -> Root:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,6 +88,24 @@ def test_a_bucket_is_listed_once_and_each_file_read_once(bucket: str, tmp_path: 
         options = pickle.loads(pickle.dumps(ModelOptions(uri, device="cpu", revisions=opened.revisions)))
         assert options.load().labels
     assert requests == []
+
+
+def test_of_several_that_open_a_model_at_once_one_copies_it(bucket: str, tmp_path: Path) -> None:
+    """As the actors of a node do, each of which opens the model that the command found."""
+    uri = put(save_tiny_vilt(tmp_path / "model"), f"{bucket}/at-once")
+    together = threading.Barrier(4)
+
+    def open_with_others(_: int) -> Path | None:
+        together.wait()
+        return Checkpoint.open(uri).path
+
+    with recorded_requests() as requests, ThreadPoolExecutor(4) as threads:
+        (path,) = set(threads.map(open_with_others, range(4)))
+    assert path is not None
+    assert path.is_dir()
+    read = Counter(line for line in requests if line.startswith("GET /models/at-once/"))
+    assert set(read.values()) == {1}
+    assert sum(line.endswith("/model.safetensors") for line in read) == 1
 
 
 def test_files_that_change_after_a_model_was_opened_are_refused(
