@@ -191,7 +191,7 @@ def _copied(uri: str, listing: str | None) -> Root:
 
 
 def _copy(uri: str, files: Sequence[str], target: Path) -> None:
-    """Copy what is read of the files of a directory in object storage; a copy is renamed into place when it is whole."""
+    """Copy what is read of the files of a directory in object storage; a whole copy is renamed into place."""
     filesystem, base = storage.filesystem_for(uri)
     prefix = base.rstrip("/") + "/"
     names = [storage.filesystem_for(file)[1].removeprefix(prefix) for file in files]
