@@ -10,15 +10,18 @@ from pathlib import Path, PurePath
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.spec.field import Spec, extra_of, option_name
 from vqa_ray.storage.redaction import without_url_secrets
-from vqa_ray.storage.uri import redacted_uri
+from vqa_ray.storage.uri import SCHEME, redacted_uri
+from vqa_ray.structured.load import is_class
 
 logger = logging.getLogger(__name__)
 
 # Units of options that name files which a command reads as a whole when it starts; and those of all that may be a path.
 _READ_FIRST = ("FILE", "FILE|CLASS", "SCHEMA")
+_CLASSES = ("FILE|CLASS", "SCHEMA")
 _PATHS = (*_READ_FIRST, "URI", "DIR", "MODEL", "RUN", "INDEX", "RESULTS", "[NAME=]DIR", "FIRST SECOND", "TABLE")
 _WRITTEN = ("output", "gallery", "batch_file")
-_HAS_SCHEME = re.compile(r"[A-Za-z][\w+.-]*:")
+# `bundled:NAME`, `openai:NAME`; what is read or written as a file has a scheme only with `://`.
+_NAMED = re.compile(r"[A-Za-z][\w+.-]*:")
 
 
 def files_to_send(spec: Spec, spec_file: str | None) -> list[str]:
@@ -41,7 +44,12 @@ def files_to_send(spec: Spec, spec_file: str | None) -> list[str]:
                 f"{option} {redacted_uri(value)}: holds a name, password or signature, which everyone would see on the "
                 "cluster's dashboard; pass credentials by --env"
             )
-        if _HAS_SCHEME.match(value):
+        if unit in _CLASSES and is_class(value):
+            raise RequestError(
+                f"{option} {value}: a class of a module on this machine, which the cluster does not see; write it as a "
+                f"file first: vqa-ray schema {value} --output product.json"
+            )
+        if SCHEME.match(value) or (unit not in _READ_FIRST and name not in _WRITTEN and _NAMED.match(value)):
             continue
         if PurePath(value).is_absolute():
             absolute.append(f"{option} {value}")

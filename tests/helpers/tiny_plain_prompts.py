@@ -61,7 +61,9 @@ def fuyu() -> tuple[Any, Any]:
         "pad_token_id": tokenizer.pad_token_id,
     }
     token = tokenizer.convert_tokens_to_ids("|SPEAKER|")
-    return FuyuConfig(text_config=text, patch_size=10, image_token_id=token), FuyuProcessor(images, tokenizer)
+    # Transformers 5.19 projects patches to the outer width, later versions to the inner one.
+    config = FuyuConfig(text_config=text, hidden_size=text["hidden_size"], patch_size=10, image_token_id=token)
+    return config, FuyuProcessor(images, tokenizer)
 
 
 def _pieces() -> Any:

@@ -59,6 +59,11 @@ def load_schema(reference: str) -> ObjectSchema:
     return parse_schema(document, reference)
 
 
+def is_class(reference: str) -> bool:
+    """Return whether a schema is given as `module:Class`, which is imported and not read."""
+    return _CLASS.fullmatch(reference) is not None
+
+
 def _of_class(reference: str, module: str, name: str) -> dict[str, Any]:
     before = list(sys.path)
     sys.path.insert(0, "")

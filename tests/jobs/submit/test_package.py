@@ -68,6 +68,22 @@ def test_what_the_cluster_cannot_see_and_secrets_are_refused(more: tuple[str, ..
     assert "password@" not in str(error.value)
 
 
+def test_a_class_is_refused_with_the_way_to_send_it() -> None:
+    spec = typer_app.parse(["answer", *LINE[1:], "--schema", "products:Shirt"], COMMANDS)
+    assert spec is not None
+    wanted = "--schema products:Shirt: a class of a module .*: vqa-ray schema products:Shirt --output product.json"
+    with pytest.raises(RequestError, match=wanted):
+        files_to_send(spec, None)
+
+
+def test_a_colon_in_the_name_of_a_file_is_no_scheme() -> None:
+    Path("tags:2.yaml").write_text("attributes: {}")
+    assert sent("--tags", "tags:2.yaml") == ["tags:2.yaml"]
+    assert sent("--tags", "s3://bucket/tags.yaml") == []
+    with pytest.raises(RequestError, match=r"--gallery tags:2.html: a relative path"):
+        sent("--gallery", "tags:2.html")
+
+
 def test_the_code_is_this_installation_or_a_wheel() -> None:
     (code, other) = runtime_environment(write("r.yaml", "py_modules: [s3://b/x.zip]"), "this", [], [], Path("a"))[
         "py_modules"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,9 @@ class ChatProcessor:
         self._adapter = adapter
         self._reserved: tuple[str, ...] = () if adapter is None else adapter.reserved
         self.image_token_id = image_token_id
+        known = inspect.signature(type(processor).__call__).parameters
+        given = {} if adapter is None else adapter.options
+        self._options = {name: value for name, value in given.items() if name in known}
         self._processor = processor
         processor.image_processor = RememberedImages(processor.image_processor)
         if processor.chat_template is None:
@@ -145,8 +149,7 @@ class ChatProcessor:
 
     def about(self, shown: ImageOrImages) -> AboutImages:
         """Prompts about one image, uint8 (H, W, 3), or about several; with an empty tuple about none."""
-        options = {} if self._adapter is None else self._adapter.options
-        return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,), options)
+        return AboutImages(self._processor, shown if isinstance(shown, tuple) else (shown,), self._options)
 
     def text_ids(self, prompt: str) -> tuple[int, ...]:
         """Return the tokens of a prompt, one for each image as the template shows it."""

@@ -24,7 +24,7 @@ class PromptAdapter:
         reserved: tokens of a processor that sets the image before a text itself; no question may hold them.
         image_end: the token that closes an image, where the placeholders of an image differ from each other.
         markup: pattern of the tokens that point at places; they are left out of the text of an answer.
-        options: further arguments of the processor.
+        options: further arguments of the processor, those that this version of transformers knows.
     """
 
     template: str
@@ -73,7 +73,7 @@ ADAPTERS: Mapping[str, PromptAdapter] = {
         question="{}\n",
         ending="\n<0x04>",
         reserved=("|SPEAKER|", "|NEWLINE|", "<0x04>", "<s>"),
-        # Without: the older name `image_patches`, which `generate` does not know.
+        # Without, where it is known: the older name `image_patches`, which `generate` no longer knows.
         options={"return_legacy_image_output": False},
     ),
 }

@@ -18,6 +18,7 @@ from tests.helpers.tiny_families import tiny_family
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.models.chat import model as engine_file
 from vqa_ray.models.chat.model import ChatModel
+from vqa_ray.models.chat.processor import ChatProcessor
 from vqa_ray.models.chat.prompt_adapters import ADAPTERS
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
@@ -230,11 +231,30 @@ def test_kosmos_continues_a_prompt_of_its_own_form_as_it_is() -> None:
     assert adapter.word(adapter.caption) == "<grounding>"
 
 
+def test_a_processor_of_older_transformers_is_not_given_what_it_does_not_know() -> None:
+    config, processor = tiny_family("fuyu")[0].config, tiny_family("fuyu")[1]
+    given: list[dict[str, Any]] = []
+
+    class Older(type(processor)):  # type: ignore[misc]
+        def __call__(self, images: Any = None, text: Any = None, **options: Any) -> Any:
+            given.append(options)
+            made = super().__call__(images=images, text=text, **options)
+            return {"image_patches" if name == "pixel_values" else name: value for name, value in made.items()}
+
+    processor.__class__ = Older
+    about = ChatProcessor(processor, config.image_token_id, "model x", ADAPTERS["fuyu"]).about(random_images(1)[0])
+    assert about.tokens("a?\n")
+    assert "image_patches" in about.tensors
+    assert given == [{"return_tensors": "pt"}]
+
+
 def test_the_patches_of_fuyu_are_those_of_its_torchvision_processor(tmp_path: Path) -> None:
     """The patches as `FuyuImageProcessor` cuts them, which needs torchvision."""
     processor = tiny_family("fuyu")[1]
     image = PillowImage.fromarray(random_images(1)[0]).resize((40, 30))
-    found = processor(images=image, text="a", return_tensors="pt", return_legacy_image_output=False)["pixel_values"]
+    made = processor(images=image, text="a", return_tensors="pt", return_legacy_image_output=False)
+    # The name of transformers 5.19.
+    found = made["image_patches" if "image_patches" in made else "pixel_values"]
     pixels = processor.image_processor([image], return_tensors="pt")["images"][0][..., :30, :40]
     cut = pixels.unfold(2, 10, 10).unfold(3, 10, 10).contiguous().view(1, 3, -1, 10, 10)
     assert torch.equal(found, cut.permute(0, 2, 3, 4, 1).reshape(12, 300))
