@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from vqa_ray.errors import one_line
+
 # Of a document, aliases written out; a taxonomy of ten thousand choices has a tenth of it.
 _MOST_VALUES = 1_000_000
 
@@ -14,18 +16,28 @@ _MOST_VALUES = 1_000_000
 class StrictLoader(yaml.SafeLoader):
     """Refuse a key that occurs twice in a mapping, whose last value YAML would keep silently, and documents too large.
 
-    A few aliases of aliases stand for millions of values, and an alias within its own value for no end of them.
+    A few aliases of aliases stand for millions of values, and an alias within its own value for no end of them. All
+    that cannot be read ends in a `YAMLError`.
     """
 
     def get_single_node(self) -> yaml.Node | None:
-        node = super().get_single_node()
         try:
+            node = super().get_single_node()
             size = 0 if node is None else _size(node, {})
         except RecursionError as error:
             raise yaml.MarkedYAMLError(problem="it is nested too deeply, or within itself") from error
         if size > _MOST_VALUES:
             raise yaml.MarkedYAMLError(problem=f"it holds more than {_MOST_VALUES:,} values, its aliases written out")
         return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, ArithmeticError, AttributeError, LookupError) as error:
+            # The 30th of February, or text behind !!int: PyYAML lets through what Python says.
+            shown = one_line(node.value, 40) if isinstance(node, yaml.ScalarNode) else "it"
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.MarkedYAMLError(problem=f"{shown!r} is no {kind}", problem_mark=node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Hashable] = set()

@@ -33,6 +33,7 @@ from vqa_ray.models.endpoint.family import ENDPOINT
 from vqa_ray.models.registry import Task
 from vqa_ray.stages import usage
 from vqa_ray.stages.opinions import ColumnScore, Condition, Opinions, Outcome, with_opinions
+from vqa_ray.strict_yaml import StrictLoader
 
 _OPTION = "--second-option"
 _GROUPS: tuple[type[Spec], ...] = (
@@ -163,7 +164,7 @@ def _options(kind: type[RunSpec], options: Mapping[str, Any]) -> dict[str, Any]:
             raise RequestError(f"{_OPTION} {key}={value}: no option of a model; {hint}")
         try:
             is_written = isinstance(value, str) and not _takes_text(kind.model_fields[name].annotation)
-            given[name] = yaml.safe_load(value) if is_written else value
+            given[name] = yaml.load(value, StrictLoader) if is_written else value
         except yaml.YAMLError as error:
             raise RequestError(f"{_OPTION} {key}={value}: the value cannot be read as YAML") from error
     return given

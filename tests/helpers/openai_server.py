@@ -30,6 +30,7 @@ class OpenaiServer:
     Attributes:
         fault: number of a request → how it fails; None to answer it.
         text: what it answers.
+        id_of: number of a request → the id of its answer.
         first: likeliest first tokens → probability.
         key: wanted in requests; None accepts any.
         bodies: of the requests, in order.
@@ -39,6 +40,7 @@ class OpenaiServer:
 
     fault: Fault = lambda number: None
     text: Callable[[dict[str, Any]], str] = lambda body: ANSWER
+    id_of: Callable[[int], str] = "answer-{:032x}".format
     first: dict[str, float] = field(default_factory=dict)
     has_logprobs: bool = True
     has_usage: bool = True
@@ -83,7 +85,7 @@ class OpenaiServer:
             case "wrong json":
                 return web.Response(text="<html>busy</html>")
             case "wrong id":
-                content["id"] = "answer-0"
+                content["id"] = self.id_of(0)
                 content["choices"][0]["message"]["content"] = "another answer"
                 return web.json_response(content)
             case "refusal":
@@ -108,7 +110,7 @@ class OpenaiServer:
                 tokens[0]["top_logprobs"] = [{"token": t, "logprob": math.log(p)} for t, p in self.first.items()]
             choice["logprobs"] = {"content": tokens}
         usage = {"prompt_tokens": TOKENS - WRITTEN, "completion_tokens": WRITTEN, "total_tokens": TOKENS}
-        content = {"id": f"answer-{number}", "choices": [choice]}
+        content = {"id": self.id_of(number), "choices": [choice]}
         return content | ({"usage": usage} if self.has_usage else {})
 
 

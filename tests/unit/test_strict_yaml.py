@@ -17,8 +17,8 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
 HOSTILE = {
     "laughs": (LAUGHS, "more than 1,000,000 values"),
     "itself": ("a: &a [*a]\n", "nested too deeply, or within itself"),
-    "deep": ("[" * 100_000, "recursion"),
-    "flow": ("{a: " * 5_000, "recursion"),
+    "deep": ("[" * 100_000, "nested too deeply"),
+    "flow": ("{a: " * 5_000, "nested too deeply"),
 }
 
 
@@ -30,6 +30,15 @@ def test_a_taxonomy_that_expands_without_end(name: str) -> None:
         parse_taxonomy(text, "tags.yaml")
     assert reason in str(caught.value)
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize("text", ["a: 2024-02-30", "[!!int abc]", "!!timestamp x", "!!float x", "!!bool maybe", "0b2"])
+def test_values_that_python_cannot_build_are_errors_of_yaml(text: str) -> None:
+    if text == "0b2":
+        assert yaml.load(text, StrictLoader) == "0b2"
+        return
+    with pytest.raises(yaml.YAMLError, match=r"is no (timestamp|int|float|bool)"):
+        yaml.load(text, StrictLoader)
 
 
 def test_aliases_are_read() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from vqa_ray.errors import one_line
+from vqa_ray.strict_yaml import StrictLoader
 
 # https://huggingface.co/docs/hub/repositories-licenses
 _NAMES = (
@@ -53,7 +54,7 @@ def front_matter(card: str) -> tuple[Mapping[str, Any], str]:
     if matter is None:
         return {}, card
     try:
-        content = yaml.safe_load(matter[1])
+        content = yaml.load(matter[1], StrictLoader)
     except yaml.YAMLError:
         return {}, card
     return (content, card[matter.end() :]) if isinstance(content, dict) else ({}, card)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, TypeAlias
 
 from vqa_ray.errors import ErrorCode, RowError, one_line
 from vqa_ray.structured.field import Field
-from vqa_ray.structured.limits import broken_limits
+from vqa_ray.structured.limits import WIDEST_INTEGER, broken_limits
 from vqa_ray.structured.object_schema import ObjectSchema
 from vqa_ray.types import WrittenObject
 
@@ -119,7 +120,7 @@ class _Reader:
             elif self._peek() == "}":
                 break
             name, _ = self._plain()
-            if name not in by_name or name in values:
+            if not isinstance(name, str) or name not in by_name or name in values:
                 raise ValueError(f"{path}{one_line(name, 40)}: is no field of the schema, or stands there twice")
             self._take(":")
             values[name], scores[name] = self._value(by_name[name], f"{path}{name}")
@@ -196,11 +197,13 @@ def _checked(field: Field, value: Any, path: str) -> Any:
         raise ValueError(f"{path}: is no {field.kind}")
     if field.choices and value not in field.choices:
         raise ValueError(f"{path}: {one_line(repr(value), 60)} is not one of its values")
-    if field.kind == "integer" and abs(value) >= 2**63:
+    if field.kind == "integer" and abs(value) >= WIDEST_INTEGER:
         raise ValueError(f"{path}: is larger than 64 bits hold")
     if isinstance(value, str):
         value.encode()
     _require_limits(field, value, path)
+    if field.kind == "number" and abs(value) > sys.float_info.max:
+        raise ValueError(f"{path}: is larger than a number of 64 bits holds")
     return float(value) if field.kind == "number" else value
 
 

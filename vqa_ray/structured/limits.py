@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import operator
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import regex
 
+from vqa_ray.errors import one_line
 from vqa_ray.structured.field import Kind
 
 _PATTERN_S = 1.0
@@ -67,9 +69,14 @@ def _check_pattern(pattern: object) -> None:
     if not isinstance(pattern, str):
         raise ValueError(f"pattern {pattern!r}: wanted text")
     try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"pattern {pattern!r} is no regular expression: {error}") from error
+        # Of Python's dialect, which says best what is wrong, and of the one that checks values.
+        with warnings.catch_warnings(action="ignore"):
+            re.compile(pattern)
+        regex.compile(pattern)
+    except (re.error, regex.error, OverflowError, RecursionError) as error:
+        raise ValueError(
+            f"pattern {one_line(repr(pattern), 80)} is no regular expression: {one_line(error)}"
+        ) from error
 
 
 def _matches(pattern: str, value: str) -> bool:

@@ -115,6 +115,9 @@ def test_an_object_that_was_cut_is_an_error_with_the_text_so_far() -> None:
         ('{"n": 11}', "n: 11 does not keep to maximum 10"),
         ('{"n": 1e400}', "n: is no integer"),
         ('{"n": ', "Expecting value"),
+        ('{["n"]: 3}', "['n']: is no field"),
+        ('{{"n": 1}: 3}', "{'n': 1}: is no field"),
+        ('{"n": -1' + "0" * 400 + "}", "n: is larger than 64 bits hold"),
     ],
 )
 def test_what_an_endpoint_may_write_instead_is_an_error(text: str, message: str) -> None:
@@ -143,3 +146,8 @@ def test_what_an_endpoint_may_write_instead_is_an_error(text: str, message: str)
 def test_a_value_that_is_not_valid_is_an_error(part: dict[str, Any], value: str) -> None:
     with pytest.raises(RowError, match="schema_violated"):
         read_object(schema(a=part), plain(f'{{"a": {value}}}'))
+
+
+def test_a_number_larger_than_its_column_is_an_error() -> None:
+    with pytest.raises(RowError, match="schema_violated: n: is larger than a number of 64 bits holds"):
+        read_object(schema(n={"type": "number"}), plain('{"n": 1' + "0" * 400 + "}"))

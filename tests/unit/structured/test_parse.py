@@ -138,6 +138,18 @@ def test_hostile_schemas_are_taken(seed: int) -> None:
             "s.json: field 'a': pattern 'a[' is no regular expression: unterminated character set at position 1",
         ),
         (
+            of(a={"type": "string", "pattern": "a{99999999999999}"}),
+            "s.json: field 'a': pattern 'a{99999999999999}' is no regular expression: the repetition number is too",
+        ),
+        (
+            of(a={"type": "string", "pattern": "(" * 3000 + ")" * 3000}),
+            f"s.json: field 'a': pattern '{'(' * 78}… is no regular expression: maximum recursion depth exceeded",
+        ),
+        (
+            of(a={"type": "string", "pattern": "[[:foo:]]"}),
+            "s.json: field 'a': pattern '[[:foo:]]' is no regular expression: unknown property at position 8",
+        ),
+        (
             of(a={"type": "string", "pattern": "(?=b)a"}),
             "s.json: field 'a': no value can be written: pattern (?=b)a: look-around, including look-ahead and "
             "look-behind, is not supported",

@@ -7,6 +7,7 @@ import difflib
 import functools
 import importlib.metadata
 import importlib.util
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import yaml
 from vqa_ray.errors import RequestError
 from vqa_ray.models.chat.vllm_adapter import check_adapter
 from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.strict_yaml import StrictLoader
 
 _OPTION = "--engine-option"
 # Decided by the command's own options, or by the engine itself.
@@ -32,15 +34,18 @@ _OWN = {
     "lora_modules": "--lora",
     "max_lora_rank": "--lora",
     "max_loras": "--lora",
+    "data_parallel_size": "--num-actors",
+    "hf_token": "HF_TOKEN in the environment",
     "trust_remote_code": "vqa-ray, which runs no code of a checkpoint",
 }
+_SPREAD = ("tensor_parallel_size", "pipeline_parallel_size")
 
 
 def parse_engine_options(given: Sequence[str]) -> dict[str, Any]:
     """Parse `KEY=VALUE`, the value written as in YAML: numbers, true and false, {a: b}.
 
     Raises:
-        RequestError: it is not of this form, vLLM has no such option, or it is decided elsewhere.
+        RequestError: it is not of this form, vLLM has no such option, it is given twice, or it is decided elsewhere.
     """
     found: dict[str, Any] = {}
     known = engine_fields()
@@ -50,15 +55,21 @@ def parse_engine_options(given: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise RequestError(f"{_OPTION} {each}: wanted KEY=VALUE, e.g. max_model_len=4096")
         if key in _OWN:
-            raise RequestError(f"{_OPTION} {each}: {key} is decided by {_OWN[key]}")
+            shown = f"{key}=…" if key == "hf_token" else each
+            raise RequestError(f"{_OPTION} {shown}: {key} is decided by {_OWN[key]}")
         if known and key not in known:
             near = difflib.get_close_matches(key, known, 3, 0.5)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             raise RequestError(f"{_OPTION} {each}: vLLM {_version()} has no option {key}{hint}")
+        if key in found:
+            raise RequestError(f"{_OPTION} {each}: {key} is given twice; wanted once")
         try:
-            found[key] = yaml.safe_load(text)
+            found[key] = yaml.load(text, StrictLoader)
         except yaml.YAMLError as error:
             raise RequestError(f"{_OPTION} {each}: the value cannot be read as YAML") from error
+        is_count = isinstance(found[key], int) and not isinstance(found[key], bool) and found[key] > 0
+        if key in _SPREAD and not is_count:
+            raise RequestError(f"{_OPTION} {each}: wanted a whole number of GPUs, at least 1")
     return found
 
 
@@ -110,7 +121,7 @@ def gpus_per_engine(options: Mapping[str, Any], num_gpus: float | None) -> float
     Raises:
         RequestError: the two contradict each other, or a GPU would be shared.
     """
-    spread = int(options.get("tensor_parallel_size", 1)) * int(options.get("pipeline_parallel_size", 1))
+    spread = math.prod(int(options.get(name, 1)) for name in _SPREAD)
     if num_gpus is None:
         return None if spread == 1 and is_cpu_build() else float(spread)
     if num_gpus != int(num_gpus):

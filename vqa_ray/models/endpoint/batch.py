@@ -151,9 +151,9 @@ def _results(uri: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         try:
             content = json.loads(line)
             name = content["custom_id"]
-            if not isinstance(name, str) or "response" not in content:
+            if not isinstance(name, str) or not isinstance(content["response"], dict | None):
                 raise ValueError
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RequestError(
                 f"--batch-results {uri}: line {number} is no result of a batch (custom_id and response)"
             ) from error

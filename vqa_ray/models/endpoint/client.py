@@ -272,5 +272,5 @@ def _retry_after(header: str | None) -> float:
     except ValueError:
         try:
             return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0

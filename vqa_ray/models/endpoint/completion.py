@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from vqa_ray.errors import one_line
 from vqa_ray.types import FinishReason, Usage
 
 _FILTERED = "content_filter"
+# Shorter ids are not unique: Ollama draws `chatcmpl-NNN` below 999, Text Generation Inference sends "".
+_ID_CHARACTERS = 20
+# Of one request; a larger number is none.
+_MOST_TOKENS = 10**9
+# How far above 0 a logarithm of 1 may be, and how far below it any that is not of 0.
+_ROUNDING, _LEAST = 1e-3, 1e9
+# What JSON can escape and no file can hold.
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class UnusableResponseError(Exception):
@@ -22,7 +32,7 @@ class Completion:
     """What a model wrote.
 
     Attributes:
-        id: of the response; None where the server gives none.
+        id: of the response; None where the server gives none that tells it from all others.
         written: the answer, white space around it included.
         finish_reason: how it ended; None where the server does not say.
         tokens: of the answer, as bytes of UTF-8; empty where the server gives none.
@@ -66,33 +76,51 @@ def parse(data: bytes) -> Completion:
         if not isinstance(text, str):
             raise TypeError("message.content is no text")
         listed = (choice.get("logprobs") or {}).get("content") or []
+        first = (listed[0].get("top_logprobs") or ()) if listed else ()
+        if not all(_is_log_probability(token["logprob"]) for token in (*listed, *first)):
+            listed, first = [], ()
         id_ = body.get("id")
         return Completion(
-            id_ if isinstance(id_, str) else None,
-            text,
+            id_ if isinstance(id_, str) and len(id_) >= _ID_CHARACTERS else None,
+            _whole(text),
             finish if finish in ("stop", "length") else None,
             tuple(_bytes(token) for token in listed),
-            tuple(float(token["logprob"]) for token in listed) or None,
-            {each["token"]: float(each["logprob"]) for each in (listed[0].get("top_logprobs") or ())} if listed else {},
+            tuple(min(0.0, token["logprob"]) for token in listed) or None,
+            {str(each["token"]): min(0.0, each["logprob"]) for each in first},
             _usage(body.get("usage") or {}),
-            str(refusal) if refusal else None,
+            _whole(str(refusal)) if refusal else None,
         )
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         begun = one_line(data[:80].decode(errors="replace"))
         raise UnusableResponseError(f"the endpoint sent no chat completion but {begun!r}") from error
 
 
 def _bytes(token: Mapping[str, Any]) -> bytes:
     given = token.get("bytes")
-    return str(token["token"]).encode() if given is None else bytes(given)
+    return bytes(given) if isinstance(given, list) else _whole(str(token["token"])).encode()
+
+
+def _is_log_probability(value: object) -> bool:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return value == -math.inf or -_LEAST <= value <= _ROUNDING
+
+
+def _whole(text: str) -> str:
+    """Return a text without halves of surrogate pairs."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def _usage(usage: Mapping[str, Any]) -> Usage | None:
     """Read the tokens of prompt and answer; all count as the prompt's where only their sum is given."""
     prompt, completion, total = (usage.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
-    if isinstance(prompt, int) and isinstance(completion, int):
+    if _is_count(prompt) and _is_count(completion):
         return Usage(1, prompt, completion)
-    return Usage(1, total, 0) if isinstance(total, int) else None
+    return Usage(1, total, 0) if _is_count(total) else None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS
 
 
 def error_message(data: bytes) -> tuple[str, str]:
@@ -101,8 +129,8 @@ def error_message(data: bytes) -> tuple[str, str]:
         body: Any = json.loads(data)
         error = body.get("error", body)
         if isinstance(error, str):
-            return "", error
+            return "", _whole(error)
         code = str(error.get("code") or error.get("type") or "")
-        return code, str(error.get("message") or error.get("detail") or "")
-    except (ValueError, AttributeError):
+        return code, _whole(str(error.get("message") or error.get("detail") or ""))
+    except (ValueError, AttributeError, RecursionError):
         return "", one_line(data[:200].decode(errors="replace"))

@@ -242,7 +242,7 @@ def _held(question: Question, option: Sequence[str]) -> Question:
 def _chosen(option: Sequence[str], completion: Completion) -> tuple[float, ...]:
     try:
         choice = json.loads(completion.text)["choice"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         choice = completion.text
     scores = named(option, str(choice))
     if scores is None:

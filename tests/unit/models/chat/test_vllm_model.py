@@ -166,14 +166,23 @@ def test_a_question_that_is_too_long_is_cut_as_by_our_own_engine(directories: An
         ("structured_outputs_config={backend: xgrammar}", "structured_outputs_config is decided by --schema"),
         ("dtype=half", "dtype is decided by --dtype"),
         ("limits={a: ", "cannot be read as YAML"),
+        ("limits=2024-02-30", "cannot be read as YAML"),
+        ("limits=" + "[" * 5000, "cannot be read as YAML"),
+        ("tensor_parallel_size=two", "wanted a whole number of GPUs, at least 1"),
+        ("pipeline_parallel_size=0", "wanted a whole number of GPUs, at least 1"),
+        ("tensor_parallel_size=", "wanted a whole number of GPUs, at least 1"),
+        ("data_parallel_size=2", "data_parallel_size is decided by --num-actors"),
+        ("hf_token=secret", "hf_token=…: hf_token is decided by HF_TOKEN"),
         ("max_modellen=3", r"has no option max_modellen; did you mean max_model_len"),
     ],
 )
 def test_engine_options_are_refused_in_one_line(monkeypatch: pytest.MonkeyPatch, given: str, message: str) -> None:
-    known = frozenset({"max_model_len", "quantization", "limits"})
+    known = frozenset({"max_model_len", "quantization", "limits", "tensor_parallel_size", "pipeline_parallel_size"})
     monkeypatch.setattr("vqa_ray.models.chat.vllm_options.engine_fields", lambda: known)
     with pytest.raises(RequestError, match=f"^--engine-option .*{message}"):
         parse_engine_options([given])
+    with pytest.raises(RequestError, match=r"^--engine-option limits=2: limits is given twice; wanted once"):
+        parse_engine_options(["limits=1", "limits=2"])
 
 
 def test_engine_options_have_types(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,9 +124,10 @@ def test_results_of_other_runs_and_other_files_are_refused(tmp_path: Path) -> No
     read(path, others)
     with pytest.raises(RequestError, match="none of the 3 results is of this run"):
         check_results([str(path)], RUN)
-    path.write_text('{"custom_id": "a"}\n')
-    with pytest.raises(RequestError, match="line 1 is no result of a batch"):
-        check_results([str(path)], RUN)
+    for line in ('{"custom_id": "a"}', '{"custom_id": "a", "response": "x"}', "[" * 100_000, "7", "{"):
+        path.write_text(line + "\n")
+        with pytest.raises(RequestError, match="line 1 is no result of a batch"):
+            check_results([str(path)], RUN)
     with pytest.raises(RequestError, match="cannot be read: No such file or directory"):
         check_results([str(tmp_path / "none")], RUN)
 

@@ -16,6 +16,9 @@ from vqa_ray.models.endpoint.probe import require_answer
 Serve = Callable[[socket.socket], object]
 
 
+_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+
+
 def _answer(text: bytes) -> Serve:
     return lambda connection: (connection.recv(2**16), connection.sendall(text), connection.close())
 
@@ -33,6 +36,10 @@ def _reset(connection: socket.socket) -> None:
         ("http", _reset, "the connection broke: Connection reset by peer"),
         ("http", _answer(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"), "broke in the middle of the answer"),
         ("http", _answer(b"hello\r\n\r\n"), "the answer is no HTTP"),
+        ("http", _answer(_HEAD + b"Content-Encoding: gzip\r\n\r\nab"), "broke in the middle of the answer"),
+        ("http", _answer(_HEAD + b"Content-Encoding: br\r\n\r\nab"), "the answer is no HTTP"),
+        ("http", _answer(_HEAD + b"X: " + b"a" * 10**6 + b"\r\n\r\nab"), "the answer is no HTTP"),
+        ("http", _answer(_HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), "the answer is no HTTP"),
         ("https", _answer(b"hello\r\n\r\n"), r"127.0.0.1:\d+ does not speak TLS"),
     ],
 )
