@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from tests.helpers.tiny_adapter import merge, save_adapter
 from tests.helpers.tiny_chat import QUESTIONS, random_images
 from tests.vllm.checkpoints import save
 from tests.vllm.engines import GENERATION, OPTIONS, scores, texts
+from vqa_ray.errors import RowError
 from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.chat.vllm_engine import TOKENS_PER_REQUEST
 from vqa_ray.models.chat.vllm_model import VllmModel
@@ -102,6 +103,37 @@ def test_answers_beside_a_prompt_that_the_engine_refuses_are_written_once(adapte
     assert sorted(results) == [0, 1, 2, 3, 5, 6, 7, 8]
     assert failures[4].code == "model_error"
     assert len([ids for ids in sent if ids != bad]) == 8
+
+
+def test_a_request_that_ends_in_an_error_is_sent_again_and_told(adapted: VllmModel, base: Path) -> None:
+    engine: Any = adapted._engine
+    running, sent = engine._engine, []
+
+    class Failing:
+        """vLLM, whose first requests end unanswered."""
+
+        def __init__(self, times: int) -> None:
+            self.times = times
+
+        async def generate(self, *arguments: Any, **options: Any) -> AsyncIterator[Any]:
+            sent.append(arguments)
+            async for output in running.generate(*arguments, **options):
+                if len(sent) <= self.times:
+                    output.outputs[0].token_ids, output.outputs[0].finish_reason = [], "error"
+                yield output
+
+    images = random_images(1, seed=12)
+    arguments = (images, [["what is it?"]], 1)
+    try:
+        engine._engine = Failing(2)
+        again = adapted.answer(*arguments)
+        sent.clear()
+        engine._engine = Failing(3)
+        with pytest.raises(RowError, match="model_error: vLLM ended the request with 'error', 3 times"):
+            adapted.score(images, [["what is it?"]], [[("yes", "no")]])
+    finally:
+        engine._engine = running
+    assert texts(again) == texts(adapted.answer(*arguments))
 
 
 def test_an_engine_ends_without_a_word_of_death(base: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, Literal, TypedDict
 
@@ -18,6 +19,7 @@ _FIELDS = {
     "max_tokens_per_minute": "tokens_per_minute",
     "request_timeout_s": "timeout_s",
 }
+_COUNTS = ("concurrency", "max_requests_per_minute", "max_tokens_per_minute")
 
 
 class EndpointSettings(TypedDict, total=False):
@@ -56,8 +58,12 @@ def endpoint_options(
     for name, value in given.items():
         if name not in _FIELDS:
             raise RequestError(f"endpoint: unknown setting {name!r}; known are {', '.join(_FIELDS)}")
-        if isinstance(value, int | float) and value <= 0:
-            raise RequestError(f"endpoint: {name} is {value}; it must be positive")
+        if name in _COUNTS and not (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+            raise RequestError(f"endpoint: {name} is {value!r}; it must be a positive whole number")
+        if name == "request_timeout_s" and not (isinstance(value, int | float) and 0 < value < math.inf):
+            raise RequestError(f"endpoint: {name} is {value!r}; it must be a positive number of seconds")
+        if name == "api_key_env" and not isinstance(value, str | None):
+            raise RequestError(f"endpoint: {name} is {value!r}; wanted the name of an environment variable")
     if given.get("image_encoding", "jpeg") not in ("jpeg", "png"):
         raise RequestError(f"endpoint: image_encoding is {given['image_encoding']!r}; wanted jpeg or png")
     given.setdefault("api_key_env", KEY if os.environ.get(KEY) else None)

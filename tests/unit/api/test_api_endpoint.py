@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from typing import Any
 
@@ -65,6 +66,22 @@ def test_a_callable_of_an_endpoint_says_what_it_took() -> None:
             {"base_url": "http://localhost", "endpoint": {"concurrency": 0}},
             "concurrency is 0",
         ),
+        (
+            "openai:tiny",
+            {"base_url": "http://localhost", "endpoint": {"concurrency": "8"}},
+            "concurrency is '8'; it must be a positive whole number",
+        ),
+        (
+            "openai:tiny",
+            {"base_url": "http://localhost", "endpoint": {"request_timeout_s": math.nan}},
+            "request_timeout_s is nan; it must be a positive number of seconds",
+        ),
+        (
+            "openai:tiny",
+            {"base_url": "http://localhost", "endpoint": {"api_key_env": 5}},
+            "api_key_env is 5; wanted the name of an environment variable",
+        ),
+        ("openai:tiny", {"base_url": "http://a..b/v1"}, "--base-url: not a URL: encoding with 'idna' codec failed"),
         ("openai:tiny", {"base_url": "http://localhost", "endpoint": {"image_encoding": "gif"}}, "wanted jpeg or png"),
     ],
 )

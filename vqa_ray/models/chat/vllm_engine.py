@@ -17,12 +17,15 @@ from typing import Any, TypeVar
 
 from PIL import Image as PillowImage
 
-from vqa_ray.errors import ModelLoadError
+from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat.kept_answers import KeptAnswers
 from vqa_ray.models.chat.vllm_options import held_to
 from vqa_ray.models.chat.vllm_start import last_lines, reason, start
 
 T = TypeVar("T")
+
+# How a request ends that vLLM has not answered, be it in part: an image that its cache has lost, a grammar that fails.
+_UNANSWERED, _ATTEMPTS = ("error", "abort"), 3
 
 # Tokens whose log-probabilities vLLM gives for one request (`MAX_LOGPROB_TOKEN_IDS`).
 TOKENS_PER_REQUEST = 128
@@ -207,11 +210,15 @@ class VllmEngine:
             multi_modal_uuids={"image": list(image.ids)},
         )
         last: Any = None
-        async for output in self._engine.generate(request, sampling, uuid.uuid4().hex, lora_request=self._lora):
-            last = output
-            if begun is not None:
-                begun.set()
-        return last
+        for _ in range(_ATTEMPTS):
+            async for output in self._engine.generate(request, sampling, uuid.uuid4().hex, lora_request=self._lora):
+                last = output
+                if begun is not None:
+                    begun.set()
+            if last.outputs[0].finish_reason not in _UNANSWERED:
+                return last
+        reason = last.outputs[0].finish_reason
+        raise RowError(ErrorCode.MODEL_ERROR, f"vLLM ended the request with {reason!r}, {_ATTEMPTS} times")
 
     def _call(self, work: Awaitable[T]) -> T:
         async def run() -> T:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import RequestError, one_line
 from vqa_ray.models.endpoint.budget import Budget
 from vqa_ray.models.endpoint.meter import Gate, Meter
 from vqa_ray.models.endpoint.rate_limit import RateLimit
@@ -78,8 +78,10 @@ def checked_base_url(url: str, *, allow_http: bool) -> str:
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
+        # As the connection will: a label that is empty or too long.
+        (host or "").encode("idna")
     except ValueError as error:
-        raise RequestError(f"--base-url: not a URL: {error}") from error
+        raise RequestError(f"--base-url: not a URL: {one_line(error)}") from error
     if parts.username is not None or parts.password is not None:
         raise RequestError(f"--base-url: holds credentials; the key is read from {KEY}, or from --api-key-env NAME")
     if parts.query or parts.fragment:
@@ -88,7 +90,9 @@ def checked_base_url(url: str, *, allow_http: bool) -> str:
             "from --api-key-env NAME"
         )
     if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
-        raise RequestError(f"--base-url {url}: wanted http:// or https:// with a host, e.g. http://localhost:8000/v1")
+        raise RequestError(
+            f"--base-url {one_line(url)}: wanted http:// or https:// with a host, e.g. http://localhost:8000/v1"
+        )
     if parts.scheme == "http" and not _is_loopback(host) and not allow_http:
         raise RequestError(
             f"--base-url {url}: http:// would send images and the key unencrypted to {host}; use https://, or "
