@@ -31,6 +31,7 @@ NAMES = (
     "finetune_memory",
     "memory",
     "listing",
+    "bookkeeping",
     "accuracy",
     "vqa_metric",
     "evaluate",
