@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-FileFormat: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "pdf", "vqa-v2", "hf"]
+FileFormat: TypeAlias = Literal["parquet", "webdataset", "jsonl", "csv", "images", "pdf", "vqa-v2", "hf", "lance"]
 BenchmarkFormat: TypeAlias = Literal[
     "pope",
     "mme",

@@ -46,7 +46,8 @@ class InputGroup(ImageGroup):
     group: ClassVar[str] = "Input"
 
     input: str = option(
-        "File, directory or prefix (path, s3://, gs://), or a table: delta:URI, iceberg:CATALOG.TABLE.", unit="URI"
+        "File, directory or prefix (path, s3://, gs://), or a table: delta:URI, lance:URI, iceberg:CATALOG.TABLE.",
+        unit="URI",
     )
     input_format: Format | None = option(
         "Format of the input. Default: guessed from the names and contents of the files.", None

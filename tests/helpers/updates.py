@@ -73,7 +73,7 @@ def _answered(row: dict[str, Any], form: pa.Schema, work: Attempt) -> dict[str, 
     return cells | {"tags": [seen], "tag_scores": []}
 
 
-def tag_here(source: Path, output: Path | str, **options: Any) -> RunResult:
+def tag_here(source: Path | str, output: Path | str, **options: Any) -> RunResult:
     """Run `tag` on the fake model, in this process."""
     return tag.run(TagSpec(input=str(source), output=str(output), model="fake:", quiet=True, **options))
 

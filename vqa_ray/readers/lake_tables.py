@@ -1,7 +1,8 @@
 """Tables that a catalogue or a log keeps: the data files of one of their snapshots, as an input.
 
-`delta:URI[@VERSION]` and `iceberg:CATALOG.NAMESPACE.TABLE[@SNAPSHOT]`. Their files are Parquet and never rewritten, so
-that a run reads the snapshot that it began with, whatever becomes of the table meanwhile.
+`delta:URI[@VERSION]`, `iceberg:CATALOG.NAMESPACE.TABLE[@SNAPSHOT]` and `lance:URI[@VERSION]`. Their files are never
+rewritten, so that a run reads the snapshot that it began with, whatever becomes of the table meanwhile. Those of Delta
+and Iceberg are Parquet; of Lance, the fragments stand for files.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.readers.lance_fragments import fragments, open_version
 from vqa_ray.readers.source import request_error
 from vqa_ray.storage.filesystem import FileEntry
 from vqa_ray.storage.lake_storage import location, patiently, storage_options
 
-_TABLE = re.compile(r"(delta|iceberg):(?!//)(.+?)(?:@(\d+))?", re.DOTALL)
-_PACKAGES = {"delta": "deltalake", "iceberg": "pyiceberg"}
+_TABLE = re.compile(r"(delta|iceberg|lance):(?!//)(.+?)(?:@(\d+))?", re.DOTALL)
+# Kind → its package, and the extra that brings it.
+_PACKAGES = {"delta": ("deltalake", "delta"), "iceberg": ("pyiceberg", "iceberg"), "lance": ("lance", "index")}
 
 
 class LakeTable(NamedTuple):
@@ -26,7 +29,7 @@ class LakeTable(NamedTuple):
 
     Attributes:
         uri: the whole name.
-        kind: delta or iceberg.
+        kind: delta, iceberg or lance.
         address: a directory or prefix, or CATALOG.NAMESPACE.TABLE.
         version: of the table, or its snapshot; None for the latest.
     """
@@ -43,35 +46,43 @@ def parse_table(uri: str) -> LakeTable | None:
     return match and LakeTable(uri, match[1], match[2], int(match[3]) if match[3] else None)
 
 
-def table_files(table: LakeTable) -> tuple[str, list[FileEntry]]:
-    """List the data files of a snapshot.
+class TableFiles(NamedTuple):
+    """The data files of a snapshot.
 
-    Returns:
-        The directory of the table, and its files.
+    Attributes:
+        root: the directory of the table.
+        entries: its files, sorted; of a Lance dataset its fragments.
+        lance_version: of a Lance dataset; None for other tables.
+    """
+
+    root: str
+    entries: list[FileEntry]
+    lance_version: int | None = None
+
+
+def table_files(table: LakeTable) -> TableFiles:
+    """List the data files of a snapshot.
 
     Raises:
         RequestError: the table cannot be opened, or more than a list of files is needed to read it; the message says
             what to do.
     """
-    if find_spec(_PACKAGES[table.kind]) is None:
-        raise request_error(
-            f"{table.uri}: needs {_PACKAGES[table.kind]}, which is not installed: pip install 'vqa-ray[{table.kind}]'"
-        )
+    package, extra = _PACKAGES[table.kind]
+    if find_spec(package) is None:
+        raise request_error(f"{table.uri}: needs {package}, which is not installed: pip install 'vqa-ray[{extra}]'")
     try:
-        root, entries = patiently(
-            lambda: _delta(table) if table.kind == "delta" else _iceberg(table), table.uri, table.address
-        )
+        found = patiently(lambda: _LISTED[table.kind](table), table.uri, table.address)
     except RequestError:
         raise
     # Each library has many kinds of errors of its own, and none is above another.
     except Exception as error:
         raise request_error(f"{table.uri}: cannot be opened: {one_line(error, 200) or type(error).__name__}") from error
-    if not entries:
+    if not found.entries:
         raise request_error(f"{table.uri}: the input is empty: the table has no data files")
-    return root, sorted(entries, key=lambda entry: entry.uri)
+    return found._replace(entries=sorted(found.entries, key=lambda entry: entry.uri))
 
 
-def _delta(table: LakeTable) -> tuple[str, list[FileEntry]]:
+def _delta(table: LakeTable) -> TableFiles:
     from deltalake import DeltaTable
 
     opened = DeltaTable(location(table.address), version=table.version, storage_options=storage_options(table.address))
@@ -87,10 +98,10 @@ def _delta(table: LakeTable) -> tuple[str, list[FileEntry]]:
     entries = [FileEntry(f"{root}/{unquote(path)}", size, _utc(time), None) for path, size, time in rows]
     if foreign := [path for path in map(str, actions.column("path").to_pylist()) if "://" in path or path[:1] == "/"]:
         raise request_error(f"{table.uri}: has files in other places, for example {foreign[0]}; {_ADVICE}")
-    return root, entries
+    return TableFiles(root, entries)
 
 
-def _iceberg(table: LakeTable) -> tuple[str, list[FileEntry]]:
+def _iceberg(table: LakeTable) -> TableFiles:
     from pyiceberg.catalog import load_catalog
 
     catalogue, _, identifier = table.address.partition(".")
@@ -112,7 +123,13 @@ def _iceberg(table: LakeTable) -> tuple[str, list[FileEntry]]:
         if not path.startswith(f"{root}/"):
             raise request_error(f"{table.uri}: has files in other places, for example {path}; {_ADVICE}")
         entries.append(FileEntry(path, task.file.file_size_in_bytes, None, None))
-    return root, entries
+    return TableFiles(root, entries)
+
+
+def _lance(table: LakeTable) -> TableFiles:
+    root = table.address.rstrip("/")
+    dataset = open_version(root, table.version)
+    return TableFiles(root, fragments(root, dataset), int(dataset.version))
 
 
 def _utc(time: datetime | int | None) -> datetime | None:
@@ -121,4 +138,5 @@ def _utc(time: datetime | int | None) -> datetime | None:
     return time if time is None or time.tzinfo else time.replace(tzinfo=UTC)
 
 
+_LISTED = {"delta": _delta, "iceberg": _iceberg, "lance": _lance}
 _ADVICE = "write the rows you want to another table or as plain Parquet files"

@@ -44,6 +44,7 @@ class Listing:
         named: URIs of files that a pattern names one by one; a format that is given is then that of all of them.
         kinds: URI → format of files whose names do not say it.
         output: which run has written the directory; empty for none.
+        lance_version: of a Lance dataset, whose fragments are the entries; None for anything else.
     """
 
     uri: str
@@ -54,6 +55,7 @@ class Listing:
     named: frozenset[str] = frozenset()
     kinds: Mapping[str, Format] = field(default_factory=dict)
     output: str = ""
+    lance_version: int | None = None
 
     def relative(self, entry: FileEntry) -> str:
         """Return the path below `root`."""
@@ -61,6 +63,8 @@ class Listing:
 
     def kind(self, entry: FileEntry) -> Format | None:
         """Return the format of a file: by its contents where they were looked at, else by its name."""
+        if self.lance_version is not None:
+            return "lance"
         return self.kinds.get(entry.uri) or kind_of(entry.uri)
 
     def of(self, kind: Format) -> tuple[FileEntry, ...]:
@@ -126,7 +130,7 @@ def with_kinds(listing: Listing, given: Format | None) -> Listing:
         listing: of an input.
         given: the format that the request names, or None to find out.
     """
-    if is_saved_dataset(listing):
+    if is_saved_dataset(listing) or listing.lance_version is not None:
         return listing
     by_name = without_documents({kind for entry in listing.entries if (kind := kind_of(entry.uri))})
     unknown = [entry for entry in listing.entries if kind_of(entry.uri) is None]
@@ -153,7 +157,7 @@ def guess_format(listing: Listing) -> Format:
     Raises:
         RequestError: the files are of several formats, or of none that is known.
     """
-    allowed = f"choose with --input-format: {', '.join(FORMATS)}"
+    allowed = f"choose with --input-format: {', '.join(name for name in FORMATS if name != 'lance')}"
     if is_saved_dataset(listing):
         return "hf"
     kinds = Counter(kind for entry in listing.entries if (kind := listing.kind(entry)))
@@ -218,10 +222,11 @@ def check_format(name: str) -> Format:
 
 def _list_table(table: LakeTable) -> Listing:
     """List the data files of a table, under the root that `absolute` gives."""
-    named, entries = table_files(table)
-    root = absolute(named)
-    within = [replace(entry, uri=f"{root}{entry.uri.removeprefix(named)}") for entry in entries]
-    return Listing(table.uri, root, tuple(sorted(within, key=lambda entry: entry.uri)))
+    found = table_files(table)
+    root = absolute(found.root)
+    within = [replace(entry, uri=f"{root}{entry.uri.removeprefix(found.root)}") for entry in found.entries]
+    entries = tuple(sorted(within, key=lambda entry: entry.uri))
+    return Listing(table.uri, root, entries, lance_version=found.lance_version)
 
 
 def _list_pattern(uri: str) -> Listing:

@@ -15,13 +15,14 @@ from vqa_ray.conversation.conversation import shows_nothing
 from vqa_ray.errors import RequestError
 from vqa_ray.format_names import Format
 from vqa_ray.readers.benchmarks.recognise import recognised
-from vqa_ray.readers.changes.resumed import EarlierRun, pinned, recover, resume, with_totals
+from vqa_ray.readers.changes.resumed import EarlierRun, pinned, recover, resume, table_as_begun, with_totals
 from vqa_ray.readers.columns import is_bytes, plain
 from vqa_ray.readers.formats.benchmark import open_benchmark, read_benchmark
 from vqa_ray.readers.formats.csv import open_csv, read_csv
 from vqa_ray.readers.formats.hf import is_hub_name, open_hf, open_hub, read_hf
 from vqa_ray.readers.formats.images import open_images, read_images
 from vqa_ray.readers.formats.jsonl import open_jsonl, read_jsonl
+from vqa_ray.readers.formats.lance_table import open_lance, read_lance
 from vqa_ray.readers.formats.parquet import open_parquet, read_parquet
 from vqa_ray.readers.formats.pdf import open_pdf, read_pdf
 from vqa_ray.readers.formats.vqa_v2 import open_vqa_v2, read_vqa_v2
@@ -60,6 +61,7 @@ _READERS: dict[Format, tuple[_Open, _Read]] = {
     "pdf": (open_pdf, read_pdf),
     "vqa-v2": (open_vqa_v2, read_vqa_v2),
     "hf": (open_hf, read_hf),
+    "lance": (open_lance, read_lance),
     **{name: (partial(open_benchmark, name), read_benchmark) for name in BENCHMARKS},
 }
 
@@ -97,8 +99,7 @@ def open_source(config: InputConfig, earlier: EarlierRun | None = None) -> Sourc
         snapshot = earlier.snapshot_for(config.uri)
         if snapshot is not None:
             if parse_table(config.uri) and not earlier.update:
-                # The run goes on with its snapshot, whose files lie there after they have left the table.
-                listing = replace(listing, entries=tuple(file.below(listing.root) for file in snapshot.files))
+                listing = table_as_begun(listing, snapshot)
             if given is not None and given != snapshot.format:
                 raise RequestError(
                     f"--output {earlier.output}: holds another run: --input-format: {snapshot.format} → {given}; use "
@@ -119,6 +120,9 @@ def _local_directory(uri: str) -> str:
 
 def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
     listing = with_kinds(listing, given)
+    if given is not None and (given == "lance") != (listing.lance_version is not None):
+        how = "name a Lance dataset as --input lance:URI" if given == "lance" else "a Lance dataset is read as lance"
+        raise request_error(f"{listing.uri}: --input-format {given}: {how}")
     chosen = given or recognised(config, listing) or guess_format(listing)
     if config.question_template is not None and chosen not in BENCHMARKS:
         raise request_error(

@@ -1,4 +1,4 @@
-"""Directories that a table format keeps: Delta Lake, whose log is heeded, and Iceberg and Hudi, which are refused.
+"""Directories that a table format keeps: Delta Lake, whose log is heeded, and Iceberg, Hudi and Lance, refused.
 
 Such a directory also holds files that are no part of the table any more. Delta's log: JSON files of actions, and
 checkpoints in Parquet that hold the actions up to a version (https://github.com/delta-io/delta/blob/master/PROTOCOL.md).
@@ -44,8 +44,8 @@ def without_removed(root: str, entries: Mapping[str, FileEntry]) -> set[str]:
         entries: relative path → file of all that lies there, bookkeeping included.
 
     Raises:
-        RequestError: a table of Iceberg or Hudi, or one of Delta that needs more than a list of files; the message says
-            what to do.
+        RequestError: a table of Iceberg, Hudi or Lance, or one of Delta that needs more than a list of files; the
+            message says what to do.
     """
     for path in entries:
         directory, _, name = path.rpartition("/")
@@ -53,6 +53,8 @@ def without_removed(root: str, entries: Mapping[str, FileEntry]) -> set[str]:
             raise request_error(f"{root}: is a Hudi table, whose current files only Hudi knows; {_ADVICE}")
         if posixpath.basename(directory) == "metadata" and _ICEBERG.fullmatch(name):
             raise request_error(f"{root}: is an Iceberg table, whose current files only its metadata tells; {_ADVICE}")
+        if directory == "_versions" and name.endswith(".manifest"):
+            raise request_error(f"{root}: is a Lance dataset; its rows are read as lance:{root}")
     tables = {match["table"] for path in entries if (match := _OF_LOG.fullmatch(path))}
     left: set[str] = set()
     for table in tables:

@@ -57,12 +57,21 @@ def patiently(work: Callable[[], _T], name: str, uri: str, sleep: Callable[[floa
         try:
             return work()
         except Exception as error:
-            if not any(map(_is_of_store, (error, error.__cause__))):
+            if not is_of_store(error, uri):
                 raise
             logger.warning("%s: %s; again in %d s", name, one_line(error, 200) or type(error).__name__, pause_s)
             sleep(pause_s)
     return work()
 
 
-def _is_of_store(error: BaseException | None) -> bool:
-    return error is not None and (suspicion(error) == "failed" or _FAILED.search(str(error)) is not None)
+def is_of_store(error: BaseException, uri: str) -> bool:
+    """Check whether the store of a table is to blame for an error, rather than what the table holds.
+
+    Args:
+        error: raised by a client of tables.
+        uri: of the table; a local one has no store.
+    """
+    if scheme_of(uri) == "file":
+        return False
+    each = (error, error.__cause__)
+    return any(one is not None and (suspicion(one) == "failed" or _FAILED.search(str(one)) is not None) for one in each)

@@ -75,9 +75,9 @@ def test_what_cannot_be_guessed_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "empty") == f"{tmp_path}/empty: the input is empty: no files are there"
     assert refused(tmp_path / "*.csv") == f"{tmp_path}/*.csv: no file matches the pattern"
     assert refused(tmp_path, format="excel") == (
-        "--input-format 'excel' is unknown; allowed are parquet, webdataset, jsonl, csv, images, pdf, vqa-v2, hf, pope"
-        ", mme, mmbench, mmbench-circular, seed-bench, gqa, textvqa, vizwiz, scienceqa, mmmu, mathvista, ai2d, docvqa"
-        ", chartqa, ocrbench"
+        "--input-format 'excel' is unknown; allowed are parquet, webdataset, jsonl, csv, images, pdf, vqa-v2, hf, lance"
+        ", pope, mme, mmbench, mmbench-circular, seed-bench, gqa, textvqa, vizwiz, scienceqa, mmmu, mathvista, ai2d"
+        ", docvqa, chartqa, ocrbench"
     )
     assert (
         refused(tmp_path / "mixed", format="csv") == f"{tmp_path}/mixed: holds no csv files; found 2 × .jpg, 1 × .jsonl"

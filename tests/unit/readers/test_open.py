@@ -172,7 +172,7 @@ def test_tables_are_bounded_in_rows_and_bytes(tmp_path: Path) -> None:
 
 
 def test_formats_are_exported() -> None:
-    assert FORMATS == ("parquet", "webdataset", "jsonl", "csv", "images", "pdf", "vqa-v2", "hf")
+    assert FORMATS == ("parquet", "webdataset", "jsonl", "csv", "images", "pdf", "vqa-v2", "hf", "lance")
 
 
 def test_real_photos_as_a_prefix_and_from_a_csv() -> None:

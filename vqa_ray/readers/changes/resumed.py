@@ -110,6 +110,20 @@ def resume(
     return with_totals(_with_added(source, listing, opened) if update and drift.added else source)
 
 
+def table_as_begun(listing: Listing, snapshot: InputSnapshot) -> Listing:
+    """Return what a run began with of a table; its files lie there after they have left it.
+
+    Args:
+        listing: of the table now.
+        snapshot: what the run began with.
+    """
+    entries = tuple(file.below(listing.root) for file in snapshot.files)
+    # The version that has all fragments is the latest in which any was listed.
+    versions = [int(shard.names[0]) for shard in snapshot.shards if shard.names]
+    version = None if listing.lance_version is None else max(versions, default=listing.lance_version)
+    return replace(listing, entries=entries, lance_version=version)
+
+
 def pinned(source: Source, snapshot: InputSnapshot) -> Source:
     """Give a dataset on a hub the revision that the run began with."""
     shards = snapshot.shards_below(source.root)
