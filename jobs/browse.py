@@ -10,6 +10,7 @@ from vqa_ray.browse.dataset import open_collection
 from vqa_ray.browse.search import Finder, VerifierConfig
 from vqa_ray.browse.server import Server, Settings
 from vqa_ray.browse.templates import check
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.index.reader import Index
@@ -54,7 +55,7 @@ def run(spec: BrowseSpec) -> None:
         if not is_loopback(listener):
             logger.warning("Everyone who reaches this machine can see this page and search by it; it has no password.")
         address = address_of(spec.host, listener)
-        typer.echo(f"{len(collection):,} rows of {spec.what} at {address} (Ctrl-C ends it)")
+        typer.echo(f"{counted(len(collection), 'row')} of {spec.what} at {address} (Ctrl-C ends it)")
         server.run(listener)
     if STOP.received is not None:
         raise KeyboardInterrupt

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError
 from vqa_ray.export.coco import write_coco
 from vqa_ray.export.fiftyone import DATA, LABELS, write_fiftyone
@@ -167,7 +168,7 @@ def _write(
         rows = (row for batch in batches for row in batch)
         with file.open("w", encoding="utf-8", newline="") as opened:
             opened.writelines(csv_lines(rows, columns) if to == "csv" else jsonl_lines(rows))
-        return f"{counts['ok'] + (counts['error'] if errors else 0)} rows"
+        return counted(counts["ok"] + (counts["error"] if errors else 0), "row")
     if to == "llava":
         if not {"conversation"} & {*schema.names} and not {"question", "answer"} <= {*schema.names}:
             raise RequestError(f"{run}: has no conversations; --to llava takes runs of instruct and answer")

@@ -21,7 +21,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.jobs.commands import Command, imported
 from vqa_ray.jobs.runtime import logs
 from vqa_ray.jobs.runtime.result import RunResult
-from vqa_ray.jobs.spec.field import Spec
+from vqa_ray.jobs.spec.field import Spec, option_name
 from vqa_ray.jobs.spec.groups import LoggingGroup
 from vqa_ray.jobs.spec.options import SpecVariant, typer_function
 
@@ -29,6 +29,8 @@ _USAGE_ERROR: type[Exception] = typer.BadParameter.__base__ or typer.BadParamete
 _PACKAGES = ("ray", "torch", "transformers", "pyarrow")
 # In the order of `--help`; the groups of a command's own options come between.
 _FIRST_GROUPS, _LAST_GROUPS = ("Arguments", "Input", "Model"), ("Output", "Cluster", "Logging", "Options")
+# How many commands a message names that have an option.
+_COMMANDS_TOLD = 4
 # What click returns for a command that was interrupted.
 _ABORTED = 130
 _COMPLETION = "_VQA_RAY_COMPLETE"
@@ -130,7 +132,7 @@ def _invoke(given: Sequence[str], name: str | None, commands: Mapping[str, Comma
     try:
         code = _app(name, commands, handle)(args=_with_values(given), prog_name="vqa-ray", standalone_mode=False)
     except _USAGE_ERROR as error:
-        raise RequestError(_usage(error)) from None
+        raise RequestError(_usage(error, commands)) from None
     if code == _ABORTED:
         raise KeyboardInterrupt
 
@@ -225,7 +227,7 @@ def _unknown(word: str, commands: Mapping[str, Command]) -> str:
     return f"unknown command {word!r}{nearest(word, list(commands))}; known are {known}"
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, commands: Mapping[str, Command]) -> str:
     """Say in one line what is wrong with a command line."""
     message = one_line(error.format_message(), 1000).replace("Value error, ", "")
     option, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
@@ -233,4 +235,16 @@ def _usage(error: Any) -> str:
     if option is None or context is None or not hasattr(error, "possibilities"):
         return message
     known = [name for parameter in context.command.get_params(context) for name in parameter.opts]
-    return f"no such option: {option}{nearest(option, known)}; see {context.command_path} --help"
+    hint = _elsewhere(option, commands) or nearest(option, known)
+    return f"no such option: {option}{hint}; see {context.command_path} --help"
+
+
+def _elsewhere(option: str, commands: Mapping[str, Command]) -> str:
+    """`; it is one of A, B` where other commands have the option, else empty."""
+    found = []
+    for name, command in commands.items():
+        spec = imported(command.spec)
+        if option in {option_name(field, spec) for field in spec.model_fields}:
+            found.append(name)
+    more = f" and {len(found) - _COMMANDS_TOLD} more" if len(found) > _COMMANDS_TOLD else ""
+    return f"; it is one of {', '.join(found[:_COMMANDS_TOLD])}{more}" if found else ""

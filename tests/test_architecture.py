@@ -36,6 +36,7 @@ LAYERS = (
         "text_encoding",
         "former_names",
         "format_names",
+        "counted",
         "durations",
     ),
     ("storage", "evaluation", "conversation"),

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from vqa_ray import __version__
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.commands import COMMANDS, imported
 from vqa_ray.jobs.evaluate.evaluation_request import (
@@ -187,7 +188,10 @@ def _record(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> 
     counts = found.counts
     notes = [*notes_on(found, spec, request.truth), *measures.notes]
     if odd := odd_scores(read_judged(spec.output, COLUMNS)):
-        notes.append(f"{odd:,} rows have a score that is no number from 0 to 1; calibration leaves them out")
+        notes.append(
+            f"{counted(odd, 'row')} {'has' if odd == 1 else 'have'} a score that is no number from 0 to 1; calibration "
+            "leaves them out"
+        )
     truth = sum(counts[name] for name in (*_COUNTED[:4], "bad_truth"))
     predictions = counts["joined"] + counts["no_truth"]
     return EvaluationRecord(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vqa_ray.counted import counted
 from vqa_ray.jobs.evaluate.spec import EvaluateSpec
 from vqa_ray.judging.findings import Findings
 from vqa_ray.judging.review_table import ReviewTable
@@ -40,7 +41,7 @@ def notes_on(found: Findings, spec: EvaluateSpec, truth: Side | None) -> list[st
             "they are of the sample, not of the run; review a random sample for figures of the run"
         )
     if spec.limit is not None:
-        notes.append(f"only the first {spec.limit:,} rows of truth were evaluated (--limit)")
+        notes.append(f"--limit: only the first {counted(spec.limit, 'row')} of truth")
     held, beyond = found.counts["in_shortlist"], found.counts["beyond_shortlist"]
     if held + beyond:
         examples = f" (not, for example, {'; '.join(found.examples['beyond_shortlist'])})" if beyond else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import one_line
 from vqa_ray.evaluation.power import POWER, rows_for_difference, rows_for_interval
 from vqa_ray.jobs.evaluate.spec import EvaluateSpec
@@ -65,8 +66,9 @@ def labels_needed(record: EvaluationRecord, half_width: float) -> dict[str, Any]
 def _told_needed(needed: dict[str, Any]) -> list[str]:
     width = needed["half_width"]
     return [
-        f"for ± {width:g} of the mean score (95 %): {needed['rows']:,} labelled rows, {needed['images']:,} images;",
-        f"  here are {needed['rows_here']:,} rows of {needed['images_here']:,} images, design effect "
+        f"for ± {width:g} of the mean score (95 %): {counted(needed['rows'], 'labelled row')}, "
+        f"{counted(needed['images'], 'image')};",
+        f"  here are {counted(needed['rows_here'], 'row')} of {counted(needed['images_here'], 'image')}, design effect "
         f"{needed['design_effect']:.2f}",
         f"to see a difference of {width:g} between two models ({needed['power']:.0%} power): at most "
         f"{needed['rows_for_difference']:,}",
@@ -105,7 +107,7 @@ def _print_table(record: EvaluationRecord, output: str) -> None:
     if (found := record.calibration) is not None:
         wrong = 100 * np.interp((0.5, 1), found.risk_coverage.coverage, found.risk_coverage.risk)
         lines.append(
-            f"scores of {found.n:,} rows: expected calibration error {found.equal_width.error:.3f}; "
+            f"scores of {counted(found.n, 'row')}: expected calibration error {found.equal_width.error:.3f}; "
             f"wrong: {wrong[1]:.1f} % of them, {wrong[0]:.1f} % of the half with the highest scores"
         )
     _print_lines(*lines, *notes, f"→ {output}")

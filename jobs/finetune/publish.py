@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from vqa_ray.counted import counted
 from vqa_ray.durations import duration
 from vqa_ray.jobs.finetune.request import TrainingRequest
 from vqa_ray.jobs.finetune.spec import FinetuneSpec
@@ -132,7 +133,7 @@ def log_result(content: Mapping[str, Any], spec: FinetuneSpec) -> RunResult:
     for note in content.get("judgement", ()):
         logger.info("  %s", note)
     for entry in content["skipped"]:
-        logger.warning("  %s: %d rows left out: %s", entry["where"], entry["rows"], entry["reason"])
+        logger.warning("  %s: %s left out: %s", entry["where"], counted(entry["rows"], "row"), entry["reason"])
     timing = content["timing"]
     logger.info("  %s of training, %.1f rows/s", duration(timing["train_s"]), timing["samples_per_s"])
     logger.info("  next: %s", next_command(spec))

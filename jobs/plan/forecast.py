@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vqa_ray.counted import counted
 from vqa_ray.durations import duration
 from vqa_ray.runs.progress import Point, Progress, rate
 
@@ -184,7 +185,7 @@ def _bottleneck(busy: float | None, per_row: dict[str, float]) -> str:
 def lines(plan: Forecast) -> list[str]:
     """Write the plan for a person."""
     found = [
-        f"sample: {plan.sample_rows:,} rows in {duration(plan.sample_s)}, {plan.failed:.1%} failed; "
+        f"sample: {counted(plan.sample_rows, 'row')} in {duration(plan.sample_s)}, {plan.failed:.1%} failed; "
         f"start {duration(plan.start_s)}",
         f"rate: {plan.rows_per_s:,.1f} rows/s with {plan.actors} model actors, {plan.cpus:g} CPUs, {plan.gpus:g} GPUs",
     ]
@@ -199,7 +200,7 @@ def lines(plan: Forecast) -> list[str]:
         found.append("whole: the number of rows is unknown; --rows names it")
     else:
         price = "" if plan.price is None else f", price {plan.price:,.2f}"
-        found.append(f"whole: {plan.rows:,} rows in {duration(3600 * plan.hours)} on this cluster{price}")
+        found.append(f"whole: {counted(plan.rows, 'row')} in {duration(3600 * plan.hours)} on this cluster{price}")
     if plan.deadline_actors is not None:
         gpus = f"{plan.deadline_gpus:g} GPUs"
         found.append(

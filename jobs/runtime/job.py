@@ -162,8 +162,8 @@ def open_input(
         reads_several=reads_several,
         question_template=question_template,
         text=text,
-        together=spec.group_by if isinstance(spec, GroupingGroup) and spec.is_together else None,
         group_by=spec.group_by if isinstance(spec, GroupingGroup) else None,
+        together=isinstance(spec, GroupingGroup) and spec.is_together,
         pages=spec.page_range(),
     )
     if table is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from vqa_ray.counted import counted
 from vqa_ray.durations import duration
 
 logger = logging.getLogger(__name__)
@@ -95,10 +96,12 @@ def progress_line(rows: int, total: int | None, speed: float, *, is_estimate: bo
         is_estimate: whether `total` is an estimate; it is omitted once it is reached.
     """
     if total is None or (is_estimate and rows >= total):
-        return f"{rows:,} rows, {speed:,.1f} rows/s"
+        return f"{counted(rows, 'row')}, {speed:,.1f} rows/s"
     share = rows / total if total else 1.0
     about, shown = ("about ", round_estimate(total)) if is_estimate else ("", total)
-    return f"{rows:,} of {about}{shown:,} rows ({share:.0%}), {speed:,.1f} rows/s{time_left(total - rows, speed)}"
+    return (
+        f"{rows:,} of {about}{counted(shown, 'row')} ({share:.0%}), {speed:,.1f} rows/s{time_left(total - rows, speed)}"
+    )
 
 
 def time_left(rest: int, speed: float) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from vqa_ray.counted import counted
 from vqa_ray.durations import duration
 from vqa_ray.errors import FILTERED
 from vqa_ray.jobs.runtime.answer_cache import summary_line
@@ -51,18 +52,18 @@ def summary_lines(manifest: Mapping[str, Any], output: str) -> list[str]:
     """Write the summary, line by line."""
     timing, speed = manifest["timing"], manifest["throughput"]
     verb = _VERBS.get(manifest["job"], "answered")
-    counted, of = f"{manifest['rows']:,} rows", _input_rows(manifest)
+    rows, of = counted(manifest["rows"], "row"), _input_rows(manifest)
     if of != manifest["rows"]:
-        counted = f"{counted} (a question each) of {of:,} input rows"
+        rows = f"{rows} (a question each) of {counted(of, 'input row')}"
     filtered = sum(rows for code, rows in manifest["errors"].items() if code in FILTERED)
     failed = f"{manifest['failed'] - filtered:,} failed" + (f", {filtered:,} filtered" if filtered else "")
-    lines = [f"{counted}: {manifest['ok']:,} {verb}, {failed} → {output}"]
+    lines = [f"{rows}: {manifest['ok']:,} {verb}, {failed} → {output}"]
     if manifest.get("gone"):
-        lines.append(f"  gone from the input: {manifest['gone']:,} rows, marked (status `gone`)")
+        lines.append(f"  gone from the input: {counted(manifest['gone'], 'row')}, marked (status `gone`)")
     if manifest["errors"]:
         lines.append("  errors: " + ", ".join(f"{code} {rows:,}" for code, rows in manifest["errors"].items()))
     if manifest["warnings"]:
-        lines.append(f"  warnings: {manifest['warnings']:,} rows (column `warning`)")
+        lines.append(f"  warnings: {counted(manifest['warnings'], 'row')} (column `warning`)")
     if str(manifest["model"].get("reference", "")).startswith(_BUNDLED):
         lines.append(
             f"  {manifest['model']['reference']} knows rendered products only: on photos, its results mean little"
@@ -75,7 +76,7 @@ def summary_lines(manifest: Mapping[str, Any], output: str) -> list[str]:
     if (used := manifest.get("usage")) is not None:
         cost = "" if used["cost"] is None else f", cost {used['cost']:.6g}"
         lines.append(
-            f"  endpoint: {used['requests']:,} requests, {used['prompt_tokens']:,} tokens read, "
+            f"  endpoint: {counted(used['requests'], 'request')}, {used['prompt_tokens']:,} tokens read, "
             f"{used['completion_tokens']:,} written{cost}"
         )
     if manifest["rows_sharing_a_row_id"]:
@@ -84,7 +85,7 @@ def summary_lines(manifest: Mapping[str, Any], output: str) -> list[str]:
     earlier = _input_rows(manifest) - timing["rows_here"]
     lines.append(
         f"  {duration(timing['duration_s'])}, {speed['images_per_s']:,.1f} images/s{questions}"
-        + (f"; {earlier:,} rows were there already" if earlier else "")
+        + (f"; {counted(earlier, 'row')} {'was' if earlier == 1 else 'were'} there already" if earlier else "")
     )
     if "second_opinion" in manifest:
         lines.append(_second_opinion(manifest["second_opinion"], timing["stages_s"]))
@@ -104,7 +105,7 @@ def _second_opinion(counts: Mapping[str, Any], seconds: Mapping[str, float]) -> 
     work = seconds.get("second model", 0.0)
     both = work + seconds.get("model", 0.0)
     return (
-        f"  second opinion: {counts['model']['reference']} was asked about {counts['asked']:,} rows ({share:.1%}), "
-        f"decides {counts['decided']:,}, agrees on {counts['agreed']:,} of {counts['compared']:,} that both answered"
-        + (f"; {work / both:.0%} of the models' time" if both else "")
+        f"  second opinion: {counts['model']['reference']} was asked about {counted(counts['asked'], 'row')} "
+        f"({share:.1%}), decides {counts['decided']:,}, agrees on {counts['agreed']:,} of {counts['compared']:,} that "
+        "both answered" + (f"; {work / both:.0%} of the models' time" if both else "")
     )

@@ -91,6 +91,15 @@ def test_option_that_does_not_exist(capsys) -> None:
     )
 
 
+def test_option_of_other_commands(capsys) -> None:
+    assert refused(capsys, "caption", *FULL, "--group-by", "sku") == (
+        "vqa-ray caption: no such option: --group-by; it is one of answer, tag; see vqa-ray caption --help"
+    )
+    assert "no such option: --model; it is one of answer, caption, tag, retrieve and " in refused(
+        capsys, "catalog", "--model", "x"
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

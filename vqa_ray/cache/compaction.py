@@ -73,9 +73,12 @@ def _oldest_kept(files: Sequence[FileEntry], max_bytes: int) -> int | None:
         return None
     ages: Counter[int] = Counter()
     for file in _readable(files):
-        for group in range(len(file.first)):
-            times, counts = np.unique(file.read(group, ["created"])["created"].cast(pa.int64()), return_counts=True)
-            ages.update(dict(zip(times.tolist(), counts.tolist(), strict=True)))
+        try:
+            ages.update(_ages(file))
+        except FileNotFoundError:
+            continue
+        except UNREADABLE as error:
+            logger.warning("cache: %s: is left out: %s", file.uri, one_line(error, 120))
     left = ages.total() * _KEPT_SHARE * max_bytes / total
     oldest = max(ages, default=0) + 1
     for time in sorted(ages, reverse=True):
@@ -85,6 +88,15 @@ def _oldest_kept(files: Sequence[FileEntry], max_bytes: int) -> int | None:
         oldest = time
     logger.info("the cache has %s bytes, more than --cache-max-bytes %s: the oldest answers go", total, max_bytes)
     return oldest
+
+
+def _ages(file: EntryFile) -> Counter[int]:
+    """Count the entries of a file by the time they were made."""
+    ages: Counter[int] = Counter()
+    for group in range(len(file.first)):
+        times, counts = np.unique(file.read(group, ["created"])["created"].cast(pa.int64()), return_counts=True)
+        ages.update(dict(zip(times.tolist(), counts.tolist(), strict=True)))
+    return ages
 
 
 def _readable(files: Sequence[FileEntry]) -> Iterator[EntryFile]:
@@ -98,7 +110,7 @@ def _readable(files: Sequence[FileEntry]) -> Iterator[EntryFile]:
 
 
 def _merge(uri: str, context: str, entries: Sequence[FileEntry], oldest: int | None) -> None:
-    """Replace files by sorted ones with each key once, which do not overlap."""
+    """Replace files by sorted ones with each key once, which do not overlap. Damaged files stay as they are."""
     files = list(_readable(entries))
     try:
         held: list[pa.Table] = []
@@ -119,19 +131,27 @@ def _merge(uri: str, context: str, entries: Sequence[FileEntry], oldest: int | N
         delete(file.uri)
 
 
-def _slices(files: Sequence[EntryFile], size_bytes: int, oldest: int | None) -> Iterator[pa.Table]:
-    """Yield the entries of all files in the order of their keys, a range of keys at a time, each key once."""
+def _slices(files: list[EntryFile], size_bytes: int, oldest: int | None) -> Iterator[pa.Table]:
+    """Yield the entries of all files in the order of their keys, a range of keys at a time, each key once.
+
+    A file that turns out to be damaged leaves the list; what it gave before stands twice then, which is no harm.
+
+    Raises:
+        FileNotFoundError: a file is gone.
+    """
     count = min(256, 1 << max(0, math.ceil(math.log2(max(1, size_bytes / _SLICE_BYTES)))))
     edges = [bytes([number * 256 // count]).ljust(KEY_BYTES, b"\0") for number in range(count)]
     bounds = as_keys([*edges, b"\xff" * KEY_BYTES])
     for number in range(count):
         parts = [FILE.empty_table()]
-        for file in files:
-            for group in np.flatnonzero((file.last >= bounds[number]) & (file.first <= bounds[number + 1])).tolist():
-                rows = file.read(group)
-                keys = as_keys(rows["key"].to_pylist())
-                inside = (keys >= bounds[number]) & ((keys < bounds[number + 1]) | (number == count - 1))
-                parts.append(rows.filter(pa.array(inside)))
+        for file in list(files):
+            try:
+                parts += _within(file, bounds[number], bounds[number + 1], is_last=number == count - 1)
+            except FileNotFoundError:
+                raise
+            except UNREADABLE as error:
+                logger.warning("cache: %s: is not merged with the others: %s", file.uri, one_line(error, 120))
+                files.remove(file)
         table = pa.concat_tables(parts)
         if oldest is not None:
             table = table.filter(pc.greater_equal(table["created"].cast(pa.int64()), oldest))
@@ -140,3 +160,14 @@ def _slices(files: Sequence[EntryFile], size_bytes: int, oldest: int | None) -> 
         is_new = np.ones(len(keys), bool)
         is_new[1:] = keys[1:] != keys[:-1]
         yield table.filter(pa.array(is_new))
+
+
+def _within(file: EntryFile, low: bytes, high: bytes, *, is_last: bool) -> list[pa.Table]:
+    """Read the entries of a file from one key on, up to another one, which the last range includes."""
+    found = []
+    for group in np.flatnonzero((file.last >= low) & (file.first <= high)).tolist():
+        rows = file.read(group)
+        keys = as_keys(rows["key"].to_pylist())
+        inside = (keys >= low) & ((keys < high) | is_last)
+        found.append(rows.filter(pa.array(inside)))
+    return found

@@ -11,8 +11,11 @@ import pyarrow as pa
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.publish.publication import KEY, RUN_ID, Publication, require_types, would_double
 from vqa_ray.publish.target import Published, Target, require_unused
+from vqa_ray.storage.filesystem import exists, list_files
 from vqa_ray.storage.lake_storage import location, storage_options
+from vqa_ray.storage.uri import join, name_of
 
+_COMMIT = re.compile(r"\d{20}\.json")
 _BEGUN = re.compile(r"_delta_log/(?!\d{20}\.json)|part-[^/]*\.parquet$")
 
 
@@ -32,6 +35,7 @@ def publish(target: Target, publication: Publication) -> Published:
     try:
         table = DeltaTable(where, storage_options=options) if DeltaTable.is_deltatable(where, options) else None
         if table is None:
+            _require_no_log(target)
             require_unused(target, _BEGUN)
         there = [] if table is None else [field.name for field in table.schema().fields]
         _require_distinct(target, there, publication.schema.names)
@@ -59,6 +63,18 @@ def publish(target: Target, publication: Publication) -> Published:
     except DeltaError as error:
         raise RequestError(f"--to {target}: {one_line(error, 400)}") from error
     return Published(f"version {table.version()}", _rows(table) if keys is None else keys.num_rows)
+
+
+def _require_no_log(target: Target) -> None:
+    """Refuse a place that has commits and is no table: it became one meanwhile, or its log cannot be read."""
+    log = join(target.address, "_delta_log")
+    names = [name_of(entry.uri) for entry in list_files(log, hidden=True)] if exists(log) else []
+    commit = next((name for name in sorted(names) if _COMMIT.fullmatch(name)), None)
+    if commit is not None:
+        raise RequestError(
+            f"--to {target}: cannot be opened as a table, although _delta_log/{commit} is there: another process may "
+            "be making it; repeat the command, and if that does not help, its log is damaged"
+        )
 
 
 def _require_distinct(target: Target, theirs: Sequence[str], ours: Sequence[str]) -> None:

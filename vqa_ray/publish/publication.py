@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet as pq
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.publish.table_types import as_plain, plain_schema
 from vqa_ray.publish.target import Target
@@ -77,7 +78,7 @@ class Publication:
         names = ", ".join(self.by)
         for name in self.by:
             if nulls := keys[name].null_count:
-                raise RequestError(f"--by {names}: {name} is null in {nulls} rows of {self.label}; {_WAYS}")
+                raise RequestError(f"--by {names}: {name} is null in {counted(nulls, 'row')} of {self.label}; {_WAYS}")
         distinct = keys.group_by(list(self.by)).aggregate([]).num_rows
         if distinct < keys.num_rows:
             raise RequestError(

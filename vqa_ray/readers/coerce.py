@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from vqa_ray.conversation.conversation import IMAGE_MARKER
 from vqa_ray.errors import ErrorCode, RowError, one_line
 from vqa_ray.storage.redaction import without_url_secrets
 
@@ -107,7 +108,7 @@ def as_question(value: object, column: str) -> str | None:
     if not turns or len(turns) != len(value) or len(asked) > 1:
         raise mismatch(column, value, f"a string, or a dialogue with one question (there are {len(asked)})")
     question = as_text(asked[0], column) if asked else None
-    return None if question is None else question.replace("<image>", "").strip()
+    return None if question is None else question.replace(IMAGE_MARKER, "").strip()
 
 
 def as_text_list(value: object, column: str) -> list[str | None]:

@@ -146,7 +146,7 @@ def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Sour
 
 
 def _source(config: InputConfig, chosen: Format, listing: Listing, contents: OpenedInput) -> Source:
-    if config.together is not None:
+    if config.together:
         contents = replace(contents, shards=whole_files(contents.shards))
     files = _files(listing, contents)
     if contents.brought:
@@ -198,9 +198,9 @@ def read_shard(source: Source, shard: Shard, keys: Collection[int] | None = None
 
 def _tables(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[pa.Table]:
     read = _READERS[source.format][1]
-    if source.config.together is None:
+    if not source.config.together or source.config.group_by is None:
         return tables(read(source, shard, wanted), source, shard, wanted)
-    place = source.config.keep.index(source.config.together)
+    place = source.config.keep.index(source.config.group_by)
     every = wanted_rows(shard, None)
     rows = tables(read(source, shard, every), source, shard, every)
     return together(rows, shard, source.passthrough[place].name, wanted)

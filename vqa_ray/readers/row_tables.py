@@ -85,7 +85,7 @@ def _table(batch: Sequence[tuple[int, Row]], source: Source, shard: Shard) -> pa
         talks = [row.conversation for row in rows]
         arrays.append(pa.array([talk and cells_of(talk) for talk in talks], CONVERSATION.type))
         kept = (*kept, CONVERSATION)
-    if config.conversations or config.text is not None or config.together is not None:
+    if config.conversations or config.text is not None or config.together:
         arrays.append(pa.array([row.text_warning for row in rows], TEXT_WARNING.type))
         kept = (*kept, TEXT_WARNING)
     return pa.Table.from_arrays(arrays, schema=schema.with_kept(schema.READ, kept))

@@ -55,9 +55,8 @@ class InputConfig:
         question_template: the wording of a benchmark's questions, with `{question}`, `{options}` and `{hint}`; None for
             the benchmark's own.
         text: the columns that the questions of the command name; None for none.
-        together: the column of `keep` whose value neighbouring rows have in common that are read as one, with all
-            their images; None reads each row by itself.
         group_by: the column of `keep` that `--group-by` names.
+        together: whether neighbouring rows with one value of `group_by` are read as one, with all their images.
         conversations: whether rows are conversations, see `vqa_ray.readers.conversations`; `labels` then hold the
             answers of rows without a dialogue.
         pages: of each PDF document; None for all.
@@ -80,8 +79,8 @@ class InputConfig:
     encoding: str | None = None
     question_template: str | None = None
     text: TextConfig | None = None
-    together: str | None = None
     group_by: str | None = None
+    together: bool = False
     conversations: bool = False
     pages: PageRange | None = None
 

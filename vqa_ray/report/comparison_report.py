@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vqa_ray.comparison.record import ALL_QUESTIONS, ROWS, Comparison, Difference, Drift, Group, Pair, Wins
+from vqa_ray.counted import counted
 from vqa_ray.judging.record import EvaluationRecord
 from vqa_ray.report.card import Card, Line, ScoredText
 from vqa_ray.report.evaluation_cards import pictures_of, run_of
@@ -55,7 +56,9 @@ def comparison_report(uri: str, found: Comparison, *, allow_http: bool = False) 
     kind = f"{found.title}: " if found.title else f"{found.job}: "
     return Report(
         title=kind + " → ".join(each.name for each in found.inputs),
-        about=" · ".join(f"{each.name}: {redacted_uri(each.model)}, {each.rows:,} rows" for each in found.inputs),
+        about=" · ".join(
+            f"{each.name}: {redacted_uri(each.model)}, {counted(each.rows, 'row')}" for each in found.inputs
+        ),
         headlines=tuple(headline for pair in found.pairs for headline in _headlines(found, pair)),
         facts=tuple(fact for pair in found.pairs for fact in _facts(found, pair)),
         notes=tuple(found.notes),
@@ -77,7 +80,7 @@ def _headlines(found: Comparison, pair: Pair) -> Iterator[Headline]:
         each = pair.differences[0]
         top = scale_top([each.first, each.second])
         p_value = pair.adjusted_p_value if pair.adjusted_p_value is not None else each.p_value
-        about = f"{shown_value(each.first, top)} → {shown_value(each.second, top)}, {each.n:,} rows"
+        about = f"{shown_value(each.first, top)} → {shown_value(each.second, top)}, {counted(each.n, 'row')}"
         chance = "" if p_value is None else f"; p {_p(p_value)}"
         yield Headline(
             f"{each.name}: {second}", _signed(each.difference, top), _reach(each, found, top), about + chance

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pyarrow as pa
 import yaml
 
+from vqa_ray.counted import counted
 from vqa_ray.report.markdown import text
 
 _MEANINGS: Mapping[str, str] = {
@@ -50,7 +51,7 @@ def dataset_card(manifest: Mapping[str, Any], columns: pa.Schema, files: Sequenc
     whole = all("/" not in each for each in files)
     facts = [
         f"Made by `vqa-ray {manifest['job']}` with the model {text(model['reference'])}.",
-        f"{manifest['rows']:,} rows: {manifest['ok']:,} ok, {manifest['failed']:,} failed.",
+        f"{counted(manifest['rows'], 'row')}: {manifest['ok']:,} ok, {manifest['failed']:,} failed.",
         f"A score is: {text(model['score_meaning'])}.",
         "The licence of the images and of the model is not known here.",
     ]

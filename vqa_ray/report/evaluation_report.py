@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from vqa_ray.counted import counted
 from vqa_ray.evaluation.reliability import Reliability
 from vqa_ray.judging.record import EvaluationRecord, Measure
 from vqa_ray.report.evaluated_rows import EvaluatedRows
@@ -102,7 +103,7 @@ def scale_top(values: Iterable[float | None], scale: float = 1.0) -> float:
 def _headline(measure: Measure, record: EvaluationRecord, level: str) -> Headline:
     top = scale_top([measure.value], record.scale)
     interval = f"{level}: {_range(measure, top)}" if measure.low is not None else ""
-    return Headline(measure.name, shown_value(measure.value, top), interval, f"{measure.n:,} rows")
+    return Headline(measure.name, shown_value(measure.value, top), interval, counted(measure.n, "row"))
 
 
 def _range(measure: Measure, top: float) -> str:
@@ -176,8 +177,8 @@ def _trust(found: Reliability | None) -> Section:
     middle = (edges[1:] + edges[:-1]) / 2
     return Section(
         "How far the scores can be trusted",
-        f"{found.n:,} rows have a score. Where it is calibrated, four in five of the answers with a score of "
-        "0.8 are right.",
+        f"{counted(found.n, 'row')} {'has' if found.n == 1 else 'have'} a score. Where it is calibrated, four in five "
+        "of the answers with a score of 0.8 are right.",
         plots=(
             reliability_diagram(
                 "Reliability",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vqa_ray.counted import counted
 from vqa_ray.durations import duration
 from vqa_ray.report.gallery import Fact
 from vqa_ray.report.plots import curve
@@ -103,7 +104,7 @@ def _progress(state: RunState) -> Section:
     begin = history[0].at
     plot = curve(
         "Rows over time",
-        f"{history[-1].rows:,} rows {duration(history[-1].at - begin)} after the start of the last process.",
+        f"{counted(history[-1].rows, 'row')} {duration(history[-1].at - begin)} after the start of the last process.",
         [((each.at - begin) / 60, each.rows) for each in history],
         ("minutes", "rows"),
     )

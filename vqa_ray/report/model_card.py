@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from huggingface_hub.repocard_data import EvalResult, eval_results_to_model_index
 
+from vqa_ray.counted import counted
 from vqa_ray.durations import duration
 from vqa_ray.errors import one_line
 from vqa_ray.report.chat_card import CHAT_LIMIT, CHAT_SCORE_MEANING, about_chat, use_chat
@@ -185,10 +186,10 @@ def _use_pairs(trained: Trained) -> str:
 
 def _data(trained: Trained) -> str:
     data = trained.data
-    images = "" if data.images is None else f" about {data.images:,} images"
+    images = "" if data.images is None else f" about {counted(data.images, 'image')}"
     lines = [
-        f"- **Trained on**: {data.rows:,} rows{images} of {text(redacted_uri(data.uri))}",
-        f"- **Validated on**: {text(data.validation)} ({data.validation_rows:,} rows)"
+        f"- **Trained on**: {counted(data.rows, 'row')}{images} of {text(redacted_uri(data.uri))}",
+        f"- **Validated on**: {text(data.validation)} ({counted(data.validation_rows, 'row')})"
         if data.validation
         else "- **Validated on**: nothing",
         *([f"- **Answers**: {data.answers:,}"] if data.answers else []),
@@ -199,7 +200,7 @@ def _data(trained: Trained) -> str:
 def _results(trained: Trained) -> str:
     log, validation = trained.log, trained.exported_validation
     hardware = f" on {text(trained.hardware)}" if trained.hardware else ""
-    pace = f"{log.steps:,} steps, {log.samples:,} rows, {duration(trained.duration_s)}{hardware}"
+    pace = f"{counted(log.steps, 'step')}, {counted(log.samples, 'row')}, {duration(trained.duration_s)}{hardware}"
     pace += f", {log.samples_per_s:,.1f} rows/s in training." if log.samples_per_s else "."
     if validation is None:
         return f"These weights were not validated. Training took {pace}"

@@ -6,15 +6,30 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 
+from vqa_ray.errors import RequestError, one_line
+
 _NAME = r"[^\W\d](?:[\w .-]*\w)?"
 # Not the classes of a regular expression, \p{Lu}, of which the prompt of a schema may speak.
 _PLACE = re.compile(rf"\{{\{{({_NAME})\}}\}}|(?<!\\[pP])\{{({_NAME})\}}")
+# A name behind a brace that the next brace does not close.
+_UNCLOSED = re.compile(rf"(?<!\{{)(?<!\\[pP])\{{{_NAME}(?=[^{{}}]*(?:\{{|$))", re.DOTALL)
 # The place of a choice in a question of a taxonomy.
 _NO_COLUMN = frozenset({"choice"})
 
 
 def columns_of(templates: Iterable[str]) -> tuple[str, ...]:
-    """Return the columns that texts name, each once, in the order they come."""
+    """Return the columns that texts name, each once, in the order they come.
+
+    Raises:
+        RequestError: a brace before a name is not closed.
+    """
+    templates = tuple(templates)
+    for template in templates:
+        if (found := _UNCLOSED.search(template)) is not None:
+            raise RequestError(
+                f"{one_line(template, 80)!r}: the brace of {one_line(found[0], 40)!r} is not closed; a column is named "
+                "as {title}, and a brace that names none has a space behind it"
+            )
     return tuple(dict.fromkeys(name for template in templates for _, name in _parts(template) if name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -9,6 +10,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from vqa_ray import schema
+from vqa_ray.conversation.conversation import IMAGE_MARKER
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import VqaModel
@@ -107,10 +109,14 @@ class VerifyStage:
             assert error is not None
             return {**outcome, "conversation": None, **schema.error_cells(error)}
         yes, no = scores.scores
-        outcome = {**outcome, "agreement": yes / (yes + no) if yes + no else 0.0}
+        is_number = math.isfinite(yes + no)
+        outcome = {**outcome, "agreement": (yes / (yes + no) if yes + no else 0.0) if is_number else None}
         for name, more in usage_cells(scores.usage).items():
             if more is not None:
                 outcome[name] = (outcome[name] or 0) + more
+        if not is_number:
+            unknown = RowError(ErrorCode.MODEL_ERROR, "the second model gave a score that is not a number")
+            return {**outcome, "conversation": None, **schema.error_cells(unknown)}
         if outcome["agreement"] >= self._config.min_agreement:
             return outcome
         reason = f"the second model says yes with {outcome['agreement']:.3f}, less than --min-agreement"
@@ -121,7 +127,7 @@ class VerifyStage:
 def question_of(cells: Sequence[Mapping[str, str]]) -> str:
     """Return the question whether the answers of a conversation are right."""
     names = {"user": "Question", "assistant": "Answer"}
-    said = "\n".join(f"{names[cell['role']]}: {cell['text'].removeprefix('<image>').strip()}" for cell in cells)
+    said = "\n".join(f"{names[cell['role']]}: {cell['text'].removeprefix(IMAGE_MARKER).strip()}" for cell in cells)
     return f"{said}\n\nIs everything that is answered here right, by what the image shows? Answer yes or no."
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import one_line
 from vqa_ray.evaluation.clustered_mean import wilson_interval
 from vqa_ray.schema import is_ok
@@ -31,8 +32,9 @@ def accuracy_notes(
         training: the rows trained on, whose most frequent answer is the baseline.
     """
     low, high = wilson_interval(found.accuracy, found.rows, _Z)
-    few = f"; {found.rows} rows say little" if found.rows < _FEW_ROWS else ""
-    notes = [f"accuracy {found.accuracy:.4f}: 95 % interval {low:.3f} to {high:.3f} over {found.rows:,} rows{few}"]
+    rows = counted(found.rows, "row")
+    few = f"; {rows} {'says' if found.rows == 1 else 'say'} little" if found.rows < _FEW_ROWS else ""
+    notes = [f"accuracy {found.accuracy:.4f}: 95 % interval {low:.3f} to {high:.3f} over {rows}{few}"]
     counts = training.counts()
     votes = np.bincount(counts.majority()[counts.majority() >= 0], minlength=len(counts.names))
     frequent = counts.spellings[int(votes.argmax())]

@@ -80,7 +80,7 @@ def test_scores_that_are_no_share_are_told(tmp_path: Path, capsys: pytest.Captur
     truth = written(tmp_path / "truth.csv", "question_id,answer\n" + "".join(f"{n},yes\n" for n in range(5)))
     assert evaluate(tmp_path, predictions, truth, "--protocol", "exact-match") == 0
     told = capsys.readouterr().out
-    assert "scores of 1 rows" in told
+    assert "scores of 1 row:" in told
     assert "3 rows have a score that is no number from 0 to 1; calibration leaves them out" in told
 
 

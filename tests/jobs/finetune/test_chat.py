@@ -140,7 +140,7 @@ def test_killed_training_has_the_same_weights(source: Path, model: Path, trained
     code, told = finish(argv)
     assert code == 0, told
     assert told == (
-        "  training, all epochs: 3 rows left out: image_undecodable\n  validation: 1 rows left out: image_undecodable\n"
+        "  training, all epochs: 3 rows left out: image_undecodable\n  validation: 1 row left out: image_undecodable\n"
     )
     assert last_report(output)["begun_at"] >= 2
     one, two = load_file(trained / "model.safetensors"), load_file(output / "model.safetensors")

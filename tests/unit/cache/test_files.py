@@ -226,6 +226,32 @@ def test_a_damaged_file_is_not_merged_and_not_deleted(
     assert [each for each in caplog.messages if "part-0" in each] == []
 
 
+def test_a_file_with_damaged_entries_does_not_keep_the_others_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(compaction, "MOST_SMALL", 2)
+    uri, entries = str(tmp_path), _entries(40)
+    open_directory(uri)
+    _add(uri, _entries(40, 1))
+    (file,) = entry_files(uri)
+    damaged, sound = Path(file.uri), Path(file.uri).read_bytes()
+    footer = 8 + int.from_bytes(sound[-8:-4], "little")
+    damaged.write_bytes(sound[:4] + bytes(byte ^ 0x55 for byte in sound[4:-footer]) + sound[-footer:])
+    for start in range(0, 40, 10):
+        _add(uri, dict(list(entries.items())[start : start + 10]))
+    compact(uri, PLENTY)
+    assert len(entry_files(uri)) == 2
+    assert damaged.exists()
+    (told,) = [each for each in caplog.messages if "is not merged with the others" in each]
+    assert str(damaged) in told
+    assert _found(uri, entries) == _values(entries)
+    caplog.clear()
+    compact(uri, 10)
+    assert damaged.exists()
+    assert f"{damaged}: is left out" in caplog.text
+    assert _found(uri, entries) == {}
+
+
 def test_writers_readers_and_mergers_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "MOST_SMALL", 2)
     monkeypatch.setattr(lookup, "_REFRESH_S", 0.0)

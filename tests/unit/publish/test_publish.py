@@ -240,7 +240,7 @@ def test_what_a_kill_left_before_the_first_commit_is_no_hindrance(tmp_path: Path
 
 def test_runs_that_are_none(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", answers("a"))
-    for by, expected in (("colour", "no column"), ("answers", "lists or structures"), ("image_id", "null in 1 rows")):
+    for by, expected in (("colour", "no column"), ("answers", "lists or structures"), ("image_id", "null in 1 row")):
         with pytest.raises(RequestError, match=expected):
             published(run, "delta", tmp_path, by=[by])
     with pytest.raises(RequestError, match="leave one of the two out"):
@@ -276,6 +276,17 @@ def test_an_update_between_the_check_and_the_lock_is_published(tmp_path: Path, m
     assert published(run, "parquet", tmp_path) == {0: "c"}
     metadata = pq.read_schema(tmp_path / "parquet" / "run-1.parquet").metadata
     assert metadata[publication.KEY.encode()] == b"run-1/2"
+
+
+def test_a_log_that_delta_does_not_see_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = finished_run(tmp_path / "run", answers("a"))
+    published(run, "delta", tmp_path)
+    monkeypatch.setattr("deltalake.DeltaTable.is_deltatable", lambda *_: False)
+    log = "_delta_log/00000000000000000000.json"
+    with pytest.raises(RequestError, match=f"although {log} is there: another process may be making it; repeat the"):
+        published(run, "delta", tmp_path)
+    (tmp_path / "delta" / log).rename(tmp_path / "delta" / "_delta_log" / "_commit_1.json.tmp")
+    assert published(run, "delta", tmp_path) == {0: "a"}, "a writer that was killed before its first commit left it"
 
 
 def test_columns_that_differ_in_case_alone_are_refused_by_delta(tmp_path: Path) -> None:

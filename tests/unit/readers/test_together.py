@@ -29,7 +29,7 @@ def source_of(tmp_path: Path, **more: Any) -> Source:
     (tmp_path / "7.jpg").unlink()
     uris = [None if place == 0 else f"{place}.jpg" for place in range(len(SKUS))]
     file = write_parquet(tmp_path / "in.parquet", {"image_uri": uris, "sku": SKUS}, row_group_size=2)
-    return open_at(file, keep=("sku",), questions=("a dog?",), together="sku", **more)
+    return open_at(file, keep=("sku",), questions=("a dog?",), group_by="sku", together=True, **more)
 
 
 def rows_of(source: Source, keys: list[int] | None = None) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def test_the_first_photo_may_be_the_one_that_fails(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     columns = {"image_uri": ["0.jpg", "1.jpg", "2.jpg", "3.jpg"], "sku": ["a", "a", "a", "b"]}
     file = write_parquet(tmp_path / "in.parquet", columns)
-    source = open_at(file, keep=("sku",), questions=("a dog?",), together="sku")
+    source = open_at(file, keep=("sku",), questions=("a dog?",), group_by="sku", together=True)
     (read,) = read_shard(source, source.shards[0])
     fetched = FetchImages(ImageFetcher(2**20), lenient=True)(read)
     first, second = DecodeImages(FakeTransform(), ImageLimits(), lenient=True)(fetched).to_pylist()
@@ -84,7 +84,7 @@ def test_the_first_photo_may_be_the_one_that_fails(tmp_path: Path) -> None:
 def test_more_photos_than_a_model_reads_are_left_out(tmp_path: Path) -> None:
     uris = [f"{place}.jpg" for place in range(MOST_PHOTOS + 3)]
     file = write_parquet(tmp_path / "in.parquet", {"image_uri": uris, "sku": ["a"] * len(uris)})
-    (row,) = rows_of(open_at(file, keep=("sku",), questions=("a dog?",), together="sku"))
+    (row,) = rows_of(open_at(file, keep=("sku",), questions=("a dog?",), group_by="sku", together=True))
     assert len(row["extra_images"]) == MOST_PHOTOS - 1
     assert row[TEXT_WARNING.name] == "only the first 16 of 19 photos were shown"
     assert schema.READ.names == [name for name in row if name in schema.READ.names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vqa_ray.errors import RequestError
 from vqa_ray.row_text.template import columns_of, word
 
 
@@ -12,10 +13,30 @@ def test_columns_are_named_once_in_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["is it {}?", "a {choice}?", '{"a": 1}', "{{title}}", "{ title }", "{1}", "{a, b}", r"\p{Lu}"]
+    "text",
+    [
+        "is it {}?",
+        "a {choice}?",
+        '{"a": 1}',
+        "{{title}}",
+        "{ title }",
+        "{1}",
+        "{a, b}",
+        r"\p{Lu}",
+        r"\p{Lu",
+        "{{title",
+        "{ title",
+        "{",
+    ],
 )
 def test_what_names_no_column_is_no_template(text: str) -> None:
     assert columns_of([text]) == ()
+
+
+@pytest.mark.parametrize("text", ["is it {title?", "{title and {brand}", "{brand} {product\nname", r"\p{Lu} {title"])
+def test_a_brace_that_is_not_closed_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match=r"the brace of '\{(title|product)[a-z ]*' is not closed"):
+        columns_of([text])
 
 
 def test_texts_take_their_places() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -176,6 +177,13 @@ def test_a_second_model_judges_every_conversation(tmp_path: Path, yes: float, co
     )
     assert [row["row_id"] for row in found] == [100, 100, 101, 101, 102, 102]
     assert [row["price"] for row in found] == [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]
+
+
+def test_a_score_that_is_no_number_is_no_disagreement(tmp_path: Path) -> None:
+    teacher = Teacher({"text": "A cat on a mat.", "pairs": PAIRS})
+    (row,) = written(tmp_path, teacher, rows_about(png(), tasks=("reasoning",)), Judge(math.nan)).to_pylist()
+    assert (row["error_code"], row["agreement"], row["conversation"]) == ("model_error", None, None)
+    assert row["error_message"] == "the second model gave a score that is not a number"
 
 
 def test_no_row_is_lost_or_doubled_where_an_endpoint_fails(tmp_path: Path) -> None:

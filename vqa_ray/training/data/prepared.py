@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.training.config import CHAT, CONTRASTIVE, VQA, Task
@@ -188,7 +189,9 @@ def data_notes(
     label = "caption" if vocabulary is None else "answer"
     for part in parts:
         if part.rows.failed and part.is_own_input:
-            notes.append(f"{part.uri}: {part.rows.failed} rows cannot be read, the first: {part.rows.failure}")
+            notes.append(
+                f"{part.uri}: {counted(part.rows.failed, 'row')} cannot be read, the first: {part.rows.failure}"
+            )
         if missing := unlabelled(part.rows, label, part.name_of):
             notes.append(f"{part.uri}: {missing}")
     if vocabulary is None:

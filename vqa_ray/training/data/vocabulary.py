@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import numpy.typing as npt
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError, one_line
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.storage.filesystem import read_bytes
@@ -59,7 +60,7 @@ def build_vocabulary(rows: LabelledRows, *, min_count: int = 9, max_answers: int
     counts, votes = rows.counts(), answer_votes(rows)
     # A stable sort of what is in alphabetical order already.
     order = [int(at) for at in np.argsort(-votes, kind="stable") if votes[at] > 0]
-    listed = ", ".join(f"{one_line(counts.spellings[at], 40)!r} ({votes[at]} rows)" for at in order[:3])
+    listed = ", ".join(f"{one_line(counts.spellings[at], 40)!r} ({counted(int(votes[at]), 'row')})" for at in order[:3])
     if not order:
         raise RequestError(f"none of the {len(rows)} rows to train on has an answer")
     if len(order) == 1:
