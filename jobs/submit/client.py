@@ -75,7 +75,13 @@ def connect(address: str | None) -> JobsClient:
         raise RequestError(f"{given}: the cluster runs Ray {version}; wanted {'.'.join(map(str, MIN_RAY))} or newer")
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
-    return JobsClient(url, headers)
+    try:
+        return JobsClient(url, headers)
+    except (OSError, RuntimeError) as error:
+        # Ray asks once more, and by itself.
+        raise RequestError(
+            f"{given.option} {redacted_uri(given.text)}: the Jobs API fails: {_reason(error)}"
+        ) from error
 
 
 def _given(address: str | None) -> Address:
@@ -90,7 +96,11 @@ def _given(address: str | None) -> Address:
 def _url(given: Address) -> str:
     text = given.text.rstrip("/")
     scheme, _, rest = text.rpartition("://")
-    host = urlsplit(f"//{rest}").hostname
+    try:
+        host = urlsplit(f"//{rest}").hostname
+    except ValueError:
+        # A bracket of an IPv6 address that is not closed.
+        host = None
     if scheme not in ("", "http", "https") or not host or rest.endswith(":6379") or (not scheme and ":" not in rest):
         hint = "" if not host or host in ("auto", "local") else f": http://{host}:8265"
         raise RequestError(f"{given.option} {redacted_uri(given.text)}: {_WANTED}{hint if scheme == 'ray' else ''}")

@@ -87,13 +87,19 @@ def _refuse_own_options(line: Sequence[str]) -> None:
 
 
 def _without(line: Sequence[str], option: str) -> tuple[list[str], str | None]:
-    """Take an option out of a command line; give the rest and its last value."""
+    """Take an option out of a command line; give the rest and its last value.
+
+    Raises:
+        RequestError: the option stands at the end, without a value.
+    """
     rest: list[str] = []
     value = None
     words = iter(line)
     for word in words:
         if word == option:
             value = next(words, None)
+            if value is None:
+                raise RequestError(f"{option}: wanted a value behind it")
         elif word.startswith(f"{option}="):
             value = word.partition("=")[2]
         else:

@@ -129,7 +129,13 @@ def with_kinds(listing: Listing, given: Format | None) -> Listing:
     Args:
         listing: of an input.
         given: the format that the request names, or None to find out.
+
+    Raises:
+        RequestError: a format of files is given for a Lance dataset, or the other way round.
     """
+    if given is not None and (given == "lance") != (listing.lance_version is not None):
+        how = "name a Lance dataset as --input lance:URI" if given == "lance" else "a Lance dataset is read as lance"
+        raise request_error(f"{listing.uri}: --input-format {given}: {how}")
     if is_saved_dataset(listing) or listing.lance_version is not None:
         return listing
     by_name = without_documents({kind for entry in listing.entries if (kind := kind_of(entry.uri))})

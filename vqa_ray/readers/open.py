@@ -120,9 +120,6 @@ def _local_directory(uri: str) -> str:
 
 def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Source:
     listing = with_kinds(listing, given)
-    if given is not None and (given == "lance") != (listing.lance_version is not None):
-        how = "name a Lance dataset as --input lance:URI" if given == "lance" else "a Lance dataset is read as lance"
-        raise request_error(f"{listing.uri}: --input-format {given}: {how}")
     chosen = given or recognised(config, listing) or guess_format(listing)
     if config.question_template is not None and chosen not in BENCHMARKS:
         raise request_error(

@@ -88,7 +88,9 @@ def _facts(state: RunState) -> Iterator[Fact]:
 
 
 def _notes(state: RunState) -> list[str]:
-    notes = [f"{state.status}: {cut_text(state.reason)}".capitalize()] if state.reason else []
+    status = str(state.status)
+    # Not `capitalize`, which takes the capitals from the reason.
+    notes = [f"{status[:1].upper()}{status[1:]}: {cut_text(state.reason)}"] if state.reason else []
     return [*notes, *(f"{each}" for each in (state.progress.down if state.progress is not None else ()))]
 
 

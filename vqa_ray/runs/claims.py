@@ -116,6 +116,15 @@ def read_raw(output: str, number: int) -> bytes | None:
         return None
 
 
+def last_beat(output: str, number: int) -> float | None:
+    """Return when a claim was written last, by the clock of its store: Unix time; None where that is unknown."""
+    try:
+        entries = list_files(claim_uri(output, number))
+    except (FileNotFoundError, RequestError):
+        return None
+    return entries[0].modified.timestamp() if entries and entries[0].modified is not None else None
+
+
 def read_claim(output: str, number: int) -> LockRecord | None:
     """Return a claim; None where it is gone or cannot be read."""
     data = read_raw(output, number)

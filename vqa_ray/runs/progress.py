@@ -16,6 +16,8 @@ from vqa_ray.storage.filesystem import read_bytes
 
 WINDOW_S = 120.0
 _MOST_OLD_POINTS = 200
+# The end of the year 9999, after which there are no dates.
+_LAST_S = 253_402_300_799.0
 
 
 class Point(NamedTuple):
@@ -136,4 +138,4 @@ def with_point(history: Sequence[Point], point: Point) -> list[Point]:
 
 def utc(seconds: float) -> str:
     """Write a Unix time for a person: 2026-11-29 02:56:26 UTC."""
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{datetime.fromtimestamp(min(seconds, _LAST_S), UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -11,7 +11,7 @@ from typing import Any
 
 from vqa_ray.errors import RequestError
 from vqa_ray.runs import manifest
-from vqa_ray.runs.claims import LockRecord, read_claim, writer_numbers
+from vqa_ray.runs.claims import LockRecord, last_beat, read_claim, writer_numbers
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.process_identity import process_start, this_host
 from vqa_ray.runs.progress import Progress
@@ -113,29 +113,46 @@ def read_state(uri: str, now: float) -> RunState:
     progress, finished = Progress.read(directory.progress), manifest.read(directory.manifest)
     numbers = writer_numbers(uri)
     claim = read_claim(uri, numbers[-1]) if numbers else None
-    status, reason = _status(progress, finished, claim, now)
+    beat = last_beat(uri, numbers[-1]) if claim is not None and not claim.released else None
+    status, reason = _status(progress, finished, claim, now, silent=0.0 if beat is None else now - beat)
     return RunState(uri, record, progress, finished, status, reason, numbers[-1] if numbers else 0, now)
 
 
 def _status(
-    progress: Progress | None, finished: Mapping[str, Any] | None, claim: LockRecord | None, now: float
+    progress: Progress | None,
+    finished: Mapping[str, Any] | None,
+    claim: LockRecord | None,
+    now: float,
+    *,
+    silent: float,
 ) -> tuple[Status, str]:
-    """Give the status and the reason of the end."""
+    """Give the status and the reason of the end.
+
+    Args:
+        progress: of the last process that wrote rows.
+        finished: the manifest.
+        claim: of the last process.
+        now: Unix time.
+        silent: seconds since the claim was written last.
+    """
     works = claim is not None and not claim.released
-    gone = _gone(claim) if claim is not None and works else ""
+    gone = _gone(claim, silent) if claim is not None and works else ""
     is_newer = progress is not None and (
         finished is None or progress.started > _seconds(finished["timing"]["finished"])
     )
     if works and not gone and progress is not None and is_newer:
         silent = now - progress.updated
         if silent > SILENCE_S:
-            gone = f"no sign of its process on {progress.host.partition('/')[0]} for {silent:.0f} s"
+            gone = _no_sign(progress.host, silent)
         elif progress.end is None:
             return (Status.RUNNING if progress.actors else Status.LOADING), ""
         elif not progress.end:
             return Status.FINISHING, ""
     if progress is not None and is_newer and progress.end:
         return Status.STOPPED, progress.end.removeprefix("stopped: ")
+    if claim is not None and finished is not None and works and not gone and _is_later(claim, finished):
+        # Of an update or a retry, which has not written its progress yet.
+        return Status.STARTING, ""
     if finished is not None and not (is_newer and gone):
         if finished["findings"]:
             return Status.INCONSISTENT, "; ".join(finished["findings"])
@@ -147,13 +164,27 @@ def _status(
     return Status.STARTING, ""
 
 
-def _gone(claim: LockRecord) -> str:
-    """Give the reason why the process of a claim on this machine is known to be gone; empty where it may work."""
-    if claim.host != this_host() or claim.pid == os.getpid():
+def _gone(claim: LockRecord, silent: float) -> str:
+    """Give the reason why the process of a claim seems to be gone; empty where it may work."""
+    if claim.host != this_host():
+        return _no_sign(claim.host, silent) if silent > SILENCE_S else ""
+    if claim.pid == os.getpid():
         return ""
     start = process_start(claim.pid)
     is_there = start is not None and claim.process_start in (None, 0, start)
     return "" if is_there else f"process {claim.pid} of this machine is gone"
+
+
+def _no_sign(host: str, silent: float) -> str:
+    return f"no sign of its process on {host.partition('/')[0]} for {silent:.0f} s"
+
+
+def _is_later(claim: LockRecord, finished: Mapping[str, Any]) -> bool:
+    """Check whether a process began after the end of a run."""
+    try:
+        return _seconds(claim.started) > _seconds(finished["timing"]["finished"])
+    except ValueError:
+        return False
 
 
 def _seconds(time: str) -> float:

@@ -37,8 +37,12 @@ class JobsApi:
         self.version: dict[str, Any] = {"ray_version": "2.60.0"}
         self.connections = 0
         self.has_messages = True
+        self.refuses_after = 10**9
 
     async def about(self, _: web.Request) -> web.Response:
+        self.refuses_after -= 1
+        if self.refuses_after < 0:
+            raise web.HTTPBadGateway
         return web.json_response(self.version)
 
     async def info(self, _: web.Request) -> web.Response:
@@ -153,4 +157,11 @@ def test_another_server_and_an_old_cluster_are_refused(version: dict[str, str], 
     with served() as server:
         server.api.version = version
         with pytest.raises(RequestError, match=message):
+            connect(server.url)
+
+
+def test_a_head_that_goes_away_between_two_questions_is_told() -> None:
+    with served() as server:
+        server.api.refuses_after = 1
+        with pytest.raises(RequestError, match=rf"{server.url}: the Jobs API fails: Failed to connect to Ray"):
             connect(server.url)

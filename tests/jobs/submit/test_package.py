@@ -118,6 +118,8 @@ def test_variables_pass_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--runtime-env", "x.yaml", *LINE), "--runtime-env x.yaml: cannot be read"),
         (LINE, "--address: is required, or RAY_API_SERVER_ADDRESS or RAY_ADDRESS"),
         (("--address", "10.0.0.1:6379", *LINE), "--address 10.0.0.1:6379: wanted the Jobs API of the cluster's head"),
+        (("--address", "http://[::1:8265", *LINE), r"--address http://\[::1:8265: wanted the Jobs API"),
+        ((*LINE, "--address"), "--address: wanted a value behind it"),
         (("--address", "auto", *LINE), "--address auto: wanted the Jobs API"),
         ((*LINE, "--address", "ray://head:10001"), "--address ray://head:10001: wanted .*: http://head:8265"),
         (("--address", "http://a:8265", *LINE, "--address", "http://b:8265"), "--address: given twice"),

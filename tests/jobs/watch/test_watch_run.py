@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.watch.live_page import app
-from vqa_ray.report.live_report import live_text
+from vqa_ray.report.live_report import live_report, live_text
 from vqa_ray.runs import manifest
 from vqa_ray.runs.claims import LockRecord, claim_uri
 from vqa_ray.runs.directory import RunDirectory
@@ -51,11 +51,12 @@ def progress(**more: Any) -> Progress:
     return replace(state, errors={"image_missing": 1}, examples={"image_missing": "no file (<b>x</b>)"}, **more)
 
 
-def claim(run: RunDirectory, **more: Any) -> None:
+def claim(run: RunDirectory, beat_at: float = NOW, **more: Any) -> None:
     content = asdict(LockRecord(**{"token": "1-a", "host": "far", "pid": 1, "started": "", **more}))
     uri = Path(claim_uri(run.output, 3))
     uri.parent.mkdir(parents=True, exist_ok=True)
     uri.write_bytes(to_json(content))
+    os.utime(uri, (beat_at, beat_at))
 
 
 def test_a_run_under_way(run: RunDirectory) -> None:
@@ -78,6 +79,26 @@ def test_the_process_of_another_machine_falls_silent(run: RunDirectory) -> None:
     state = read_state(run.output, NOW)
     assert state.status == Status.GONE
     assert state.reason == "no sign of its process on far for 65 s; the same command goes on"
+
+
+def test_a_process_that_died_before_its_first_progress_falls_silent(run: RunDirectory) -> None:
+    claim(run, beat_at=NOW - SILENCE_S - 5)
+    state = read_state(run.output, NOW)
+    assert state.status == Status.GONE
+    assert state.reason == "no sign of its process on far for 65 s; the same command goes on"
+
+
+def test_a_reason_keeps_its_capitals(run: RunDirectory) -> None:
+    claim(run, released=True)
+    progress(end="stopped: s3://Bucket/Photos is down").write(run.progress)
+    state = read_state(run.output, NOW)
+    assert live_report(state).notes[0] == "Stopped: s3://Bucket/Photos is down"
+
+
+def test_an_end_beyond_all_dates_is_told(run: RunDirectory) -> None:
+    claim(run)
+    replace(progress(), total=10**15).write(run.progress)
+    assert "ends about 9999-12-31 23:59:59 UTC" in live_text(read_state(run.output, NOW))
 
 
 def test_a_killed_process_of_this_machine_is_seen_at_once(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +128,10 @@ def test_a_finished_run_and_its_update(run: RunDirectory) -> None:
     assert NOW < 1_800_001_800
     assert (state.status, state.rows, state.share) == (Status.FINISHED, 100, 1.0)
     assert "took 1 min 00 s" in live_text(state)
-    claim(run)
+    claim(run, started="2027-01-15T08:31:00Z", beat_at=1_800_001_861.0)
+    state = read_state(run.output, 1_800_001_862.0)
+    assert (state.status, state.is_over) == (Status.STARTING, False), "an update, whose progress is not there yet"
+    claim(run, beat_at=1_800_002_010.0)
     replace(progress(), attempt=2, started=1_800_002_000.0, updated=1_800_002_010.0).write(run.progress)
     assert read_state(run.output, 1_800_002_011.0).status == Status.RUNNING
     manifest.write(run.manifest, finished | {"findings": ["2 rows are missing"]})
@@ -119,7 +143,7 @@ def test_a_finished_run_and_its_update(run: RunDirectory) -> None:
 def test_the_command_prints_the_state_once(
     run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    claim(run)
+    claim(run, beat_at=time.time())
     replace(progress(), updated=time.time()).write(run.progress)
     assert main(["watch", run.output, "--once"]) == 0
     assert f"answer → {run.output}: running" in capsys.readouterr().out
