@@ -77,9 +77,9 @@ def test_rows_are_told_apart_and_counted(tmp_path: Path, capsys: pytest.CaptureF
     assert (rows["q8"]["outcome"], rows["q8"]["score"]) == ("bad_truth", None)
     assert (rows["q9"]["outcome"], rows["q9"]["score"]) == ("no_truth", None)
     told = capsys.readouterr().out
-    assert "1 rows of truth have no prediction; they count as wrong (for example q3)" in told
-    assert "1 rows of truth cannot be used; they are not in the measures (for example q8: answers is null)" in told
-    assert "1 of them say something else than the first (for example q0)" in told
+    assert "1 row of truth has no prediction; it counts as wrong (for example q3)" in told
+    assert "1 row of truth cannot be used; it is not in the measures (for example q8: answers is null)" in told
+    assert "1 of them says something else than the first (for example q0)" in told
 
 
 def test_ids_are_text_and_similar_ones_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -86,7 +86,7 @@ def test_cells_of_csv(tmp_path: Path) -> None:
 
 def test_labels_that_the_run_cannot_give_are_told(tmp_path: Path) -> None:
     found = evaluate(tmp_path, 'image_id,things\na,"dog, cat"\nb,dog\n', "csv")
-    assert any("1 true labels are no choices of the run" in each and "'dog, cat'" in each for each in found.notes)
+    assert any("1 true label is no choice of the run" in each and "'dog, cat'" in each for each in found.notes)
 
 
 def test_the_true_labels_of_an_attribute_may_stand_in_a_column_of_another_name(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from vqa_ray.counted import counted
 from vqa_ray.evaluation.protocol import JudgedRows, Judgement, Protocol, Roles
 
 PERCEPTION = (
@@ -84,7 +85,11 @@ class Mme(Protocol):
         """See `Protocol.notes`: images of another number of questions than the two that make a pair."""
         _, pair = rows.codes("category", "image")
         if odd := int((np.bincount(pair) != _PAIR).sum()):
-            return [f"{odd} images have another number of questions than 2; all of them have to be right for the pair."]
+            have = "has" if odd == 1 else "have"
+            return [
+                f"{counted(odd, 'image')} {have} another number of questions than 2; all of them have to be right for "
+                "the pair."
+            ]
         return []
 
 

@@ -57,7 +57,7 @@ def test_an_image_that_is_drawn_twice_counts_twice() -> None:
 def test_images_without_a_pair_are_noted() -> None:
     rows = judge_all(Mme(), [row("yes"), row("no", "No"), row("no", image=2)])
     assert Mme().notes(rows) == [
-        "1 images have another number of questions than 2; all of them have to be right for the pair."
+        "1 image has another number of questions than 2; all of them have to be right for the pair."
     ]
     assert Mme().notes(judge_all(Mme(), [row("yes"), row("no", "No")])) == []
 

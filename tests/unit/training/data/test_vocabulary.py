@@ -86,7 +86,7 @@ def test_labels_that_do_not_match_are_counted_and_shown() -> None:
         (
             [["yes"], ["yes"], ["no"]],
             "1 of 2 answers are seen at least 2 times and may be learnt, at least 2 are needed; the most frequent are "
-            "'yes' (2 rows), 'no' (1 rows); give a smaller --min-answer-count",
+            "'yes' (2 rows), 'no' (1 row); give a smaller --min-answer-count",
         ),
     ],
 )
