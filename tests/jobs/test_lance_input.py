@@ -13,6 +13,7 @@ import pytest
 
 from tests.helpers import updates
 from tests.helpers.coloured import picture
+from tests.helpers.faulty_store import PASSING, Fault, FaultyStore
 from tests.helpers.updates import KilledError, seen_by_us, tag_here
 from tests.jobs.commands import arguments, manifest
 from tests.jobs.soak import read_output
@@ -20,6 +21,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.jobs.cli import main
 from vqa_ray.readers.changes.snapshot import read_snapshot
 from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.storage.lake_storage import storage_options
 
 _PER_FRAGMENT = 8
 
@@ -181,3 +183,26 @@ def test_through_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert last_update(output) == {"new": 2, "changed": 0, "gone": 1, "kept": 19, "asked": 2}
     rows = {row["sku"]: row["status"] for row in read_output(output).to_pylist()}
     assert rows == {number: "gone" if number == 3 else "ok" for number in range(22)}
+
+
+@pytest.mark.parametrize("faults", [PASSING, (Fault.SHORT, Fault.EMPTY)])
+@pytest.mark.usefixtures("asked")
+def test_from_a_bucket_that_fails(
+    tmp_path: Path, s3_session: str, s3_faults: FaultyStore, monkeypatch: pytest.MonkeyPatch, faults: tuple[Fault, ...]
+) -> None:
+    """Answers that come short look like damage, and are none."""
+    monkeypatch.setattr("vqa_ray.storage.lake_storage._PAUSES_S", (0.01,) * 8)
+    where, output = f"{s3_session}/fails-{len(faults)}/shop.lance", tmp_path / "out"
+    share = 0.2 if faults is PASSING else 0.4
+    rows, options = photos(*range(40)), storage_options(where)
+    lance.write_dataset(rows, where, max_rows_per_file=_PER_FRAGMENT, storage_options=options)
+    lance.dataset(where, storage_options=options).delete("sku % 8 = 5")
+    s3_faults.inject(*faults, share=share)
+    assert tag_here(f"lance:{where}", output).rows == 35
+    s3_faults.heal()
+    lance.dataset(where, storage_options=options).delete("sku = 3")
+    s3_faults.inject(*faults, share=share)
+    tag_here(f"lance:{where}", output, update=True)
+    s3_faults.heal()
+    kept = [image for sku, image in enumerate(rows["image"].to_pylist()) if sku % 8 != 5]
+    assert seen(output) == dict.fromkeys(map(said, kept), "ok") | {said(b"3 in 0"): "gone"}

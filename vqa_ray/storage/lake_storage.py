@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _PAUSES_S = (1, 2, 4, 8)
 # What the client of Delta and Lance calls any failure of a store but a missing object; what Delta calls a log that it
-# cannot read, as where it came short.
-_FAILED = re.compile(r"Generic \w+ error|Kernel error")
+# cannot read, and Lance a range of a file, where it came short.
+_FAILED = re.compile(r"Generic \w+ error|Kernel error|LanceError\(IO\)")
 
 
 def location(uri: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,9 +22,14 @@ from vqa_ray.readers.row_builder import Row, RowBuilder
 from vqa_ray.readers.source import InputConfig, OpenedInput, Shard, Source, request_error
 from vqa_ray.storage.filesystem import FileEntry
 from vqa_ray.storage.lake_storage import is_of_store, patiently
+from vqa_ray.storage.uri import scheme_of
+
+logger = logging.getLogger(__name__)
 
 # Lance reads ahead by gigabytes otherwise.
 _READ_AHEAD_BYTES = 64 * 2**20
+# Files that a store gives short look damaged; so often, damage there is looked at again.
+_DOUBTS = 4
 # Lance's own errors have these kinds; pyarrow's are among them.
 _ERRORS = (OSError, ValueError, RuntimeError)
 
@@ -139,36 +145,76 @@ def _batches(source: Source, shard: Shard) -> Iterator[pa.RecordBatch]:
     Raises:
         _DamageError: the data cannot be read; otherwise as `read_lance`.
     """
-    batches, named = _scan(source, shard)
+    scan, doubts = _Scan(source, shard), 0
     while True:
         try:
-            batch = next(batches, None)
+            batch = patiently(scan.next, shard.uri, shard.uri)
         except _ERRORS as error:
-            raise _reason(shard, error) from error
+            reason = _reason(shard, error)
+            doubts += 1
+            if isinstance(reason, _DamageError) and doubts <= _DOUBTS and scheme_of(shard.uri) != "file":
+                logger.warning("%s: %s; again", shard.uri, reason)
+                continue
+            raise reason from error
+        doubts = 0
         if batch is None:
             return
-        yield _nested(batch, named)
+        yield batch
 
 
-def _scan(source: Source, shard: Shard) -> tuple[Iterator[pa.RecordBatch], list[str]]:
-    """Begin to read a shard; gives the batches, and the images of which only the names are read."""
-    version, tag = shard.names
-    try:
-        fragment = fragment_of(shard.uri, int(version), tag)
-    except _ERRORS as error:
-        raise _reason(shard, error) from error
-    columns, named = _columns(source, fragment.scanner(blob_handling="all_binary", limit=1).projected_schema)
-    rows = shard.stop - shard.start
-    scanner = fragment.scanner(
-        columns=[*columns, *(f"{name}.path" for name in named)],
-        offset=shard.start,
-        limit=rows,
-        batch_size=rows_per_batch(rows, shard.size_bytes),
-        batch_readahead=1,
-        io_buffer_size=_READ_AHEAD_BYTES,
-        blob_handling="all_binary",
-    )
-    return iter(scanner.to_batches()), named
+class _Scan:
+    """Reads a shard from front to back; after an error it goes on where it was.
+
+    Args:
+        source: what is read.
+        shard: its part.
+    """
+
+    def __init__(self, source: Source, shard: Shard) -> None:
+        self._source, self._shard = source, shard
+        self._done = 0
+        self._batches: Iterator[pa.RecordBatch] | None = None
+        # The images of which only the names are read.
+        self._named: list[str] = []
+
+    def next(self) -> pa.RecordBatch | None:
+        """Read the next batch; None at the end.
+
+        Raises:
+            RunError: the fragment is not there as it was listed.
+            OSError, ValueError, RuntimeError: raised by Lance.
+        """
+        try:
+            if self._batches is None:
+                self._batches = self._begin()
+            batch = next(self._batches, None)
+        except _ERRORS:
+            self._batches = None
+            raise
+        if batch is None:
+            return None
+        self._done += batch.num_rows
+        return _nested(batch, self._named)
+
+    def _begin(self) -> Iterator[pa.RecordBatch]:
+        version, tag = self._shard.names
+        fragment = fragment_of(self._shard.uri, int(version), tag)
+        schema = fragment.scanner(blob_handling="all_binary", limit=1).projected_schema
+        columns, self._named = _columns(self._source, schema)
+        rows = self._shard.stop - self._shard.start
+        if rows == self._done:
+            return iter(())
+        scanner = fragment.scanner(
+            columns=[*columns, *(f"{name}.path" for name in self._named)],
+            offset=self._shard.start + self._done,
+            limit=rows - self._done,
+            batch_size=rows_per_batch(rows, self._shard.size_bytes),
+            batch_readahead=1,
+            io_buffer_size=_READ_AHEAD_BYTES,
+            blob_handling="all_binary",
+        )
+        batches: Iterator[pa.RecordBatch] = iter(scanner.to_batches())
+        return batches
 
 
 def _reason(shard: Shard, error: Exception) -> Exception:
