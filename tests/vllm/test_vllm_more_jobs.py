@@ -20,7 +20,7 @@ from tests.vllm.commands import rows, run
 pytest.importorskip("vllm")
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
-_OPTIONS = ("enforce_eager=true", "max_model_len=1024", "max_num_seqs=8")
+_OPTIONS = ("enforce_eager=true", "max_model_len=512", "max_num_seqs=8")
 _ENGINE = (
     *("--engine", "vllm", "--dtype", "float32"),
     *(part for option in _OPTIONS for part in ("--engine-option", option)),

@@ -21,6 +21,7 @@ from vqa_ray.errors import ErrorCode, ModelLoadError, RowError
 from vqa_ray.models.chat.kept_answers import KeptAnswers
 from vqa_ray.models.chat.vllm_options import held_to
 from vqa_ray.models.chat.vllm_start import last_lines, reason, start
+from vqa_ray.models.chat.vllm_watch import EngineWatch
 
 T = TypeVar("T")
 
@@ -95,11 +96,14 @@ class VllmEngine:
     def __init__(self, options: Mapping[str, Any], label: str, adapter: Path | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="vqa-ray-vllm", daemon=True).start()
+        self._watch = EngineWatch()
         with last_lines() as lines:
             try:
                 self._engine, self._lora = self._call(start(options, adapter))
             except Exception as error:  # vLLM raises what its parts raise, from any of its processes.
+                self._watch.close()
                 raise ModelLoadError(f"{label}: --engine vllm: {reason(error, lines)}") from error
+        self._watch.engine_started()
         self._kept = KeptAnswers()
         self.context: int = self._engine.model_config.max_model_len
 
@@ -237,6 +241,7 @@ class VllmEngine:
             self._engine.shutdown()
 
         self._call(end())
+        self._watch.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
