@@ -55,10 +55,10 @@ def measure(settings: Settings) -> Measured:
             "LLM.generate": _timed(partial(stock.answer, asked), count),
         }
         speed = {name: rates(count * questions, times) for name, times in by_turns(contestants, rounds).items()}
-        label = f"{questions} question{'s' if questions > 1 else ''} an image"
-        figures += [figure(f"{name}, {label}", values, "rows/s") for name, values in speed.items()]
+        label = f"vLLM, {questions} question{'s' if questions > 1 else ''} an image"
+        figures += [figure(f"{label}: {name}", values, "rows/s") for name, values in speed.items()]
         figures.append(
-            figure(f"ours to LLM.generate, {label}", ratios(speed["ours"], speed["LLM.generate"]), "×", at_least=0.9)
+            figure(f"{label}: ours to LLM.generate", ratios(speed["ours"], speed["LLM.generate"]), "×", at_least=0.9)
         )
     ours.close()
     return Measured(
