@@ -32,6 +32,8 @@ NAMES = (
     "memory",
     "listing",
     "bookkeeping",
+    "driver",
+    "actors",
     "accuracy",
     "vqa_metric",
     "evaluate",

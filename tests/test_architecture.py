@@ -38,6 +38,7 @@ LAYERS = (
         "format_names",
         "counted",
         "durations",
+        "json_lines",
     ),
     ("storage", "evaluation", "conversation"),
     ("predicates",),

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-
-class _Json(logging.Formatter):
-    """One JSON object per message, with the run that is under way; `extra={"fields": {…}}` is put into it.
-
-    Attributes:
-        run_id: of the run that this process works on; None before one is known.
-    """
-
-    run_id: str | None = None
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **({} if _Json.run_id is None else {"run_id": _Json.run_id}),
-            **getattr(record, "fields", {}),
-        }
-        return json.dumps(entry, ensure_ascii=False)
+from vqa_ray.json_lines import JsonFormatter
 
 
 def configure(quiet: bool, log_format: str) -> None:
@@ -42,21 +22,26 @@ def configure(quiet: bool, log_format: str) -> None:
         log_format: `text` or `json`.
     """
     handler = logging.StreamHandler(console())
-    handler.setFormatter(_Json() if log_format == "json" else logging.Formatter("%(message)s"))
+    handler.setFormatter(JsonFormatter() if log_format == "json" else logging.Formatter("%(message)s"))
     logger = logging.getLogger("vqa_ray")
     logger.handlers = [handler]
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
     logger.propagate = False
 
 
+def are_json() -> bool:
+    """Whether the messages of this project are JSON lines."""
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger("vqa_ray").handlers)
+
+
 @contextmanager
 def of_run(run_id: str) -> Iterator[None]:
     """Put the id of a run into every JSON line while the block runs."""
-    before, _Json.run_id = _Json.run_id, run_id
+    before, JsonFormatter.run_id = JsonFormatter.run_id, run_id
     try:
         yield
     finally:
-        _Json.run_id = before
+        JsonFormatter.run_id = before
 
 
 @contextmanager

@@ -22,7 +22,7 @@ START_S = 120
 def ray_head(token: str) -> Iterator[str]:
     """Start a head with two CPUs; gives the address of its Jobs API."""
     directory = tempfile.mkdtemp(prefix="h", dir=os.environ.get("RAY_TMPDIR"))
-    head, dashboard, agent, client = map(str, _free_ports(4))
+    head, dashboard, agent, client = map(str, free_ports(4))
     command = [
         *(str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--disable-usage-stats"),
         *("--node-ip-address", "127.0.0.1", "--port", head, "--num-cpus", "2", "--object-store-memory", str(2**27)),
@@ -58,7 +58,7 @@ def _await_jobs_api(url: str, token: str, process: subprocess.Popen[bytes], log:
     raise AssertionError(log.read_text())
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

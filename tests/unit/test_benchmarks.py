@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import limit, peak, report
+from benchmarks.actors import Call, rate_together
 from benchmarks.catalog_queries import KINDS, all_queries
+from benchmarks.driver import Cost, extrapolated
 from benchmarks.report import Figure, Measured, figure
 from benchmarks.timing import Spread, by_turns, rates, ratios, steady_rate
 from vqa_ray.catalog.product import sample_product
@@ -149,6 +151,24 @@ def test_attention_on_a_cpu_is_counted() -> None:
     with torch.inference_mode():
         counted = limit.count_flops(lambda: torch.nn.functional.scaled_dot_product_attention(query, query, query))
     assert counted == 2 * 2 * batch * heads * length * length * width
+
+
+def test_the_rate_of_a_pool_is_counted_while_all_of_it_works() -> None:
+    """One actor starts late, and one pauses for a second: 10 rows a second each, but for the pause."""
+    early = [Call(1, float(second), second + 1.0, 10) for second in range(12)]
+    late = [Call(2, float(second), second + 1.0, 10) for second in range(4, 12) if second != 7]
+    assert rate_together(early) == pytest.approx(10)
+    # From the fifth second to the eleventh: six calls of the one, five of the other.
+    assert rate_together([*late, *early]) == pytest.approx(110 / 6)
+    halves = [Call(3, second + 0.5, second + 1.5, 10) for second in range(12)]
+    assert rate_together([*early, *halves]) == pytest.approx(20)
+    with pytest.raises(ValueError, match="2 actors are never at work together"):
+        rate_together([early[0], late[0]])
+
+
+def test_a_cost_is_extrapolated_on_a_line() -> None:
+    fewer, more = Cost(1_000_000, 70.0, 1.5e9), Cost(4_000_000, 250.0, 1.8e9)
+    assert extrapolated(fewer, more, 16_000_000) == pytest.approx((16_000_000, 970.0, 3.0e9))
 
 
 def test_memory_shared_with_the_object_store_is_not_counted_with_a_process() -> None:

@@ -20,11 +20,12 @@ from vqa_ray.jobs.runtime.cluster import local as local_ray
 from vqa_ray.jobs.runtime.cluster.address import Address, reachable
 from vqa_ray.jobs.runtime.cluster.directory import ray_directory
 from vqa_ray.jobs.runtime.cluster.reaper import no_leftovers
-from vqa_ray.jobs.runtime.logs import native_messages_to
+from vqa_ray.jobs.runtime.logs import are_json, native_messages_to
 from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.pipelines.local_execution import no_helper_actors
 from vqa_ray.pipelines.resources import NODE_GPUS
+from vqa_ray.pipelines.worker_logs import workers_log_json
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def _join(address: Address) -> tuple[Any, Cluster]:
     with announce_when_slow(f"looking for the Ray cluster at {address.text}"):
         resolved = reachable(address)
     try:
-        started = ray.init(address=resolved, log_to_driver=False, logging_level=logging.ERROR)
+        started = ray.init(address=resolved, log_to_driver=False, logging_level=logging.ERROR, **_worker_logs())
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise RequestError(f"{address}: this driver cannot join the cluster: {_mismatch(error)}") from error
     return started, _cluster(None, f"cluster {address.text}")
@@ -120,6 +121,7 @@ def _start() -> tuple[Any, Cluster]:
                 logging_level=logging.ERROR,
                 _temp_dir=str(directory),
                 _plasma_directory=store_directory,
+                **_worker_logs(),
             )
             return started, _cluster(cores, "this machine")
         except Exception as error:
@@ -131,6 +133,11 @@ def _start() -> tuple[Any, Cluster]:
                 ) from error
             logger.warning("a local Ray did not start: %s; trying once more", one_line(error))
     raise AssertionError("unreachable")
+
+
+def _worker_logs() -> dict[str, Any]:
+    """Let workers log JSON lines where this process does."""
+    return {"job_config": workers_log_json()} if are_json() else {}
 
 
 def _mismatch(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -11,15 +12,18 @@ from vqa_ray.pipelines.replaced import replaced
 
 # In a process of its own: the Ray of the other tests was started in another way.
 _RUN = """
-import json, pathlib
+import json, logging, pathlib, time
 import psutil, ray
+from vqa_ray.jobs.runtime import logs
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 
 class Doubled:
     def __call__(self, batch):
+        logging.getLogger("vqa_ray.test").warning("doubling", extra={"fields": {"rows": len(batch["id"])}})
         return {"id": batch["id"] * 2}
 
-with connect_ray(None) as cluster:
+logs.configure(quiet=True, log_format="json")
+with logs.of_run("r1"), connect_ray(None) as cluster:
     from ray.data import ActorPoolStrategy
     rows = ray.data.range(20).map_batches(lambda batch: batch)
     doubled = rows.map_batches(Doubled, compute=ActorPoolStrategy(min_size=1, max_size=2), num_cpus=0.5)
@@ -38,8 +42,13 @@ with connect_ray(None) as cluster:
     me = psutil.Process()
     sockets = [one for process in (me, *me.children(recursive=True)) for one in process.net_connections("inet")]
     listening = {one.laddr.ip.removeprefix("::ffff:") for one in sockets if one.status == psutil.CONN_LISTEN}
-    logs = pathlib.Path(ray._private.worker._global_node.get_logs_dir_path())
-    dashboards = sorted(path.name for path in logs.glob("dashboard.*"))
+    files = pathlib.Path(ray._private.worker._global_node.get_logs_dir_path())
+    dashboards = sorted(path.name for path in files.glob("dashboard.*"))
+    logged, deadline = [], time.monotonic() + 30
+    while not logged and time.monotonic() < deadline:
+        lines = [line for path in files.glob("worker-*.err") for line in path.read_text().splitlines()]
+        logged = [json.loads(line) for line in lines if "doubling" in line]
+    print(json.dumps(logged[:1]))
     print(json.dumps([total, found, dashboards, sorted(listening), cluster.cores]))
 """
 
@@ -47,7 +56,12 @@ with connect_ray(None) as cluster:
 def test_a_local_run_starts_no_helper_actors_and_no_dashboard_and_listens_on_loopback_alone() -> None:
     done = subprocess.run([sys.executable, "-c", _RUN], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith('[380, [], [], ["127.0.0.1"], '), done.stdout
+    logged, found = done.stdout.splitlines()[-2:]
+    assert found.startswith('[380, [], [], ["127.0.0.1"], '), done.stdout
+    # Its workers log as the command does: JSON lines here.
+    (line,) = json.loads(logged)
+    assert (line["level"], line["message"], line["run_id"], line["rows"] > 0) == ("warning", "doubling", "r1", True)
+    assert {"node_id", "worker_id", "actor_id"} <= line.keys()
 
 
 class Owner:
