@@ -9,6 +9,7 @@ import pytest
 
 from vqa_ray.errors import RowError
 from vqa_ray.structured.filled import read_object
+from vqa_ray.structured.grammar import check_grammar
 from vqa_ray.structured.object_schema import ObjectSchema
 from vqa_ray.structured.parse import parse_schema
 from vqa_ray.types import WrittenObject
@@ -151,3 +152,11 @@ def test_a_value_that_is_not_valid_is_an_error(part: dict[str, Any], value: str)
 def test_a_number_larger_than_its_column_is_an_error() -> None:
     with pytest.raises(RowError, match="schema_violated: n: is larger than a number of 64 bits holds"):
         read_object(schema(n={"type": "number"}), plain('{"n": 1' + "0" * 400 + "}"))
+
+
+def test_classes_of_unicode_are_read() -> None:
+    fields = schema(name={"type": "string", "pattern": r"^\p{L}+$"})
+    check_grammar(fields, "s.json")
+    assert read_object(fields, plain('{"name": "Öl"}')).values == {"name": "Öl"}
+    with pytest.raises(RowError, match="does not keep to pattern"):
+        read_object(fields, plain('{"name": "7"}'))

@@ -135,11 +135,11 @@ def test_hostile_schemas_are_taken(seed: int) -> None:
         ),
         (
             of(a={"type": "string", "pattern": "a["}),
-            "s.json: field 'a': pattern 'a[' is no regular expression: unterminated character set at position 1",
+            "s.json: field 'a': pattern 'a[' is no regular expression: unterminated character set at position 2",
         ),
         (
             of(a={"type": "string", "pattern": "a{99999999999999}"}),
-            "s.json: field 'a': pattern 'a{99999999999999}' is no regular expression: the repetition number is too",
+            "s.json: field 'a': pattern 'a{99999999999999}' is no regular expression: repeat count too big",
         ),
         (
             of(a={"type": "string", "pattern": "(" * 3000 + ")" * 3000}),

@@ -34,10 +34,12 @@ def choice_probabilities(choices: Sequence[str], first: Mapping[str, float]) -> 
 
 
 def named(choices: Sequence[str], text: str) -> tuple[float, ...] | None:
-    """Return 1 for the choice that a text names and 0 for the others; None where it names none."""
+    """Return 1 for the choice that a text names and 0 for the others; None where it names none, or several."""
+    if text in choices:
+        return tuple(float(choice == text) for choice in choices)
     words = [plain(choice) for choice in choices]
     said = plain(text)
-    return tuple(float(word == said) for word in words) if said in words else None
+    return tuple(float(word == said) for word in words) if words.count(said) == 1 else None
 
 
 def plain(text: str) -> str:

@@ -111,6 +111,16 @@ def test_choices_that_begin_alike_are_named() -> None:
         assert len(server.bodies) == 1
 
 
+def test_choices_that_differ_in_case_alone_are_told_apart() -> None:
+    def text(body: dict[str, Any]) -> str:
+        return json.dumps({"choice": "US"}) if body.get("response_format") else "us."
+
+    with serving(first={"us": 0.9}, text=text) as server:
+        ((scored,),) = model_of(server).score([IMAGE], [["whose?"]], [[("us", "US", "it")]])
+        assert scored.scores == (0.0, 1.0, 0.0)
+        assert len(server.bodies) == 2
+
+
 def test_an_answer_outside_the_choices_is_asked_again_held_to_them() -> None:
     def text(body: dict[str, Any]) -> str:
         held = body.get("response_format")
