@@ -19,6 +19,7 @@ import pytest
 from ray._raylet import GcsClient
 
 from tests.helpers.coloured import NAMES, images_input, jsonl_input, parquet_input
+from tests.helpers.documents import ENCRYPTION, LETTER, coloured, pdf
 from tests.jobs.commands import arguments, finish, manifest, rows, run_here, started
 from tests.jobs.finetune import test_command as finetune
 from tests.jobs.kills import NODE, disturbed, kill_node, killing_workers, processes_below, three_nodes
@@ -32,6 +33,7 @@ from vqa_ray.stages.row_report import ReturnedRows
 
 KILLS = int(os.environ.get("VQA_RAY_SOAK_KILLS", "60"))
 ROWS = 600
+DOCUMENT_PAGES = 70
 SMALL = ("--rows-per-file", "24", "--batch-size", "8")
 WORKERS = ("actor", "decoder", "reader", "writer")
 PARTS = (*WORKERS, "driver", "sigterm", "raylet", "head")
@@ -71,6 +73,10 @@ COMMANDS = {
         ),
         rows,
     ),
+    "pages": Command(
+        lambda place, out: arguments("answer", documents_once(place), out, "--question", "what colour is it?", *SMALL),
+        rows,
+    ),
     "index": Command(lambda place, out: arguments("index", images_once(place), out, *SMALL), indexed),
 }
 
@@ -85,6 +91,19 @@ def jsonl_once(place: Path) -> Path:
 
 def images_once(place: Path) -> Path:
     return place / "i" if (place / "i").exists() else images_input(place / "i", ROWS)
+
+
+def documents_once(place: Path) -> Path:
+    """PDF files of `ROWS` rows: pages, a document that is locked and one that is damaged."""
+    directory = place / "d"
+    if not directory.exists():
+        directory.mkdir()
+        whole, rest = divmod(ROWS - 2, DOCUMENT_PAGES)
+        for number, pages in enumerate([DOCUMENT_PAGES] * whole + [rest]):
+            (directory / f"{number}.pdf").write_bytes(coloured(pages))
+        (directory / "locked.pdf").write_bytes(pdf([(*LETTER, (0, 0, 0))], trailer=ENCRYPTION))
+        (directory / "damaged.pdf").write_bytes(b"%PDF-1.4\n" + bytes(100))
+    return directory
 
 
 @pytest.mark.parametrize("name", list(COMMANDS))

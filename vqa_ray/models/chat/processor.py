@@ -155,6 +155,10 @@ class ChatProcessor:
         """Return the tokens of a prompt, one for each image as the template shows it."""
         return tuple(self.tokenizer(prompt)["input_ids"])
 
+    def texts_ids(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return `text_ids` of several prompts."""
+        return [tuple(ids) for ids in self.tokenizer(list(prompts), verbose=False)["input_ids"]]
+
     def image_end(self, ids: Sequence[int]) -> int:
         """Count the tokens up to the last of the image; all but one at most.
 

@@ -49,6 +49,10 @@ class TrainingPrompts(Protocol):
         """Return the prompts about images, uint8 (H, W, 3) each."""
         ...
 
+    def text_ids(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Return the tokens of the texts of prompts, their images not expanded."""
+        ...
+
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the text of generated tokens."""
         ...

@@ -84,6 +84,10 @@ class QuestionPrompts:
         shown = np.stack([resize(image, self._side, self._side, resample) for image in images])
         return _AboutImage(self._normalize(torch.from_numpy(shown)), self._read, self._question)
 
+    def text_ids(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+        """See `TrainingPrompts.text_ids`."""
+        return [tuple(ids) for ids in self._tokenizer(list(prompts), verbose=False)["input_ids"]]
+
     def decode(self, tokens: Sequence[int]) -> str:
         """See `TrainingPrompts.decode`."""
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -14,7 +14,7 @@ from vqa_ray.models.chat.batching import followed_by
 from vqa_ray.models.chat.processor import Encoded
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.transforms.chat import WholePatches
-from vqa_ray.training.chat.prompts import TrainingPrompts
+from vqa_ray.training.chat.prompts import EncodedPrompts, TrainingPrompts
 from vqa_ray.training.chat.question_prompts import FAMILIES, QuestionPrompts
 from vqa_ray.training.chat.row import IGNORED, ChatRow
 from vqa_ray.training.chat.template_prompts import TemplatePrompts
@@ -94,28 +94,48 @@ class ChatRenderer:
             shown += turn.text.count(IMAGE_MARKER)
             counts.append(shown)
         about = {count: self._prompts.about(images[:count]) for count in dict.fromkeys(counts)}
-        prompts = [about[count].encode(text) for text, count in zip(texts, counts, strict=True)]
+        prompt = about[shown].encode(texts[-1])
         spelt = next(self._prompts.spellings(answers[-1]))
         opening = self._prompts.opening
         if opening is not None:
             targets = [IGNORED] * (len(opening) - 1) + [*spelt, self._prompts.end]
-            last = prompts[-1]
-            return ChatRow(last.ids, targets, last.kinds, about[shown].tensors, (*opening, *spelt))
-        last = followed_by(prompts[-1], spelt)
+            return ChatRow(prompt.ids, targets, prompt.kinds, about[shown].tensors, (*opening, *spelt))
+        last = followed_by(prompt, spelt)
         targets = [IGNORED] * len(last.ids)
-        for prompt, answer in zip(prompts, answers, strict=True):
-            start = len(prompt.ids)
-            tokens = spelt if prompt is prompts[-1] else self._found(prompt, answer, last)
+        tensors = about[shown].tensors
+        for start, answer in zip(self._starts(texts, counts, about, prompt), answers[:-1], strict=True):
+            tokens = self._found(start, answer, last.ids)
             targets[start - 1 : start + len(tokens)] = [*tokens, self._prompts.end]
-        return ChatRow(last.ids, targets, last.kinds, about[shown].tensors)
+        targets[len(prompt.ids) - 1 :] = [*spelt, self._prompts.end]
+        return ChatRow(last.ids, targets, last.kinds, tensors)
 
-    def _found(self, prompt: Encoded, answer: str, whole: Encoded) -> tuple[int, ...]:
+    def _starts(
+        self, texts: Sequence[str], counts: Sequence[int], about: Mapping[int, EncodedPrompts], last: Encoded
+    ) -> Iterator[int]:
+        """Yield how many tokens each prompt but the last has; 0 where the last does not begin with them."""
+        if len(texts) == 1:
+            return
+        # The image processor costs most of a prompt. Tokens of the text alone tell as much where the same images are
+        # shown: what stands behind an earlier prompt is then cut in the same way, with images and without.
+        *earlier, whole = self._prompts.text_ids(texts)
+        for text, count, ids in zip(texts, counts, earlier, strict=False):
+            behind = whole[len(ids) :]
+            if (
+                count == counts[-1]
+                and texts[-1].startswith(text)
+                and whole[: len(ids)] == ids
+                and last.ids[-len(behind) :] == behind
+            ):
+                yield len(last.ids) - len(behind)
+            else:
+                prompt = about[count].encode(text)
+                yield len(prompt.ids) if last.ids[: len(prompt.ids)] == prompt.ids else 0
+
+    def _found(self, start: int, answer: str, whole: Sequence[int]) -> tuple[int, ...]:
         """Return the tokens of an earlier answer, which follow its prompt in the whole conversation."""
-        start = len(prompt.ids)
-        if whole.ids[:start] == prompt.ids:
-            for tokens in self._prompts.spellings(answer):
-                if tokens and whole.ids[start : start + len(tokens)] == tokens:
-                    return tokens
+        for tokens in self._prompts.spellings(answer) if start else ():
+            if tokens and tuple(whole[start : start + len(tokens)]) == tokens:
+                return tokens
         raise RowError(
             ErrorCode.ROW_MALFORMED,
             f"the tokens of an answer cannot be told from what stands around it: {answer[:80]!r}",

@@ -55,6 +55,10 @@ class TemplatePrompts:
         """See `TrainingPrompts.about`."""
         return self._processor.about(tuple(images))
 
+    def text_ids(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+        """See `TrainingPrompts.text_ids`."""
+        return self._processor.texts_ids(prompts)
+
     def decode(self, tokens: Sequence[int]) -> str:
         """See `TrainingPrompts.decode`."""
         return self._processor.decode(tokens)

@@ -8,11 +8,13 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.helpers.chat_conversations import (
+    ONE_TURN,
     QUESTION_FAMILIES,
     TRAINED_FAMILIES,
     Inference,
@@ -23,6 +25,7 @@ from tests.helpers.chat_conversations import (
 )
 from tests.helpers.tiny_chat import FAMILIES, save_tiny_chat
 from tests.helpers.tiny_chat_text import CHATML_TEMPLATE
+from vqa_ray.conversation.conversation import Conversation
 from vqa_ray.errors import ErrorCode, ModelLoadError, RequestError, RowError
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.training.chat.collate import ChatCollator
@@ -30,6 +33,7 @@ from vqa_ray.training.chat.initialise import load_chat
 from vqa_ray.training.chat.network import ChatNetwork
 from vqa_ray.training.chat.rendering import ChatRenderer
 from vqa_ray.training.chat.row import IGNORED, ChatRow
+from vqa_ray.types import Image
 
 MIXED = 50
 
@@ -81,6 +85,72 @@ def test_prompts_and_answers_are_those_of_inference(family: str, directories: Ca
             assert tuple(row.ids) == (*inference.ids(prompts[-1]), *runs[-1][:-1])
         else:
             assert tuple(row.decoder_ids)[-len(runs[-1]) + 1 :] == tuple(runs[-1][:-1])
+
+
+class Counted:
+    """Prompts about images; how many are encoded is counted."""
+
+    def __init__(self, about: Any) -> None:
+        self._about, self.encoded = about, 0
+
+    @property
+    def tensors(self) -> Any:
+        """Of the images."""
+        return self._about.tensors
+
+    def encode(self, prompt: str) -> Any:
+        """One prompt more."""
+        self.encoded += 1
+        return self._about.encode(prompt)
+
+
+class CountedPrompts:
+    """Prompts of a checkpoint; where their texts have no tokens by themselves, each is encoded with its images."""
+
+    def __init__(self, prompts: Any, *, has_texts: bool) -> None:
+        self._prompts, self._has_texts, self._about = prompts, has_texts, list[Counted]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._prompts, name)
+
+    def text_ids(self, prompts: Sequence[str]) -> list[tuple[int, ...]]:
+        """See `TrainingPrompts.text_ids`."""
+        return self._prompts.text_ids(prompts) if self._has_texts else [()] * len(prompts)
+
+    def about(self, images: Sequence[Image]) -> Counted:
+        """See `TrainingPrompts.about`."""
+        self._about.append(Counted(self._prompts.about(images)))
+        return self._about[-1]
+
+    @property
+    def encoded(self) -> int:
+        """How many prompts were."""
+        return sum(about.encoded for about in self._about)
+
+
+def both_ways(renderer: ChatRenderer, conversation: Conversation, images: Sequence[Image]) -> tuple[int, int]:
+    """Render a conversation with the texts of its prompts and with its prompts alone; the prompts that were encoded."""
+    fast, slow = (CountedPrompts(renderer._prompts, has_texts=has_texts) for has_texts in (True, False))
+    one, other = (ChatRenderer(prompts).render(conversation, images) for prompts in (fast, slow))
+    assert (tuple(one.ids), tuple(one.targets)) == (tuple(other.ids), tuple(other.targets))
+    return fast.encoded, slow.encoded
+
+
+@pytest.mark.parametrize("family", [name for name in TRAINED_FAMILIES if name not in ONE_TURN])
+def test_earlier_prompts_are_found_without_their_images(family: str, directories: Callable[[str], Path]) -> None:
+    renderer = ChatRenderer.from_directory(directories(family))
+    for conversation, images in mixed_talks(family, 20, seed=3):
+        assert both_ways(renderer, conversation, images) == (1, len(conversation.turns) // 2)
+
+
+# LLaVA-OneVision sees an image in tiles where it is the only one: a second changes what stands before it.
+@pytest.mark.parametrize("family", [name for name in FAMILIES if name != "llava_onevision"])
+def test_prompts_before_a_later_image_are_read_with_the_images_before_it(
+    family: str, directories: Callable[[str], Path]
+) -> None:
+    renderer = ChatRenderer.from_directory(directories(family))
+    conversation = talk("<image>\nwhat colour?", "blue", "and how many?", "two", "<image>\nand this?", "red")
+    assert both_ways(renderer, conversation, pictures(2, np.random.default_rng(5))) == (3, 3)
 
 
 def test_no_image_token_is_learnt_and_each_has_a_feature(family: str, directories: Callable[[str], Path]) -> None:
