@@ -102,7 +102,7 @@ endef
 # $(call chat,NUMBER,MODEL,OUTPUT,OPTIONS)
 define chat
 	$(BIN)/vqa-ray finetune --task chat --input build/lesson-$(1)/conversations.jsonl --image-root build/talks-$(1) \
-	  --model $(2) --output $(3) --batch-size 12 --validation-fraction 0.02 --max-new-tokens 8 --checkpoint-every 50 $(4)
+	  --model $(2) --output $(3) --batch-size 12 --validation-fraction 0.02 --max-new-tokens 8 --checkpoint-every 200 --num-workers 2 $(4)
 endef
 catalog-chat: $(READY)
 	$(call talks,1,6000,7000)
