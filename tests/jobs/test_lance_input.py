@@ -15,8 +15,7 @@ from tests.helpers import updates
 from tests.helpers.coloured import picture
 from tests.helpers.faulty_store import PASSING, Fault, FaultyStore
 from tests.helpers.updates import KilledError, seen_by_us, tag_here
-from tests.jobs.commands import arguments, manifest
-from tests.jobs.soak import read_output
+from tests.jobs.commands import arguments, manifest, rows
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.cli import main
 from vqa_ray.readers.changes.snapshot import read_snapshot
@@ -181,8 +180,8 @@ def test_through_ray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     written(where, table[20:], "append")
     assert main([*command, "--update"]) == 0, capsys.readouterr().err
     assert last_update(output) == {"new": 2, "changed": 0, "gone": 1, "kept": 19, "asked": 2}
-    rows = {row["sku"]: row["status"] for row in read_output(output).to_pylist()}
-    assert rows == {number: "gone" if number == 3 else "ok" for number in range(22)}
+    found = {row["sku"]: row["status"] for row in rows(output).to_pylist()}
+    assert found == {number: "gone" if number == 3 else "ok" for number in range(22)}
 
 
 @pytest.mark.parametrize("faults", [PASSING, (Fault.SHORT, Fault.EMPTY)])
