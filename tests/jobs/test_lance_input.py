@@ -112,7 +112,7 @@ def test_a_missing_part_stops_the_night(tmp_path: Path, asked: list[int]) -> Non
     written(where, photos(*range(20)))
     tag_here(f"lance:{where}", output)
     without(where, "sku < 8")
-    with pytest.raises(RequestError, match=r"8 of 20 rows \(40\.0%\) are gone \(fragment-000000\)"):
+    with pytest.raises(RequestError, match=r"8 of 20 rows \(40\.0%\) are gone \(fragment-000000-"):
         tag_here(f"lance:{where}", output, update=True)
     tag_here(f"lance:{where}", output, update=True, max_gone=0.4, forget=True)
     assert seen(output) == truth(where)
@@ -145,7 +145,8 @@ def test_a_run_goes_on_with_its_version(tmp_path: Path, asked: list[int], monkey
         tag_here(f"lance:{where}", output)
     snapshot = read_snapshot(RunDirectory(str(output)).listing())
     assert snapshot is not None
-    assert [file.name for file in snapshot.files] == ["fragment-000000", "fragment-000001", "fragment-000002"]
+    names = [file.name.rpartition("-")[0] for file in snapshot.files]
+    assert names == ["fragment-000000", "fragment-000001", "fragment-000002"]
     written(where, photos(20, 21), "append")
     # An old version that was cleaned up is of no importance where its fragments are as they were.
     cleaned(where)

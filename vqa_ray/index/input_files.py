@@ -17,6 +17,7 @@ from vqa_ray.keys import Ranges, within
 from vqa_ray.readers import Shard, Source
 from vqa_ray.readers.formats.hf import is_hub_name
 from vqa_ray.readers.formats.images import SHARD_FILES
+from vqa_ray.readers.lake_tables import parse_table
 from vqa_ray.readers.listing import absolute
 from vqa_ray.schema import ROW_BITS
 from vqa_ray.storage.filesystem import FileEntry
@@ -61,7 +62,9 @@ class Difference:
 
 
 def input_name(uri: str) -> str:
-    """Return the absolute URI of an input, as SOURCES names it."""
+    """Return the absolute URI of an input, as SOURCES names it; a table is the same in all its versions."""
+    if (table := parse_table(uri)) is not None:
+        return f"{table.kind}:{table.address if table.kind == 'iceberg' else absolute(table.address)}"
     return uri if is_hub_name(uri) and "://" not in uri else absolute(uri)
 
 

@@ -1,8 +1,8 @@
-"""The fragments of a Lance dataset as files: each has a name, a size and a tag of what it holds.
+"""The fragments of a Lance dataset as files that are never rewritten.
 
 A version of a dataset lists its fragments. Their data files are never rewritten; deletions and new columns are files
-beside them, which only the manifest of a version tells. So a fragment is read through a version, and is the same in
-any other version where its tag is.
+beside them, which only the manifest of a version tells. So the name of a fragment here ends in a digest of all that, a
+fragment that changes has another name, and it is read through any version in which that name is found.
 """
 
 from __future__ import annotations
@@ -37,13 +37,12 @@ def fragments(root: str, dataset: Any) -> list[FileEntry]:
     return [_entry(root, fragment.metadata, names) for fragment in dataset.get_fragments()]
 
 
-def fragment_of(uri: str, version: int, tag: str) -> Any:
+def fragment_of(uri: str, version: int) -> Any:
     """Open a fragment as it was when it was listed.
 
     Args:
-        uri: from `fragments`.
+        uri: one that `fragments` gives.
         version: of the dataset. Where it was cleaned up, the latest is opened.
-        tag: of the fragment.
 
     Raises:
         RunError: the version was cleaned up, and the fragment has changed since or is gone.
@@ -56,7 +55,7 @@ def fragment_of(uri: str, version: int, tag: str) -> Any:
         if not is_missing(error):
             raise
     latest = open_version(root, None)
-    if any((entry.uri, entry.etag) == (uri, tag) for entry in fragments(root, latest)):
+    if any(entry.uri == uri for entry in fragments(root, latest)):
         return latest.get_fragment(_number(name))
     raise RunError(f"{uri}: version {version} of the dataset was cleaned up, and the fragment has changed since")
 
@@ -80,12 +79,12 @@ def _entry(root: str, metadata: Any, names: dict[int, str]) -> FileEntry:
         told["deletion_file"],
         [(number, names[number]) for number in fields if number in names],
     ]
-    tag = hashlib.sha256(json.dumps(held).encode()).hexdigest()[:32]
+    digest = hashlib.sha256(json.dumps(held).encode()).hexdigest()[:12]
     stored = sum(file["file_size_bytes"] or 0 for file in told["files"])
     # What its rows take, about; an empty file would be left out.
     size = max(1, stored * metadata.num_rows // max(1, metadata.physical_rows))
-    return FileEntry(f"{root.rstrip('/')}/{_NAME}{metadata.id:06d}", size, None, tag)
+    return FileEntry(f"{root.rstrip('/')}/{_NAME}{metadata.id:06d}-{digest}", size, None)
 
 
 def _number(name: str) -> int:
-    return int(name.removeprefix(_NAME))
+    return int(name.removeprefix(_NAME).partition("-")[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import lance
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -118,3 +119,30 @@ def test_what_a_limit_cuts_is_read_again(tmp_path: Path) -> None:
     found = difference(known, rows)
     assert found.changed == (f"{tmp_path}/tables/b.parquet",)
     assert found.added == (f"{tmp_path}/tables/c.parquet",)
+
+
+def test_a_table_is_one_input_from_anywhere_and_in_all_its_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = set()
+    for directory in (tmp_path, Path("/")):
+        monkeypatch.chdir(directory)
+        names |= {
+            sources.input_name(f"{kind}:/data/t{version}") for kind in ("delta", "lance") for version in ("", "@3")
+        }
+    assert names == {"delta:/data/t", "lance:/data/t"}
+    assert sources.input_name("iceberg:shop.photos.tags@5") == "iceberg:shop.photos.tags"
+
+
+def test_a_fragment_of_lance_that_changes_is_another_file(tmp_path: Path) -> None:
+    where = str(tmp_path / "x.lance")
+    lance.write_dataset(pa.table({"image": [b"a", b"b", b"c", b"d"]}), where, max_rows_per_file=2)
+    before = open_source(InputConfig(f"lance:{where}", needs_question=False))
+    known = planned_files(before, "u1")
+    assert not difference(known, before)
+    lance.dataset(where).delete("image = X'61'")
+    now = open_source(InputConfig(f"lance:{where}", needs_question=False))
+    found = difference(known, now)
+    (first, _), (second, same) = ([file.uri for file in each.files] for each in (before, now))
+    assert found == Difference(added=(second,), gone=(first,))
+    assert same in known["uri"].to_pylist()

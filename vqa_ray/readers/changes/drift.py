@@ -26,11 +26,9 @@ class ChangedFile:
     now: FileEntry
 
     def __str__(self) -> str:
-        """Return what differs: the sizes, or the times; else that the contents do."""
+        """Return the sizes, or the times where the sizes are the same."""
         if self.was.size_bytes != self.now.size_bytes:
             return f"{self.name}: {self.was.size_bytes:,} → {self.now.size_bytes:,} bytes"
-        if self.was.modified == self.now.modified:
-            return f"{self.name}: other contents of the same size"
         return f"{self.name}: written {_time(self.was.modified)} → {_time(self.now.modified)}"
 
 

@@ -56,11 +56,7 @@ def open_lance(config: InputConfig, listing: Listing) -> OpenedInput:
         raise request_error(f"{listing.uri}: the input is empty: the dataset has no rows")
     labels = present_labels(config, schema.names)
     kept = infer_arrow((*config.keep, *labels), [schema], labels)
-    # The listing has names and sizes; what a fragment holds, its tag tells.
-    tags = ",".join(entry.etag or "" for entry in listing.entries)
-    return OpenedInput(
-        shards, layout, kept, notes_on(config.keep, [schema], kept), revision=tags, columns=tuple(schema.names)
-    )
+    return OpenedInput(shards, layout, kept, notes_on(config.keep, [schema], kept), columns=tuple(schema.names))
 
 
 def read_lance(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Row | None]]:
@@ -107,8 +103,8 @@ def _open(listing: Listing) -> tuple[int, Any]:
 
 
 def _missing(listing: Listing, dataset: Any) -> Iterator[FileEntry]:
-    there = {(entry.uri, entry.etag) for entry in fragments(listing.root, dataset)}
-    return (entry for entry in listing.entries if (entry.uri, entry.etag) not in there)
+    there = {entry.uri for entry in fragments(listing.root, dataset)}
+    return (entry for entry in listing.entries if entry.uri not in there)
 
 
 def _shards(listing: Listing, dataset: Any, version: int) -> tuple[Shard, ...]:
@@ -126,7 +122,7 @@ def _shards(listing: Listing, dataset: Any, version: int) -> tuple[Shard, ...]:
                     entry.uri,
                     start,
                     stop,
-                    (str(version), entry.etag or ""),
+                    (str(version),),
                     rows=stop - start,
                     size_bytes=int(row_bytes * (stop - start)),
                 )
@@ -197,8 +193,8 @@ class _Scan:
         return _nested(batch, self._named)
 
     def _begin(self) -> Iterator[pa.RecordBatch]:
-        version, tag = self._shard.names
-        fragment = fragment_of(self._shard.uri, int(version), tag)
+        (version,) = self._shard.names
+        fragment = fragment_of(self._shard.uri, int(version))
         schema = fragment.scanner(blob_handling="all_binary", limit=1).projected_schema
         columns, self._named = _columns(self._source, schema)
         rows = self._shard.stop - self._shard.start
