@@ -137,14 +137,17 @@ def patiently(call: Callable[[], T]) -> T:
     """Call the cluster, again after a lost connection.
 
     Raises:
-        RequestError: it stays lost.
+        RequestError: it stays lost, or the cluster refuses the call.
     """
-    for pause in _PAUSES_S:
-        try:
-            return call()
-        except LOST:
-            time.sleep(pause)
     try:
+        for pause in _PAUSES_S:
+            try:
+                return call()
+            except LOST:
+                time.sleep(pause)
         return call()
     except LOST as error:
         raise RequestError(f"the cluster does not answer any more: {one_line(error, 200)}") from error
+    except RuntimeError as error:
+        # What Ray's client raises for each answer that is none.
+        raise RequestError(f"the cluster refuses: {one_line(error, 400)}") from error

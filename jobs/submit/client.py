@@ -54,9 +54,13 @@ class JobsClient(JobSubmissionClient):
         return dict(self._headers)
 
     def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
-        response = super()._do_request(method, endpoint, timeout=(_CONNECT_S, _ANSWER_S), **options)
-        # A proxy in front of the head answers by itself while the head is away.
-        if response.status_code in (502, 503, 504):
+        try:
+            response = super()._do_request(method, endpoint, timeout=(_CONNECT_S, _ANSWER_S), **options)
+        except AuthenticationError as error:
+            # It let this command in before: a token may run out.
+            raise RequestError(f"{redacted_uri(self._address)}: does not let this command in: {TOKEN_HINT}") from error
+        # A proxy in front of the head answers by itself while the head is away; the head, while its store of jobs is.
+        if response.status_code in (502, 503, 504) or (response.status_code == 500 and method == "GET"):
             raise requests.ConnectionError(f"{response.status_code} {response.reason}")
         return response
 

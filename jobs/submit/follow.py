@@ -125,7 +125,7 @@ def stop(client: JobsClient, job: str) -> None:
         RunError: it has not ended in time.
     """
     if not patiently(lambda: client.stop_job(job)):
-        logger.info("%s has ended already: %s", job, client.get_job_info(job).status)
+        logger.info("%s has ended already: %s", job, patiently(lambda: client.get_job_info(job)).status)
         return
     logger.info("stopping %s", job)
     until = time.monotonic() + _STOPPING_S

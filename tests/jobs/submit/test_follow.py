@@ -14,7 +14,7 @@ from aiohttp import web
 from ray.job_submission import JobStatus
 
 from vqa_ray.errors import RequestError, SubmittedJobError
-from vqa_ray.jobs.submit import follow
+from vqa_ray.jobs.submit import attempts, follow
 from vqa_ray.jobs.submit.client import connect
 from vqa_ray.jobs.submit.follow import Follower
 
@@ -38,12 +38,23 @@ class JobsApi:
         self.connections = 0
         self.has_messages = True
         self.refuses_after = 10**9
+        self.list_failures = self.stops = 0
 
     async def about(self, _: web.Request) -> web.Response:
         self.refuses_after -= 1
         if self.refuses_after < 0:
             raise web.HTTPBadGateway
         return web.json_response(self.version)
+
+    async def listed(self, _: web.Request) -> web.Response:
+        self.list_failures -= 1
+        if self.list_failures >= 0:
+            raise web.HTTPInternalServerError
+        return web.json_response([self.details | {"submission_id": JOB}])
+
+    async def stopped(self, _: web.Request) -> web.Response:
+        self.stops += 1
+        raise web.HTTPBadRequest(text="not now") if self.stops == 1 else web.HTTPForbidden
 
     async def info(self, _: web.Request) -> web.Response:
         status = "RUNNING" if self.cuts else self.details["status"]
@@ -70,6 +81,8 @@ def served(status: str = "SUCCEEDED", exit_code: int | None = 0, cuts: tuple[int
     app = web.Application()
     app.router.add_get("/api/version", api.about)
     app.router.add_get(f"/api/jobs/{JOB}", api.info)
+    app.router.add_get("/api/jobs/", api.listed)
+    app.router.add_post(f"/api/jobs/{JOB}/stop", api.stopped)
     app.router.add_get(f"/api/jobs/{JOB}/logs/tail", api.tail)
     loop = asyncio.new_event_loop()
     runner = web.AppRunner(app)
@@ -165,3 +178,18 @@ def test_a_head_that_goes_away_between_two_questions_is_told() -> None:
         server.api.refuses_after = 1
         with pytest.raises(RequestError, match=rf"{server.url}: the Jobs API fails: Failed to connect to Ray"):
             connect(server.url)
+
+
+def test_a_head_that_fails_is_asked_again_and_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_PAUSES_S", (0.0,) * 5)
+    with served() as server:
+        client = connect(server.url)
+        server.api.list_failures = 3
+        assert [each.id for each in attempts.attempts(client)] == [JOB]
+        server.api.list_failures = 100
+        with pytest.raises(RequestError, match="the cluster does not answer any more: 500"):
+            attempts.attempts(client)
+        with pytest.raises(RequestError, match=r"the cluster refuses: .*400.*not now"):
+            follow.stop(client, JOB)
+        with pytest.raises(RequestError, match=f"{server.url}: does not let this command in"):
+            follow.stop(client, JOB)
