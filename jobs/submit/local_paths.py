@@ -22,6 +22,8 @@ _PATHS = (*_READ_FIRST, "URI", "DIR", "MODEL", "RUN", "INDEX", "RESULTS", "[NAME
 _WRITTEN = ("output", "gallery", "batch_file")
 # `bundled:NAME`, `openai:NAME`; what is read or written as a file has a scheme only with `://`.
 _NAMED = re.compile(r"[A-Za-z][\w+.-]*:")
+# A table in a directory, with the version that an input may name.
+_TABLE = re.compile(r"(?:delta|lance|parquet):(?!//)(.+?)(?:@\d+)?", re.DOTALL)
 
 
 def files_to_send(spec: Spec, spec_file: str | None) -> list[str]:
@@ -38,33 +40,35 @@ def files_to_send(spec: Spec, spec_file: str | None) -> list[str]:
     """
     files, absolute = [], []
     own = [] if spec_file is None else [("--spec", "spec", "FILE", spec_file)]
-    for option, name, unit, value in (*own, *_paths(spec)):
-        if without_url_secrets(value) != value:
+    for option, name, unit, given in (*own, *_paths(spec)):
+        if without_url_secrets(given) != given:
             raise RequestError(
-                f"{option} {redacted_uri(value)}: holds a name, password or signature, which everyone would see on the "
+                f"{option} {redacted_uri(given)}: holds a name, password or signature, which everyone would see on the "
                 "cluster's dashboard; pass credentials by --env"
             )
-        if unit in _CLASSES and is_class(value):
+        if unit in _CLASSES and is_class(given):
             raise RequestError(
-                f"{option} {value}: a class of a module on this machine, which the cluster does not see; write it as a "
-                f"file first: vqa-ray schema {value} --output product.json"
+                f"{option} {given}: a class of a module on this machine, which the cluster does not see; write it as a "
+                f"file first: vqa-ray schema {given} --output product.json"
             )
+        is_written, table = name in _WRITTEN or unit == "TABLE", _TABLE.fullmatch(given)
+        value = given if table is None else table[1]
         if SCHEME.match(value) or (unit not in _READ_FIRST and name not in _WRITTEN and _NAMED.match(value)):
             continue
         if PurePath(value).is_absolute():
-            absolute.append(f"{option} {value}")
-        elif name in _WRITTEN:
+            absolute.append(f"{option} {given}")
+        elif is_written:
             raise RequestError(
-                f"{option} {value}: a relative path ends in the job's own directory, which is deleted; wanted a URI "
+                f"{option} {given}: a relative path ends in the job's own directory, which is deleted; wanted a URI "
                 "(s3://…), or an absolute path that the cluster sees"
             )
         elif unit in _READ_FIRST and Path(value).is_file():
             files.append(_sent(option, value))
         elif unit in _READ_FIRST and PurePath(value).suffix:
-            raise RequestError(f"{option} {value}: no such file here; a file below the current directory is sent along")
+            raise RequestError(f"{option} {given}: no such file here; a file below the current directory is sent along")
         elif Path(value).exists() or value.startswith((".", "~")) or any(sign in value for sign in "*?["):
             raise RequestError(
-                f"{option} {value}: lies on this machine, where the cluster does not see it; wanted a URI (s3://…), or "
+                f"{option} {given}: lies on this machine, where the cluster does not see it; wanted a URI (s3://…), or "
                 "an absolute path that the cluster sees"
             )
     if absolute:

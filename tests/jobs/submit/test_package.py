@@ -14,6 +14,8 @@ from vqa_ray.errors import RequestError
 from vqa_ray.jobs import typer_app
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.commands import COMMANDS
+from vqa_ray.jobs.spec.images import TagSpec
+from vqa_ray.jobs.spec.tools import PublishSpec
 from vqa_ray.jobs.submit.local_paths import files_to_send
 from vqa_ray.jobs.submit.package import runtime_environment
 
@@ -148,3 +150,21 @@ def test_a_wrong_request_ends_in_one_line(
 def write(name: str, text: str) -> str:
     Path(name).write_text(text)
     return name
+
+
+def test_the_place_of_a_table_is_looked_at(caplog: pytest.LogCaptureFixture) -> None:
+    Path("shop.lance").mkdir()
+    rest = {"output": "s3://bucket/tags/", "model": "fake:", "tags": "listing-check"}
+    for uri in ("lance:shop.lance", "lance:shop.lance@3", "delta:./skus"):
+        with pytest.raises(RequestError, match=r"lies on this machine, where the cluster does not see it"):
+            files_to_send(TagSpec(input=uri, **rest), None)
+    with pytest.raises(RequestError, match=r"--to delta:skus: a relative path ends in the job's own directory"):
+        files_to_send(PublishSpec(run="s3://bucket/tags/", to="delta:skus"), None)
+    for uri in ("delta:s3://bucket/skus@7", "iceberg:shop.photos.skus"):
+        assert files_to_send(TagSpec(input=uri, **rest), None) == []
+        assert files_to_send(PublishSpec(run="s3://bucket/tags/", to=uri.partition("@")[0]), None) == []
+    assert not caplog.messages
+    assert files_to_send(TagSpec(input="delta:/shared/skus", **rest), None) == []
+    assert (
+        "--input delta:/shared/skus: local paths, where all nodes of the cluster must see the same files" in caplog.text
+    )
