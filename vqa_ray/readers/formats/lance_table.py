@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from vqa_ray.errors import RunError, one_line
+from vqa_ray.errors import RunError, VqaRayError, one_line
 from vqa_ray.readers.arrow_rows import rows_of, rows_per_batch
 from vqa_ray.readers.column_types import check_types
 from vqa_ray.readers.columns import check_keep, present_labels, resolve, with_named_images
@@ -145,6 +145,9 @@ def _batches(source: Source, shard: Shard) -> Iterator[pa.RecordBatch]:
     while True:
         try:
             batch = patiently(scan.next, shard.uri, shard.uri)
+        except VqaRayError:
+            # Ours are RuntimeErrors and ValueErrors, too.
+            raise
         except _ERRORS as error:
             reason = _reason(shard, error)
             doubts += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vqa_ray.errors import RequestError, RunError
-from vqa_ray.readers import InputConfig, Source, open_source, read_shard
+from vqa_ray.readers import InputConfig, Source, lance_fragments, open_source, read_shard
 from vqa_ray.readers.lance_fragments import fragment_of
 
 
@@ -136,6 +137,19 @@ def test_a_fragment_that_changes_has_another_name(tmp_path: Path) -> None:
         fragment_of(first[0], 999)
     lance.dataset(str(where)).alter_columns({"path": "price", "name": "cost"})
     assert names()[1] != first[1]
+
+
+def test_a_version_that_is_cleaned_up_meanwhile_ends_the_run(tmp_path: Path) -> None:
+    where = tmp_path / "x"
+    source = open_source(InputConfig(written(where, photos(4), max_rows_per_file=2), keep=("price",)))
+    lance.dataset(str(where)).delete("price = 0")
+    lance.dataset(str(where)).cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+    lance_fragments._known.cache_clear()
+    changed, same = source.shards
+    with pytest.raises(RunError, match="version 1 of the dataset was cleaned up, and the fragment has changed since"):
+        list(read_shard(source.for_workers(), changed))
+    (table,) = read_shard(source.for_workers(), same)
+    assert table[source.passthrough[0].name].to_pylist() == [2, 3]
 
 
 def test_what_is_no_lance_input_is_told(tmp_path: Path) -> None:
