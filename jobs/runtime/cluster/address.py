@@ -114,12 +114,15 @@ def _speaks_grpc(address: Address, host: str, port: int) -> None:
 
 def _is_ray(address: Address, resolved: str) -> None:
     import ray
-    from ray._private.authentication.authentication_token_setup import ensure_token_if_auth_enabled
+    from ray._private.authentication import authentication_token_setup as tokens
     from ray._raylet import GcsClient  # type: ignore[attr-defined]
 
+    if address.text == "auto":
+        # As `ray.init` does: a Ray of this machine gets the token of this machine.
+        tokens.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
         # Without this check, a missing token aborts the process in Ray's core.
-        ensure_token_if_auth_enabled(None, create_token_if_missing=False)
+        tokens.ensure_token_if_auth_enabled(None, create_token_if_missing=False)
         _within(_ANSWER_S, lambda: GcsClient(address=resolved), (ray.exceptions.RayError, RuntimeError, OSError))
     except ray.exceptions.AuthenticationError as error:
         raise RequestError(f"{address}: Ray answers, but does not let this driver in: {TOKEN_HINT}") from error

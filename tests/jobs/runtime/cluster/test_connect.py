@@ -123,6 +123,21 @@ def test_the_token_of_a_cluster_is_named_where_it_is_the_reason(monkeypatch: pyt
         reachable(Address("127.0.0.1:6379", "RAY_ADDRESS"))
 
 
+@pytest.mark.parametrize(("given", "is_asked_for"), [("auto", True), ("127.0.0.1:6379", False)])
+def test_the_ray_of_this_machine_gets_its_token(
+    given: str, is_asked_for: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    setup = "ray._private.authentication.authentication_token_setup"
+    monkeypatch.setattr(f"{setup}.maybe_enable_token_auth_if_token_available", lambda **_: asked.append(True))
+    monkeypatch.setattr("ray._private.services.canonicalize_bootstrap_address", lambda _: "127.0.0.1:6379")
+    monkeypatch.setattr("ray._raylet.GcsClient", lambda address: asked.append(False))
+    monkeypatch.setattr(ray_address, "_speaks_grpc", lambda *_: None)
+    assert reachable(Address(given)) == "127.0.0.1:6379"
+    # Before Ray is asked anything.
+    assert asked == ([True, False] if is_asked_for else [False])
+
+
 def test_versions_that_differ_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**_: object) -> None:
         try:
