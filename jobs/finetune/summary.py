@@ -52,7 +52,9 @@ def training_summary(
         skipped += [Skipped("validation", code, number) for code, number in best.skipped.items()]
     validation = None
     if len(prepared.validation):
-        validation = spec.validation or f"{spec.validation_fraction:.0%} of the images of the input, not trained on"
+        validation = (
+            spec.validation or f"{100 * spec.validation_fraction:.3g} % of the images of the input, not trained on"
+        )
     return Trained(
         name=name_of(spec.output) if spec.push_to_hub is None else spec.push_to_hub,
         start=spec.model if isinstance(request.begin, StartInfo) else _describe_shape(asdict(request.begin)),

@@ -194,7 +194,12 @@ class Trained:
     @property
     def command_line(self) -> str:
         """The command as a shell takes it, without user names, passwords and signed queries in its URIs."""
-        return shlex.join(without_credentials(word) for word in self.command)
+        return " ".join(self.command_words)
+
+    @property
+    def command_words(self) -> list[str]:
+        """The words of `command_line`."""
+        return [shlex.quote(without_credentials(word)) for word in self.command]
 
 
 def without_credentials(text: object) -> str:

@@ -43,6 +43,15 @@ def test_shows_what_came_of_it() -> None:
     assert [chart["role"] for chart in page.all("svg")] == ["img"] * 3
 
 
+def test_lines_of_the_command_end_between_words() -> None:
+    command = ["vqa-ray", "finetune", "--learning-rate", "1e-4", "--input", "my photos/"]
+    page = render_training(replace(trained(), command=command))
+    words = ("vqa-ray", "finetune", "--learning-rate", "1e-4", "--input", "&#39;my photos/&#39;")
+    assert f"<pre><code>{' '.join(f'<span>{word}</span>' for word in words)}</code></pre>" in page
+    assert "\npre span { display: inline-block; max-width: 100%; }\n" in page
+    assert "vqa-ray finetune --learning-rate 1e-4 --input 'my photos/'" in Page(page).text
+
+
 def test_every_chart_is_told_in_words() -> None:
     page = Page(render_training(trained()))
     named = {attributes.get("id") for name in ("title", "desc") for attributes in page.all(name)}
@@ -100,7 +109,7 @@ def test_credentials_are_not_shown() -> None:
     assert "signed" not in page
     assert "on s3://bucket/rows.parquet" in page
     line = "vqa-ray finetune --input=s3://bucket/rows.parquet --validation https://h/x.parquet 'a b'"
-    assert line in html.unescape(page)
+    assert line in Page(page).text
 
 
 def test_a_training_without_validation() -> None:
