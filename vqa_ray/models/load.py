@@ -125,7 +125,7 @@ class ModelOptions:
         if family == ENDPOINT:
             self._check_endpoint()
         if self.engine == "vllm":
-            check_vllm(checkpoint, self.num_beams)
+            check_vllm(checkpoint, self.num_beams, self.device)
         elif checkpoint.path is not None and adapter_of(checkpoint.path) is not None:
             require_peft(label)
         if (self.num_beams or 1) > 1 and not family.has_beams:

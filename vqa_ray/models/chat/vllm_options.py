@@ -90,11 +90,12 @@ def engine_fields() -> frozenset[str]:
     )
 
 
-def check_vllm(checkpoint: Checkpoint, num_beams: int | None) -> None:
+def check_vllm(checkpoint: Checkpoint, num_beams: int | None, device: str | None = None) -> None:
     """Refuse what vLLM cannot do with a model.
 
     Raises:
-        RequestError: the model is no chat model with a template of its own, or vLLM is not installed.
+        RequestError: the model is no chat model with a template of its own, vLLM is not installed, or its build is for
+            another device.
     """
     family, label = checkpoint.family, f"--engine vllm: {checkpoint.label}: {checkpoint.family.display_name}"
     if not family.is_chat:
@@ -109,6 +110,10 @@ def check_vllm(checkpoint: Checkpoint, num_beams: int | None) -> None:
             "--engine vllm: vLLM is not installed here; install vqa-ray[vllm] on every node that has GPUs, or use "
             "--engine transformers"
         )
+    build = "cpu" if is_cpu_build() else "cuda"
+    if device not in (None, build):
+        which = "is for CPUs" if build == "cpu" else "takes the GPUs that Ray gives it (--num-gpus)"
+        raise RequestError(f"--engine vllm: --device {device}: vLLM's build here {which}; leave out --device")
 
 
 def gpus_per_engine(options: Mapping[str, Any], num_gpus: float | None) -> float | None:

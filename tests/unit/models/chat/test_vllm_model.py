@@ -23,7 +23,7 @@ from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.chat.processor import ChatProcessor
 from vqa_ray.models.chat.vllm_engine import Continuation, VllmEngine, VllmImages, VllmPrompt, _first_of_each_image
 from vqa_ray.models.chat.vllm_model import VllmModel
-from vqa_ray.models.chat.vllm_options import gpus_per_engine, parse_engine_options
+from vqa_ray.models.chat.vllm_options import check_vllm, gpus_per_engine, parse_engine_options
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.stages.model_stage import bisect_failures
@@ -212,6 +212,29 @@ def test_gpus_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         gpus_per_engine({}, 0.5)
     monkeypatch.setattr("vqa_ray.models.chat.vllm_options.is_cpu_build", lambda: True)
     assert gpus_per_engine({}, None) is None
+
+
+@pytest.mark.parametrize(
+    ("is_cpu", "device", "message"),
+    [
+        (True, "cpu", None),
+        (True, None, None),
+        (True, "cuda", "vLLM's build here is for CPUs; leave out --device"),
+        (False, "cpu", r"vLLM's build here takes the GPUs that Ray gives it \(--num-gpus\); leave out --device"),
+        (False, "cuda:1", "takes the GPUs"),
+    ],
+)
+def test_a_device_that_the_build_is_not_for_is_refused(
+    directories: Any, monkeypatch: pytest.MonkeyPatch, is_cpu: bool, device: str | None, message: str | None
+) -> None:
+    checkpoint = Checkpoint.open(str(directories("qwen2_vl")))
+    monkeypatch.setattr("vqa_ray.models.chat.vllm_options.is_cpu_build", lambda: is_cpu)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    if message is None:
+        check_vllm(checkpoint, None, device)
+        return
+    with pytest.raises(RequestError, match=f"^--engine vllm: --device {device}: .*{message}"):
+        check_vllm(checkpoint, None, device)
 
 
 def test_the_first_prompt_about_an_image_is_begun_before_the_others() -> None:
