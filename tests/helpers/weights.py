@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
+
+from vqa_ray.types import Answer
 
 
 def to_pickles(directory: Path, *, shards: int = 1, zipped: bool = True) -> Path:
@@ -29,3 +34,11 @@ def to_pickles(directory: Path, *, shards: int = 1, zipped: bool = True) -> Path
         weight_map |= dict.fromkeys(own, file)
     (directory / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
     return directory
+
+
+def nearly(rows: Sequence[Sequence[Answer]]) -> list[list[Any]]:
+    """The texts of answers and their scores, equal to those of the same weights from a file of another kind.
+
+    Where weights begin in memory decides on some CPUs in which order they are added up.
+    """
+    return [[[(text, pytest.approx(score, abs=1e-5)) for text, score in each.answers] for each in row] for row in rows]

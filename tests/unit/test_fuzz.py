@@ -76,4 +76,5 @@ def test_every_line_of_a_table_is_a_row(tmp_path: Path, name: str, lines: list[b
     whole = [line.replace(b"\n", b" ").replace(b"\r", b" ").replace(b'"', b"'") for line in lines]
     (tmp_path / name).write_bytes(b"\n".join([head, *whole, b""]))
     rows = read(tmp_path / name, format=name.removeprefix("a."), encoding="utf-8")
-    assert len(rows) == 1 + sum(bool(line.strip()) for line in whole)
+    # A CSV line of spaces is a record of one cell, told as malformed.
+    assert len(rows) == 1 + sum(bool(line if name == "a.csv" else line.strip()) for line in whole)

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.helpers import tiny_blip, tiny_chat, tiny_encoders
 from tests.helpers.tiny import random_images, save_tiny_vilt
-from tests.helpers.weights import to_pickles
+from tests.helpers.weights import nearly, to_pickles
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.checkpoint.weight_files import find_weights
@@ -36,7 +36,7 @@ def broken(whole: Path, tmp_path: Path) -> Path:
 
 def answers(directory: Path) -> list[Any]:
     model = ModelOptions(str(directory), device="cpu", dtype="float32").load()
-    return model.answer(random_images(2), [["what is it", "how many"], ["what colour"]], 2)
+    return nearly(model.answer(random_images(2), [["what is it", "how many"], ["what colour"]], 2))
 
 
 @pytest.mark.parametrize(("shards", "zipped"), [(1, True), (3, True), (1, False), (2, False)])
@@ -67,9 +67,9 @@ def test_every_generative_family_loads_pickles(family: str, tmp_path: Path) -> N
     directory = FAMILIES[family](tmp_path / "model")
     images = tiny_blip.random_images(1) if "blip" in family else tiny_chat.random_images(1)
     given = {"device": "cpu", "dtype": "float32", "max_new_tokens": 3}
-    first = ModelOptions(str(directory), **given).load().answer(images, [["what is it?"]], 1)
+    first = nearly(ModelOptions(str(directory), **given).load().answer(images, [["what is it?"]], 1))
     to_pickles(directory, shards=2)
-    assert ModelOptions(str(directory), **given).load().answer(images, [["what is it?"]], 1) == first
+    assert nearly(ModelOptions(str(directory), **given).load().answer(images, [["what is it?"]], 1)) == first
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_every_encoder_loads_pickles(build: Callable[[Path], Path], tmp_path: Pa
     first = ModelOptions(str(directory), device="cpu", dtype="float32").load_encoder().encode_texts(["a dog"])
     to_pickles(Checkpoint.open(str(directory)).path or directory)
     second = ModelOptions(str(directory), device="cpu", dtype="float32").load_encoder().encode_texts(["a dog"])
-    assert (first == second).all()
+    assert first == pytest.approx(second, abs=1e-5)
 
 
 def test_safetensors_go_before_pickles(broken: Path) -> None:
