@@ -29,7 +29,7 @@ from vqa_ray.models.endpoint.family import ENDPOINT
 from vqa_ray.models.writes_objects import writes_objects
 from vqa_ray.pipelines.inference import SecondModel, instruct
 from vqa_ray.pipelines.resources import ResourcePlan
-from vqa_ray.row_text.template import columns_of
+from vqa_ray.row_text.template import columns_of, is_column_name
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import STATUS_OK
 from vqa_ray.stages.instruct import InstructConfig
@@ -110,7 +110,7 @@ def _config(spec: InstructSpec, model: Checkpoint, tasks: Sequence[Task]) -> Ins
         if model.path is not None:
             check_tokenizer(schema, model.path, model.label, str(spec.object_schema))
     for name in spec.context:
-        if columns_of([f"{{{name}}}"]) != (name,):
+        if not is_column_name(name):
             raise RequestError(f"--context {name}: a column is named by letters, digits, spaces, dots, - and _")
     lines = "".join(f"\n{name}: {{{name}}}" for name in spec.context)
     context = f"\n\nWhat is known about the image:{lines}" if lines else ""

@@ -33,6 +33,11 @@ def columns_of(templates: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for template in templates for _, name in _parts(template) if name))
 
 
+def is_column_name(text: str) -> bool:
+    """Check whether a text can name a column in a template."""
+    return re.fullmatch(_NAME, text) is not None and text not in _NO_COLUMN
+
+
 def word(template: str, texts: Mapping[str, str | None]) -> str:
     """Put texts in their places; `{{title}}` becomes `{title}`, and a place without a text stays.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vqa_ray.errors import RequestError
-from vqa_ray.row_text.template import columns_of, word
+from vqa_ray.row_text.template import columns_of, is_column_name, word
 
 
 def test_columns_are_named_once_in_order() -> None:
@@ -37,6 +37,11 @@ def test_what_names_no_column_is_no_template(text: str) -> None:
 def test_a_brace_that_is_not_closed_is_refused(text: str) -> None:
     with pytest.raises(RequestError, match=r"the brace of '\{(title|product)[a-z ]*' is not closed"):
         columns_of([text])
+
+
+def test_names_of_columns() -> None:
+    names = ["title", "product name", "a.b-c", "ü", "a{b", "choice", "1", " a", "", "a}"]
+    assert [name for name in names if is_column_name(name)] == names[:4]
 
 
 def test_texts_take_their_places() -> None:
