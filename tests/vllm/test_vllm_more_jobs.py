@@ -50,13 +50,14 @@ def test_search_verifies_as_with_our_own_engine(tmp_path: Path, qwen: Path) -> N
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=plain)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
+        assert "EngineDeadError" not in done.stderr
         found[name] = json.loads(done.stdout)
     assert found["vllm"] == found["ours"]
 
 
 def test_an_adapter_answers_as_the_merged_checkpoint(tmp_path: Path, qwen: Path, photos: Path) -> None:
     adapter = save_adapter(tmp_path / "adapter", qwen)
-    merged = merge(tmp_path / "merged", qwen, adapter)
+    merged = merge(tmp_path / "model", qwen, adapter)
     common = ("--question", "what is this?", "--max-new-tokens", "8")
     models = {
         "adapted": ("--model", str(qwen), "--lora", f"mine={adapter}", *_ENGINE),
@@ -79,4 +80,6 @@ def test_a_teacher_writes_as_with_our_own_engine(tmp_path: Path, qwen: Path, pho
     columns = ("image_id", "task", "prompt_id", "reply", "conversation", "status", "error_code")
     given, mine = (sorted(rows(tmp_path / name, *columns), key=json.dumps) for name in ("vllm", "ours"))
     assert given == mine
-    assert {row["status"] for row in given if row["task"] == "detailed_description"} == {"ok"}
+    # Replies that the limit cuts are filtered; they are kept beside the error.
+    assert {row["error_code"] for row in given} <= {"filtered_length", "reply_malformed"}
+    assert len({row["reply"] for row in given}) > 1

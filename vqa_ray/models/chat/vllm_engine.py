@@ -7,8 +7,10 @@ two calls at a time keep it busy while the images of the next are prepared.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
 import uuid
+import weakref
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,15 +97,18 @@ class VllmEngine:
 
     def __init__(self, options: Mapping[str, Any], label: str, adapter: Path | None = None) -> None:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="vqa-ray-vllm", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="vqa-ray-vllm", daemon=True)
+        self._thread.start()
         self._watch = EngineWatch()
         with last_lines() as lines:
             try:
                 self._engine, self._lora = self._call(start(options, adapter))
             except Exception as error:  # vLLM raises what its parts raise, from any of its processes.
-                self._watch.close()
+                self._end()
                 raise ModelLoadError(f"{label}: --engine vllm: {reason(error, lines)}") from error
         self._watch.engine_started()
+        # Before the end of the interpreter, which would be reported as the engine's death.
+        atexit.register(_close, weakref.ref(self))
         self._kept = KeptAnswers()
         self.context: int = self._engine.model_config.max_model_len
 
@@ -231,7 +236,9 @@ class VllmEngine:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
     def close(self) -> None:
-        """End the engine's processes."""
+        """End the engine's processes, if they have not ended."""
+        if self._engine is None:
+            return
 
         async def end() -> None:
             # It would report the end of the processes as the death of the engine.
@@ -241,8 +248,21 @@ class VllmEngine:
             self._engine.shutdown()
 
         self._call(end())
+        # It ends itself once more when it is dropped, which fails once parts of vLLM are gone.
+        self._engine = None
+        self._end()
+
+    def _end(self) -> None:
         self._watch.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def _close(engine: weakref.ref[VllmEngine]) -> None:
+    kept = engine()
+    if kept is not None:
+        kept.close()
 
 
 async def _first_of_each_image(

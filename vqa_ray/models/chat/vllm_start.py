@@ -24,6 +24,8 @@ _KEPT_LINES = 400
 
 async def start(options: Mapping[str, Any], adapter: Path | None) -> tuple[Any, Any]:
     """Start an engine, and load an adapter into it: (engine, the adapter as requests name it)."""
+    # Standard output is the command's: `search --output json`.
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
     from vllm import AsyncEngineArgs
     from vllm.config import StructuredOutputsConfig
     from vllm.lora.request import LoRARequest
