@@ -32,8 +32,11 @@ def integrity_errors(
     twice = np.unique(keys[1:][keys[1:] == keys[:-1]])
     if len(twice):
         errors.append(f"{len(twice)} rows were written more than once, such as {_shown(twice)}")
-    unique = np.unique(keys)
-    shards, starts, counts = np.unique(unique >> ROW_BITS, return_index=True, return_counts=True)
+    unique = np.unique(keys) if len(twice) else keys
+    # Of sorted keys: `np.unique` would sort again, and hold three more integers a row.
+    shard_of = unique >> ROW_BITS
+    starts = np.flatnonzero(np.diff(shard_of, prepend=-1))
+    shards, counts = shard_of[starts], np.diff(starts, append=len(unique))
     lasts = unique[starts + counts - 1]
     holes = [
         f"shard {shard} ends at row {last} but has {count} rows"
