@@ -120,4 +120,4 @@ soak: $(READY)
 	$(BIN)/python -m pytest -m soak --timeout 3600
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache
