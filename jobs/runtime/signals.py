@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import NoReturn, Protocol
 
@@ -27,6 +28,7 @@ from vqa_ray.jobs.runtime import logs
 _GRACE_S = 8.0
 # `timeout` and terminals may deliver one request twice.
 _REPEAT_S = 0.5
+_TELL_S = 1.0
 _KEEP_S = 0.01
 # More than the structure of any C library.
 _SIGACTION_BYTES = 512
@@ -140,7 +142,11 @@ class StopSignals:
     def _end(self) -> NoReturn:
         assert self.received is not None
         line, code = self.describe_end(self.received)
-        print(line, file=logs.console(), flush=True)
+        # Whoever reads standard error may have gone, or not read for hours.
+        tell = partial(print, line, file=logs.console(), flush=True)
+        teller = threading.Thread(target=tell, name="last words", daemon=True)
+        teller.start()
+        teller.join(_TELL_S)
         os._exit(code)
 
 
