@@ -12,6 +12,8 @@ from vqa_ray.storage.uri import redacted_uri, scheme_of
 
 # A directory that holds them does not cover them: their files are the kernel's.
 _SYSTEM = ("/proc", "/sys", "/dev")
+# Characters of a path in a message.
+_SHOWN = 100
 
 
 class LocalPlaces:
@@ -39,11 +41,17 @@ class LocalPlaces:
         except (RequestError, ValueError) as error:
             raise RowError(ErrorCode.IMAGE_FETCH_FAILED, f"not a path: {error}") from error
         if not any(_covers(root, real) for root in self._roots):
-            leads = f"{redacted_uri(uri)} " + ("lies" if real == os.path.normpath(path) else f"leads to {real},")
+            there = "lies" if real == os.path.normpath(path) else f"leads to {_ending(real)},"
             raise RowError(
                 ErrorCode.IMAGE_FETCH_FAILED,
-                f"not allowed: {leads} outside of the input's directory; --allow-local DIR allows another",
+                f"not allowed: {_ending(redacted_uri(uri))} {there} outside of the input's directory; "
+                "--allow-local DIR allows another",
             )
+
+
+def _ending(path: str) -> str:
+    """Return a path whose beginning is left out where it is long, so that the message about it is not cut."""
+    return path if len(path) <= _SHOWN else f"…{path[1 - _SHOWN :]}"
 
 
 def _is_local(uri: str) -> bool:
