@@ -1,4 +1,4 @@
-"""Clusters on this machine: nodes of several kinds, and a cluster that grows and shrinks by Ray's own autoscaler."""
+"""Clusters on this machine: nodes of several kinds, and a cluster that grows by Ray's own autoscaler."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def raylets_below(root: int) -> set[int]:
 
 @contextmanager
 def growing_cluster(head: Mapping[str, float], worker: Mapping[str, float], most: int) -> Iterator[tuple[str, int]]:
-    """A head whose autoscaler adds nodes on this machine when there is work for them, and takes them away again.
+    """A head whose autoscaler adds nodes on this machine when there is work for them.
 
     Args:
         head, worker: the resources of each.
@@ -151,7 +151,13 @@ def _config(address: str, head: Mapping[str, float], worker: Mapping[str, float]
         "max_workers": most,
         "upscaling_speed": 1.0,
         "idle_timeout_minutes": 0.1,
-        "provider": {"type": "fake_multinode", "gcs_address": address},
+        # A node of this provider has no address of its own, by which it could be updated or found to be dead.
+        "provider": {
+            "type": "fake_multinode",
+            "gcs_address": address,
+            "disable_node_updaters": True,
+            "worker_liveness_check": False,
+        },
         "auth": {},
         "available_node_types": types,
         "head_node_type": "ray.head.default",
