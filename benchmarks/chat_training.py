@@ -1,6 +1,6 @@
 """Training steps of a small chat model against TRL's SFTTrainer: same weights, rows, order and rates.
 
-    vqa-ray catalog --output photos --count 300 --format jsonl
+    vqa-ray catalog --output photos --count 300 --questions 10 --format jsonl
     python -m benchmarks.untrained_chat photos untrained
     python -m benchmarks.chat_training photos untrained
 
