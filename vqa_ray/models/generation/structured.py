@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError, one_line
 from vqa_ray.models.generation.decoding import Decoding
@@ -37,8 +38,9 @@ class SchemaWriter:
     def __init__(self, tokenizer: Any, vocabulary: int, eos_token_ids: Sequence[int], label: str) -> None:
         self._tokenizer = byte_tokenizer(tokenizer, vocabulary, eos_token_ids, label)
         self._label = label
-        # bool (256, 8), the lowest bit first.
-        self._bits_of_byte = (torch.arange(256)[:, None] >> torch.arange(8) & 1).bool()
+        # float32 (256, 8), the lowest bit first: what to add to the logits of the eight tokens of a byte of the mask.
+        bits = (torch.arange(256)[:, None] >> torch.arange(8) & 1).bool()
+        self._bias_of_byte = torch.where(bits, 0.0, -math.inf)
         package = llguidance()
         # A grammar of thousands of values takes a tenth of a second, and every batch asks for the same.
         self._begun = functools.lru_cache(maxsize=4)(functools.partial(package.LLMatcher, self._tokenizer))
@@ -100,23 +102,32 @@ class SchemaWriter:
         bits = torch.zeros(len(places), size, dtype=torch.int32)
         matchers = [(rows[place].matcher, number) for number, place in enumerate(places)]
         self._executor.unsafe_compute_mask_ptr(matchers, bits.data_ptr(), size * 4, len(places))
-        allowed = self._unpacked(send(bits, logits.device), logits.shape[1])
         asked = logits if len(places) == len(rows) else logits[send(torch.tensor(places), logits.device)]
-        masked = torch.where(allowed, asked.float(), -math.inf)
-        best, token = masked.max(dim=-1)
+        masked = asked.float() + self._bias(send(bits, logits.device), logits.shape[1])
+        # On CPUs, a selection by booleans and a logsumexp over infinities take several times as long.
+        best, token = masked.log_softmax(dim=-1).max(dim=-1)
         # One transfer; float32 holds the ids of any vocabulary.
-        chosen = torch.stack([token.float(), best - masked.logsumexp(dim=-1)]).tolist()
+        chosen = torch.stack([token.float(), best]).tolist()
         for place, token_id, log_probability in zip(places, *chosen, strict=True):
             if math.isnan(log_probability):
                 raise RowError(ErrorCode.MODEL_ERROR, f"no token of {self._label} can be written next by the schema")
             rows[place].take(int(token_id), log_probability)
 
-    def _unpacked(self, bits: Tensor, width: int) -> Tensor:
-        """Return a bool for each of `width` logits: bool (R, width), from int32 (R, vocabulary / 32)."""
-        if self._bits_of_byte.device != bits.device:
-            self._bits_of_byte = self._bits_of_byte.to(bits.device)
-        allowed = self._bits_of_byte[bits.view(torch.uint8).int()].flatten(1)[:, :width]
-        return allowed if allowed.shape[1] == width else torch.nn.functional.pad(allowed, (0, width - allowed.shape[1]))
+    def _bias(self, bits: Tensor, width: int) -> Tensor:
+        """Return 0 for a logit that is allowed and -inf for another.
+
+        Args:
+            bits: int32 (R, vocabulary / 32), a bit for each token.
+            width: W, of the logits.
+
+        Returns:
+            float32 (R, W).
+        """
+        if self._bias_of_byte.device != bits.device:
+            self._bias_of_byte = self._bias_of_byte.to(bits.device)
+        each = self._bias_of_byte.index_select(0, bits.view(torch.uint8).flatten().int())
+        bias = each.view(len(bits), -1)[:, :width]
+        return bias if bias.shape[1] == width else pad(bias, (0, width - bias.shape[1]), value=-math.inf)
 
 
 def byte_tokenizer(tokenizer: Any, vocabulary: int, eos_token_ids: Sequence[int], label: str) -> Any:
