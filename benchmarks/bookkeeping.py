@@ -17,7 +17,7 @@ from vqa_ray.jobs.answer import command as answer_job
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 from vqa_ray.jobs.spec.images import AnswerSpec
 
-_ROWS, _ROUNDS, _SHARDS, _ROWS_PER_FILE = 1_600, 4, 4, 50
+_ROWS, _ROUNDS, _SHARDS, _ROWS_PER_FILE = 3_200, 4, 4, 200
 _COMMITS, _REPORTS = "checkpoint_config", "report_under"
 
 
