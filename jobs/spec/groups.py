@@ -46,7 +46,7 @@ class InputGroup(ImageGroup):
     group: ClassVar[str] = "Input"
 
     input: str = option(
-        "File, directory or prefix (path, s3://, gs://), or a table: delta:URI, lance:URI, iceberg:CATALOG.TABLE.",
+        "File, directory or prefix (path, s3://, gs://), or a table: delta:URI, lance:URI, iceberg:NAME.",
         unit="URI",
     )
     input_format: Format | None = option(
