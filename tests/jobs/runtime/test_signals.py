@@ -47,9 +47,12 @@ if {full}:
             os.write(2, b"x" * 4096)
     except BlockingIOError:
         os.set_blocking(2, True)
-print("ready", flush=True)
+ready = False
 while True:
     try:
+        if not ready:
+            ready = True
+            print("ready", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:
         pass
