@@ -52,7 +52,9 @@ def typer_function(kind: type[Spec], run: Callable[[Any], None], variant: SpecVa
     fields = sorted(kind.model_fields.items(), key=_order)
     parameters = [_parameter(kind, name, field) for name, field in fields]
     if variant is not None:
-        parameters.append(_parameter(variant.kind, variant.option, variant.kind.model_fields[variant.option]))
+        # Required by the other form, never by the command.
+        chooser = variant.kind.model_fields[variant.option]
+        parameters.append(_parameter(variant.kind, variant.option, chooser, note=""))
     parameters.append(inspect.Parameter("spec", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_SPEC))
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -77,7 +79,7 @@ def _order(item: tuple[str, FieldInfo]) -> int:
     return 0 if item[1].is_required() else 1 if extra_of(item[1])["affects_result"] else 2
 
 
-def _parameter(kind: type[Spec], name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(kind: type[Spec], name: str, field: FieldInfo, note: str | None = None) -> inspect.Parameter:
     shape, extra = _plain(field.annotation), extra_of(field)
     annotation: Any
     if extra["argument"]:
@@ -88,7 +90,7 @@ def _parameter(kind: type[Spec], name: str, field: FieldInfo) -> inspect.Paramet
     info = typer.Option(
         f"{option}/{option.replace('--', '--no-')}" if shape is bool else option,
         *([extra["alias"]] if extra["alias"] else []),
-        help=(field.description or "") + _note(field),
+        help=(field.description or "") + (_note(field) if note is None else note),
         metavar=extra["unit"] or ("TEXT" if shape in (str, list, dict) else None),
         show_default=False,
         rich_help_panel=group_of(name, kind),

@@ -17,7 +17,7 @@ from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.jobs.spec.field import group_of
 from vqa_ray.jobs.spec.images import AnswerSpec, CaptionSpec, TagSpec
 from vqa_ray.jobs.spec.load import load
-from vqa_ray.jobs.spec.options import typer_function
+from vqa_ray.jobs.spec.options import SpecVariant, typer_function
 from vqa_ray.jobs.spec.retry_codes import Retry
 
 FULL = {"input": "in", "output": "out", "model": "fake:"}
@@ -47,6 +47,15 @@ def test_every_field_has_one_line_of_help_that_the_command_shows() -> None:
             assert len(field.description) <= 100
             seen[name] = field.description
     assert len(set(seen.values())) == len(seen)
+
+
+def test_an_option_that_chooses_another_form_is_not_required() -> None:
+    for command in COMMANDS.values():
+        if command.variant is not None:
+            variant = SpecVariant(command.variant.option, imported(command.variant.spec))
+            options = typer_function(imported(command.spec), print, variant).__signature__.parameters  # type: ignore[attr-defined]
+            (info,) = options[variant.option].annotation.__metadata__
+            assert variant.kind.model_fields[variant.option].description == info.help
 
 
 def test_the_options_of_updates_stand_together_in_the_help() -> None:
