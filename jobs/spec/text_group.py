@@ -13,7 +13,7 @@ class TextGroup(Spec):
     group: ClassVar[str] = "Input"
 
     text_budget: int | None = option(
-        "Most tokens, about, of a text in a question ({title}). Default: 64; 16 for ViLT.",
+        "Most tokens, about, of a text in a question ({title}). Default: 64; 16 for ViLT; 1024 in instruct.",
         None,
         unit="TOKENS",
         ge=1,
