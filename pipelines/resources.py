@@ -81,13 +81,15 @@ class ResourcePlan:
     def rows_per_read_block(self, rows: int) -> int:
         """Return the target rows of a read block: few enough that a small input still keeps all CPUs busy.
 
-        A block costs Ray as much as some hundred rows of a fast model, so a large input is read in larger ones.
+        A block costs Ray as much as some hundred rows of a fast model, so a large input is read in larger ones: whole
+        numbers of batches, as what is left of a block is a batch of its own.
 
         Args:
             rows: of the input, estimated.
         """
         spread = rows // (_BLOCKS_PER_READER * self.max_readers)
-        return max(self.rows_per_block, min(spread, _MAX_READ_BLOCK_ROWS))
+        batches = min(spread, _MAX_READ_BLOCK_ROWS) // self.rows_per_block
+        return max(1, batches) * self.rows_per_block
 
 
 def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: int | None = None) -> ResourcePlan:
