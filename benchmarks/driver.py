@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import resource
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from benchmarks import machine
-from benchmarks.peak import MIB
+from benchmarks.peak import MIB, own_peak
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from vqa_ray.jobs.cli import main
@@ -113,7 +112,4 @@ if __name__ == "__main__":
     run = Path(sys.argv[sys.argv.index("--output") + 1])
     manifest = json.loads((run / "_vqa_ray" / "manifest.json").read_text(encoding="utf-8"))
     used = resource.getrusage(resource.RUSAGE_SELF)
-    # Not `getrusage`, whose figure includes the parent's memory before this program was loaded.
-    most_kb = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
-    assert most_kb is not None
-    print(json.dumps([manifest["ok"], used.ru_utime + used.ru_stime, int(most_kb[1]) * 1024]))
+    print(json.dumps([manifest["ok"], used.ru_utime + used.ru_stime, own_peak()]))

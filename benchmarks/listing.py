@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import time
@@ -15,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import machine
-from benchmarks.peak import MIB
+from benchmarks.peak import MIB, own_peak
 from benchmarks.report import Measured, figure
 from benchmarks.settings import Settings
 from vqa_ray.keys import ranges_of
@@ -108,7 +107,4 @@ if __name__ == "__main__":
     begun = time.perf_counter()
     {"list": first_row, "resume": first_task}[sys.argv[1]](sys.argv[2])
     duration_s = time.perf_counter() - begun
-    # Not `getrusage`, whose figure includes the parent's memory before this program was loaded.
-    most_kb = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text(encoding="utf-8"))
-    assert most_kb is not None
-    print(json.dumps([duration_s, int(most_kb[1]) * 1024]))
+    print(json.dumps([duration_s, own_peak()]))

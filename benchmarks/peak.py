@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 import uuid
@@ -79,6 +80,16 @@ def own_bytes(smaps_rollup: str) -> int:
         name, _, value = line.partition(":")
         sizes[name] = int(value.split()[0]) * 1024
     return sizes["Pss"] - sizes.get("Pss_Shmem", 0)
+
+
+def own_peak() -> int:
+    """Return the most bytes that this process has held at once.
+
+    Not those of `getrusage`, which count the parent's memory before this program was loaded.
+    """
+    most_kb = re.search(r"VmHWM:\s+(\d+)", (_PROC / "self/status").read_text(encoding="utf-8"))
+    assert most_kb is not None
+    return int(most_kb[1]) * 1024
 
 
 def _shared_files(process: Path) -> dict[int, int]:

@@ -82,7 +82,7 @@ class Run:
             columns: those wanted; None for all.
 
         Raises:
-            RequestError: there is no such column, no rows yet, or a file cannot be read.
+            RequestError: there is no such column, no rows yet, a file cannot be read, or updates kept coming.
         """
         try:
             parts = self._parts(columns)
@@ -102,8 +102,8 @@ class Run:
             before = _state(layout)
             parts = [read_columns(entry.uri, columns) for entry in layout.part_files()]
             if _state(layout) == before:
-                break
-        return parts
+                return parts
+        raise RequestError(f"{self.uri}: each of {_TRIES} readings met an update; read it again when they are done")
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
         """Return the rows as a DataFrame.

@@ -6,17 +6,13 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from vqa_ray.counted import counted
 from vqa_ray.errors import one_line
-from vqa_ray.evaluation.clustered_mean import wilson_interval
 from vqa_ray.schema import is_ok
+from vqa_ray.training.accuracy_interval import interval_note
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.validation import ValidationMetrics
 from vqa_ray.training.vqa.validate import metrics_of
 
-# Two-sided, 95 %.
-_Z = 1.959964
-_FEW_ROWS = 100
 _LEAST_ALIKE = 10
 
 
@@ -31,10 +27,7 @@ def accuracy_notes(
         found: their metrics.
         training: the rows trained on, whose most frequent answer is the baseline.
     """
-    low, high = wilson_interval(found.accuracy, found.rows, _Z)
-    rows = counted(found.rows, "row")
-    few = f"; {rows} {'says' if found.rows == 1 else 'say'} little" if found.rows < _FEW_ROWS else ""
-    notes = [f"accuracy {found.accuracy:.4f}: 95 % interval {low:.3f} to {high:.3f} over {rows}{few}"]
+    notes = [interval_note("accuracy", found.accuracy, found.rows)]
     counts = training.counts()
     votes = np.bincount(counts.majority()[counts.majority() >= 0], minlength=len(counts.names))
     frequent = counts.spellings[int(votes.argmax())]

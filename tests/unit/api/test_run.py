@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pyarrow as pa
@@ -78,3 +79,17 @@ def test_rows_are_those_of_one_state_while_an_update_is_published(
     monkeypatch.setattr("vqa_ray.api.run.read_columns", read)
     assert vqa_ray.read_run(uri).read(["answer"])["answer"].to_pylist() == ["new"] * 4
     assert len(reads) == 4, "all is read again"
+
+
+def test_rows_of_two_states_are_never_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = write_run(tmp_path / "run", [{"answer": "old"}] * 4)
+    directory, numbers = RunDirectory(uri), itertools.count()
+
+    def read(name: str, columns: object = None) -> pa.Table:
+        Publication(f"_vqa_ray/attempt-{next(numbers)}", ()).commit(directory.publication)
+        return read_columns(name, columns)
+
+    run = vqa_ray.read_run(uri)
+    monkeypatch.setattr("vqa_ray.api.run.read_columns", read)
+    with pytest.raises(RequestError, match="each of 5 readings met an update"):
+        run.read()

@@ -12,12 +12,10 @@ from vqa_ray.models.chat.batching import ImageTensors, Prompt, batches
 from vqa_ray.models.chat.processor import Encoded
 from vqa_ray.models.generation.config import eos_token_ids
 from vqa_ray.training.chat.parts import plain_model
+from vqa_ray.training.chat.question_prompts import FAMILIES
 from vqa_ray.training.chat.rendering import ChatRenderer
 from vqa_ray.training.chat.row import IGNORED, ChatRow
 from vqa_ray.training.chat.trainer import ChatTrainer
-
-# They take an image with every prompt.
-_ALONE = ("blip-2", "instructblip")
 
 
 class AnswerWriter:
@@ -40,7 +38,8 @@ class AnswerWriter:
         """Return the answers of rows by their keys."""
         self._model.eval()
         prompts = [_prompt(key, row) for key, row in rows.items()]
-        if self._model.config.model_type in _ALONE:
+        # Those take an image with every prompt.
+        if self._model.config.model_type in FAMILIES:
             return {prompt.index: self._decode(self._alone(prompt)) for prompt in prompts}
         found = dict[int, str]()
         limit = self._trainer.tokens_per_pass

@@ -12,10 +12,10 @@ from pyarrow import compute
 from vqa_ray import schema
 from vqa_ray.errors import RunError, one_line
 from vqa_ray.evaluation.anls import anls
-from vqa_ray.evaluation.clustered_mean import wilson_interval
 from vqa_ray.evaluation.relaxed_accuracy import relaxed_match
 from vqa_ray.evaluation.vqa_accuracy import answer_accuracy
 from vqa_ray.text import canonical
+from vqa_ray.training.accuracy_interval import interval_note
 from vqa_ray.training.chat.row import ChatRow
 from vqa_ray.training.chat.trainer import ChatTrainer
 from vqa_ray.training.config import Metric
@@ -42,9 +42,6 @@ _MEASURES: Mapping[Metric, Callable[[str, str], float]] = {
     "relaxed-accuracy": lambda answer, truth: float(relaxed_match(answer.strip(), truth.strip())),
 }
 _SHORT_ANSWER_WORDS = 5
-_FEW_ROWS = 100
-# Two-sided, 95 %.
-_Z = 1.959964
 
 
 def usual_metric(rows: LabelledRows) -> Metric:
@@ -161,9 +158,7 @@ def chat_notes(measured: pa.Table, rows: LabelledRows, training: LabelledRows, m
     values = measured["accuracy"].drop_null().to_numpy()
     if measure is None or not len(values):
         return ("the measure is the mean probability of an answer token, exp(-loss): no answers were generated",)
-    low, high = wilson_interval(float(values.mean()), len(values), _Z)
-    few = f"; {len(values)} rows say little" if len(values) < _FEW_ROWS else ""
-    notes = [f"{metric} {values.mean():.4f}: 95 % interval {low:.3f} to {high:.3f} over {len(values):,} rows{few}"]
+    notes = [interval_note(metric, float(values.mean()), len(values))]
     (frequent, _), *_ = Counter(training.answers.flatten().to_pylist()).most_common(1)
     answered = measured.filter(compute.is_valid(measured["accuracy"]))
     baseline = float(np.mean([measure(frequent, truth) for truth in answered["truth"].to_pylist()]))

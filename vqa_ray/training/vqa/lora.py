@@ -8,10 +8,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import torch
-
 from vqa_ray.training.config import LoraConfig
-from vqa_ray.training.peft_models import older_names, split_reference
+from vqa_ray.training.peft_models import older_names, with_adapters
 
 _TARGETS = ["query", "value"]
 _TRAINED_WHOLE = ["classifier"]
@@ -25,23 +23,7 @@ def adapt(model: Any, config: LoraConfig, *, seed: int = 0) -> Any:
         config: of the adapters.
         seed: of the adapters; the global generator is left as it was.
     """
-    import peft
-
-    adapters = peft.LoraConfig(
-        r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type]
-        lora_dropout=config.dropout,
-        target_modules=list(_TARGETS),
-        modules_to_save=list(_TRAINED_WHOLE),
-    )
-    with torch.random.fork_rng(devices=[]), older_names():
-        torch.manual_seed(seed)
-        adapted = peft.get_peft_model(model, adapters)
-    name, revision = split_reference(config.base)
-    adapted.peft_config["default"].base_model_name_or_path = name
-    if revision:
-        adapted.peft_config["default"].revision = revision
-    return adapted
+    return with_adapters(model, config, targets=_TARGETS, whole=_TRAINED_WHOLE, seed=seed)
 
 
 def is_adapted(model: Any) -> bool:

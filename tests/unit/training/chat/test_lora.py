@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from tests.helpers.chat_conversations import TRAINED_FAMILIES, pictures, save_trained, talk
-from vqa_ray.errors import RequestError
 from vqa_ray.training.chat.collate import ChatCollator
+from vqa_ray.training.chat.export import merged_weights
 from vqa_ray.training.chat.initialise import load_chat
-from vqa_ray.training.chat.lora import merged, prepare, projector_parameters, target_pattern
+from vqa_ray.training.chat.lora import prepare, projector_parameters, target_pattern
 from vqa_ray.training.chat.network import ChatNetwork
-from vqa_ray.training.chat.parts import language_model
+from vqa_ray.training.chat.parts import language_model, plain_model
 from vqa_ray.training.chat.rendering import ChatRenderer
 from vqa_ray.training.config import LoraConfig
 
@@ -72,14 +72,6 @@ def test_a_projector_is_trained_whole_and_the_tower_never(family: str, directori
     assert not any("vision_tower" in name or "vision_model" in name or "qformer" in name for name in trained(plain))
 
 
-def test_nothing_to_train_is_refused(directories: Callable[[str], Path]) -> None:
-    with pytest.raises(RequestError, match="nothing would be trained"):
-        prepare(load_chat(directories("llava")), lora=None, train_language=False)
-    alone = prepare(load_chat(directories("llava")), lora=None, train_language=False, train_projector=True)
-    assert trained(alone)
-    assert all("multi_modal_projector" in name for name in trained(alone))
-
-
 def test_adapters_of_a_frozen_bfloat16_model_are_float32(directories: Callable[[str], Path]) -> None:
     model = prepare(load_chat(directories("qwen2_vl"), torch.bfloat16), lora=LoraConfig(rank=4), train_projector=True)
     kinds = {(weight.requires_grad, weight.dtype) for weight in model.parameters()}
@@ -113,10 +105,11 @@ def test_merged_weights_say_what_base_and_adapter_say(family: str, directories: 
                 weight.add_(torch.full_like(weight, 0.05 if "lora_B" in name else 0.01))
     collate = ChatCollator(model)
     batch = collate([collate.placeholder()])
-    plain = merged(model)
-    assert not any("lora" in name for name in plain.state_dict())
-    assert plain.state_dict().keys() == before.keys()
-    assert any(not torch.equal(weight, before[name]) for name, weight in plain.state_dict().items())
+    weights = merged_weights(plain_model(model), torch.float32)
+    assert weights.keys() == before.keys()
+    assert any(not torch.equal(weight, before[name]) for name, weight in weights.items())
+    plain = load_chat(directories(family))
+    plain.load_state_dict(weights)
     with torch.no_grad():
         wanted = ChatNetwork(model).eval()(batch)
         assert ChatNetwork(plain).eval()(batch).item() == pytest.approx(wanted.item(), abs=1e-4)

@@ -24,9 +24,11 @@ from tests.helpers.chat_conversations import (
 from tests.helpers.simulated_cuda import SimulatedCuda
 from tests.unit.training.chat import chat_ranks
 from tests.unit.training.chat.test_rendering import learnt
+from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.training.chat.collate import ChatCollator
+from vqa_ray.training.chat.export import export_merged
 from vqa_ray.training.chat.initialise import load_chat
-from vqa_ray.training.chat.lora import is_adapted, merged, prepare
+from vqa_ray.training.chat.lora import prepare
 from vqa_ray.training.chat.network import ChatNetwork
 from vqa_ray.training.chat.rendering import ChatRenderer
 from vqa_ray.training.chat.row import ChatRow
@@ -158,12 +160,9 @@ def test_eight_rows_are_learnt_by_heart(family: str, directories: Callable[[str]
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-    (merged(model) if is_adapted(model) else model).save_pretrained(tmp_path)
-    for path in directory.iterdir():
-        if not (tmp_path / path.name).exists():
-            (tmp_path / path.name).symlink_to(path)
+    export_merged(str(tmp_path / "best"), model, Checkpoint.open(str(directory)), "float32")
     shown = [resized(image) for image in images] if family in QUESTION_FAMILIES else images
-    found = Inference(family, tmp_path).model.answer(shown, [[question] for question in ASKED], 1)
+    found = Inference(family, tmp_path / "best").model.answer(shown, [[question] for question in ASKED], 1)
     answers = list(itertools.chain(*found))
     assert [each.answers[0][0] for each in answers] == list(wanted)
     assert {each.finish_reason for each in answers} == {"stop"}
