@@ -32,7 +32,7 @@ from vqa_ray.stages.prepare import EMBEDDED, PrepareImages
 from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.stages.usage import with_usage
 from vqa_ray.stages.verify import VerifyConfig, VerifyStage
-from vqa_ray.types import Answer, ChoiceScores, Image
+from vqa_ray.types import Answer, ChoiceScores, Image, Usage
 
 TASKS = load_tasks(None)
 PAIRS = "Question: What is it?\nAnswer: A cat.\nQuestion: Where?\nAnswer: On a mat."
@@ -41,8 +41,8 @@ PAIRS = "Question: What is it?\nAnswer: A cat.\nQuestion: Where?\nAnswer: On a m
 class Teacher:
     """Replies by the first word of the request."""
 
-    def __init__(self, replies: dict[str, str], finish: str = "stop") -> None:
-        self._replies, self._finish = replies, finish
+    def __init__(self, replies: dict[str, str], finish: str = "stop", usage: Usage | None = None) -> None:
+        self._replies, self._finish, self._usage = replies, finish, usage
         self.asked: list[list[str]] = []
 
     def answer(self, images: Sequence[Any], questions: Sequence[Sequence[str]], top_k: int) -> list[list[Answer]]:
@@ -56,28 +56,33 @@ class Teacher:
             text = self._replies["talk" if "conversation" in question or "customer" in question else "pairs"]
         if text == "fail":
             raise ValueError("no")
-        return Answer(((text, 0.5),), finish_reason=self._finish)  # type: ignore[arg-type]
+        return Answer(((text, 0.5),), finish_reason=self._finish, usage=self._usage)  # type: ignore[arg-type]
 
 
 class Judge:
     """Says yes with a probability that follows from the question."""
 
-    def __init__(self, yes: float) -> None:
-        self.yes, self.asked = yes, list[str]()
+    def __init__(self, yes: float, usage: Usage | None = None) -> None:
+        self.yes, self.usage, self.asked = yes, usage, list[str]()
 
     def score(
         self, images: Sequence[Image], questions: Sequence[Sequence[str]], choices: Any
     ) -> list[list[ChoiceScores]]:
         self.asked += [question for asked in questions for question in asked]
         assert all(each == ("yes", "no") for of_image in choices for each in of_image)
-        return [[ChoiceScores((self.yes, 1 - self.yes)) for _ in asked] for asked in questions]
+        return [[ChoiceScores((self.yes, 1 - self.yes), usage=self.usage) for _ in asked] for asked in questions]
 
 
-def written(tmp_path: Path, teacher: Teacher, read: pa.Table, judge: Judge | None = None, **more: Any) -> pa.Table:
-    """The rows of a run of these."""
+def written(
+    tmp_path: Path, teacher: Teacher, read: pa.Table, judge: Judge | None = None, *, metered: bool = False, **more: Any
+) -> pa.Table:
+    """The rows of a run of these; `metered` where one of them is an endpoint."""
     names = [str(name) for name in read["questions"][0].as_py()]
     config = InstructConfig(
-        ModelOptions("fake:"), tuple(TASKS[name] for name in names), agreement=judge is not None, **more
+        ModelOptions("fake:", is_beside_endpoint=metered),
+        tuple(TASKS[name] for name in names),
+        agreement=judge is not None,
+        **more,
     )
     stage = InstructStage(config)
     stage._model = teacher
@@ -85,6 +90,7 @@ def written(tmp_path: Path, teacher: Teacher, read: pa.Table, judge: Judge | Non
     fetch = FetchImages(ImageFetcher(2**20))
     ready = PrepareImages(fetch, decodes[0], carry=judge is not None, embedded=True)(read)
     form = with_kept(instruct_schema(agreement=judge is not None), [pa.field("price", pa.float64())])
+    form = with_usage(form) if metered else form
     if judge is None:
         return one_row_per_question(stage(ready), form)
     verify = VerifyStage(VerifyConfig(ModelOptions("fake:"), 0.5))
@@ -177,6 +183,19 @@ def test_a_second_model_judges_every_conversation(tmp_path: Path, yes: float, co
     )
     assert [row["row_id"] for row in found] == [100, 100, 101, 101, 102, 102]
     assert [row["price"] for row in found] == [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("yes", [0.75, 0.25, math.nan])
+@pytest.mark.parametrize("of_teacher", [None, Usage(1, 30, 8, 0.25)])
+def test_a_conversation_takes_what_both_models_took_for_it(
+    tmp_path: Path, yes: float, of_teacher: Usage | None
+) -> None:
+    teacher = Teacher({"text": "A cat on a mat.", "pairs": PAIRS}, usage=of_teacher)
+    judge = Judge(yes, Usage(1, 100, 1, 0.5))
+    read = rows_about(png(), tasks=("reasoning",))
+    (row,) = written(tmp_path, teacher, read, judge, metered=True).to_pylist()
+    taken = (row["prompt_tokens"], row["completion_tokens"], row["cost"])
+    assert taken == ((100, 1, 0.5) if of_teacher is None else (130, 9, 0.75))
 
 
 def test_a_score_that_is_no_number_is_no_disagreement(tmp_path: Path) -> None:
