@@ -23,8 +23,8 @@ from vqa_ray.jobs.runtime.reading_time import sampling
 from vqa_ray.jobs.spec.base import RunSpec
 from vqa_ray.readers.changes.snapshot import read_snapshot
 from vqa_ray.runs import ledger
+from vqa_ray.runs.counts import current_keys
 from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.runs.part_files import row_count
 from vqa_ray.runs.progress import Progress
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.delete import delete_directory
@@ -63,14 +63,19 @@ def run(spec: PlanSpec) -> None:
     try:
         with sampling(spec.sample_s), warnings_only(), suppress(TimeSpentError):
             imported(COMMANDS[name].module).run(sample)
-        plan = forecast(_sample(output, spec.sample_s), _question(spec, job, output, is_cut=most is not None))
+        plan = forecast(measured(output, spec.sample_s), _question(spec, job, output, is_cut=most is not None))
     finally:
         if exists(output):
             delete_directory(output)
     typer.echo(json.dumps(asdict(plan), indent=2) if spec.as_json else "\n".join(lines(plan)))
 
 
-def _sample(output: str, seconds: float) -> Sample:
+def measured(output: str, seconds: float) -> Sample:
+    """Read what a sample of this length has left in its output.
+
+    Raises:
+        RequestError: it has no row.
+    """
     directory = RunDirectory(output)
     progress = Progress.read(directory.progress)
     if progress is None or progress.rows == 0:
@@ -81,7 +86,8 @@ def _sample(output: str, seconds: float) -> Sample:
         progress,
         seconds,
         sum(entry.size_bytes for entry in parts),
-        sum(row_count(entry.uri) for entry in parts),
+        # A question of a row may have a row of its own.
+        len(current_keys(entry.uri for entry in parts)[0]),
         None if usage is None else usage.prompt_tokens + usage.completion_tokens,
         None if usage is None else usage.cost,
     )
@@ -98,7 +104,7 @@ def _question(spec: PlanSpec, job: RunSpec, output: str, *, is_cut: bool) -> Que
     if rows is None and record is not None:
         rows = record.input.get("rows")
     if rows is None and progress is not None and not is_cut and job.limit is None:
-        rows = progress.total or progress.total_estimate
+        rows = progress.expected
     if spec.rows is None and job.limit is not None:
         rows = int(min(job.limit, rows or math.inf))
     return Question(

@@ -23,7 +23,7 @@ class Sample:
     Attributes:
         progress: at its end.
         seconds: its length, from the first answered rows on.
-        bytes_written, rows_written: of its part files.
+        bytes_written, rows_written: of its part files; input rows.
         tokens, cost: taken of an endpoint; None without one, and without a price.
     """
 

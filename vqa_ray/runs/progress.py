@@ -104,6 +104,11 @@ class Progress:
             ) from error
 
     @property
+    def expected(self) -> int | None:
+        """The total, or its estimate; None where both are unknown."""
+        return self.total if self.total is not None else self.total_estimate
+
+    @property
     def rows_per_s(self) -> float:
         """The rate of the last `WINDOW_S` seconds with rows; 0 before there is one."""
         if not self.history:
@@ -115,9 +120,8 @@ class Progress:
     @property
     def seconds_left(self) -> float | None:
         """Estimate the seconds to the last row; None where the total or the rate is unknown."""
-        total = self.total if self.total is not None else self.total_estimate
         speed = self.rows_per_s
-        return None if total is None or not speed else max(0.0, (total - self.rows) / speed)
+        return None if self.expected is None or not speed else max(0.0, (self.expected - self.rows) / speed)
 
 
 def rate(points: Sequence[Point]) -> float:

@@ -92,7 +92,7 @@ class RunState:
         """The part of all rows that is there, in 0..1; None while their number is unknown."""
         if self.status in (Status.FINISHED, Status.INCONSISTENT):
             return 1.0
-        total = None if self.progress is None else self.progress.total or self.progress.total_estimate
+        total = None if self.progress is None else self.progress.expected
         return None if not total else min(1.0, self.rows / total)
 
 

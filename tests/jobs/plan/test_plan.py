@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.written_runs import write_run
 from vqa_ray.jobs.cli import main
+from vqa_ray.jobs.plan.command import measured
+from vqa_ray.runs.directory import RunDirectory
+from vqa_ray.runs.progress import Progress
 
 
 @pytest.fixture
@@ -30,6 +34,15 @@ def test_a_plan_of_answers(local_ray: None, images: Path, tmp_path: Path, capsys
     assert plan["output_bytes"] > 0
     assert "too short" in plan["warnings"][0]
     assert [each.name for each in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_row_of_several_questions_is_one_row_of_the_sample(tmp_path: Path) -> None:
+    rows = [{"source_key": number // 2, "question_index": number % 2} for number in range(8)]
+    output = write_run(tmp_path / "run", rows)
+    Progress("r", 1, 0.0, 1.0, 0, 4).write(RunDirectory(output).progress)
+    sample = measured(output, 60.0)
+    assert sample.rows_written == sample.progress.rows == 4
+    assert sample.bytes_written == sum(each.stat().st_size for each in (tmp_path / "run").glob("*.parquet"))
 
 
 @pytest.mark.parametrize(
