@@ -7,7 +7,6 @@ and Iceberg are Parquet; of Lance, the fragments stand for files.
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -17,9 +16,8 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.readers.lance_fragments import fragments, open_version
 from vqa_ray.readers.source import request_error
 from vqa_ray.storage.filesystem import FileEntry
-from vqa_ray.storage.lake_storage import location, patiently, storage_options
+from vqa_ray.storage.lake_storage import TABLE, location, patiently, storage_options
 
-_TABLE = re.compile(r"(delta|iceberg|lance):(?!//)(.+?)(?:@(\d+))?", re.DOTALL)
 # Kind → its package, and the extra that brings it.
 _PACKAGES = {"delta": ("deltalake", "delta"), "iceberg": ("pyiceberg", "iceberg"), "lance": ("lance", "index")}
 
@@ -42,7 +40,7 @@ class LakeTable(NamedTuple):
 
 def parse_table(uri: str) -> LakeTable | None:
     """Read the name of a table; None for anything else."""
-    match = _TABLE.fullmatch(uri)
+    match = TABLE.fullmatch(uri)
     return match and LakeTable(uri, match[1], match[2], int(match[3]) if match[3] else None)
 
 

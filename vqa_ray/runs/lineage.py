@@ -14,6 +14,7 @@ from typing import Any
 
 from vqa_ray import __version__
 from vqa_ray.runs.record import RunRecord
+from vqa_ray.storage.lake_storage import TABLE
 from vqa_ray.storage.uri import redacted_uri
 
 _SPEC = "https://openlineage.io/spec"
@@ -94,10 +95,15 @@ class Lineage:
 
 
 def dataset(uri: str) -> dict[str, Any]:
-    """Name a dataset as OpenLineage does: the store is its namespace, the path its name."""
-    if uri.startswith("iceberg:"):
-        return {"namespace": "iceberg", "name": uri.removeprefix("iceberg:")}
-    scheme, separator, rest = redacted_uri(uri.removeprefix("delta:")).partition("://")
+    """Name a dataset as OpenLineage does: the store is its namespace, the path its name.
+
+    A table is one dataset in all of its versions.
+    """
+    if (table := TABLE.fullmatch(uri)) is not None:
+        if table[1] == "iceberg":
+            return {"namespace": "iceberg", "name": table[2]}
+        uri = table[2]
+    scheme, separator, rest = redacted_uri(uri).partition("://")
     if not separator or scheme == "file":
         return {"namespace": "file", "name": str(Path(rest or scheme).absolute())}
     store, _, path = rest.partition("/")

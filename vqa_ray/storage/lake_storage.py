@@ -16,6 +16,8 @@ from vqa_ray.storage.uri import scheme_of
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
+# Kind, address and version of a table as `--input` names it.
+TABLE = re.compile(r"(delta|iceberg|lance):(?!//)(.+?)(?:@(\d+))?", re.DOTALL)
 _PAUSES_S = (1, 2, 4, 8)
 # What the client of Delta and Lance calls any failure of a store but a missing object; what Delta calls a log that it
 # cannot read, and Lance a range of a file, where it came short.

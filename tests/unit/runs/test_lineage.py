@@ -57,7 +57,11 @@ def test_every_event_and_facet_has_what_the_specification_requires() -> None:
         ("s3://b", "s3://b", "/"),
         ("gs://b/x", "gs://b", "x"),
         ("iceberg:prod.photos", "iceberg", "prod.photos"),
+        ("iceberg:prod.photos@42", "iceberg", "prod.photos"),
         ("delta:s3://b/t", "s3://b", "t"),
+        ("delta:s3://b/t@3", "s3://b", "t"),
+        ("lance:/data/t@3", "file", "/data/t"),
+        ("s3://b/x@3", "s3://b", "x@3"),
     ],
 )
 def test_a_dataset_is_named_by_its_store(uri: str, namespace: str, name: str) -> None:
