@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vqa_ray.runs.counts import current_keys
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import ROW_BITS, STATUS_GONE, STATUS_OK
 
@@ -43,12 +42,16 @@ class ChosenRows:
 
 @dataclass(frozen=True, slots=True)
 class _Inputs:
-    """Input rows in the order of their keys: int64, bool, float32 and bool arrays of (N,)."""
+    """Input rows in the order of their keys: int64, bool, float32 and bool arrays of (N,).
+
+    `gone` counts the input rows that the input does not have any more; none of the others.
+    """
 
     keys: Keys
     failed: npt.NDArray[np.bool_]
     scores: npt.NDArray[np.float32]
     embedded: npt.NDArray[np.bool_]
+    gone: int
 
 
 def choose_rows(parts: Sequence[str], limit: int, *, best_first: bool = False) -> ChosenRows:
@@ -72,15 +75,18 @@ def choose_rows(parts: Sequence[str], limit: int, *, best_first: bool = False) -
     keys = inputs.keys[np.concatenate([sound_shown, failed_shown])]
     rows = rows_by_key(parts, keys)
     images = tuple(tuple(rows[key]) for key in keys.tolist())
-    return ChosenRows(images, len(inputs.keys), len(failed), len(current_keys(parts)[1]))
+    return ChosenRows(images, len(inputs.keys), len(failed), inputs.gone)
 
 
 def _inputs(parts: Sequence[str]) -> _Inputs:
     keys, failed, scores, embedded = [np.empty(0, np.int64)], [np.empty(0, bool)], [np.empty(0, np.float32)], []
     embedded.append(np.empty(0, bool))
+    gone = [np.empty(0, np.int64)]
     for uri in parts:
         table = read_columns(uri, _COLUMNS)
-        table = table.filter(pc.not_equal(table["status"], STATUS_GONE))
+        is_gone = pc.equal(table["status"], STATUS_GONE)
+        gone.append(table.filter(is_gone)["source_key"].to_numpy())
+        table = table.filter(pc.invert(is_gone))
         keys.append(table["source_key"].to_numpy())
         failed.append(np.asarray(pc.not_equal(table["status"], STATUS_OK)))
         known = "score" in table.column_names
@@ -92,13 +98,15 @@ def _inputs(parts: Sequence[str]) -> _Inputs:
     every = np.concatenate(keys)
     order = np.argsort(every, kind="stable")
     distinct, first = np.unique(every[order], return_index=True)
+    gone_rows = len(np.unique(np.concatenate(gone)))
     if not len(distinct):
-        return _Inputs(distinct, failed[0], scores[0], embedded[0])
+        return _Inputs(distinct, failed[0], scores[0], embedded[0], gone_rows)
     return _Inputs(
         distinct,
         np.logical_or.reduceat(np.concatenate(failed)[order], first),
         np.concatenate(scores)[order][first],
         np.concatenate(embedded)[order][first],
+        gone_rows,
     )
 
 

@@ -91,7 +91,7 @@ def _notes(state: RunState) -> list[str]:
     status = str(state.status)
     # Not `capitalize`, which takes the capitals from the reason.
     notes = [f"{status[:1].upper()}{status[1:]}: {cut_text(state.reason)}"] if state.reason else []
-    return [*notes, *(f"{each}" for each in (state.progress.down if state.progress is not None else ()))]
+    return [*notes, *(state.progress.down if state.progress is not None else ())]
 
 
 def _progress(state: RunState) -> Section:

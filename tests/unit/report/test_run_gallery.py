@@ -217,6 +217,10 @@ def test_rows_that_are_gone_are_counted(tmp_path: Path) -> None:
     page, _, shown = gallery(tmp_path, "caption", [part(tmp_path, schema.CAPTION, rows)], source_of(tmp_path))
     assert shown == 1
     assert "gone from the input" in page.text
+    gone = {"source_key": 7, "status": "gone", "error_code": "gone"}
+    asked = [{"question_index": 0, "source_key": 1}, *({**gone, "question_index": place} for place in range(2))]
+    chosen = choose_rows([part(tmp_path, schema.ANSWER, asked, "asked")], 10)
+    assert (chosen.total, chosen.failed, chosen.gone) == (1, 0, 1)
 
 
 def test_a_page_is_bounded_whatever_the_run_holds(tmp_path: Path) -> None:
