@@ -19,7 +19,7 @@ from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.grouping.rule import Combiner, Row
 from vqa_ray.runs.part_files import read_columns, row_count
 from vqa_ray.schema import STATUS, STATUS_ERROR, STATUS_OK, error_cells
-from vqa_ray.storage.atomic import write_bytes_atomic
+from vqa_ray.storage.atomic import open_atomic
 
 # Parquet under a name that no reader takes for rows of the run.
 GROUPS_FILE = "_groups.pq"
@@ -81,16 +81,17 @@ def write_groups(uri: str, parts: Sequence[str], column: pa.Field, combiner: Com
     """
     form, counts = group_schema(column, combiner), GroupCounts()
     read = [column.name, *(each.name for each in (*_PHOTO, *STATUS, *combiner.evidence)), *combiner.further]
-    with TemporaryDirectory() as directory:
-        file = Path(directory) / "groups.parquet"
-        with parquet.ParquetWriter(file, form, compression="zstd") as writer:
-            for rows in _buckets(parts, [*read, "source_key"], column.name, Path(directory), counts):
-                groups = [_group(each, column.name, combiner) for each in _grouped(rows, column.name)]
-                counts.groups += len(groups)
-                counts.failed += sum(each["status"] == STATUS_ERROR for each in groups)
-                if groups:
-                    writer.write_table(pa.Table.from_pylist(groups, form))
-        write_bytes_atomic(uri, file.read_bytes())
+    with (
+        TemporaryDirectory() as directory,
+        open_atomic(uri) as sink,
+        parquet.ParquetWriter(sink, form, compression="zstd") as writer,
+    ):
+        for rows in _buckets(parts, [*read, "source_key"], column.name, Path(directory), counts):
+            groups = [_group(each, column.name, combiner) for each in _grouped(rows, column.name)]
+            counts.groups += len(groups)
+            counts.failed += sum(each["status"] == STATUS_ERROR for each in groups)
+            if groups:
+                writer.write_table(pa.Table.from_pylist(groups, form))
     return counts
 
 
