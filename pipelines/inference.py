@@ -13,7 +13,7 @@ from vqa_ray.cache.answer_cache import AnswerCache
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.pipelines.actor_pool import map_on_actor_pool
 from vqa_ray.pipelines.meter import shared_model
-from vqa_ray.pipelines.read_images import ImageConfig, decode, read_and_decode
+from vqa_ray.pipelines.read_images import ImageConfig, decode, in_full_blocks, read_and_decode
 from vqa_ray.pipelines.resources import ResourcePlan
 from vqa_ray.stages.answer import AnswerConfig, AnswerStage
 from vqa_ray.stages.caption import CaptionConfig, CaptionStage
@@ -135,7 +135,7 @@ def _asked_again(
 ) -> Dataset:
     """Rows of `FirstOpinion`, decoded again for the second model → its stage."""
     assert resources.second is not None
-    again = decode(unsure, second.images, resources)
+    again = in_full_blocks(decode(unsure, second.images, resources.second), resources.second)
     calls = second.config.model.concurrent_calls
     return map_on_actor_pool(again, make_stage, resources.second, calls, SecondModelActor, cache=cache)
 

@@ -9,6 +9,8 @@ from typing import cast
 
 import ray
 from ray.data import Dataset, TaskPoolStrategy
+from ray.data._internal.logical.interfaces import LogicalPlan
+from ray.data._internal.logical.operators import StreamingRepartition
 
 from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.images.fetch import Fetcher, ImageFetcher
@@ -96,7 +98,32 @@ def read_and_decode(
     """Read shards and `decode` them. Few workers decode a small input, so that few have to start."""
     decoders = max_useful_decoders(tasks)
     rows = read(tasks, resources)
-    return decode(rows, config, resources, describe, max_concurrency=decoders, carry=carry, embedded=embedded)
+    return in_full_blocks(
+        decode(rows, config, resources, describe, max_concurrency=decoders, carry=carry, embedded=embedded),
+        resources,
+        decoders,
+    )
+
+
+def in_full_blocks(decoded: Dataset, resources: ResourcePlan, max_concurrency: int | None = None) -> Dataset:
+    """Let `decode` give blocks of `ResourcePlan.rows_per_block` rows, but for the last, whatever the shards' sizes.
+
+    What is left of a block is a call of its own for the model. Ray Data takes the blocks apart and together on their
+    way into decoding and makes no operator of it, which `Dataset.repartition` with a limited concurrency would be.
+
+    Args:
+        decoded: of `decode`.
+        resources: those given to it.
+        max_concurrency: given to it.
+    """
+    operator = StreamingRepartition(
+        resources.rows_per_block,
+        input_dependencies=[decoded._logical_plan.dag],
+        strict=True,
+        compute=TaskPoolStrategy(size=max_concurrency),
+        ray_remote_args={"num_cpus": DECODE_CPUS},
+    )
+    return Dataset._from_parent(decoded, LogicalPlan(operator, decoded.context))
 
 
 def max_useful_decoders(tasks: Sequence[ReadShard]) -> int | None:

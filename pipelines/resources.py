@@ -20,6 +20,8 @@ _READERS_PER_CPU = 0.25
 
 _CPU_BATCH, _GPU_BATCH = 32, 256
 _BLOCKS_PER_READER, _MAX_READ_BLOCK_ROWS = 128, 1_024
+# Of a decoded block: at least, and at most where a batch has more.
+_LEAST_DECODED_ROWS, _DECODED_ROWS = 8, 256
 # Reading and writing mostly wait for the network.
 READ_CPUS = 0.25
 WRITE_CPUS = 0.25
@@ -54,7 +56,7 @@ class ResourcePlan:
         batch_size: rows per model call.
         max_readers: concurrent read tasks. One feeds several decoding tasks, and each adds a worker process: Ray runs
             any task in any worker, so in time every worker holds the memory of decoding, some 250 MB.
-        rows_per_block: rows that are decoded at a time, and the least rows of a read block.
+        rows_per_block: rows that are decoded at a time and passed on as one block, and the least rows of a read block.
         block_bytes: target upper limit of a block.
         buffer_bytes: upper limit of all blocks between operators; keeps memory flat.
         min_actors, max_actors: size of the actor pool.
@@ -81,15 +83,13 @@ class ResourcePlan:
     def rows_per_read_block(self, rows: int) -> int:
         """Return the target rows of a read block: few enough that a small input still keeps all CPUs busy.
 
-        A block costs Ray as much as some hundred rows of a fast model, so a large input is read in larger ones: whole
-        numbers of batches, as what is left of a block is a batch of its own.
+        A block costs Ray as much as some hundred rows of a fast model, so a large input is read in larger ones.
 
         Args:
             rows: of the input, estimated.
         """
         spread = rows // (_BLOCKS_PER_READER * self.max_readers)
-        batches = min(spread, _MAX_READ_BLOCK_ROWS) // self.rows_per_block
-        return max(1, batches) * self.rows_per_block
+        return max(self.rows_per_block, min(spread, _MAX_READ_BLOCK_ROWS))
 
 
 def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: int | None = None) -> ResourcePlan:
@@ -126,7 +126,7 @@ def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: in
     return ResourcePlan(
         batch_size=batch_size,
         max_readers=max(1, int(cpus * _READERS_PER_CPU)),
-        rows_per_block=min(max(batch_size, 8), 256),
+        rows_per_block=_rows_per_block(batch_size),
         block_bytes=min(max(per_batch, 8 * MIB), 32 * MIB),
         buffer_bytes=max(128 * MIB, 6 * per_batch * max_actors),
         min_actors=min_actors,
@@ -135,6 +135,14 @@ def plan_resources(cpus: float, gpus: float, request: ResourceRequest, cores: in
         actor_gpus=actor_gpus,
         actor_threads=threads,
     )
+
+
+def _rows_per_block(batch_size: int) -> int:
+    """Choose the rows of a decoded block, which fills batches: some small ones, one, or an even part of a large one."""
+    if batch_size <= _DECODED_ROWS:
+        return batch_size * math.ceil(_LEAST_DECODED_ROWS / batch_size)
+    parts = (rows for rows in range(1, batch_size + 1) if batch_size % rows == 0)
+    return min(parts, key=lambda rows: abs(math.log(rows / _DECODED_ROWS)))
 
 
 def minimum_resources(plan: ResourcePlan) -> dict[str, float]:

@@ -16,6 +16,7 @@ from tests.helpers.coloured import jsonl_input, parquet_input, table
 from vqa_ray.images.decoder import ImageLimits
 from vqa_ray.models.fake.sizes import FakeTransform
 from vqa_ray.models.load import ModelOptions
+from vqa_ray.pipelines import read_images
 from vqa_ray.pipelines.datasource import shard_source
 from vqa_ray.pipelines.inference import answer, caption, embed, tag
 from vqa_ray.pipelines.ray_context import run_context
@@ -63,7 +64,8 @@ def test_reading_decoding_and_the_model_are_operators_of_their_own_without_a_gpu
     names, kinds, cpus = zip(*operators(rows), strict=True)
     assert kinds == (TaskPoolMapOperator, TaskPoolMapOperator, ActorPoolMapOperator)
     assert names[0].startswith("ReadShards")
-    assert names[1:] == ("MapBatches(PrepareImages)", "MapBatches(ModelActor)")
+    decode = "MapBatches(PrepareImages)->StreamingRepartition[num_rows_per_block=8,strict=True]"
+    assert names[1:] == (decode, "MapBatches(ModelActor)")
     assert cpus == (0.25, 1.0, 0.5)
 
 
@@ -72,6 +74,20 @@ def test_one_shard_becomes_many_blocks(tmp_path: Path) -> None:
     blocks = [bundle.num_rows() for bundle in read(tasks, placement(8)).iter_internal_ref_bundles()]
     assert sum(blocks) == 64
     assert max(blocks) <= 8
+
+
+@pytest.mark.parametrize("max_concurrency", [None, 2])
+def test_decoded_blocks_are_full_whatever_the_shards(
+    tmp_path: Path, max_concurrency: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, rows in enumerate((100, 28, 1, 50)):
+        parquet_input(tmp_path / "in" / f"{number}", rows, shards=1)
+    monkeypatch.setattr(read_images, "max_useful_decoders", lambda tasks: max_concurrency)
+    tasks = read_tasks(open_source(InputConfig(str(tmp_path / "in"))))
+    decoded = read_and_decode(tasks, IMAGES, placement(16))
+    assert len(operators(decoded)) == 2
+    blocks = [block.metadata.num_rows for bundle in decoded.iter_internal_ref_bundles() for block in bundle.blocks]
+    assert sorted(blocks) == [179 % 16, *[16] * (179 // 16)]
 
 
 def test_tasks_do_not_grow_with_the_number_of_shards(tmp_path: Path) -> None:

@@ -122,10 +122,14 @@ def test_every_training_placement_is_sound(image_bytes: int, workers: int, batch
 def test_read_blocks_grow_with_the_input_up_to_a_bound() -> None:
     plan = plan_resources(4, 0, ResourceRequest())
     assert [plan.rows_per_read_block(rows) for rows in (0, 1_000, 4_096, 12_800, 200_000, 10**9)] == [
-        *(32, 32, 32, 96, 1_024, 1_024)
+        *(32, 32, 32, 100, 1_024, 1_024)
     ]
-    # Whole numbers of batches: the rest of a block would be a batch of its own.
-    odd = plan_resources(8, 8, ResourceRequest(batch_size=100, gpus_per_actor=1.0))
-    assert [odd.rows_per_read_block(rows) for rows in (0, 25_600, 10**9)] == [100, 100, 1_000]
     # Where many tasks read, each block is read and decoded beside others.
-    assert plan_resources(64, 0, ResourceRequest()).rows_per_read_block(200_000) == 96
+    assert plan_resources(64, 0, ResourceRequest()).rows_per_read_block(200_000) == 97
+
+
+def test_decoded_blocks_fill_batches() -> None:
+    blocks = {size: plan_resources(4, 0, ResourceRequest(batch_size=size)).rows_per_block for size in range(1, 2_050)}
+    assert [blocks[size] for size in (1, 3, 8, 32, 256, 300, 512, 1_000)] == [8, 9, 8, 32, 256, 300, 256, 250]
+    assert all(size % rows == 0 or rows % size == 0 for size, rows in blocks.items())
+    assert min(blocks.values()) == 8
