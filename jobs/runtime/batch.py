@@ -6,15 +6,19 @@ import logging
 from collections import Counter
 from typing import Any
 
-from ray.data import DataContext
+import ray
+from ray.data import DataContext, Dataset
+from ray.data.exceptions import ExecutionTimeoutError
 
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
+from vqa_ray.jobs.runtime.cluster.failures import failed_run
 from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.pools import plan_pools
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.spec.endpoint_group import BatchGroup
 from vqa_ray.pipelines.ray_context import run_context
+from vqa_ray.pipelines.resources import minimum_resources, require_resources
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.filesystem import exists, list_files
 from vqa_ray.storage.uri import join
@@ -70,22 +74,22 @@ def write_requests(job: Job, work: Attempt) -> RunResult:
 
     Raises:
         RequestError: the files are there already, or the cluster is too small.
+        RunError: the pipeline failed.
     """
     spec = job.spec
     assert isinstance(spec, BatchGroup)
     assert spec.batch_file is not None
-    files, failed = RequestFiles(spec.batch_file, spec.batch_max_requests, spec.batch_max_bytes), Counter[str]()
+    files = RequestFiles(spec.batch_file, spec.batch_max_requests, spec.batch_max_bytes)
     with connect_ray(spec.address) as cluster:
         plan = plan_pools(spec, None, cluster)
+        if not spec.wait_for_cluster:
+            require_resources(minimum_resources(plan), cluster.resources, cluster.name)
         with DataContext.current(run_context(plan, None, spec.no_progress_timeout_s)):
-            rows = job.pipeline.build(work, plan)
-            table: Any
-            for table in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
-                failed.update(code for code in table["error_code"].to_pylist() if code is not None)
-                for lines in table["lines"].to_pylist():
-                    for line in lines or ():
-                        files.add(line)
-    files.flush()
+            try:
+                failed = _write(job.pipeline.build(work, plan), files)
+            except (ray.exceptions.RayError, ExecutionTimeoutError) as error:
+                what = f"--batch-file {spec.batch_file}: not all requests are written; begin anew in a new directory"
+                raise failed_run(error, what) from error
     for code, count in failed.items():
         logger.warning("%d rows have no request: %s; they become error rows with the results", count, code)
     logger.info(
@@ -94,3 +98,16 @@ def write_requests(job: Job, work: Attempt) -> RunResult:
         *(files.requests, files.files, spec.batch_file),
     )
     return RunResult(spec.output)
+
+
+def _write(rows: Dataset, files: RequestFiles) -> Counter[str]:
+    """Write the requests of rows into files; return the numbers of rows without one, by error code."""
+    failed = Counter[str]()
+    table: Any
+    for table in rows.iter_batches(batch_size=None, batch_format="pyarrow"):
+        failed.update(code for code in table["error_code"].to_pylist() if code is not None)
+        for lines in table["lines"].to_pylist():
+            for line in lines or ():
+                files.add(line)
+    files.flush()
+    return failed

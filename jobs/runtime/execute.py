@@ -1,9 +1,8 @@
-"""Run one pipeline on Ray; the only place that turns Ray's failures of a run into ours."""
+"""Run one pipeline on Ray."""
 
 from __future__ import annotations
 
 import logging
-import re
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,9 +12,9 @@ from ray.data.exceptions import ExecutionTimeoutError
 
 from vqa_ray.cache.entries import CacheUsage
 from vqa_ray.durations import duration
-from vqa_ray.errors import OutageError, RequestError, RunError, TimeSpentError, one_line
+from vqa_ray.errors import OutageError, RunError, TimeSpentError, one_line
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
-from vqa_ray.jobs.runtime.cluster.failures import reason, typed_failure
+from vqa_ray.jobs.runtime.cluster.failures import failed_run
 from vqa_ray.jobs.runtime.endpoint import endpoint_of
 from vqa_ray.jobs.runtime.job import Attempt, Job
 from vqa_ray.jobs.runtime.pools import plan_pools
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A refusal in an actor's constructor, which Ray passes on as text alone.
-_REFUSED = re.compile(r"^(?:\([^)]*\) )?vqa_ray\.errors\.(?:ModelLoadError|RequestError): (.+)$", re.MULTILINE)
 # Name of Ray's operator → name in the summary, in the order of the pipeline.
 _NAMES = (
     ("ReadShards", "read"),
@@ -137,22 +134,12 @@ def execute(job: Job, work: Attempt, invocation: str) -> Execution:
                     raise OutageError(f"{still}: {'; '.join(down)}; the same command goes on from here") from error
                 raise RunError(f"{still}: {one_line(error)}") from error
             except (ray.exceptions.RayError, OSError) as error:
-                raise _translated(error) from error
+                raise failed_run(error, "the run failed, the same command goes on from here") from error
             finally:
                 delete_reports(invocation)
                 reading.forget()
         assert ExecutionStats.last is not None
         return Execution(*_statistics(ExecutionStats.last), usage, images[ModelActor], images[SecondModelActor])
-
-
-def _translated(error: BaseException) -> RequestError | RunError:
-    """Translate a failure of Ray: a wrong request that only a worker could see, or a failed run."""
-    if (typed := typed_failure(error)) is not None:
-        return typed
-    refused = _REFUSED.findall(str(error))
-    if refused:
-        return RequestError(one_line(refused[-1], 1000))
-    return RunError(f"the run failed, the same command goes on from here: {reason(error)}")
 
 
 def _statistics(last: DatasetStatsSummary) -> tuple[dict[str, float], int]:

@@ -12,7 +12,7 @@ from tests.helpers.tiny import ANSWERS, save_tiny_vilt
 from tests.helpers.weights import to_pickles
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.jobs.cli import main
-from vqa_ray.jobs.runtime.execute import _translated
+from vqa_ray.jobs.runtime.cluster.failures import failed_run
 from vqa_ray.models.registry import FAMILIES
 
 
@@ -62,10 +62,10 @@ def test_what_only_weights_show_is_a_wrong_request() -> None:
         "The actor died because of an error raised in its creation task, \x1b[36mray::Model.__init__()\x1b[39m\n"
         '  File "weights.py", line 80\nvqa_ray.errors.ModelLoadError: model m: weights are incomplete, 1 missing\n\n'
     )
-    refused = _translated(RayError(text))
+    refused = failed_run(RayError(text), "it failed")
     assert isinstance(refused, RequestError)
     assert str(refused) == "model m: weights are incomplete, 1 missing"
-    assert isinstance(_translated(RayError("The node died.")), RunError)
+    assert isinstance(failed_run(RayError("The node died."), "it failed"), RunError)
     noted = RayError("Exception occurred in user code")
     noted.__cause__ = RequestError("model m: damaged\nFailed to apply UDF transform after 1/4 attempts")
-    assert str(_translated(noted)) == "model m: damaged"
+    assert str(failed_run(noted, "it failed")) == "model m: damaged"

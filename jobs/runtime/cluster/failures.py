@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import ray
 
-from vqa_ray.errors import OutageError, RequestError, VqaRayError, one_line
+from vqa_ray.errors import OutageError, RequestError, RunError, VqaRayError, one_line
 from vqa_ray.storage.store_errors import advice_on
 
 # Where Ray's exceptions keep the exception that they wrap: tasks, the controller of a training, a worker of it that
 # stopped answering, and user code in such a worker.
 _WRAPPED = ("cause", "controller_failure", "health_check_failure", "_base_exc")
+# A refusal in an actor's constructor, which Ray passes on as text alone.
+_REFUSED = re.compile(r"^(?:\([^)]*\) )?vqa_ray\.errors\.(?:ModelLoadError|RequestError): (.+)$", re.MULTILINE)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -32,6 +35,21 @@ def typed_failure(error: BaseException) -> RequestError | OutageError | None:
             lines = str(getattr(cause, "cause", None) or cause).splitlines()
             return kind(one_line(lines[0] if lines else "", 1000))
     return None
+
+
+def failed_run(error: BaseException, what: str) -> RequestError | RunError:
+    """Translate a failure of Ray: a wrong request that only a worker could see, or a failed run.
+
+    Args:
+        error: of Ray.
+        what: has failed, and what to do.
+    """
+    if (typed := typed_failure(error)) is not None:
+        return typed
+    refused = _REFUSED.findall(str(error))
+    if refused:
+        return RequestError(one_line(refused[-1], 1000))
+    return RunError(f"{what}: {reason(error)}")
 
 
 def reason(error: BaseException) -> str:

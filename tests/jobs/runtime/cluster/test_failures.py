@@ -11,8 +11,7 @@ from ray.train import ControllerError, WorkerGroupError
 from ray.train.v2._internal.exceptions import UserExceptionWithTraceback, WorkerHealthCheckFailedError
 
 from vqa_ray.errors import OutageError, RequestError, RunError
-from vqa_ray.jobs.runtime.cluster.failures import reason, typed_failure
-from vqa_ray.jobs.runtime.execute import _translated
+from vqa_ray.jobs.runtime.cluster.failures import failed_run, reason, typed_failure
 
 _MEMORY = "Task was killed due to the node running low on memory.\nRefer to the documentation on how to address it."
 _NAMED = "a worker was ended because the memory of its node was full"
@@ -64,7 +63,7 @@ def test_the_innermost_cause_is_quoted(error: Exception, expected: str) -> None:
 def test_a_worker_killed_for_memory_is_named(error: Exception) -> None:
     assert reason(error).startswith(_NAMED)
     assert "Task was killed due to the node running low on memory." in reason(error)
-    assert str(_translated(error)).startswith(f"the run failed, the same command goes on from here: {_NAMED}")
+    assert str(failed_run(error, "it failed")).startswith(f"it failed: {_NAMED}")
 
 
 def test_a_gpu_out_of_memory_is_no_worker_killed_for_memory() -> None:
@@ -76,7 +75,7 @@ def test_a_gpu_out_of_memory_is_no_worker_killed_for_memory() -> None:
 
 
 def test_a_refusal_of_a_worker_is_a_wrong_request() -> None:
-    assert isinstance(_translated(of_task(RequestError("model m: damaged"))), RequestError)
+    assert isinstance(failed_run(of_task(RequestError("model m: damaged")), "it failed"), RequestError)
 
 
 def test_an_outage_that_a_worker_met_is_one() -> None:
