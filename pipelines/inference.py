@@ -79,11 +79,20 @@ def tag(
     second: SecondModel[TagConfig] | None = None,
 ) -> Dataset:
     """TAG rows: read → fetch → decode → tag."""
+    config, resources = _with_further(config, resources)
+    if second is not None:
+        assert resources.second is not None
+        theirs, others = _with_further(second.config, resources.second)
+        second, resources = replace(second, config=theirs), replace(resources, second=others)
+    return _rows_of_models(TagStage, tasks, images, config, resources, attempt=attempt, second=second)
+
+
+def _with_further(config: TagConfig, resources: ResourcePlan) -> tuple[TagConfig, ResourcePlan]:
+    """Share the further models of a stage, and let its rows wait for them where one is behind an endpoint."""
     further = {name: shared_model(options, resources) for name, options in (config.further or {}).items()}
-    config = replace(config, further=further)
     if any(options.endpoint is not None for options in further.values()):
         resources = replace(resources, row_timeout_s=0.0)
-    return _rows_of_models(TagStage, tasks, images, config, resources, attempt=attempt, second=second)
+    return replace(config, further=further), resources
 
 
 def caption(
@@ -114,16 +123,33 @@ def _rows_of_models(
         config = replace(config, model=replace(config.model, is_beside_endpoint=True))
         beside = replace(second.config, model=replace(second.config.model, is_beside_endpoint=True))
         second = replace(second, config=beside)
-    decoded = read_and_decode(tasks, images, resources, carry=second is not None)
-    first = _of_batch(partial(stage, _shared(config, resources), attempt), config.model, images)
-    calls, cache = config.model.concurrent_calls, config.model.cache
+    first = partial(stage, _shared(config, resources), attempt)
+    opinions = None if second is None else second.opinions
+    rows = _rows_of_first(first, config.model, tasks, images, resources, opinions=opinions)
     if second is None:
-        return map_on_actor_pool(decoded, first, resources, calls, cache=cache)
+        return rows
     assert resources.second is not None
-    doubting = partial(FirstOpinion, first, second.opinions)
-    unsure = map_on_actor_pool(decoded, doubting, resources, calls, is_last=False, cache=cache)
     other = partial(stage, _shared(second.config, resources.second), attempt)
-    return _asked_again(unsure, partial(SecondOpinion, other, second.opinions), second, resources, cache)
+    return _asked_again(rows, partial(SecondOpinion, other, second.opinions), second, resources, config.model.cache)
+
+
+def _rows_of_first(
+    make_stage: Callable[[], ModelStage],
+    model: ModelOptions,
+    tasks: Sequence[ReadShard],
+    images: ImageConfig,
+    resources: ResourcePlan,
+    *,
+    opinions: Opinions | None = None,
+    embedded: bool = False,
+) -> Dataset:
+    """Rows of the only model, or with `opinions` those of `FirstOpinion`, which a second model follows."""
+    decoded = read_and_decode(tasks, images, resources, carry=opinions is not None, embedded=embedded)
+    first = _of_batch(make_stage, model, images)
+    if opinions is not None:
+        first = partial(FirstOpinion, first, opinions)
+    calls = model.concurrent_calls
+    return map_on_actor_pool(decoded, first, resources, calls, is_last=opinions is None, cache=model.cache)
 
 
 def _asked_again(
@@ -155,16 +181,14 @@ def instruct(
         beside = model.reports_usage or second.config.model.reports_usage
         model = replace(model, is_beside_endpoint=beside)
     config = replace(config, model=model)
-    calls, cache = model.concurrent_calls, model.cache
-    decoded = read_and_decode(tasks, images, resources, carry=second is not None, embedded=True)
-    first = _of_batch(partial(InstructStage, _shared(config, resources), attempt), model, images)
+    teacher = partial(InstructStage, _shared(config, resources), attempt)
+    opinions = None if second is None else second.opinions
+    written = _rows_of_first(teacher, model, tasks, images, resources, opinions=opinions, embedded=True)
     if second is None:
-        return map_on_actor_pool(decoded, first, resources, calls, cache=cache)
+        return written
     assert resources.second is not None
-    doubting = partial(FirstOpinion, first, second.opinions)
-    written = map_on_actor_pool(decoded, doubting, resources, calls, is_last=False, cache=cache)
     verify = partial(VerifyStage, _shared(second.config, resources.second))
-    return _asked_again(written, verify, second, resources, cache)
+    return _asked_again(written, verify, second, resources, model.cache)
 
 
 def _of_batch(
@@ -185,11 +209,10 @@ def retrieve(
     tasks: Sequence[ReadShard], images: ImageConfig, config: RetrieveConfig, resources: ResourcePlan, attempt: int
 ) -> Dataset:
     """RETRIEVE rows: read → fetch → decode → retrieve."""
-    decoded = read_and_decode(tasks, images, resources)
     assert isinstance(config.model, ModelOptions), "a loaded model does not travel to actors"
     model = shared_model(config.model, resources)
-    make_stage = _of_batch(partial(RetrieveStage, replace(config, model=model), attempt), model, images)
-    return map_on_actor_pool(decoded, make_stage, resources, model.concurrent_calls, cache=model.cache)
+    stage = partial(RetrieveStage, replace(config, model=model), attempt)
+    return _rows_of_first(stage, model, tasks, images, resources)
 
 
 def embed(
