@@ -56,6 +56,7 @@ def _options(own: ModelOptions, checkpoint: Checkpoint) -> ModelOptions:
         plain,
         reference=checkpoint.reference,
         revisions=checkpoint.revisions,
+        lora=checkpoint.lora,
         opened=checkpoint,
         prompt_template=own.prompt_template if family.takes_template else None,
         engine="transformers",

@@ -18,7 +18,7 @@ from vqa_ray import schema
 from vqa_ray.errors import RequestError
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.tag import TagConfig, TagStage
-from vqa_ray.stages.tag_models import fit
+from vqa_ray.stages.tag_models import fit, further_models
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 from vqa_ray.types import ChoiceScores
 
@@ -157,6 +157,13 @@ def test_a_named_model_must_know_the_choices_and_the_task() -> None:
     shortlist = {"model": "fake:boxes", "k": 1}
     with pytest.raises(RequestError, match=r"model fake:boxes: .* does not"):
         TagStage(TagConfig(ModelOptions("fake:"), taxonomy({**COLOUR, "shortlist": shortlist})))
+
+
+def test_a_named_model_has_an_adapter_of_its_own_or_none() -> None:
+    shortlist = {"model": "bundled:catalog-clip", "k": 2}
+    named = taxonomy({**COLOUR, "model": "bundled:catalog-vilt", "shortlist": shortlist})
+    further = further_models(named, ModelOptions("fake:", lora="brand=adapter"))
+    assert [each.lora for each in further.values()] == [None, None]
 
 
 SHADES = {
