@@ -12,7 +12,7 @@ from vqa_ray.jobs.runtime import admission, summary
 from vqa_ray.jobs.runtime.commit import recover_committed_keys, write_rows
 from vqa_ray.jobs.runtime.delta_plan import UpdatePlan, plan_update
 from vqa_ray.jobs.runtime.delta_publication import prepare, publish
-from vqa_ray.jobs.runtime.job import Attempt, Job
+from vqa_ray.jobs.runtime.job import Attempt, Job, rows_per_file
 from vqa_ray.jobs.runtime.recorded_input import log_drift
 from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.spec.update_group import UpdatedSpec
@@ -34,7 +34,8 @@ logger = logging.getLogger(__name__)
 _UPDATE = "update"
 # What it says happens to rows that are gone.
 _FORGETS, _MARKS = "forget", "mark"
-_FILES, _MIN_ROWS_PER_FILE, _MAX_ROWS_PER_FILE = 4, 128, 10_000
+# Of the rows of an update.
+_FILES = 4
 
 
 def update_run(job: Job, fence: Fence) -> RunResult:
@@ -113,7 +114,7 @@ def _answer(
     """Write the rows of an update, or what is left of it, and publish them."""
     job = replace(job, source=plan.source)
     if job.spec.rows_per_file is None and plan.total is not None:
-        rows = min(max(plan.total // _FILES, _MIN_ROWS_PER_FILE), _MAX_ROWS_PER_FILE)
+        rows = rows_per_file(plan.total, _FILES)
         job = replace(job, spec=job.spec.model_copy(update={"rows_per_file": rows}))
     done = recover_committed_keys(attempt, fence)
     work = Attempt(record, attempt, plan.tasks(done), size(done), plan.total, fence)

@@ -122,13 +122,18 @@ class Job:
             return self.spec.rows_per_file
         if total is None:
             return _MIN_ROWS_PER_FILE * 8
-        return min(max(total // _FILES_PER_RUN, _MIN_ROWS_PER_FILE), _MAX_ROWS_PER_FILE)
+        return rows_per_file(total, _FILES_PER_RUN)
 
     def known_rows(self) -> Mapping[int, int]:
         """Map each shard to the rows that the output must have of it, where that is known."""
         if self.limits is not None:
             return self.limits
         return {shard.index: shard.rows for shard in self.source.shards if shard.rows is not None}
+
+
+def rows_per_file(rows: int, files: int) -> int:
+    """Choose the rows of a file so that so many rows make about so many files, none of them tiny or huge."""
+    return min(max(rows // files, _MIN_ROWS_PER_FILE), _MAX_ROWS_PER_FILE)
 
 
 def open_input(

@@ -106,7 +106,7 @@ class ProgressReporter:
         else:
             self._about = estimated.rows
 
-    def count_answered(self) -> ReturnedRows:
+    def _count_answered(self) -> ReturnedRows:
         """Count the rows answered by this execution, and log its first error once."""
         before, now = self._answered, returned_rows(self._reports)
         if now.rows < before.rows:
@@ -127,7 +127,7 @@ class ProgressReporter:
 
     def count(self) -> ReturnedRows:
         """Count the rows answered by now, with those written before, and let the file take them."""
-        now = self.count_answered()
+        now = self._count_answered()
         self._log_outages()
         # A row that is repeated after a failure counts twice.
         rows = self._present + now.rows

@@ -31,11 +31,6 @@ class CascadeGroup(Spec):
         affects_result=False,
     )
 
-    @property
-    def second_model(self) -> str | None:
-        """The reference of the second model; None without one."""
-        return self.then
-
 
 class SecondOpinionGroup(CascadeGroup):
     """A second model, which decides or is compared with."""
@@ -48,8 +43,3 @@ class SecondOpinionGroup(CascadeGroup):
         unit="MODEL",
         omit_default_from_fingerprint=True,
     )
-
-    @property
-    def second_model(self) -> str | None:
-        """The reference of the second model; None without one."""
-        return self.then or self.agree
