@@ -150,7 +150,7 @@ COMMANDS = {
         variant=Variant("print_prompts", "spec.instruct:PrintPromptsSpec", "instruct.print_prompts"),
     ),
     "finetune": Command(
-        "Train ViLT on questions and answers of your own.",
+        "Train ViLT, CLIP or a chat model on data of your own.",
         "finetune.spec:FinetuneSpec",
         "finetune.command",
         resumes=True,

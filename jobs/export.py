@@ -174,7 +174,7 @@ def _write(
             raise RequestError(f"{run}: has no conversations; --to llava takes runs of instruct and answer")
         with file.open("w", encoding="utf-8", newline="") as opened:
             opened.writelines(llava_lines((row for batch in batches for row in batch), _image_roots(run)))
-        return f"{counts['ok']} conversations"
+        return counted(counts["ok"], "conversation")
     check_columns(schema, run, to)
     if to == "fiftyone":
         return write_fiftyone(batches, folder)

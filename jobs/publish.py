@@ -6,6 +6,7 @@ import logging
 from datetime import UTC, datetime
 from functools import partial
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.output_lock import output_lock
 from vqa_ray.jobs.spec.tools import PublishSpec
@@ -47,4 +48,4 @@ def run(spec: PublishSpec) -> None:
     if done.known:
         logger.info("%s: has the rows of %s in this state already (%s)", target, spec.run, done.version)
     else:
-        logger.info("%d rows of %s → %s, %s", done.rows, spec.run, target, done.version)
+        logger.info("%s of %s → %s, %s", counted(done.rows, "row"), spec.run, target, done.version)

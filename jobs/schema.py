@@ -6,6 +6,7 @@ import json
 
 import typer
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.output_file import check_file
 from vqa_ray.jobs.spec.tools import SchemaSpec
@@ -27,4 +28,4 @@ def run(spec: SchemaSpec) -> None:
         raise RequestError(f"--output {spec.output}: wanted a file named *.json (a JSON Schema) or *.yaml (a taxonomy)")
     check_file("--output", spec.output)
     write_bytes_atomic(spec.output, text.encode())
-    typer.echo(f"{len(schema.fields)} fields → {spec.output}")
+    typer.echo(f"{counted(len(schema.fields), 'field')} → {spec.output}")

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError
 from vqa_ray.images.fetch import ImageFetcher
 from vqa_ray.jobs.runtime.progress import announce_when_slow
@@ -36,8 +37,8 @@ def excluded_images(spec: InstructSpec) -> frozenset[int]:
         if not known:
             raise RequestError(f"--exclude-images {redacted_uri(uri)}: none of its {len(found)} rows has an image")
         if len(known) < len(found):
-            missing = len(found) - len(known)
-            logger.warning("--exclude-images %s: %d images cannot be read, and exclude nothing", uri, missing)
+            missing = counted(len(found) - len(known), "image")
+            logger.warning("--exclude-images %s: nothing is excluded by %s that cannot be read", uri, missing)
         keys.update(known)
     return frozenset(keys)
 

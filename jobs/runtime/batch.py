@@ -10,6 +10,7 @@ import ray
 from ray.data import DataContext, Dataset
 from ray.data.exceptions import ExecutionTimeoutError
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
 from vqa_ray.jobs.runtime.cluster.failures import failed_run
@@ -91,11 +92,11 @@ def write_requests(job: Job, work: Attempt) -> RunResult:
                 what = f"--batch-file {spec.batch_file}: not all requests are written; begin anew in a new directory"
                 raise failed_run(error, what) from error
     for code, count in failed.items():
-        logger.warning("%d rows have no request: %s; they become error rows with the results", count, code)
+        logger.warning("no request for %s: %s; error rows come with the results", counted(count, "row"), code)
     logger.info(
-        "%d requests in %d files → %s; send them, then give what comes back to the same command with --batch-results "
+        "%s in %s → %s; send them, then give what comes back to the same command with --batch-results "
         "in the place of --batch-file",
-        *(files.requests, files.files, spec.batch_file),
+        *(counted(files.requests, "request"), counted(files.files, "file"), spec.batch_file),
     )
     return RunResult(spec.output)
 

@@ -1,4 +1,4 @@
-"""The specs of the commands beside the jobs: `browse`, `calibrate`, `catalog`, `export`, `models` and `publish`."""
+"""The specs of the commands beside the jobs: of tables, pages, models and schemas."""
 
 from __future__ import annotations
 
