@@ -142,7 +142,7 @@ def _rows_per_block(batch_size: int) -> int:
     if batch_size <= _DECODED_ROWS:
         return batch_size * math.ceil(_LEAST_DECODED_ROWS / batch_size)
     parts = (rows for rows in range(1, batch_size + 1) if batch_size % rows == 0)
-    return min(parts, key=lambda rows: abs(math.log(rows / _DECODED_ROWS)))
+    return min((abs(math.log(rows / _DECODED_ROWS)), rows) for rows in parts)[1]
 
 
 def minimum_resources(plan: ResourcePlan) -> dict[str, float]:
