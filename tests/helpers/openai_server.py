@@ -71,6 +71,8 @@ class OpenaiServer:
                 return _error(404, f"The model {body['model']} does not exist.")
             case "400":
                 return _error(400, "This model's maximum context length is 12 tokens")
+            case "filtered request":
+                return _error(400, "The prompt was filtered", code="content_filter")
             case "no logprobs" if "logprobs" in body:
                 return _error(400, "logprobs are not supported by this model")
             case "cut":
@@ -114,8 +116,8 @@ class OpenaiServer:
         return content | ({"usage": usage} if self.has_usage else {})
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.json_response({"error": {"message": message, "code": None}}, status=status, headers=headers)
+def _error(status: int, message: str, headers: dict[str, str] | None = None, code: str | None = None) -> web.Response:
+    return web.json_response({"error": {"message": message, "code": code}}, status=status, headers=headers)
 
 
 async def _end(runner: web.AppRunner) -> None:

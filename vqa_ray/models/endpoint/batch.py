@@ -16,7 +16,7 @@ from typing import Any
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.models.endpoint.budget import Budget
-from vqa_ray.models.endpoint.completion import Completion, UnusableResponseError, error_message, parse
+from vqa_ray.models.endpoint.completion import Completion, UnusableResponseError, error_message, is_refusal, parse
 from vqa_ray.models.endpoint.question import Question
 from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.storage.store_errors import refused
@@ -115,8 +115,8 @@ class BatchResults:
         if _status(line) != 200:
             code, message = error_message(body)
             reason = " ".join(filter(None, (f"HTTP {_status(line)}" if _status(line) else "", code, message)))
-            refused = code in ("content_filter", "content_policy_violation")
-            return RowError(ErrorCode.ENDPOINT_REFUSED if refused else ErrorCode.ENDPOINT_FAILED, f"batch: {reason}")
+            kind = ErrorCode.ENDPOINT_REFUSED if is_refusal(code) else ErrorCode.ENDPOINT_FAILED
+            return RowError(kind, f"batch: {reason}")
         try:
             completion = parse(body)
         except UnusableResponseError as error:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import vqa_ray
 from vqa_ray.errors import ErrorCode, RequestError, RowError, one_line
 from vqa_ray.models.endpoint import broken_connection
-from vqa_ray.models.endpoint.completion import Completion, UnusableResponseError, error_message, parse
+from vqa_ray.models.endpoint.completion import Completion, UnusableResponseError, error_message, is_refusal, parse
 from vqa_ray.models.endpoint.meter import Gate
 from vqa_ray.models.endpoint.options import KEY, EndpointOptions
 from vqa_ray.models.endpoint.question import Question
@@ -221,7 +221,7 @@ class Client:
             if pause > _LONGEST_RETRY_AFTER_S:
                 raise RowError(ErrorCode.ENDPOINT_FAILED, f"{reason}; the endpoint wants {pause:.0f} s of pause")
             return reason, pause
-        if code in ("content_filter", "content_policy_violation"):
+        if is_refusal(code):
             raise RowError(ErrorCode.ENDPOINT_REFUSED, reason)
         if status == 400 and self._drop(sent, message):
             return reason, 0.0

@@ -13,6 +13,7 @@ from vqa_ray.errors import one_line
 from vqa_ray.types import FinishReason, Usage
 
 _FILTERED = "content_filter"
+_REFUSALS = (_FILTERED, "content_policy_violation")
 # Shorter ids are not unique: Ollama draws `chatcmpl-NNN` below 999, Text Generation Inference sends "".
 _ID_CHARACTERS = 20
 # Of one request; a larger number is none.
@@ -121,6 +122,11 @@ def _usage(usage: Mapping[str, Any]) -> Usage | None:
 
 def _is_count(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS
+
+
+def is_refusal(code: str) -> bool:
+    """Whether an error of this code, see `error_message`, is about what was asked or answered and comes every time."""
+    return code in _REFUSALS
 
 
 def error_message(data: bytes) -> tuple[str, str]:

@@ -76,8 +76,8 @@ def test_results_become_the_rows_of_any_other_run(tmp_path: Path) -> None:
     assert [row["cost"] for row in rows[:3]] == [pytest.approx(13e-6)] * 3
 
 
-def _failed(request: Result) -> list[Result]:
-    body = {"error": {"message": "too long", "code": "context_length_exceeded"}}
+def _failed(request: Result, code: str = "context_length_exceeded") -> list[Result]:
+    body = {"error": {"message": "not possible", "code": code}}
     return [{"custom_id": request["custom_id"], "response": {"status_code": 400, "body": body}, "error": None}]
 
 
@@ -90,7 +90,12 @@ def _expired(request: Result) -> list[Result]:
     ("lines", "code", "message"),
     [
         (lambda request: [], "endpoint_failed", "the batch has no result for request abc123-1-"),
-        (_failed, "endpoint_failed", "batch: HTTP 400 context_length_exceeded too long"),
+        (_failed, "endpoint_failed", "batch: HTTP 400 context_length_exceeded not possible"),
+        (
+            partial(_failed, code="content_policy_violation"),
+            "endpoint_refused",
+            "batch: HTTP 400 content_policy_violation not possible",
+        ),
         (_expired, "endpoint_failed", "batch: batch_expired not within 24h"),
         (lambda request: [*_expired(request), completion(request)], None, None),
         (lambda request: [completion(request)] * 2, None, None),

@@ -185,19 +185,21 @@ def test_a_failed_row_is_typed_and_the_others_are_asked_once() -> None:
         return asked(body)
 
     def fault(number: int) -> str | None:
-        return {"bad": "refusal", "filtered": "filter", "long": "400"}.get(asked(server.bodies[number]))
+        faults = {"bad": "refusal", "filtered": "filter", "long": "400", "forbidden": "filtered request"}
+        return faults.get(asked(server.bodies[number]))
 
     with serving(text=text, fault=fault) as server:
-        words = ["a", "bad", "c", "filtered", "e", "long", "g", "h"]
+        words = ["a", "bad", "c", "filtered", "e", "long", "g", "forbidden"]
         stage = AnswerStage(AnswerConfig(options_of(server), 1))
         rows = stage(decoded([{"questions": [word]} for word in words])).to_pylist()
     assert [row["error_code"] for row in rows] == [
         *(None, "endpoint_refused", None, "endpoint_refused"),
-        *(None, "endpoint_failed", None, None),
+        *(None, "endpoint_failed", None, "endpoint_refused"),
     ]
-    assert [row["answer"] for row in rows if row["error_code"] is None] == ["a", "c", "e", "g", "h"]
+    assert [row["answer"] for row in rows if row["error_code"] is None] == ["a", "c", "e", "g"]
     assert rows[1]["error_message"] == "I can't help."
     assert rows[5]["error_message"] == "HTTP 400: This model's maximum context length is 12 tokens"
+    assert rows[7]["error_message"] == "HTTP 400: The prompt was filtered"
     assert len(server.bodies) == len(words)
 
 
