@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from transformers import AutoConfig
 
 from tests.helpers.tiny_chat import QUESTIONS, random_images, save_tiny_chat
 from vqa_ray.errors import RequestError
+from vqa_ray.models.chat import kept_answers
 from vqa_ray.models.chat.kept_answers import KeptAnswers
 from vqa_ray.models.chat.model import ChatModel
 from vqa_ray.models.chat.processor import ChatProcessor
@@ -285,6 +287,27 @@ def test_prompts_beside_a_refused_one_are_answered_once() -> None:
     assert results == {0: "A", 1: "B", 3: "A", 4: "C"}
     assert failures[2].message == "ValueError: refused"
     assert Counter(each for each in sent if each != "bad") == {"a": 2, "b": 1, "c": 1}, "twice in the first call"
+
+
+def test_calls_that_fail_in_several_threads_do_not_meet_in_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_answers, "_MOST", 3)
+    kept = KeptAnswers()
+
+    def call(numbers: Sequence[int]) -> list[int | BaseException]:
+        return [ValueError("refused") if number == 0 else number for number in numbers]
+
+    def fail(thread: int) -> None:
+        for _ in range(400):
+            with pytest.raises(ValueError, match="refused"):
+                kept.ask([f"bad {thread}", *range(8)], call)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(fail, range(8)))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_many_following_tokens_are_asked_for_in_parts() -> None:
