@@ -91,6 +91,19 @@ class ClosedObject:
         return FilledObject(values, {name: score for name, (_, score) in filled.items()}, text, warning)
 
 
+def field_question(field: Field, parent: str = "") -> str:
+    """Return the question of an enumeration, or that of an array about each of its choices, with a placeholder.
+
+    Args:
+        field: with choices, or with items that have them.
+        parent: the words for the object that it belongs to; empty for the whole.
+    """
+    if field.item:
+        return field.description if PLACEHOLDER in field.description else f"is it {PLACEHOLDER}?"
+    of = f" of the {parent}" if parent else ""
+    return field.description or f"what is the {field.name.replace('_', ' ')}{of}?"
+
+
 def _all_fields(fields: Sequence[Field]) -> Iterator[Field]:
     for field in fields:
         yield field
@@ -103,12 +116,10 @@ def _questions(field: Field, parent: str) -> Iterator[ClosedQuestion]:
         for each in field.fields:
             yield from _questions(each, name)
     elif field.item:
-        asked = field.description if PLACEHOLDER in field.description else f"is it {PLACEHOLDER}?"
         for phrase in _phrases(field.item):
-            yield ClosedQuestion(asked.replace(PLACEHOLDER, phrase), YES_NO)
+            yield ClosedQuestion(field_question(field).replace(PLACEHOLDER, phrase), YES_NO)
     elif field.choices:
-        of = f" of the {parent}" if parent else ""
-        yield ClosedQuestion(field.description or f"what is the {name}{of}?", tuple(_phrases(field)))
+        yield ClosedQuestion(field_question(field, parent), tuple(_phrases(field)))
     else:
         yield ClosedQuestion(field.description or f"is it {name}?", YES_NO)
 

@@ -9,10 +9,11 @@ import yaml
 from pydantic import ValidationError
 
 from vqa_ray.errors import RequestError, one_line
+from vqa_ray.structured.closed import field_question
 from vqa_ray.structured.field import Field
 from vqa_ray.structured.object_schema import ObjectSchema
 from vqa_ray.structured.parse import parse_schema
-from vqa_ray.taxonomy.attribute import DEFAULT_THRESHOLD, PLACEHOLDER, Attribute
+from vqa_ray.taxonomy.attribute import DEFAULT_THRESHOLD, Attribute
 from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
@@ -85,13 +86,10 @@ def _attribute(field: Field, where: str) -> Attribute:
             f"{where}: field {field.name!r}: an attribute of a taxonomy is a required enum of texts, or an array of one"
         )
     choices = {str(choice): closed.phrases.get(choice, str(choice)) for choice in closed.choices}
-    asked = field.description
-    if field.item and PLACEHOLDER not in asked:
-        asked = f"is it {PLACEHOLDER}?"
     return Attribute.model_validate(
         {
             "name": field.name,
-            "question": asked or f"what is the {field.name.replace('_', ' ')}?",
+            "question": field_question(field),
             "choices": choices,
             "multi": field.item is not None,
             "mode": "yes_no" if field.item else "choices",

@@ -20,9 +20,9 @@ from vqa_ray.models.chat.template_limit import time_limit
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.types import Image, ImageOrImages, Turn
 
-# Values per token whose names do not say so.
 # For two prompts, which take a millisecond.
 _TEMPLATE_S = 10
+# Values per token whose names do not say so.
 _PER_TOKEN = ("cross_attention_mask", "image_embeds_position_mask")
 
 

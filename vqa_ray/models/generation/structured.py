@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 
 from vqa_ray.errors import ErrorCode, RequestError, RowError, one_line
 from vqa_ray.models.generation.decoding import Decoding
-from vqa_ray.models.layers.device import send
+from vqa_ray.models.layers.device import send, send_indices
 from vqa_ray.structured.grammar import grammar_of, llguidance
 from vqa_ray.types import FinishReason, WrittenObject
 
@@ -82,11 +82,11 @@ class SchemaWriter:
         self._choose(held, logits)
         while going := [place for place, row in enumerate(held) if not row.done]:
             if drops_rows and len(going) < len(held) * _LIVE_SHARE.get(device.type, 1.0):
-                decoding = decoding.select(send(torch.tensor(going), device))
+                decoding = decoding.select(send_indices(going, device))
                 held = [held[place] for place in going]
             count = min(len(row.waiting) for row in held if not row.done)
-            fed = torch.tensor([row.feed(count) for row in held])
-            logits = decoding.decode(send(fed, device))[:, -1]
+            fed = send_indices([row.feed(count) for row in held], device)
+            logits = decoding.decode(fed)[:, -1]
             self._choose(held, logits)
         return [
             written_object(self._tokenizer, row.tokens, row.log_probabilities, row.finish_reason, warning)
@@ -102,7 +102,7 @@ class SchemaWriter:
         bits = torch.zeros(len(places), size, dtype=torch.int32)
         matchers = [(rows[place].matcher, number) for number, place in enumerate(places)]
         self._executor.unsafe_compute_mask_ptr(matchers, bits.data_ptr(), size * 4, len(places))
-        asked = logits if len(places) == len(rows) else logits[send(torch.tensor(places), logits.device)]
+        asked = logits if len(places) == len(rows) else logits[send_indices(places, logits.device)]
         masked = asked.float() + self._bias(send(bits, logits.device), logits.shape[1])
         # On CPUs, a selection by booleans and a logsumexp over infinities take several times as long.
         best, token = masked.log_softmax(dim=-1).max(dim=-1)
