@@ -5,6 +5,7 @@
     │   └── ModelLoadError    a checkpoint that is missing, incomplete, unsafe or of an unknown family
     ├── RowError          one row cannot be answered: becomes a status row, or stands in the place of a result
     │   └── StoreFailure      an image was not fetched, for which its store may be to blame and not the row
+    ├── DriftError        two runs lie further apart than `--max-drift`: exit code 3
     ├── SubmittedJobError a job on a cluster ended otherwise than well: the exit code of its command
     └── RunError          the run itself failed: exit code 1
         ├── TooManyErrors     so many rows failed that the run was stopped: exit code 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from vqa_ray import errors
 from vqa_ray.errors import one_line
 
 
@@ -21,3 +22,11 @@ from vqa_ray.errors import one_line
 def test_one_line_is_plain_text(text: str, line: str) -> None:
     assert one_line(text) == line
     assert one_line("x" * 20, 10) == "x" * 9 + "…"
+
+
+def test_the_docstring_draws_every_exception() -> None:
+    tree = [line for line in (errors.__doc__ or "").splitlines() if line.startswith("    ")]
+    classes = [each for each in vars(errors).values() if isinstance(each, type)]
+    defined = [each.__name__ for each in classes if issubclass(each, Exception)]
+    drawn = [word for line in tree for word in line.split() if word in defined]
+    assert sorted(drawn) == sorted(defined)

@@ -86,12 +86,9 @@ class GenerativeModel(VqaModel, Protocol):
         """Answer as `VqaModel.answer` does; an answer of no words is the empty string, with its score.
 
         Args:
-            images: see `VqaModel.answer`. Where `Family.takes_several`, a question may be about
-                several images.
-            questions: see `VqaModel.answer`. Where `Family.takes_several`, a question may be about
-                several images.
-            top_k: see `VqaModel.answer`. Where `Family.takes_several`, a question may be about
-                several images.
+            images: see `VqaModel`. Where `Family.takes_several`, a question may be about several images.
+            questions: see `VqaModel.answer`.
+            top_k: the most answers of a question.
             contexts: per image, per question, the turns before it, oldest first; None for none. The oldest are dropped
                 until the rest fits the model, which the answer's `warning` tells.
         """
@@ -120,7 +117,7 @@ class StructuredModel(Protocol):
         Args:
             images: see `GenerativeModel.answer`.
             prompts: what to write about each image, as many as images.
-            schema: JSON Schema of an object; see `vqa_ray.structured.schema.ObjectSchema.wire`.
+            schema: JSON Schema of an object; see `vqa_ray.structured.object_schema.ObjectSchema.wire`.
 
         Raises:
             RowError: of the first image that no object was written about.

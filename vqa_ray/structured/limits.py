@@ -74,7 +74,7 @@ def _check_pattern(pattern: object) -> None:
 
 
 def _matches(pattern: str, value: str) -> bool:
-    """Search for a pattern; one that tries too many ways to match, as `(a+)+$` does, is not found."""
+    """Search for a pattern; one that tries too many ways to match, as `(a|aa)+$` does, is not found."""
     try:
         return regex.search(pattern, value, timeout=_PATTERN_S) is not None
     except TimeoutError:
