@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from vqa_ray.errors import RowError
+from vqa_ray.structured import limits
 from vqa_ray.structured.filled import read_object
 from vqa_ray.structured.grammar import check_grammar
 from vqa_ray.structured.object_schema import ObjectSchema
@@ -133,7 +134,6 @@ def test_what_an_endpoint_may_write_instead_is_an_error(text: str, message: str)
     [
         ({"enum": ["a"]}, '"b"'),
         ({"type": "string", "pattern": "^a$"}, '"b"'),
-        # Tries 2 to the power of 40 ways before it knows.
         ({"type": "string", "pattern": "^(a+)+$"}, f'"{"a" * 40}!"'),
         ({"type": "string", "maxLength": 1}, '"bb"'),
         ({"type": "string"}, r'"\ud800"'),
@@ -147,6 +147,13 @@ def test_what_an_endpoint_may_write_instead_is_an_error(text: str, message: str)
 def test_a_value_that_is_not_valid_is_an_error(part: dict[str, Any], value: str) -> None:
     with pytest.raises(RowError, match="schema_violated"):
         read_object(schema(a=part), plain(f'{{"a": {value}}}'))
+
+
+def test_a_pattern_that_does_not_end_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are Fibonacci's 61st number of ways to cut sixty letters into ones and pairs."""
+    monkeypatch.setattr(limits, "_PATTERN_S", 0.05)
+    with pytest.raises(RowError, match=r"schema_violated: a: .* does not keep to pattern"):
+        read_object(schema(a={"type": "string", "pattern": "^(a|aa)+$"}), plain(f'{{"a": "{"a" * 60}!"}}'))
 
 
 def test_a_number_larger_than_its_column_is_an_error() -> None:

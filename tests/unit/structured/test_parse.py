@@ -40,6 +40,12 @@ def of(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
+def doubling(levels: int) -> dict[str, Any]:
+    """A schema of which each level names the next one twice."""
+    inner = {f"L{n}": of(a={"$ref": f"#/$defs/L{n + 1}"}, b={"$ref": f"#/$defs/L{n + 1}"}) for n in range(levels)}
+    return of(a={"$ref": "#/$defs/L0"}) | {"$defs": inner | {f"L{levels}": {"type": "string"}}}
+
+
 def test_fields_become_typed_columns_with_scores_of_their_shape() -> None:
     form = parse_schema(PRODUCT, "product.json").form
     size, parts = pa.struct([("width", pa.float64()), ("unit", pa.string())]), pa.struct([("name", pa.string())])
@@ -110,6 +116,7 @@ def test_hostile_schemas_are_taken(seed: int) -> None:
             "#/$defs/Name",
         ),
         (of(a={"$ref": "#/$defs/B"}), "s.json: field 'a': $ref '#/$defs/B' names nothing in the schema"),
+        (doubling(14), "s.json: has more than 10000 parts"),
         (
             of(status={"type": "string"}),
             "s.json: field 'status': the output has a column 'status' of its own; rename the field",

@@ -10,6 +10,8 @@ import pytest
 
 from tests.helpers.openai_server import serving
 from tests.unit.stages.test_answer import decoded
+from vqa_ray.errors import RowError
+from vqa_ray.models.endpoint import client
 from vqa_ray.models.endpoint.client import Client
 from vqa_ray.models.endpoint.completion import UnusableResponseError, error_message, parse
 from vqa_ray.models.endpoint.model import EndpointModel
@@ -73,6 +75,15 @@ def test_half_of_a_surrogate_pair_is_a_replacement_character() -> None:
         (row,) = AnswerStage(AnswerConfig(options, 1))(decoded([{}])).to_pylist()
     assert (row["status"], row["answer"]) == ("ok", "a \ufffd cup")
     assert error_message(json.dumps({"error": {"message": "\ud83d"}}).encode()) == ("", "\ufffd")
+
+
+def test_an_answer_without_end_is_not_held_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "_MAX_RESPONSE_BYTES", 2**17)
+    with serving(text=lambda request: "a" * 2**18) as server:
+        options = EndpointOptions(server.url)
+        model = EndpointModel(Client(options, NAME, attempts=1), "tiny", GenerationConfig(), options)
+        with pytest.raises(RowError, match=r"endpoint_failed: more than 131072 bytes \(attempts: 1\)"):
+            model.answer([IMAGE], [["a?"]], 1)
 
 
 @pytest.mark.parametrize("id_", ["", "chatcmpl-417"])
