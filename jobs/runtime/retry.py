@@ -56,7 +56,7 @@ def retry_failed(job: Job, retry: Retry, fence: Fence) -> RunResult:
     if number > 2:
         delete_directory(directory.later(number - 1).parts)
     attempt = directory.later(number)
-    keys = _keys(directory, attempt, job, record, retry)
+    keys = _keys(directory, attempt, record, retry)
     if not len(keys):
         logger.info("%s: %s", directory.output, retry.nothing_message())
         return summary.log_summary(before, directory.output, job.spec.max_error_fraction)
@@ -96,9 +96,7 @@ def require_finished(job: Job) -> tuple[RunRecord, dict[str, Any]]:
     return record, finished
 
 
-def _keys(
-    directory: RunDirectory, attempt: RunDirectory, job: Job, record: RunRecord, retry: Retry
-) -> npt.NDArray[np.int64]:
+def _keys(directory: RunDirectory, attempt: RunDirectory, record: RunRecord, retry: Retry) -> npt.NDArray[np.int64]:
     """Give the keys of an attempt: those it began with, or the rows that have failed by now; see `failed_rows`."""
     under_way = RunRecord.read(attempt.record)
     if under_way is not None:

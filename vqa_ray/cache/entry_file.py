@@ -49,11 +49,6 @@ class EntryFile:
         self.first = as_keys([each.min for each in statistics])
         self.last = as_keys([each.max for each in statistics])
 
-    @property
-    def rows(self) -> int:
-        """The number of its entries."""
-        return int(self._metadata.num_rows)
-
     def groups_of(self, keys: KeyArray) -> list[tuple[int, slice]]:
         """Return the row groups that may hold one of these keys, which are sorted, and which keys those are."""
         low, high = np.searchsorted(keys, self.first, "left"), np.searchsorted(keys, self.last, "right")
