@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import pyarrow as pa
 from pyarrow import parquet as pq
@@ -24,13 +25,9 @@ def read_columns(uri: str, columns: Iterable[str] | None = None) -> pa.Table:
     Raises:
         RequestError: the file is damaged.
     """
-    with open_rows(uri) as source:
-        try:
-            file = pq.ParquetFile(source)
-            wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
-            return file.read(wanted)
-        except pa.ArrowInvalid as error:
-            raise RequestError(f"{uri}: is damaged: {one_line(error, 120)}") from error
+    with _parquet(uri) as file:
+        wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
+        return file.read(wanted)
 
 
 def open_rows(uri: str) -> pa.NativeFile:
@@ -50,7 +47,19 @@ def open_rows(uri: str) -> pa.NativeFile:
 
 
 def row_count(uri: str) -> int:
-    """Count the rows of a part file, from its footer."""
-    filesystem, path = filesystem_for(uri)
-    with filesystem.open_input_file(path) as source:
-        return int(pq.ParquetFile(source).metadata.num_rows)
+    """Count the rows of a part file, from its footer; see `open_rows` for where it is.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    with _parquet(uri) as file:
+        return int(file.metadata.num_rows)
+
+
+@contextmanager
+def _parquet(uri: str) -> Iterator[pq.ParquetFile]:
+    with open_rows(uri) as source:
+        try:
+            yield pq.ParquetFile(source)
+        except pa.ArrowInvalid as error:
+            raise RequestError(f"{uri}: is damaged: {one_line(error, 120)}") from error

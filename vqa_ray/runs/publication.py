@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import RequestError, one_line
 from vqa_ray.runs.private_names import PRIVATE_SUFFIX
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.delete import delete, delete_directory
@@ -44,15 +44,19 @@ class Publication:
         """Return the journal at `uri`; None where no update is being published.
 
         Raises:
-            RequestError: it is of another format.
+            RequestError: it is of another format, or damaged.
         """
         try:
             content = json.loads(read_bytes(uri))
+            if content["format"] != FORMAT:
+                raise RequestError(f"{uri}: format {content['format']!r} of another version; this one reads {FORMAT}")
+            return cls(content["attempt"], tuple((target, prepared) for target, prepared in content["files"]))
         except FileNotFoundError:
             return None
-        if content["format"] != FORMAT:
-            raise RequestError(f"{uri}: format {content['format']!r} of another version; this one reads {FORMAT}")
-        return cls(content["attempt"], tuple((target, prepared) for target, prepared in content["files"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise RequestError(
+                f"{uri}: is damaged: {one_line(error)}; it names the files of an update that was being published"
+            ) from error
 
     def commit(self, uri: str) -> None:
         """Write the journal: from here on, the update holds."""

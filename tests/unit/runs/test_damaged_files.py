@@ -10,7 +10,8 @@ import pytest
 
 from vqa_ray.errors import RequestError
 from vqa_ray.runs import manifest
-from vqa_ray.runs.part_files import read_columns
+from vqa_ray.runs.part_files import read_columns, row_count
+from vqa_ray.runs.publication import Publication
 
 
 @pytest.mark.parametrize("content", ["{", "", "[1]", "null", "\x00\x01"])
@@ -24,5 +25,15 @@ def test_a_part_file_cut_short_is_named(tmp_path: Path) -> None:
     path = tmp_path / "part-0.parquet"
     pq.write_table(pa.table({"row_id": list(range(1000))}), path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(RequestError, match=r"part-0\.parquet: is damaged"):
-        read_columns(str(path))
+    for read in (read_columns, row_count):
+        with pytest.raises(RequestError, match=r"part-0\.parquet: is damaged"):
+            read(str(path))
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "", "[1]", "null", '{"format": 1}', '{"format": 1, "attempt": "a", "files": [1]}']
+)
+def test_a_damaged_journal_of_an_update_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "publication.json").write_text(content)
+    with pytest.raises(RequestError, match=r"publication\.json: is damaged: .*an update"):
+        Publication.read(str(tmp_path / "publication.json"))

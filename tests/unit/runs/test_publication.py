@@ -9,9 +9,9 @@ import pytest
 
 from vqa_ray.errors import RequestError
 from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.runs.part_files import read_columns
+from vqa_ray.runs.part_files import read_columns, row_count
 from vqa_ray.runs.publication import Publication
-from vqa_ray.storage.atomic import write_table_atomic
+from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
 
 ATTEMPT = "_vqa_ray/attempt-2"
 
@@ -27,7 +27,11 @@ def prepared(tmp_path: Path) -> tuple[RunDirectory, Publication]:
         write_table_atomic(f"{tmp_path}/part-{name}.parquet", table(value))
     for name, value in (("b", 20), ("c", 3)):
         write_table_atomic(f"{directory.later(2).prepared}/part-{name}.pq", table(value))
-    pairs = tuple((f"part-{name}.parquet", f"{ATTEMPT}/_prepared/part-{name}.pq") for name in "bc")
+    write_table_atomic(f"{directory.later(2).prepared}/commit-b.pq", table(21))
+    write_bytes_atomic(f"{directory.later(2).prepared}/README.md", b"after")
+    targets = {"part-b.pq": "part-b.parquet", "part-c.pq": "part-c.parquet", "README.md": "README.md"}
+    targets["commit-b.pq"] = "_vqa_ray/checkpoint/b.pq"
+    pairs = tuple((target, f"{ATTEMPT}/_prepared/{name}") for name, target in targets.items())
     return directory, Publication(ATTEMPT, pairs)
 
 
@@ -47,6 +51,9 @@ def test_readers_see_the_state_before_or_after(prepared: tuple[RunDirectory, Pub
     publication.close(directory.publication, directory.output)
     assert values(directory) == [1, 20, 3]
     assert [read_columns(entry.uri)["value"][0].as_py() for entry in late] == [1, 20, 3]
+    assert [row_count(entry.uri) for entry in late] == [1, 1, 1]
+    assert Path(directory.output, "README.md").read_text() == "after"
+    assert Path(directory.output, "_vqa_ray/checkpoint/b.pq").exists()
     assert not Path(directory.output, ATTEMPT).exists()
 
 
