@@ -64,6 +64,7 @@ def test_an_attempt_that_has_ended_is_followed_by_the_next() -> None:
     cluster = FakeCluster()
     cluster.add(None, "RUNNING")
     cluster.add("raysubmit_of_somebody", "RUNNING")
+    cluster.add(f"{base_id('answer', ['s3://bucket/answers'])}-4", "RUNNING", "another")
     for number, status in enumerate(("FAILED", "STOPPED", "SUCCEEDED"), 1):
         assert submit(cluster, BASE, REQUEST) == (f"{BASE}-{number}", True)
         cluster.jobs[-1].status = JobStatus(status)

@@ -16,6 +16,7 @@ from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.commands import COMMANDS
 from vqa_ray.jobs.spec.images import TagSpec
 from vqa_ray.jobs.spec.tools import PublishSpec
+from vqa_ray.jobs.submit import package
 from vqa_ray.jobs.submit.local_paths import files_to_send
 from vqa_ray.jobs.submit.package import runtime_environment
 
@@ -45,6 +46,16 @@ def test_small_files_below_the_directory_are_sent_along() -> None:
     assert sent("--tags", "listing-check") == []
     environment = runtime_environment(None, "installed", [], found, Path("scratch"))
     assert (Path(environment["working_dir"]) / "conf" / "tags.yaml").read_text() == "attributes: {}"
+
+
+def test_what_cannot_be_sent_along_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write("tags.yaml", "attributes: {}")
+    environment = write("r.yaml", "working_dir: s3://bucket/code.zip")
+    with pytest.raises(RequestError, match=r"r\.yaml: working_dir: does not go with relative files .*tags\.yaml"):
+        runtime_environment(environment, "installed", [], [file], Path("scratch"))
+    monkeypatch.setattr(package, "_MAX_FILES_BYTES", 10)
+    with pytest.raises(RequestError, match=r"tags\.yaml: 0 MB to send along, at most 0 MB"):
+        runtime_environment(None, "installed", [], [file], Path("scratch"))
 
 
 def test_absolute_paths_are_left_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:

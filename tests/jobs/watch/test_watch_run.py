@@ -71,6 +71,8 @@ def test_a_run_under_way(run: RunDirectory) -> None:
     assert "rows 59 (of 1,000), rows/s 1.0" in text
     assert "left 15 min 41 s" in text
     assert "image_missing: 1, such as no file" in text
+    replace(progress(), total=50).write(run.progress)
+    assert read_state(run.output, NOW).share == 1, "rows that are repeated after a fault count twice"
 
 
 def test_the_process_of_another_machine_falls_silent(run: RunDirectory) -> None:
@@ -128,12 +130,16 @@ def test_a_finished_run_and_its_update(run: RunDirectory) -> None:
     assert NOW < 1_800_001_800
     assert (state.status, state.rows, state.share) == (Status.FINISHED, 100, 1.0)
     assert "took 1 min 00 s" in live_text(state)
+    claim(run, started="2027-01-15T08:00:00Z")
+    assert read_state(run.output, NOW).status == Status.FINISHED, "its process is about to give its claim up"
     claim(run, started="2027-01-15T08:31:00Z", beat_at=1_800_001_861.0)
     state = read_state(run.output, 1_800_001_862.0)
     assert (state.status, state.is_over) == (Status.STARTING, False), "an update, whose progress is not there yet"
     claim(run, beat_at=1_800_002_010.0)
     replace(progress(), attempt=2, started=1_800_002_000.0, updated=1_800_002_010.0).write(run.progress)
     assert read_state(run.output, 1_800_002_011.0).status == Status.RUNNING
+    dead = read_state(run.output, 1_800_002_011.0 + SILENCE_S)
+    assert (dead.status, dead.is_over) == (Status.GONE, True), "the update died, though the run before it is whole"
     manifest.write(run.manifest, finished | {"findings": ["2 rows are missing"]})
     claim(run, released=True)
     progress(end="").write(run.progress)

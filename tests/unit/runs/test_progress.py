@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,8 @@ def test_the_rate_is_that_of_the_last_minutes() -> None:
     state = progress(rows=1210, total=2210, history=slow_start)
     assert state.rows_per_s == 10
     assert state.seconds_left == 100
+    assert replace(state, total=None, total_estimate=3210).seconds_left == 200
+    assert replace(state, total_estimate=3210).seconds_left == 100
     assert progress(rows=5).seconds_left is None
 
 

@@ -30,6 +30,13 @@ def test_each_row_has_at_most_one_partner_and_none_is_lost(before: list, now: li
     assert len(taken) == sum(shared.values())
 
 
+def test_of_rows_with_one_id_the_first_is_paired_with_the_first() -> None:
+    before = [KnownRow(key, 7, ("a",)) for key in range(3)]
+    now = [KnownRow(100, 7, ("a",)), KnownRow(101, 7, ("b",))]
+    found = match(before, now)
+    assert (found.same.tolist(), found.changed.tolist(), found.gone.tolist()) == ([[0, 100]], [[1, 101]], [2])
+
+
 def output_row(**more: object) -> pa.Table:
     row = {"source_key": 1, "row_id": 5, "image_id": "i", "image_uri": "s3://b/i.jpg", "status": "ok", "attempt": 1}
     full = {**row, "question": "what?", "question_index": 0, **more}
