@@ -11,7 +11,6 @@ from tests.helpers.coloured import NAMES, picture
 from tests.jobs.commands import manifest, rows, run_here
 from vqa_ray.models.fake.model import HANG
 
-
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 
