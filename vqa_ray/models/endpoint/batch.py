@@ -22,7 +22,6 @@ from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.storage.store_errors import refused
 
 _PATH = "/v1/chat/completions"
-_WAITS = RowError(ErrorCode.ENDPOINT_FAILED, "the request is written for a batch")
 
 
 @dataclass(slots=True)
@@ -65,7 +64,8 @@ class BatchRequests:
         """Add the requests to those of the row."""
         row = _ROW.get()
         row.requests |= {_name(row, question): question.body for question in questions}
-        return [_WAITS] * len(questions)
+        # New ones each time: an error that is raised holds the images of its frames.
+        return [RowError(ErrorCode.ENDPOINT_FAILED, "the request is written for a batch") for _ in questions]
 
     def close(self) -> None:
         """Do nothing."""

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.unit.stages.test_answer import decoded
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import RequestError, RowError
 from vqa_ray.jobs.runtime.batch import RequestFiles
-from vqa_ray.models.endpoint.batch import check_results
+from vqa_ray.models.endpoint.batch import BatchRequests, check_results, row_of_batch
 from vqa_ray.models.endpoint.budget import Budget
+from vqa_ray.models.endpoint.messages import one_of
+from vqa_ray.models.endpoint.model import EndpointModel
 from vqa_ray.models.endpoint.options import EndpointOptions
+from vqa_ray.models.endpoint.question import Question
+from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.stages.answer import AnswerConfig, AnswerStage
 from vqa_ray.stages.questions import one_row_per_question
@@ -67,6 +75,26 @@ def test_each_row_has_requests_under_its_own_name() -> None:
     assert {(each["method"], each["url"]) for each in found} == {("POST", "/v1/chat/completions")}
     assert found[0]["body"]["messages"][0]["content"][0]["image_url"]["url"].startswith("data:image/jpeg;base64,")
     assert found == requests()
+
+
+def test_rows_that_wait_for_their_results_keep_no_images() -> None:
+    options = EndpointOptions("http://localhost")
+    model = EndpointModel(BatchRequests(), "tiny", GenerationConfig(), options)
+    image = np.zeros((2, 2, 3), np.uint8)
+    kept = weakref.ref(image)
+    with row_of_batch(RUN, 0), contextlib.suppress(RowError):
+        model.answer([image], [["a?"]], 1)
+    del image
+    gc.collect()
+    assert kept() is None
+
+
+def test_the_same_words_held_to_a_schema_are_another_request() -> None:
+    free = Question({"messages": [{"role": "user", "content": "a?"}]}, 1, 1)
+    held = Question({**free.body, "response_format": one_of(("yes", "no"))}, 1, 1)
+    with row_of_batch(RUN, 0) as row:
+        BatchRequests().ask([free, held, free])
+    assert list(row.requests.values()) == [free.body, held.body]
 
 
 def test_results_become_the_rows_of_any_other_run(tmp_path: Path) -> None:
