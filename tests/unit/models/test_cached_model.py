@@ -88,6 +88,10 @@ def test_a_second_process_asks_nothing_and_loads_nothing(uri: str) -> None:
             model.caption([RED, BLUE], None),
             model.caption([RED], "a photo of"),
             model.fill([RED, BLUE], ["x", "y"], {"type": "object"}),
+            # Each differs from one above in what is asked for alone.
+            model.answer([RED], [["what colour?"]], 1),
+            model.score([RED], [["what colour?"]], [[COLOURS[:2]]]),
+            model.fill([RED], ["x"], {"type": "array"}),
         ]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -58,7 +58,9 @@ def test_a_pydantic_model_is_a_schema(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "shop_models.py").write_text(MODELS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delitem(sys.modules, "shop_models", raising=False)
+    paths = list(sys.path)
     schema = load_schema("shop_models:Product")
+    assert sys.path == paths
     assert schema.description == "What is sold."
     assert [(field.name, field.kind, field.choices, field.may_be_null) for field in schema.fields] == [
         ("colour", "string", ("red", "blue"), False),

@@ -75,6 +75,15 @@ def test_a_model_is_held_to_all_fields_with_null_for_those_that_may_be_left_out(
     assert wire["properties"]["colour"] == {"type": "string", "enum": ["red", "blue"], "description": "main colour"}
 
 
+def test_numbers_without_a_bound_get_one_of_few_digits() -> None:
+    schema = of(a={"type": "integer"}, b={"type": "number", "exclusiveMinimum": 0}, c={"type": "integer", "maximum": 9})
+    assert parse_schema(schema, "s.json").wire["properties"] == {
+        "a": {"type": "integer", "minimum": -(10**15), "maximum": 10**15},
+        "b": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e15},
+        "c": {"type": "integer", "minimum": -(10**15), "maximum": 9},
+    }
+
+
 def test_the_prompt_names_every_field() -> None:
     assert object_prompt(parse_schema(PRODUCT, "product.json")).splitlines() == [
         "The product.",

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,11 +18,13 @@ from tests.unit.stages.test_answer import decoded
 from vqa_ray.errors import RequestError, RowError
 from vqa_ray.models.endpoint.budget import Budget
 from vqa_ray.models.endpoint.client import Client
+from vqa_ray.models.endpoint.completion import Completion
 from vqa_ray.models.endpoint.family import ENDPOINT
 from vqa_ray.models.endpoint.meter import Meter
 from vqa_ray.models.endpoint.model import UNSCORED, EndpointModel
 from vqa_ray.models.endpoint.options import EndpointOptions, checked_base_url
 from vqa_ray.models.endpoint.probe import require_answer
+from vqa_ray.models.endpoint.question import Question
 from vqa_ray.models.endpoint.rate_limit import RateLimit
 from vqa_ray.models.generation.config import GenerationConfig
 from vqa_ray.models.load import ModelOptions
@@ -133,6 +135,40 @@ def test_an_answer_outside_the_choices_is_asked_again_held_to_them() -> None:
         assert schema["properties"]["choice"]["enum"] == ["yes", "no"]
     with serving() as server, pytest.raises(RowError, match="endpoint_failed: the model answered 'it is red', none of"):
         model_of(server).score([IMAGE], [["a dog?"]], [[("yes", "no")]])
+
+
+class Told:
+    """A client that tells one answer."""
+
+    def __init__(self, completion: Completion) -> None:
+        self._completion = completion
+
+    def ask(self, questions: Sequence[Question]) -> list[Completion | RowError]:
+        return [self._completion] * len(questions)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("tokens", "is_scored"),
+    [
+        ((b'{"a":', b"1}"), True),
+        ((b'{"a":', b"1}", b"<|im_end|>"), True),
+        ((b'{"a":', b"1"), False),
+        ((b'{"b":', b"1}"), False),
+        ((), False),
+    ],
+)
+def test_an_object_is_scored_by_the_tokens_that_spell_it(tokens: tuple[bytes, ...], is_scored: bool) -> None:
+    """Behind it, some servers list the token that closes it; others list none, or other words."""
+    given = tuple(-0.1 * place for place, _ in enumerate(tokens)) or None
+    completion = Completion(None, '{"a":1}\n', "stop", tokens, given, {}, None)
+    model = EndpointModel(Told(completion), "tiny", GenerationConfig(), EndpointOptions("http://localhost"))
+    (written,) = model.fill([IMAGE], ["a?"], {})
+    assert (written.text, written.warning) == ('{"a":1}', None if is_scored else UNSCORED)
+    assert written.tokens == ((b'{"a":', b"1}") if is_scored else ())
+    assert written.log_probabilities == ((0.0, -0.1) if is_scored else None)
 
 
 FAULTS = ("429", "500", "cut", "wrong json", "wrong id")
