@@ -21,7 +21,7 @@ from vqa_ray.types import WrittenObject
 Scores: TypeAlias = Any
 
 _DECODER = json.JSONDecoder()
-_SPACE = " \t\n\r"
+_SPACE = (" ", "\t", "\n", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ class _Reader:
         return value, start
 
     def _peek(self) -> str:
-        while self._text[self._place : self._place + 1] in (*_SPACE,):
+        while self._text[self._place : self._place + 1] in _SPACE:
             self._place += 1
         return self._text[self._place : self._place + 1]
 

@@ -119,7 +119,7 @@ class VllmEngine:
         stops: Sequence[int],
         penalty: float,
         schema: Mapping[str, Any] | None = None,
-    ) -> list[Any]:
+    ) -> list[Continuation]:
         """Continue prompts with their likeliest tokens.
 
         Args:
@@ -128,9 +128,6 @@ class VllmEngine:
             stops: ids that end a text.
             penalty: the checkpoint's repetition penalty, 1 for none.
             schema: JSON Schema of the objects to write; None for free text.
-
-        Returns:
-            A `Continuation` for each prompt.
         """
 
         def request(prompt: VllmPrompt, begun: asyncio.Event) -> Awaitable[Continuation]:

@@ -9,7 +9,8 @@ from vqa_ray.models.checkpoint.file_selection import ADAPTER_CONFIG, ADAPTER_WEI
 from vqa_ray.models.checkpoint.json_files import read_json
 from vqa_ray.models.checkpoint.weight_files import find_weights, safetensors_shapes
 
-_PREFIX = "base_model.model."
+# Of the names in an adapter, before those in its base model.
+PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
@@ -28,7 +29,7 @@ def lora_shapes(adapter: Path) -> dict[str, tuple[int, int, int]]:
             other = shapes.get(layer + _B, (0, 0))
             if len(other) != 2 or other[1] != shape[0]:
                 raise ModelLoadError(f"adapter {adapter}: {layer}: its parts have the ranks {shape[0]} and {other[-1]}")
-            found[layer.removeprefix(_PREFIX)] = (other[0], shape[0], shape[1])
+            found[layer.removeprefix(PREFIX)] = (other[0], shape[0], shape[1])
     return found
 
 

@@ -8,17 +8,16 @@ from typing import Any
 
 from vqa_ray.errors import ModelLoadError, one_line
 from vqa_ray.models.checkpoint.adapter import require_peft
+from vqa_ray.models.checkpoint.adapter_fit import PREFIX
 from vqa_ray.models.checkpoint.file_selection import ADAPTER_WEIGHTS
 from vqa_ray.models.checkpoint.weight_files import safetensors_shapes
-
-_PREFIX = "base_model.model."
 
 
 def replaced_weights(adapter: Path) -> frozenset[str]:
     """Return the weights that an adapter brings whole (peft's `modules_to_save`), by their names in the base model."""
     file = adapter / ADAPTER_WEIGHTS[0]
     names = safetensors_shapes(file) if file.is_file() else _pickled_names(adapter / ADAPTER_WEIGHTS[1])
-    return frozenset(name.removeprefix(_PREFIX) for name in names if ".lora_" not in name)
+    return frozenset(name.removeprefix(PREFIX) for name in names if ".lora_" not in name)
 
 
 def merge_adapter(model: Any, adapter: Path, label: str) -> Any:
