@@ -16,8 +16,11 @@ IMAGE_MARKER = "<image>"
 
 _LEADING = re.compile(rf"(?:\s*+{IMAGE_MARKER})*+")
 
-CONVERSATION = pa.field("conversation", pa.list_(pa.struct([("role", pa.string()), ("text", pa.string())])))
-"""The texts of a conversation in order; a system prompt is the first of them, with the role `system`."""
+CONVERSATION = pa.field("read:conversation", pa.list_(pa.struct([("role", pa.string()), ("text", pa.string())])))
+"""The texts of a conversation in order; a system prompt is the first of them, with the role `system`.
+
+A column of READ and DECODED tables, under a name that no column of an input has.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ _OF_TASK = (
     # As the teacher wrote it, also where nothing came of it.
     pa.field("reply", pa.string()),
     # Null for a row in error.
-    CONVERSATION,
+    pa.field("conversation", CONVERSATION.type),
     schema.FINISH_REASON,
 )
 # The same for all rows of a run.

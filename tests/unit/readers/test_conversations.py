@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from vqa_ray.conversation.conversation import Conversation, Turn, cells_of, conversation_of, tidy
+from vqa_ray.conversation.conversation import CONVERSATION, Conversation, Turn, cells_of, conversation_of, tidy
 from vqa_ray.errors import RequestError
 from vqa_ray.readers import InputConfig, read_shard
 from vqa_ray.readers.conversations import open_conversations
@@ -39,7 +39,7 @@ def written(path: Path, *rows: object) -> Path:
 
 
 def said(row: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(cell["role"], cell["text"]) for cell in row["conversation"]]
+    return [(cell["role"], cell["text"]) for cell in row[CONVERSATION.name]]
 
 
 def shown(row: dict[str, Any]) -> list[str]:
@@ -118,7 +118,7 @@ def test_what_is_no_conversation_is_a_typed_row(
     assert found[1]["error_code"] == code
     assert message in found[1]["error_message"]
     assert found[1]["error_message"].startswith("a.jsonl line 2: ")
-    assert found[1]["conversation"] is None
+    assert found[1][CONVERSATION.name] is None
     assert found[1]["image_uri"] in (None, f"{tmp_path}/a.jpg")
 
 

@@ -14,14 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from tests.helpers.hostile_rows import GOOD, HOSTILE, SLOW, TEXTS, check, through_all_stages
+from tests.helpers.hostile_rows import ANSWER, GOOD, HOSTILE, SLOW, TEXTS, check, through_all_stages
 from tests.helpers.pictures import encoded, photo
 from vqa_ray.errors import RequestError
 from vqa_ray.images.fetch import ImageFetcher
+from vqa_ray.models.fake.sizes import FakeTransform
 from vqa_ray.readers import InputConfig, open_source, read_shard
 from vqa_ray.readers.image_join.image_table import locations, open_table
 from vqa_ray.readers.image_join.locations import write_locations
 from vqa_ray.stages.crash_journal import CrashJournal
+from vqa_ray.stages.decode import DecodeImages
 from vqa_ray.stages.fetch import FetchImages
 from vqa_ray.stages.join_images import JoinImages
 
@@ -115,6 +117,21 @@ def test_columns_of_any_type(tmp_path: Path, journal: CrashJournal, table: pa.Ta
     if not is_accepted(lambda: open_source(config)):
         return
     through_all_stages(file, table.num_rows, journal, 2**20 + 10, config=config)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["hello", [{"from": "human", "value": "hello"}], [{"role": "user", "text": "hello"}], None],
+)
+def test_a_kept_column_may_be_called_conversation(tmp_path: Path, journal: CrashJournal, cell: Any) -> None:
+    file = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"image": [PNG], "question": ["q"], "conversation": [cell]}), file)
+    config = InputConfig(str(file), keep=("conversation",))
+    through_all_stages(file, 1, journal, config=config)
+    source = open_source(config)
+    (table,) = read_shard(source.for_workers(), source.shards[0])
+    (row,) = ANSWER()(DecodeImages(FakeTransform(), journal=journal)(table)).to_pylist()
+    assert (row["status"], row["conversation"]) == ("ok", cell)
 
 
 @SLOW

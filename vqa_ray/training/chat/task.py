@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from vqa_ray.conversation.conversation import conversation_of
+from vqa_ray.conversation.conversation import CONVERSATION, conversation_of
 from vqa_ray.errors import RowError
 from vqa_ray.images.arrow import shown_images
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -68,7 +68,7 @@ class ChatTask:
     def _render(self, table: pa.Table) -> tuple[dict[int, ChatRow], list[SkippedRow]]:
         """Return the rows that can be learnt from by `source_key`, and the others."""
         rows, failed = dict[int, ChatRow](), list[SkippedRow]()
-        keys, talks = table["source_key"].to_pylist(), table["conversation"].to_pylist()
+        keys, talks = table["source_key"].to_pylist(), table[CONVERSATION.name].to_pylist()
         for key, talk, images in zip(keys, talks, shown_images(table), strict=True):
             try:
                 rows[key] = self._renderer.render(conversation_of(talk), images)
