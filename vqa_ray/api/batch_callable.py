@@ -43,7 +43,8 @@ class Settings(TypedDict, total=False):
         allow_http: fetch http:// and https:// images; refused without.
         limits: the limits of an image: bytes, pixels, sides, frames.
         fast_decode: decode JPEG at a fraction of its size that still covers the model's.
-        base_url, endpoint: of a model `openai:NAME`, see `vqa_ray.load`.
+        base_url, endpoint: of a model `openai:NAME`, see `vqa_ray.load`; its batches also get the columns
+            `prompt_tokens`, `completion_tokens` and `cost`.
     """
 
     columns: Mapping[str, str]

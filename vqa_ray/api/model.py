@@ -39,6 +39,7 @@ from vqa_ray.stages.fill import FillConfig, FillStage
 from vqa_ray.stages.image_metadata import METADATA_COLUMNS
 from vqa_ray.stages.questions import one_row_per_question
 from vqa_ray.stages.tag import TagConfig, TagStage
+from vqa_ray.taxonomy.taxonomy import Taxonomy
 
 _STATUS = [field.name for field in schema.STATUS]
 One: TypeAlias = ImageLike
@@ -61,6 +62,9 @@ class Model(LoadedModel):
         options: the model, and how it is loaded and prompted.
         images: how images are fetched and decoded.
     """
+
+    # The last taxonomy, and the stage that holds the models that it names.
+    _tagging: tuple[Taxonomy, TagStage] | None = None
 
     @overload
     def answer(self, images: One, questions: str, *, top_k: int = ..., errors: OnError = ...) -> Answered: ...
@@ -162,7 +166,10 @@ class Model(LoadedModel):
             RowError: with `errors="raise"`.
         """
         checked = calibrated_taxonomy(taxonomy, None, self._checkpoint)
-        stage = TagStage(TagConfig(self._loaded("score"), checked))
+        known, stage = self._tagging or (None, None)
+        if stage is None or known != checked:
+            stage = TagStage(TagConfig(self._loaded("score"), checked))
+            self._tagging = checked, stage
         attributes = {each.name: each.columns[0] for each in checked.attributes}
 
         def tags(decoded: pa.Table) -> list[Tagged]:

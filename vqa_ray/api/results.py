@@ -76,7 +76,7 @@ class TagResult(_Printed):
     Attributes:
         tags: `attribute:choice` of every choice that reached its threshold.
         values: attribute → its choice or None; of an attribute with `multi: true` the list of its choices.
-        scores: attribute → choice → score, of all choices.
+        scores: attribute → choice → score, of the choices that were asked about.
         warning: a restriction of the result; None without one.
     """
 

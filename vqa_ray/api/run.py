@@ -26,7 +26,7 @@ _TRIES = 5
 
 
 def read_run(uri: str) -> Run:
-    """Open the output of `answer`, `tag`, `caption` or `retrieve`.
+    """Open the output of `answer`, `tag`, `caption`, `retrieve` or `instruct`.
 
     Args:
         uri: the output directory.

@@ -18,6 +18,7 @@ import vqa_ray
 from tests.helpers import tiny_blip
 from vqa_ray import AnswerResult, RequestError, RowError
 from vqa_ray.models.fake.model import FakeModel
+from vqa_ray.models.load import ModelOptions
 
 RED, BLUE = np.full((40, 60, 3), (255, 0, 0), np.uint8), np.full((40, 60, 3), (0, 0, 255), np.uint8)
 COLOUR, DOG = "what colour is it?", "is there a dog?"
@@ -125,6 +126,17 @@ def test_tags_are_those_of_the_taxonomy(fake: vqa_ray.Model, tmp_path: Path) -> 
     file = tmp_path / "tags.yaml"
     file.write_text(f"attributes: [{{name: colour, question: '{COLOUR}', choices: [red, blue]}}]")
     assert fake.tag(RED, str(file)) == red == fake.tag(RED, vqa_ray.Taxonomy.model_validate(TAXONOMY))
+
+
+def test_the_models_of_a_taxonomy_are_loaded_once(fake: vqa_ray.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    load = ModelOptions.load
+    monkeypatch.setattr(ModelOptions, "load", lambda self: loaded.append(self.reference) or load(self))
+    (colour,) = TAXONOMY["attributes"]
+    own = {"attributes": [{**colour, "model": "fake:"}]}
+    assert [fake.tag(each, own).tags for each in (RED, BLUE)] == [("colour:red",), ("colour:blue",)]
+    assert loaded == ["fake:"]
+    assert fake.tag(RED, {"attributes": [{**colour, "name": "shade", "model": "fake:"}]}).tags == ("shade:red",)
 
 
 def test_choices_are_scored_in_their_order(fake: vqa_ray.Model) -> None:
