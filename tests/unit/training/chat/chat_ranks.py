@@ -11,7 +11,6 @@ import torch
 import torch.distributed as dist
 
 from tests.helpers.chat_conversations import pictures, talk
-from tests.helpers.tiny_chat import save_tiny_chat
 from vqa_ray.training.chat.collate import ChatCollator
 from vqa_ray.training.chat.initialise import load_chat
 from vqa_ray.training.chat.lora import prepare
@@ -77,8 +76,3 @@ def together(rank: int, store: Path, directory: Path, images_on: int) -> dict[st
         return gradients(directory, [mine[:4], mine[4:]] if rank == images_on else [mine], ranks=RANKS)
     finally:
         dist.destroy_process_group()
-
-
-def saved(directory: Path) -> Path:
-    """A tiny checkpoint with a projector."""
-    return save_tiny_chat(directory, "qwen2_vl")

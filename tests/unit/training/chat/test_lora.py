@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.helpers.chat_conversations import TRAINED_FAMILIES, pictures, save_trained, talk
+from tests.helpers.chat_conversations import pictures, talk
 from vqa_ray.training.chat.collate import ChatCollator
 from vqa_ray.training.chat.export import merged_weights
 from vqa_ray.training.chat.initialise import load_chat
@@ -22,16 +21,6 @@ from vqa_ray.training.chat.network import ChatNetwork
 from vqa_ray.training.chat.parts import language_model, plain_model
 from vqa_ray.training.chat.rendering import ChatRenderer
 from vqa_ray.training.config import LoraConfig
-
-
-@pytest.fixture(scope="module")
-def directories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return functools.cache(lambda family: save_trained(tmp_path_factory.mktemp(family), family))
-
-
-@pytest.fixture(scope="module", params=TRAINED_FAMILIES)
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def trained(model: Any) -> set[str]:

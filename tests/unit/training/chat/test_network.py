@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -15,10 +14,8 @@ import torch
 
 from tests.helpers.chat_conversations import (
     QUESTION_FAMILIES,
-    TRAINED_FAMILIES,
     Inference,
     mixed_talks,
-    save_trained,
     talk,
 )
 from tests.helpers.simulated_cuda import SimulatedCuda
@@ -42,16 +39,6 @@ ASKED = (
 MEMORISED = ("a red dog", "two cats", "blue", "no", "yes", "green and big", "one", "a small cat on the left")
 # Words that the small vocabularies of the tiny BLIPs hold.
 KNOWN = ("a red dog", "two", "blue", "no", "yes", "a golden retriever", "a photo", "a cat on the left")
-
-
-@pytest.fixture(scope="module")
-def directories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return functools.cache(lambda family: save_trained(tmp_path_factory.mktemp(family), family))
-
-
-@pytest.fixture(scope="module", params=TRAINED_FAMILIES)
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @torch.no_grad()
@@ -93,11 +80,6 @@ def assert_close(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) ->
     for name, gradient in wanted.items():
         scale = max(1.0, float(np.abs(gradient).max()))
         assert np.abs(found[name] - gradient).max() / scale < 1e-5, name
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return chat_ranks.saved(tmp_path_factory.mktemp("ranks"))
 
 
 @pytest.fixture(scope="module")

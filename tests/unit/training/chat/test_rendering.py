@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import shutil
@@ -20,7 +19,6 @@ from tests.helpers.chat_conversations import (
     Inference,
     mixed_talks,
     pictures,
-    save_trained,
     talk,
 )
 from tests.helpers.tiny_chat import FAMILIES, save_tiny_chat
@@ -36,16 +34,6 @@ from vqa_ray.training.chat.row import IGNORED, ChatRow
 from vqa_ray.types import Image
 
 MIXED = 50
-
-
-@pytest.fixture(scope="module")
-def directories(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return functools.cache(lambda family: save_trained(tmp_path_factory.mktemp(family), family))
-
-
-@pytest.fixture(scope="module", params=TRAINED_FAMILIES)
-def family(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def learnt(row: ChatRow) -> list[list[int]]:

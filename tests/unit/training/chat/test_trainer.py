@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.chat_conversations import save_trained
 from tests.unit.training.chat import chat_ranks
 from vqa_ray.training.chat.collate import ChatCollator
 from vqa_ray.training.chat.initialise import load_chat
@@ -18,11 +17,6 @@ from vqa_ray.training.chat.network import ChatNetwork
 from vqa_ray.training.chat.row import ChatRow
 from vqa_ray.training.chat.trainer import ChatTrainer
 from vqa_ray.training.config import LoraConfig, OptimizerConfig
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_trained(tmp_path_factory.mktemp("chat"), "qwen2_vl")
 
 
 @pytest.fixture(scope="module")
