@@ -63,6 +63,3 @@ def _plain(kind: pa.DataType, column: str, label: str) -> pa.DataType:
     if kind in _SIGNED:
         return _SIGNED[kind]
     raise RequestError(f"{label}: column {column} is of type {kind}, which the table formats lack")
-
-
-__all__ = ["as_plain", "plain_schema"]

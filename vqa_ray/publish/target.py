@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from vqa_ray.errors import RequestError
 from vqa_ray.storage.filesystem import exists, list_files
-from vqa_ray.storage.lake_storage import location
+from vqa_ray.storage.lake_storage import location, missing_package
 
 KINDS = ("iceberg", "delta", "lance", "parquet")
-_PACKAGES = {"iceberg": ("pyiceberg", "iceberg"), "delta": ("deltalake", "delta"), "lance": ("lance", "index")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,6 @@ def parse_target(text: str) -> Target:
         raise RequestError(f"--to {text}: names no table")
     if kind == "iceberg" and (address.count(".") < 2 or not all(address.split("."))):
         raise RequestError(f"--to {text}: expected iceberg:CATALOG.NAMESPACE.TABLE")
-    if kind in _PACKAGES and find_spec(_PACKAGES[kind][0]) is None:
-        package, extra = _PACKAGES[kind]
-        raise RequestError(f"--to {text}: needs {package}, which is not installed: pip install 'vqa-ray[{extra}]'")
+    if missing := missing_package(kind):
+        raise RequestError(f"--to {text}: {missing}")
     return Target(kind, address)

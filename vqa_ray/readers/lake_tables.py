@@ -8,7 +8,6 @@ and Iceberg are Parquet; of Lance, the fragments stand for files.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -16,10 +15,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.readers.lance_fragments import fragments, open_version
 from vqa_ray.readers.source import request_error
 from vqa_ray.storage.filesystem import FileEntry
-from vqa_ray.storage.lake_storage import TABLE, location, patiently, storage_options
-
-# Kind → its package, and the extra that brings it.
-_PACKAGES = {"delta": ("deltalake", "delta"), "iceberg": ("pyiceberg", "iceberg"), "lance": ("lance", "index")}
+from vqa_ray.storage.lake_storage import TABLE, location, missing_package, patiently, storage_options
 
 
 class LakeTable(NamedTuple):
@@ -65,9 +61,8 @@ def table_files(table: LakeTable) -> TableFiles:
         RequestError: the table cannot be opened, or more than a list of files is needed to read it; the message says
             what to do.
     """
-    package, extra = _PACKAGES[table.kind]
-    if find_spec(package) is None:
-        raise request_error(f"{table.uri}: needs {package}, which is not installed: pip install 'vqa-ray[{extra}]'")
+    if missing := missing_package(table.kind):
+        raise request_error(f"{table.uri}: {missing}")
     try:
         found = patiently(lambda: _LISTED[table.kind](table), table.uri, table.address)
     except RequestError:

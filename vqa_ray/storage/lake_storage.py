@@ -1,4 +1,4 @@
-"""Where Delta and Lance find a table: their own names for places and for the settings of S3."""
+"""Tables of Delta, Iceberg and Lance: how they are named, what they need, and where the first and the last find one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import TypeVar
 
 from vqa_ray.errors import one_line
@@ -18,10 +19,20 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 # Kind, address and version of a table as `--input` names it.
 TABLE = re.compile(r"(delta|iceberg|lance):(?!//)(.+?)(?:@(\d+))?", re.DOTALL)
+# Kind → its package, and the extra that brings it.
+_PACKAGES = {"delta": ("deltalake", "delta"), "iceberg": ("pyiceberg", "iceberg"), "lance": ("lance", "index")}
 _PAUSES_S = (1, 2, 4, 8)
 # What the client of Delta and Lance calls any failure of a store but a missing object; what Delta calls a log that it
 # cannot read, and Lance a range of a file, where it came short.
 _FAILED = re.compile(r"Generic \w+ error|Kernel error|LanceError\(IO\)")
+
+
+def missing_package(kind: str) -> str | None:
+    """Return what a kind of table lacks on this machine, and how to install it; None where it lacks nothing."""
+    package, extra = _PACKAGES.get(kind, (None, None))
+    if package is None or find_spec(package) is not None:
+        return None
+    return f"needs {package}, which is not installed: pip install 'vqa-ray[{extra}]'"
 
 
 def location(uri: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from vqa_ray.errors import RequestError
+from vqa_ray.publish.target import parse_target
+from vqa_ray.readers.lake_tables import parse_table, table_files
+from vqa_ray.storage import lake_storage
 from vqa_ray.storage.lake_storage import patiently
 
 
@@ -63,3 +66,18 @@ def test_what_no_store_is_to_blame_for_is_raised_at_once(uri: str, error: Except
     with pytest.raises(type(error)):
         patiently(work, "t", uri, sleep=lambda _: pytest.fail("it waits"))
     assert work.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "needs"), [("delta:/t", "deltalake"), ("iceberg:c.n.t", "pyiceberg"), ("lance:/t", "lance")]
+)
+def test_a_package_that_is_missing_is_named(name: str, needs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lake_storage, "find_spec", lambda _: None)
+    told = rf"{name}: needs {needs}, which is not installed: pip install 'vqa-ray\["
+    with pytest.raises(RequestError, match=f"--to {told}"):
+        parse_target(name)
+    table = parse_table(name)
+    assert table is not None
+    with pytest.raises(RequestError, match=told):
+        table_files(table)
+    assert parse_target("parquet:/t").kind == "parquet"
