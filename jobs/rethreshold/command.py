@@ -23,7 +23,7 @@ from vqa_ray.runs import manifest
 from vqa_ray.runs.completeness import unexpected_keys
 from vqa_ray.runs.counts import count_rows, keys_of_parts
 from vqa_ray.runs.directory import CARD, FOR_DATASETS, RunDirectory, require_directory
-from vqa_ray.runs.part_files import read_columns
+from vqa_ray.runs.part_files import read_columns, read_schema
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.rethreshold import KEPT_SCORES, Rethreshold, changed_tags
 from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
@@ -48,7 +48,7 @@ def run(spec: RethresholdSpec) -> RunResult:
     parts = [entry.uri for entry in RunDirectory(spec.rethreshold).part_files()]
     where = spec.tags or f"the taxonomy of {spec.rethreshold}"
     try:
-        retag = Rethreshold(taxonomy, read_columns(parts[0]).slice(0, 0).schema)
+        retag = Rethreshold(taxonomy, read_schema(parts[0]))
     except RequestError as error:
         raise RequestError(f"--rethreshold {spec.rethreshold}: {error}") from error
     # A run has the scores of the same choices in all of its rows.

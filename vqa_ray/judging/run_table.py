@@ -9,13 +9,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import parquet
 
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import RequestError
 from vqa_ray.judging.side import SIDE, prediction_schema
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.runs.part_files import open_rows, row_count
+from vqa_ray.runs.part_files import open_parquet, read_schema, row_count
 from vqa_ray.runs.question_rows import question_rows
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import STATUS_GONE, STATUS_OK
@@ -86,16 +85,12 @@ class RunTable:
 
     def tables(self, task: int) -> Iterator[pa.Table]:
         """Yield the rows of a file."""
-        with open_rows(self.parts[task]) as source:
-            try:
-                file = parquet.ParquetFile(source)
-                names = [*_own_columns(file.schema_arrow), *self.columns]
-                for batch in file.iter_batches(_ROWS, columns=names):
-                    table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
-                    table = table.filter(pc.not_equal(table["status"], STATUS_GONE))
-                    yield self._labels(table) if self.kind == "labels" else self._single(table)
-            except pa.ArrowInvalid as error:
-                raise RequestError(f"{self.parts[task]}: is damaged: {one_line(error, 120)}") from error
+        with open_parquet(self.parts[task]) as file:
+            names = [*_own_columns(file.schema_arrow), *self.columns]
+            for batch in file.iter_batches(_ROWS, columns=names):
+                table = pa.Table.from_batches([batch]).replace_schema_metadata(None)
+                table = table.filter(pc.not_equal(table["status"], STATUS_GONE))
+                yield self._labels(table) if self.kind == "labels" else self._single(table)
 
     def _single(self, table: pa.Table) -> pa.Table:
         _, answer, score = _JOBS[self.job]
@@ -162,8 +157,7 @@ def open_run(uri: str) -> RunTable | None:
     rows = sum(map(row_count, parts)) - int(done.get("gone", 0))
     if not rows:
         raise RequestError(f"--predictions {uri}: the run has no rows")
-    with open_rows(parts[0]) as source:
-        schema = parquet.ParquetFile(source).schema_arrow
+    schema = read_schema(parts[0])
     names = schema.names
     kept = tuple(schema)[max(names.index(name) for name in _LAST if name in names) + 1 :]
     attributes = tuple(name for name in names if record.job == "tag" and f"{name}_score" in names)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import parquet as pq
 
 from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError, one_line
@@ -16,10 +14,10 @@ from vqa_ray.publish.table_types import as_plain, plain_schema
 from vqa_ray.publish.target import Target
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory, require_directory
-from vqa_ray.runs.part_files import open_rows
+from vqa_ray.runs.part_files import open_parquet, read_schema
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import STATUS_GONE
-from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.storage.store_errors import refused
 
 # The name of the key under which a table remembers a publication.
 KEY = "vqa_ray.publication"
@@ -89,8 +87,7 @@ class Publication:
     def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         wanted = [name for name in schema.names if name != RUN_ID]
         for uri in self.uris:
-            with _readable(uri), open_rows(uri) as source:
-                file = pq.ParquetFile(source)
+            with refused(f"{uri}: cannot be read"), open_parquet(uri) as file:
                 there = [name for name in wanted if name in file.schema_arrow.names]
                 for batch in file.iter_batches(_ROWS, columns=[*there, *(["status"] if "status" not in there else [])]):
                     kept = batch.filter(pc.not_equal(batch["status"], STATUS_GONE))
@@ -103,7 +100,10 @@ class Publication:
             if field.name == RUN_ID:
                 arrays.append(pa.repeat(pa.scalar(self.run_id, field.type), batch.num_rows))
             elif field.name in batch.schema.names:
-                arrays.append(as_plain(batch[field.name], field.type))
+                try:
+                    arrays.append(as_plain(batch[field.name], field.type))
+                except pa.ArrowInvalid as error:
+                    raise RequestError(f"{self.label}: column {field.name}: {one_line(error, 120)}") from error
             else:
                 arrays.append(pa.nulls(batch.num_rows, field.type))
         return pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -182,18 +182,7 @@ def would_double(target: Target, publication: Publication) -> RequestError:
 def _schema(uris: Sequence[str]) -> pa.Schema:
     fields: dict[str, pa.Field] = {}
     for uri in uris:
-        with _readable(uri), open_rows(uri) as source:
-            for field in pq.ParquetFile(source).schema_arrow:
+        with refused(f"{uri}: cannot be read"):
+            for field in read_schema(uri):
                 fields.setdefault(field.name, field)
     return pa.schema(list(fields.values()))
-
-
-@contextmanager
-def _readable(uri: str) -> Iterator[None]:
-    """Make a file of rows that cannot be read a refused request."""
-    try:
-        yield
-    except pa.ArrowInvalid as error:
-        raise RequestError(f"{uri}: is damaged: {one_line(error, 120)}") from error
-    except store_failures() as error:
-        raise RequestError(f"{uri}: cannot be read: {store_reason(error)}") from error

@@ -13,7 +13,7 @@ from vqa_ray.report.chosen_rows import ChosenRows, choose_rows
 from vqa_ray.report.gallery import DEFAULT_CARDS, Fact, Header, write_gallery
 from vqa_ray.report.row_cards import CardMaker, Tag, name_of_job, tag_attributes
 from vqa_ray.report.row_pictures import RowPicture, row_pictures
-from vqa_ray.runs.part_files import read_columns
+from vqa_ray.runs.part_files import read_schema
 
 _MOST_LINES = 16
 _MOST_TAGS = 40
@@ -55,7 +55,7 @@ def write_run_gallery(
     """
     chosen = choose_rows(parts, limit, best_first=job == "retrieve")
     pictures = row_pictures([rows[0] for rows in chosen.images], source, fetcher)
-    form = read_columns(parts[0]).schema
+    form = read_schema(parts[0])
     maker = CardMaker(job, form.names, tag_attributes(form))
     counts = (("images", chosen.total), ("failed", chosen.failed), ("gone from the input", chosen.gone))
     facts = tuple(Fact(name, f"{count:,}") for name, count in counts if count or name == "images")

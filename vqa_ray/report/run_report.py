@@ -20,7 +20,7 @@ from vqa_ray.report.run_notes import run_notes
 from vqa_ray.report.run_tally import EDGES, RunTally, Unsure, tally_run
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.runs.part_files import read_columns
+from vqa_ray.runs.part_files import read_schema
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.uri import name_of, redacted_uri
 
@@ -164,7 +164,7 @@ def _unsure_cards(parts: Sequence[str], unsure: Sequence[Unsure], pictures: Inpu
 def _all_over(job: str, parts: Sequence[str], pictures: InputPictures) -> Section:
     best = job == "retrieve"
     chosen = choose_rows(parts, _OTHER_CARDS, best_first=best)
-    form = read_columns(parts[0]).schema
+    form = read_schema(parts[0])
     maker = CardMaker(job, form.names, tag_attributes(form))
     shown = pictures.of([rows[0] for rows in chosen.images])
     about = "The best matches, and some rows that failed." if best else "Rows at even distances, and some that failed."

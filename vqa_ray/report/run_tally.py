@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from vqa_ray.report.given_answers import given_answers
 from vqa_ray.report.plots import Floats
 from vqa_ray.report.row_cards import title_of
-from vqa_ray.runs.part_files import read_columns
+from vqa_ray.runs.part_files import read_columns, read_schema
 from vqa_ray.schema import STATUS_GONE, STATUS_OK
 
 BINS = 40
@@ -78,7 +78,7 @@ def tally_run(job: str, parts: Sequence[str], unsure: int) -> RunTally:
         parts: their URIs, at least one.
         unsure: answers with low scores to keep.
     """
-    names = [name for name in read_columns(parts[0]).schema.names if name not in _LARGE]
+    names = [name for name in read_schema(parts[0]).names if name not in _LARGE]
     total = RunTally()
     for uri in parts:
         table = read_columns(uri, names)

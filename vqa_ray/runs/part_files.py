@@ -25,7 +25,7 @@ def read_columns(uri: str, columns: Iterable[str] | None = None) -> pa.Table:
     Raises:
         RequestError: the file is damaged.
     """
-    with _parquet(uri) as file:
+    with open_parquet(uri) as file:
         wanted = None if columns is None else [name for name in columns if name in file.schema_arrow.names]
         return file.read(wanted)
 
@@ -46,20 +46,35 @@ def open_rows(uri: str) -> pa.NativeFile:
     return filesystem.open_input_file(path)
 
 
-def row_count(uri: str) -> int:
-    """Count the rows of a part file, from its footer; see `open_rows` for where it is.
+@contextmanager
+def open_parquet(uri: str) -> Iterator[pq.ParquetFile]:
+    """Open a part file for reading; see `open_rows` for where it is.
 
     Raises:
-        RequestError: the file is damaged.
+        RequestError: the file is damaged, which may turn out in the block.
     """
-    with _parquet(uri) as file:
-        return int(file.metadata.num_rows)
-
-
-@contextmanager
-def _parquet(uri: str) -> Iterator[pq.ParquetFile]:
     with open_rows(uri) as source:
         try:
             yield pq.ParquetFile(source)
         except pa.ArrowInvalid as error:
             raise RequestError(f"{uri}: is damaged: {one_line(error, 120)}") from error
+
+
+def read_schema(uri: str) -> pa.Schema:
+    """Read the columns of a part file, from its footer.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    with open_parquet(uri) as file:
+        return file.schema_arrow
+
+
+def row_count(uri: str) -> int:
+    """Count the rows of a part file, from its footer.
+
+    Raises:
+        RequestError: the file is damaged.
+    """
+    with open_parquet(uri) as file:
+        return int(file.metadata.num_rows)

@@ -189,6 +189,14 @@ def test_types_that_some_formats_lack(tmp_path: Path, kind: str) -> None:
     }
 
 
+def test_a_number_that_no_format_holds_is_no_damage(tmp_path: Path) -> None:
+    form = schema.ANSWER.append(pa.field("huge", pa.uint64()))
+    run = finished_run(tmp_path / "run", [{**answers("a")[0], "huge": 2**63}], form=form)
+    with pytest.raises(RequestError, match=r"run: column huge: Integer value 9223372036854775808 not in range"):
+        published(run, "parquet", tmp_path)
+    assert not list((tmp_path / "parquet").glob("*"))
+
+
 def test_rows_of_one_key_are_refused(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run", [*answers("a"), *answers("b")])
     with pytest.raises(RequestError, match=r"1 rows .* have the key of another row; name other columns with --by"):
