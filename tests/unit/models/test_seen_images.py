@@ -42,9 +42,12 @@ def test_other_families_count_patches_and_endpoints_nothing(tmp_path: Path) -> N
     side = vilt.config["patch_size"]
     seen = describe_seen(vilt, {((4 * side, 6 * side), (480, 720)): 1})
     assert seen["tokens"]["median"] == 24
-    endpoint = describe_seen(Checkpoint.open("openai:gpt"), {((300, 200), (3000, 2000)): 3, ((30, 20), (30, 20)): 1})
+    endpoint = describe_seen(
+        Checkpoint.open("openai:gpt"),
+        {((300, 200), (3000, 2000)): 3, ((300, 200), (500, 300)): 1, ((30, 20), (30, 20)): 1},
+    )
     assert endpoint["tokens"] == {"min": None, "median": None, "max": None}
-    told = "200 x 300 of 2000 x 3000, 75% at less than a quarter of their area (median of 4)"
+    told = "200 x 300 of 2000 x 3000, 60% at less than a quarter of their area (median of 5)"
     assert seen_line(endpoint) == f"  images as {endpoint['family']} sees them: {told}"
 
 

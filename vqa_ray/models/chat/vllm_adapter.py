@@ -27,7 +27,7 @@ def check_adapter(checkpoint: Checkpoint, label: str) -> None:
     adapter = None if checkpoint.path is None else adapter_of(checkpoint.path)
     if adapter is None:
         return
-    layers = lora_shapes(adapter)
+    layers = lora_shapes(adapter, label)
     outside = next((layer for layer in layers if not any(part in layer for part in _LANGUAGE)), None)
     instead = "use --engine transformers, or merge the adapter into its base"
     if outside is not None:
@@ -46,5 +46,5 @@ def adapter_options(adapter: Path | None) -> Mapping[str, Any]:
     """Return the options of an engine that applies an adapter; none without one."""
     if adapter is None:
         return {}
-    rank = max((rank for _, rank, _ in lora_shapes(adapter).values()), default=_RANKS[-1])
+    rank = max((rank for _, rank, _ in lora_shapes(adapter, f"adapter {adapter}").values()), default=_RANKS[-1])
     return {"enable_lora": True, "max_loras": 1, "max_lora_rank": next(each for each in _RANKS if each >= rank)}

@@ -14,8 +14,12 @@ PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
 
 
-def lora_shapes(adapter: Path) -> dict[str, tuple[int, int, int]]:
+def lora_shapes(adapter: Path, label: str) -> dict[str, tuple[int, int, int]]:
     """Map each layer that an adapter changes to (outputs, rank, inputs); empty for a pickle.
+
+    Args:
+        adapter: its directory.
+        label: what messages begin with.
 
     Raises:
         ModelLoadError: the two parts of a layer do not fit each other.
@@ -25,11 +29,13 @@ def lora_shapes(adapter: Path) -> dict[str, tuple[int, int, int]]:
     found = {}
     for name, shape in shapes.items():
         if name.endswith(_A) and len(shape) == 2:
-            layer = name.removesuffix(_A)
-            other = shapes.get(layer + _B, (0, 0))
+            other = shapes.get(name.removesuffix(_A) + _B, (0, 0))
+            layer = name.removeprefix(PREFIX).removesuffix(_A)
             if len(other) != 2 or other[1] != shape[0]:
-                raise ModelLoadError(f"adapter {adapter}: {layer}: its parts have the ranks {shape[0]} and {other[-1]}")
-            found[layer.removeprefix(PREFIX)] = (other[0], shape[0], shape[1])
+                raise ModelLoadError(
+                    f"{label}: the parts of its adapter for {layer} have the ranks {shape[0]} and {other[-1]}"
+                )
+            found[layer] = (other[0], shape[0], shape[1])
     return found
 
 
@@ -44,7 +50,7 @@ def check_fit(adapter: Path, base: Path, label: str) -> None:
     Raises:
         ModelLoadError: the first layer that does not fit, with both shapes.
     """
-    layers = lora_shapes(adapter)
+    layers = lora_shapes(adapter, label)
     config = read_json(adapter, ADAPTER_CONFIG)
     ranks = {config.get("r"), *(config.get("rank_pattern") or {}).values()}
     weights = [file for file in find_weights(base, label).files if file.suffix == ".safetensors"]

@@ -221,8 +221,12 @@ def test_an_adapter_put_on_a_model_is_the_merged_model(tmp_path: Path) -> None:
         (lambda adapter, base: (adapter / "adapter_model.safetensors").unlink(), "an adapter without weights"),
         (lambda adapter, base: _set_rank(adapter, 8), r"adapter_config.json states rank 8, the weights of .* rank 2"),
         (
-            lambda adapter, base: _widen(adapter),
+            lambda adapter, base: _replace(adapter, "lora_A", torch.zeros(2, 48)),
             r"trained on another model: .*q_proj is 32 x 48 there, and 32 x 32",
+        ),
+        (
+            lambda adapter, base: _replace(adapter, "lora_A", torch.zeros(3, 32)),
+            r"the parts of its adapter for model.language_model.layers.0.self_attn.q_proj have the ranks 3 and 2",
         ),
         (lambda adapter, base: _set_rank(adapter, 2, peft_type="IA3"), "of the kind 'IA3'"),
     ],
@@ -262,7 +266,7 @@ def _set_rank(adapter: Path, rank: int, **more: str) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | {"r": rank, **more}))
 
 
-def _widen(adapter: Path) -> None:
+def _replace(adapter: Path, part: str, tensor: torch.Tensor) -> None:
     file = adapter / "adapter_model.safetensors"
-    tensors = {name: torch.zeros(2, 48) if "lora_A" in name else each for name, each in load_file(file).items()}
+    tensors = {name: tensor.clone() if part in name else each for name, each in load_file(file).items()}
     save_file(tensors, file)
