@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor, Repe
 
 from tests.helpers.simulated_cuda import SimulatedCuda
 from vqa_ray.models.generation.decoding import Generated, greedy
-from vqa_ray.models.generation.processed import on_device
+from vqa_ray.models.generation.processed import on_device, processed
 
 EOS, VOCABULARY, LIMIT = 1, 12, 20
 
@@ -91,3 +92,30 @@ def test_ngrams_are_kept_from_repeating_as_by_transformers(size: int) -> None:
         tokens = torch.randint(0, 4, (6, length), generator=generator)
         scores = torch.randn(6, 8, generator=generator)
         assert torch.equal(ours(tokens, scores.clone()), stock(tokens, scores.clone()))
+
+
+class Fixed:
+    """A decoding of two rows with given logits: of the next token, and of one after each of two more."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits, self._more = logits[:, 0], logits[:, 1:]
+
+    def decode(self, tokens: Tensor) -> Tensor:
+        return self._more
+
+    def select(self, rows: Tensor) -> Fixed:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_rows_of_different_length_are_processed_as_each_by_itself(size: int) -> None:
+    config = SimpleNamespace(repetition_penalty=1.2, no_repeat_ngram_size=size)
+    stock = LogitsProcessorList([RepetitionPenaltyLogitsProcessor(1.2), NoRepeatNGramLogitsProcessor(size)])
+    rows, more = [[2, 3, 4, 2, 3, 4, 2, 3], [5, 6]], [[4, 2], [5, 6]]
+    logits = torch.randn(2, 3, VOCABULARY, generator=torch.Generator().manual_seed(size))
+    decoding = processed(Fixed(logits), config, rows)
+    found = torch.cat([decoding.logits[:, None], decoding.decode(torch.tensor(more))], dim=1)
+    for row, given in enumerate(rows):
+        for step in range(3):
+            read = torch.tensor([given + more[row][:step]])
+            assert torch.equal(found[row, step], stock(read, logits[row : row + 1, step].clone())[0])
