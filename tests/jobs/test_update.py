@@ -18,11 +18,12 @@ from tests.helpers.documents import coloured
 from tests.helpers.updates import KilledError, change, digest, seen_by_globs, seen_by_us, tag_here
 from tests.jobs.commands import arguments, manifest, rows
 from tests.jobs.soak import read_output
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import RequestError, RunError
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.runtime import run
 from vqa_ray.jobs.spec.images import TagSpec
 from vqa_ray.readers.changes.snapshot import read_snapshot
+from vqa_ray.runs.apply_update import UpdatedParts
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.delete import delete
@@ -132,6 +133,23 @@ def test_a_missing_directory_stops_the_night(photos: tuple[Path, Path], asked: l
     assert "updates" not in manifest(output) or manifest(output)["updates"] == []
     assert tag_here(source, output, update=True, max_gone=0.15).rows == 20
     assert manifest(output)["gone"] == 3
+
+
+def test_an_update_that_has_lost_a_row_is_not_published(
+    photos: tuple[Path, Path], asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, output = photos
+    tag_here(source, output)
+    before = seen_by_globs(output)
+    (source / "new.jpg").write_bytes(b"new")
+    with monkeypatch.context() as patched:
+        of_update = UpdatedParts.of_update
+        patched.setattr(UpdatedParts, "of_update", lambda self, uri: of_update(self, uri).slice(1))
+        with pytest.raises(RunError, match="the update is not published: "):
+            tag_here(source, output, update=True)
+    assert seen_by_globs(output) == seen_by_us(output) == before
+    tag_here(source, output, update=True)
+    assert seen_by_globs(output) == seen_by_us(output) == truth(source)
 
 
 def test_an_unfinished_run_is_finished_first(
@@ -324,6 +342,26 @@ def test_rows_of_a_changed_table_are_compared(photos: tuple[Path, Path], asked: 
     tag_here(table, output, update=True, **options)
     assert prices(output)[101] == ("ok", 6)
     assert manifest(output)["findings"] == []
+
+
+def test_an_update_of_a_table_that_has_changed_meanwhile_begins_anew(
+    photos: tuple[Path, Path], asked: list[int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    table, output = photos[0].parent / "t", photos[1]
+    table.mkdir()
+    options: dict[str, Any] = {"keep": ["price"], "image_root": str(table.parent)}
+    given = [{"image_uri": f"in/{number:02}.jpg", "row_id": number, "price": number} for number in range(20)]
+    lines(table, given)
+    tag_here(table, output, **options)
+    lines(table, [{**row, "price": -1} for row in given])
+    with pytest.raises(KilledError), updates.killed_at(16, monkeypatch):
+        tag_here(table, output, update=True, **options)
+    assert list((output / "_vqa_ray").glob("attempt-2/**/*.pq")), "rows of the update are written"
+    lines(table, [{**row, "price": -2} for row in given[1:]])
+    tag_here(table, output, update=True, **options)
+    assert "an update was cut short, and q.jsonl has changed since: it begins anew" in caplog.text
+    assert prices(output) == {number: ("ok", -2) if number else ("gone", 0) for number in range(20)}
+    assert len(manifest(output)["updates"]) == 1
 
 
 @pytest.mark.parametrize("began", [True, False])
