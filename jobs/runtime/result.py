@@ -33,7 +33,6 @@ class RunResult:
     def of_manifest(cls, manifest: Mapping[str, Any], output: str, max_error_fraction: float) -> RunResult:
         """Read the result of a run from its manifest."""
         rows, failed = manifest["rows"], manifest["failed"]
-        filtered = sum(count for code, count in manifest["errors"].items() if code in FILTERED)
         return cls(
             output,
             rows,
@@ -41,9 +40,14 @@ class RunResult:
             failed,
             manifest["errors"],
             tuple(manifest["findings"]),
-            failed - filtered > max_error_fraction * rows,
+            failed - filtered_rows(manifest) > max_error_fraction * rows,
         )
 
     def worse(self, other: RunResult) -> RunResult:
         """Pick the worse of two results, this one where they are alike."""
         return max(self, other, key=lambda each: (bool(each.integrity_errors), each.has_too_many_errors))
+
+
+def filtered_rows(manifest: Mapping[str, Any]) -> int:
+    """Count the rows of a manifest that were filtered: they are in error, and no failures."""
+    return sum(count for code, count in manifest["errors"].items() if code in FILTERED)

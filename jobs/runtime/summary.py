@@ -8,10 +8,9 @@ from typing import Any
 
 from vqa_ray.counted import counted
 from vqa_ray.durations import duration
-from vqa_ray.errors import FILTERED
 from vqa_ray.jobs.runtime.answer_cache import summary_line
 from vqa_ray.jobs.runtime.images_seen import seen_line
-from vqa_ray.jobs.runtime.result import RunResult
+from vqa_ray.jobs.runtime.result import RunResult, filtered_rows
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +35,7 @@ def log_summary(manifest: Mapping[str, Any], output: str, max_error_fraction: fl
         logger.error(
             "%s: %d of %d rows failed, more than --max-error-fraction %g; --retry-failed answers them again",
             output,
-            manifest["failed"],
+            manifest["failed"] - filtered_rows(manifest),
             manifest["rows"],
             max_error_fraction,
         )
@@ -55,7 +54,7 @@ def summary_lines(manifest: Mapping[str, Any], output: str) -> list[str]:
     rows, of = counted(manifest["rows"], "row"), _input_rows(manifest)
     if of != manifest["rows"]:
         rows = f"{rows} (a question each) of {counted(of, 'input row')}"
-    filtered = sum(rows for code, rows in manifest["errors"].items() if code in FILTERED)
+    filtered = filtered_rows(manifest)
     failed = f"{manifest['failed'] - filtered:,} failed" + (f", {filtered:,} filtered" if filtered else "")
     lines = [f"{rows}: {manifest['ok']:,} {verb}, {failed} → {output}"]
     if manifest.get("gone"):

@@ -123,6 +123,19 @@ def test_two_models_share_a_cluster(gpus: float, options: dict[str, str], expect
     assert minimum_resources(plan)["GPU"] <= gpus
 
 
+@pytest.mark.parametrize(("options", "expected"), [({}, 4), ({"batch_size": 8}, 0.25)])
+def test_a_cascade_asks_its_second_model_in_larger_batches(options: dict[str, int], expected: float) -> None:
+    """Most rows of a batch are decided already."""
+    spec = AnswerSpec(
+        **{"input": "in", "output": "out", "model": "fake:", "cascade": "score < 0.5", "then": "fake:boxes"},
+        second_option=options,
+    )
+    second = open_second(spec, "answer")
+    plan = plan_pools(spec, second, Cluster({"CPU": 16.0}, None, "a cluster"))
+    assert plan.second is not None
+    assert plan.second.batch_size == expected * plan.batch_size
+
+
 def test_an_attribute_named_like_a_column_of_two_models_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

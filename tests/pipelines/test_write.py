@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from ray.data._internal.execution.interfaces import TaskContext
 from ray.data.datasource import FilenameProvider, WriteResult
 
 from vqa_ray.cache.answer_cache import AnswerCache
 from vqa_ray.cache.directory import open_directory
 from vqa_ray.cache.entries import CacheUsage, Entry, attach
-from vqa_ray.pipelines.write import RowSink
+from vqa_ray.errors import OutputTakenOverError
+from vqa_ray.pipelines.write import FencedNames, RowSink
+from vqa_ray.runs.claims import Fence
 from vqa_ray.storage.filesystem import filesystem_for
 
 ROWS = pa.schema([("row_id", pa.int64())])
@@ -65,3 +68,9 @@ def test_a_cache_that_cannot_be_written_costs_no_rows(tmp_path: Path) -> None:
     assert usage is not None
     assert "cannot be written" in str(usage.problem)
     assert pq.read_table(tmp_path / "out").num_rows == 2
+
+
+def test_a_writer_that_was_presumed_dead_gets_no_name_for_another_file(tmp_path: Path) -> None:
+    names = FencedNames("part-1", Fence(str(tmp_path), 1, "of nobody"))
+    with pytest.raises(OutputTakenOverError):
+        names.get_filename_for_task("write", 0)

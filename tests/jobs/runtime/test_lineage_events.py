@@ -16,6 +16,7 @@ import pytest
 from vqa_ray.errors import RequestError, RunError
 from vqa_ray.jobs.runtime.job import Job
 from vqa_ray.jobs.runtime.lineage_events import lineage
+from vqa_ray.jobs.runtime.reading_time import sampling
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.progress import Progress
 from vqa_ray.runs.record import RunRecord
@@ -40,6 +41,13 @@ def test_a_file_takes_the_events_of_good_and_bad_ends(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), lineage(job(tmp_path, str(path))):
         raise KeyboardInterrupt
     assert types(path) == ["START", "COMPLETE", "START", "FAIL", "START", "ABORT"]
+
+
+def test_a_sample_is_no_run_of_a_catalogue(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with sampling(60), lineage(job(tmp_path, str(path))):
+        pass
+    assert not path.exists()
 
 
 def test_progress_is_sent_while_the_run_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
