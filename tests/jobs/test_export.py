@@ -53,6 +53,20 @@ def test_json_lines_hold_the_failed_rows_on_request(run: str, tmp_path: Path) ->
     assert found[2]["answer_score"] == 0.25
 
 
+@pytest.mark.parametrize("more", [[], ["--errors"]])
+def test_rows_that_are_gone_from_the_input_stay_behind(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    gone = {**ROWS[0], "status": "gone", "error_code": "gone", "error_message": "not in the input any more"}
+    run, output = write_run(tmp_path / "run", "answer", table_of(schema.ANSWER, [*ROWS, gone])), tmp_path / "rows"
+    assert main(["export", run, "--to", "jsonl", "--output", f"{output}.jsonl", *more]) == 0
+    found = [json.loads(line)["status"] for line in Path(f"{output}.jsonl").read_text("utf-8").splitlines()]
+    assert found == (["ok", "error", "ok"] if more else ["ok", "ok"])
+    assert "; 1 that are gone from the input left out" in capfd.readouterr().err
+    assert main(["export", run, "--to", "submission:pope", "--output", f"{output}.pope.jsonl"]) == 0
+    assert len(Path(f"{output}.pope.jsonl").read_text("utf-8").splitlines()) == 3
+
+
 def test_a_submission_has_every_question(run: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "answers.jsonl"
     assert main(["export", run, "--to", "submission:pope", "--output", str(output)]) == 0
