@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tests.helpers.coloured import picture
 from tests.unit.readers.inputs import open_at, write_parquet
@@ -68,8 +69,9 @@ def test_photos_that_fail_are_left_out_while_others_are_there(tmp_path: Path) ->
     assert strict[4]["status"] == "error"
 
 
-def test_the_first_photo_may_be_the_one_that_fails(tmp_path: Path) -> None:
-    for name, data in (("0.jpg", b"no image"), ("2.jpg", picture(2))):
+@pytest.mark.parametrize("there", [{"0.jpg": b"no image"}, {}])
+def test_the_first_photo_may_be_the_one_that_fails(tmp_path: Path, there: dict[str, bytes]) -> None:
+    for name, data in {**there, "2.jpg": picture(2)}.items():
         (tmp_path / name).write_bytes(data)
     columns = {"image_uri": ["0.jpg", "1.jpg", "2.jpg", "3.jpg"], "sku": ["a", "a", "a", "b"]}
     file = write_parquet(tmp_path / "in.parquet", columns)

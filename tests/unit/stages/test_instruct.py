@@ -44,8 +44,10 @@ class Teacher:
     def __init__(self, replies: dict[str, str], finish: str = "stop", usage: Usage | None = None) -> None:
         self._replies, self._finish, self._usage = replies, finish, usage
         self.asked: list[list[str]] = []
+        self.shown: list[Any] = []
 
     def answer(self, images: Sequence[Any], questions: Sequence[Sequence[str]], top_k: int) -> list[list[Answer]]:
+        self.shown += images
         self.asked += [list(each) for each in questions]
         return [[self._answer(question) for question in asked] for asked in questions]
 
@@ -183,6 +185,14 @@ def test_a_second_model_judges_every_conversation(tmp_path: Path, yes: float, co
     )
     assert [row["row_id"] for row in found] == [100, 100, 101, 101, 102, 102]
     assert [row["price"] for row in found] == [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]
+
+
+def test_a_teacher_of_texts_alone_is_shown_no_image(tmp_path: Path) -> None:
+    teacher = Teacher({"text": "A cat on a mat."})
+    read = rows_about(png(), png(20, 30), tasks=("detailed_description",))
+    found = written(tmp_path, teacher, read, shows_images=False).to_pylist()
+    assert teacher.shown == [(), ()]
+    assert all(row["conversation"][0]["text"].startswith("<image>") for row in found)
 
 
 @pytest.mark.parametrize("yes", [0.75, 0.25, math.nan])

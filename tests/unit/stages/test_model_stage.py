@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vqa_ray import schema
 from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.row_text.hidden_columns import TEXT
 from vqa_ray.stages import model_stage as batch
 
 
@@ -58,6 +59,13 @@ def test_groups_hold_each_image_once_as_a_view(chunks: bool) -> None:
 def test_images_of_one_key_and_other_sizes_stay_apart() -> None:
     table = decoded((7, picture(2, 3)), (7, picture(3, 2)))
     assert [group.rows for group in batch.image_groups(table, [0, 1])] == [(0,), (1,)]
+
+
+def test_rows_beside_other_texts_stay_apart_and_word_their_own() -> None:
+    table = decoded(*[(7, picture(2, 3))] * 3).append_column(f"{TEXT}title", pa.array(["mug", "cup", "mug"]))
+    groups = batch.image_groups(table, [0, 1, 2])
+    assert [group.rows for group in groups] == [(0, 2), (1,)]
+    assert [group.word("is it a {title}?") for group in groups] == ["is it a mug?", "is it a cup?"]
 
 
 @settings(deadline=None)
