@@ -73,6 +73,8 @@ class OpenaiServer:
                 return _error(400, "This model's maximum context length is 12 tokens")
             case "filtered request":
                 return _error(400, "The prompt was filtered", code="content_filter")
+            case "key":
+                return _error(400, f"no use for {request.headers.get('Authorization')}")
             case "no logprobs" if "logprobs" in body:
                 return _error(400, "logprobs are not supported by this model")
             case "cut":

@@ -278,6 +278,9 @@ def test_the_key_never_shows(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "secret" not in repr(options)
         ((answer,),) = options.load().answer([IMAGE], [["a?"]], 1)
         assert answer.answers[0][0] == ANSWER
+        server.fault = lambda number: "key"
+        with pytest.raises(RowError, match=r"HTTP 400: no use for Bearer \*\*\*$"):
+            options.load().answer([IMAGE], [["a?"]], 1)
     monkeypatch.setenv("SOME_KEY", "")
     with pytest.raises(RequestError, match="SOME_KEY is not set"):
         options.load()
