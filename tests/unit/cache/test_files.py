@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from vqa_ray.cache import compaction, lookup
+from vqa_ray.cache import answer_cache, compaction, lookup
 from vqa_ray.cache.answer_cache import AnswerCache, write_news
 from vqa_ray.cache.compaction import compact
 from vqa_ray.cache.directory import MARKER, entry_files, open_directory
@@ -86,6 +86,22 @@ def test_a_process_sees_after_a_while_what_others_added(tmp_path: Path, monkeypa
     assert cache.find(CONTEXT, entries) == {}
     monkeypatch.setattr(lookup, "_REFRESH_S", 0.0)
     assert set(cache.find(CONTEXT, entries)) == set(entries)
+
+
+def test_a_process_remembers_and_takes_in_no_more_than_its_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, entries = str(tmp_path), _entries(5)
+    open_directory(uri)
+    monkeypatch.setattr(answer_cache, "_REMEMBERED", 2)
+    monkeypatch.setattr(lookup, "_REFRESH_S", 0.0)
+    monkeypatch.setattr(lookup, "_MOST_ADDED", 1)
+    cache = AnswerCache(uri)
+    cache.record(CONTEXT, entries, CacheUsage())
+    assert cache.find(CONTEXT, entries) == dict(list(entries.items())[3:]), "the latest"
+    for seed in (1, 2):
+        _add(uri, _entries(5, seed))
+    assert len(cache.find(CONTEXT, [*_entries(5, 1), *_entries(5, 2)])) == 5, "one file of the two that others added"
 
 
 def test_lookups_hold_no_more_than_their_budget(tmp_path: Path) -> None:
