@@ -11,7 +11,12 @@ from vqa_ray.readers import InputConfig, read_shard
 from vqa_ray.readers.source import LABEL
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.row_schema import LABELS
-from vqa_ray.training.data.source import TrainingSource, open_caption_source, open_training_source
+from vqa_ray.training.data.source import (
+    TrainingSource,
+    open_caption_source,
+    open_conversation_source,
+    open_training_source,
+)
 from vqa_ray.training.stages.extract_labels import ExtractLabels
 
 
@@ -45,6 +50,22 @@ def test_annotators_types_and_categories(tmp_path: Path) -> None:
     assert [row["answer_type"] for row in rows] == ["other", None, None]
     assert [row["auxiliary"] for row in rows] == [["1", "true"], [None, "false"], ["3", None]]
     assert rows[0]["image_key"] == rows[2]["image_key"] != rows[1]["image_key"]
+
+
+def test_of_a_conversation_the_last_answer_counts_and_one_without_images_is_its_own(tmp_path: Path) -> None:
+    said = [["<image>\nwhat?", "a dog", "red?", "no"], ["where?", "here"], ["where?", "here"]]
+    lines = [
+        {
+            "conversations": [{"from": ("human", "gpt")[at % 2], "value": text} for at, text in enumerate(texts)],
+            **({"image": "a.jpg"} if "<image>" in texts[0] else {}),
+        }
+        for texts in said
+    ]
+    (table,) = index(open_conversation_source(InputConfig(str(write_jsonl(tmp_path / "a.jsonl", lines)))))
+    rows = table.to_pylist()
+    assert [(row["question"], row["answers"]) for row in rows] == [("red?", ["no"]), *[("where?", ["here"])] * 2]
+    assert len({row["image_key"] for row in rows}) == 3
+    assert [row["status"] for row in rows] == ["ok"] * 3
 
 
 def test_single_answers_are_one_annotator_each(tmp_path: Path) -> None:
