@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from vqa_ray.training.data.schedule import RowSchedule
 from vqa_ray.training.loop import train
 from vqa_ray.training.stages.augment import AugmentImages
 from vqa_ray.training.stages.read_scheduled import ReadScheduled, scheduled_reads
+
+logger = logging.getLogger(__name__)
 
 _NAME = "train"
 # Each is asked for over several processes, which takes longer than a small step.
@@ -169,10 +172,24 @@ def fit(config: TrainingConfig, streams: TrainingStreams, max_failures: int) -> 
     Raises:
         ray.train.TrainingFailedError: it failed, or died too often.
     """
+    for left in range(max_failures, -1, -1):
+        try:
+            _trainer(config, streams, left).fit()
+        except ray.train.ControllerError as error:
+            # Ray Train starts its group again for a process that dies before or after it is handed its function, but
+            # not for one that dies meanwhile: while it imports the libraries of the training, which takes seconds.
+            if left == 0 or not isinstance(error.controller_failure, ray.exceptions.RayActorError):
+                raise
+            logger.warning("a training process died while it started; starting again")
+        else:
+            return
+
+
+def _trainer(config: TrainingConfig, streams: TrainingStreams, max_failures: int) -> Trainer:
     plan = streams.plan
     low, high = plan.workers
     filesystem, path = filesystem_for(config.paths.checkpoints)
-    Trainer(
+    return Trainer(
         train_worker,
         train_loop_config={"config": config, "streams": streams},
         torch_config=TorchConfig(),
@@ -189,7 +206,7 @@ def fit(config: TrainingConfig, streams: TrainingStreams, max_failures: int) -> 
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=config.checkpoints.keep),
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
         ),
-    ).fit()
+    )
 
 
 def train_worker(arguments: Mapping[str, Any]) -> None:
