@@ -35,7 +35,7 @@ def excluded_images(spec: InstructSpec) -> frozenset[int]:
                 raise RequestError(f"--exclude-images: {error}") from error
         known = [key for key in found if key is not None]
         if not known:
-            raise RequestError(f"--exclude-images {redacted_uri(uri)}: none of its {len(found)} rows has an image")
+            raise RequestError(f"--exclude-images {redacted_uri(uri)}: none of its images can be read")
         if len(known) < len(found):
             missing = counted(len(found) - len(known), "image")
             logger.warning("--exclude-images %s: nothing is excluded by %s that cannot be read", uri, missing)

@@ -113,10 +113,10 @@ def _run(job: Job, directory: RunDirectory, fence: Fence) -> RunResult:
     job = _limited(_reconciled(job, directory, done))
     tasks = read_tasks(job.source, limits=job.limits, done=done)
     work = Attempt(record, directory, tasks, present, job.total, fence)
-    if isinstance(job.spec, BatchGroup) and job.spec.batch_file is not None:
-        return write_requests(job, work)
     history = manifest.read(directory.manifest)
     try:
+        if isinstance(job.spec, BatchGroup) and job.spec.batch_file is not None:
+            return write_requests(job, work)
         timing = write_rows(job, work)
     except RequestError:
         # Refused: nothing was done, so the output is free for another request.

@@ -24,6 +24,7 @@ from vqa_ray.jobs.runtime.summary import summary_lines
 from vqa_ray.jobs.search.query import verification_from_spec
 from vqa_ray.jobs.search.spec import SearchSpec
 from vqa_ray.models.score_meanings import ENDPOINT
+from vqa_ray.runs.directory import RunDirectory
 
 QUESTION = "which colour?"
 
@@ -147,7 +148,11 @@ def test_a_run_stops_at_its_budget_and_goes_on_with_a_larger_one(
 def test_a_batch_is_written_and_its_results_finish_the_run(tmp_path: Path) -> None:
     source, output = parquet_input(tmp_path / "in", 12), tmp_path / "out"
     command = ["answer", source, output, "--model", "openai:tiny", "--base-url", "http://localhost", "--question", "a?"]
-    requests = tmp_path / "requests"
+    requests, taken = tmp_path / "requests", tmp_path / "taken"
+    taken.mkdir()
+    (taken / "requests-00001.jsonl").write_text("{}")
+    assert run_here(*command, "--batch-file", str(taken)) == 2
+    assert not Path(RunDirectory(str(output)).record).exists(), "the output is free for another request"
     assert run_here(*command, "--batch-file", str(requests), "--batch-max-requests", "5") == 0
     written = [json.loads(line) for file in sorted(requests.iterdir()) for line in file.read_text().splitlines()]
     assert len(written) == 12
