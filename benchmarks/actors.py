@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import ray
 
-from benchmarks import driver, runs
+from benchmarks import driver, machine, runs
 from benchmarks.report import Figure, Measured, figure
 from benchmarks.settings import Settings
 from vqa_ray.jobs.runtime.cluster import local as local_ray
@@ -36,12 +36,14 @@ class Call(NamedTuple):
         actor: its process.
         begun_s, ended_s: on the clock of the machine.
         rows: of the call.
+        busy_s: seconds that the cores of the machine had worked at its end.
     """
 
     actor: int
     begun_s: float
     ended_s: float
     rows: int
+    busy_s: float = 0.0
 
 
 class WaitingStage:
@@ -61,7 +63,8 @@ class WaitingStage:
         answered = self._stage(table)
         time.sleep(max(0.0, until - time.monotonic()))
         with (self._calls / f"{os.getpid()}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(Call(os.getpid(), begun_s, time.time(), table.num_rows)) + "\n")
+            call = Call(os.getpid(), begun_s, time.time(), table.num_rows, machine.busy_s())
+            file.write(json.dumps(call) + "\n")
         return answered
 
 
@@ -70,12 +73,17 @@ def measure(settings: Settings) -> Measured:
     calls = settings.pick(_CALLS, 6)
     local_ray.start(num_cpus=_CPUS, num_gpus=max(_ACTORS))
     try:
-        rates = {actors: _rate(actors, calls * actors, settings.scratch / f"{actors}") for actors in _ACTORS}
+        made = {actors: _calls(actors, calls * actors, settings.scratch / f"{actors}") for actors in _ACTORS}
     finally:
         ray.shutdown()
+    rates = {actors: rate_together(its) for actors, its in made.items()}
     return Measured(
         [
             *(figure(f"{actors} actors, `answer` under way", [rate], "rows/s") for actors, rate in rates.items()),
+            *(
+                figure(f"{actors} actors, busy cores meanwhile", [busy_cores(its)], "cores")
+                for actors, its in made.items()
+            ),
             *(_efficiency(actors, rates) for actors in _ACTORS[1:]),
         ],
         [
@@ -83,7 +91,8 @@ def measure(settings: Settings) -> Measured:
             f"of {_BATCH_ROWS} rows. The model is `fake:`, each of whose calls is drawn out to {_CALL_S:g} s by "
             f"waiting: {_BATCH_ROWS / _CALL_S:g} rows/s an actor at most. Counted is the time in which all actors are "
             f"at work, after the first call of each. {_CPUS} logical CPUs for reading, decoding, writing and the "
-            f"actors; {calls} calls for each actor, on the images of the benchmark `driver`.",
+            f"actors; {calls} calls for each actor, on the images of the benchmark `driver`. Where all "
+            f"{len(os.sched_getaffinity(0))} cores of this machine are busy, it is they that the actors wait for.",
         ],
     )
 
@@ -93,7 +102,7 @@ def _efficiency(actors: int, rates: dict[int, float]) -> Figure:
     return figure(f"{actors} actors to {actors} times one", [share], "×", at_least=0.95)
 
 
-def _rate(actors: int, calls: int, scratch: Path) -> float:
+def _calls(actors: int, calls: int, scratch: Path) -> list[Call]:
     noted, input, output = scratch / "calls", scratch / "input", scratch / "output"
     noted.mkdir(parents=True)
     driver.draw(input, calls * _BATCH_ROWS)
@@ -111,7 +120,7 @@ def _rate(actors: int, calls: int, scratch: Path) -> float:
     made = [Call(*json.loads(line)) for line in lines]
     assert sum(call.rows for call in made) == calls * _BATCH_ROWS
     assert len({call.actor for call in made}) == actors, "an actor started when the rows were done"
-    return rate_together(made)
+    return made
 
 
 def rate_together(calls: Sequence[Call]) -> float:
@@ -122,6 +131,29 @@ def rate_together(calls: Sequence[Call]) -> float:
     Raises:
         ValueError: the actors are never at work together.
     """
+    begun_s, ended_s = _together(calls)
+    within = [min(call.ended_s, ended_s) - max(call.begun_s, begun_s) for call in calls]
+    rows = sum(
+        call.rows * max(0.0, inside_s) / (call.ended_s - call.begun_s)
+        for call, inside_s in zip(calls, within, strict=True)
+    )
+    return rows / (ended_s - begun_s)
+
+
+def busy_cores(calls: Sequence[Call]) -> float:
+    """Return how many cores worked, for any process, while all actors did.
+
+    Raises:
+        ValueError: the actors are never at work together.
+    """
+    begun_s, ended_s = _together(calls)
+    within = sorted((call.ended_s, call.busy_s) for call in calls if begun_s <= call.ended_s <= ended_s)
+    (first_s, before), (last_s, after) = within[0], within[-1]
+    return (after - before) / (last_s - first_s)
+
+
+def _together(calls: Sequence[Call]) -> tuple[float, float]:
+    """Return the end of the last actor's first call and the begin of the first actor's last one."""
     by_actor: dict[int, list[Call]] = defaultdict(list)
     for call in sorted(calls, key=lambda call: call.begun_s):
         by_actor[call.actor].append(call)
@@ -129,9 +161,4 @@ def rate_together(calls: Sequence[Call]) -> float:
     ended_s = min(own[-1].begun_s for own in by_actor.values())
     if ended_s <= begun_s:
         raise ValueError(f"{len(by_actor)} actors are never at work together: too few calls")
-    within = [min(call.ended_s, ended_s) - max(call.begun_s, begun_s) for call in calls]
-    rows = sum(
-        call.rows * max(0.0, inside_s) / (call.ended_s - call.begun_s)
-        for call, inside_s in zip(calls, within, strict=True)
-    )
-    return rows / (ended_s - begun_s)
+    return begun_s, ended_s

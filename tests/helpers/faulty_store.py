@@ -34,6 +34,7 @@ class Fault(StrEnum):
     SHORT = "half the body, with a Content-Length that says so"
     EMPTY = "no body, with a Content-Length that says so"
     STALL = "a pause in mid-body"
+    SLOW_BODY = "400 RequestTimeout"
     EXPIRED = "403 ExpiredToken"
     NO_BUCKET = "404 NoSuchBucket"
 
@@ -43,6 +44,7 @@ PASSING = (Fault.ERROR, Fault.BUSY, Fault.RESET, Fault.CUT, Fault.SHORT, Fault.E
 _REFUSALS = {
     Fault.ERROR: (500, "InternalError"),
     Fault.BUSY: (503, "SlowDown"),
+    Fault.SLOW_BODY: (400, "RequestTimeout"),
     Fault.EXPIRED: (403, "ExpiredToken"),
     Fault.NO_BUCKET: (404, "NoSuchBucket"),
 }

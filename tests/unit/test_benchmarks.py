@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import limit, peak, report
-from benchmarks.actors import Call, rate_together
+from benchmarks.actors import Call, busy_cores, rate_together
 from benchmarks.catalog_queries import KINDS, all_queries
 from benchmarks.driver import Cost, extrapolated
 from benchmarks.report import Figure, Measured, figure
@@ -164,6 +164,9 @@ def test_the_rate_of_a_pool_is_counted_while_all_of_it_works() -> None:
     assert rate_together([*early, *halves]) == pytest.approx(20)
     with pytest.raises(ValueError, match="2 actors are never at work together"):
         rate_together([early[0], late[0]])
+    # Half a core until the fifth second, then one and a half.
+    worked = [call._replace(busy_s=max(0.5 * call.ended_s, 1.5 * call.ended_s - 5)) for call in early]
+    assert busy_cores([*worked, *(call._replace(busy_s=1.5 * call.ended_s - 5) for call in late)]) == pytest.approx(1.5)
 
 
 def test_a_cost_is_extrapolated_on_a_line() -> None:

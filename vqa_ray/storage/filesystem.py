@@ -48,7 +48,8 @@ _S3_CONFIG = {
     "connect_timeout": 10,
     "read_timeout": 60,
     "max_pool_connections": 64,
-    "retries": {"mode": "standard", "total_max_attempts": 3},
+    # See `CheckedS3FileSystem`, which tries again.
+    "retries": {"total_max_attempts": 1},
 }
 
 

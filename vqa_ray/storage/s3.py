@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import random
 import re
 import time
 from typing import Any
 
-from botocore.exceptions import IncompleteReadError
+from botocore.exceptions import ClientError, IncompleteReadError
+from botocore.exceptions import ConnectionError as NotConnectedError
 from s3fs import S3FileSystem
-from s3fs.core import add_retryable_error
+from s3fs.core import add_retryable_error, set_custom_error_handler
 
 from vqa_ray.storage.store_errors import http_status
 
-add_retryable_error(IncompleteReadError)
-
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/")
-_PASSING = (500, 502, 503, 504)
+_PASSING = (429, 500, 502, 503, 504)
+# With status 400: a body that came too slowly.
+_PASSING_CODES = ("RequestTimeout", "RequestTimeoutException")
 _PATIENCE_S = 10.0
+_CONNECTIONS = 5
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _PASSING_CODES
+
+
+add_retryable_error(IncompleteReadError)
+set_custom_error_handler(_may_pass)
 
 
 class CheckedS3FileSystem(S3FileSystem):  # type: ignore[misc]
@@ -28,7 +39,8 @@ class CheckedS3FileSystem(S3FileSystem):  # type: ignore[misc]
     object, or empty a directory, without an error.
     """
 
-    # With pauses of 0.1, 0.17, 0.29 … s between the tries, 10 s in all; s3fs itself gives up after one.
+    # With pauses of 0.1, 0.17, 0.29 … s between the tries, 10 s in all. botocore, which would pause for half a second
+    # before its second try, makes one: a batch of images waits for the slowest of them.
     retries = 8
 
     async def _call_s3(self, method: str, *given: Any, **options: Any) -> Any:
@@ -37,8 +49,11 @@ class CheckedS3FileSystem(S3FileSystem):  # type: ignore[misc]
         for left in reversed(range(self.retries)):
             try:
                 answer = await super()._call_s3(method, *given, **options)
+            except NotConnectedError:
+                if not left or left <= self.retries - _CONNECTIONS or time.monotonic() - began > _PATIENCE_S:
+                    raise
             except OSError as error:
-                # botocore has tried three times; s3fs goes on for as long as this loop only where the store is busy.
+                # s3fs goes on for as long as this loop, but only where the store is busy.
                 is_over = not left or time.monotonic() - began > _PATIENCE_S
                 if is_over or http_status(error) not in _PASSING:
                     raise
@@ -47,7 +62,7 @@ class CheckedS3FileSystem(S3FileSystem):  # type: ignore[misc]
                     break
                 if not left:
                     raise OSError(errno.EIO, "the store answers with nothing to a request for a listing")
-            await asyncio.sleep(0.1 * 1.7 ** (self.retries - left))
+            await asyncio.sleep(0.1 * 1.7 ** (self.retries - 1 - left) * random.uniform(0.7, 1.3))
         promised = _CONTENT_RANGE.match(answer.get("ContentRange") or "") if method == "get_object" else None
         if promised:
             # A body that ends before this length raises IncompleteReadError.

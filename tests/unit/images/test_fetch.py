@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from tests.helpers.s3 import s3_bucket
 from vqa_ray.errors import ErrorCode, RequestError, RowError
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.storage import filesystem as storage
 from vqa_ray.storage.atomic import write_bytes_atomic
 
 
@@ -103,8 +102,7 @@ def test_a_store_that_is_away_is_an_error_of_its_row(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
-    monkeypatch.setattr(storage, "_S3_CONFIG", {"retries": {"total_max_attempts": 1}})
-    monkeypatch.setattr("s3fs.core.S3FileSystem.retries", 1)
+    monkeypatch.setattr("vqa_ray.storage.s3.CheckedS3FileSystem.retries", 1)
     with pytest.raises(RowError, match=r"127\.0\.0\.1:1") as caught:
         ImageFetcher(5).fetch("s3://bucket/a.jpg")
     assert caught.value.code == ErrorCode.IMAGE_FETCH_FAILED

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from tests.helpers.faulty_store import PASSING, Fault, FaultyStore, faulty_s3
 from vqa_ray.storage import filesystem, s3
@@ -112,10 +113,32 @@ def test_a_listing_cut_short_is_no_shorter_listing(
 def test_a_store_that_answers_with_errors_for_seconds_is_waited_for(
     place: tuple[str, FaultyStore], fault: Fault
 ) -> None:
-    """More errors in a row than botocore tries again after."""
     uri, store = place
     write_bytes_atomic(f"{uri}/a", DATA)
     store.inject(fault, matching="GET", times=7)
     assert read_bytes(f"{uri}/a") == DATA
     store.inject(fault, matching="PUT", times=7)
     write_bytes_atomic(f"{uri}/a", DATA)
+
+
+def test_a_store_that_is_away_is_asked_five_times(
+    place: tuple[str, FaultyStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def away(_self: object, method: str, *_given: object, **_options: object) -> None:
+        asked.append(method)
+        raise EndpointConnectionError(endpoint_url="http://s3")
+
+    monkeypatch.setattr("s3fs.core.S3FileSystem._call_s3", away)
+    with pytest.raises(EndpointConnectionError):
+        read_bytes(f"{place[0]}/a")
+    assert asked == [asked[0]] * 5
+
+
+def test_a_body_that_came_too_slowly_is_sent_again(place: tuple[str, FaultyStore]) -> None:
+    uri, store = place
+    store.inject(Fault.SLOW_BODY, matching="PUT", times=2)
+    write_bytes_atomic(f"{uri}/slow", DATA)
+    assert store.injected[Fault.SLOW_BODY] == 2
+    assert read_bytes(f"{uri}/slow") == DATA
