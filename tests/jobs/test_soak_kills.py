@@ -218,25 +218,25 @@ def test_a_run_survives_the_death_of_a_node(tmp_path: Path) -> None:
     print(f"{trials} nodes killed, after {moments} files", flush=True)  # noqa: T201
 
 
-def answered_rows(driver: int) -> int:
-    """The rows that the model of a run under way has answered, as its actors report it to the head of its Ray."""
+def head_of(driver: int) -> GcsClient:
+    """The head of the Ray of a run under way."""
     addresses = (re.search(rb"--gcs-address=(\S+)", line) for line in processes_below(driver).values())
-    address = next((found[1].decode() for found in addresses if found), None)
-    if address is None:
-        return 0
+    address = next(found[1].decode() for found in addresses if found)
     # The Ray of the command has written it for this machine.
     maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
-    client, space = GcsClient(address=address), b"vqa-ray"
-    keys = [key for key in client.internal_kv_keys(b"part-", space) if not key.startswith(b"sizes-")]
-    return sum(ReturnedRows.from_json(client.internal_kv_get(key, space)).rows for key in keys)
+    return GcsClient(address=address)
+
+
+def answered_rows(head: GcsClient) -> int:
+    """The rows that the model of a run has answered, as its actors have reported it."""
+    space = b"vqa-ray"
+    keys = [key for key in head.internal_kv_keys(b"part-", space) if not key.startswith(b"sizes-")]
+    return sum(ReturnedRows.from_json(head.internal_kv_get(key, space)).rows for key in keys)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_little_is_answered_again_after_a_kill_at_the_half(seed: int, tmp_path: Path) -> None:
-    """With files of the size that the command chooses itself.
-
-    A batch of this model takes longer than the half second between two reports of an actor, so that none is missing.
-    """
+    """With files of the size that the command chooses itself; actors report twice a second, after a batch of 32."""
     count, output = 4_000, tmp_path / "out"
     source = parquet_input(tmp_path / "in", count, shards=8)
     argv = arguments("answer", source, output, "--model", "bundled:catalog-vilt")
@@ -245,11 +245,15 @@ def test_little_is_answered_again_after_a_kill_at_the_half(seed: int, tmp_path: 
         while size(committed_keys(run)) < count * (0.45 + 0.05 * seed):
             assert process.poll() is None, process.communicate()
             time.sleep(0.1)
-        answered = answered_rows(process.pid)
+        answered = answered_rows(head_of(process.pid))
         process.kill()
         process.communicate()
     kept = size(committed_keys(run))
     assert finish(argv) == (0, "")
-    assert manifest(output)["timing"]["rows_here"] == count - kept
-    print(f"{answered} rows were answered, {kept} written: {(answered - kept) / count:.1%} of all are answered again")  # noqa: T201
-    assert 0 <= answered - kept <= 0.1 * count
+    timing = manifest(output)["timing"]
+    assert timing["rows_here"] == count - kept
+    unreported = 32 + 0.5 * timing["rows_here"] / timing["duration_s"]
+    again = (answered - kept) / count, (answered + unreported - kept) / count
+    print(f"{answered} rows were reported, {kept} written: {again[0]:.1%} to {again[1]:.1%} of all are answered again")  # noqa: T201
+    assert -unreported <= answered - kept
+    assert again[1] <= 0.1

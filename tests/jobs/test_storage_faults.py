@@ -112,7 +112,10 @@ def test_a_store_that_stays_away_ends_the_run_and_the_same_command_goes_on(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("vqa-ray answer: ")
     assert told in last
-    # A process of its own: where Ray cancels a task, the next one of that worker may find half of an import.
-    assert finish(argv) == (0, "")
+    # A process of its own: where Ray cancels a task, the next one of that worker may find half of an import. The first
+    # could not say that it is done where its bucket was gone.
+    code, said = finish(argv)
+    assert code == 0, said
+    assert said == "" or (fault is Fault.NO_BUCKET and said.endswith("is dead; taking over\n"))
     assert rows(f"{place}/out")["answer"].to_pylist() == COLOURS
     assert (manifest(f"{place}/out")["errors"], manifest(f"{place}/out")["findings"]) == ({}, [])
