@@ -2,9 +2,12 @@
 
 Source: Masry et al., "ChartQA" (2022), section 5.1, and `relaxed_correctness` of google-research/pix2struct. A number
 is what Python's `float` reads, without thousands separators or units; a percentage is a hundredth. Years are numbers.
+Infinity and NaN are words here: there, neither is within 5 % of itself.
 """
 
 from __future__ import annotations
+
+import math
 
 TOLERANCE = 0.05
 
@@ -18,8 +21,9 @@ def relaxed_match(answer: str, truth: str, tolerance: float = TOLERANCE) -> bool
 
 
 def as_number(text: str) -> float | None:
-    """Read a number or a percentage; None where the text is neither."""
+    """Read a finite number or a percentage; None where the text is neither."""
     try:
-        return float(text.rstrip("%")) / 100.0 if text.endswith("%") else float(text)
+        number = float(text.rstrip("%")) / 100.0 if text.endswith("%") else float(text)
     except ValueError:
         return None
+    return number if math.isfinite(number) else None

@@ -58,6 +58,9 @@ def test_anls_of_both_scripts(answer: str, truth: list[str], published: float, c
         ("yes.", "yes", False),
         ("12 cm", "12", False),
         ("nan", "5", False),
+        ("NaN", "nan", True),
+        ("INFINITY", "infinity", True),
+        ("inf", "infinity", False),
         ("5", "blue", False),
     ],
 )
