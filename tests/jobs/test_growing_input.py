@@ -17,7 +17,7 @@ from vqa_ray.runs.commits import committed_tasks
 from vqa_ray.runs.directory import RunDirectory
 
 pytestmark = pytest.mark.usefixtures("local_ray")
-QUESTION = ("--question", "what colour is it?", "--no-quiet", "--rows-per-file", "4", "--batch-size", "4")
+QUESTION = ("--question", "what colour is it?", "--no-quiet", "--rows-per-file", "12", "--batch-size", "4")
 RED, GREEN = picture(0), picture(1, (80, 60))
 
 
