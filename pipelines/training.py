@@ -167,7 +167,8 @@ def fit(config: TrainingConfig, streams: TrainingStreams, max_failures: int) -> 
     Args:
         config: decides all but the rows.
         streams: the rows.
-        max_failures: how often a training process may die; its group starts again from the last checkpoint.
+        max_failures: how often a training process may die; its group starts again from the last checkpoint. After a
+            death while it starts, which counts as one, Ray Train counts those that follow from the beginning.
 
     Raises:
         ray.train.TrainingFailedError: it failed, or died too often.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +20,7 @@ from vqa_ray.models.fake.sizes import FakeTransform
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.pipelines import read_images
 from vqa_ray.pipelines.datasource import shard_source
-from vqa_ray.pipelines.inference import answer, caption, embed, tag
+from vqa_ray.pipelines.inference import SecondModel, answer, caption, embed, tag
 from vqa_ray.pipelines.ray_context import run_context
 from vqa_ray.pipelines.read_images import ImageConfig, max_useful_decoders, read, read_and_decode
 from vqa_ray.pipelines.resources import ResourcePlan, ResourceRequest, plan_resources
@@ -88,6 +90,17 @@ def test_decoded_blocks_are_full_whatever_the_shards(
     assert len(operators(decoded)) == 2
     blocks = [block.metadata.num_rows for bundle in decoded.iter_internal_ref_bundles() for block in bundle.blocks]
     assert sorted(blocks) == [179 % 16, *[16] * (179 // 16)]
+
+
+def test_what_a_second_model_is_asked_comes_in_full_blocks_of_its_own_size(tmp_path: Path) -> None:
+    tasks = read_tasks(open_source(InputConfig(str(parquet_input(tmp_path / "in", 8)))))
+    resources = replace(placement(16), second=placement(8))
+    opinions: Any = object()
+    second = SecondModel(AnswerConfig(MODEL, top_k=1), IMAGES, opinions)
+    rows = answer(tasks, IMAGES, AnswerConfig(MODEL, top_k=2), resources, 1, second=second)
+    names = [name for name, _, _ in operators(rows)]
+    assert "num_rows_per_block=16," in names[1]
+    assert "num_rows_per_block=8," in names[3]
 
 
 def test_tasks_do_not_grow_with_the_number_of_shards(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ _PASSING = (429, 500, 502, 503, 504)
 # With status 400: a body that came too slowly.
 _PASSING_CODES = ("RequestTimeout", "RequestTimeoutException")
 _PATIENCE_S = 10.0
-_CONNECTIONS = 5
+# Tries to connect, within some 2 s.
+_CONNECTIONS = 6
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -39,9 +40,10 @@ class CheckedS3FileSystem(S3FileSystem):  # type: ignore[misc]
     object, or empty a directory, without an error.
     """
 
-    # With pauses of 0.1, 0.17, 0.29 … s between the tries, 10 s in all. botocore, which would pause for half a second
-    # before its second try, makes one: a batch of images waits for the slowest of them.
-    retries = 8
+    # With pauses of 0.1, 0.17, 0.29 … s between the tries: enough of them for `_PATIENCE_S`, after which none follows.
+    # botocore, which would pause for half a second before its second try, makes one: a batch of images waits for the
+    # slowest of them.
+    retries = 10
 
     async def _call_s3(self, method: str, *given: Any, **options: Any) -> Any:
         answer: Any = None

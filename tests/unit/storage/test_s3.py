@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
@@ -121,7 +122,7 @@ def test_a_store_that_answers_with_errors_for_seconds_is_waited_for(
     write_bytes_atomic(f"{uri}/a", DATA)
 
 
-def test_a_store_that_is_away_is_asked_five_times(
+def test_a_store_that_is_away_is_asked_six_times(
     place: tuple[str, FaultyStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -133,7 +134,7 @@ def test_a_store_that_is_away_is_asked_five_times(
     monkeypatch.setattr("s3fs.core.S3FileSystem._call_s3", away)
     with pytest.raises(EndpointConnectionError):
         read_bytes(f"{place[0]}/a")
-    assert asked == [asked[0]] * 5
+    assert asked == [asked[0]] * 6
 
 
 def test_a_body_that_came_too_slowly_is_sent_again(place: tuple[str, FaultyStore]) -> None:
@@ -142,3 +143,21 @@ def test_a_body_that_came_too_slowly_is_sent_again(place: tuple[str, FaultyStore
     write_bytes_atomic(f"{uri}/slow", DATA)
     assert store.injected[Fault.SLOW_BODY] == 2
     assert read_bytes(f"{uri}/slow") == DATA
+
+
+def test_an_error_of_the_store_is_waited_for_for_ten_seconds(
+    place: tuple[str, FaultyStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(s3, "asyncio", SimpleNamespace(sleep=sleep))
+    uri, store = place
+    write_bytes_atomic(f"{uri}/a", DATA)
+    store.inject(Fault.ERROR, matching="GET")
+    with pytest.raises(store_failures()):
+        read_bytes(f"{uri}/a")
+    assert pauses[0] < 0.2
+    assert sum(pauses) > 10
