@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from tests.helpers.coloured import parquet_input
 from tests.helpers.openai_server import ANSWER, OpenaiServer, asked, serving
 from tests.jobs.commands import manifest, rows, run_here
+from tests.jobs.kills import processes_below
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.evaluate.spec import EvaluateSpec
 from vqa_ray.jobs.runtime.summary import summary_lines
@@ -239,10 +241,9 @@ def test_four_actors_keep_the_limits_and_a_new_one_remembers_them(tmp_path: Path
         process = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
         while len(server.bodies) < 60 and process.poll() is None:
             time.sleep(0.2)
-        others = psutil.Process(process.pid).children(recursive=True)
-        models = [each for each in others if "(ModelActor)" in " ".join(each.cmdline())]
+        models = [number for number, line in processes_below(process.pid).items() if b"(ModelActor)" in line]
         if models:
-            models[0].kill()
+            os.kill(models[0], signal.SIGKILL)
         _, messages = process.communicate(timeout=600)
         assert process.returncode == 0, messages
         assert models

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -46,5 +47,8 @@ def _rectangles(rng: random.Random) -> str:
 
 def _memory_mib() -> tuple[float, float]:
     process = psutil.Process()
-    children = sum(child.memory_info().rss for child in process.children(recursive=True))
+    children = 0
+    for child in process.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            children += child.memory_info().rss
     return process.memory_info().rss / 2**20, children / 2**20

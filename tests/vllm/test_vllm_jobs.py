@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from tests.helpers.tiny_chat import random_images
+from tests.jobs.kills import processes_below
 from tests.vllm.checkpoints import save
 from tests.vllm.commands import rows, run, start
 
@@ -97,11 +99,10 @@ def _kill_the_engine(process: subprocess.Popen[str]) -> None:
         told.append(line)
         if re.match(r"[1-9]\d* of 480 rows", line):
             break
-    children = psutil.Process(process.pid).children(recursive=True)
-    engines = [child for child in children if "EngineCore" in " ".join(child.cmdline())]
+    engines = [number for number, line in processes_below(process.pid).items() if b"EngineCore" in line]
     assert engines, told
     for engine in engines:
-        engine.kill()
+        os.kill(engine, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(

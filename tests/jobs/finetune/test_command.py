@@ -101,7 +101,7 @@ def worker_of(driver: int) -> int:
         try:
             if b"RayTrainWorker" in command.read_bytes() and driver in ancestors(process):
                 return process
-        except FileNotFoundError:
+        except OSError:
             continue
     raise AssertionError(f"process {driver} has no training process")
 

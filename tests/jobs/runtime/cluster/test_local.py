@@ -12,7 +12,7 @@ from vqa_ray.pipelines.replaced import replaced
 
 # In a process of its own: the Ray of the other tests was started in another way.
 _RUN = """
-import json, logging, pathlib, time
+import contextlib, json, logging, pathlib, time
 import psutil, ray
 from vqa_ray.jobs.runtime import logs
 from vqa_ray.jobs.runtime.cluster.connect import connect_ray
@@ -40,7 +40,10 @@ with logs.of_run("r1"), connect_ray(None) as cluster:
         except ValueError:
             pass
     me = psutil.Process()
-    sockets = [one for process in (me, *me.children(recursive=True)) for one in process.net_connections("inet")]
+    sockets = []
+    for process in (me, *me.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # Workers end while the processes are walked.
+            sockets += process.net_connections("inet")
     listening = {one.laddr.ip.removeprefix("::ffff:") for one in sockets if one.status == psutil.CONN_LISTEN}
     files = pathlib.Path(ray._private.worker._global_node.get_logs_dir_path())
     dashboards = sorted(path.name for path in files.glob("dashboard.*"))
