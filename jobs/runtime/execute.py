@@ -89,8 +89,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> Execution:
             own, foreign = check_results(endpoint.results, work.record.run_id)
             logger.info("%d results of this run, %d of other runs", own, foreign)
         elif endpoint is not None:
-            require_answer(each.model, endpoint)
-            endpoints.append(endpoint)
+            endpoints.append(require_answer(each.model, endpoint))
     with connect_ray(spec.address) as cluster:
         plan = plan_pools(spec, job.second, cluster, work.total)
         if not spec.wait_for_cluster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vqa_ray.errors import RequestError
 from vqa_ray.images.fetch import ImageFetcher
@@ -47,7 +48,7 @@ def verification_from_spec(spec: SearchSpec) -> Verification | None:
     )
     options.check()
     if endpoint is not None:
-        require_answer(spec.verify_model, endpoint)
+        options = replace(options, endpoint=require_answer(spec.verify_model, endpoint))
     calibration = read_calibration(spec.calibration, model)
     predicate = parse_checked(
         "--verify", spec.verify, model, calibration, spec.calibration, threshold=spec.threshold, combine=spec.combine

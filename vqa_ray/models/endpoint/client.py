@@ -123,6 +123,8 @@ class Client:
                 backoff = min(self._backoff_s * 2 ** (attempt - 1), _LONGEST_BACKOFF_S) * random.uniform(0.5, 1.5)
                 await asyncio.sleep(max(backoff, pause))
             async with self._connections:
+                # Made before the turn of the request, which should reach the server right after it.
+                session = self._session()
                 number = await self._gate.admit(question.prompt_tokens, question.answer_tokens)
                 if number is None:
                     raise RowError(ErrorCode.BUDGET_SPENT, "the budget of the run has no room for it")
@@ -132,7 +134,7 @@ class Client:
                         raise self._refusal
                     sent = self._accepted_fields(question.body)
                     async with asyncio.timeout(self._options.timeout_s):
-                        status, retry_after, data = await self._post(sent)
+                        status, retry_after, data = await self._post(session, sent)
                     if status == 200:
                         completion = parse(data)
                         used = completion.usage or Usage(1, question.prompt_tokens, question.answer_tokens)
@@ -164,15 +166,10 @@ class Client:
         priced = completion.usage and self._options.budget.priced(completion.usage)
         return replace(completion, usage=priced)
 
-    async def _post(self, sent: Mapping[str, Any]) -> tuple[int, str | None, bytes]:
-        """Return the status, Retry-After and body of a response.
-
-        Raises:
-            OSError: there is no connection, or it broke.
-        """
-        import aiohttp
-
+    def _session(self) -> aiohttp.ClientSession:
         if not self._sessions:
+            import aiohttp
+
             headers = {"User-Agent": f"vqa-ray/{vqa_ray.__version__}", "Content-Type": "application/json"}
             if self._key is not None:
                 headers["Authorization"] = f"Bearer {self._key}"
@@ -183,9 +180,19 @@ class Client:
                     connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
                 )
             )
+        return self._sessions[0]
+
+    async def _post(self, session: aiohttp.ClientSession, sent: Mapping[str, Any]) -> tuple[int, str | None, bytes]:
+        """Return the status, Retry-After and body of a response.
+
+        Raises:
+            OSError: there is no connection, or it broke.
+        """
+        import aiohttp
+
         url = f"{self._options.base_url}/chat/completions"
         try:
-            async with self._sessions[0].post(url, data=json.dumps(sent), allow_redirects=False) as response:
+            async with session.post(url, data=json.dumps(sent), allow_redirects=False) as response:
                 data = bytearray()
                 async for chunk in response.content.iter_chunked(2**16):
                     data += chunk

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -72,7 +71,8 @@ class Meter:
         # The number by which expected tokens were too few at most.
         self._more_tokens = 0
         self._under_way: dict[int, _UnderWay] = {}
-        self._numbers = itertools.count()
+        # How many requests were let through.
+        self.admitted = 0
         self._turn = asyncio.Lock()
 
     async def admit(self, prompt_tokens: int, answer_tokens: int) -> int | None:
@@ -94,7 +94,8 @@ class Meter:
                     return None
                 await asyncio.sleep(_LOOK_S)
             ticket = await self._limit.acquire(expected.prompt_tokens + expected.completion_tokens)
-            number = next(self._numbers)
+            number = self.admitted
+            self.admitted += 1
             until = time.monotonic() + self._timeout_s + _LOST_AFTER_S
             self._under_way[number] = _UnderWay(ticket, expected, prompt_tokens + answer_tokens, until)
             return number

@@ -31,6 +31,7 @@ class EndpointOptions:
         budget: prices, and what all requests together may take.
         results: files of a batch's results, which answer in the place of the endpoint; empty to write requests for a
             batch; None asks the endpoint.
+        asked: requests made shortly before by those that gave these options.
         gate: the meter of the run, which counts for several processes; None where a process counts for itself.
     """
 
@@ -43,11 +44,13 @@ class EndpointOptions:
     image_encoding: Literal["jpeg", "png"] = "jpeg"
     budget: Budget = field(default_factory=Budget)
     results: tuple[str, ...] | None = None
+    asked: int = field(default=0, compare=False)
     gate: Gate | None = field(default=None, repr=False, compare=False)
 
     def meter(self, before: Usage | None = None) -> Meter:
         """Make a meter that holds the limits and the budget, and goes on from what was taken before."""
-        return Meter(RateLimit(self.requests_per_minute, self.tokens_per_minute), self.budget, self.timeout_s, before)
+        limit = RateLimit(self.requests_per_minute, self.tokens_per_minute, asked=self.asked)
+        return Meter(limit, self.budget, self.timeout_s, before)
 
     def share(self, actors: int) -> Self:
         """Return the options of one of several actors, with its part of the connections."""

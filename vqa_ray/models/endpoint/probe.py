@@ -16,8 +16,8 @@ _QUESTION, _ANSWER_TOKENS = "Say yes.", 16
 _ATTEMPTS = 3
 
 
-def require_answer(reference: str, options: EndpointOptions) -> None:
-    """Ask an endpoint a short question.
+def require_answer(reference: str, options: EndpointOptions) -> EndpointOptions:
+    """Ask an endpoint a short question; return its options, which count what was asked.
 
     Args:
         reference: the model, `openai:NAME`.
@@ -26,7 +26,9 @@ def require_answer(reference: str, options: EndpointOptions) -> None:
     Raises:
         RequestError: it cannot be reached, refuses the key, lacks the model, or sends something else than an answer.
     """
-    client = Client(replace(options, budget=Budget()), f"model {reference}", attempts=_ATTEMPTS)
+    unlimited = replace(options, budget=Budget())
+    meter = unlimited.meter()
+    client = Client(replace(unlimited, gate=meter), f"model {reference}", attempts=_ATTEMPTS)
     body = chat(model_name(reference), (), _QUESTION, (), _ANSWER_TOKENS)
     try:
         (answer,) = client.ask([Question(body, expected_tokens(len(_QUESTION), 0), _ANSWER_TOKENS)])
@@ -34,3 +36,4 @@ def require_answer(reference: str, options: EndpointOptions) -> None:
         client.close()
     if isinstance(answer, RowError) and answer.code != ErrorCode.ENDPOINT_REFUSED:
         raise RequestError(f"model {reference}: {options.base_url}: {answer.message}")
+    return replace(options, asked=options.asked + meter.admitted)

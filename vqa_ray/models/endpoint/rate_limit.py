@@ -53,6 +53,7 @@ class RateLimit:
         tokens: per minute; None for no limit.
         clock: seconds.
         sleep: waits.
+        asked: requests made shortly before, which the windows of now may hold.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RateLimit:
         tokens: int | None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        asked: int = 0,
     ) -> None:
         self.counts_tokens = tokens is not None
         self._clock, self._sleep = clock, sleep
@@ -74,6 +76,9 @@ class RateLimit:
             for seconds in _WINDOWS_S
             if requests is not None or tokens is not None
         ]
+        now = clock()
+        for window in self._windows:
+            window.recent.extend(Ticket(now, 0, now) for _ in range(asked))
         self._turn = asyncio.Lock()
         self._paused_until = 0.0
 

@@ -348,6 +348,16 @@ def test_a_request_that_was_long_on_its_way_stays_longer_in_its_window() -> None
     asyncio.run(run())
 
 
+def test_the_request_that_checks_an_endpoint_counts_for_its_limit() -> None:
+    with serving(fault=lambda number: "500" if number == 0 else None) as server:
+        options = require_answer(NAME, EndpointOptions(server.url, requests_per_minute=12))
+        assert len(server.bodies) == options.asked == 2
+    time = Time()
+    limit = RateLimit(options.requests_per_minute, None, time.clock, time.sleep, options.asked)
+    # Ten seconds hold two.
+    assert asyncio.run(limit.acquire(1)).at == pytest.approx(10.0)
+
+
 def test_a_pause_that_the_server_wishes_holds_everything_back() -> None:
     time = Time()
     limit = RateLimit(None, None, time.clock, time.sleep)
