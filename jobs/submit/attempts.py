@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import requests
 
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import RequestError, RunError, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +104,7 @@ def submit(client: Jobs, base: str, request: JobRequest) -> tuple[str, bool]:
 
     Raises:
         RequestError: another command writes to the same output now, or Ray refuses the job.
+        RunError: the connection stays lost.
     """
     tried: set[str] = set()
     for pause in (*_PAUSES_S, 0.0):
@@ -130,14 +131,15 @@ def submit(client: Jobs, base: str, request: JobRequest) -> tuple[str, bool]:
             # Another process was faster; its job is found in the list.
             tried.discard(wanted)
         time.sleep(pause)
-    raise RequestError("the connection to the cluster is lost again and again; the same command looks for the job")
+    raise RunError("the connection to the cluster is lost again and again; the same command looks for the job")
 
 
 def patiently(call: Callable[[], T]) -> T:
     """Call the cluster, again after a lost connection.
 
     Raises:
-        RequestError: it stays lost, or the cluster refuses the call.
+        RequestError: the cluster refuses the call.
+        RunError: the connection stays lost.
     """
     try:
         for pause in _PAUSES_S:
@@ -147,7 +149,7 @@ def patiently(call: Callable[[], T]) -> T:
                 time.sleep(pause)
         return call()
     except LOST as error:
-        raise RequestError(f"the cluster does not answer any more: {one_line(error, 200)}") from error
+        raise RunError(f"the cluster does not answer any more: {one_line(error, 200)}") from error
     except RuntimeError as error:
         # What Ray's client raises for each answer that is none.
         raise RequestError(f"the cluster refuses: {one_line(error, 400)}") from error

@@ -14,7 +14,7 @@ from ray._private.authentication.http_token_authentication import get_auth_heade
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from vqa_ray.errors import RequestError, one_line
+from vqa_ray.errors import RequestError, RunError, one_line
 from vqa_ray.jobs.runtime.cluster.address import TOKEN_HINT, Address
 from vqa_ray.storage.uri import redacted_uri
 
@@ -69,7 +69,8 @@ def connect(address: str | None) -> JobsClient:
     """Connect to the Jobs API at `address`, RAY_API_SERVER_ADDRESS or RAY_ADDRESS.
 
     Raises:
-        RequestError: the address is none of a Jobs API, none answers there, it wants a token, or its Ray is too old.
+        RequestError: the address is none of a Jobs API, it wants a token, or its Ray is too old.
+        RunError: nothing answers there now.
     """
     given = _given(address)
     url = _url(given)
@@ -83,9 +84,7 @@ def connect(address: str | None) -> JobsClient:
         return JobsClient(url, headers)
     except (OSError, RuntimeError) as error:
         # Ray asks once more, and by itself.
-        raise RequestError(
-            f"{given.option} {redacted_uri(given.text)}: the Jobs API fails: {_reason(error)}"
-        ) from error
+        raise RunError(f"{given.option} {redacted_uri(given.text)}: the Jobs API fails: {_reason(error)}") from error
 
 
 def _given(address: str | None) -> Address:
@@ -119,7 +118,14 @@ def _headers() -> dict[str, str]:
         headers = None
     if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
         raise RequestError(f'{_HEADERS}: wanted a JSON object of texts, {{"NAME": "VALUE"}}')
+    if not all(map(_is_sent, (*headers, *headers.values()))):
+        raise RequestError(f"{_HEADERS}: holds characters that a header of HTTP cannot; wanted printable ASCII")
     return headers
+
+
+def _is_sent(text: str) -> bool:
+    """Whether a header of HTTP can hold a text."""
+    return text.isascii() and text.isprintable()
 
 
 def _version(given: Address, url: str, headers: dict[str, str]) -> str:
@@ -127,15 +133,19 @@ def _version(given: Address, url: str, headers: dict[str, str]) -> str:
     shown = f"{given.option} {redacted_uri(given.text)}"
     try:
         allowed = get_auth_headers_if_auth_enabled(headers)
+        if not all(map(_is_sent, allowed.values())):
+            raise RequestError(f"{shown}: the token holds characters that a header of HTTP cannot: {TOKEN_HINT}")
         answer = requests.get(f"{url}/api/version", headers=headers | allowed, timeout=(_CONNECT_S, 10))
     except AuthenticationError as error:
         raise RequestError(f"{shown}: no token to send: {TOKEN_HINT}") from error
     except requests.RequestException as error:
-        raise RequestError(
-            f"{shown}: no Jobs API answers: {_reason(error)}; a head serves it with ray[default]"
-        ) from error
+        # A head that is away may come again, which a scheduler tells by the exit code; a wrong URL stays wrong.
+        kind = RequestError if isinstance(error, ValueError | requests.exceptions.SSLError) else RunError
+        raise kind(f"{shown}: no Jobs API answers: {_reason(error)}; a head serves it with ray[default]") from error
     if answer.status_code in (401, 403):
         raise RequestError(f"{shown}: Ray answers, but does not let this command in: {TOKEN_HINT}")
+    if answer.status_code >= 500:
+        raise RunError(f"{shown}: no Jobs API answers: HTTP {answer.status_code} {answer.reason}")
     try:
         return str(answer.json()["ray_version"])
     except (ValueError, KeyError, TypeError) as error:

@@ -16,10 +16,11 @@ from vqa_ray.durations import duration
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs import typer_app
 from vqa_ray.jobs.commands import COMMANDS
+from vqa_ray.jobs.spec.groups import LoggingGroup
 from vqa_ray.jobs.submit import attempts
 from vqa_ray.jobs.submit.client import connect
 from vqa_ray.jobs.submit.follow import Follower, stop
-from vqa_ray.jobs.submit.local_paths import files_to_send
+from vqa_ray.jobs.submit.local_paths import PRINTED, files_to_send
 from vqa_ray.jobs.submit.package import runtime_environment
 from vqa_ray.jobs.submit.spec import SubmitSpec
 from vqa_ray.storage.uri import redacted_uri
@@ -53,6 +54,7 @@ def _submit(spec: SubmitSpec) -> None:
         raise RequestError(f"{name}: runs where it is called; wanted a command that reads and writes files")
     line, address = _without(spec.job, "--address")
     _refuse_own_options(line)
+    _refuse_other_text(line)
     job = typer_app.parse(line, COMMANDS)
     if job is None:
         return
@@ -60,12 +62,14 @@ def _submit(spec: SubmitSpec) -> None:
         raise RequestError(f"{_value(line, '--spec')}: address: stands in the way of submit; give it as --address")
     if address and spec.address and address != spec.address:
         raise RequestError(f"--address: given twice, as {spec.address!r} and {address!r}; wanted once")
-    files = files_to_send(job, _value(line, "--spec"))
+    files = _files(line, job)
     output = getattr(job, "output", None)
-    base = attempts.base_id(name, [output.rstrip("/")] if isinstance(output, str) else line)
     metadata = {"vqa-ray": __version__, "command": name}
-    if isinstance(output, str):
+    if isinstance(output, str) and output not in PRINTED:
+        base = attempts.base_id(name, [output.rstrip("/")])
         metadata["output"] = redacted_uri(output)
+    else:
+        base = attempts.base_id(name, line)
     with tempfile.TemporaryDirectory(prefix="vqa-ray-submit-") as scratch:
         environment = runtime_environment(spec.runtime_env, spec.package, spec.env, files, Path(scratch))
         client = connect(spec.address or address)
@@ -74,6 +78,25 @@ def _submit(spec: SubmitSpec) -> None:
     logger.info("%s %s at %s", job_id, "is submitted" if is_new else "is under way already", redacted_uri(client.url))
     if spec.wait:
         Follower(client, job_id).follow()
+
+
+def _files(line: Sequence[str], job: LoggingGroup) -> list[str]:
+    """List the files of a command to send along, with those of a command that it takes."""
+    inner = list(getattr(job, "job", ()))
+    own = line[: len(line) - len(inner)] if inner and list(line[-len(inner) :]) == inner else line
+    files = files_to_send(job, _value(own, "--spec"))
+    # `plan` parses it again where it runs; what is wrong with it is told here.
+    taken = typer_app.parse(inner, COMMANDS) if inner else None
+    return files if taken is None else sorted({*files, *_files(inner, taken)})
+
+
+def _refuse_other_text(line: Sequence[str]) -> None:
+    """Refuse bytes that are no text: the Jobs API takes JSON."""
+    for word in line:
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise RequestError(f"{word.encode('utf-8', 'backslashreplace').decode()}: is not UTF-8") from None
 
 
 def _refuse_own_options(line: Sequence[str]) -> None:

@@ -16,10 +16,17 @@ from vqa_ray.structured.load import is_class
 logger = logging.getLogger(__name__)
 
 # Units of options that name files which a command reads as a whole when it starts; and those of all that may be a path.
-_READ_FIRST = ("FILE", "FILE|CLASS", "SCHEMA")
+_READ_FIRST = ("FILE", "FILE|CLASS", "NAME|FILE", "SCHEMA")
 _CLASSES = ("FILE|CLASS", "SCHEMA")
-_PATHS = (*_READ_FIRST, "URI", "DIR", "MODEL", "RUN", "INDEX", "RESULTS", "[NAME=]DIR", "FIRST SECOND", "TABLE")
-_WRITTEN = ("output", "gallery", "batch_file")
+_PATHS = (
+    *(*_READ_FIRST, "URI", "DIR", "MODEL", "RUN", "INDEX", "RESULTS", "[NAME=]DIR", "FIRST SECOND", "TABLE"),
+    *("URL", "URL|FILE", "table|json|FILE"),
+)
+_WRITTEN = ("output", "gallery", "batch_file", "llava", "openlineage")
+# Values of `--output` that write no file.
+PRINTED = ("table", "json")
+# Streams of the process that submits, such as those of `<(…)`.
+_STREAMS = ("/dev/fd/", "/dev/std", "/proc/")
 # `bundled:NAME`, `openai:NAME`; what is read or written as a file has a scheme only with `://`.
 _NAMED = re.compile(r"[A-Za-z][\w+.-]*:")
 # A table in a directory, with the version that an input may name.
@@ -55,6 +62,10 @@ def files_to_send(spec: Spec, spec_file: str | None) -> list[str]:
         value = given if table is None else table[1]
         if SCHEME.match(value) or (unit not in _READ_FIRST and name not in _WRITTEN and _NAMED.match(value)):
             continue
+        if value.startswith(_STREAMS):
+            raise RequestError(
+                f"{option} {given}: a stream of this process, which the cluster does not see; use a file"
+            )
         if PurePath(value).is_absolute():
             absolute.append(f"{option} {given}")
         elif is_written:
@@ -78,14 +89,23 @@ def files_to_send(spec: Spec, spec_file: str | None) -> list[str]:
 
 def _paths(spec: Spec) -> Iterator[tuple[str, str, str, str]]:
     """Yield option, field, unit and value of each that may name a path, and of those that hold URLs."""
-    for name, field in type(spec).model_fields.items():
-        unit, value = extra_of(field)["unit"], getattr(spec, name)
-        if unit not in (*_PATHS, "URL") and name not in _WRITTEN:
+    kind = type(spec)
+    given = {name: (option_name(name, kind), getattr(spec, name)) for name in kind.model_fields}
+    # The second model takes options of the first one.
+    second = {name: ("--second-option", value) for name, value in (getattr(spec, "second_option", None) or {}).items()}
+    for name, (option, value) in (*given.items(), *second.items()):
+        unit = extra_of(kind.model_fields[name])["unit"] if name in kind.model_fields else ""
+        if unit not in _PATHS and name not in _WRITTEN:
             continue
         for each in value if isinstance(value, list) else [value]:
-            if isinstance(each, str) and each not in ("table", "json"):
+            if isinstance(each, str) and not _is_no_path(spec, name, each):
                 text = each.rpartition("=")[2] if unit == "[NAME=]DIR" else each
-                yield option_name(name, type(spec)), name, unit, text
+                yield option, name, unit, text
+
+
+def _is_no_path(spec: Spec, name: str, value: str) -> bool:
+    """Whether an output is printed, or goes to a hub under a name."""
+    return name == "output" and (value in PRINTED or getattr(spec, "to", None) == "hub")
 
 
 def _sent(option: str, file: str) -> str:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ray._private.runtime_env.packaging import _get_excludes
 
 import vqa_ray
 from vqa_ray.errors import RequestError
 from vqa_ray.strict_yaml import StrictLoader
 
 THIS, INSTALLED = "this", "installed"
-_PACKAGE = "vqa_ray"
+_PACKAGE, _CACHE = "vqa_ray", "__pycache__"
 # Ray uploads a working directory into the memory of its head.
 _MAX_FILES_BYTES = 100 * 10**6
 # Ray kills a stopped job after 3 s; a command needs up to 8 to unwind.
@@ -42,15 +43,35 @@ def runtime_environment(
     environment = _read(file) if file else {}
     variables = environment.get("env_vars") or {}
     environment["env_vars"] = _STOP_ENVIRONMENT | variables | environment_variables(names)
+    excludes, sent = environment.get("excludes") or [], []
     if package != INSTALLED:
-        code = _code(package, scratch / "code")
-        environment["py_modules"] = [str(code), *(environment.get("py_modules") or [])]
-        environment["excludes"] = ["__pycache__", *(environment.get("excludes") or [])]
+        sent.append(_code(package, scratch / "code"))
+        environment["py_modules"] = [str(sent[0]), *(environment.get("py_modules") or [])]
+        environment["excludes"] = [_CACHE, *excludes]
     if files := list(files):
         if "working_dir" in environment:
             raise RequestError(f"{file}: working_dir: does not go with relative files in options ({', '.join(files)})")
-        environment["working_dir"] = str(_copied(files, scratch / "files"))
+        sent.append(_copied(files, scratch / "files"))
+        environment["working_dir"] = str(sent[-1])
+    _check_excludes(file, excludes, sent)
     return environment
+
+
+def _check_excludes(file: str | None, patterns: Iterable[str], sent: Iterable[Path]) -> None:
+    """Refuse patterns of a working directory that Ray would also leave our own files out by."""
+    for pattern in patterns:
+        for root in sent:
+            is_left_out = _get_excludes(root, [pattern])
+            # `jobs` and `pipelines` are links in an editable installation.
+            for directory, _, names in os.walk(root, followlinks=True):
+                for name in names:
+                    path = Path(directory, name)
+                    if _CACHE not in path.parts and is_left_out(path):
+                        raise RequestError(
+                            f"--runtime-env {file}: excludes: {pattern!r} also leaves out "
+                            f"{path.relative_to(root.parent)}, which the command needs; begin it with / and the "
+                            "directory that is meant"
+                        )
 
 
 def environment_variables(names: Iterable[str]) -> dict[str, str]:
@@ -82,6 +103,9 @@ def _read(file: str) -> dict[str, Any]:
         raise RequestError(f"--runtime-env {file}: wanted a mapping such as `pip: [NAME]`, got {kind}")
     if not isinstance(environment.get("env_vars") or {}, dict):
         raise RequestError(f"--runtime-env {file}: env_vars: wanted a mapping of names to values")
+    for name in ("excludes", "py_modules"):
+        if not isinstance(environment.get(name) or [], list):
+            raise RequestError(f"--runtime-env {file}: {name}: wanted a list")
     return environment
 
 

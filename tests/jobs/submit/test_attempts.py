@@ -10,7 +10,7 @@ import pytest
 import requests
 from ray.job_submission import JobStatus
 
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import RequestError, RunError
 from vqa_ray.jobs.submit import attempts
 from vqa_ray.jobs.submit.attempts import JobRequest, base_id, find, submit
 
@@ -94,7 +94,7 @@ def test_a_lost_connection_starts_no_second_job(faults: list[str], jobs: int, is
 
 
 def test_a_cluster_that_stays_away_is_named() -> None:
-    with pytest.raises(RequestError, match="lost again and again"):
+    with pytest.raises(RunError, match="lost again and again"):
         submit(FakeCluster(faults=["lost before"] * 9), BASE, REQUEST)
 
 

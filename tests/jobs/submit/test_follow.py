@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 from ray.job_submission import JobStatus
 
-from vqa_ray.errors import RequestError, SubmittedJobError
+from vqa_ray.errors import RequestError, RunError, SubmittedJobError
 from vqa_ray.jobs.submit import attempts, follow
 from vqa_ray.jobs.submit.client import connect
 from vqa_ray.jobs.submit.follow import Follower
@@ -176,7 +176,7 @@ def test_another_server_and_an_old_cluster_are_refused(version: dict[str, str], 
 def test_a_head_that_goes_away_between_two_questions_is_told() -> None:
     with served() as server:
         server.api.refuses_after = 1
-        with pytest.raises(RequestError, match=rf"{server.url}: the Jobs API fails: Failed to connect to Ray"):
+        with pytest.raises(RunError, match=rf"{server.url}: the Jobs API fails: Failed to connect to Ray"):
             connect(server.url)
 
 
@@ -187,7 +187,7 @@ def test_a_head_that_fails_is_asked_again_and_a_refusal_is_told(monkeypatch: pyt
         server.api.list_failures = 3
         assert [each.id for each in attempts.attempts(client)] == [JOB]
         server.api.list_failures = 100
-        with pytest.raises(RequestError, match="the cluster does not answer any more: 500"):
+        with pytest.raises(RunError, match="the cluster does not answer any more: 500"):
             attempts.attempts(client)
         with pytest.raises(RequestError, match=r"the cluster refuses: .*400.*not now"):
             follow.stop(client, JOB)

@@ -13,10 +13,12 @@ import vqa_ray
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs import typer_app
 from vqa_ray.jobs.cli import main
-from vqa_ray.jobs.commands import COMMANDS
+from vqa_ray.jobs.commands import COMMANDS, imported
+from vqa_ray.jobs.spec.field import extra_of
 from vqa_ray.jobs.spec.images import TagSpec
 from vqa_ray.jobs.spec.tools import PublishSpec
-from vqa_ray.jobs.submit import package
+from vqa_ray.jobs.submit import client, local_paths, package
+from vqa_ray.jobs.submit import command as submit_command
 from vqa_ray.jobs.submit.local_paths import files_to_send
 from vqa_ray.jobs.submit.package import runtime_environment
 
@@ -58,6 +60,22 @@ def test_what_cannot_be_sent_along_is_refused(monkeypatch: pytest.MonkeyPatch) -
         runtime_environment(None, "installed", [], [file], Path("scratch"))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "kept"), [("data/", "training/data"), ("*.yaml", "catalog"), ("/training", "training")]
+)
+def test_excludes_of_a_working_directory_leave_out_nothing_that_is_sent(pattern: str, kept: str) -> None:
+    file = write("r.yaml", f"excludes: ['/photos', '{pattern}']")
+    with pytest.raises(
+        RequestError, match=rf"excludes: '{re.escape(pattern)}' also leaves out vqa_ray/{kept}"
+    ) as error:
+        runtime_environment(file, "this", [], [], Path("scratch"))
+    assert "__pycache__" not in str(error.value)
+    file = write("r.yaml", "excludes: ['/photos']")
+    assert runtime_environment(file, "this", [], [], Path("scratch"))["excludes"] == ["__pycache__", "/photos"]
+    with pytest.raises(RequestError, match=r"r\.yaml: excludes: wanted a list"):
+        runtime_environment(write("r.yaml", "excludes: data/"), "this", [], [], Path("scratch"))
+
+
 def test_absolute_paths_are_left_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert sent("--tags", "/shared/tags.yaml", "--gallery", "/shared/g.html") == []
@@ -71,6 +89,17 @@ def test_absolute_paths_are_left_with_a_warning(caplog: pytest.LogCaptureFixture
         (("--tags", "tags.yaml"), "--tags tags.yaml: no such file here"),
         (("--gallery", "tags.html"), "--gallery tags.html: a relative path ends in the job's own directory"),
         (("--image-root", "./photos"), "--image-root ./photos: lies on this machine"),
+        (("--tags", "/dev/fd/63"), "--tags /dev/fd/63: a stream of this process, which the cluster does not see"),
+        (
+            ("--openlineage", "events.jsonl"),
+            "--openlineage events.jsonl: a relative path ends in the job's own directory",
+        ),
+        (("--openlineage", "http://name:password@host"), "--openlineage http://host: holds a name, password"),
+        (
+            ("--second-option", "base_url=http://name:password@host"),
+            "--second-option http://host: holds a name, password",
+        ),
+        (("--second-option", "calibration=c.json"), "--second-option c.json: no such file here"),
         (("--cache", "https://name:password@host/x"), "--cache https://host/x: holds a name, password or signature"),
         (("--cache", "https://host/x?X-Amz-Signature=1"), "--cache https://host/x: holds a name, password"),
     ],
@@ -79,6 +108,42 @@ def test_what_the_cluster_cannot_see_and_secrets_are_refused(more: tuple[str, ..
     with pytest.raises(RequestError, match=message.replace("?", r"\?")) as error:
         sent(*more)
     assert "password@" not in str(error.value)
+
+
+def test_files_of_any_kind_are_sent_along_and_outputs_are_not() -> None:
+    for name in ("questions.yaml", "prompts.yaml", "conversations.json"):
+        Path(name).write_text("")
+    spec = typer_app.parse(["answer", *LINE[1:], "--questions", "questions.yaml"], COMMANDS)
+    assert spec is not None
+    assert files_to_send(spec, None) == ["questions.yaml"]
+    assert sent("--second-option", "calibration=prompts.yaml") == ["prompts.yaml"]
+    line = ["instruct", *LINE[1:], "--prompts", "prompts.yaml"]
+    spec = typer_app.parse(line, COMMANDS)
+    assert spec is not None
+    assert files_to_send(spec, None) == ["prompts.yaml"]
+    spec = typer_app.parse([*line, "--llava", "conversations.json"], COMMANDS)
+    assert spec is not None
+    with pytest.raises(
+        RequestError, match=r"--llava conversations.json: a relative path ends in the job's own directory"
+    ):
+        files_to_send(spec, None)
+    spec = typer_app.parse(["export", "s3://bucket/run", "--to", "hub", "--output", "me/answers"], COMMANDS)
+    assert spec is not None
+    assert files_to_send(spec, None) == []
+
+
+def test_every_option_that_may_name_a_path_is_looked_at() -> None:
+    looked_at = set(local_paths._PATHS)
+    for name, command in COMMANDS.items():
+        if name in submit_command._NOT_SUBMITTED:
+            continue
+        for spec in filter(None, (command.spec, command.variant and command.variant.spec)):
+            for field_name, field in imported(spec).model_fields.items():
+                unit = extra_of(field)["unit"]
+                if re.search(r"FILE|DIR|UR[IL]|MODEL\b|RUN|INDEX|TABLE", unit):
+                    assert unit in looked_at or field_name in local_paths._WRITTEN, (name, field_name)
+                if re.match(r"(Also )?[Ww]rite|.* to write|.*append", field.description or "") and "FILE" in unit:
+                    assert field_name in local_paths._WRITTEN, (name, field_name)
 
 
 def test_a_class_is_refused_with_the_way_to_send_it() -> None:
@@ -136,9 +201,12 @@ def test_variables_pass_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--address", "auto", *LINE), "--address auto: wanted the Jobs API"),
         ((*LINE, "--address", "ray://head:10001"), "--address ray://head:10001: wanted .*: http://head:8265"),
         (("--address", "http://a:8265", *LINE, "--address", "http://b:8265"), "--address: given twice"),
-        (("--address", "http://127.0.0.1:9", *LINE), "no Jobs API answers: connection refused"),
         ((*LINE, "--no-wait"), "--no-wait: is of submit and stands before the command"),
         ((*LINE, "--env", "X"), "--env: is of submit and stands before the command"),
+        ((*LINE, "--cache", "s3://b/\udcff"), r"s3://b/\\udcff: is not UTF-8"),
+        (("plan", *LINE, "--tags", "tags.yaml"), "--tags tags.yaml: no such file here"),
+        (("plan", "--spec", "p.yaml", *LINE), "p.yaml: cannot be read"),
+        (("plan", *LINE, "--gallery", "x.html"), "--gallery x.html: a relative path ends"),
         (("browse", "x"), "browse: runs where it is called"),
         (("tga",), "unknown command 'tga'; did you mean tag"),
         ((*LINE, "--top-k", "2"), "no such option: --top-k"),
@@ -161,6 +229,27 @@ def test_a_wrong_request_ends_in_one_line(
 def write(name: str, text: str) -> str:
     Path(name).write_text(text)
     return name
+
+
+def test_a_head_that_is_away_may_come_again_and_a_url_stays_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    line = [*LINE, "--tags", "listing-check"]
+    assert main(["submit", "--address", "http://127.0.0.1:9", *line]) == 1
+    assert "no Jobs API answers: connection refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("token", ["t\u00f6k\u20acn-0123456789", "two\nlines-0123456789"])
+def test_a_token_that_cannot_be_sent_is_refused_and_not_shown(
+    token: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    allowed = {"Authorization": f"Bearer {token}"}
+    monkeypatch.setattr(client, "get_auth_headers_if_auth_enabled", lambda _: allowed)
+    assert main(["submit", "--address", "http://127.0.0.1:9", "--list"]) == 2
+    told = capsys.readouterr().err
+    assert "the token holds characters that a header of HTTP cannot" in told
+    assert "0123456789" not in told
+    monkeypatch.setenv("RAY_JOB_HEADERS", '{"X": "a\\nb"}')
+    assert main(["submit", "--address", "http://127.0.0.1:9", "--list"]) == 2
+    assert "RAY_JOB_HEADERS: holds characters" in capsys.readouterr().err
 
 
 def test_the_place_of_a_table_is_looked_at(caplog: pytest.LogCaptureFixture) -> None:
