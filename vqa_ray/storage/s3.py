@@ -9,6 +9,7 @@ import re
 import time
 from typing import Any
 
+import s3fs.core
 from botocore.exceptions import ClientError, IncompleteReadError
 from botocore.exceptions import ConnectionError as NotConnectedError
 from s3fs import S3FileSystem
@@ -25,8 +26,13 @@ _PATIENCE_S = 10.0
 _CONNECTIONS = 6
 
 
+# s3fs has one for the whole process, which the program that uses this library may have set.
+_given_handler = s3fs.core.CUSTOM_ERROR_HANDLER
+
+
 def _may_pass(error: BaseException) -> bool:
-    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _PASSING_CODES
+    is_slow = isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in _PASSING_CODES
+    return is_slow or bool(_given_handler(error))
 
 
 add_retryable_error(IncompleteReadError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 
@@ -161,3 +163,13 @@ def test_an_error_of_the_store_is_waited_for_for_ten_seconds(
         read_bytes(f"{uri}/a")
     assert pauses[0] < 0.2
     assert sum(pauses) > 10
+
+
+def test_the_error_handler_of_the_program_is_asked_as_before() -> None:
+    program = (
+        "import s3fs.core\n"
+        "s3fs.core.set_custom_error_handler(lambda error: isinstance(error, KeyError))\n"
+        "import vqa_ray.storage.s3\n"
+        "print([s3fs.core.CUSTOM_ERROR_HANDLER(error) for error in (KeyError(), ValueError())])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "[True, False]\n"
