@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
-import uuid
-from contextlib import suppress
 from dataclasses import asdict
 
 import typer
 
 from vqa_ray.durations import duration
-from vqa_ray.errors import RequestError, TimeSpentError
+from vqa_ray.errors import BudgetSpentError, RequestError, TimeSpentError
 from vqa_ray.jobs import typer_app
 from vqa_ray.jobs.commands import COMMANDS, imported
 from vqa_ray.jobs.plan.forecast import Question, Sample, forecast, lines
+from vqa_ray.jobs.plan.sample_directory import sample_directory
 from vqa_ray.jobs.plan.spec import PlanSpec
 from vqa_ray.jobs.runtime.endpoint import endpoint_of
 from vqa_ray.jobs.runtime.logs import warnings_only
@@ -27,13 +26,13 @@ from vqa_ray.runs.counts import current_keys
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.progress import Progress
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.delete import delete_directory
-from vqa_ray.storage.filesystem import exists
 from vqa_ray.types import total_usage
 
 logger = logging.getLogger(__name__)
 
 _ENDPOINT_ROWS = 200
+# Options of what a sample neither writes nor uses.
+_FILES = ("gallery", "cache", "llava")
 # Options that make something else of a command than a run over its input.
 _OTHERS = ("retry_failed", "update", "batch_file", "batch_results")
 
@@ -52,22 +51,28 @@ def run(spec: PlanSpec) -> None:
     most = spec.sample_rows
     if most is None and endpoint_of(job) is not None:
         most = _ENDPOINT_ROWS
-    output = f"{job.output.rstrip('/')}-plan-{uuid.uuid4().hex[:8]}"
     limits = [each for each in (job.limit, most) if each is not None]
-    # A cache would make the sample faster than the whole, or be filled by it.
-    others = {name: None for name in ("gallery", "cache") if hasattr(job, name)}
-    sample = job.model_copy(
-        update={"output": output, "limit": min(limits, default=None), "max_error_fraction": 1.0, **others}
-    )
-    logger.info("a sample of %s runs, for %s from its first rows on …", name, duration(spec.sample_s))
-    try:
-        with sampling(spec.sample_s), warnings_only(), suppress(TimeSpentError):
-            imported(COMMANDS[name].module).run(sample)
+    # A cache would make the sample faster than the whole, or be filled by it; pages and exports are of whole runs.
+    others = {name: None for name in _FILES if hasattr(job, name)}
+    with sample_directory(job.output) as output:
+        changed = {"output": output, "limit": min(limits, default=None), "max_error_fraction": 1.0}
+        logger.info("a sample of %s runs, for %s from its first rows on …", name, duration(spec.sample_s))
+        _run(name, job.model_copy(update=changed | others), spec.sample_s)
         plan = forecast(measured(output, spec.sample_s), _question(spec, job, output, is_cut=most is not None))
-    finally:
-        if exists(output):
-            delete_directory(output)
     typer.echo(json.dumps(asdict(plan), indent=2) if spec.as_json else "\n".join(lines(plan)))
+
+
+def _run(name: str, sample: RunSpec, seconds: float) -> None:
+    """Run a sample to its end, or to that of its time or budget."""
+    with sampling(seconds), warnings_only():
+        try:
+            imported(COMMANDS[name].module).run(sample)
+        except TimeSpentError:
+            pass
+        except BudgetSpentError:
+            progress = Progress.read(RunDirectory(sample.output).progress)
+            if progress is None or progress.rows == 0:
+                raise
 
 
 def measured(output: str, seconds: float) -> Sample:

@@ -134,14 +134,19 @@ def forecast(sample: Sample, question: Question) -> Forecast:
     per_row = {stage: seconds / answered for stage, seconds in progress.stages_s.items() if stage in _CPU_STAGES}
     feeding = sum(per_row.values())
     rows, gpus = question.rows, progress.gpus_per_actor * progress.actors
-    hours = None if rows is None else (first - progress.started + rows / speed) / 3600
+    start_s = first - progress.started
+    hours = None if rows is None else (start_s + rows / speed) / 3600
+    if question.price_per_gpu_hour and not gpus:
+        warnings.append("--price-per-gpu-hour adds nothing: the actors of the sample took no GPU")
     prices = ((gpus, question.price_per_gpu_hour), (progress.cpus, question.price_per_cpu_hour))
     price = None
     if hours is not None and any(each is not None for _, each in prices):
         price = hours * sum(amount * each for amount, each in prices if each is not None)
     actors = cpus = clusters = None
-    if question.deadline_hours is not None and rows is not None:
-        wanted = rows / max(1e-9, 3600 * question.deadline_hours - (first - progress.started))
+    if question.deadline_hours is not None and 3600 * question.deadline_hours <= start_s:
+        warnings.append(f"--deadline-hours {question.deadline_hours:g} is over before the first row: see start")
+    elif question.deadline_hours is not None and rows is not None:
+        wanted = rows / (3600 * question.deadline_hours - start_s)
         clusters = wanted / speed
         # Actors on CPUs share them with all other stages.
         if progress.gpus_per_actor and per_actor:
@@ -152,7 +157,7 @@ def forecast(sample: Sample, question: Question) -> Forecast:
         sample_rows=answered,
         sample_s=round(progress.history[-1].at - first, 3) if progress.history else 0.0,
         failed=failed,
-        start_s=round(first - progress.started, 3),
+        start_s=round(start_s, 3),
         rows_per_s=speed,
         actors=progress.actors,
         cpus=progress.cpus,

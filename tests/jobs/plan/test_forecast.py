@@ -65,6 +65,18 @@ def test_a_deadline_and_prices() -> None:
     assert "deadline: 7 times this cluster" in "\n".join(lines(forecast(on_cpus, Question(1_000_000, None, 2.0))))
 
 
+def test_a_deadline_before_the_first_row_and_a_price_of_no_gpu_are_told() -> None:
+    on_cpus = replace(SAMPLE, progress=replace(PROGRESS, gpus_per_actor=0.0))
+    for sample in (SAMPLE, on_cpus):
+        plan = forecast(sample, Question(1_000_000, None, 10 / 3600, 3.0))
+        assert (plan.deadline_actors, plan.deadline_clusters) == (None, None)
+        text = "\n".join(lines(plan))
+        assert "deadline:" not in text
+        assert "note: --deadline-hours 0.00277778 is over before the first row: see start" in text
+        assert ("--price-per-gpu-hour adds nothing" in text) == (sample is on_cpus)
+    assert not forecast(SAMPLE, Question(1_000_000, None, 2.0, 3.0)).warnings
+
+
 def test_what_is_unknown_is_said() -> None:
     short = replace(PROGRESS, rows=8, history=[Point(0.0, 0), Point(10.0, 8)], stages_s={}, busy_s=0.0, idle_s=0.0)
     plan = forecast(Sample(short, 60.0, 100, 8, tokens=80, cost=0.4), Question(None))

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.helpers.written_runs import write_run
+from vqa_ray.errors import BudgetSpentError
 from vqa_ray.jobs.cli import main
+from vqa_ray.jobs.plan import command
 from vqa_ray.jobs.plan.command import measured
+from vqa_ray.jobs.plan.sample_directory import beside, sample_directory
+from vqa_ray.jobs.plan.spec import PlanSpec
+from vqa_ray.jobs.spec.instruct import InstructSpec
 from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.runs.progress import Progress
+from vqa_ray.runs.progress import Point, Progress
 
 
 @pytest.fixture
@@ -34,6 +41,54 @@ def test_a_plan_of_answers(local_ray: None, images: Path, tmp_path: Path, capsys
     assert plan["output_bytes"] > 0
     assert "too short" in plan["warnings"][0]
     assert [each.name for each in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("s3://bucket/", r"s3://bucket/plan-\w{8}"),
+        ("s3://bucket/tags/", r"s3://bucket/tags-plan-\w{8}"),
+        ("/tags", r"/tags-plan-\w{8}"),
+        ("/", r"/plan-\w{8}"),
+    ],
+)
+def test_a_sample_lies_beside_the_output_and_in_its_bucket(output: str, expected: str) -> None:
+    assert re.fullmatch(expected, beside(output))
+
+
+def test_a_sample_takes_the_directories_along_that_it_made(tmp_path: Path) -> None:
+    for is_shared, left in ((False, []), (True, ["a", "a/other", "a/other/file"])):
+        with sample_directory(f"{tmp_path}/a/b/out/") as directory:
+            Path(directory, "_vqa_ray").mkdir(parents=True)
+            if is_shared:
+                (tmp_path / "a" / "other").mkdir()
+                (tmp_path / "a" / "other" / "file").touch()
+        assert sorted(str(each.relative_to(tmp_path)) for each in tmp_path.rglob("*")) == left
+
+
+@pytest.mark.parametrize(("rows", "error"), [(3, None), (0, BudgetSpentError)])
+def test_a_sample_whose_budget_ends_is_measured_and_writes_no_other_file(
+    rows: int, error: type[Exception] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[InstructSpec] = []
+
+    def run(spec: InstructSpec) -> None:
+        ran.append(spec)
+        write_run(Path(spec.output), [{"source_key": number} for number in range(rows)])
+        history = [Point(0.0, 0), Point(1.0, rows)]
+        Progress("r", 1, 0.0, 1.0, 0, rows, history=history).write(RunDirectory(spec.output).progress)
+        raise BudgetSpentError("the budget is spent")
+
+    monkeypatch.setattr(command, "imported", lambda _: SimpleNamespace(run=run))
+    line = ["instruct", "--input", "in", "--output", f"{tmp_path}/out", "--model", "fake:", "--llava", f"{tmp_path}/l"]
+    spec = PlanSpec(job=tuple(line))
+    if error is None:
+        command.run(spec)
+    else:
+        with pytest.raises(error):
+            command.run(spec)
+    assert ran[0].llava is None
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_row_of_several_questions_is_one_row_of_the_sample(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from vqa_ray.counted import counted
 from vqa_ray.errors import RequestError
 from vqa_ray.models.chat.vllm_adapter import check_adapter
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -131,10 +132,12 @@ def gpus_per_engine(options: Mapping[str, Any], num_gpus: float | None) -> float
         return None if spread == 1 and is_cpu_build() else float(spread)
     if num_gpus != int(num_gpus):
         raise RequestError(f"--engine vllm: --num-gpus {num_gpus:g}: an engine of vLLM needs whole GPUs")
-    if spread not in (1, int(num_gpus)):
+    # A tensor_parallel_size that is not given follows from the GPUs; one that is given would leave the others idle.
+    if spread != num_gpus and (spread > 1 or (num_gpus > 1 and _SPREAD[0] in options)):
+        given = "spreads the engine over" if spread > 1 else "keeps the engine on"
         raise RequestError(
-            f"--num-gpus {num_gpus:g}: {_OPTION} spreads the engine over {spread} GPUs; wanted the same number, or one "
-            "of the two options alone"
+            f"--num-gpus {num_gpus:g}: {_OPTION} {given} {counted(spread, 'GPU')}; wanted the same number, or one of "
+            "the two options alone"
         )
     return num_gpus
 

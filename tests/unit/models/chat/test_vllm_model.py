@@ -210,6 +210,13 @@ def test_gpus_of_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpus_per_engine({}, 2.0) == 2
     with pytest.raises(RequestError, match=r"^--num-gpus 3: --engine-option spreads the engine over 2 GPUs"):
         gpus_per_engine({"tensor_parallel_size": 2}, 3.0)
+    # One GPU would be taken and left idle.
+    with pytest.raises(
+        RequestError, match=r"^--num-gpus 2: --engine-option keeps the engine on 1 GPU; wanted the same"
+    ):
+        gpus_per_engine({"tensor_parallel_size": 1}, 2.0)
+    assert gpus_per_engine({"tensor_parallel_size": 1}, 1.0) == gpus_per_engine({"tensor_parallel_size": 1}, None) == 1
+    assert gpus_per_engine({"pipeline_parallel_size": 1}, 2.0) == 2
     with pytest.raises(RequestError, match="needs whole GPUs"):
         gpus_per_engine({}, 0.5)
     monkeypatch.setattr("vqa_ray.models.chat.vllm_options.is_cpu_build", lambda: True)
