@@ -10,6 +10,7 @@ import ast
 import json
 import re
 import shlex
+import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,24 @@ def test_the_file_of_rays_autoscaler_fits_the_schema_of_ray() -> None:
     jsonschema.validate(file, schema)
     assert file["head_node_type"] in file["available_node_types"]
     assert "InstanceMarketOptions" not in file["available_node_types"]["head"]["node_config"]
+    # Ray gives the head an instance profile, and the workers none: they would not read the bucket.
+    workers = {name: each for name, each in file["available_node_types"].items() if name != "head"}
+    assert all("IamInstanceProfile" in each["node_config"] for each in workers.values())
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_nodes_with_a_role_need_no_secret_of_the_bucket(name: str) -> None:
+    secrets = [source["secretRef"] for source in _env_from(loaded(name))]
+    assert {each["name"] for each in secrets if each.get("optional")} == {"bucket-credentials"}
+
+
+def test_the_image_has_what_a_submitted_command_may_need() -> None:
+    extras = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    (installed,) = re.findall(r'"\.\[(.+)\]"', (DEPLOY / "Dockerfile").read_text("utf-8"))
+    # The base image has ray[default]; pages are not served there, and vLLM has an image of its own.
+    assert extras.keys() - set(installed.split(",")) == {"browse", "cluster", "dev", "docs", "vllm"}
+    (named,) = re.findall(r"vqa-ray\[(.+)\]", loaded("autoscaler.yaml")["setup_commands"][0])
+    assert {"cluster", "delta", "report"} <= set(named.split(",")) <= extras.keys()
 
 
 def test_the_image_has_the_ray_that_the_manifests_name() -> None:

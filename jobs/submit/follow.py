@@ -71,7 +71,7 @@ class Follower:
         self._write(text)
 
     def _until_end(self) -> Any:
-        failures = 0
+        failures = unknown = 0
         while True:
             try:
                 try:
@@ -82,12 +82,18 @@ class Follower:
                     if failures == _TRIES:
                         logger.warning("%s: its messages cannot be read: %s", self._job, one_line(error, 200))
                 details = self._client.get_job_info(self._job)
-                self._heard_at = time.monotonic()
+                self._heard_at, unknown = time.monotonic(), 0
                 # Messages lie on the node of the job, which may have gone before they were read.
                 if details.status.is_terminal() and (not failures or failures >= _TRIES):
                     return details
             except (OSError, RuntimeError) as error:
                 # requests' errors are OSErrors; Ray's client raises RuntimeError for each answer that is none.
+                unknown = unknown + 1 if "status code 404" in str(error) else 0
+                if unknown == _TRIES:
+                    raise RunError(
+                        f"{self._job}: the cluster does not know this job any more, as after a new start of its head; "
+                        "the same command starts the next attempt, which goes on from there"
+                    ) from error
                 if time.monotonic() - self._heard_at > _LOST_S:
                     raise RunError(
                         f"{self._job}: no answer of the cluster for {_LOST_S:.0f} s ({one_line(error, 200)}); "

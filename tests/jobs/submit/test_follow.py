@@ -38,7 +38,7 @@ class JobsApi:
         self.connections = 0
         self.has_messages = True
         self.refuses_after = 10**9
-        self.list_failures = self.stops = 0
+        self.list_failures = self.stops = self.unknown = 0
 
     async def about(self, _: web.Request) -> web.Response:
         self.refuses_after -= 1
@@ -57,6 +57,9 @@ class JobsApi:
         raise web.HTTPBadRequest(text="not now") if self.stops == 1 else web.HTTPForbidden
 
     async def info(self, _: web.Request) -> web.Response:
+        self.unknown -= 1
+        if self.unknown >= 0:
+            raise web.HTTPNotFound(text="Job does not exist")
         status = "RUNNING" if self.cuts else self.details["status"]
         return web.json_response(self.details | {"status": status})
 
@@ -178,6 +181,16 @@ def test_a_head_that_goes_away_between_two_questions_is_told() -> None:
         server.api.refuses_after = 1
         with pytest.raises(RunError, match=rf"{server.url}: the Jobs API fails: Failed to connect to Ray"):
             connect(server.url)
+
+
+def test_a_job_that_a_new_head_does_not_know_is_told_soon() -> None:
+    with served() as server:
+        client = connect(server.url)
+        server.api.unknown = follow._TRIES - 1
+        Follower(client, JOB).follow()
+        server.api.unknown = 100
+        with pytest.raises(RunError, match=f"{JOB}: the cluster does not know this job any more"):
+            Follower(client, JOB).follow()
 
 
 def test_a_head_that_fails_is_asked_again_and_a_refusal_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
