@@ -15,6 +15,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_ZEROS = {(1, 3): "utf-16-le", (0, 2): "utf-16-be", (1, 2, 3): "utf-32-le", (0, 1, 2): "utf-32-be"}
+# Decoders of these want a byte order mark, and take a text without one for that of this machine, or for none at all.
+_MARKED = ("utf-16", "utf-32")
 _HEAD_BYTES = 4096
 _CHUNK_BYTES = 2**16
 
@@ -24,10 +27,9 @@ def encoding_of(head: bytes) -> str:
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
-    # The first characters of CSV, JSON and YAML are ASCII: every other byte of theirs in UTF-16 is zero.
-    if len(head) >= 4 and head[:4].count(0) == 2:
-        return "utf-16-le" if head[1] == head[3] == 0 else "utf-16-be" if head[0] == head[2] == 0 else "utf-8"
-    return "utf-8"
+    # The first characters of CSV, JSON and YAML are ASCII: of theirs in UTF-16, every other byte is zero.
+    zeros = tuple(at for at, byte in enumerate(head[:4]) if byte == 0) if len(head) >= 4 else ()
+    return _ZEROS.get(zeros, "utf-8")
 
 
 def decode_text(data: bytes, encoding: str | None = None) -> str:
@@ -48,6 +50,15 @@ def decode_text(data: bytes, encoding: str | None = None) -> str:
         if encoding is None:
             raise
         return data.decode(encoding)
+
+
+def text_lines(text: str) -> list[str]:
+    """Return the lines of a text, which end in LF, CRLF or CR.
+
+    `str.splitlines` also parts at U+2028, U+0085 and others, which stand within the texts of JSON and vocabularies.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def other_encoding(encoding: str | None) -> str:
@@ -79,7 +90,11 @@ def as_utf8(file: BinaryIO, encoding: str | None = None) -> BinaryIO:
     peekable: Any = file if hasattr(file, "peek") else io.BufferedReader(cast("io.RawIOBase", file))
     head = bytes(peekable.peek(_HEAD_BYTES)[:_HEAD_BYTES])
     name = encoding or encoding_of(head)
-    has_cr_alone = b"\r" in head and b"\n" not in head
+    if (family := codecs.lookup(name).name) in _MARKED:
+        found = encoding_of(head)
+        name = found if found.startswith(family) else f"{family}-le"
+    # The last byte may be the half of CRLF.
+    has_cr_alone = b"\r" in head[:-1] and b"\n" not in head
     if not has_cr_alone and codecs.lookup(name).name == "utf-8":
         return cast("BinaryIO", peekable)
     return cast("BinaryIO", io.BufferedReader(_Recoded(peekable, name, has_cr_alone), _CHUNK_BYTES))

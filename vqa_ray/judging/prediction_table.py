@@ -68,7 +68,7 @@ class PredictionTable:
     @property
     def schema(self) -> pa.Schema:
         """The columns of its rows."""
-        own = [field for field in self.table.source.passthrough if field.name in self.columns]
+        own = [field for field in self.table.source.passthrough_columns() if field.name in self.columns]
         return prediction_schema(self.kind, [field for field in own if field.name != ATTEMPT.name])
 
     def tables(self, task: int) -> Iterator[pa.Table]:

@@ -87,7 +87,7 @@ def open_records(config: InputConfig, wanted: Sequence[str]) -> RecordTable | An
     asks = config.columns.get("question", "question") in source.columns or source.column_map.question
     if asks and not config.questions:
         source = open_source(replace(config, needs_question=True))
-    columns = tuple(part.name for part in source.passthrough)
+    columns = source.config.labels
     table = RecordTable(source, columns, _ids(source), _rows(source))
     if not table.ids & {"image_id", "question_id"} and source.column_map.image:
         # Nothing but their bytes tells the rows apart.
@@ -132,7 +132,7 @@ def _side_of(table: pa.Table, source: Source) -> pa.Table:
     }
     own = [table[part.name] for part in source.passthrough]
     arrays = [columns[name] if name in columns else table[name] for name in SIDE.names]
-    return pa.Table.from_arrays([*arrays, *own], schema=pa.schema([*SIDE, *source.passthrough]))
+    return pa.Table.from_arrays([*arrays, *own], schema=pa.schema([*SIDE, *source.passthrough_columns()]))
 
 
 @dataclass(frozen=True, slots=True)

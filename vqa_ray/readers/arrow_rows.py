@@ -86,6 +86,8 @@ def values_of(column: pa.Array, *, as_text: bool = False) -> list[object]:
     given = plain(column.type)
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
+    elif types.is_run_end_encoded(column.type):
+        column = compute.run_end_decode(column)
     is_uuid = isinstance(column.type, pa.UuidType)
     if isinstance(column, pa.ExtensionArray):
         column = column.storage

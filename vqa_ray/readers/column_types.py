@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
-from pyarrow import types
+from pyarrow import compute, types
 
 from vqa_ray.readers.columns import ROLES, is_bytes, is_text, plain
 from vqa_ray.readers.source import ColumnMap, request_error
@@ -69,7 +69,14 @@ def _is_question(given: pa.DataType) -> bool:
 
 
 def _is_scalar(given: pa.DataType) -> bool:
-    return is_text(given) or is_bytes(given) or not types.is_nested(given)
+    if is_text(given) or is_bytes(given) or types.is_null(given):
+        return True
+    try:
+        compute.cast(pa.nulls(1, given), pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Nested, an interval, or a time in a zone that is unknown here.
+        return False
+    return True
 
 
 def _is_images(given: pa.DataType) -> bool:
@@ -84,6 +91,7 @@ def _is_shown(given: pa.DataType) -> bool:
     return is_text(given) or _is_image(given) or _is_images(given)
 
 
+_SCALAR = "a string, a number, or a time in a known zone"
 _WANTED: Mapping[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "image": (_is_image, "binary or struct<bytes: binary, path: string>"),
     "image_uri": (is_text, "string"),
@@ -93,8 +101,8 @@ _WANTED: Mapping[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "conversation": (_is_dialogue, "list<struct<role, content>>, list<struct<from, value>> or string"),
     "system": (is_text, "string"),
     "context": (_is_turns, "list<struct<question: string, answer: string>>"),
-    "image_id": (_is_scalar, "a string or a number"),
-    "question_id": (_is_scalar, "a string or a number"),
+    "image_id": (_is_scalar, _SCALAR),
+    "question_id": (_is_scalar, _SCALAR),
     "row_id": (types.is_integer, "int64"),
 }
 _IMAGE_ROLES = ("image", "image_uri", "images")

@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 import pyarrow as pa
 from pyarrow import types
 
-from vqa_ray import schema
 from vqa_ray.readers.conversation_columns import DIALOGUES, conversation_roles
 from vqa_ray.readers.source import ColumnMap, InputConfig, join_names, request_error
 
@@ -151,18 +150,8 @@ def check_keep(config: InputConfig, names: Sequence[str], where: str) -> None:
 
 
 def present_labels(config: InputConfig, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns of `config.labels` that the input has and that are not kept anyway.
-
-    Raises:
-        RequestError: one bears the name of a column that every reader gives.
-    """
-    labels = tuple(name for name in dict.fromkeys(config.labels) if name in names and name not in config.keep)
-    for name in labels:
-        if name in schema.READ.names:
-            raise request_error(
-                f"{config.uri}: column {name!r} cannot be a label: the name is taken by one of our own columns"
-            )
-    return labels
+    """Return the columns of `config.labels` that the input has and that are not kept anyway."""
+    return tuple(name for name in dict.fromkeys(config.labels) if name in names and name not in config.keep)
 
 
 def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> None:
@@ -178,8 +167,8 @@ def check_unique(needed: Sequence[str], names: Sequence[str], where: str) -> Non
 
 
 def plain(given: pa.DataType) -> pa.DataType:
-    """Return the type without dictionary encoding or extension."""
-    if types.is_dictionary(given):
+    """Return the type without dictionary encoding, run-end encoding or extension."""
+    if types.is_dictionary(given) or types.is_run_end_encoded(given):
         return plain(given.value_type)
     return plain(given.storage_type) if isinstance(given, pa.BaseExtensionType) else given
 

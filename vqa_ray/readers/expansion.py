@@ -61,7 +61,9 @@ class BoundedExpansion(io.BufferedIOBase):
         return line
 
     def readinto(self, buffer: Any, /) -> int:
-        data = self.read(len(buffer))
+        # A piece at a time: of a damaged file, what comes before the damage must not be lost with it.
+        data = self._decoder.read1(min(len(buffer), _PIECE_BYTES))
+        self._check()
         buffer[: len(data)] = data
         return len(data)
 

@@ -11,7 +11,7 @@ from vqa_ray.images.page_refs import document_of
 from vqa_ray.readers.coerce import as_reference, mismatch
 from vqa_ray.readers.image_root import below
 from vqa_ray.readers.local_places import LocalPlaces
-from vqa_ray.storage.data_uris import decode_data_uri, is_data_uri, short_data_uri
+from vqa_ray.storage.data_uris import decode_data_uri, is_bare_base64, is_data_uri, short_data_uri
 
 # No store takes longer names or URLs; a cell that holds more is no reference.
 MAX_REFERENCE_CHARACTERS = 8192
@@ -108,6 +108,12 @@ class ImageRefResolver:
             data = decode_data_uri(written)
             image.data, image.uri, image.reference = image.data or data, None, None
             return
+        if is_bare_base64(written):
+            image.uri = image.reference = short_data_uri(f"data:{written}")
+            raise RowError(
+                ErrorCode.ROW_MALFORMED,
+                f"column {column!r} holds base64, which is no reference; wanted is data:image/jpeg;base64,… or bytes",
+            )
         if len(written) > MAX_REFERENCE_CHARACTERS:
             image.uri = image.reference = f"{written[:64]}…{short_data_uri(written).rpartition(';')[2]}"
             reason = f"column {column!r} holds a reference of {len(written)} characters"

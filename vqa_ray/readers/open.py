@@ -19,7 +19,7 @@ from vqa_ray.readers.changes.resumed import EarlierRun, pinned, recover, resume,
 from vqa_ray.readers.columns import is_bytes, plain
 from vqa_ray.readers.formats.benchmark import open_benchmark, read_benchmark
 from vqa_ray.readers.formats.csv import open_csv, read_csv
-from vqa_ray.readers.formats.hf import is_hub_name, open_hf, open_hub, read_hf
+from vqa_ray.readers.formats.hf import check_split, is_hub_name, open_hf, open_hub, read_hf
 from vqa_ray.readers.formats.images import open_images, read_images
 from vqa_ray.readers.formats.jsonl import open_jsonl, read_jsonl
 from vqa_ray.readers.formats.lance_table import open_lance, read_lance
@@ -128,6 +128,7 @@ def _opened(config: InputConfig, given: Format | None, listing: Listing) -> Sour
         )
     if config.image_root is not None and chosen in ("images", "pdf", "webdataset"):
         raise request_error(f"--image-root {redacted_uri(config.image_root)}: {chosen} input holds the images itself")
+    check_split(listing, chosen)
     try:
         contents = _READERS[chosen][0](config, listing)
     except RequestError as error:
@@ -237,13 +238,13 @@ def _beside(chosen: Format, listing: Listing) -> tuple[str, ...]:
 
 
 def _passthrough(config: InputConfig, kept: Sequence[pa.Field]) -> tuple[pa.Field, ...]:
-    """Return the kept fields under the names of READ tables; labels keep theirs."""
+    """Return the kept fields and the labels under the names of READ tables."""
     names = config.keep_as or config.keep
     written = [
         _text_field(part, name) if name.startswith(TEXT) else part.with_name(passthrough_name(name))
         for part, name in zip(kept, names, strict=False)
     ]
-    return (*written, *kept[len(names) :])
+    return (*written, *(part.with_name(passthrough_name(part.name)) for part in kept[len(names) :]))
 
 
 def _text_field(part: pa.Field, name: str) -> pa.Field:

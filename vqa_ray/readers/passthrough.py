@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
@@ -13,7 +14,7 @@ from pyarrow import compute, types
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.readers.class_labels import named_values, with_class_names
 from vqa_ray.readers.coerce import INT64, checked, mismatch
-from vqa_ray.readers.passthrough_types import common
+from vqa_ray.readers.passthrough_types import can_become, common
 from vqa_ray.readers.source import LABEL
 
 # The kept values of one row: Python values or Arrow scalars of the field's type, an error for one that does not fit.
@@ -22,6 +23,9 @@ Kept: TypeAlias = Sequence[object]
 # A leading zero makes a code of a number: 00123 stays text.
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})")
 _NUMBER = re.compile(r"-?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_DIGITS = re.compile(r"-?\d+")
+# The integers that float64 holds, each as itself.
+_EXACT = range(-(2**53), 2**53 + 1)
 
 
 def infer_json(
@@ -115,7 +119,7 @@ def _json_type(values: Sequence[object]) -> pa.DataType:
         return pa.bool_()
     if kinds == {int} and in_range:
         return pa.int64()
-    if kinds in ({float}, {int, float}) and in_range:
+    if kinds in ({float}, {int, float}) and all(_is_float64(value) for value in values if value is not None):
         return pa.float64()
     return pa.string()
 
@@ -129,7 +133,7 @@ def _cast_json(value: object, part: pa.Field) -> object:
     if types.is_int64(part.type):
         fits = type(value) is int and value in INT64
     elif types.is_float64(part.type):
-        fits = type(value) is float or (type(value) is int and value in INT64)
+        fits = _is_float64(value)
     elif types.is_boolean(part.type):
         fits = type(value) is bool
     elif part.type == LABEL:
@@ -154,8 +158,21 @@ def _answers(value: object) -> object:
 
 
 def _is_list(value: object, kind: type) -> bool:
-    kinds = (int, float) if kind is float else (kind,)
-    return isinstance(value, list) and all(type(one) in kinds for one in value)
+    if not isinstance(value, list):
+        return False
+    return all(_is_float64(one) if kind is float else type(one) is kind for one in value)
+
+
+def _is_float64(value: object) -> bool:
+    """Check whether a value is a number that float64 holds: of integers beyond 2⁵³ it holds but a part."""
+    return type(value) is float or (type(value) is int and value in _EXACT)
+
+
+def _is_number(text: str) -> bool:
+    """Check whether a text is a number that float64 holds: no integer beyond 2⁵³, nothing that would be infinite."""
+    if _DIGITS.fullmatch(text):
+        return bool(_INTEGER.fullmatch(text)) and int(text) in _EXACT
+    return bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
 
 
 def _label_type(values: Sequence[object]) -> pa.DataType:
@@ -167,7 +184,7 @@ def _text_type(values: Sequence[object]) -> pa.DataType:
     texts = [value for value in values if isinstance(value, str) and value]
     if texts and all(_INTEGER.fullmatch(text) and int(text) in INT64 for text in texts):
         return pa.int64()
-    if texts and all(_NUMBER.fullmatch(text) for text in texts):
+    if texts and all(_is_number(text) for text in texts):
         return pa.float64()
     return pa.string()
 
@@ -181,7 +198,7 @@ def _cast_text(value: object, part: pa.Field) -> object:
         return _cast_json(parsed(value), part)
     if types.is_int64(part.type) and _INTEGER.fullmatch(value) and int(value) in INT64:
         return int(value)
-    if types.is_float64(part.type) and _NUMBER.fullmatch(value):
+    if types.is_float64(part.type) and _is_number(value):
         return float(value)
     raise mismatch(part.name, value, str(part.type))
 
@@ -193,6 +210,8 @@ def _cast_array(column: pa.Array, part: pa.Field) -> list[object]:
         if types.is_run_end_encoded(column.type):
             column = compute.run_end_decode(column)
         column = named_values(column, part)
+        if not can_become(column.type, part.type):
+            raise pa.ArrowTypeError(f"{column.type} is no {part.type}")
         cast = column if column.type == part.type else compute.cast(column, part.type)
         cast.validate(full=True)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:

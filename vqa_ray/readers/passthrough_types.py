@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 from pyarrow import types
 
+from vqa_ray.readers.columns import is_text
 from vqa_ray.readers.source import request_error
 
 
@@ -47,7 +48,8 @@ def common(name: str, given: Sequence[pa.DataType]) -> pa.DataType:
 
     Args:
         name: of the column, for the message.
-        given: its type in each file; where they do not go together the first that is not null decides.
+        given: its type in each file; the narrowest type that holds them all, where there is one (int64 for int32 and
+            int64), else the first that is not null.
 
     Raises:
         RequestError: values of such a type cannot be written.
@@ -56,8 +58,11 @@ def common(name: str, given: Sequence[pa.DataType]) -> pa.DataType:
     if not typed:
         return pa.string()
     try:
-        merged: pa.DataType = pa.unify_schemas([pa.schema([(name, one)]) for one in typed]).field(0).type
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        schemas = [pa.schema([(name, one)]) for one in typed]
+        merged: pa.DataType = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+        # Text beside bytes would become bytes.
+        merged = typed[0] if is_text(typed[0]) and not is_text(merged) else merged
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
         merged = typed[0]
     try:
         return storable(merged)
@@ -66,6 +71,31 @@ def common(name: str, given: Sequence[pa.DataType]) -> pa.DataType:
             f"column {name!r} is {merged}, and Parquet cannot hold {error}; leave it out, or write it as text or as "
             "columns of plain types"
         ) from error
+
+
+def can_become(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """Check whether a cast keeps what values mean, or fails: to a boolean or a date, Arrow casts others in silence.
+
+    Args:
+        given: the type of a file.
+        wanted: a type of `common`.
+    """
+    if isinstance(given, pa.BaseExtensionType):
+        return can_become(given.storage_type, wanted)
+    if types.is_dictionary(given) or types.is_run_end_encoded(given):
+        return can_become(given.value_type, wanted)
+    if types.is_struct(given) and types.is_struct(wanted):
+        by_name = {part.name: part.type for part in _parts(wanted)}
+        return all(can_become(part.type, by_name.get(part.name, part.type)) for part in _parts(given))
+    if types.is_nested(given) and types.is_nested(wanted) and given.num_fields == wanted.num_fields:
+        pairs = zip(_parts(given), _parts(wanted), strict=True)
+        return all(can_become(one.type, other.type) for one, other in pairs)
+    kind = _kind(given)
+    return given == wanted or "text" in (kind, _kind(wanted)) or kind in ("", _kind(wanted))
+
+
+def _kind(given: pa.DataType) -> str:
+    return next((name for name, test in _KINDS.items() if test(given)), "")
 
 
 def notes_on(names: Sequence[str], schemas: Sequence[pa.Schema], fields: Sequence[pa.Field]) -> tuple[str, ...]:
@@ -99,6 +129,15 @@ def _plain(part: pa.Field) -> pa.Field:
     return part.with_type(storable(part.type))
 
 
+_KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
+    "text": is_text,
+    "boolean": types.is_boolean,
+    "number": lambda given: types.is_integer(given) or types.is_floating(given) or types.is_decimal(given),
+    "date": types.is_date,
+    "time": types.is_time,
+    "timestamp": types.is_timestamp,
+    "duration": types.is_duration,
+}
 _SCALARS = {
     pa.null(): pa.string(),
     pa.string_view(): pa.string(),

@@ -6,9 +6,13 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from vqa_ray.errors import RequestError
+
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _WILD = re.compile(r"[*?\[]")
+# In a set these mean something to Python's expressions, or will one day.
+_OF_SETS = re.compile(r"[\\\[&|~^]")
 _PIECES = re.compile(r"(\*\*/|\*\*|\*|\?|\[[^\]]+\])")
 
 
@@ -43,11 +47,17 @@ class Glob:
 
     Args:
         pattern: relative, its braces expanded.
+
+    Raises:
+        RequestError: a set in brackets holds a range that runs backwards.
     """
 
     def __init__(self, pattern: str) -> None:
         pattern = unicodedata.normalize("NFC", pattern).rstrip("/")
-        self._file = re.compile(_expression(pattern), re.DOTALL)
+        try:
+            self._file = re.compile(_expression(pattern), re.DOTALL)
+        except re.error as error:
+            raise RequestError(f"the pattern {pattern!r} cannot be read: {error.msg}") from error
         self._below = re.compile(f"{self._file.pattern}/.*", re.DOTALL)
         parts = pattern.split("/")
         self._chooses = bool(parts[-1].replace("*", ""))
@@ -79,7 +89,8 @@ def _expression(pattern: str) -> str:
         elif piece == "?":
             parts.append("[^/]")
         elif piece.startswith("[") and piece.endswith("]"):
-            parts.append("[" + piece[1:-1].replace("\\", "\\\\").replace("!", "^", 1 if piece[1] == "!" else 0) + "]")
+            negation, listed = ("^", piece[2:-1]) if piece[1] in "!^" and len(piece) > 3 else ("", piece[1:-1])
+            parts.append("[" + negation + _OF_SETS.sub(r"\\\g<0>", listed) + "]")
         else:
             parts.append(re.escape(piece))
     return "".join(parts)

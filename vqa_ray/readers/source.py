@@ -42,8 +42,8 @@ class InputConfig:
         needs_question: False when the job brings its own questions; those of the input are then ignored.
         needs_image: False for a table of truth: it may lack images, and its rows are then in error for that alone.
         labels: columns that say what is right, read after `keep` where the input has them. They are not written under
-            these names, so one may be called `answer`. In formats without a schema they hold text, lists of text or
-            `LABEL` structs.
+            these names, so one may be called `answer` or `status`. In formats without a schema they hold text, lists of
+            text or `LABEL` structs.
         reads_images: False leaves embedded images where they are, as far as the format allows and they have names:
             rows then have none and are not in error for it.
         reads_context: whether a column of earlier questions and answers is read where there is one.
@@ -237,9 +237,10 @@ class Source:
     def with_labels(self, labels: Sequence[str]) -> Source:
         """Return the same rows under the same keys, with only these of its label columns."""
         count = len(self.config.keep)
-        kept = (*self.passthrough[:count], *(part for part in self.passthrough[count:] if part.name in labels))
-        present = tuple(part.name for part in kept[count:])
-        return replace(self, config=replace(self.config, labels=present), passthrough=kept)
+        found = zip(self.config.labels, self.passthrough[count:], strict=True)
+        kept = {name: part for name, part in found if name in labels}
+        passthrough = (*self.passthrough[:count], *kept.values())
+        return replace(self, config=replace(self.config, labels=tuple(kept)), passthrough=passthrough)
 
 
 def parse_keep(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -256,6 +257,10 @@ def parse_keep(given: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         theirs.append(name if mark else new)
         ours.append(new)
     for name in ours:
+        if name.startswith(TEXT):
+            raise request_error(
+                f"--keep: no column of the output may begin with {TEXT}, as {name!r} does; name it anew"
+            )
         if ours.count(name) > 1:
             raise request_error(f"--keep: {ours.count(name)} columns would be called {name!r} in the output")
     return tuple(theirs), tuple(ours)

@@ -21,6 +21,7 @@ from vqa_ray.readers.damage import watched
 from vqa_ray.readers.source import request_error
 from vqa_ray.storage.filesystem import FileEntry, read_bytes
 from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.text_encoding import text_lines
 
 _LOG = "_delta_log"
 _COMMIT = re.compile(r"(\d{20})\.json")
@@ -135,12 +136,13 @@ def _path(where: str, written: str) -> str:
 
 
 def _committed(entry: FileEntry) -> Iterator[Mapping[str, Any]]:
-    for line in read_bytes(entry.uri).decode().splitlines():
-        if line.strip():
-            try:
+    try:
+        lines = text_lines(read_bytes(entry.uri).decode())
+        for line in lines:
+            if line.strip():
                 yield json.loads(line)
-            except ValueError as error:
-                raise request_error(f"{entry.uri}: the Delta log cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise request_error(f"{entry.uri}: the Delta log cannot be read: {error}") from error
 
 
 def _checkpointed(parts: Sequence[FileEntry]) -> Iterator[Mapping[str, Any]]:

@@ -12,12 +12,21 @@ from vqa_ray.errors import ErrorCode, RowError
 
 _SCHEME = "data:"
 _SPACE = re.compile(r"\s+")
+_BASE64 = re.compile(r"[A-Za-z0-9+/=\s]+")
+# The first bytes of JPEG, PNG, GIF and WebP in base64; the first begins like a path.
+_IMAGES = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR")
+_SHORTEST = 64
 _MEDIA_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+")
 
 
 def is_data_uri(text: str) -> bool:
     """Check whether an image reference carries the image itself."""
     return text[: len(_SCHEME)].lower() == _SCHEME
+
+
+def is_bare_base64(text: str) -> bool:
+    """Check whether text is an image in base64 without the beginning that makes a `data:` URI of it."""
+    return text.startswith(_IMAGES) and len(text) >= _SHORTEST and _BASE64.fullmatch(text, 0, 1024) is not None
 
 
 def decode_data_uri(uri: str, max_bytes: int | None = None) -> bytes:

@@ -20,7 +20,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from pyarrow import fs as pafs
 
-from vqa_ray.errors import RequestError
+from vqa_ray.errors import RequestError, one_line
 from vqa_ray.storage.local_files import (
     find_local,
     is_utf8,
@@ -37,6 +37,8 @@ from vqa_ray.storage.uri import SCHEME, redacted_uri, scheme_of
 
 # `pathlib` makes one slash of two; such a path must not become a local folder named `s3:`.
 _ONE_SLASH = re.compile(r"^(s3a?|gs|gcs|az|abfss?|hf|hdfs|memory|https?|file):/(?!/)", re.IGNORECASE)
+# Drivers of fsspec that hold no files of their own: they wrap other places, archives or a program's memory of them.
+_WRAPPERS = ("asynclocal", "asyncwrapper", "data", "dir", "generic", "local", "tar", "vqa-ray-s3", "zip")
 _BUCKET_STORES = ("s3", "s3a", "gs", "gcs")
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}
 # fsspec reads ahead by a block whenever a reader moves; its default for S3 (50 MB) would fetch far more than is needed.
@@ -111,8 +113,12 @@ def fsspec_for(uri: str) -> tuple[Any, str]:
         options["endpoint_url"] = s3_endpoint()
         options["default_block_size"] = _S3_BLOCK_BYTES
         options["config_kwargs"] = _S3_CONFIG
+    if not uri.partition("://")[2].partition("?")[0].strip("/") or (scheme in _BUCKET_STORES and ":///" in uri):
+        raise RequestError(f"{redacted_uri(uri)}: names no bucket or directory; wanted is {scheme}://NAME/…")
     protocol = _CHECKED_S3 if scheme in ("s3", "s3a") else scheme
     try:
+        if scheme in _WRAPPERS:
+            raise ValueError(f"{scheme} wraps other places")
         needed = list(inspect.signature(fsspec.get_filesystem_class(protocol).__init__).parameters.values())[1:]
         if any(each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD for each in needed):
             raise ValueError("it needs more than a URI, as ftp and github do")
@@ -164,6 +170,13 @@ def list_files(uri: str, *, hidden: bool = False) -> list[FileEntry]:
         missing = not objects and not filesystem.exists(root)
     except FileNotFoundError:
         missing = True
+    except RequestError:
+        raise
+    except (ValueError, NotImplementedError) as error:
+        # Of a name that the store cannot have, as hf://datasets.
+        raise RequestError(
+            f"{redacted_uri(uri)}: cannot be listed: {one_line(error, 200) or 'by its driver'}"
+        ) from error
     if missing:
         bucket = root.partition("/")[0]
         if scheme_of(uri) in _BUCKET_STORES and not filesystem.exists(bucket):

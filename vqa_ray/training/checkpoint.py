@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vqa_ray.errors import RunError
+from vqa_ray.errors import RunError, one_line
 from vqa_ray.storage.atomic import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def save_state(directory: Path, trainer: Trainer[Any], extra: Mapping[str, Any])
         content = {"format": _FORMAT, "step": trainer.step, "bytes": weights.stat().st_size, "extra": dict(extra)}
         write_bytes_atomic(str(marker), json.dumps(content, indent=1).encode())
     except (OSError, RuntimeError) as error:
-        raise RunError(f"checkpoint {directory}: cannot be written: {str(error).splitlines()[0]}") from error
+        reason = one_line(error, 160) or type(error).__name__
+        raise RunError(f"checkpoint {directory}: cannot be written: {reason}") from error
 
 
 def read_extra(directory: Path) -> dict[str, Any]:

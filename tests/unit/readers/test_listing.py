@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.readers.inputs import refused
+from tests.unit.readers.inputs import refused, write_parquet
 from vqa_ray.errors import RequestError
 from vqa_ray.readers.listing import absolute, guess_format, list_input
 from vqa_ray.readers.patterns import expand_braces
@@ -141,3 +141,23 @@ def test_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert [listing.relative(entry) for entry in listing.entries] == ["1.jpg"]
     with pytest.raises(RequestError):
         list_input("x")
+
+
+@pytest.mark.filterwarnings("error")
+def test_sets_of_characters_are_taken_literally(tmp_path: Path) -> None:
+    touch(tmp_path, "[.tar", "&.tar", "^.tar", "a.tar")
+    for pattern, found in (("[[].tar", "["), ("[a&&].tar", "&a"), ("[^].tar", "^"), ("[!a^].tar", "&[")):
+        assert [entry.uri[-5] for entry in list_input(f"{tmp_path}/{pattern}").entries] == list(found)
+
+
+def test_a_range_that_runs_backwards_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tar")
+    assert refused(f"{tmp_path}/[z-a].tar") == "the pattern '[z-a].tar' cannot be read: bad character range z-a"
+
+
+def test_a_split_of_what_has_none_is_refused(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "in" / "a.parquet", {"image": [b"i"]})
+    assert refused(f"{tmp_path}/in#train", questions=("q",)) == (
+        f"{tmp_path}/in#train: #train names a split of a dataset, and this is read as parquet; name the files of the "
+        "split, by a pattern for instance"
+    )

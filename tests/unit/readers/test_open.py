@@ -26,11 +26,12 @@ from tests.unit.readers.inputs import (
     write_tar,
 )
 from vqa_ray import schema
+from vqa_ray.errors import RequestError
 from vqa_ray.readers import FORMATS, read_shard
 from vqa_ray.readers.image_refs import resolve_uri
 from vqa_ray.readers.row_builder import Row, identity
 from vqa_ray.readers.row_tables import MAX_TABLE_BYTES, tables
-from vqa_ray.readers.source import Shard
+from vqa_ray.readers.source import Shard, parse_keep
 
 # What every format can say: no control characters, nothing that CSV's cells or a file name would change.
 TEXT = st.text(st.characters(categories=["L", "N", "So"], include_characters=" ,\"'?"), min_size=1, max_size=12)
@@ -190,3 +191,11 @@ def test_real_photos_as_a_prefix_and_from_a_csv() -> None:
     )
     assert len(found) == count
     assert all(row["image_uri"] for row in found)
+
+
+def test_names_of_hidden_columns_are_refused() -> None:
+    with pytest.raises(
+        RequestError, match="--keep: no column of the output may begin with beside:, as 'beside:x' does"
+    ):
+        parse_keep(["beside:x"])
+    assert parse_keep(["x=beside:x"]) == (("beside:x",), ("x",))

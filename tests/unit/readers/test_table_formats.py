@@ -79,3 +79,17 @@ def test_iceberg_and_hudi_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text("{}")
     assert "is an Iceberg table" in refused(tmp_path / "i", needs_question=False)
     assert "is a Hudi table" in refused(tmp_path / "h", needs_question=False)
+
+
+def test_lines_of_a_log_end_at_line_ends_alone(tmp_path: Path) -> None:
+    delta(tmp_path, [add(0)])
+    log = tmp_path / "_delta_log" / f"{0:020}.json"
+    log.write_text(json.dumps(add(1, tags={"note": "two\u2028lines\x85"}), ensure_ascii=False), "utf-8")
+    assert images(tmp_path) == [b"1"]
+
+
+@pytest.mark.parametrize("line", [b'{"add": ', b"caf\xe9", b"[" * 100_000])
+def test_a_log_that_cannot_be_read_is_refused(tmp_path: Path, line: bytes) -> None:
+    delta(tmp_path, [add(0)])
+    (tmp_path / "_delta_log" / f"{0:020}.json").write_bytes(line)
+    assert "the Delta log cannot be read: " in refused(tmp_path, needs_question=False)

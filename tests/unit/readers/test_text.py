@@ -18,7 +18,7 @@ from vqa_ray.errors import RequestError
 from vqa_ray.readers.formats.csv import records_of
 from vqa_ray.readers.formats.json_lines import json_lines
 from vqa_ray.taxonomy.file import load_taxonomy
-from vqa_ray.text_encoding import check_encoding, decode_text
+from vqa_ray.text_encoding import check_encoding, decode_text, text_lines
 from vqa_ray.training.data.vocabulary import read_vocabulary
 
 MARKED = {
@@ -211,3 +211,51 @@ def test_the_encoding_reaches_sidecars_labels_taxonomies_and_vocabularies(tmp_pa
     assert read_vocabulary(str(words), "cp1252").labels == ("café", "thé")
     with pytest.raises(RequestError, match=r"is not UTF-8 .* --encoding"):
         read_vocabulary(str(words))
+
+
+def test_every_form_of_unicode_is_told_without_a_mark(tmp_path: Path) -> None:
+    for form in ("utf-32-le", "utf-32-be"):
+        (tmp_path / f"{form}.jsonl").write_bytes('{"image": "a.jpg", "question": "q"}\n'.encode(form))
+    assert [row["questions"] for row in read(tmp_path)] == [["q"], ["q"]]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "form"), [("utf-16", "utf-16-le"), ("UTF_16", "utf-16-be"), ("utf-32", "utf-32-le")]
+)
+def test_a_named_encoding_may_lack_its_mark(tmp_path: Path, encoding: str, form: str) -> None:
+    (tmp_path / "a.csv").write_bytes("image_uri,question\na.jpg,é?\n".encode(form))
+    assert read(tmp_path, encoding=encoding)[0]["questions"] == ["é?"]
+
+
+def test_files_put_together_bring_several_marks(tmp_path: Path) -> None:
+    line = codecs.BOM_UTF8 + b'{"image": "a.jpg", "question": "q"}\n'
+    (tmp_path / "a.jsonl").write_bytes(line * 2)
+    assert errors(read(tmp_path)) == [None, None]
+
+
+def test_the_half_of_a_line_end_is_no_line_end(tmp_path: Path) -> None:
+    header = "image_uri,question,"
+    header += "c" * (4095 - len(header))
+    (tmp_path / "a.csv").write_bytes(f'{header}\r\na.jpg,"two\r\nlines",x\r\n'.encode())
+    assert read(tmp_path)[0]["questions"] == ["two\r\nlines"]
+
+
+def test_what_stands_before_the_damage_of_a_small_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"image_uri,question\na.jpg,q\n") + b"junk")
+    rows = read(tmp_path)
+    assert rows[0]["questions"] == ["q"]
+    assert errors(rows)[1] == (
+        "row_malformed",
+        "shard a.csv.gz cannot be read past row 1: Not a gzipped file (b'ju')",
+    )
+
+
+def test_a_header_that_cannot_be_decoded_says_why(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"image_uri,question\na.jpg,q\n")[:12])
+    message = refused(tmp_path)
+    assert message.startswith(f"{tmp_path}/a.csv.gz: the header, line 1, cannot be read: Compressed file ended before")
+
+
+@pytest.mark.parametrize("inside", ["\u2028", "\x85", "\x0b", "\x1c"])
+def test_lines_end_at_line_ends_alone(inside: str) -> None:
+    assert text_lines(f"a{inside}b\r\nc\rd\n") == [f"a{inside}b", "c", "d"]

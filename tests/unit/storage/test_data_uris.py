@@ -13,7 +13,7 @@ from tests.helpers.pictures import encoded, photo
 from tests.unit.readers.inputs import read, write_jsonl
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.images.fetch import ImageFetcher
-from vqa_ray.storage.data_uris import decode_data_uri, short_data_uri
+from vqa_ray.storage.data_uris import decode_data_uri, is_bare_base64, short_data_uri
 from vqa_ray.storage.uri import redacted_uri
 
 PNG = encoded(photo(40, 30), "PNG")
@@ -111,3 +111,21 @@ def test_a_cell_of_megabytes_is_a_row_of_its_own(tmp_path: Path) -> None:
     assert all(len(json.dumps(row)) < 2000 for row in rows)
     assert "2000000 characters" in rows[0]["error_message"]
     assert len({row["row_id"] for row in rows}) == 3
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_bare_base64_is_told_from_references(form: str) -> None:
+    text = base64.b64encode(encoded(photo(40, 30), form)).decode()
+    assert is_bare_base64(text)
+    assert not is_bare_base64(f"{text[:80]}.jpg")
+    assert not is_bare_base64("/9j/short")
+
+
+def test_bare_base64_in_a_cell_is_an_error_that_says_so(tmp_path: Path) -> None:
+    text = base64.b64encode(encoded(photo(40, 30), "JPEG")).decode()
+    (row,) = read(write_jsonl(tmp_path / "a.jsonl", [{"image": text, "question": "q"}]))
+    assert row["error_message"] == (
+        "a.jsonl line 1: column 'image' holds base64, which is no reference; wanted is data:image/jpeg;base64,… or "
+        "bytes"
+    )
+    assert len(row["image_id"]) < 40

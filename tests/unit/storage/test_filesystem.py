@@ -122,6 +122,11 @@ def test_listing_nothing_is_a_wrong_request(root: str) -> None:
         list_files(join(root, "absent"))
 
 
+def test_a_name_that_a_hub_cannot_have_is_a_wrong_request() -> None:
+    with pytest.raises(RequestError, match="hf://datasets: cannot be listed: Repository id must be 'namespace/name'"):
+        list_files("hf://datasets")
+
+
 def test_a_missing_bucket_is_a_wrong_request(bucket: str) -> None:
     with pytest.raises(RequestError, match="s3://nobody-has-this/x: no such"):
         list_files("s3://nobody-has-this/x")
@@ -171,6 +176,14 @@ def test_local_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("gs://b/x", "pip install gcsfs"),
         ("https://host/x.parquet", "only .with --allow-http., not for files"),
         ("file://host/x", "file:///path, not a host .'host'."),
+        ("local:///x", "unknown scheme 'local'"),
+        ("data://x", "unknown scheme 'data'"),
+        ("dir:///x", "unknown scheme 'dir'"),
+        ("asyncwrapper:///x", "unknown scheme 'asyncwrapper'"),
+        ("zip:///x", "unknown scheme 'zip'"),
+        ("s3://", "s3://: names no bucket or directory; wanted is s3://NAME/…"),
+        ("s3:///x/y", "names no bucket or directory"),
+        ("hf://", "names no bucket or directory"),
     ],
 )
 def test_a_wrong_uri_says_what_is_allowed(uri: str, message: str) -> None:

@@ -84,3 +84,12 @@ def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
         save_state(tmp_path / "file" / "checkpoint", trainer(), EXTRA)
+
+
+def test_an_error_without_words_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(RunError, match=r"cannot be written: RuntimeError$"):
+        save_state(tmp_path / "checkpoint", trainer(), EXTRA)

@@ -13,6 +13,7 @@ from typing import Any
 
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint.json_files import read_json
+from vqa_ray.text_encoding import text_lines
 
 _SENTENCEPIECE = (".model",)
 # Where families keep the size of their table of token embeddings.
@@ -53,7 +54,7 @@ def _vocabulary(directory: Path, label: str) -> dict[str, int] | None:
             raise ModelLoadError(f"{label}: its tokenizer is empty: {sentencepiece[0].name} has 0 bytes")
         return None
     if (directory / "vocab.txt").is_file():
-        words = (directory / "vocab.txt").read_bytes().decode("utf-8", "replace").splitlines()
+        words = text_lines((directory / "vocab.txt").read_bytes().decode("utf-8", "replace"))
         return {word: index for index, word in enumerate(words)}
     if (directory / "vocab.json").is_file():
         if not (directory / "merges.txt").is_file():

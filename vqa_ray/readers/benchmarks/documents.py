@@ -11,7 +11,7 @@ from vqa_ray.errors import one_line
 from vqa_ray.readers.benchmarks.fields import KEY, Record
 from vqa_ray.readers.damage import watched_stream
 from vqa_ray.readers.formats.json_text import json_elements, json_members
-from vqa_ray.text_encoding import decode_text, encoding_of
+from vqa_ray.text_encoding import decode_text, encoding_of, text_lines
 
 _HEAD_BYTES = 2**16
 _DECODER = json.JSONDecoder()
@@ -62,7 +62,7 @@ def _are_lines(text: str) -> bool:
 
 
 def _lines(text: str) -> Iterator[Found]:
-    for line in text.splitlines():
+    for line in text_lines(text):
         if line.strip():
             try:
                 yield _found(json.loads(line), line)

@@ -118,7 +118,7 @@ def literal(text: str, name: str) -> Any:
         return [text] if text else []
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             return ast.literal_eval(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError):

@@ -13,7 +13,7 @@ from vqa_ray.readers.benchmarks.fields import FILE, NUMBER
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.source import Shard
 from vqa_ray.storage.filesystem import read_bytes, read_head
-from vqa_ray.text_encoding import decode_text, encoding_of
+from vqa_ray.text_encoding import decode_text, encoding_of, text_lines
 
 _QUESTIONS, _IMAGES = "questions_answers_YN", "images"
 _FILES_PER_SHARD = 256
@@ -81,7 +81,7 @@ def task_records(shard: Shard, names: Sequence[str], encoding: str | None) -> It
         seen: Counter[str] = Counter()
         data = read_bytes(f"{shard.uri}/{name}")
         try:
-            lines = decode_text(data, encoding).splitlines()
+            lines = text_lines(decode_text(data, encoding))
         except ValueError as error:
             yield Found(None, data, f"{name}: {error}")
             continue

@@ -201,7 +201,7 @@ def _header(uri: str, encoding: str | None) -> list[str]:
         rows = until_damage(
             enumerate(records_of(file, delimiter_of(uri), encoding)),
             watch,
-            lambda number, error: Record(0, b"", None, "damaged"),
+            lambda number, error: Record(1, b"", None, one_line(error, 160) or type(error).__name__),
         )
         for _, record in rows:
             if record.cells is None:

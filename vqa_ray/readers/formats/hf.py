@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import ipc
 
+from vqa_ray.format_names import Format
 from vqa_ray.readers.arrow_rows import rows_of
 from vqa_ray.readers.column_types import check_types
 from vqa_ray.readers.columns import present_labels, resolve, with_named_images
@@ -20,7 +21,16 @@ from vqa_ray.readers.partitions import CONFIGURATION, SPLIT, named_path_values, 
 from vqa_ray.readers.passthrough import infer_arrow
 from vqa_ray.readers.passthrough_types import notes_on
 from vqa_ray.readers.row_builder import Row, RowBuilder
-from vqa_ray.readers.source import ColumnMap, InputConfig, OpenedInput, Shard, Source, join_names, request_error
+from vqa_ray.readers.source import (
+    BENCHMARKS,
+    ColumnMap,
+    InputConfig,
+    OpenedInput,
+    Shard,
+    Source,
+    join_names,
+    request_error,
+)
 from vqa_ray.readers.suffixes import HUB_PARQUET
 from vqa_ray.storage.filesystem import exists, read_bytes
 from vqa_ray.storage.uri import scheme_of
@@ -64,6 +74,19 @@ def read_hf(source: Source, shard: Shard, wanted: Callable[[int], bool]) -> Iter
             yield from until_damage(rows, watch, builder.damaged)
     else:
         yield from read_parquet(source, shard, wanted)
+
+
+def check_split(listing: Listing, chosen: Format) -> None:
+    """Check that a split is named only where there are some.
+
+    Raises:
+        RequestError: it is named of files without.
+    """
+    if listing.fragment and chosen != "hf" and chosen not in BENCHMARKS:
+        raise request_error(
+            f"{listing.uri}: #{listing.fragment} names a split of a dataset, and this is read as {chosen}; name the "
+            "files of the split, by a pattern for instance"
+        )
 
 
 def is_hub_name(uri: str) -> bool:

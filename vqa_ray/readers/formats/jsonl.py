@@ -70,7 +70,8 @@ def parse(line: Line) -> Mapping[str, object] | str:
     if line.is_too_long:
         return f"longer than {len(line.data) - 1} bytes"
     try:
-        record = json.loads(line.data.decode(), object_pairs_hook=unique)
+        # Files that were put together bring a byte order mark each.
+        record = json.loads(line.data.decode().removeprefix("\ufeff"), object_pairs_hook=unique)
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start + 1}); another encoding is given with --encoding, as cp1252"
     except RecursionError:

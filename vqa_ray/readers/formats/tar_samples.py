@@ -18,6 +18,7 @@ from vqa_ray.readers.damage import DAMAGE
 from vqa_ray.readers.formats.json_text import numbers_as_written
 from vqa_ray.readers.suffixes import IMAGE_SUFFIXES
 from vqa_ray.storage.local_files import name_as_text
+from vqa_ray.strict_yaml import unique
 from vqa_ray.text_encoding import decode_text
 
 TEXT_SUFFIXES = frozenset(["answer", "caption", "cls", "id", "label", "prompt", "question", "text", "txt"])
@@ -122,8 +123,10 @@ class Sample:
         for member in self.sidecars:
             if member.suffix == "json":
                 try:
-                    found = json.loads(decode_text(member.data, encoding))
-                except (ValueError, RecursionError) as error:
+                    found = json.loads(decode_text(member.data, encoding), object_pairs_hook=unique)
+                except RecursionError:
+                    return "json: nested too deeply"
+                except ValueError as error:
                     return f"json: {one_line(error, 120)}"
                 if not isinstance(found, dict):
                     return "json: not an object"

@@ -105,7 +105,7 @@ def open_training_source(
     column = next((name for name in candidates if name in source.config.labels), None)
     if column is None:
         raise request_error(_no_truth(source, candidates, truth))
-    given = {part.name: part.type for part in source.passthrough}
+    given = {part.name: part.type for part in source.passthrough_columns()}
     _check_auxiliary(source, auxiliary)
     has_type = answer_type in given and answer_type != column
     if has_type:
@@ -145,7 +145,7 @@ def open_caption_source(
             f"{config.uri}: no column {candidates[0]!r} with captions; the columns are: {join_names(source.columns)}; "
             "name it with --column caption=NAME"
         )
-    given = next(plain(part.type) for part in source.passthrough if part.name == column)
+    given = next(plain(part.type) for part in source.passthrough_columns() if part.name == column)
     is_list = _is_list(given) and (is_text(plain(given.value_type)) or types.is_null(given.value_type))
     _check(column, given, "string, or list<string>: several captions of an image", is_text(given) or is_list, config)
     _check_auxiliary(source, auxiliary)
@@ -187,7 +187,7 @@ def _no_truth(source: Source, candidates: tuple[str, ...], truth: str | None) ->
 
 def _check_auxiliary(source: Source, names: tuple[str, ...]) -> None:
     """Raise a RequestError where one is missing, or no category."""
-    given = {part.name: part.type for part in source.passthrough}
+    given = {part.name: part.type for part in source.passthrough_columns()}
     for name in names:
         if name not in given:
             raise request_error(

@@ -13,7 +13,7 @@ from vqa_ray.errors import RequestError, one_line
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary
 from vqa_ray.storage.filesystem import read_bytes
 from vqa_ray.storage.store_errors import store_failures, store_reason
-from vqa_ray.text_encoding import decode_text, other_encoding
+from vqa_ray.text_encoding import decode_text, other_encoding, text_lines
 from vqa_ray.training.data.labelled_rows import LabelledRows
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -88,7 +88,7 @@ def read_vocabulary(uri: str, encoding: str | None = None) -> AnswerVocabulary:
         raise RequestError(f"{uri}: the answer vocabulary is not UTF-8 (byte {error.start + 1}){hint}") from error
     except store_failures() as error:
         raise RequestError(f"{uri}: the answer vocabulary cannot be read: {store_reason(error)}") from error
-    answers = _json_answers(text, uri) if text.lstrip()[:1] in ("[", "{") else text.splitlines()
+    answers = _json_answers(text, uri) if text.lstrip()[:1] in ("[", "{") else text_lines(text)
     stripped = [answer.strip() for answer in answers]
     labels = [answer for answer in stripped if answer]
     twice = [answer for answer, count in Counter(labels).items() if count > 1]

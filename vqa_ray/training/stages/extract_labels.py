@@ -36,9 +36,10 @@ class ExtractLabels:
         Returns:
             As many rows, in order: LABELS columns. A row whose labels and weights differ in number is in error.
         """
-        truth = [_TAKE[self._kind](value) for value in table[self._truth].to_pylist()]
-        others = [_texts(table[name]) for name in self._auxiliary]
-        kinds = [None] * table.num_rows if self._answer_type is None else _texts(table[self._answer_type])
+        named = {schema.written_name(name): table[name] for name in table.column_names[len(schema.READ) :]}
+        truth = [_TAKE[self._kind](value) for value in named[self._truth].to_pylist()]
+        others = [_texts(named[name]) for name in self._auxiliary]
+        kinds = [None] * table.num_rows if self._answer_type is None else _texts(named[self._answer_type])
         is_weighted = self._kind == "weighted"
         columns: dict[str, object] = {
             "source_key": table["source_key"],

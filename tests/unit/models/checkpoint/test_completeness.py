@@ -15,6 +15,7 @@ from tests.helpers.tiny import ANSWERS, random_images, save_tiny_vilt
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint.files import locate
 from vqa_ray.models.checkpoint.opened import Checkpoint
+from vqa_ray.models.checkpoint.tokenizer_files import check_tokenizer
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.training.config import CONTRASTIVE
 from vqa_ray.training.start import describe_start
@@ -219,3 +220,13 @@ def test_directories_without_a_config_are_told_what_they_are(tmp_path: Path, fil
         (tmp_path / file).write_text("{}")
     with pytest.raises(ModelLoadError, match=message):
         locate(str(tmp_path))
+
+
+def test_a_vocabulary_has_one_token_a_line(broken: Path) -> None:
+    """Some have tokens at which `str.splitlines` would part a line."""
+    vocabulary = json.loads((broken / "tokenizer.json").read_text())["model"]["vocab"]
+    words = [*sorted(vocabulary, key=vocabulary.get)[:-1], "a\u2028b"]
+    (broken / "tokenizer.json").unlink()
+    (broken / "vocab.txt").write_text("\n".join(words) + "\n", "utf-8")
+    edit(broken / "config.json", lambda content: content.update(vocab_size=len(words)))
+    check_tokenizer(broken, json.loads((broken / "config.json").read_text()), "x")

@@ -23,7 +23,9 @@ from tests.unit.readers.benchmarks.samples import (
     write_tsv,
 )
 from tests.unit.readers.inputs import errors, open_at, read, refused, rows_of, write_jsonl
+from vqa_ray.errors import RowError
 from vqa_ray.format_names import Format
+from vqa_ray.readers.benchmarks.fields import literal
 from vqa_ray.readers.benchmarks.layouts import LAYOUTS
 from vqa_ray.readers.source import BENCHMARKS, FORMATS
 
@@ -561,3 +563,18 @@ def test_mathvista_as_one_json_object(tmp_path: Path) -> None:
     (row,) = rows_of(source)
     assert (source.format, row["question_id"], row["precision"], row["split"]) == ("mathvista", "1", 1.0, "testmini")
     assert row["image_uri"] == f"{tmp_path}/images/1.jpg"
+
+
+def test_lines_of_a_benchmark_end_at_line_ends_alone(tmp_path: Path) -> None:
+    file = pope(tmp_path)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[0]["text"] = "Is there a cup\u2028in the\x85image?"
+    file.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), "utf-8")
+    rows = read(file)
+    assert errors(rows) == [None] * len(lines)
+    assert rows[0]["questions"] == ["Is there a cup\u2028in the\x85image?"]
+
+
+def test_a_cell_that_is_nested_without_end_costs_its_own_row() -> None:
+    with pytest.raises(RowError, match=r"column 'options' holds .* expected a list"):
+        literal("[" * 100_000, "options")

@@ -4,6 +4,7 @@ import gzip
 import io
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,3 +150,27 @@ def test_what_csv_writes_is_read_back(rows: list[list[str]]) -> None:
     records = list(records_of(io.BytesIO(text.getvalue().encode()), ","))
     assert [list(record.cells or ()) for record in records] == [["a", "b", "c"], *rows]
     assert b"".join(record.data for record in records) == text.getvalue().encode()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["18446744073709551615", "5"],
+        ["9007199254740993", "0.5"],
+        ["0.5", "-9007199254740993"],
+        ["1e999", "0.5"],
+    ],
+)
+def test_numbers_that_float64_would_change_stay_text(tmp_path: Path, cells: list[str]) -> None:
+    file = write_csv(tmp_path / "a.csv", ["url", "k"], [["a", cell] for cell in cells])
+    assert [row["k"] for row in read(file, keep=("k",), questions=("q",))] == cells
+
+
+def test_a_later_number_that_float64_would_change_is_an_error(tmp_path: Path) -> None:
+    rows = [["a", "0.5"]] * 1000 + [["a", "9007199254740993"], ["a", "9007199254740992"]]
+    found = read(write_csv(tmp_path / "a.csv", ["url", "k"], rows), keep=("k",), questions=("q",))
+    assert errors(found)[1000] == (
+        "row_malformed",
+        "a.csv line 1002: column 'k' holds '9007199254740993' (a string); expected double",
+    )
+    assert found[1001]["k"] == 9007199254740992

@@ -211,3 +211,25 @@ def test_large_files_come_in_small_tables(tmp_path: Path) -> None:
     assert source.passthrough == ()
     assert isinstance(source.shards[0].size_bytes, int)
     assert pa.schema(source.passthrough) == pa.schema([])
+
+
+def test_integers_that_float64_would_change_stay_text(tmp_path: Path) -> None:
+    file = write_jsonl(tmp_path / "a.jsonl", [{"url": "a", "k": 1.5}, {"url": "b", "k": 2**53 + 1}])
+    assert [row["k"] for row in read(file, keep=("k",), questions=("q",))] == ["1.5", "9007199254740993"]
+
+
+def test_a_later_integer_that_float64_would_change_is_an_error_of_its_row(tmp_path: Path) -> None:
+    lines = [{"url": "a", "k": 1.5}] * 1000 + [{"url": "a", "k": 2**53 + 1}, {"url": "a", "k": 2**53}]
+    found = read(write_jsonl(tmp_path / "a.jsonl", lines), keep=("k",), questions=("q",))
+    assert errors(found)[1000] == (
+        "row_malformed",
+        "a.jsonl line 1001: column 'k' holds 9007199254740993 (an integer); expected double",
+    )
+    assert found[1001]["k"] == 2**53
+
+
+def test_a_weight_that_float64_would_change_is_an_error_of_its_row(tmp_path: Path) -> None:
+    weights = [[1, 0.5], [2**53 + 1], [10**400]]
+    lines = [{"url": "a", "answer": {"ids": ["x"] * len(each), "weights": each}} for each in weights]
+    found = read(write_jsonl(tmp_path / "a.jsonl", lines), labels=("answer",), questions=("q",))
+    assert [error and error[0] for error in errors(found)] == [None, "row_malformed", "row_malformed"]

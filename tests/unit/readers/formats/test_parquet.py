@@ -118,7 +118,8 @@ def test_columns_of_nulls_are_row_errors_not_refusals(tmp_path: Path) -> None:
         ),
         (
             {"image": [b"i"], "question": ["q"], "image_id": [[1]]},
-            "a.parquet: column 'image_id' is list<element: int64>; wanted for image_id is a string or a number",
+            "a.parquet: column 'image_id' is list<element: int64>; wanted for image_id is a string, a number, or a "
+            "time in a known zone",
         ),
         (
             {"image": [b"i"], "questions": ["q"]},
@@ -361,3 +362,64 @@ def test_unknown_kept_columns_are_refused(tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "a.parquet", {"image": [b"i"], "question": ["q"]})
     assert refused(file, keep=("sku",)) == "a.parquet: --keep sku: no such column; the columns are: image, question"
     assert refused(file, keep=("a", "a")) == "a.parquet: --keep a is given 2 times"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "merged"),
+    [
+        (pa.array([1], pa.int32()), pa.array([2**40], pa.int64()), pa.int64()),
+        (pa.array([1], pa.int64()), pa.array([0.5]), pa.float64()),
+        (pa.array([0], pa.timestamp("ms")), pa.array([1], pa.timestamp("us")), pa.timestamp("us")),
+        (pa.array(["1.10"]).cast(pa.decimal128(5, 2)), pa.array(["12345.678"]).cast(pa.decimal128(10, 3)), None),
+        (pa.array(["a"]), pa.array([b"b"]), pa.string()),
+    ],
+)
+def test_a_kept_column_has_a_type_that_holds_the_values_of_all_files(
+    tmp_path: Path, first: pa.Array, second: pa.Array, merged: pa.DataType | None
+) -> None:
+    for name, values in (("a", first), ("b", second)):
+        write_parquet(tmp_path / f"{name}.parquet", {"image": [b"i"], "k": values})
+    source = open_at(tmp_path, keep=("k",), questions=("q",))
+    assert source.passthrough[0].type == (merged or pa.decimal128(10, 3))
+    rows = rows_of(source)
+    assert errors(rows) == [None, None]
+    assert [row["k"] for row in rows] == pa.concat_arrays(
+        [each.cast(source.passthrough[0].type) for each in (first, second)]
+    ).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (pa.array([True]), pa.array([5])),
+        (pa.array([0], pa.date32()), pa.array([1], pa.timestamp("us"))),
+        (pa.array([0], pa.timestamp("us")), pa.array([5])),
+        (pa.array([{"a": True}]), pa.array([{"a": 5}])),
+        (pa.array([[True]]), pa.array([[5]])),
+    ],
+)
+def test_kept_values_are_never_cast_to_what_they_do_not_mean(tmp_path: Path, first: pa.Array, second: pa.Array) -> None:
+    for name, values in (("a", first), ("b", second)):
+        write_parquet(tmp_path / f"{name}.parquet", {"image": [b"i"], "k": values})
+    rows = read(tmp_path, keep=("k",), questions=("q",))
+    assert [error and error[0] for error in errors(rows)] == [None, "row_malformed"]
+    assert rows[1]["k"] is None
+
+
+def test_an_id_in_an_unknown_time_zone_is_refused(tmp_path: Path) -> None:
+    times = pa.array([0, 1], pa.timestamp("us", "Mars/Phobos"))
+    write_parquet(tmp_path / "a.parquet", {"image": [b"i", b"j"], "image_id": times})
+    assert refused(tmp_path, questions=("q",)) == (
+        "a.parquet: column 'image_id' is timestamp[us, tz=Mars/Phobos]; wanted for image_id is a string, a number, or "
+        "a time in a known zone"
+    )
+
+
+def test_a_kept_column_may_be_called_as_ours_are_on_the_way(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "a.parquet", {"image": [b"i"], "kept:image": [7], "x": [8]})
+    source = open_at(tmp_path, keep=("kept:image", "x"), keep_as=("kept:image", "image"), questions=("q",))
+    names = [part.name for part in source.passthrough]
+    assert len(set(names)) == 2
+    assert [schema.written_name(name) for name in names] == ["kept:image", "image"]
+    (row,) = rows_of(source)
+    assert [row[name] for name in names] == [7, 8]

@@ -488,3 +488,12 @@ def test_members_that_do_not_lie_together_are_told(tmp_path: Path) -> None:
         "of their own; write the tar in the order of its names: tar --sort=name",
     )
     assert open_at(write_tar(tmp_path / "b.tar", sorted(members))).notes == ()
+
+
+def test_a_key_that_occurs_twice_in_a_sidecar_is_an_error_of_its_sample(tmp_path: Path) -> None:
+    write_tar(
+        tmp_path / "a.tar",
+        [("a.jpg", b"i"), ("a.json", b'{"question": "q", "question": "r"}'), ("b.jpg", b"i"), ("b.json", asked("s"))],
+    )
+    rows = read(tmp_path)
+    assert errors(rows) == [("row_malformed", "a.tar sample a: json: key 'question' occurs twice"), None]

@@ -133,3 +133,8 @@ def test_what_is_no_vocabulary_is_refused(tmp_path: Path, data: bytes | None, me
         read_vocabulary(str(file))
     assert str(caught.value).startswith(f"{file}: {message}")
     assert "\n" not in str(caught.value)
+
+
+def test_an_answer_may_hold_what_is_no_line_end(tmp_path: Path) -> None:
+    (tmp_path / "answers.txt").write_bytes("yes\r\nno\u2028or\x85so\r\n".encode())
+    assert read_vocabulary(str(tmp_path / "answers.txt")).labels == ("yes", "no\u2028or\x85so")

@@ -127,3 +127,17 @@ def test_captions_need_no_question_and_blank_ones_are_none(tmp_path: Path) -> No
     assert set(rows.answer_types.to_pylist()) == {"caption"}
     rows.save(str(tmp_path / "rows.parquet"))
     assert LabelledRows.load(str(tmp_path / "rows.parquet")).answers.equals(rows.answers)
+
+
+def test_columns_of_truth_may_be_called_as_ours_are(tmp_path: Path) -> None:
+    columns = {
+        "image": [b"one", b"two"],
+        "question": ["q", "r"],
+        "status": ["new", None],
+        "turns": ["left", "right"],
+        "kept:status": ["x", "y"],
+    }
+    rows = rows_of(write_parquet(tmp_path / "a.parquet", columns), "status", ("turns", "kept:status"))
+    assert [row["answers"] for row in rows] == [["new"], []]
+    assert [row["auxiliary"] for row in rows] == [["left", "x"], ["right", "y"]]
+    assert [row["status"] for row in rows] == ["ok", "ok"]
