@@ -162,6 +162,9 @@ def identify(data: bytes) -> str:
     text = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in text:
         raise RowError(ErrorCode.IMAGE_UNSUPPORTED, f"SVG; known are {', '.join(FORMATS)}")
+    if text.startswith(b"version https://git-lfs"):
+        reason = "a Git LFS pointer, not the image; run `git lfs pull` in its repository"
+        raise RowError(ErrorCode.IMAGE_UNDECODABLE, reason)
     if text.startswith((b"<!doctype html", b"<html")):
         raise RowError(ErrorCode.IMAGE_UNDECODABLE, f"not an image but an HTML page of {len(data)} bytes")
     raise RowError(ErrorCode.IMAGE_UNDECODABLE, f"not an image: {len(data)} bytes that begin like no known format")

@@ -289,7 +289,7 @@ def family_of(reference: str, config: Mapping[str, Any]) -> Family:
         raise ModelLoadError(
             f"model {reference}: model_type {kind!r} of config.json is not supported; there are {known}"
         )
-    found = config.get("architectures") or []
+    found = [str(name) for name in config.get("architectures") or []]
     for family in named:
         if not family.architecture or family.architecture in found:
             return family

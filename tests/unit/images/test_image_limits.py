@@ -94,6 +94,7 @@ def test_no_bytes_is_a_missing_image() -> None:
     [
         (b"hello, I am a text file", "not an image: 23 bytes"),
         (b"<!DOCTYPE html><html>404</html>", "an HTML page of 31 bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer, not the image"),
         (b"\xff\xd8\xff", "JPEG: "),
         (b"BM and some more text that is no bitmap at all", "BMP: "),
         (b"\x00\x00\x01\x00\x00\x00", "ICO: "),

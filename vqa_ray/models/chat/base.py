@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from vqa_ray.errors import ModelLoadError
+from vqa_ray.errors import ModelLoadError, one_line
 from vqa_ray.models import score_meanings
 from vqa_ray.models.chat.processor import ChatProcessor
 from vqa_ray.models.checkpoint.opened import Checkpoint
@@ -168,6 +168,7 @@ def load_processor(checkpoint: Checkpoint) -> tuple[Any, ChatProcessor]:
     Raises:
         ModelLoadError: one of them is missing or does not fit.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
@@ -178,6 +179,8 @@ def load_processor(checkpoint: Checkpoint) -> tuple[Any, ChatProcessor]:
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelLoadError(f"{checkpoint.label}: {reason}") from error
+    except StrictDataclassError as error:
+        raise ModelLoadError(f"{checkpoint.label}: config.json: {one_line(error, 240)}") from error
 
 
 class ChatWording:

@@ -8,6 +8,9 @@ from typing import Any
 
 from vqa_ray.errors import ModelLoadError
 
+LFS_POINTER = b"version https://git-lfs"
+"""The beginning of what Git writes in place of a large file."""
+
 
 def read_json(directory: Path, name: str, *, required: bool = True) -> dict[str, Any]:
     """Read a JSON object of the checkpoint; empty if the file is absent and not required.
@@ -32,7 +35,13 @@ def parse_json(data: bytes, directory: Path, name: str) -> dict[str, Any]:
     try:
         # `json` detects the encoding of bytes.
         content = json.loads(data)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError as error:
+        raise ModelLoadError(f"model {directory}: {name} is not JSON: nested too deeply") from error
+    except ValueError as error:
+        if data.startswith(LFS_POINTER):
+            raise ModelLoadError(
+                f"model {directory}: {name} is a Git LFS pointer, not the file; run `git lfs pull` in its repository"
+            ) from error
         raise ModelLoadError(f"model {directory}: {name} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ModelLoadError(f"model {directory}: {name} holds a {type(content).__name__}, wanted an object")

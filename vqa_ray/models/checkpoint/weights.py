@@ -57,6 +57,7 @@ def read_weights(
         wanted: of a weight's name, whether the checkpoint must hold it; all must, without.
         label: what messages begin with; `model DIRECTORY` without.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     label = label or f"model {path}"
@@ -69,6 +70,8 @@ def read_weights(
         )
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError, SafetensorError) as error:
         raise ModelLoadError(f"{label}: {_reason(error)}") from error
+    except StrictDataclassError as error:
+        raise ModelLoadError(f"{label}: config.json: {one_line(error, 240)}") from error
     adapter = adapter_of(path)
     replaced = replaced_weights(adapter) if adapter else frozenset()
 

@@ -230,3 +230,28 @@ def test_a_vocabulary_has_one_token_a_line(broken: Path) -> None:
     (broken / "vocab.txt").write_text("\n".join(words) + "\n", "utf-8")
     edit(broken / "config.json", lambda content: content.update(vocab_size=len(words)))
     check_tokenizer(broken, json.loads((broken / "config.json").read_text()), "x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_size": "768"}, r"config\.json: Validation error for field 'hidden_size': .* expected int, got str"),
+        ({"max_position_embeddings": None}, r"config\.json: Validation error for field 'max_position_embeddings'"),
+    ],
+)
+def test_a_setting_of_a_wrong_type_is_told(broken: Path, change: dict[str, Any], message: str) -> None:
+    edit(broken / "config.json", lambda content: content.update(change))
+    with pytest.raises(ModelLoadError, match=message):
+        ModelOptions.of(Checkpoint.open(str(broken))).load()
+
+
+def test_odd_json_is_told(broken: Path) -> None:
+    edit(broken / "config.json", lambda content: content.update(architectures=[5]))
+    with pytest.raises(ModelLoadError, match="architecture 5 of vilt is not supported"):
+        Checkpoint.open(str(broken))
+    (broken / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ModelLoadError, match=r"config\.json is not JSON: nested too deeply"):
+        Checkpoint.open(str(broken))
+    (broken / "config.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n")
+    with pytest.raises(ModelLoadError, match=r"config\.json is a Git LFS pointer, not the file; run `git lfs pull`"):
+        Checkpoint.open(str(broken))
