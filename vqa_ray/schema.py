@@ -276,8 +276,7 @@ def tag_schema(attributes: Iterable[tuple[str, bool]], version: int = COLUMNS_VE
 
 def passthrough_name(name: str) -> str:
     """Return the name of a kept column in READ and DECODED, which may have a column of the same name themselves."""
-    is_taken = name in READ.names or name in DECODED.names or name.startswith(_PASSTHROUGH)
-    return f"{_PASSTHROUGH}{name}" if is_taken else name
+    return f"{_PASSTHROUGH}{name}" if name in (*READ.names, *DECODED.names) or name.startswith(_PASSTHROUGH) else name
 
 
 def written_name(name: str) -> str:
