@@ -134,7 +134,9 @@ def _version(given: Address, url: str, headers: dict[str, str]) -> str:
     try:
         allowed = get_auth_headers_if_auth_enabled(headers)
         if not all(map(_is_sent, allowed.values())):
-            raise RequestError(f"{shown}: the token holds characters that a header of HTTP cannot: {TOKEN_HINT}")
+            raise RequestError(
+                f"{shown}: the token holds characters that a header of HTTP cannot; wanted printable ASCII"
+            )
         answer = requests.get(f"{url}/api/version", headers=headers | allowed, timeout=(_CONNECT_S, 10))
     except AuthenticationError as error:
         raise RequestError(f"{shown}: no token to send: {TOKEN_HINT}") from error
