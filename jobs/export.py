@@ -38,6 +38,7 @@ from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import STATUS_GONE, metadata_of
 from vqa_ray.storage.filesystem import FileEntry, copy_file, exists, filesystem_for, list_files
 from vqa_ray.storage.foreign_files import refuse_foreign_files
+from vqa_ray.storage.python_rows import python_rows
 from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.storage.uri import name_of
 
@@ -220,7 +221,7 @@ def _batches(
 ) -> Iterator[list[dict[str, Any]]]:
     for uri in uris:
         for batch in _table(uri, columns).to_batches(_ROWS):
-            rows = batch.to_pylist()
+            rows = python_rows(batch)
             for row in rows:
                 counts[row["status"]] += 1
             yield [row for row in rows if row["status"] == "ok" or (errors and row["status"] == "error")]

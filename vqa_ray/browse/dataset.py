@@ -29,6 +29,7 @@ from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.runs.record import RunRecord
+from vqa_ray.storage.python_rows import python_rows
 from vqa_ray.storage.store_errors import store_failures, store_reason
 
 Positions = npt.NDArray[np.int64]
@@ -75,9 +76,7 @@ class Collection:
 
     def take(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         """Rows by position, in the given order."""
-        taken = self.rows.take(pa.array(positions, pa.int64()))
-        rows: list[dict[str, Any]] = taken.to_pylist()
-        return rows
+        return python_rows(self.rows.take(pa.array(positions, pa.int64())))
 
 
 def open_collection(

@@ -14,6 +14,7 @@ from vqa_ray.judging.findings import Findings
 from vqa_ray.judging.roles import Place
 from vqa_ray.judging.rows import EXTRA, JUDGED, Unmeasured, judged_schema
 from vqa_ray.judging.similar_ids import note_similar_ids
+from vqa_ray.storage.python_rows import python_rows
 
 _TEXT = 4_000
 
@@ -91,7 +92,7 @@ def judge_partition(plan: JoinPlan, predictions: pa.Table | None, truth: pa.Tabl
 def true_values(plan: JoinPlan, tables: Iterator[pa.Table]) -> Iterator[dict[str, Any]]:
     """Yield the values of truth by role, of every row, as `Protocol.fit` takes them."""
     for table in tables:
-        for row in table.to_pylist():
+        for row in python_rows(table):
             for attribute in plan.attributes or (None,):
                 values = _values(plan, row, row, attribute)
                 if values is not None and all(values[role] is not None for role in plan.protocol.truth):
@@ -124,7 +125,7 @@ def _chosen(plan: JoinPlan, table: pa.Table | None, found: Findings) -> dict[Ide
 
 def _rows(table: pa.Table | None) -> list[dict[str, Any]]:
     """Return rows in the order in which they were read."""
-    return [] if table is None else list(table.sort_by([("order", "ascending")]).to_pylist())
+    return [] if table is None else python_rows(table.sort_by([("order", "ascending")]))
 
 
 def _own_truth(given: Mapping[Identity, Row]) -> Iterator[Row]:

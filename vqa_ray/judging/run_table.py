@@ -18,6 +18,7 @@ from vqa_ray.runs.part_files import open_parquet, read_schema, row_count
 from vqa_ray.runs.question_rows import question_rows
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.schema import STATUS_GONE, STATUS_OK
+from vqa_ray.storage.python_rows import python_rows
 
 # Job → kind of prediction, its column, that of its score.
 _JOBS = {
@@ -95,7 +96,7 @@ class RunTable:
     def _single(self, table: pa.Table) -> pa.Table:
         _, answer, score = _JOBS[self.job]
         if "results" in table.column_names:
-            rows = list(question_rows(table.to_pylist()))
+            rows = list(question_rows(python_rows(table)))
             form = {"question": pa.string(), "answer": pa.string(), "answer_score": pa.float32()}
             kept = [field for field in table.schema if field.name != "results"]
             fields = [*kept, *(pa.field(name, kind) for name, kind in form.items()), _PLACE]
@@ -104,7 +105,7 @@ class RunTable:
         return self._table(table, {"prediction": table[answer], "confidence": table[str(score)]})
 
     def _labels(self, table: pa.Table) -> pa.Table:
-        rows = table.to_pylist()
+        rows = python_rows(table)
         repeated = table.take(pa.array([i for i in range(len(rows)) for _ in self.attributes], pa.int64()))
         said = [_attribute(row, name) for row in rows for name in self.attributes]
         columns = {

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.schema import ROW_BITS, STATUS_GONE, STATUS_OK
+from vqa_ray.storage.python_rows import python_rows
 
 Keys = npt.NDArray[np.int64]
 
@@ -133,7 +134,7 @@ def rows_by_key(parts: Sequence[str], keys: Keys | Sequence[int]) -> dict[int, l
         if not pc.any(pc.is_in(read_columns(uri, ("source_key",))["source_key"], value_set=wanted)).as_py():
             continue
         table = read_columns(uri)
-        for row in table.filter(pc.is_in(table["source_key"], value_set=wanted)).to_pylist():
+        for row in python_rows(table.filter(pc.is_in(table["source_key"], value_set=wanted))):
             found[row["source_key"]].append(row)
     for rows in found.values():
         rows.sort(key=lambda row: row.get("question_index", 0))
