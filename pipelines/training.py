@@ -21,6 +21,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from vqa_ray.pipelines.ray_context import SchedulerThrottle, run_context
 from vqa_ray.pipelines.read_images import ImageConfig, decode, read_scheduled
 from vqa_ray.pipelines.resources import DECODE_CPUS
+from vqa_ray.pipelines.training_failures import TrainingFailures
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.readers import Source
 from vqa_ray.storage.filesystem import filesystem_for
@@ -167,26 +168,34 @@ def fit(config: TrainingConfig, streams: TrainingStreams, max_failures: int) -> 
     Args:
         config: decides all but the rows.
         streams: the rows.
-        max_failures: how often a training process may die; its group starts again from the last checkpoint. After a
-            death while it starts, which counts as one, Ray Train counts those that follow from the beginning.
+        max_failures: how often a training process may die, while it starts or later; its group starts again from the
+            last checkpoint.
 
     Raises:
         ray.train.TrainingFailedError: it failed, or died too often.
     """
-    for left in range(max_failures, -1, -1):
-        try:
-            _trainer(config, streams, left).fit()
-        except ray.train.ControllerError as error:
-            # Ray Train starts its group again for a process that dies before or after it is handed its function, but
-            # not for one that dies meanwhile: while it imports the libraries of the training, which takes seconds.
-            if left == 0 or not isinstance(error.controller_failure, ray.exceptions.RayActorError):
-                raise
-            logger.warning("a training process died while it started; starting again")
-        else:
-            return
+    failures, deaths_at_start, left = TrainingFailures(), 0, max_failures
+    try:
+        while True:
+            try:
+                _trainer(config, streams, left, failures).fit()
+            except ray.train.ControllerError as error:
+                # Ray Train starts its group again for a process that dies before or after it is handed its function,
+                # but not for one that dies meanwhile: while it imports the libraries of the training, for seconds.
+                deaths_at_start += 1
+                left = max_failures - deaths_at_start - failures.count()
+                if left < 0 or not isinstance(error.controller_failure, ray.exceptions.RayActorError):
+                    raise
+                logger.warning("a training process died while it started; starting again")
+            else:
+                return
+    finally:
+        failures.forget()
 
 
-def _trainer(config: TrainingConfig, streams: TrainingStreams, max_failures: int) -> Trainer:
+def _trainer(
+    config: TrainingConfig, streams: TrainingStreams, max_failures: int, failures: TrainingFailures
+) -> Trainer:
     plan = streams.plan
     low, high = plan.workers
     filesystem, path = filesystem_for(config.paths.checkpoints)
@@ -206,6 +215,8 @@ def _trainer(config: TrainingConfig, streams: TrainingStreams, max_failures: int
             storage_filesystem=filesystem,
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=config.checkpoints.keep),
             failure_config=ray.train.FailureConfig(max_failures=max_failures),
+            # Checked against the class of Ray Train's first version, too.
+            callbacks=[failures],  # type: ignore[list-item]
         ),
     )
 
