@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from vqa_ray.jobs.runtime.progress import background
 from vqa_ray.jobs.runtime.reading_time import is_sample
 from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
-from vqa_ray.runs.lineage import EventType, Lineage
+from vqa_ray.runs.lineage import EventType, Lineage, Parent
 from vqa_ray.runs.progress import Progress
 from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.store_errors import store_failures
@@ -44,14 +45,17 @@ def lineage(job: Job) -> Iterator[None]:
     Raises:
         RequestError: the target is neither an http(s) URL nor a local file.
     """
-    target = job.spec.openlineage or os.environ.get("OPENLINEAGE_URL")
+    is_disabled = os.environ.get("OPENLINEAGE_DISABLED", "").lower() in ("true", "1")
+    target = job.spec.openlineage or (None if is_disabled else os.environ.get("OPENLINEAGE_URL"))
     if not target or is_sample():
         yield
         return
     emit = _emitter(target)
     directory, began = RunDirectory(job.spec.output), datetime.now(UTC)
     # A run that goes on keeps its id.
-    events = Lineage(RunRecord.read(directory.record) or job.record, job.spec.output, began)
+    record = RunRecord.read(directory.record) or job.record
+    namespace = os.environ.get("OPENLINEAGE_NAMESPACE") or "vqa-ray"
+    events = Lineage(record, job.spec.output, began, namespace, _parent(os.environ.get("OPENLINEAGE_PARENT_ID")))
     emit(events.event(EventType.START, began))
     try:
         with background(partial(_report_progress, emit, events, directory, began)):
@@ -63,7 +67,9 @@ def lineage(job: Job) -> Iterator[None]:
         emit(events.event(EventType.FAIL, datetime.now(UTC), error=one_line(error, 2000)))
         raise
     finished = manifest.read(directory.manifest)
-    emit(events.event(EventType.COMPLETE, datetime.now(UTC), counts=finished))
+    findings = one_line("; ".join((finished or {}).get("findings", ())), 2000)
+    end = EventType.FAIL if findings else EventType.COMPLETE
+    emit(events.event(end, datetime.now(UTC), counts=finished, error=findings or None))
 
 
 def _report_progress(
@@ -83,6 +89,18 @@ def _report_progress(
         if state is not None and state.started >= began.timestamp():
             counts = {"rows": state.rows, "failed": state.failed, "errors": dict(state.errors)}
             emit(events.event(EventType.RUNNING, datetime.now(UTC), counts=counts))
+
+
+def _parent(given: str | None) -> Parent | None:
+    """Read the run that has started this command, as schedulers hand it on: NAMESPACE/JOB/RUN."""
+    if not given:
+        return None
+    try:
+        namespace, job, run_id = given.rsplit("/", 2)
+        return Parent(namespace, job, str(uuid.UUID(run_id)))
+    except ValueError:
+        logger.warning("OPENLINEAGE_PARENT_ID=%s: expected NAMESPACE/JOB/RUN, of which RUN is a UUID", given)
+        return None
 
 
 def _emitter(target: str) -> Callable[[Mapping[str, Any]], None]:

@@ -9,16 +9,17 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vqa_ray import __version__
+from vqa_ray.runs.lineage_dataset import dataset, inputs
 from vqa_ray.runs.record import RunRecord
-from vqa_ray.storage.lake_storage import TABLE
 from vqa_ray.storage.uri import redacted_uri
 
 _SPEC = "https://openlineage.io/spec"
 _EVENT = f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent"
+# Of a facet that OpenLineage does not know.
+_RUN_FACET = f"{_SPEC}/2-0-2/OpenLineage.json#/$defs/RunFacet"
 _PRODUCER = f"https://pypi.org/project/vqa-ray/{__version__}"
 
 
@@ -32,6 +33,14 @@ class EventType(StrEnum):
     ABORT = "ABORT"
 
 
+class Parent(NamedTuple):
+    """The run that has started this one, such as the task of a scheduler."""
+
+    namespace: str
+    job: str
+    run_id: str
+
+
 class Lineage:
     """The events of one process of a run.
 
@@ -39,10 +48,19 @@ class Lineage:
         record: of the run.
         output: URI of its directory.
         began: when the process began, with a time zone.
+        namespace: of its job.
+        parent: what has started it; None for a command of its own.
     """
 
-    def __init__(self, record: RunRecord, output: str, began: datetime) -> None:
-        self._record, self._output = record, output
+    def __init__(
+        self,
+        record: RunRecord,
+        output: str,
+        began: datetime,
+        namespace: str = "vqa-ray",
+        parent: Parent | None = None,
+    ) -> None:
+        self._record, self._output, self._namespace, self._parent = record, output, namespace, parent
         # A run that is resumed is one run for us and several for OpenLineage, where an ended one does not go on.
         self._run = str(uuid.uuid5(uuid.NAMESPACE_URL, f"vqa-ray:{record.run_id}:{began.isoformat()}"))
 
@@ -69,12 +87,18 @@ class Lineage:
             ),
             "vqa_ray": {
                 "_producer": _PRODUCER,
-                "_schemaURL": _EVENT,
+                "_schemaURL": _RUN_FACET,
                 "run_id": record.run_id,
                 "model": redacted_uri(str(record.model.get("reference"))),
                 "spec_hash": record.spec_hash,
             },
         }
+        if self._parent is not None:
+            facets["parent"] = _facet(
+                "1-2-0/ParentRunFacet",
+                run={"runId": self._parent.run_id},
+                job={"namespace": self._parent.namespace, "name": self._parent.job},
+            )
         if error is not None:
             facets["errorMessage"] = _facet("1-0-1/ErrorMessageRunFacet", message=error, programmingLanguage="python")
         output = dataset(self._output)
@@ -88,26 +112,24 @@ class Lineage:
             "producer": _PRODUCER,
             "schemaURL": _EVENT,
             "run": {"runId": self._run, "facets": facets},
-            "job": {"namespace": "vqa-ray", "name": f"{record.job}.{output['name'].strip('/')}"},
-            "inputs": [dataset(str(record.input["uri"]))],
+            "job": {
+                "namespace": self._namespace,
+                "name": _job_name(record.job, output),
+                "facets": {
+                    "jobType": _facet(
+                        "2-0-4/JobTypeJobFacet", processingType="BATCH", integration="VQA_RAY", jobType="JOB"
+                    )
+                },
+            },
+            "inputs": inputs(record.input, record.command),
             "outputs": [output],
         }
 
 
-def dataset(uri: str) -> dict[str, Any]:
-    """Name a dataset as OpenLineage does: the store is its namespace, the path its name.
-
-    A table is one dataset in all of its versions.
-    """
-    if (table := TABLE.fullmatch(uri)) is not None:
-        if table[1] == "iceberg":
-            return {"namespace": "iceberg", "name": table[2]}
-        uri = table[2]
-    scheme, separator, rest = redacted_uri(uri).partition("://")
-    if not separator or scheme == "file":
-        return {"namespace": "file", "name": str(Path(rest or scheme).absolute())}
-    store, _, path = rest.partition("/")
-    return {"namespace": f"{scheme}://{store}", "name": path or "/"}
+def _job_name(job: str, output: Mapping[str, Any]) -> str:
+    """Name a job after the place that it writes; outputs of the same name in two buckets are two jobs."""
+    store = str(output["namespace"]).partition("://")[2]
+    return f"{job}.{'/'.join(part.strip('/') for part in (store, output['name']) if part.strip('/'))}"
 
 
 def _facet(schema: str, **content: Any) -> dict[str, Any]:

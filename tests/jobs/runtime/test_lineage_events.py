@@ -17,6 +17,7 @@ from vqa_ray.errors import RequestError, RunError
 from vqa_ray.jobs.runtime.job import Job
 from vqa_ray.jobs.runtime.lineage_events import lineage
 from vqa_ray.jobs.runtime.reading_time import sampling
+from vqa_ray.runs import manifest
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.progress import Progress
 from vqa_ray.runs.record import RunRecord
@@ -41,6 +42,42 @@ def test_a_file_takes_the_events_of_good_and_bad_ends(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), lineage(job(tmp_path, str(path))):
         raise KeyboardInterrupt
     assert types(path) == ["START", "COMPLETE", "START", "FAIL", "START", "ABORT"]
+
+
+def test_a_run_whose_rows_do_not_add_up_has_failed(tmp_path: Path) -> None:
+    path, uri = tmp_path / "events.jsonl", RunDirectory(f"{tmp_path}/out").manifest
+    Path(uri).parent.mkdir(parents=True)
+    manifest.write(uri, {"rows": 3, "findings": ["2 rows are missing", "1 row is there twice"]})
+    with lineage(job(tmp_path, str(path))):
+        pass
+    assert types(path) == ["START", "FAIL"]
+    end = json.loads(path.read_text().splitlines()[1])
+    assert end["run"]["facets"]["errorMessage"]["message"] == "2 rows are missing; 1 row is there twice"
+    assert end["outputs"][0]["outputFacets"]["outputStatistics"]["rowCount"] == 3
+
+
+def test_a_scheduler_names_its_run_and_the_namespace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, run = tmp_path / "events.jsonl", "5f1f6c0e-37d9-4d55-9d6a-3d4b2f6f5e11"
+    monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("OPENLINEAGE_DISABLED", "true")
+    with lineage(job(tmp_path, None)):
+        pass
+    assert not caplog.text
+    monkeypatch.setenv("OPENLINEAGE_NAMESPACE", "shop")
+    monkeypatch.setenv("OPENLINEAGE_PARENT_ID", f"airflow/prod/nightly.tag/{run}")
+    with lineage(job(tmp_path, str(path))):
+        pass
+    event = json.loads(path.read_text().splitlines()[0])
+    assert event["job"]["namespace"] == "shop"
+    parent = event["run"]["facets"]["parent"]
+    assert (parent["run"]["runId"], parent["job"]) == (run, {"namespace": "airflow/prod", "name": "nightly.tag"})
+    monkeypatch.setenv("OPENLINEAGE_PARENT_ID", "nightly")
+    with lineage(job(tmp_path, str(path))):
+        pass
+    assert "parent" not in json.loads(path.read_text().splitlines()[2])["run"]["facets"]
+    assert "OPENLINEAGE_PARENT_ID=nightly: expected NAMESPACE/JOB/RUN" in caplog.text
 
 
 def test_a_sample_is_no_run_of_a_catalogue(tmp_path: Path) -> None:
