@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import reduce
 from operator import add
 
@@ -14,7 +15,7 @@ from vqa_ray.pipelines.stage_metrics import StageMetrics
 from vqa_ray.stages.row_report import ReturnedRows, RowReport
 from vqa_ray.stages.size_report import ImageSizes, SizeReport
 
-_CONFIG, _RUN_ID = "vqa_ray_reports", "vqa_ray_run_id"
+_CONFIG, _LABELS = "vqa_ray_reports", "vqa_ray_labels"
 _SIZES = "sizes-"
 
 
@@ -29,10 +30,10 @@ class StopOnRequest(ExecutionCallback):
             raise StopOnRequest.error
 
 
-def report_under(context: DataContext, prefix: str, run_id: str) -> None:
-    """Let the model actors that start under `context` report their rows under `prefix`, and as metrics of the run."""
+def report_under(context: DataContext, prefix: str, labels: Mapping[str, str]) -> None:
+    """Let the model actors that start under `context` report their rows under `prefix`, and as metrics with labels."""
     context.set_config(_CONFIG, prefix)
-    context.set_config(_RUN_ID, run_id)
+    context.set_config(_LABELS, dict(labels))
 
 
 def row_report() -> RowReport | None:
@@ -41,7 +42,7 @@ def row_report() -> RowReport | None:
     prefix = context.get_config(_CONFIG)
     if prefix is None:
         return None
-    return RowReport(key_value.put, prefix, StageMetrics(context.get_config(_RUN_ID)))
+    return RowReport(key_value.put, prefix, StageMetrics(context.get_config(_LABELS)))
 
 
 def size_report(actor: str) -> SizeReport | None:

@@ -28,11 +28,14 @@ from vqa_ray.pipelines.ray_context import ExecutionStats, run_context
 from vqa_ray.pipelines.reading import Reading
 from vqa_ray.pipelines.reports import StopOnRequest, delete_reports, image_sizes, outages, report_under
 from vqa_ray.pipelines.resources import minimum_resources, require_resources
+from vqa_ray.pipelines.stage_metrics import RunMetrics, labels
 from vqa_ray.pipelines.write import FencedNames, checkpoint_config, write
 from vqa_ray.readers.estimate import estimate_rows
 from vqa_ray.stages.model_actor import ModelActor
 from vqa_ray.stages.second_opinion import SecondModelActor
 from vqa_ray.stages.size_report import ImageSizes
+from vqa_ray.storage.canonical import canonical_uri
+from vqa_ray.storage.uri import redacted_uri
 
 if TYPE_CHECKING:
     from ray.data._internal.stats import DatasetStatsSummary
@@ -95,10 +98,14 @@ def execute(job: Job, work: Attempt, invocation: str) -> Execution:
         if not spec.wait_for_cluster:
             require_resources(minimum_resources(plan), cluster.resources, cluster.name)
         context = run_context(plan, checkpoint_config(directory, invocation), spec.no_progress_timeout_s)
-        callbacks = [*context.custom_execution_callback_classes, ExecutionStats, StopOnRequest]
-        context.custom_execution_callback_classes = callbacks
+        context.custom_execution_callback_classes = [
+            *context.custom_execution_callback_classes,
+            ExecutionStats,
+            StopOnRequest,
+        ]
         ExecutionStats.last = None
-        report_under(context, invocation, work.record.run_id)
+        tags = labels(work.record.run_id, work.record.job, redacted_uri(canonical_uri(spec.output)))
+        report_under(context, invocation, tags)
         reading = Reading(invocation)
         if (limit := time_limit(spec.max_hours, reading)) is not None:
             reading.may_stop(context)
@@ -108,6 +115,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> Execution:
             quiet=spec.quiet,
             reports=invocation,
             file=ProgressFile(work, cluster.resources.get("CPU", 0.0), plan.actor_gpus),
+            observe=RunMetrics(tags),
             limit=limit,
             estimate=partial(estimate_rows, job.source),
             max_error_fraction=1.0 if work.is_retry else spec.max_error_fraction,

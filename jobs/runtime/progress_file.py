@@ -29,7 +29,7 @@ class ProgressFile:
 
     def __init__(self, work: Attempt, cpus: float, gpus_per_actor: float) -> None:
         now = time.time()
-        self._uri, self._due, self._is_broken = work.directory.progress, 0.0, False
+        self._uri, self._due, self._has_failed = work.directory.progress, 0.0, False
         self.state = Progress(
             work.record.run_id,
             work.directory.attempt,
@@ -41,16 +41,18 @@ class ProgressFile:
             cpus=cpus,
             gpus_per_actor=gpus_per_actor,
             history=[Point(now, work.present)],
+            moved=now,
         )
 
     def update(
         self, rows: int, returned: ReturnedRows, total: int | None, total_estimate: int | None, down: Sequence[str]
     ) -> None:
         """Take the counts of now, and write them when it is time."""
-        at = returned.at or self.state.started
+        at, now = returned.at or self.state.started, time.time()
         self.state = replace(
             self.state,
-            updated=time.time(),
+            updated=now,
+            moved=self.state.moved if rows == self.state.rows else now,
             rows=rows,
             total=total,
             total_estimate=total_estimate,
@@ -73,12 +75,11 @@ class ProgressFile:
         self._write()
 
     def _write(self) -> None:
-        if self._is_broken:
-            return
         self._due = time.monotonic() + EVERY_S
         try:
             self.state.write(self._uri)
         except store_failures(VqaRayError) as error:
-            # Rows are written elsewhere; if that fails too, the run fails and says so.
-            self._is_broken = True
-            logger.warning("%s: cannot be written, `vqa-ray watch` shows no progress: %s", self._uri, one_line(error))
+            # Rows are written elsewhere; if that fails too, the run fails and says so. The next state may be taken.
+            if not self._has_failed:
+                logger.warning("%s: cannot be written, `vqa-ray watch` sees old counts: %s", self._uri, one_line(error))
+            self._has_failed = True

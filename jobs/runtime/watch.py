@@ -16,8 +16,10 @@ from vqa_ray.jobs.runtime.logs import console
 from vqa_ray.jobs.runtime.progress import POLL_S, ProgressLine, background, log_progress, progress_line, round_estimate
 from vqa_ray.jobs.runtime.progress_file import ProgressFile
 from vqa_ray.jobs.runtime.reading_time import TimeLimit
+from vqa_ray.jobs.runtime.signals import STOP, describe
 from vqa_ray.pipelines.reports import StopOnRequest, outages, returned_rows
 from vqa_ray.readers.estimate import Estimate
+from vqa_ray.runs.progress import Progress as RunProgress
 from vqa_ray.stages.row_report import ReturnedRows
 from vqa_ray.storage.store_errors import store_failures
 
@@ -40,6 +42,7 @@ class ProgressReporter:
         quiet: show warnings only.
         reports: prefix of the names of the model actors' reports.
         file: takes the progress, for `vqa-ray watch`.
+        observe: takes the progress too, for metrics; None for nobody.
         limit: ends the reading; None for no end before the last row.
         max_error_fraction: a larger fraction of failed rows stops the run.
     """
@@ -52,6 +55,7 @@ class ProgressReporter:
         quiet: bool,
         reports: str,
         file: ProgressFile,
+        observe: Callable[[RunProgress], object] | None = None,
         limit: TimeLimit | None = None,
         max_error_fraction: float,
         estimate: Callable[[], Estimate | None] | None = None,
@@ -61,8 +65,9 @@ class ProgressReporter:
         self._total, self._present, self._quiet = total, present, quiet
         self._reports, self._max_error_fraction = reports, max_error_fraction
         self._answered, self._counted = ReturnedRows(), present
-        self._down: set[str] = set()
-        self._file, self._limit = file, limit
+        # Store → why it is down.
+        self._down: dict[str, str] = {}
+        self._file, self._observe, self._limit = file, observe, limit
         self.stages_s: Mapping[str, float] = {}
 
     @contextmanager
@@ -76,7 +81,7 @@ class ProgressReporter:
             with background(self._run):
                 yield
         except BaseException as error:
-            self._file.close(one_line(error) or type(error).__name__, self.stages_s)
+            self._file.close(_end(error), self.stages_s)
             raise
         else:
             self._file.close("", self.stages_s)
@@ -121,9 +126,12 @@ class ProgressReporter:
         """Log the stores that are down, and up again, once each."""
         for each in outages(self._reports):
             if (each.store in self._down) == each.is_over:
-                (self._down.remove if each.is_over else self._down.add)(each.store)
                 reason = "is up again" if each.is_over else f"is down, waiting (--outage-timeout-s): {each.reason}"
                 logger.warning("%s %s", each.store, reason)
+            if each.is_over:
+                self._down.pop(each.store, None)
+            else:
+                self._down[each.store] = each.reason
 
     def count(self) -> ReturnedRows:
         """Count the rows answered by now, with those written before, and let the file take them."""
@@ -132,7 +140,10 @@ class ProgressReporter:
         # A row that is repeated after a failure counts twice.
         rows = self._present + now.rows
         self._counted = rows if self._total is None else min(rows, self._total)
-        self._file.update(self._counted, now, self._total, self._about, sorted(self._down))
+        down = [f"{store} is down, waiting (--outage-timeout-s): {why}" for store, why in sorted(self._down.items())]
+        self._file.update(self._counted, now, self._total, self._about, down)
+        if self._observe is not None:
+            self._observe(self._file.state)
         return now
 
     def _look(self) -> int:
@@ -184,6 +195,14 @@ class ProgressReporter:
             return ProgressLine(text, fields) if self._answered.rows else None
 
         log_progress(stop, _LOADING, line, self._look)
+
+
+def _end(error: BaseException) -> str:
+    """Tell why a run has ended; the page of `vqa-ray watch` repeats it."""
+    if isinstance(error, KeyboardInterrupt):
+        signal = "Ctrl-C" if STOP.received is None else describe(STOP.received)
+        return f"ended by {signal}; the same command goes on from here"
+    return one_line(error) or type(error).__name__
 
 
 def is_hopeless(now: ReturnedRows, total: int | None, max_error_fraction: float) -> bool:

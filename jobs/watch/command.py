@@ -18,6 +18,7 @@ from vqa_ray.report.templates import environment
 from vqa_ray.runs.directory import require_directory
 from vqa_ray.runs.run_state import RunState, read_state
 from vqa_ray.storage.store_errors import store_failures, store_reason
+from vqa_ray.storage.uri import join, redacted_uri
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +31,11 @@ def run(spec: WatchSpec) -> None:
     Raises:
         KeyboardInterrupt: a signal ended it.
     """
-    require_directory(spec.run, spec.run, "the --output of a run")
+    require_directory(spec.run, spec.run, "the --output of a run (there is none while a command lists its input)")
     state = _state(spec.run)
     if state.record.job in _UNWATCHED:
-        raise RequestError(f"{spec.run}: a run of {state.record.job}, which writes a page of its own: training.html")
+        page = redacted_uri(join(spec.run, "training.html"))
+        raise RequestError(f"{spec.run}: a run of {state.record.job}, which writes a page of its own: {page}")
     typer.echo(live_text(state))
     if spec.once:
         return

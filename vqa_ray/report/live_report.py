@@ -37,9 +37,8 @@ def live_report(state: RunState) -> Report:
 def live_text(state: RunState) -> str:
     """Write the state for a terminal, line by line."""
     record, lines = state.record, []
-    lines.append(
-        f"{record.job} → {redacted_uri(state.uri)}: {state.status}{f': {state.reason}' if state.reason else ''}"
-    )
+    reason = f": {state.reason}" if state.reason else ""
+    lines.append(f"{name_of_job(record.job)} → {redacted_uri(state.uri)}: {state.status}{reason}")
     headlines = [
         f"{each.name} {each.value}{f' ({each.interval})' if each.interval else ''}" for each in _headlines(state)
     ]
@@ -56,7 +55,9 @@ def _headlines(state: RunState) -> Iterator[Headline]:
     yield Headline("status", str(state.status))
     yield Headline("rows", f"{state.rows:,}", _of_total(state))
     if state.progress is not None and not state.is_over:
-        if speed := state.progress.rows_per_s:
+        if still := state.progress.stands_s:
+            yield Headline("rows/s", "0", f"no row for {duration(still)}")
+        elif speed := state.progress.rows_per_s:
             yield Headline("rows/s", f"{speed:,.1f}", "of the last minutes")
         left = state.progress.seconds_left
         if left is not None:
@@ -64,7 +65,7 @@ def _headlines(state: RunState) -> Iterator[Headline]:
     elif state.manifest is not None:
         yield Headline("rows/s", f"{state.manifest['throughput']['rows_per_s']:,.1f}")
         yield Headline("took", duration(state.manifest["timing"]["duration_s"]))
-    yield Headline("failed", f"{state.failed:,}")
+    yield Headline("failed", f"{state.failed:,}", _of_last_process(state).rstrip(".").lower())
 
 
 def _of_total(state: RunState) -> str:
@@ -80,7 +81,8 @@ def _facts(state: RunState) -> Iterator[Fact]:
     progress = state.progress
     if progress is not None:
         yield Fact("from earlier processes", f"{progress.present:,}")
-        yield Fact("models at work" if not state.is_over else "models that worked", f"{progress.actors:,}")
+        # A process that was started again counts twice.
+        yield Fact("model processes so far", f"{progress.actors:,}")
         if progress.busy_s + progress.idle_s > 0:
             yield Fact("busy", f"{progress.busy_s / (progress.busy_s + progress.idle_s):.0%}")
         yield Fact("attempt", f"{progress.attempt}")
@@ -91,6 +93,9 @@ def _notes(state: RunState) -> list[str]:
     status = str(state.status)
     # Not `capitalize`, which takes the capitals from the reason.
     notes = [f"{status[:1].upper()}{status[1:]}: {cut_text(state.reason)}"] if state.reason else []
+    if state.stale_s:
+        age = duration(state.stale_s)
+        notes.append(f"The counts are {age} old: its process works, but does not write its progress.")
     return [*notes, *(state.progress.down if state.progress is not None else ())]
 
 
@@ -114,12 +119,20 @@ def _progress(state: RunState) -> Section:
 
 
 def _errors(state: RunState) -> Section:
-    codes = counted_bars("Errors", ("code", "share of rows", "rows"), state.errors, state.rows, tone="wrong")
+    scope = _of_last_process(state)
+    rows_of_scope = state.rows - (state.progress.present if scope and state.progress is not None else 0)
+    codes = counted_bars("Errors", ("code", "share of rows", "rows"), state.errors, rows_of_scope, tone="wrong")
     examples = _examples(state)
     rows = tuple((code, cut_text(examples[code])) for code in state.errors if code in examples)
     table = Table("The first row of each", ("code", "row"), rows, wide=True)
-    scope = "" if state.is_over and state.manifest is not None else "Of the last process."
-    return Section("Errors", scope, bars=(codes,) if codes.bars else (), tables=(table,) if rows else ())
+    bars = (codes,) if codes.bars else ()
+    return Section("Errors", scope, bars=bars, tables=(table,) if rows else ())
+
+
+def _of_last_process(state: RunState) -> str:
+    """Tell whose errors are counted; empty where they are those of the run."""
+    is_whole = state.progress is None or not state.progress.present or (state.is_over and state.manifest is not None)
+    return "" if is_whole else "Of the last process."
 
 
 def _examples(state: RunState) -> dict[str, str]:

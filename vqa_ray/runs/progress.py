@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import NamedTuple
 
 from vqa_ray.errors import RequestError, one_line
@@ -51,8 +52,9 @@ class Progress:
         stage_rows, busy_s, idle_s: see `vqa_ray.stages.stage_clock.StageTimes`, added up over the actors.
         cpus: of the cluster.
         gpus_per_actor: GPUs of one of the actors.
-        down: stores of images that are down now, with the reason.
+        down: stores of images that are down now, a sentence each.
         history: points, the older ones far apart.
+        moved: when rows were returned last, by the clock of the driver; 0 where that is unknown.
         end: why the process ended; empty when it wrote its last row, None while it works.
         stages_s: operator → seconds of work; empty while it works.
     """
@@ -76,6 +78,7 @@ class Progress:
     gpus_per_actor: float = 0.0
     down: Sequence[str] = field(default_factory=list)
     history: Sequence[Point] = field(default_factory=list)
+    moved: float = 0.0
     end: str | None = None
     stages_s: Mapping[str, float] = field(default_factory=dict)
     host: str = field(default_factory=this_host)
@@ -109,9 +112,19 @@ class Progress:
         return self.total if self.total is not None else self.total_estimate
 
     @property
+    def stands_s(self) -> float:
+        """Seconds for which a run that was under way has returned no row; 0 unless that is unusually long for it."""
+        if len(self.history) < 2 or not self.moved:
+            return 0.0
+        # The first pause is that in which the model was loaded.
+        pauses = [later.at - point.at for point, later in pairwise(self.history[1:])]
+        still = self.updated - self.moved
+        return still if still > max(WINDOW_S, 3 * max(pauses, default=0.0)) else 0.0
+
+    @property
     def rows_per_s(self) -> float:
-        """The rate of the last `WINDOW_S` seconds with rows; 0 before there is one."""
-        if not self.history:
+        """The rate of the last `WINDOW_S` seconds with rows; 0 before there is one, and for a run that stands still."""
+        if not self.history or self.stands_s:
             return 0.0
         now = self.history[-1]
         recent = [point for point in self.history if point.at >= now.at - WINDOW_S]

@@ -34,6 +34,8 @@ class Status(StrEnum):
     GONE = "gone"
 
 
+# Whose outputs hold a run.
+_COMMANDS = "answer, caption, index, instruct, retrieve or tag"
 _OVER = frozenset({Status.FINISHED, Status.INCONSISTENT, Status.STOPPED, Status.GONE})
 
 
@@ -88,6 +90,12 @@ class RunState:
         return {} if self.progress is None else self.progress.errors
 
     @property
+    def stale_s(self) -> float:
+        """Age of the progress of a run that works, in seconds; 0 where it is as fresh as it should be."""
+        age = 0.0 if self.progress is None or self.is_over else self.read_at - self.progress.updated
+        return age if age > SILENCE_S and self.status is not Status.STARTING else 0.0
+
+    @property
     def share(self) -> float | None:
         """The part of all rows that is there, in 0..1; None while their number is unknown."""
         if self.status in (Status.FINISHED, Status.INCONSISTENT):
@@ -109,12 +117,12 @@ def read_state(uri: str, now: float) -> RunState:
     directory = RunDirectory(uri)
     record = RunRecord.read(directory.record)
     if record is None:
-        raise RequestError(f"{uri}: no run: {directory.record} is missing; wanted the --output of a command")
+        raise RequestError(f"{uri}: no run: {directory.record} is missing; wanted the --output of {_COMMANDS}")
     progress, finished = Progress.read(directory.progress), manifest.read(directory.manifest)
     numbers = writer_numbers(uri)
     claim = read_claim(uri, numbers[-1]) if numbers else None
     beat = last_beat(uri, numbers[-1]) if claim is not None and not claim.released else None
-    status, reason = _status(progress, finished, claim, now, silent=0.0 if beat is None else now - beat)
+    status, reason = _status(progress, finished, claim, now, silent=None if beat is None else now - beat)
     return RunState(uri, record, progress, finished, status, reason, numbers[-1] if numbers else 0, now)
 
 
@@ -124,7 +132,7 @@ def _status(
     claim: LockRecord | None,
     now: float,
     *,
-    silent: float,
+    silent: float | None,
 ) -> tuple[Status, str]:
     """Give the status and the reason of the end.
 
@@ -133,17 +141,18 @@ def _status(
         finished: the manifest.
         claim: of the last process.
         now: Unix time.
-        silent: seconds since the claim was written last.
+        silent: seconds since the claim was written last; None where that is unknown.
     """
     works = claim is not None and not claim.released
-    gone = _gone(claim, silent) if claim is not None and works else ""
+    gone = _gone(claim, silent or 0.0) if claim is not None and works else ""
     is_newer = progress is not None and (
         finished is None or progress.started > _seconds(finished["timing"]["finished"])
     )
     if works and not gone and progress is not None and is_newer:
-        silent = now - progress.updated
-        if silent > SILENCE_S:
-            gone = _no_sign(progress.host, silent)
+        # A process whose progress cannot be written, or not be counted, is seen by its claim.
+        unseen = min(now - progress.updated, now if silent is None else silent)
+        if unseen > SILENCE_S:
+            gone = _no_sign(progress.host, unseen)
         elif progress.end is None:
             return (Status.RUNNING if progress.actors else Status.LOADING), ""
         elif not progress.end:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,12 +17,17 @@ from ray.data import DataContext
 from ray.experimental.internal_kv import _internal_kv_list
 
 from tests.jobs.commands import run_here
+from vqa_ray.images.outage import Outage
+from vqa_ray.jobs.runtime.job import Attempt
+from vqa_ray.jobs.runtime.progress_file import ProgressFile
 from vqa_ray.jobs.runtime.reading_time import TimeLimit
-from vqa_ray.jobs.runtime.watch import is_hopeless
+from vqa_ray.jobs.runtime.signals import STOP
+from vqa_ray.jobs.runtime.watch import ProgressReporter, is_hopeless
 from vqa_ray.pipelines.reading import Reading
 from vqa_ray.pipelines.reports import StopOnRequest
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.runs.progress import Progress
+from vqa_ray.runs.record import RunRecord
 from vqa_ray.stages.questions import PACKED
 from vqa_ray.stages.row_report import ReturnedRows, RowReport
 
@@ -159,3 +168,79 @@ def test_a_time_limit_stops_the_reading_once(local_ray: None, monkeypatch: pytes
     assert not reading.is_cut()
     reading.forget()
     assert not reading.is_stopped()
+
+
+def test_progress_is_written_again_when_its_store_takes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("vqa_ray.jobs.runtime.progress_file.EVERY_S", 0.0)
+    directory = RunDirectory(f"{tmp_path}/out")
+    record = RunRecord("r1", "answer", "2027-01-15T08:00:00Z", {}, {}, {}, {})
+    file = ProgressFile(cast("Attempt", SimpleNamespace(directory=directory, record=record, present=0, total=9)), 1, 0)
+    write = Progress.write
+    monkeypatch.setattr(Progress, "write", raising(OSError("503 Slow Down")))
+    file.update(1, ReturnedRows(1), 9, None, [])
+    file.update(2, ReturnedRows(2), 9, None, [])
+    assert caplog.text.count("cannot be written, `vqa-ray watch` sees old counts: 503 Slow Down") == 1
+    monkeypatch.setattr(Progress, "write", write)
+    file.update(3, ReturnedRows(3), 9, None, [])
+    state = Progress.read(directory.progress)
+    assert state is not None
+    assert state.rows == 3
+    moved = state.moved
+    file.update(3, ReturnedRows(3), 9, None, [])
+    again = Progress.read(directory.progress)
+    assert again is not None
+    assert (again.moved, again.updated > moved) == (moved, True), "no row came"
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+def reporter(**more: Any) -> ProgressReporter:
+    file = cast("ProgressFile", FakeFile())
+    return ProgressReporter(9, present=0, quiet=True, reports="p-", file=file, max_error_fraction=1.0, **more)
+
+
+class FakeFile:
+    """Takes the progress and its end."""
+
+    def __init__(self) -> None:
+        self.state, self.down, self.end = Progress("r1", 1, 0.0, 0.0, 0), [""], ""
+
+    def update(self, rows: int, returned: ReturnedRows, total: int | None, about: int | None, down: list[str]) -> None:
+        self.down = down
+
+    def close(self, end: str, stages_s: object) -> None:
+        self.end = end
+
+
+def test_a_store_that_is_down_is_told_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    outages = [Outage("s3://photos", "HTTP 503", 1.0, 2.0)]
+    monkeypatch.setattr("vqa_ray.jobs.runtime.watch.outages", lambda prefix: outages)
+    monkeypatch.setattr("vqa_ray.jobs.runtime.watch.returned_rows", lambda prefix: ReturnedRows())
+    seen: list[Progress] = []
+    watch = reporter(observe=seen.append)
+    watch.count()
+    file = cast("FakeFile", watch._file)
+    assert file.down == ["s3://photos is down, waiting (--outage-timeout-s): HTTP 503"]
+    outages[0] = Outage("s3://photos", "", 1.0, 3.0, is_over=True)
+    watch.count()
+    assert file.down == []
+    assert seen == [file.state, file.state]
+
+
+def test_the_end_by_a_signal_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProgressReporter, "_run", lambda self, stop: None)
+    watch = reporter()
+    with pytest.raises(KeyboardInterrupt), watch.reporting():
+        raise KeyboardInterrupt
+    assert cast("FakeFile", watch._file).end == "ended by Ctrl-C; the same command goes on from here"
+    monkeypatch.setattr(STOP, "received", signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), watch.reporting():
+        raise KeyboardInterrupt
+    assert cast("FakeFile", watch._file).end == "ended by SIGTERM; the same command goes on from here"

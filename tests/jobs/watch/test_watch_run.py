@@ -76,11 +76,49 @@ def test_a_run_under_way(run: RunDirectory) -> None:
 
 
 def test_the_process_of_another_machine_falls_silent(run: RunDirectory) -> None:
-    claim(run)
-    replace(progress(), updated=NOW - SILENCE_S - 5).write(run.progress)
+    claim(run, beat_at=NOW - SILENCE_S - 5)
+    replace(progress(), updated=NOW - SILENCE_S - 7).write(run.progress)
     state = read_state(run.output, NOW)
     assert state.status == Status.GONE
     assert state.reason == "no sign of its process on far for 65 s; the same command goes on"
+
+
+def test_a_process_that_cannot_write_its_progress_is_seen_by_its_claim(run: RunDirectory) -> None:
+    claim(run)
+    replace(progress(), updated=NOW - 200).write(run.progress)
+    state = read_state(run.output, NOW)
+    assert state.status == Status.RUNNING
+    note = "The counts are 3 min 20 s old: its process works, but does not write its progress."
+    assert live_report(state).notes == (note,)
+    replace(progress(), updated=NOW - 20).write(run.progress)
+    assert live_report(read_state(run.output, NOW)).notes == ()
+
+
+def test_a_run_that_stands_still_has_no_rate_and_no_end(run: RunDirectory) -> None:
+    claim(run)
+    still = replace(progress(), moved=NOW - 600, down=["s3://photos is down, waiting (--outage-timeout-s): 503"])
+    still.write(run.progress)
+    text = live_text(read_state(run.output, NOW))
+    assert "rows/s 0 (no row for 10 min 00 s)" in text
+    assert "left" not in text
+    assert "  s3://photos is down, waiting (--outage-timeout-s): 503" in text.splitlines()
+    slow = [Point(NOW - 2000, 0), Point(NOW - 1000, 32), Point(NOW - 600, 64)]
+    replace(still, history=slow).write(run.progress)
+    assert "no row for" not in live_text(read_state(run.output, NOW)), "its batches take minutes"
+    replace(still, moved=0.0).write(run.progress)
+    assert "no row for" not in live_text(read_state(run.output, NOW)), "a run of an earlier version"
+
+
+def test_errors_of_a_resumed_run_are_those_of_its_last_process(run: RunDirectory) -> None:
+    claim(run)
+    progress().write(run.progress)
+    state = read_state(run.output, NOW)
+    assert "of the last process" not in live_text(state)
+    assert live_report(state).sections[1].bars[0].bars[0].value == "1.7 %"
+    replace(progress(), present=39).write(run.progress)
+    state = read_state(run.output, NOW)
+    assert "failed 1 (of the last process)" in live_text(state)
+    assert live_report(state).sections[1].bars[0].bars[0].value == "5.0 %", "of 20 rows"
 
 
 def test_a_process_that_died_before_its_first_progress_falls_silent(run: RunDirectory) -> None:
@@ -155,9 +193,12 @@ def test_the_command_prints_the_state_once(
     assert f"answer → {run.output}: running" in capsys.readouterr().out
     (tmp_path / "empty").mkdir()
     assert main(["watch", str(tmp_path / "empty"), "--once"]) == 2
-    assert "no run: " in capsys.readouterr().err
+    assert "wanted the --output of answer, caption, index, instruct, retrieve or tag" in capsys.readouterr().err
     assert main(["watch", str(tmp_path / "none"), "--once"]) == 2
-    assert "no such directory or prefix; expected the --output of a run" in capsys.readouterr().err
+    error = (
+        "no such directory or prefix; expected the --output of a run (there is none while a command lists its input)"
+    )
+    assert error in capsys.readouterr().err
 
 
 def test_a_run_in_a_bucket_is_watched(s3_session: str, capsys: pytest.CaptureFixture[str]) -> None:
