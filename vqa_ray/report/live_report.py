@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from vqa_ray.counted import counted
 from vqa_ray.durations import duration
@@ -11,7 +12,7 @@ from vqa_ray.report.plots import curve
 from vqa_ray.report.report_page import Bar, Bars, Headline, Report, Section, Table, counted_bars
 from vqa_ray.report.row_cards import name_of_job
 from vqa_ray.report.run_gallery import cut_text
-from vqa_ray.runs.progress import utc
+from vqa_ray.runs.progress import WINDOW_S, utc
 from vqa_ray.runs.run_state import RunState
 from vqa_ray.storage.uri import name_of, redacted_uri
 
@@ -24,7 +25,7 @@ def live_report(state: RunState) -> Report:
     return Report(
         title=f"{name_of_job(record.job)}: {name_of(state.uri)}",
         about=f"{redacted_uri(str(record.model['reference']))} over {redacted_uri(record.input['uri'])}; run "
-        f"{record.run_id}, started {record.started}; this page is of {utc(state.read_at)}.",
+        f"{record.run_id}, started {_time(record.started)}; this page is of {utc(state.read_at)}.",
         headlines=tuple(_headlines(state)),
         facts=tuple(_facts(state)),
         notes=tuple(_notes(state)),
@@ -58,7 +59,7 @@ def _headlines(state: RunState) -> Iterator[Headline]:
         if still := state.progress.stands_s:
             yield Headline("rows/s", "0", f"no row for {duration(still)}")
         elif speed := state.progress.rows_per_s:
-            yield Headline("rows/s", f"{speed:,.1f}", "of the last minutes")
+            yield Headline("rows/s", f"{speed:,.1f}", f"in the last {duration(WINDOW_S)}")
         left = state.progress.seconds_left
         if left is not None:
             yield Headline("left", duration(left), f"ends about {utc(state.read_at + left)}")
@@ -68,24 +69,35 @@ def _headlines(state: RunState) -> Iterator[Headline]:
     yield Headline("failed", f"{state.failed:,}", _of_last_process(state).rstrip(".").lower())
 
 
+def _time(started: str) -> str:
+    """Write the start of a run as this page writes times; as it is recorded where that is no time."""
+    try:
+        return utc(datetime.fromisoformat(started).timestamp())
+    except ValueError:
+        return started
+
+
 def _of_total(state: RunState) -> str:
     progress = state.progress
     if progress is None or (state.is_over and state.manifest is not None):
         return ""
-    if progress.total is not None:
-        return f"of {progress.total:,}"
-    return "" if progress.total_estimate is None else f"of about {progress.total_estimate:,}"
+    if progress.expected is None:
+        return ""
+    share = f", {state.share:.1%}" if state.share is not None else ""
+    return f"of {'' if progress.total is not None else 'about '}{progress.expected:,}{share}"
 
 
 def _facts(state: RunState) -> Iterator[Fact]:
     progress = state.progress
     if progress is not None:
-        yield Fact("from earlier processes", f"{progress.present:,}")
+        if progress.present:
+            yield Fact("rows of earlier processes", f"{progress.present:,}")
         # A process that was started again counts twice.
         yield Fact("model processes so far", f"{progress.actors:,}")
         if progress.busy_s + progress.idle_s > 0:
-            yield Fact("busy", f"{progress.busy_s / (progress.busy_s + progress.idle_s):.0%}")
-        yield Fact("attempt", f"{progress.attempt}")
+            yield Fact("models busy", f"{progress.busy_s / (progress.busy_s + progress.idle_s):.0%}")
+        if progress.attempt > 1:
+            yield Fact("attempt (retry or update)", f"{progress.attempt}")
     yield Fact("processes so far", f"{state.processes}")
 
 
@@ -121,7 +133,7 @@ def _progress(state: RunState) -> Section:
 def _errors(state: RunState) -> Section:
     scope = _of_last_process(state)
     rows_of_scope = state.rows - (state.progress.present if scope and state.progress is not None else 0)
-    codes = counted_bars("Errors", ("code", "share of rows", "rows"), state.errors, rows_of_scope, tone="wrong")
+    codes = counted_bars("By code", ("code", "share of rows", "rows"), state.errors, rows_of_scope, tone="wrong")
     examples = _examples(state)
     rows = tuple((code, cut_text(examples[code])) for code in state.errors if code in examples)
     table = Table("The first row of each", ("code", "row"), rows, wide=True)

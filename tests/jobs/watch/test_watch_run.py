@@ -68,7 +68,7 @@ def test_a_run_under_way(run: RunDirectory) -> None:
     state = read_state(run.output, NOW)
     assert (state.status, state.rows, state.share, state.processes) == (Status.RUNNING, 59, 0.059, 3)
     text = live_text(state)
-    assert "rows 59 (of 1,000), rows/s 1.0" in text
+    assert "rows 59 (of 1,000, 5.9%), rows/s 1.0 (in the last 2 min 00 s)" in text
     assert "left 15 min 41 s" in text
     assert "image_missing: 1, such as no file" in text
     replace(progress(), total=50).write(run.progress)
@@ -210,8 +210,18 @@ def test_a_run_in_a_bucket_is_watched(s3_session: str, capsys: pytest.CaptureFix
     assert main(["watch", directory.output, "--once"]) == 0
     text = capsys.readouterr().out
     assert f"answer → {directory.output}: running" in text
-    assert "rows 59 (of 1,000)" in text
+    assert "rows 59 (of 1,000, 5.9%)" in text
     assert main(["watch", f"{s3_session}/nothing", "--once"]) == 2
+
+
+def test_a_headline_says_of_how_many_rows_and_the_page_when_it_began(run: RunDirectory) -> None:
+    claim(run)
+    replace(progress(), total=None).write(run.progress)
+    assert "rows 59, " in live_text(read_state(run.output, NOW))
+    replace(progress(), total=None, total_estimate=590).write(run.progress)
+    state = read_state(run.output, NOW)
+    assert "rows 59 (of about 590, 10.0%)" in live_text(state)
+    assert "started 2027-01-15 08:00:00 UTC; this page is of 2027-01-15 08:00:00 UTC." in live_report(state).about
 
 
 async def _pages(run: RunDirectory, host: str = "localhost") -> tuple[int, str, str]:
