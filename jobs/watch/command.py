@@ -8,6 +8,7 @@ import time
 import typer
 
 from vqa_ray.errors import RequestError
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.jobs.runtime.listener import address_of, is_loopback, listen
 from vqa_ray.jobs.runtime.signals import STOP
 from vqa_ray.jobs.watch.live_page import serve
@@ -15,8 +16,9 @@ from vqa_ray.jobs.watch.spec import WatchSpec
 from vqa_ray.report.live_report import live_text
 from vqa_ray.report.plots import check_plots
 from vqa_ray.report.templates import environment
-from vqa_ray.runs.directory import require_directory
+from vqa_ray.runs.directory import RunDirectory, require_directory
 from vqa_ray.runs.run_state import RunState, read_state
+from vqa_ray.storage.filesystem import exists
 from vqa_ray.storage.store_errors import store_failures, store_reason
 from vqa_ray.storage.uri import join, redacted_uri
 
@@ -52,6 +54,8 @@ def run(spec: WatchSpec) -> None:
 
 def _state(uri: str) -> RunState:
     try:
-        return read_state(uri, time.time())
+        return read_state(
+            uri, time.time(), None if exists(RunDirectory(uri).record) else IndexDirectory(uri).last_run()
+        )
     except store_failures() as error:
         raise RequestError(f"{uri}: cannot be read: {store_reason(error, named=True)}") from error

@@ -87,6 +87,11 @@ class IndexDirectory:
         """Return the names of all updates, sorted, unfinished ones included."""
         return sorted(_directories(self.updates))
 
+    def last_run(self) -> RunDirectory | None:
+        """Return the run directory of the last update; None before the first."""
+        runs = map(self.update, reversed(self.update_names()))
+        return next((run for run in runs if exists(run.record)), None)
+
     def row_files(self) -> list[FileEntry]:
         """Return the files of rows of all updates, superseded ones included."""
         if not exists(self.updates):

@@ -59,7 +59,7 @@ def _headlines(state: RunState) -> Iterator[Headline]:
         if still := state.progress.stands_s:
             yield Headline("rows/s", "0", f"no row for {duration(still)}")
         elif speed := state.progress.rows_per_s:
-            yield Headline("rows/s", f"{speed:,.1f}", f"in the last {duration(WINDOW_S)}")
+            yield Headline("rows/s", f"{speed:,.1f}", f"in the last {WINDOW_S / 60:.0f} min")
         left = state.progress.seconds_left
         if left is not None:
             yield Headline("left", duration(left), f"ends about {utc(state.read_at + left)}")

@@ -104,17 +104,18 @@ class RunState:
         return None if not total else min(1.0, self.rows / total)
 
 
-def read_state(uri: str, now: float) -> RunState:
+def read_state(uri: str, now: float, within: RunDirectory | None = None) -> RunState:
     """Read the state of the run at `uri`.
 
     Args:
-        uri: of the run directory.
+        uri: of the directory that a command writes.
         now: Unix time.
+        within: the directory of the run where it lies below that of the command, as an update of an index does.
 
     Raises:
         RequestError: there is no run, or one of its files is damaged.
     """
-    directory = RunDirectory(uri)
+    directory = within or RunDirectory(uri)
     record = RunRecord.read(directory.record)
     if record is None:
         raise RequestError(f"{uri}: no run: {directory.record} is missing; wanted the --output of {_COMMANDS}")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
+from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.watch.live_page import app
 from vqa_ray.report.live_report import live_report, live_text
@@ -68,7 +69,7 @@ def test_a_run_under_way(run: RunDirectory) -> None:
     state = read_state(run.output, NOW)
     assert (state.status, state.rows, state.share, state.processes) == (Status.RUNNING, 59, 0.059, 3)
     text = live_text(state)
-    assert "rows 59 (of 1,000, 5.9%), rows/s 1.0 (in the last 2 min 00 s)" in text
+    assert "rows 59 (of 1,000, 5.9%), rows/s 1.0 (in the last 2 min)" in text
     assert "left 15 min 41 s" in text
     assert "image_missing: 1, such as no file" in text
     replace(progress(), total=50).write(run.progress)
@@ -199,6 +200,23 @@ def test_the_command_prints_the_state_once(
         "no such directory or prefix; expected the --output of a run (there is none while a command lists its input)"
     )
     assert error in capsys.readouterr().err
+
+
+def test_the_last_update_of_an_index_is_watched(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    index = IndexDirectory(run.output)
+    Path(run.record).unlink()
+    for name, rows in (("000001-aa", 3), ("000002-bb", 7)):
+        update = index.update(name)
+        RunRecord("r1", "index", "2027-01-15T08:00:00Z", {}, {"reference": "org/clip"}, {"uri": "s3://b/in"}, {}).write(
+            update.record
+        )
+        replace(progress(), updated=time.time(), rows=rows).write(update.progress)
+    Path(index.path("updates/000003-rebuilt")).mkdir()
+    claim(run, beat_at=time.time())
+    assert main(["watch", run.output, "--once"]) == 0
+    text = capsys.readouterr().out
+    assert f"index → {run.output}: running" in text
+    assert "rows 7 (of 1,000, 0.7%)" in text
 
 
 def test_a_run_in_a_bucket_is_watched(s3_session: str, capsys: pytest.CaptureFixture[str]) -> None:
