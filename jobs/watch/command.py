@@ -37,7 +37,9 @@ def run(spec: WatchSpec) -> None:
     state = _state(spec.run)
     if state.record.job in _UNWATCHED:
         page = redacted_uri(join(spec.run, "training.html"))
-        raise RequestError(f"{spec.run}: a run of {state.record.job}, which writes a page of its own: {page}")
+        raise RequestError(
+            f"{spec.run}: a run of {state.record.job}, which writes a page of its own at its end: {page}"
+        )
     typer.echo(live_text(state))
     if spec.once:
         return

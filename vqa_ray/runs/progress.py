@@ -16,6 +16,8 @@ from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.filesystem import read_bytes
 
 WINDOW_S = 120.0
+# Without a row while a store is down, after which a run counts as standing still.
+_OUTAGE_S = 15.0
 _MOST_OLD_POINTS = 200
 # The end of the year 9999, after which there are no dates.
 _LAST_S = 253_402_300_799.0
@@ -118,8 +120,9 @@ class Progress:
             return 0.0
         # The first pause is that in which the model was loaded.
         pauses = [later.at - point.at for point, later in pairwise(self.history[1:])]
+        usual = _OUTAGE_S if self.down else max(WINDOW_S, 3 * max(pauses, default=0.0))
         still = self.updated - self.moved
-        return still if still > max(WINDOW_S, 3 * max(pauses, default=0.0)) else 0.0
+        return still if still > usual else 0.0
 
     @property
     def rows_per_s(self) -> float:

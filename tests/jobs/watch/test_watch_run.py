@@ -103,6 +103,9 @@ def test_a_run_that_stands_still_has_no_rate_and_no_end(run: RunDirectory) -> No
     assert "rows/s 0 (no row for 10 min 00 s)" in text
     assert "left" not in text
     assert "  s3://photos is down, waiting (--outage-timeout-s): 503" in text.splitlines()
+    replace(still, moved=NOW - 20).write(run.progress)
+    assert "no row for 20 s" in live_text(read_state(run.output, NOW))
+    still = replace(still, down=[])
     slow = [Point(NOW - 2000, 0), Point(NOW - 1000, 32), Point(NOW - 600, 64)]
     replace(still, history=slow).write(run.progress)
     assert "no row for" not in live_text(read_state(run.output, NOW)), "its batches take minutes"
@@ -200,6 +203,15 @@ def test_the_command_prints_the_state_once(
         "no such directory or prefix; expected the --output of a run (there is none while a command lists its input)"
     )
     assert error in capsys.readouterr().err
+
+
+def test_a_training_has_a_page_of_its_own(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    RunRecord("r1", "finetune", "2027-01-15T08:00:00Z", {}, {"reference": "scratch"}, {"uri": "s3://b/in"}, {}).write(
+        run.record
+    )
+    assert main(["watch", run.output, "--once"]) == 2
+    page = f"a run of finetune, which writes a page of its own at its end: {run.output}/training.html"
+    assert page in capsys.readouterr().err
 
 
 def test_the_last_update_of_an_index_is_watched(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
