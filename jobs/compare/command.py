@@ -32,7 +32,7 @@ from vqa_ray.runs.record import RunRecord
 from vqa_ray.storage.delete import delete, delete_directory
 from vqa_ray.storage.filesystem import exists, list_files
 from vqa_ray.storage.foreign_files import refuse_foreign_files
-from vqa_ray.storage.uri import join, name_of, redacted_uri
+from vqa_ray.storage.uri import join, name_of, redacted_uri, uri_without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def _earlier_files(spec: CompareSpec) -> list[str]:
     refuse_foreign_files(f"--output {output}", [each.uri for each in found if each.uri not in ours], "a comparison")
     if any(name_of(uri) == RECORD for uri in ours):
         compared = [each.uri for each in Comparison.read(output).inputs]
-        if compared != [redacted_uri(uri) for uri in spec.inputs]:
+        if compared != [uri_without_secrets(uri) for uri in spec.inputs]:
             raise RequestError(
                 f"--output {output}: holds the comparison of {' and '.join(compared)}; wanted a new or empty directory"
             )
@@ -133,11 +133,13 @@ def _comparison(
         of_evaluation["truth"] = first.truth or ""
         for name, uri, record in zip(names, spec.inputs, pairs.records, strict=True):
             rows, errors = record.rows.get("truth", 0), dict(record.errors)
-            inputs.append(Input(name, redacted_uri(uri), record.model or "", rows, errors))
+            inputs.append(Input(name, uri_without_secrets(uri), record.model or "", rows, errors))
     else:
         for name, table in zip(names, pairs.tables, strict=True):
             errors = (manifest.read(RunDirectory(table.uri).manifest) or {}).get("errors", {})
-            inputs.append(Input(name, redacted_uri(table.uri), redacted_uri(table.model), table.rows, errors))
+            inputs.append(
+                Input(name, uri_without_secrets(table.uri), uri_without_secrets(table.model), table.rows, errors)
+            )
     return Comparison(
         kind="evaluations" if of_evaluation else "runs",
         version=__version__,
@@ -156,7 +158,9 @@ def _comparison(
 
 def _names(uris: Sequence[str]) -> list[str]:
     names = [name_of(uri.rstrip("/")) for uri in uris]
-    return names if len(set(names)) == len(names) else [redacted_uri(uri) for uri in uris]
+    shown = [redacted_uri(uri) for uri in uris]
+    whole = [uri_without_secrets(uri) for uri in uris]
+    return next((each for each in (names, shown) if len(set(each)) == len(each)), whole)
 
 
 def _check_drift(comparison: Comparison) -> None:

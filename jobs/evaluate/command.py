@@ -37,7 +37,7 @@ from vqa_ray.runs.enclosing import refuse_inside_output
 from vqa_ray.storage.atomic import write_bytes_atomic
 from vqa_ray.storage.delete import delete, delete_directory
 from vqa_ray.storage.foreign_files import refuse_foreign_files
-from vqa_ray.storage.uri import redacted_uri
+from vqa_ray.storage.uri import uri_without_secrets
 
 logger = logging.getLogger(__name__)
 
@@ -199,10 +199,10 @@ def _record(request: EvaluationRequest, spec: EvaluateSpec, found: Findings) -> 
         protocol=protocol.name,
         title=protocol.title,
         source=protocol.source,
-        truth=None if work.truth is None else redacted_uri(work.truth.uri),
-        predictions=redacted_uri(side.uri),
+        truth=None if work.truth is None else uri_without_secrets(work.truth.uri),
+        predictions=uri_without_secrets(side.uri),
         job=side.job if isinstance(side, RunTable) else None,
-        model=redacted_uri(side.model) if isinstance(side, RunTable) else None,
+        model=uri_without_secrets(side.model) if isinstance(side, RunTable) else None,
         key=key_name(work.key),
         by=request.by,
         rows={"truth": truth, "predictions": predictions, **{name: counts[name] for name in (*_COUNTED, *_FOUND)}},

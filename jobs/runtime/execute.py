@@ -35,7 +35,7 @@ from vqa_ray.stages.model_actor import ModelActor
 from vqa_ray.stages.second_opinion import SecondModelActor
 from vqa_ray.stages.size_report import ImageSizes
 from vqa_ray.storage.canonical import canonical_uri
-from vqa_ray.storage.uri import redacted_uri
+from vqa_ray.storage.uri import uri_without_secrets
 
 if TYPE_CHECKING:
     from ray.data._internal.stats import DatasetStatsSummary
@@ -104,7 +104,7 @@ def execute(job: Job, work: Attempt, invocation: str) -> Execution:
             StopOnRequest,
         ]
         ExecutionStats.last = None
-        tags = labels(work.record.run_id, work.record.job, redacted_uri(canonical_uri(spec.output)))
+        tags = labels(work.record.run_id, work.record.job, uri_without_secrets(canonical_uri(spec.output)))
         report_under(context, invocation, tags)
         reading = Reading(invocation)
         if (limit := time_limit(spec.max_hours, reading)) is not None:

@@ -77,6 +77,19 @@ def test_two_evaluations_of_the_same_truth(tmp_path: Path, capsys: pytest.Captur
     assert "McNemar" in capsys.readouterr().out
 
 
+def test_inputs_with_long_paths_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    deep = "deep/" * 40
+    places = [tmp_path / side / deep / "base" for side in ("one", "other", "tuned")]
+    for place in places:
+        write_evaluation(place, answers([True, False] * 20), by=["kind"])
+    found = compared(places[0], places[2], output=tmp_path / "out")
+    assert [each.uri for each in found.inputs] == [str(places[0]), str(places[2])], "`report` opens them"
+    assert len({each.name for each in found.inputs}) == 2
+    arguments = [str(places[1]), str(places[2]), "--output", str(tmp_path / "out")]
+    assert main(["compare", *arguments, "--quiet"]) == 2
+    assert "holds the comparison of" in capsys.readouterr().err
+
+
 def test_several_are_compared_with_the_first_and_p_values_are_adjusted(tmp_path: Path) -> None:
     right = [n % 3 > 0 for n in range(60)]
     write_evaluation(tmp_path / "a", answers(right))

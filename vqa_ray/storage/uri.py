@@ -18,17 +18,21 @@ def scheme_of(uri: str) -> str:
     return match[1].lower() if match else "file"
 
 
-def redacted_uri(uri: str) -> str:
-    """`uri` as it may stand in a message: without user name, password and query, which may hold secrets, and short."""
+def uri_without_secrets(uri: str) -> str:
+    """`uri` as it may stand in a record: without user name, password and query, which may hold secrets."""
     if is_data_uri(uri):
-        shown = short_data_uri(uri)
-    elif scheme_of(uri) != "file":
-        scheme, _, rest = uri.partition("://")
-        authority, slash, path = rest.partition("/")
-        path = path.partition("?")[0] if scheme.lower() in ("http", "https") else path
-        shown = f"{scheme}://{authority.rpartition('@')[2].partition('?')[0]}{slash}{path}"
-    else:
-        shown = without_url_secrets(uri)
+        return short_data_uri(uri)
+    if scheme_of(uri) == "file":
+        return without_url_secrets(uri)
+    scheme, _, rest = uri.partition("://")
+    authority, slash, path = rest.partition("/")
+    path = path.partition("?")[0] if scheme.lower() in ("http", "https") else path
+    return f"{scheme}://{authority.rpartition('@')[2].partition('?')[0]}{slash}{path}"
+
+
+def redacted_uri(uri: str) -> str:
+    """`uri` as it may stand in a message: without secrets, and short; a record keeps `uri_without_secrets`."""
+    shown = uri_without_secrets(uri)
     return shown if len(shown) <= _SHOWN_CHARACTERS else f"…{shown[1 - _SHOWN_CHARACTERS :]}"
 
 

@@ -131,6 +131,12 @@ def test_truth_may_lie_in_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "holds another evaluation: protocol: exact-match → pope" in capsys.readouterr().err
 
 
+def test_a_record_holds_a_long_path_whole(tmp_path: Path) -> None:
+    run = write_run(tmp_path / ("deep/" * 40) / "run", [answer(n, "yes") for n in range(4)])
+    assert evaluate(tmp_path, run, TRUTH[:4], "--protocol", "exact-match") == 0
+    assert record(tmp_path).predictions == run, "`calibrate --evaluation` opens it"
+
+
 def test_a_column_that_the_protocol_leaves_out_may_be_asked_for(tmp_path: Path) -> None:
     rows = [answer(n, "A") for n in range(4)]
     run = write_run(tmp_path / "run", rows)
