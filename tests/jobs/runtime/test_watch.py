@@ -157,6 +157,31 @@ def test_max_hours_ends_the_reading_and_the_same_command_goes_on(
     assert progress.stages_s.keys() >= {"read", "model"}
 
 
+def test_the_driver_tells_its_metrics(
+    local_ray: None, missing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[str, tuple[float, dict[str, str]]] = {}
+
+    class FakeGauge:
+        def __init__(self, name: str, *_: object) -> None:
+            self.name = name
+
+        def set(self, value: float, tags: dict[str, str]) -> None:
+            told[self.name] = (value, tags)
+
+    monkeypatch.setattr("vqa_ray.pipelines.stage_metrics.Gauge", FakeGauge)
+    ask = ("--question", "what?", "--max-error-fraction", "1", "--limit", "20")
+    assert run_here("answer", missing, f"{tmp_path}/./out/", *ask) == 0
+    record = RunRecord.read(RunDirectory(str(tmp_path / "out")).record)
+    assert record is not None
+    labels = {"run": record.run_id, "command": "answer", "output": str(tmp_path / "out")}
+    assert told == {
+        "vqa_ray_done_rows": (20, labels),
+        "vqa_ray_expected_rows": (20, labels),
+        "vqa_ray_stores_down": (0, labels),
+    }
+
+
 def test_a_time_limit_stops_the_reading_once(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vqa_ray.jobs.runtime.reading_time._now", iter([0.0, 1.0, 10.0, 99.0]).__next__)
     reading = Reading("part-limit")
