@@ -24,6 +24,7 @@ from vqa_ray.jobs.runtime.result import RunResult
 from vqa_ray.jobs.spec.field import Spec, option_name
 from vqa_ray.jobs.spec.groups import LoggingGroup
 from vqa_ray.jobs.spec.options import SpecVariant, typer_function
+from vqa_ray.process import gc_paused
 
 _USAGE_ERROR: type[Exception] = typer.BadParameter.__base__ or typer.BadParameter
 _PACKAGES = ("ray", "torch", "transformers", "pyarrow")
@@ -106,7 +107,10 @@ def call(given: Sequence[str], name: str | None, commands: Mapping[str, Command]
 
     def run(spec: LoggingGroup, module: str) -> None:
         logs.configure(spec.quiet, spec.log_format)
-        results.append(imported(module).run(spec))
+        # Thousands of modules are made meanwhile, and nothing to collect.
+        with gc_paused():
+            command = imported(module)
+        results.append(command.run(spec))
 
     _invoke(given, name, commands, run)
     return results[0] if results else None

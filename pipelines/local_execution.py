@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 from ray.data import ExecutionResources
@@ -52,14 +52,25 @@ class OneNode:
         return OneNode._Method()
 
 
+class Helpers:
+    """Which helper actors this process starts.
+
+    Attributes:
+        are_wanted: False within `no_helper_actors`.
+    """
+
+    are_wanted: ClassVar[bool] = True
+
+
 @contextmanager
 def no_helper_actors() -> Iterator[None]:
-    """Let Ray Data run without its three helper actors until the block ends.
+    """Let Ray Data run without its three helper actors until the block ends, and our trainings without Ray Train's.
 
     Only for a local Ray: in a cluster, they balance and observe several data sets.
     """
     ignore = staticmethod(_discard)
     with (
+        replaced(Helpers, are_wanted=False),
         replaced(
             stats._StatsManager,
             register_dataset_to_stats_actor=ignore,

@@ -16,11 +16,12 @@ import ray
 import ray.train
 from ray.data import DataContext, DataIterator, Dataset, ExecutionResources
 from ray.train.collective import broadcast_from_rank_zero
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train.torch import TorchConfig, get_device
 
 from vqa_ray.pipelines.ray_context import SchedulerThrottle, run_context
 from vqa_ray.pipelines.read_images import ImageConfig, decode, read_scheduled
 from vqa_ray.pipelines.resources import DECODE_CPUS
+from vqa_ray.pipelines.trainer import Trainer
 from vqa_ray.pipelines.training_failures import TrainingFailures
 from vqa_ray.pipelines.training_resources import TrainingResourcePlan
 from vqa_ray.readers import Source
@@ -36,13 +37,6 @@ logger = logging.getLogger(__name__)
 _NAME = "train"
 # Each is asked for over several processes, which takes longer than a small step.
 _BLOCKS_AHEAD = 4
-
-
-class Trainer(TorchTrainer):
-    """Ray's trainer, which leaves Ctrl-C to the command: its own handler waits for the controller, and exits with 0."""
-
-    def _register_sigint_handler(self, controller: object) -> None:
-        """Register none."""
 
 
 @dataclass(frozen=True, slots=True)

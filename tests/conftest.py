@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -28,6 +29,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Except, by name, the warnings that are not ours to mend."""
     for warning in _WARNINGS_OF_OTHERS:
         config.addinivalue_line("filterwarnings", warning)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold long tests, by their time-outs: one that comes last keeps a single core busy."""
+    longest: dict[Path, float] = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        longest[item.path] = max(longest.get(item.path, 0.0), marker.args[0] if marker else 0.0)
+    items.sort(key=lambda item: -longest[item.path])
 
 
 @pytest.fixture(autouse=True)
@@ -65,19 +76,15 @@ def s3_faults(_s3_session: tuple[str, FaultyStore]) -> Iterator[FaultyStore]:
 
 @pytest.fixture(scope="session")
 def local_ray(s3_session: str) -> Iterator[None]:
-    """A local Ray with four logical CPUs; commands that run in this process use it."""
+    """A Ray with four logical CPUs, started as commands start theirs; those that run in this process use it."""
     import ray
 
-    with pytest.MonkeyPatch.context() as patch:
+    from vqa_ray.jobs.runtime.cluster import local
+    from vqa_ray.pipelines.local_execution import no_helper_actors
+
+    with pytest.MonkeyPatch.context() as patch, no_helper_actors():
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        ray.init(
-            address="local",
-            num_cpus=4,
-            object_store_memory=512 * 2**20,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        local.start(num_cpus=4, object_store_memory=512 * 2**20, logging_level=logging.ERROR)
         yield
         ray.shutdown()

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.helpers.coloured import NAMES, parquet_input, picture
-from tests.jobs.commands import arguments, finish, kill_after_first_commit, run_here
+from tests.jobs.commands import arguments, kill_after_first_commit, run_here
+from vqa_ray.jobs.cli import main
 from vqa_ray.runs.commits import committed_tasks
 from vqa_ray.runs.directory import RunDirectory
 from vqa_ray.storage.atomic import write_bytes_atomic
@@ -79,12 +80,15 @@ def test_bucket_that_is_not_there(capsys, tmp_path: Path, s3_session: str) -> No
 
 
 @pytest.mark.timeout(700)
-def test_killed_and_run_again_gives_every_row_once(tmp_path: Path, s3_session: str) -> None:
+def test_killed_and_run_again_gives_every_row_once(
+    tmp_path: Path, s3_session: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     count = 600
     source = upload(parquet_input(tmp_path / "in", count), f"{s3_session}/kill/in")
     output = f"{s3_session}/kill/out"
     argv = arguments("answer", source, output, "--rows-per-file", "40", "--batch-size", "16")
     kill_after_first_commit(argv, RunDirectory(output))
-    assert finish(argv) == (0, "")
+    assert main(argv) == 0
+    assert capfd.readouterr().err == ""
     assert rows(output)["row_id"].to_pylist() == list(range(count))
     assert len(RunDirectory(output).part_files()) == len(committed_tasks(RunDirectory(output)))

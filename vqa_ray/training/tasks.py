@@ -1,21 +1,22 @@
-"""What a training learns, as its loop sees it: batches of rows, steps, validations, and a model to write."""
+"""What a training learns, as its loop sees it: batches of rows, steps, validations, and a model to write.
+
+A task is imported by its name when it is trained: those of chat models take seconds to import.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import pyarrow as pa
 import torch
 
-from vqa_ray.training.chat.task import ChatTask
 from vqa_ray.training.config import CHAT, CONTRASTIVE, VQA, Task, TrainingConfig
-from vqa_ray.training.contrastive.task import ContrastiveTask
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
 from vqa_ray.training.step import Trainer
 from vqa_ray.training.validation import ValidationMetrics
-from vqa_ray.training.vqa.task import VqaTask
 
 
 class TrainingTask(Protocol):
@@ -58,10 +59,11 @@ class TrainingTask(Protocol):
         ...
 
 
-_TASKS: Mapping[Task, type[VqaTask | ContrastiveTask | ChatTask]] = {
-    VQA: VqaTask,
-    CONTRASTIVE: ContrastiveTask,
-    CHAT: ChatTask,
+# `module:class`, below `vqa_ray.training`.
+_TASKS: Mapping[Task, str] = {
+    VQA: "vqa.task:VqaTask",
+    CONTRASTIVE: "contrastive.task:ContrastiveTask",
+    CHAT: "chat.task:ChatTask",
 }
 
 
@@ -71,4 +73,6 @@ def create_task(config: TrainingConfig, device: torch.device) -> TrainingTask:
     Raises:
         ModelLoadError: the checkpoint is not whole.
     """
-    return _TASKS[config.task](config, device)
+    module, _, kind = _TASKS[config.task].partition(":")
+    made: TrainingTask = getattr(importlib.import_module(f"vqa_ray.training.{module}"), kind)(config, device)
+    return made

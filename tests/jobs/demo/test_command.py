@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -13,24 +14,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from vqa_ray.index.reader import open_index
+from vqa_ray.jobs.cli import main
 from vqa_ray.judging.record import EvaluationRecord
 
 COUNT = 12
 
 
-def run(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "vqa_ray.jobs.cli",
-        "demo",
-        *(() if "--model" in arguments else ("--model", "fake:")),
-        "--encoder",
-        "fake:",
-        "--output",
-        "demo",
-        *arguments,
-    ]
+def arguments(*more: str) -> list[str]:
+    """A demo on fake models, into `demo` here."""
+    model = () if "--model" in more else ("--model", "fake:")
+    return ["demo", *model, "--encoder", "fake:", "--output", "demo", *more]
+
+
+def run(directory: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "vqa_ray.jobs.cli", *arguments(*more)]
     root = Path(__file__).parents[3]
     environment = os.environ | {"PYTHONPATH": str(root)}
     return subprocess.run(
@@ -121,21 +118,30 @@ def test_a_second_demo_starts_afresh_and_leaves_other_files(finished: tuple[Path
     assert (place / "mine.txt").read_text() == "mine"
 
 
-def test_a_directory_of_others_is_refused_before_any_work(tmp_path: Path) -> None:
+@pytest.fixture
+def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Gives what a demo in `tmp_path` says that is refused, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_here(*more: str) -> str:
+        assert main(arguments(*more)) == 2
+        return capfd.readouterr().err
+
+    return run_here
+
+
+def test_a_directory_of_others_is_refused_before_any_work(tmp_path: Path, refused: Callable[..., str]) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "thesis.txt").write_text("mine")
-    refused = run(tmp_path)
-    assert refused.returncode == 2
-    assert refused.stderr.strip() == (
+    assert refused().strip() == (
         "vqa-ray demo: --output demo: holds files that are not of a demo (thesis.txt); wanted a new or empty directory,"
         " or one of an earlier demo"
     )
     assert [each.name for each in (tmp_path / "demo").iterdir()] == ["thesis.txt"]
 
 
-def test_an_unknown_model_is_refused_before_any_work(tmp_path: Path) -> None:
-    refused = run(tmp_path, "--model", "bundled:no-such-model")
-    assert refused.returncode == 2
-    assert refused.stderr.count("\n") == 1
-    assert "no-such-model" in refused.stderr
+def test_an_unknown_model_is_refused_before_any_work(tmp_path: Path, refused: Callable[..., str]) -> None:
+    line = refused("--model", "bundled:no-such-model")
+    assert line.count("\n") == 1
+    assert "no-such-model" in line
     assert list(tmp_path.iterdir()) == []

@@ -20,12 +20,13 @@ import pytest
 
 from tests.helpers.coloured import NAMES, images_input, parquet_input, picture, table
 from tests.helpers.indexes import ann_of
-from tests.jobs.commands import DEADLINE_S, ROOT, arguments, finish, run_here, started
+from tests.jobs.commands import DEADLINE_S, ROOT, arguments, run_here, started
 from vqa_ray.index.paths import IndexDirectory
 from vqa_ray.index.reader import Index, open_index
 from vqa_ray.index.recovery import shared_options
 from vqa_ray.index.source_images import SourceImages
 from vqa_ray.index.version import publish
+from vqa_ray.jobs.cli import main
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.spec.load import load
 from vqa_ray.models.load import ModelOptions
@@ -288,7 +289,7 @@ def test_approximate_search_and_near_duplicates(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(700)
-def test_killed_and_run_again_gives_every_image_once(tmp_path: Path) -> None:
+def test_killed_and_run_again_gives_every_image_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     count = 300
     source, output = images_input(tmp_path / "in", count), tmp_path / "index"
     argv = arguments("index", source, output, "--rows-per-file", "20", "--batch-size", "16")
@@ -302,7 +303,8 @@ def test_killed_and_run_again_gives_every_image_once(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert layout.version_numbers() == []
-    assert finish(argv) == (0, "")
+    assert main(argv) == 0
+    assert capfd.readouterr().err == ""
     index = open_index(str(output))
     assert sorted(index.rows(["image_id"])["image_id"].to_pylist()) == [f"{number:05}.jpg" for number in range(count)]
     manifest = json.loads(Path(layout.update(index.version.updates[-1].name).manifest).read_text())

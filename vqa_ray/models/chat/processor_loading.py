@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import ProcessorMixin
 
 from vqa_ray.models.checkpoint.json_files import image_processor_config
 
@@ -23,6 +22,9 @@ def without_video(processor: type) -> type:
             return super().check_argument_for_proper_class(argument_name, argument)
 
         def apply_chat_template(self, *conversation: Any, **options: Any) -> Any:
+            # Importing it takes seconds, and this module is imported by every training.
+            from transformers import ProcessorMixin
+
             # SmolVLM's own asks the video processor how it samples, whether there is a video or not.
             return ProcessorMixin.apply_chat_template(self, *conversation, **options)
 

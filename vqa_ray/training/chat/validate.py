@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,14 @@ from vqa_ray.evaluation.vqa_accuracy import answer_accuracy
 from vqa_ray.text import canonical
 from vqa_ray.training.accuracy_interval import interval_note
 from vqa_ray.training.chat.row import ChatRow
-from vqa_ray.training.chat.trainer import ChatTrainer
 from vqa_ray.training.config import Metric
 from vqa_ray.training.data.labelled_rows import LabelledRows
 from vqa_ray.training.data.step_feed import SkippedRow
 from vqa_ray.training.validation import ValidationMetrics, by_key, failed_rows, usable_rows
+
+if TYPE_CHECKING:
+    # Commands read this module for its metrics; importing transformers takes seconds.
+    from vqa_ray.training.chat.trainer import ChatTrainer
 
 # One row per validation row: the loss summed over the tokens of all answers, and the last answer where it was
 # generated.
