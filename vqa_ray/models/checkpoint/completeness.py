@@ -9,6 +9,7 @@ from typing import Any
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.answer_vocabulary import AnswerVocabulary, check_head
 from vqa_ray.models.checkpoint.adapter import adapter_of
+from vqa_ray.models.checkpoint.config_sizes import check_sizes
 from vqa_ray.models.checkpoint.json_files import read_json
 from vqa_ray.models.checkpoint.tokenizer_files import check_tokenizer
 from vqa_ray.models.checkpoint.weight_files import WeightFiles, find_weights
@@ -18,7 +19,7 @@ QFORMER_TOKENIZER = "qformer_tokenizer"
 
 
 def check_parts(path: Path, config: Mapping[str, Any], label: str, vocabulary: AnswerVocabulary | None) -> WeightFiles:
-    """Check weights, tokenizer and answer head of a checkpoint, each and against each other.
+    """Check sizes, weights, tokenizer and answer head of a checkpoint, each and against each other.
 
     Args:
         path: its directory.
@@ -29,6 +30,7 @@ def check_parts(path: Path, config: Mapping[str, Any], label: str, vocabulary: A
     Raises:
         ModelLoadError: a part is missing or damaged, or two do not fit each other.
     """
+    check_sizes(config, label)
     weights = find_weights(path, label)
     # An adapter brings a head of its own.
     if vocabulary is not None and adapter_of(path) is None:

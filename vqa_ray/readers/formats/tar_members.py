@@ -21,6 +21,7 @@ from vqa_ray.readers.suffixes import counted_kinds, suffix_of
 
 MAX_MEMBER_BYTES = 256 * 2**20
 _HEAD_BYTES = 64
+_MOST_LINKS = 40
 
 
 @dataclass(slots=True)
@@ -153,7 +154,7 @@ def _read(
             return member
         contents = links.follow(header)
     if contents is None:
-        what = f"a link to {header.linkname!r}, which is no file of this tar" if header.linkname else "a special file"
+        what = f"a link to {header.linkname!r}, which leads to no file of this tar" if header.linkname else "a special file"
         member.problem = RowError(ErrorCode.IMAGE_MISSING, f"is {what}")
         return member
     file, size = contents
@@ -185,27 +186,33 @@ class _Links:
         """
         self._file = file
         self._opened = opened
-        self._files: dict[str, list[tuple[int, int]]] | None = None
+        self._places: dict[str, list[_Place]] | None = None
 
     def follow(self, header: tarfile.TarInfo) -> tuple[BinaryIO, int] | None:
-        """Find the file that a link leads to.
+        """Find the file that a link leads to, through other links of the tar, as many as Linux follows.
 
         Returns:
             (a file at the beginning of the contents, their size); None where the tar holds no such file.
         """
-        if self._files is None:
-            self._files = self._list()
-        is_hard = header.islnk()
-        above = "" if is_hard else posixpath.dirname(header.name)
-        found = self._files.get(posixpath.normpath(posixpath.join(above, header.linkname)), [])
-        # A hard link leads to what stood under the name when the link was made, a symbolic one to the last.
-        offset, size = next((one for one in reversed(found) if not is_hard or one[0] < header.offset), (0, 0))
-        if not offset:
+        if self._places is None:
+            self._places = self._list()
+        place: _Place | None = _Place.of(header)
+        for _ in range(_MOST_LINKS):
+            if place is None or not place.target:
+                break
+            place = self._next(place)
+        if place is None or place.target:
             return None
-        self._file.seek(offset)
-        return self._file, size
+        self._file.seek(place.data_offset)
+        return self._file, place.size
 
-    def _list(self) -> dict[str, list[tuple[int, int]]]:
+    def _next(self, link: _Place) -> _Place | None:
+        assert self._places is not None, "listed"
+        found = reversed(self._places.get(link.target, []))
+        # A hard link leads to what stood under the name when the link was made, a symbolic one to the last.
+        return next((one for one in found if not link.is_hard or one.offset < link.offset), None)
+
+    def _list(self) -> dict[str, list[_Place]]:
         if not is_stored(self._file):
             copy = cast("BinaryIO", self._opened.enter_context(tempfile.TemporaryFile()))  # noqa: SIM115
             with suppress(EOFError):
@@ -213,15 +220,38 @@ class _Links:
                 shutil.copyfileobj(self._file, copy)
             self._file = copy
         self._file.seek(0)
-        files: dict[str, list[tuple[int, int]]] = {}
+        places: dict[str, list[_Place]] = {}
         # Of a damaged tar, what comes before the damage can be reached.
         with suppress(tarfile.TarError), _Tar.open(fileobj=self._file, mode="r:") as tar:
             while (header := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined]
-                if header.isreg() and not header.issparse():
-                    files.setdefault(posixpath.normpath(header.name), []).append((header.offset_data, header.size))
-                elif header.islnk() and posixpath.normpath(header.linkname) in files:
-                    files.setdefault(posixpath.normpath(header.name), []).append(
-                        files[posixpath.normpath(header.linkname)][-1]
-                    )
-        return files
+                if header.islnk() or header.issym() or (header.isreg() and not header.issparse()):
+                    places.setdefault(posixpath.normpath(header.name), []).append(_Place.of(header))
+        return places
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A file or a link of a tar.
+
+    Attributes:
+        offset: of its header.
+        data_offset, size: of the contents of a file.
+        target: the name in the tar that a link leads to; empty for a file.
+        is_hard: whether the link is a hard one.
+    """
+
+    offset: int
+    data_offset: int
+    size: int
+    target: str = ""
+    is_hard: bool = False
+
+    @classmethod
+    def of(cls, header: tarfile.TarInfo) -> Self:
+        """Return the place of a member."""
+        target = ""
+        if header.islnk() or header.issym():
+            above = posixpath.dirname(header.name) if header.issym() else ""
+            target = posixpath.normpath(posixpath.join(above, header.linkname))
+        return cls(header.offset, header.offset_data, header.size, target, header.islnk())

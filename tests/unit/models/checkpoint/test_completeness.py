@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers import tiny_blip, tiny_encoders
+from tests.helpers import tiny_blip, tiny_chat, tiny_encoders, tiny_florence2
 from tests.helpers.tiny import ANSWERS, random_images, save_tiny_vilt
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint.files import locate
@@ -255,3 +255,43 @@ def test_odd_json_is_told(broken: Path) -> None:
     (broken / "config.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n")
     with pytest.raises(ModelLoadError, match=r"config\.json is a Git LFS pointer, not the file; run `git lfs pull`"):
         Checkpoint.open(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("setting", "size", "least"),
+    [
+        *((name, size, 1) for name in ("patch_size", "hidden_size", "num_attention_heads") for size in (0, -4)),
+        *((name, -4, 0) for name in ("intermediate_size", "type_vocab_size", "max_position_embeddings")),
+        ("num_hidden_layers", 0, 1),
+        ("num_channels", -4, 1),
+        ("image_size", 0, 1),
+        ("vocab_size", 0, 1),
+    ],
+)
+def test_a_size_that_no_network_has_is_told(broken: Path, setting: str, size: int, least: int) -> None:
+    edit(broken / "config.json", lambda content: content.update({setting: size}))
+    for describe in (Checkpoint.open, describe_start):
+        with pytest.raises(ModelLoadError, match=rf"config\.json: {setting} is {size}; it must be at least {least}$"):
+            describe(str(broken))
+
+
+@pytest.mark.parametrize(
+    ("build", "part", "setting", "size"),
+    [
+        (lambda path: tiny_blip.save(path, tiny_blip.blip("vqa")), "vision_config", "patch_size", 0),
+        (lambda path: tiny_blip.save(path, tiny_blip.blip2("opt")), "qformer_config", "num_attention_heads", 0),
+        (lambda path: tiny_blip.save(path, tiny_blip.instructblip("llama")), "text_config", "head_dim", 0),
+        (lambda path: tiny_encoders.save(path, tiny_encoders.clip()), "vision_config", "patch_size", 0),
+        (lambda path: tiny_florence2.save(path, tiny_florence2.florence2()), "vision_config", "depths", [1, 0, 1, 1]),
+        (lambda path: tiny_chat.save_tiny_chat(path, "llava"), "vision_config", "hidden_size", 0),
+        (lambda path: tiny_chat.save_tiny_chat(path, "qwen2_vl"), "vision_config", "spatial_merge_size", 0),
+    ],
+)
+def test_sizes_of_parts_are_looked_at(
+    build: Callable[[Path], Path], part: str, setting: str, size: object, tmp_path: Path
+) -> None:
+    directory = build(tmp_path / "model")
+    Checkpoint.open(str(directory))
+    edit(directory / "config.json", lambda content: content[part].update({setting: size}))
+    with pytest.raises(ModelLoadError, match=rf"config\.json: {part}\.{setting} is 0; it must be at least 1"):
+        Checkpoint.open(str(directory))

@@ -260,7 +260,7 @@ def test_links_out_of_a_tar_and_huge_members_are_not_read(tmp_path: Path, monkey
     (tmp_path / "a.tar").write_bytes(data.getvalue())
     rows = read(tmp_path / "a.tar", questions=("q",))
     assert errors(rows) == [
-        ("image_missing", "a.tar sample 1: is a link to '/etc/passwd', which is no file of this tar"),
+        ("image_missing", "a.tar sample 1: is a link to '/etc/passwd', which leads to no file of this tar"),
         ("image_too_large", "a.tar sample 2: has 101 bytes; at most 100 are read"),
         None,
     ]
@@ -462,7 +462,7 @@ def test_links_to_members_are_followed(tmp_path: Path, compression: str) -> None
         ("2", b"i", ["second?"]),
         ("d/3", b"i", ["first?"]),
     ]
-    message = f"{file.name} sample 4: is a link to 'gone.jpg', which is no file of this tar"
+    message = f"{file.name} sample 4: is a link to 'gone.jpg', which leads to no file of this tar"
     assert errors(rows) == [None, None, None, ("image_missing", message)]
 
 
@@ -478,6 +478,34 @@ def test_a_hard_link_leads_to_the_file_before_it(tmp_path: Path) -> None:
             tar.addfile(header, io.BytesIO(content))
     (tmp_path / "a.tar").write_bytes(data.getvalue())
     assert [row["image"] for row in read(tmp_path / "a.tar", questions=("q",))] == [b"old", b"old", b"new"]
+
+
+@pytest.mark.parametrize("compression", ["", "gz"])
+def test_links_are_followed_through_links(tmp_path: Path, compression: str) -> None:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        for header, content in (
+            (link("d/1.jpg", "2.jpg", tarfile.SYMTYPE), b""),
+            (link("d/2.jpg", "../real/3.jpg", tarfile.SYMTYPE), b""),
+            (tarfile.TarInfo("real/3.jpg"), b"i"),
+            (link("hard.jpg", "d/1.jpg", tarfile.LNKTYPE), b""),
+            (link("later.jpg", "hard.jpg", tarfile.SYMTYPE), b""),
+            (link("self.jpg", "self.jpg", tarfile.SYMTYPE), b""),
+            (link("self2.jpg", "self2.jpg", tarfile.LNKTYPE), b""),
+            (link("x.jpg", "y.jpg", tarfile.SYMTYPE), b""),
+            (link("y.jpg", "x.jpg", tarfile.SYMTYPE), b""),
+            (link("out.jpg", "out2.jpg", tarfile.SYMTYPE), b""),
+            (link("out2.jpg", "../real/3.jpg", tarfile.SYMTYPE), b""),
+        ):
+            header.size = len(content)
+            tar.addfile(header, io.BytesIO(content))
+    file = tmp_path / f"a.tar.{compression}".rstrip(".")
+    file.write_bytes(data.getvalue() if not compression else compressed(data.getvalue(), compression))
+    rows = read(file, questions=("q",))
+    assert {row["image_id"] for row in rows if row["image"] == b"i"} == {"d/1", "d/2", "real/3", "hard", "later"}
+    assert {row["image_id"] for row in rows if row["error_code"]} == {"self", "self2", "x", "y", "out", "out2"}
+    said = f"{file.name} sample x: is a link to 'y.jpg', which leads to no file of this tar"
+    assert ("image_missing", said) in errors(rows)
 
 
 def test_members_that_do_not_lie_together_are_told(tmp_path: Path) -> None:
