@@ -17,6 +17,7 @@ from vqa_ray.jobs.search.outcome import Outcome
 from vqa_ray.jobs.search.spec import JSON, TABLE
 from vqa_ray.report.gallery import Fact, Header, write_gallery
 from vqa_ray.storage.atomic import write_bytes_atomic, write_table_atomic
+from vqa_ray.storage.python_rows import python_rows
 from vqa_ray.storage.store_errors import refused
 from vqa_ray.storage.uri import redacted_uri
 
@@ -75,14 +76,14 @@ def write_page(outcome: Outcome, images: Sequence[bytes | None], output: str) ->
 
 def to_json(outcome: Outcome) -> str:
     """Write one object: the header, and under `hits` an object per hit."""
-    content = {**outcome.header, "hits": [to_plain(row) for row in outcome.hits.to_pylist()]}
+    content = {**outcome.header, "hits": [to_plain(row) for row in python_rows(outcome.hits)]}
     # ASCII: names of files may hold what no encoding can write.
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def lines(hits: pa.Table) -> tuple[list[str], list[list[str]]]:
     """Give the heads and the cells of a table of hits for a person, without empty columns."""
-    rows = hits.to_pylist()
+    rows = python_rows(hits)
     columns = {
         "rank": [str(row["rank"]) for row in rows],
         "score": [f"{row['score']:.4f}" for row in rows],

@@ -20,6 +20,7 @@ from vqa_ray.index.search.searcher import Searcher, SearchMethod
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.models.load import ModelOptions
 from vqa_ray.models.protocols import Encoder
+from vqa_ray.storage.python_rows import python_rows
 from vqa_ray.types import Image
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Hits(Sequence[Hit]):
 
     def __init__(self, table: pa.Table, images: int, method: SearchMethod) -> None:
         self._table = table
-        self._hits = [Hit(**{name: row[name] for name in _OF_HIT}, row=row) for row in table.to_pylist()]
+        self._hits = [Hit(**{name: row[name] for name in _OF_HIT}, row=row) for row in python_rows(table)]
         self.images = images
         self.method = method
 

@@ -12,6 +12,15 @@ from vqa_ray.storage.redaction import without_url_secrets
 INT64 = range(-(2**63), 2**63)
 
 
+def finite_or_text(number: str) -> float | str:
+    """Return a number of JSON with a fraction or an exponent; as it is written where it is beyond float64 (1e999).
+
+    Python would make it infinite.
+    """
+    value = float(number)
+    return value if math.isfinite(value) else number
+
+
 class Unreadable:
     """Stands for a value whose bytes make no sense as what they are declared to be."""
 

@@ -80,9 +80,9 @@ def resolve(
         elif rival not in config.columns:
             candidates = text_question if role == "question" else _DEFAULTS[role]
             by_role[role] = tuple(name for name in candidates if (open_ended or name in names))
-            if role == "image_uri" and "image" not in roles and not _present(by_role, names, role) and "image" in names:
+            if role == "image_uri" and "image" not in roles and "image" in names:
                 # LLaVA and others name files in a column `image`; text formats cannot hold anything else in it.
-                by_role[role] = ("image",)
+                by_role[role] = (*by_role[role], "image")
     if asks:
         _choose_question(by_role, names, where, config)
     _choose_images(by_role, names, where, config)

@@ -13,7 +13,7 @@ from pyarrow import compute, types
 
 from vqa_ray.errors import ErrorCode, RowError
 from vqa_ray.readers.class_labels import named_values, with_class_names
-from vqa_ray.readers.coerce import INT64, checked, mismatch
+from vqa_ray.readers.coerce import INT64, checked, finite_or_text, mismatch
 from vqa_ray.readers.passthrough_types import can_become, common
 from vqa_ray.readers.source import LABEL
 
@@ -59,7 +59,7 @@ def parsed(cell: object) -> object:
     if cell.lstrip()[:1] not in ("[", "{"):
         return cell
     try:
-        return json.loads(cell)
+        return json.loads(cell, parse_float=finite_or_text)
     except (ValueError, RecursionError):
         return cell
 

@@ -76,6 +76,8 @@ def common(name: str, given: Sequence[pa.DataType]) -> pa.DataType:
 def can_become(given: pa.DataType, wanted: pa.DataType) -> bool:
     """Check whether a cast keeps what values mean, or fails: to a boolean or a date, Arrow casts others in silence.
 
+    Nor does it say that times without a zone become times of one, and the other way round.
+
     Args:
         given: the type of a file.
         wanted: a type of `common`.
@@ -135,7 +137,8 @@ _KINDS: Mapping[str, Callable[[pa.DataType], bool]] = {
     "number": lambda given: types.is_integer(given) or types.is_floating(given) or types.is_decimal(given),
     "date": types.is_date,
     "time": types.is_time,
-    "timestamp": types.is_timestamp,
+    "timestamp": lambda given: types.is_timestamp(given) and given.tz is None,
+    "zoned timestamp": lambda given: types.is_timestamp(given) and given.tz is not None,
     "duration": types.is_duration,
 }
 _SCALARS = {

@@ -20,6 +20,7 @@ from vqa_ray.report.report_page import MOST_BARS, Bar, Bars, Headline, Report, S
 from vqa_ray.report.run_gallery import cut_text
 from vqa_ray.runs.part_files import read_columns
 from vqa_ray.storage.filesystem import exists, list_files
+from vqa_ray.storage.python_rows import python_rows
 from vqa_ray.storage.uri import join, redacted_uri
 
 _CARDS = 24
@@ -230,7 +231,7 @@ def _flipped(uri: str) -> dict[int, list[dict[str, Any]]]:
     files = [entry.uri for entry in list_files(folder) if entry.uri.endswith(".parquet")] if exists(folder) else []
     found: dict[int, list[dict[str, Any]]] = {}
     for file in files:
-        for row in read_columns(file).to_pylist():
+        for row in python_rows(read_columns(file)):
             kept = found.setdefault(row["pair"], [])
             kept.append(row)
             if len(kept) > 4 * _CARDS:

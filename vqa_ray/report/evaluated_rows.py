@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from vqa_ray.evaluation.protocol import Outcome
 from vqa_ray.judging.directory import EvaluationDirectory
 from vqa_ray.runs.part_files import read_columns
+from vqa_ray.storage.python_rows import python_rows
 
 _COLUMNS = ("score", "confidence", "outcome", "read_as", "truth", "error_code")
 _RIGHT_FROM = 0.5
@@ -90,6 +91,6 @@ class EvaluatedRows:
         place = np.searchsorted(self.starts, numbers, side="right") - 1
         for number in np.unique(place):
             mine = numbers[place == number]
-            taken = read_columns(self.files[number]).take(pa.array(mine - self.starts[number])).to_pylist()
+            taken = python_rows(read_columns(self.files[number]).take(pa.array(mine - self.starts[number])))
             found.update(zip(mine.tolist(), taken, strict=True))
         return [found[number] for number in numbers.tolist()]

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from vqa_ray.keys import Keys
 from vqa_ray.schema import STATUS_OK
+from vqa_ray.storage.python_rows import python_rows
 
 _NO_PAIRS: Keys = np.empty((0, 2), np.int64)
 # What is comparable of a row; None where nothing tells whether its image is the same.
@@ -78,14 +79,14 @@ class RowReading:
         names = ("source_key", "row_id", "status", "question", "question_index", "results", *self.ids)
         wanted = dict.fromkeys((*names, *(name for _, name in self.kept)))
         by_key: dict[int, list[Mapping[str, Any]]] = {}
-        for row in table.select([name for name in wanted if name in table.column_names]).to_pylist():
+        for row in python_rows(table.select([name for name in wanted if name in table.column_names])):
             by_key.setdefault(row["source_key"], []).append(row)
         return [self._known(rows, 1) for rows in by_key.values()]
 
     def of_input(self, table: pa.Table) -> list[KnownRow]:
         """Return the rows of a READ table."""
         names = ("source_key", "row_id", "status", "questions", *self.ids, *(name for name, _ in self.kept))
-        return [self._known([row], 0) for row in table.select(list(dict.fromkeys(names))).to_pylist()]
+        return [self._known([row], 0) for row in python_rows(table.select(list(dict.fromkeys(names))))]
 
     def _known(self, rows: Sequence[Mapping[str, Any]], side: int) -> KnownRow:
         first = rows[0]

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from vqa_ray.report.card import Card, Line, ScoredText, failure
+from vqa_ray.storage.python_rows import python_rows
 
 
 def hit_cards(hits: pa.Table, images: Sequence[bytes | None]) -> Iterator[Card]:
@@ -17,7 +18,7 @@ def hit_cards(hits: pa.Table, images: Sequence[bytes | None]) -> Iterator[Card]:
         hits: a table of `vqa_ray.index.search.hits.hits_table`.
         images: a thumbnail or the image of each hit; None for none.
     """
-    for row, image in zip(hits.to_pylist(), images, strict=True):
+    for row, image in zip(python_rows(hits), images, strict=True):
         title = row["image_id"] or row["image_uri"] or f"row {row['row_id']}"
         tags = row.get("tags")
         yield Card(

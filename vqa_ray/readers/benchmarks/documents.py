@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from vqa_ray.errors import one_line
 from vqa_ray.readers.benchmarks.fields import KEY, Record
+from vqa_ray.readers.coerce import finite_or_text
 from vqa_ray.readers.damage import watched_stream
 from vqa_ray.readers.formats.json_text import json_elements, json_members
 from vqa_ray.text_encoding import decode_text, encoding_of, text_lines
@@ -43,7 +44,7 @@ def json_records(uri: str, encoding: str | None, rows_at: str) -> Iterator[Found
     start = text.lstrip()[:1]
     if start == "[":
         for part in json_elements(text):
-            yield _found(json.loads(part), part)
+            yield _found(json.loads(part, parse_float=finite_or_text), part)
     elif rows_at and re.search(rf'"{rows_at}"\s*:\s*\[', text):
         for key, value, part in json_members(text, rows_at):
             if key == rows_at:
@@ -65,7 +66,7 @@ def _lines(text: str) -> Iterator[Found]:
     for line in text_lines(text):
         if line.strip():
             try:
-                yield _found(json.loads(line), line)
+                yield _found(json.loads(line, parse_float=finite_or_text), line)
             except (ValueError, RecursionError) as error:
                 yield Found(None, line.encode(errors="surrogatepass"), f"not JSON: {one_line(error, 120)}")
 
@@ -109,7 +110,7 @@ def _objects(value: object) -> Iterator[Record]:
 
 def _decoded(text: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_float=finite_or_text)
     except (ValueError, RecursionError):
         return None
 

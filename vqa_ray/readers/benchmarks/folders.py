@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from vqa_ray.errors import one_line
 from vqa_ray.readers.benchmarks.documents import Found
 from vqa_ray.readers.benchmarks.fields import FILE, NUMBER
+from vqa_ray.readers.coerce import finite_or_text
 from vqa_ray.readers.listing import Listing
 from vqa_ray.readers.source import Shard
 from vqa_ray.storage.filesystem import read_bytes, read_head
@@ -62,7 +63,7 @@ def diagram_records(shard: Shard, names: Sequence[str], encoding: str | None) ->
     for name in names:
         data = read_bytes(f"{shard.uri}/{name}")
         try:
-            document = json.loads(decode_text(data, encoding))
+            document = json.loads(decode_text(data, encoding), parse_float=finite_or_text)
             asked = dict(document["questions"]).items()
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             yield Found(None, data, f"{name}: no JSON object of questions: {one_line(error, 120)}")

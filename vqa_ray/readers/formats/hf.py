@@ -82,7 +82,8 @@ def check_split(listing: Listing, chosen: Format) -> None:
     Raises:
         RequestError: it is named of files without.
     """
-    if listing.fragment and chosen != "hf" and chosen not in BENCHMARKS:
+    # Of documents, it names pages.
+    if listing.fragment and chosen not in ("hf", "pdf", *BENCHMARKS):
         raise request_error(
             f"{listing.uri}: #{listing.fragment} names a split of a dataset, and this is read as {chosen}; name the "
             "files of the split, by a pattern for instance"

@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
 
+from vqa_ray.readers.coerce import finite_or_text
+
 _SPACE = re.compile(r"[\s,:]*")
-_DECODER = json.JSONDecoder()
+_DECODER = json.JSONDecoder(parse_float=finite_or_text)
 # pandas makes floats of integers beside a missing one.
 _INTEGER = re.compile(r"(-?\d+)\.0")
 

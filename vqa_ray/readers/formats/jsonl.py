@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from vqa_ray.errors import one_line
+from vqa_ray.readers.coerce import finite_or_text
 from vqa_ray.readers.columns import ROLES, present_labels, resolve
 from vqa_ray.readers.damage import until_damage, watched_stream
 from vqa_ray.readers.first_rows import take_sample
@@ -71,7 +72,8 @@ def parse(line: Line) -> Mapping[str, object] | str:
         return f"longer than {len(line.data) - 1} bytes"
     try:
         # Files that were put together bring a byte order mark each.
-        record = json.loads(line.data.decode().removeprefix("\ufeff"), object_pairs_hook=unique)
+        text = line.data.decode().removeprefix("\ufeff")
+        record = json.loads(text, object_pairs_hook=unique, parse_float=finite_or_text)
     except UnicodeDecodeError as error:
         return f"not UTF-8 (byte {error.start + 1}); another encoding is given with --encoding, as cp1252"
     except RecursionError:

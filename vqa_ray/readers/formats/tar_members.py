@@ -154,8 +154,8 @@ def _read(
             return member
         contents = links.follow(header)
     if contents is None:
-        what = f"a link to {header.linkname!r}, which leads to no file of this tar" if header.linkname else "a special file"
-        member.problem = RowError(ErrorCode.IMAGE_MISSING, f"is {what}")
+        link = f"a link to {header.linkname!r}, which leads to no file of this tar"
+        member.problem = RowError(ErrorCode.IMAGE_MISSING, f"is {link if header.linkname else 'a special file'}")
         return member
     file, size = contents
     if not member.is_image and not member.is_sidecar:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vqa_ray.errors import RowError, one_line
-from vqa_ray.readers.coerce import Unreadable
+from vqa_ray.readers.coerce import Unreadable, finite_or_text
 from vqa_ray.readers.damage import DAMAGE
 from vqa_ray.readers.formats.json_text import numbers_as_written
 from vqa_ray.readers.suffixes import IMAGE_SUFFIXES
@@ -123,7 +123,8 @@ class Sample:
         for member in self.sidecars:
             if member.suffix == "json":
                 try:
-                    found = json.loads(decode_text(member.data, encoding), object_pairs_hook=unique)
+                    text = decode_text(member.data, encoding)
+                    found = json.loads(text, object_pairs_hook=unique, parse_float=finite_or_text)
                 except RecursionError:
                     return "json: nested too deeply"
                 except ValueError as error:

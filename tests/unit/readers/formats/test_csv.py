@@ -174,3 +174,9 @@ def test_a_later_number_that_float64_would_change_is_an_error(tmp_path: Path) ->
         "a.csv line 1002: column 'k' holds '9007199254740993' (a string); expected double",
     )
     assert found[1001]["k"] == 9007199254740992
+
+
+def test_each_row_names_its_image_in_its_own_way(tmp_path: Path) -> None:
+    rows = [["/a.jpg", ""], ["", "/b.jpg"], ["/x.jpg", "/c.jpg"], ["", ""]]
+    found = read(write_csv(tmp_path / "a.csv", ["image", "url"], rows), questions=("q",))
+    assert [row["image_uri"] for row in found] == ["/a.jpg", "/b.jpg", "/c.jpg", None]

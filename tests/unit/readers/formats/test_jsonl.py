@@ -233,3 +233,26 @@ def test_a_weight_that_float64_would_change_is_an_error_of_its_row(tmp_path: Pat
     lines = [{"url": "a", "answer": {"ids": ["x"] * len(each), "weights": each}} for each in weights]
     found = read(write_jsonl(tmp_path / "a.jsonl", lines), labels=("answer",), questions=("q",))
     assert [error and error[0] for error in errors(found)] == [None, "row_malformed", "row_malformed"]
+
+
+def test_a_number_beyond_float64_stays_text(tmp_path: Path) -> None:
+    lines = [b'{"url": "a", "k": 1e999, "deep": [1e999, 0.5]}\n', b'{"url": "b", "k": 0.5, "deep": [NaN]}\n']
+    rows = read(write_jsonl(tmp_path / "a.jsonl", lines), keep=("k", "deep"), questions=("q",))
+    assert [(row["k"], row["deep"]) for row in rows] == [("1e999", '["1e999", 0.5]'), ("0.5", "[NaN]")]
+
+
+def test_a_later_number_beyond_float64_is_an_error_of_its_row(tmp_path: Path) -> None:
+    lines = [{"url": "a", "k": 0.5}] * 1000 + [b'{"url": "a", "k": -1e999}\n', {"url": "a", "k": float("inf")}]
+    rows = read(write_jsonl(tmp_path / "a.jsonl", lines), keep=("k",), questions=("q",))
+    assert errors(rows)[1000] == (
+        "row_malformed",
+        "a.jsonl line 1001: column 'k' holds '-1e999' (a string); expected double",
+    )
+    assert rows[1001]["k"] == float("inf")
+
+
+def test_each_row_names_its_image_in_its_own_way(tmp_path: Path) -> None:
+    lines = [{"image": "/a.jpg"}, {"url": "/b.jpg"}, {"image": "/x.jpg", "image_path": "/c.jpg"}, {"url": None}]
+    rows = read(write_jsonl(tmp_path / "a.jsonl", lines), questions=("q",))
+    assert [row["image_uri"] for row in rows] == ["/a.jpg", "/b.jpg", "/c.jpg", None]
+    assert rows[3]["error_code"] == "image_missing"

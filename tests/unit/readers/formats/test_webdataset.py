@@ -525,3 +525,9 @@ def test_a_key_that_occurs_twice_in_a_sidecar_is_an_error_of_its_sample(tmp_path
     )
     rows = read(tmp_path)
     assert errors(rows) == [("row_malformed", "a.tar sample a: json: key 'question' occurs twice"), None]
+
+
+def test_a_number_beyond_float64_stays_text(tmp_path: Path) -> None:
+    members = [("a.jpg", b"i"), ("a.json", b'{"k": 1e999}'), ("b.jpg", b"i"), ("b.json", b'{"k": 0.5}')]
+    rows = read(write_tar(tmp_path / "a.tar", members), keep=("k",), questions=("q",))
+    assert [row["k"] for row in rows] == ["1e999", "0.5"]
