@@ -14,6 +14,7 @@ from vqa_ray import schema as columns
 from vqa_ray.errors import RequestError
 from vqa_ray.jobs.runtime.image_limits import image_limits
 from vqa_ray.jobs.runtime.images_from import check_rows, image_table, join_images
+from vqa_ray.jobs.runtime.kept_types import with_written_types
 from vqa_ray.jobs.runtime.progress import announce_when_slow
 from vqa_ray.jobs.runtime.second_model import OpenedSecond
 from vqa_ray.jobs.spec.base import RunSpec
@@ -176,7 +177,7 @@ def open_input(
         key = {"image_id": table.ours}
         config = replace(config, columns={**config.columns, **key}, needs_image=False, reads_images=False)
     with announce_when_slow(f"reading the listing of {redacted_uri(spec.input)}"):
-        source = open_source(config, earlier_run(spec.output, update=spec.update))
+        source = with_written_types(open_source(config, earlier_run(spec.output, update=spec.update)), spec.output)
     if table is not None:
         check_rows(spec, source)
     return source
