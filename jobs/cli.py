@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is not None:
         return _run(list(arguments))
+    _open_closed_streams()
     # Progress bars of other packages: this one logs lines of its own.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -54,6 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         code = _say(*_stopped(given, STOP.received))
     return leave(code)
+
+
+def _open_closed_streams() -> None:
+    """Open the null device for standard streams that the caller has closed (`>&-`), for which Python has None.
+
+    The next file that is opened would have their numbers, and child processes would write into it.
+    """
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(os.open(os.devnull, os.O_RDONLY), encoding="utf-8")
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
 def exit_code(result: RunResult | None) -> int:

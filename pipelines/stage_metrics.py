@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from string import printable
 from typing import Any
+from urllib.parse import quote
 
 from ray.util.metrics import Counter, Gauge
 
@@ -29,8 +31,8 @@ GAUGES = {
 
 
 def labels(run: str, command: str, output: str) -> dict[str, str]:
-    """Return the values of `LABELS` for a run; a path need not be UTF-8, a label must be."""
-    return {"run": run, "command": command, "output": output.encode("utf-8", "replace").decode()}
+    """Return the values of `LABELS` for a run; Ray takes ASCII alone, so other bytes of a path stand as `%C3%A9`."""
+    return {"run": run, "command": command, "output": quote(output, printable, errors="surrogateescape")}
 
 
 class StageMetrics:

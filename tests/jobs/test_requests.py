@@ -351,3 +351,13 @@ def test_an_expression_without_its_quotes_is_shown_with_them(
     assert line.startswith("vqa-ray retrieve: --where: ")
     assert line.endswith(f"; in a shell: {shown}")
     assert excerpt[0] == f"  {given}"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_do_no_harm(closed: str, tmp_path: Path) -> None:
+    def run(arguments: str) -> int:
+        line = f'"$0" -m vqa_ray.jobs.cli {arguments} {closed}'
+        return subprocess.run(["bash", "-c", line, sys.executable], cwd=ROOT, check=False, timeout=200).returncode
+
+    assert run("--help") == 0
+    assert run(f"caption --input {tmp_path}/gone --model fake: --output {tmp_path}/out") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -58,11 +59,12 @@ def create(uri: str, data: bytes) -> bool:
     """
     filesystem, path = fsspec_for(uri)
     if isinstance(filesystem, LocalFileSystem):
-        try:
-            with _written(Path(path), data) as temporary:
+        # That of a directory in which it cannot be written says nothing of the file: it is raised.
+        with _written(Path(path), data) as temporary:
+            try:
                 Path(path).hardlink_to(temporary)
-        except FileExistsError:
-            return False
+            except FileExistsError:
+                return False
         return True
     try:
         filesystem.pipe_file(path, data, mode="create")
@@ -109,7 +111,11 @@ def open_atomic(uri: str) -> Iterator[IO[bytes]]:
 @contextmanager
 def _written(target: Path, data: bytes) -> Iterator[Path]:
     """Yield a temporary file beside `target` that holds `data` on disk; missing directories are made."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        reason = "a part of the path is a file, or a link that leads nowhere"
+        raise NotADirectoryError(errno.ENOTDIR, reason, str(target.parent)) from error
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with temporary.open("xb") as file:
