@@ -22,6 +22,7 @@ from vqa_ray.index.version import Version
 from vqa_ray.jobs.index.spec import IndexSpec
 from vqa_ray.jobs.runtime import admission as guard
 from vqa_ray.jobs.runtime.job import open_input, output_schema
+from vqa_ray.jobs.runtime.kept_types import with_index_types
 from vqa_ray.jobs.runtime.model import open_model
 from vqa_ray.models.checkpoint.opened import Checkpoint
 from vqa_ray.readers import InputConfig, Source
@@ -78,10 +79,13 @@ def prepare(spec: IndexSpec) -> IndexTask:
     if base is not None:
         require_compatible(layout.uri, kind, base)
     spec = _as_known(spec, layout, base)
-    source = _open(spec, base)
-    form = output_schema(schema.embedding_schema(shape.vectors, shape.dimension), source)
+    source, there = _open(spec, base), None
     if base is not None:
-        require_same_columns(Index(layout, base).schema, form)
+        there = Index(layout, base).schema
+        source = with_index_types(source, there)
+    form = output_schema(schema.embedding_schema(shape.vectors, shape.dimension), source)
+    if there is not None:
+        require_same_columns(there, form)
     record = guard.new_record("index", spec, source, model)
     return IndexTask(spec, model, source, layout, kind, form, record)
 

@@ -118,6 +118,20 @@ def test_tables_with_columns_to_keep(tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_of_a_wider_type_comes_into_an_index(tmp_path: Path) -> None:
+    source, output = tmp_path / "in", tmp_path / "index"
+    source.mkdir()
+    for name, first, kind in (("a", 0, pa.int32()), ("b", 100, pa.int64())):
+        shard = table(4, first=first)
+        prices = pa.array(range(first, first + 4), kind)
+        pq.write_table(
+            shard.set_column(shard.schema.get_field_index("price"), "price", prices), source / f"{name}.parquet"
+        )
+        prices = build(source, output, "--keep", "price").rows(["price"])["price"]
+    assert prices.type == pa.int32()
+    assert prices.to_pylist() == [0, 1, 2, 3, 100, 101, 102, 103]
+
+
 def test_what_another_command_may_not_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, output = parquet_input(tmp_path / "in", 8), tmp_path / "index"
     build(source, output, "--keep", "price")

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vqa_ray.jobs.runtime.job import open_input
+from vqa_ray.jobs.runtime.kept_types import with_index_types
 from vqa_ray.jobs.spec.images import CaptionSpec
 from vqa_ray.readers import read_shard
 from vqa_ray.readers.source import Source
@@ -45,3 +46,14 @@ def test_a_run_that_goes_on_keeps_the_types_of_its_rows(tmp_path: Path) -> None:
     name = source.passthrough[0].name
     assert [row[name] for row in rows] == [1, None, 5]
     assert [row["error_code"] for row in rows] == [None, "row_malformed", None]
+
+
+def test_an_index_keeps_the_types_that_it_has(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, values in (("a", pa.array([1], pa.int32())), ("b", pa.array([2**40], pa.int64()))):
+        pq.write_table(pa.table({"image": [b"i"], "k": values, "n": ["x"]}), tmp_path / "in" / f"{name}.parquet")
+    source = opened(tmp_path)
+    index = pa.schema([("k", pa.int32()), ("n", pa.float64())])
+    # Another kind is for the check to refuse.
+    assert types(with_index_types(source, index)) == {"k": pa.int32(), "n": pa.string()}
+    assert types(with_index_types(source, pa.schema([]))) == {"k": pa.int64(), "n": pa.string()}
