@@ -80,6 +80,8 @@ def write_groups(uri: str, parts: Sequence[str], column: pa.Field, combiner: Com
         combiner: of results.
     """
     form, counts = group_schema(column, combiner), GroupCounts()
+    # Dates and times as numbers: Python does not hold all of them (beyond the year 9999, in a zone unknown here).
+    countable = form.set(form.get_field_index(column.name), column.with_type(_countable(column.type)))
     read = [column.name, *(each.name for each in (*_PHOTO, *STATUS, *combiner.evidence)), *combiner.further]
     with (
         TemporaryDirectory() as directory,
@@ -91,7 +93,7 @@ def write_groups(uri: str, parts: Sequence[str], column: pa.Field, combiner: Com
             counts.groups += len(groups)
             counts.failed += sum(each["status"] == STATUS_ERROR for each in groups)
             if groups:
-                writer.write_table(pa.Table.from_pylist(groups, form))
+                writer.write_table(pa.Table.from_pylist(groups, countable).cast(form))
     return counts
 
 
@@ -147,7 +149,7 @@ def _buckets(
     with ExitStack() as stack:
         writers: dict[int, Any] = {}
         for uri in parts:
-            table = _with_groups(read_columns(uri, wanted), column, counts)
+            table = _with_groups(_counted(read_columns(uri, wanted), column), column, counts)
             buckets = _hashes(table[column]) % count
             for bucket in np.unique(buckets).tolist():
                 if bucket not in writers:
@@ -156,6 +158,17 @@ def _buckets(
     for bucket in sorted(writers):
         with pa.memory_map(str(files[bucket])) as source:
             yield pa.ipc.open_file(source).read_all()
+
+
+def _countable(given: pa.DataType) -> pa.DataType:
+    if not pa.types.is_temporal(given):
+        return given
+    return pa.int32() if given.bit_width == 32 else pa.int64()
+
+
+def _counted(table: pa.Table, column: str) -> pa.Table:
+    values = table[column]
+    return table.set_column(table.column_names.index(column), column, values.cast(_countable(values.type)))
 
 
 def _with_groups(table: pa.Table, column: str, counts: GroupCounts) -> pa.Table:

@@ -63,6 +63,33 @@ def test_photos_of_all_parts_meet_in_one_row(
     assert counts == collect.GroupCounts(groups=3, failed=1, photos=5, ungrouped=1)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.timestamp("ms"),
+        pa.timestamp("us", "Mars/Olympus"),
+        pa.date32(),
+        pa.time32("ms"),
+        pa.duration("s"),
+    ],
+)
+def test_dates_and_times_that_python_does_not_hold_are_grouped_by(tmp_path: Path, kind: pa.DataType) -> None:
+    rows = [
+        {"row_id": key, "status": "ok", "attempt": 1, "question_index": 0} | answered(key, None, "yes")
+        for key in range(3)
+    ]
+    far = 2**31 - 1 if kind.bit_width == 32 else 10**15
+    numbers = pa.array([86_400_000, far, 86_400_000], pa.int32() if kind.bit_width == 32 else pa.int64())
+    table = pa.Table.from_pylist(rows, schema.ANSWER).append_column("sku", numbers.cast(kind))
+    pq.write_table(table, tmp_path / "1.parquet")
+    column, uri = pa.field("sku", kind), str(tmp_path / "_groups.pq")
+    counts = collect.write_groups(uri, [str(tmp_path / "1.parquet")], column, AnswerCombiner("vote"))
+    assert (counts.groups, counts.photos) == (2, 3)
+    found = pq.read_table(uri)
+    assert sorted(found["photos"].to_pylist()) == [1, 2]
+    assert found.sort_by("photos")["sku"].combine_chunks() == table["sku"].combine_chunks().take(pa.array([1, 0]))
+
+
 def test_a_failed_photo_spoils_the_rule_all_alone(tmp_path: Path) -> None:
     part = write_part(tmp_path / "1.parquet", [answered(1, "a", "yes"), failed(2, "a")])
     (row,), _ = groups(tmp_path, [part], "all")
