@@ -152,7 +152,9 @@ class PatientFetcher:
             if delivered:
                 self._remember(store, delivered)
             failed = [uri for uri in uris if isinstance(outcomes[uri], StoreFailure) and tries[uri] < _MORE_TRIES]
-            missing = [] if delivered or any(tries[uri] for uri in uris) else _missing(uris, outcomes)
+            # A disk may go away in the middle of a batch, and lacks its files then.
+            is_whole = bool(delivered) and scheme_of(store) != "file"
+            missing = [] if is_whole or any(tries[uri] for uri in uris) else _missing(uris, outcomes)
             if failed or missing:
                 again += self._failed(store, failed, missing, outcomes, tries)
         return again
