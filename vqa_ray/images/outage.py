@@ -152,9 +152,9 @@ class PatientFetcher:
             if delivered:
                 self._remember(store, delivered)
             failed = [uri for uri in uris if isinstance(outcomes[uri], StoreFailure) and tries[uri] < _MORE_TRIES]
-            # A disk may go away in the middle of a batch, and lacks its files then.
-            is_whole = bool(delivered) and scheme_of(store) != "file"
-            missing = [] if is_whole or any(tries[uri] for uri in uris) else _missing(uris, outcomes)
+            # A bucket that delivered some of the batch lacks the rest; a disk may go away in the middle of it.
+            may_be_gone = scheme_of(store) == "file" or not delivered
+            missing = _missing(uris, outcomes) if may_be_gone and not any(tries[uri] for uri in uris) else []
             if failed or missing:
                 again += self._failed(store, failed, missing, outcomes, tries)
         return again
@@ -172,7 +172,7 @@ class PatientFetcher:
         Args:
             store: that images were not fetched from.
             failed: images that the store may have failed to deliver.
-            missing: images that it does not have, where it delivered none of this batch.
+            missing: images that it does not have, where it delivered none of this batch or is a disk.
             outcomes: of all images.
             tries: fetches of each image so far while its store was up, beside the first.
         """

@@ -66,6 +66,16 @@ def test_an_outage_in_the_middle_of_a_run_is_waited_for(failure: RowError) -> No
     assert max(store.requests[uri] for uri in second) <= 3
 
 
+def test_a_disk_that_goes_away_within_a_batch_is_waited_for() -> None:
+    store = Store(lambda uri, count: GONE if 3 <= count < 20 else uri.encode())
+    batch = uris(8, "/photos")
+    assert PatientFetcher(store, policy()).fetch_all(batch) == {uri: uri.encode() for uri in batch}
+    # A file that a disk lacks while it is there costs a probe.
+    store = Store(lambda uri, _: GONE if uri == batch[3] else b"x")
+    assert PatientFetcher(store, policy()).fetch_all(batch)[batch[3]] is GONE
+    assert store.requests.total() == 9
+
+
 @pytest.mark.parametrize("failure", [DOWN, REFUSED, GONE])
 def test_one_bad_image_among_good_ones_is_the_fault_of_its_row(failure: RowError) -> None:
     store = Store(lambda uri, _: failure if uri.endswith("/3.jpg") else b"x")
