@@ -33,6 +33,7 @@ from PIL import (
 from PIL import Image as PillowImage
 
 from vqa_ray.errors import ErrorCode, RowError
+from vqa_ray.storage.git_lfs import POINTER
 
 
 class _Png(PngImagePlugin.PngImageFile):
@@ -162,7 +163,7 @@ def identify(data: bytes) -> str:
     text = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in text:
         raise RowError(ErrorCode.IMAGE_UNSUPPORTED, f"SVG; known are {', '.join(FORMATS)}")
-    if text.startswith(b"version https://git-lfs"):
+    if text.startswith(POINTER):
         reason = "a Git LFS pointer, not the image; run `git lfs pull` in its repository"
         raise RowError(ErrorCode.IMAGE_UNDECODABLE, reason)
     if text.startswith((b"<!doctype html", b"<html")):

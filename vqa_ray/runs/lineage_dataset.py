@@ -1,4 +1,4 @@
-"""Names of datasets for OpenLineage, and for whatever else must see that two commands mean the same place.
+"""Names of datasets for OpenLineage.
 
 The rules: https://openlineage.io/docs/spec/naming
 """

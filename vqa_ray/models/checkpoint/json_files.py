@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vqa_ray.errors import ModelLoadError
-
-LFS_POINTER = b"version https://git-lfs"
-"""The beginning of what Git writes in place of a large file."""
+from vqa_ray.storage.git_lfs import POINTER
 
 
 def read_json(directory: Path, name: str, *, required: bool = True) -> dict[str, Any]:
@@ -38,7 +36,7 @@ def parse_json(data: bytes, directory: Path, name: str) -> dict[str, Any]:
     except RecursionError as error:
         raise ModelLoadError(f"model {directory}: {name} is not JSON: nested too deeply") from error
     except ValueError as error:
-        if data.startswith(LFS_POINTER):
+        if data.startswith(POINTER):
             raise ModelLoadError(
                 f"model {directory}: {name} is a Git LFS pointer, not the file; run `git lfs pull` in its repository"
             ) from error

@@ -10,8 +10,9 @@ from pathlib import Path
 from vqa_ray.errors import ModelLoadError
 from vqa_ray.models.checkpoint.file_selection import shard_names, weight_names
 from vqa_ray.models.checkpoint.foreign_layout import weights_hint
-from vqa_ray.models.checkpoint.json_files import LFS_POINTER, read_json
+from vqa_ray.models.checkpoint.json_files import read_json
 from vqa_ray.models.checkpoint.pickled import foreign_imports
+from vqa_ray.storage.git_lfs import POINTER
 
 _HEADER_LIMIT = 100 * 2**20
 _SHOWN_IMPORTS = 5
@@ -116,12 +117,12 @@ def check_weight_file(file: Path, pickled: bool, label: str) -> None:
     """
     try:
         with file.open("rb") as opened:
-            beginning = opened.read(len(LFS_POINTER))
+            beginning = opened.read(len(POINTER))
     except OSError as error:
         raise ModelLoadError(f"{label}: {file.name} cannot be read: {error.strerror}") from error
     if not beginning:
         raise ModelLoadError(f"{label}: {file.name} is empty (0 bytes); copy or download it again")
-    if beginning == LFS_POINTER:
+    if beginning == POINTER:
         raise ModelLoadError(
             f"{label}: {file.name} is a Git LFS pointer, not the weights; run `git lfs pull` in its repository"
         )
